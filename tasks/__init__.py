@@ -1,0 +1,1 @@
+"""What the flows schedule, and the code that it runs."""
