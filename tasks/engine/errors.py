@@ -1,0 +1,59 @@
+"""Every error that the engine and the stages raise, in one tree.
+
+HeadraceError
+├── InvalidInput      the user's parameters or manifest; lists every problem; exit code 2
+├── RunError          the run cannot start or go on (no room, no cluster, locked folder)
+└── ItemError         one item failed; the run goes on
+    ├── BadInput      the item's input can never work; tried once
+    └── TransientError  may pass when tried again
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class HeadraceError(Exception):
+    """Base of the tree. Its message says what to do."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with what the user gave, said in one line.
+
+    ``where`` names the option or the manifest's row and field, ``given`` what stands there,
+    ``allowed`` what may stand there, ``advice`` what to do about it.
+    """
+
+    where: str
+    given: str
+    allowed: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.given}; allowed: {self.allowed}"
+        return f"{line}; {self.advice}" if self.advice else line
+
+
+class InvalidInput(HeadraceError):
+    """Everything that is wrong with the parameters and the manifest, at once."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class RunError(HeadraceError):
+    """The run as a whole cannot start or go on."""
+
+
+class ItemError(HeadraceError):
+    """An item failed for a reason that its stage knows and names."""
+
+
+class BadInput(ItemError):
+    """The item's input is damaged, missing or of the wrong kind: never tried again."""
+
+
+class TransientError(ItemError):
+    """Something outside the item failed that may pass: tried again with backoff."""

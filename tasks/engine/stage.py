@@ -1,0 +1,83 @@
+"""What a stage is, and what it is given and gives back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from tasks.engine.items import Item
+
+Scalar = bool | int | float | str | None
+Value = Scalar | list[str] | list[float]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage says of a finished item, beside the files that it wrote.
+
+    values  flat columns of ``items.parquet``; the same names for every item of a stage
+    detail  anything JSON can hold, kept in the record alone, for the stages that come after
+    """
+
+    values: Mapping[str, Value] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The private folder of one item while it runs.
+
+    A file written at ``output("a/b.jpg")`` is published as ``OUTPUT_DIR/a/b.jpg`` when the item is done, and never
+    before. ``scratch`` is thrown away. ``output_dir`` is for reading what earlier stages published.
+    """
+
+    outputs: Path
+    scratch: Path
+    output_dir: Path
+    staged: Mapping[str, str] = field(default_factory=dict)
+
+    def output(self, relative: str) -> Path:
+        """Where to write the output that is to be published at ``relative``; its folder is made."""
+        parts = PurePosixPath(relative)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise ValueError(f"an output path must stay in the output folder: {relative!r}")
+        path = self.outputs / parts
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def input(self, path: str) -> Path:
+        """Where to read the input ``path``: itself, or its copy on local scratch under ``--stage-inputs``."""
+        return Path(self.staged.get(path, path))
+
+
+class Stage(ABC):
+    """Turns one item into files and values. Lives in a child process; pickled to get there.
+
+    ``version`` is raised whenever the results change. ``params`` holds the result-relevant parameters and nothing
+    else: all of it enters the key. ``memory_bytes`` is what one item is expected to need, the child's own memory
+    included, and ``timeout_seconds`` how long one item may take where the user says nothing.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    memory_bytes: ClassVar[int] = 256 * 2**20
+    timeout_seconds: ClassVar[float] = 600.0
+
+    def __init__(self, params: BaseModel) -> None:
+        self.params = params
+
+    def model_digests(self) -> Mapping[str, str]:
+        """sha256 of every model file that the results depend on, by name."""
+        return {}
+
+    def open(self) -> None:
+        """Build the warm state (a graph, a compiled kernel). Called once in each child, before its first item."""
+
+    @abstractmethod
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Do one item. Raises BadInput, TransientError, or anything else, which counts as ``error``."""

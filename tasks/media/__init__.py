@@ -1,0 +1,1 @@
+"""Probing, decoding and encoding of video: shared by the video stages."""
