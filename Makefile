@@ -1,0 +1,49 @@
+# Every target does its own set-up: python3 (3.11 to 3.13), make and a package index are enough.
+# The environment is made again only when the lock or pyproject.toml changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CHECKED := flows tasks deployments tests benchmarks examples scripts
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock bench-overhead bench-frames clean
+
+help:  ## Show what make can do
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(READY)  ## Install everything into .venv (the other targets do it themselves)
+
+$(READY): requirements-dev.lock pyproject.toml scripts/environment.py
+	@echo "setting up $(VENV) (once; a minute or two)"
+	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.lock
+	@touch $@
+
+demo: $(READY)  ## Make a training dataset out of real clips, two of them damaged
+	@$(BIN)/python examples/demo.py demo
+
+test: $(READY)  ## Run the tests; ARGS= goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## Check style, format and types
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy
+
+format: $(READY)  ## Put the code into shape
+	$(BIN)/ruff check --fix-only $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+lock: $(READY)  ## Compile the locks from pyproject.toml (ARGS=--upgrade for newer versions)
+	$(BIN)/python scripts/lock.py $(ARGS)
+
+bench-overhead: $(READY)  ## Measure the engine against a process pool
+	$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+bench-frames: $(READY)  ## Measure frame extraction against the usual ways
+	$(BIN)/python benchmarks/frames.py $(ARGS)
+
+clean:  ## Remove the environment, caches and the demo
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
