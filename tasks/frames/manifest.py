@@ -1,0 +1,203 @@
+"""From a question set, a table or a folder to samples, and from samples to items: one a video."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tasks.engine.errors import Problem
+from tasks.engine.items import Item, safe_id
+from tasks.engine.manifest import (
+    InputFolder,
+    Row,
+    Table,
+    cap_problems,
+    carried,
+    missing_columns,
+    read_ids,
+    read_table,
+    shorten,
+)
+
+REQUIRED = ("id", "video_path")
+KNOWN = frozenset({*REQUIRED, "support_frames"})
+# What the dataset's rows say themselves; a manifest column of that name would be lost or would lie.
+RESERVED = frozenset({"video", "frames", "support_seconds", "outside_seconds", "dropped_seconds"})
+# fmt: off
+VIDEO_SUFFIXES = frozenset({
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+})
+# fmt: on
+_SECONDS = "a list of seconds, such as [1.5, 4.0]"
+_SECONDS_TEXT = "seconds as [1.5, 4.0], or 1.5;4.0, or 1.5 4.0"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of the dataset to be.
+
+    id               unique, safe as a file name
+    video            path relative to the folder of videos, forward slashes
+    support_seconds  presentation times that the sample asks for, as given: unsorted, perhaps outside the video
+    fields           all other columns, as JSON values; carried through to the dataset
+    where            how a user finds its row, for messages
+    """
+
+    id: str
+    video: str
+    support_seconds: tuple[float, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    where: str = field(default="", compare=False)
+
+
+def read_samples(manifest: Path | None, videos_dir: Path) -> tuple[list[Sample], list[Problem]]:
+    """The samples of ``manifest``, or one for each video under ``videos_dir`` where there is none.
+
+    Samples are in the manifest's order. Where there are problems, the samples lack the rows that have them.
+    """
+    folder = InputFolder(videos_dir, "--videos-dir")
+    wrong = folder.problems()
+    if manifest is None:
+        samples, problems = ([], []) if wrong else _scan(folder)
+        return samples, [*wrong, *cap_problems(problems)]
+    table = read_table(manifest)
+    samples, problems = _samples(table, manifest.name, folder, check_paths=not wrong)
+    return samples, [*wrong, *cap_problems([*table.problems, *problems])]
+
+
+def video_items(samples: Iterable[Sample], videos_dir: Path) -> list[Item]:
+    """One item a video, in the order in which the manifest first names them, with the samples that share it.
+
+    The cost is the file's size in MiB: it grows with duration and pixels, and costs one ``stat`` instead of a probe.
+    """
+    by_video: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_video.setdefault(sample.video, []).append(sample)
+    root = videos_dir.absolute()
+    return [_video_item(video, together, root / video) for video, together in by_video.items()]
+
+
+def _video_item(video: str, samples: Sequence[Sample], path: Path) -> Item:
+    wanted = [{"id": sample.id, "support_seconds": list(sample.support_seconds)} for sample in samples]
+    fields = {name: value for sample in reversed(samples) for name, value in sample.fields.items()}  # the first wins
+    size = path.stat().st_size if path.exists() else 0
+    return Item(
+        id=safe_id(video),
+        payload={"video": video, "samples": wanted},
+        inputs=(str(path),),
+        cost=size / 2**20,
+        fields=fields,
+    )
+
+
+def _samples(table: Table, name: str, folder: InputFolder, check_paths: bool) -> tuple[list[Sample], list[Problem]]:
+    if not table.rows:
+        return [], []
+    problems = [*missing_columns(table, REQUIRED, name), *_reserved(table, name)]
+    ids, wrong = read_ids(table.rows)
+    problems += wrong
+    samples: list[Sample] = []
+    for row, sample_id in zip(table.rows, ids, strict=True):
+        sample, wrong = _sample(row, sample_id, folder, check_paths)
+        problems += wrong
+        samples += [sample] if sample else []
+    return samples, problems
+
+
+def _reserved(table: Table, name: str) -> list[Problem]:
+    allowed = f"names other than {', '.join(sorted(RESERVED))}"
+    advice = "rename it: the dataset writes a column of that name itself"
+    return [Problem(name, f"the column {column!r}", allowed, advice) for column in table.columns if column in RESERVED]
+
+
+def _sample(row: Row, sample_id: str | None, folder: InputFolder, check: bool) -> tuple[Sample | None, list[Problem]]:
+    fields, problems = carried(row, KNOWN)
+    seconds = _support_seconds(row)
+    video = _video(row, folder) if check else ""
+    problems += [found for found in (seconds, video) if isinstance(found, Problem)]
+    if sample_id is None or isinstance(seconds, Problem) or not isinstance(video, str):
+        return None, problems
+    return Sample(sample_id, video, seconds, fields, row.where), problems
+
+
+def _video(row: Row, folder: InputFolder) -> str | Problem | None:
+    given = row.values.get("video_path")
+    return None if given in (None, "") else folder.relative(given, f"{row.where}, video_path")
+
+
+def _support_seconds(row: Row) -> tuple[float, ...] | Problem:
+    """The row's timestamps; a missing or empty cell is none. In CSV the cell is text."""
+    given = row.values.get("support_frames")
+    if given is None:
+        return ()
+    found = _numbers(given) if row.typed else _numbers_in_text(given)
+    if found is None:
+        allowed = _SECONDS if row.typed else _SECONDS_TEXT
+        return row.problem("support_frames", shorten(given), allowed, "correct it, or leave it empty")
+    return found
+
+
+def _numbers(given: object) -> tuple[float, ...] | None:
+    """``given`` as finite floats, or None where it is anything but a list of finite numbers."""
+    if not isinstance(given, list):
+        return None
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
+        return None
+    try:
+        numbers = tuple(float(value) for value in given)
+    except OverflowError:
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def _numbers_in_text(text: str) -> tuple[float, ...] | None:
+    try:
+        if text.lstrip().startswith("["):
+            return _numbers(json.loads(text))
+        return _numbers([float(part) for part in re.split(r"[;\s]+", text.strip()) if part])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _scan(folder: InputFolder) -> tuple[list[Sample], list[Problem]]:
+    """A sample for each video in the folder and the folders in it; hidden files and folders are passed over."""
+    found = [folder.relative(path, path) for path in sorted(_videos(folder.root), key=_natural)]
+    videos = [video for video in found if isinstance(video, str)]
+    problems = [problem for problem in found if isinstance(problem, Problem)]
+    if not found:
+        allowed = f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
+        problems = [Problem(f"--videos-dir {folder.root}", "no videos", allowed, "check --videos-dir")]
+    return [Sample(sample_id, video, where=video) for sample_id, video in _ids_of(videos)], problems
+
+
+def _videos(root: Path) -> list[str]:
+    """Relative paths of the videos under ``root``; links to folders are not followed, as they may form a ring."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        within = PurePosixPath(Path(folder).relative_to(root))
+        names = (name for name in files if not name.startswith("."))
+        found += [str(within / name) for name in names if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES]
+    return found
+
+
+def _natural(path: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """Sorts ``clip2`` before ``clip10``, letter case aside; the path itself decides between equals."""
+    parts = re.findall(r"\d+|\D+", path.casefold())
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts], path
+
+
+def _ids_of(videos: Sequence[str]) -> list[tuple[str, str]]:
+    """An id for each video: its path without the suffix, or with it where that would be another video's id too."""
+    full = {safe_id(video): video for video in videos}
+    short = {video: safe_id(str(PurePosixPath(video).with_suffix(""))) for video in videos}
+    taken = Counter([*short.values(), *full])
+    return [(stem if taken[stem] == 1 else safe_id(video), video) for video, stem in short.items()]
