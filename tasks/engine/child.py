@@ -1,0 +1,144 @@
+"""The child process of a slot: imports its stage and nothing else, and runs one item after another.
+
+Started as ``python -P -m tasks.engine.child DESCRIPTOR PARENT``. A hang, a segfault or a memory cap ends this process
+alone. It never outlives its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tasks.engine.errors import BadInput, TransientError
+from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
+from tasks.engine.outcomes import FailureKind, Usage
+from tasks.engine.publish import collect_outputs
+from tasks.engine.stage import Stage, Workspace
+
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+_RESET_PEAK = "5"  # from proc(5), clear_refs: sets the peak resident set size to the current one
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serve requests on the pipe ``descriptor`` until it closes."""
+    _die_with(parent)
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    pipe: Connection = Connection(descriptor)
+    try:
+        stage: Stage = pipe.recv()
+        stage.open()
+    except Exception as error:  # the engine's one broad except: any stage may raise anything
+        traceback.print_exc()
+        pipe.send(Failed("error", _message(error), Usage()))
+        return
+    pipe.send(Ready())
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(run_item(stage, pipe.recv()))
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent is gone, however it went."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("900")  # the kernel takes a child before the scheduler
+    if os.getppid() != parent:  # it went before we asked
+        os._exit(1)
+
+
+def run_item(stage: Stage, request: Request) -> Reply:
+    """Run one item in its private folder and turn whatever happens into a reply."""
+    meter = _Meter()
+    try:
+        with _workspace(request) as work:
+            result = stage.run(request.item, work)
+        outputs = collect_outputs(work.outputs)
+    except Exception as error:  # the engine's one broad except: turns an exception into a failure
+        traceback.print_exc()
+        return Failed(_kind(error), _message(error), meter.read(), isinstance(error, TransientError))
+    return Finished(result, outputs, meter.read())
+
+
+@contextlib.contextmanager
+def _workspace(request: Request) -> Iterator[Workspace]:
+    """The item's private folders; scratch and staged inputs are gone afterwards."""
+    outputs, scratch = request.private / "outputs", request.private / "scratch"
+    outputs.mkdir(parents=True)
+    scratch.mkdir()
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        staged: dict[str, str] = {}
+        if request.stage_inputs:
+            local = stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-"))
+            staged = {path: _stage_input(path, Path(local), n) for n, path in enumerate(request.item.inputs)}
+        yield Workspace(outputs, scratch, request.output_dir, staged)
+
+
+def _stage_input(path: str, local: Path, number: int) -> str:
+    folder = local / str(number)
+    folder.mkdir()
+    target = folder / Path(path).name
+    copy = shutil.copytree if os.path.isdir(path) else shutil.copyfile
+    copy(path, target)
+    return str(target)
+
+
+def _kind(error: Exception) -> FailureKind:
+    if isinstance(error, BadInput):
+        return "bad_input"
+    return "out_of_memory" if isinstance(error, MemoryError) else "error"
+
+
+def _message(error: Exception) -> str:
+    """One line that says what happened; the whole traceback is in the item's log."""
+    text = " ".join(str(error).split())
+    if isinstance(error, BadInput | TransientError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class _Meter:
+    """Measures one item: wall and CPU seconds (this process and its ended children), peak resident memory."""
+
+    def __init__(self) -> None:
+        self._started_at = time.time()
+        self._clock = time.perf_counter()
+        self._cpu = _cpu_seconds()
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+
+    def read(self) -> Usage:
+        seconds = time.perf_counter() - self._clock
+        return Usage(self._started_at, seconds, _cpu_seconds() - self._cpu, _peak_memory_bytes())
+
+
+def _cpu_seconds() -> float:
+    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
+def _peak_memory_bytes() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,44 @@
+"""Where everything lies in an output folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one output folder. See ``docs/outputs.md``."""
+
+    output_dir: Path
+
+    @property
+    def house(self) -> Path:
+        """The engine's own folder."""
+        return self.output_dir / ".headrace"
+
+    def records(self, stage: str) -> Path:
+        """Records of done items, ``<id>.json``; one that is being replaced is ``<id>.stale``."""
+        return self.house / "records" / stage
+
+    def failures(self, stage: str) -> Path:
+        """What is known of the items that failed last time, ``<id>.json``."""
+        return self.house / "failures" / stage
+
+    def log(self, stage: str, item_id: str) -> Path:
+        """What a failed item's process wrote to its standard output and error."""
+        return self.house / "logs" / stage / f"{item_id}.log"
+
+    @property
+    def private(self) -> Path:
+        """Private folders of the items that run now, ``<run id>/...``."""
+        return self.house / "private"
+
+    @property
+    def runs(self) -> Path:
+        """One file of one line a run."""
+        return self.house / "runs"
+
+    def relative(self, path: Path) -> str:
+        """``path`` as seen from the output folder, with forward slashes."""
+        return path.relative_to(self.output_dir).as_posix()

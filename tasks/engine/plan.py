@@ -1,0 +1,89 @@
+"""The plan of a stage: which items are done by an earlier run, and which are to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tasks.engine.execution import Execution
+from tasks.engine.identity import item_key, stage_digest
+from tasks.engine.items import Item
+from tasks.engine.outcomes import Failure, Outcome, Record
+from tasks.engine.records import RecordStore
+from tasks.engine.stage import Stage
+
+
+@dataclass(frozen=True)
+class PlannedItem:
+    """An item to do, with the key that its record will carry, its place in the manifest and the tries it has had."""
+
+    item: Item
+    key: str
+    position: int
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every item of a stage: settled already, to do in this run, or left for a later one (``--max-items``)."""
+
+    settled: tuple[Outcome, ...]
+    todo: tuple[PlannedItem, ...]
+    left: tuple[PlannedItem, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """All items."""
+        return len(self.settled) + len(self.todo) + len(self.left)
+
+
+def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, execution: Execution) -> Plan:
+    """Compare every item's key with its record, and its outputs with what the record says of them."""
+    digest = stage_digest(stage)
+    records = {} if execution.refresh else store.load()
+    failures = store.load_failures() if execution.keep_failed else {}
+    settled: list[Outcome] = []
+    todo: list[PlannedItem] = []
+    for position, item in enumerate(items):
+        key = item_key(digest, item, execution.identity)
+        known = _settled(item, key, records.get(item.id), failures.get(item.id), store, execution)
+        if known:
+            settled.append(known)
+        else:
+            todo.append(PlannedItem(item, key, position))
+    ordered = order_items(todo, execution)
+    limit = execution.max_items if execution.max_items is not None else len(ordered)
+    return Plan(tuple(settled), tuple(ordered[:limit]), tuple(ordered[limit:]))
+
+
+def _settled(
+    item: Item, key: str, record: Record | None, failure: Failure | None, store: RecordStore, execution: Execution
+) -> Outcome | None:
+    """What an earlier run made of the item, where that still holds."""
+    if record and record.key == key and store.outputs_hold(record, execution.verify):
+        return Outcome(item.id, store.stage, "cached", record=record)
+    if failure and failure.key == key:
+        return Outcome(item.id, store.stage, "failed", failure=failure)
+    return None
+
+
+def order_items(todo: Sequence[PlannedItem], execution: Execution) -> list[PlannedItem]:
+    """By ``--priority`` where given (larger first, missing last), then by ``--order``; the manifest breaks ties."""
+    sign = {"heaviest": -1.0, "manifest": 0.0, "lightest": 1.0}[execution.order]
+    ordered = sorted(todo, key=lambda planned: sign * planned.item.cost)
+    if execution.priority is None:
+        return ordered
+    field = execution.priority
+    return sorted(ordered, key=lambda planned: _priority(planned.item.fields.get(field)), reverse=True)
+
+
+def _priority(value: object) -> tuple[int, float, str]:
+    """Sorts numbers above texts above nothing, so that a column of mixed types has an order."""
+    if isinstance(value, int | float) and value == value:  # NaN counts as nothing
+        return (2, float(value), "")
+    return (0, 0.0, "") if value is None or isinstance(value, float) else (1, 0.0, str(value))
+
+
+def tried_again(planned: PlannedItem) -> PlannedItem:
+    """The same item with one more try on its account."""
+    return replace(planned, attempts=planned.attempts + 1)

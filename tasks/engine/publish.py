@@ -1,0 +1,68 @@
+"""Publishing: what an item wrote in its private folder becomes part of the output folder, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tasks.engine.errors import RunError
+from tasks.engine.files import file_sha256, sync_file, sync_folder
+from tasks.engine.layout import Layout
+from tasks.engine.outcomes import Output, Record
+from tasks.engine.records import RecordStore
+
+
+def collect_outputs(folder: Path) -> tuple[Output, ...]:
+    """Every file under an item's private ``folder``, in the order of their paths, with size and digest.
+
+    Raises ValueError for anything that is not a plain file: a link would publish what lies elsewhere.
+    """
+    outputs = []
+    for parent, folders, names in os.walk(folder):
+        for name in [*names, *folders]:
+            if os.path.islink(os.path.join(parent, name)):
+                raise ValueError(f"a stage may not publish a link: {name}")
+        for name in names:
+            path = Path(parent, name)
+            relative = path.relative_to(folder).as_posix()
+            outputs.append(Output(relative, path.stat().st_size, file_sha256(path)))
+    return tuple(sorted(outputs, key=lambda output: output.path))
+
+
+def publish(private: Path, record: Record, store: RecordStore) -> None:
+    """Move the outputs from ``private`` into place and write the record last.
+
+    Order: the old record is set aside, the new files reach the disk, they are renamed into place, what only the old
+    record named is removed, the new record is written. Raises RunError where the output folder takes no files.
+    """
+    try:
+        for output in record.outputs:
+            sync_file(private / output.path)
+        former = store.set_aside(record.id)
+        _move(private, store.layout, record.outputs)
+        _remove_former(store.layout, former, record.outputs)
+        store.write(record)
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {store.layout.output_dir}: {error.strerror or error}; "
+            "make room or give another --output-dir, then run the same command again"
+        ) from error
+
+
+def _move(private: Path, layout: Layout, outputs: tuple[Output, ...]) -> None:
+    parents = set()
+    for output in outputs:
+        target = layout.output_dir / output.path
+        if target.parent not in parents:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            parents |= {target.parent, target.parent.parent}
+        os.replace(private / output.path, target)
+    for parent in parents:
+        sync_folder(parent)
+
+
+def _remove_former(layout: Layout, former: tuple[Output, ...], current: tuple[Output, ...]) -> None:
+    kept = {output.path for output in current}
+    for output in former:
+        if output.path not in kept:
+            (layout.output_dir / output.path).unlink(missing_ok=True)

@@ -1,0 +1,203 @@
+"""The one loop: runs a shard's items one after another in a slot, publishes each, and says what became of it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.engine.control import StopSignal, stop_signal
+from tasks.engine.layout import Layout
+from tasks.engine.messages import Failed, Finished, Reply, Request
+from tasks.engine.outcomes import Failure, Outcome, Record
+from tasks.engine.plan import PlannedItem
+from tasks.engine.publish import publish
+from tasks.engine.records import RecordStore
+from tasks.engine.slot import Limits, Slot
+from tasks.engine.stage import Stage
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a shard has to know of its run."""
+
+    run_id: str
+    output_dir: Path
+    limits: Limits
+    stage_inputs: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """The output folder's layout."""
+        return Layout(self.output_dir)
+
+    @property
+    def private(self) -> Path:
+        """The private folder of this run on the output folder's filesystem, so that a rename can publish."""
+        return self.layout.private / self.run_id
+
+
+@dataclass(frozen=True)
+class ShardOrder:
+    """A shard as it travels to the process that runs it."""
+
+    context: RunContext
+    stage: Stage
+    items: tuple[PlannedItem, ...]
+
+
+def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> list[Outcome]:
+    """Run the items of ``order`` in a free slot of this process; tells ``report`` of each when it is settled.
+
+    Items that were not reached because the run stops are ``remaining``. While the child runs an item, the one before
+    it is published, so that the disk's latency costs no slot time. Raises RunError where nothing can go on.
+    """
+    stop = stop_signal(order.context.run_id)
+    outcomes: list[Outcome] = []
+    with pool.slot(order) as slot:
+        loop = _ShardLoop(order, slot, stop)
+        for outcome in loop.run():
+            outcomes.append(outcome)
+            report(outcome)
+    return outcomes
+
+
+class _ShardLoop:
+    def __init__(self, order: ShardOrder, slot: Slot, stop: StopSignal) -> None:
+        self.order = order
+        self.context = order.context
+        self.slot = slot
+        self.stop = stop
+        self.store = RecordStore(order.context.layout, order.stage.name)
+
+    def run(self) -> Iterator[Outcome]:
+        """Yield an outcome for every item, in order."""
+        self.store.prepare()
+        unpublished: tuple[PlannedItem, Reply, bytes] | None = None
+        for planned in self.order.items:
+            reply: Reply | None = None
+            started = self._start(planned)
+            if unpublished:
+                yield self._settle(*unpublished)
+                unpublished = None
+            if started:
+                reply = self.slot.wait(self.context.limits, self.stop)
+            if reply is None:
+                yield Outcome(planned.item.id, self.order.stage.name, "remaining")
+            else:
+                log = self.slot.log_tail() if isinstance(reply, Failed) else b""
+                unpublished = (planned, reply, log)
+        if unpublished:
+            yield self._settle(*unpublished)
+
+    def _start(self, planned: PlannedItem) -> bool:
+        if self.stop.draining:
+            return False
+        self.slot.open()
+        private = self._private(planned)
+        shutil.rmtree(private, ignore_errors=True)
+        self.slot.start(Request(planned.item, private, self.context.output_dir, self.context.stage_inputs))
+        return True
+
+    def _private(self, planned: PlannedItem) -> Path:
+        return self.context.private / self.order.stage.name / planned.item.id
+
+    def _settle(self, planned: PlannedItem, reply: Reply, log: bytes) -> Outcome:
+        """Publish what finished, keep what is known of what failed."""
+        private = self._private(planned)
+        try:
+            if isinstance(reply, Finished):
+                return self._publish(planned, reply, private)
+            return self._fail(planned, reply, log)
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+
+    def _publish(self, planned: PlannedItem, reply: Finished, private: Path) -> Outcome:
+        record = Record(
+            id=planned.item.id,
+            stage=self.order.stage.name,
+            version=self.order.stage.version,
+            key=planned.key,
+            outputs=reply.outputs,
+            values=reply.result.values,
+            detail=reply.result.detail,
+            usage=reply.usage,
+            attempts=planned.attempts + 1,
+            run_id=self.context.run_id,
+        )
+        publish(private / "outputs", record, self.store)
+        return Outcome(record.id, record.stage, "done", record=record)
+
+    def _fail(self, planned: PlannedItem, reply: Failed, log: bytes) -> Outcome:
+        failure = Failure(
+            id=planned.item.id,
+            stage=self.order.stage.name,
+            key=planned.key,
+            kind=reply.kind,
+            message=reply.message,
+            attempts=planned.attempts + 1,
+            usage=reply.usage,
+            run_id=self.context.run_id,
+            transient=reply.transient,
+            log=self._keep_log(planned, log),
+        )
+        self.store.write_failure(failure)
+        return Outcome(failure.id, failure.stage, "failed", failure=failure)
+
+    def _keep_log(self, planned: PlannedItem, text: bytes) -> str:
+        if not text:
+            return ""
+        path = self.context.layout.log(self.order.stage.name, planned.item.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+        return self.context.layout.relative(path)
+
+
+class SlotPool:
+    """The slots of this process. A slot keeps its child, and the stage's warm state, from one shard to the next."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: dict[tuple[str, str], list[Slot]] = {}
+        self._numbers: dict[str, Iterator[int]] = {}
+
+    @contextmanager
+    def slot(self, order: ShardOrder) -> Iterator[Slot]:
+        """A free slot for the order's run and stage, a new one where none is free."""
+        key = (order.context.run_id, order.stage.name)
+        with self._lock:
+            idle = self._idle.setdefault(key, [])
+            slot = idle.pop() if idle else self._make(order)
+        try:
+            yield slot
+        except BaseException:
+            slot.close()
+            raise
+        with self._lock:
+            self._idle.setdefault(key, []).append(slot)
+
+    def close(self, run_id: str, stage: str | None = None) -> None:
+        """End the children of a run (of one of its stages) that are idle."""
+        with self._lock:
+            keys = [key for key in self._idle if key[0] == run_id and stage in (None, key[1])]
+            slots = [slot for key in keys for slot in self._idle.pop(key)]
+        for slot in slots:
+            slot.close()
+
+    def _make(self, order: ShardOrder) -> Slot:
+        context = order.context
+        number = next(self._numbers.setdefault(f"{context.run_id}/{order.stage.name}", itertools.count(1)))
+        label = f"{socket.gethostname()}-{number:02d}"
+        folder = context.private
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / f"{order.stage.name}-{label}-{threading.get_native_id()}.log"
+        log.touch()
+        return Slot(order.stage, label, log)
+
+
+pool = SlotPool()
