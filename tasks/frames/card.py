@@ -1,0 +1,72 @@
+"""The dataset's card: what is in it, and what ``datasets.load_dataset(folder)`` needs to find its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_FILES = {
+    "jsonl": "{split}.jsonl",
+    "parquet": "{split}.parquet",
+    "webdataset": "{split}-*.tar",
+    "imagefolder": "{split}/**",
+}
+_READ = {
+    "jsonl": "Paths of frames are relative to the folder above this one.",
+    "parquet": "Paths of frames are relative to the folder above this one.",
+    "webdataset": (
+        "Each sample is `KEY.json` (its row) and `KEY.0000.jpg`, `KEY.0001.jpg`, ... KEY is the sample's id, with dots "
+        "as `%2E`."
+    ),
+    "imagefolder": "The column `images` holds a sample's frames, in time order.",
+}
+_COLUMNS = """\
+| column | what it holds |
+| --- | --- |
+| `id` | the sample |
+| `video` | its video, relative to the folder of videos |
+| `split` | its split |
+| `support_seconds` | presentation times that the sample asked for, in seconds |
+| `frames` | a struct for each frame, in time order |
+| `outside_seconds` | asked-for times that lie outside the video: they have no frame |
+| `dropped_seconds` | asked-for times that the limit on frames left no room for |
+
+All other columns come from the manifest as they were.
+
+| field of `frames` | what it holds |
+| --- | --- |
+| `path` | the picture |
+| `source` | why it was taken: `support` or `uniform` |
+| `requested_seconds`, `actual_seconds` | the time that was asked for, and the frame's own presentation time |
+| `pts`, `time_base` | that time in the stream's ticks, and the length of a tick in seconds, as a fraction |
+| `frame_index` | the frame's place in presentation order, from 0 |
+| `keyframe_distance_frames` | frames between it and the keyframe before it; 0 for a keyframe |
+| `width_px`, `height_px` | size of the picture |
+| `sha256` | digest of the picture's file |
+"""
+
+
+def card(form: str, by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The text of the dataset's README.md. The same rows give the same text."""
+    totals = "\n".join(f"| {split} | {len(rows)} | {_frames(rows)} |" for split, rows in by_split.items())
+    files = "\n".join(f"  - split: {split}\n    path: {_FILES[form].format(split=split)}" for split in by_split)
+    return f"""---
+configs:
+- config_name: default
+  data_files:
+{files}
+---
+
+# Frames from videos
+
+`datasets.load_dataset("path/of/this/folder")` reads every split. {_READ[form]}
+
+| split | samples | frames |
+| --- | --- | --- |
+{totals}
+
+{_COLUMNS}"""
+
+
+def _frames(rows: Sequence[Mapping[str, Any]]) -> int:
+    return sum(len(row["frames"]) for row in rows)
