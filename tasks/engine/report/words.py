@@ -34,10 +34,10 @@ def memory(size_bytes: float) -> str:
 def rate(items_per_second: float) -> str:
     """Items a second, or a minute or an hour where that reads better."""
     if items_per_second >= 1 or items_per_second == 0:
-        return f"{items_per_second:,.3g} a second"
+        return f"{items_per_second:,.3g} / s"
     if items_per_second * 60 >= 1:
-        return f"{items_per_second * 60:.3g} a minute"
-    return f"{items_per_second * 3600:.3g} an hour"
+        return f"{items_per_second * 60:.3g} / min"
+    return f"{items_per_second * 3600:.3g} / h"
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
