@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
+
+from tasks.frames.columns import Type, features
 
 _FILES = {
     "jsonl": "{split}.jsonl",
@@ -46,15 +50,17 @@ All other columns come from the manifest as they were.
 """
 
 
-def card(form: str, by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """The text of the dataset's README.md. The same rows give the same text."""
+def card(form: str, by_split: Mapping[str, Sequence[Mapping[str, Any]]], types: Mapping[str, Type] | None) -> str:
+    """The text of the dataset's README.md. The same rows give the same text.
+
+    ``types`` are those of the columns, None where a column has no one type. They go into the card of the formats that
+    cannot hold them, so that ``datasets`` need not guess them from the first rows of one split.
+    """
+    files = [{"split": split, "path": _FILES[form].format(split=split)} for split in by_split]
+    head = {"configs": [{"config_name": "default", "data_files": files}], **_info(form, by_split, types)}
     totals = "\n".join(f"| {split} | {len(rows)} | {_frames(rows)} |" for split, rows in by_split.items())
-    files = "\n".join(f"  - split: {split}\n    path: {_FILES[form].format(split=split)}" for split in by_split)
     return f"""---
-configs:
-- config_name: default
-  data_files:
-{files}
+{_yaml(head)}
 ---
 
 # Frames from videos
@@ -66,6 +72,29 @@ configs:
 {totals}
 
 {_COLUMNS}"""
+
+
+def _yaml(head: Mapping[str, Any]) -> str:
+    """JSON is YAML, and quotes whatever a column may be called."""
+    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items())
+
+
+def _info(
+    form: str, by_split: Mapping[str, Sequence[Mapping[str, Any]]], types: Mapping[str, Type] | None
+) -> dict[str, Any]:
+    if types is None or form not in {"jsonl", "webdataset"}:
+        return {}
+    if form == "jsonl":
+        return {"dataset_info": {"features": features(types)}}
+    members = features({"__key__": "string", "__url__": "string", "json": dict(types)})
+    pictures = [{"name": name, "dtype": "image"} for name in _picture_names(by_split)]
+    return {"dataset_info": {"features": [*members, *pictures]}}
+
+
+def _picture_names(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What the pictures of any sample are called; a sample with fewer has None for the rest."""
+    rows = (row for of_split in by_split.values() for row in of_split)
+    return sorted({PurePosixPath(frame["path"]).name for row in rows for frame in row["frames"]})
 
 
 def _frames(rows: Sequence[Mapping[str, Any]]) -> int:

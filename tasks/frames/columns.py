@@ -88,6 +88,11 @@ def arrow_schema(types: Mapping[str, Type]) -> pa.Schema:
     return pa.schema([pa.field(name, _arrow(kind)) for name, kind in types.items()])
 
 
+def features(types: Mapping[str, Type]) -> list[dict[str, Any]]:
+    """The same as the list of features that a dataset's card holds under ``dataset_info`` for ``datasets``."""
+    return [{"name": name, **_feature(kind)} for name, kind in types.items()]
+
+
 def names_within(kind: Type) -> Iterator[str]:
     """Every field name of a struct in ``kind``, at any depth."""
     if isinstance(kind, list):
@@ -137,6 +142,15 @@ def _arrow(kind: Type) -> pa.DataType:
     if isinstance(kind, dict):
         return pa.struct([pa.field(name, _arrow(inner)) for name, inner in kind.items()])
     return _ARROW[kind]
+
+
+def _feature(kind: Type) -> dict[str, Any]:
+    if isinstance(kind, dict):
+        return {"struct": features(kind)}
+    if isinstance(kind, list):
+        inner = _feature(kind[0])
+        return {"list": inner.get("dtype") or inner.get("struct") or inner}
+    return {"dtype": kind}
 
 
 def _readable(kind: Type) -> str:

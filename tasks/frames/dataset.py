@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,9 @@ Format: TypeAlias = Literal["jsonl", "parquet", "webdataset", "imagefolder"]
 Row: TypeAlias = dict[str, Any]
 FOLDER = "dataset"
 _IMAGES = "images"
+_LIKE_A_SPLIT = re.compile(
+    r"(?:^|[-._ 0-9])(?:train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?|eval(?:uation)?)(?:$|[-._ 0-9])"
+)
 _FILE_NAMES = "file_names"  # datasets reads this column of a metadata file as the list of images, ``images``
 
 
@@ -107,10 +111,13 @@ def dataset_items(
     """The parts of the dataset, and its card.
 
     samples   all samples of the manifest; its order is the order of the rows
-    frames    what :func:`frames_by_sample` gives; a sample that is not in it (its video failed) is left out
+    frames    what :func:`frames_by_sample` gives; a sample that is not in it (its video failed) is left out, and
+              from an imagefolder a sample without any frame too: ``datasets`` cannot read a row without pictures
     split_of  the split of each sample by id, as :func:`tasks.frames.splits.assign` gives it; an empty split has no part
     """
     by_split = _rows_by_split(samples, frames, split_of)
+    if params.format == "imagefolder":
+        by_split = _with_pictures(by_split)
     if not by_split:
         return []
     parts = _PARTS[params.format](by_split, params)
@@ -154,6 +161,11 @@ def _row(sample: Sample, found: Mapping[str, Any], split: str, columns: Iterable
         "dropped_seconds": list(found["dropped_seconds"]),
         **{name: sample.fields.get(name) for name in columns},
     }
+
+
+def _with_pictures(by_split: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+    kept = {split: [row for row in rows if row["frames"]] for split, rows in by_split.items()}
+    return {split: rows for split, rows in kept.items() if rows}
 
 
 def _json_line(row: Mapping[str, Any]) -> bytes:
@@ -222,7 +234,7 @@ def _imagefolder_parts(by_split: Mapping[str, list[Row]], params: DatasetParams)
 def _image_parts(by_split: Mapping[str, list[Row]], params: DatasetParams) -> Iterator[Item]:
     for split, of_split in by_split.items():
         for number, rows in enumerate(_chunks(of_split, params.samples_per_tar)):
-            item = _part("images", f"{split}/{_IMAGES}", split, [_pictures_only(row) for row in rows])
+            item = _part("images", split, split, [_pictures_only(row) for row in rows])
             yield Item(id=f"{split}-{_IMAGES}-{number:06d}", payload=item.payload, cost=item.cost)
 
 
@@ -232,17 +244,31 @@ def _pictures_only(row: Row) -> Row:
 
 
 def _with_file_names(row: Row) -> Row:
-    names = [f"{_IMAGES}/{row['id']}/{PurePosixPath(frame['path']).name}" for frame in row["frames"]]
-    return {_FILE_NAMES: names, **row}
+    return {_FILE_NAMES: [_image_name(row["id"], frame) for frame in row["frames"]], **row}
+
+
+def _image_name(sample_id: str, frame: Mapping[str, Any]) -> str:
+    """Where a frame lies in its split's folder: under its sample's id, or a digest of it.
+
+    ``datasets`` takes any folder called ``test_1`` or ``my-train`` for that split, wherever it lies.
+    """
+    folder = sample_id
+    if _LIKE_A_SPLIT.search(sample_id):
+        folder = hashlib.sha256(sample_id.encode()).hexdigest()[:16]
+    return f"{_IMAGES}/{folder}/{PurePosixPath(frame['path']).name}"
 
 
 def _card_part(by_split: Mapping[str, list[Row]], params: DatasetParams) -> Item:
-    text = card(params.format, by_split)
-    return Item(
-        id="card",
-        payload={"kind": "card", "path": f"{FOLDER}/README.md", "split": "", "rows": [], "text": text},
-        cost=0.01,
-    )
+    text = card(params.format, by_split, _types_or_none(by_split))
+    payload = {"kind": "card", "path": f"{FOLDER}/README.md", "split": "", "rows": [], "text": text}
+    return Item(id="card", payload=payload, cost=0.01)
+
+
+def _types_or_none(by_split: Mapping[str, list[Row]]) -> dict[str, Type] | None:
+    try:
+        return column_types((row for rows in by_split.values() for row in rows), OWN)
+    except MixedTypesError:
+        return None
 
 
 def _chunks(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
@@ -282,8 +308,9 @@ def _write_images(part: Mapping[str, Any], work: Workspace) -> None:
     for row in part["rows"]:
         for frame in row["frames"]:
             _picture(work, frame)
-            name = PurePosixPath(frame["path"]).name
-            _link_or_copy(work.output_dir / frame["path"], work.output(f"{part['path']}/{row['id']}/{name}"))
+            _link_or_copy(
+                work.output_dir / frame["path"], work.output(f"{part['path']}/{_image_name(row['id'], frame)}")
+            )
 
 
 def _write_card(part: Mapping[str, Any], work: Workspace) -> None:
