@@ -103,7 +103,7 @@ def install_uv(python: Path, lock: Path, settings: Mapping[str, str], scratch: P
     pip = find_pip(python)
     if pip is None:
         return fetch_uv(version, hashes, settings, scratch)
-    subprocess.run([*pip, "install", "--quiet", "--require-hashes", "--no-deps", "-r", str(requirement)], check=True)
+    subprocess.run([*pip, "install", "-qq", "--require-hashes", "--no-deps", "-r", str(requirement)], check=True)
     return str(python.parent / "uv")
 
 
@@ -166,7 +166,7 @@ def _links(address: str) -> list[str]:
 
 
 def _read(address: str) -> bytes:
-    request = urllib.request.Request(address, headers={"Accept": "text/html, application/octet-stream"})
+    request = urllib.request.Request(address, headers={"Accept": "text/html, application/octet-stream"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 - the user's own pip configuration
         content: bytes = reply.read()
     return content

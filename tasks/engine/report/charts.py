@@ -83,7 +83,7 @@ def time_line(bars: Sequence[Bar], wall_seconds: float) -> TimeLine | None:
     """Lanes in natural order of their slots; None where nothing ran. Neighbours are joined beyond MAX_BLOCKS items."""
     if not bars:
         return None
-    span = max(wall_seconds, max(bar.end_seconds for bar in bars), 1e-6)
+    span = max(wall_seconds, 1e-6, *(bar.end_seconds for bar in bars))
     by_slot: dict[str, list[Bar]] = defaultdict(list)
     for bar in bars:
         by_slot[bar.slot].append(bar)

@@ -97,9 +97,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         ("shards", "shards", words.count, "task runs that the items were grouped into"),
         ("peak_memory_bytes", "peak memory", words.memory, "most that one item's process held"),
     ]
-    return [
-        Tile(name, form(summary[key]), hint) for key, name, form, hint in tiles if summary.get(key) is not None
-    ]
+    return [Tile(name, form(summary[key]), hint) for key, name, form, hint in tiles if summary.get(key) is not None]
 
 
 def _shares(items: Mapping[str, int]) -> list[Share]:
