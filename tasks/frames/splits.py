@@ -64,16 +64,25 @@ def assign(
     has_own = any(COLUMN in sample.fields for sample in known)
     if not splits:
         return _own_splits(known) if has_own else ({sample.id: DEFAULT_SPLIT for sample in known}, [])
-    ordered = sorted(splits, key=lambda split: split.name)
     problems = [_two_sources()] if has_own else []
+    if known and group_by is not None and not any(_group(sample, group_by) for sample in known):
+        return {}, [*problems, _no_column(known, group_by)]
+    chosen, ungrouped = _by_group(known, sorted(splits, key=lambda split: split.name), group_by)
+    return chosen, cap_problems([*problems, *ungrouped])
+
+
+def _by_group(
+    samples: Sequence[Sample], ordered: Sequence[Split], group_by: str | None
+) -> tuple[dict[str, str], list[Problem]]:
     chosen: dict[str, str] = {}
-    for sample in known:
+    problems: list[Problem] = []
+    for sample in samples:
         group = sample.video if group_by is None else _group(sample, group_by)
         if group is None:
             problems.append(_no_group(sample, group_by))
         else:
             chosen[sample.id] = _split_of(group, ordered)
-    return chosen, cap_problems(problems)
+    return chosen, problems
 
 
 def _own_splits(samples: Sequence[Sample]) -> tuple[dict[str, str], list[Problem]]:
@@ -129,6 +138,11 @@ def _group(sample: Sample, column: str) -> str | None:
     if value in (None, ""):
         return None
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _no_column(samples: Sequence[Sample], group_by: str) -> Problem:
+    columns = dict.fromkeys(["id", "video_path", *(name for sample in samples for name in sample.fields)])
+    return Problem("--group-by", f"no column {group_by!r}", ", ".join(columns), "name one of these")
 
 
 def _no_group(sample: Sample, column: str | None) -> Problem:

@@ -1,0 +1,239 @@
+"""Question sets, tables and folders to samples, and samples to one item a video."""
+
+import csv
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.engine.items import is_safe_id
+from tasks.frames.manifest import Sample, read_samples, video_items
+
+QUESTIONS = [
+    {
+        "id": 12,
+        "question": "What is ahead?",
+        "choices": ["A bus", "A bridge"],
+        "answer": "A bus",
+        "support_frames": [4.5, 1],
+        "video_path": "city/a.mp4",
+    },
+    {"id": "q2", "question": "And now?", "choices": [], "answer": None, "support_frames": [], "video_path": "b.mp4"},
+    {
+        "id": "q3",
+        "question": "Left?",
+        "choices": ["yes"],
+        "answer": "yes",
+        "video_path": "city/a.mp4",
+        "weather": "rain",
+    },
+]
+
+
+@pytest.fixture
+def videos(tmp_path):
+    root = tmp_path / "videos"
+    (root / "city").mkdir(parents=True)
+    (root / "city" / "a.mp4").write_bytes(bytes(3 * 2**20))
+    (root / "b.mp4").write_bytes(b"damaged, which is found when it runs")
+    return root
+
+
+def manifest(tmp_path, rows, name="train.json"):
+    path = tmp_path / name
+    path.write_text(json.dumps({"data": rows}))
+    return path
+
+
+def as_text(problems):
+    return "\n".join(map(str, problems))
+
+
+def test_a_road_video_question_set_is_read_with_its_other_columns(tmp_path, videos):
+    samples, problems = read_samples(manifest(tmp_path, QUESTIONS), videos)
+    assert problems == []
+    assert samples == [
+        Sample(
+            "12",
+            "city/a.mp4",
+            (4.5, 1.0),
+            {"question": "What is ahead?", "choices": ["A bus", "A bridge"], "answer": "A bus"},
+        ),
+        Sample("q2", "b.mp4", (), {"question": "And now?", "choices": [], "answer": None}),
+        Sample("q3", "city/a.mp4", (), {"question": "Left?", "choices": ["yes"], "answer": "yes", "weather": "rain"}),
+    ]
+
+
+def test_list_jsonl_and_parquet_give_the_same_samples(tmp_path, videos):
+    expected, _ = read_samples(manifest(tmp_path, QUESTIONS[:2]), videos)
+    rows = [{**row, "id": str(row["id"])} for row in QUESTIONS[:2]]
+    (tmp_path / "list.json").write_text(json.dumps(rows))
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table.parquet")
+    for name in ("list.json", "lines.jsonl", "table.parquet"):
+        assert read_samples(tmp_path / name, videos) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "seconds"),
+    [
+        ("[1.5, 4]", (1.5, 4.0)),
+        ("1.5;4", (1.5, 4.0)),
+        ("1.5 4.0", (1.5, 4.0)),
+        (" 2 ; 3 ", (2.0, 3.0)),
+        ("7", (7.0,)),
+        ("", ()),
+    ],
+)
+def test_csv_support_frames_are_a_list_or_separated_numbers(tmp_path, videos, cell, seconds):
+    with (tmp_path / "t.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows([["id", "video_path", "support_frames"], ["1", "b.mp4", cell]])
+    assert read_samples(tmp_path / "t.csv", videos) == ([Sample("1", "b.mp4", seconds)], [])
+
+
+@pytest.mark.parametrize(
+    "cell", ["1,5", "[1, [2]]", "one", "nan", "[NaN]", "1;inf", '["1"]', "[1", "[true]", "[" * 9999]
+)
+def test_csv_support_frames_of_another_form_are_a_problem(tmp_path, videos, cell):
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["id", "video_path", "support_frames"], ["1", "b.mp4", cell]])
+    _, problems = read_samples(tmp_path / "t.csv", videos)
+    assert [problem.where for problem in problems] == ["t.csv line 2, support_frames"]
+
+
+@pytest.mark.parametrize(
+    "value", ["1.5", [["1.5"]], ["1.5"], [float("nan")], [float("inf")], [True], [None], 1.5, {}, [10**400]]
+)
+def test_wrong_support_frames_are_a_problem_with_row_and_field(tmp_path, videos, value):
+    rows = [QUESTIONS[1], {**QUESTIONS[0], "support_frames": value}]
+    _, problems = read_samples(manifest(tmp_path, rows), videos)
+    assert [problem.where for problem in problems] == ["train.json row 2, support_frames"]
+
+
+def test_times_outside_any_video_are_left_to_the_stage(tmp_path, videos):
+    samples, problems = read_samples(manifest(tmp_path, [{**QUESTIONS[0], "support_frames": [-3, 1e9, 4, 4]}]), videos)
+    assert (samples[0].support_seconds, problems) == ((-3.0, 1e9, 4.0, 4.0), [])
+
+
+def test_every_problem_of_a_bad_manifest_is_listed_at_once(tmp_path, videos):
+    rows = [
+        QUESTIONS[0],
+        QUESTIONS[0],
+        {"id": "../x", "video_path": "../b.mp4"},
+        {"id": "ok", "video_path": "/etc/passwd", "support_frames": "now"},
+        {"id": "gone", "video_path": "gone.mp4", "frames": 3},
+        {"video_path": "b.mp4"},
+        {"id": "no_video"},
+        "not a row",
+    ]
+    samples, problems = read_samples(manifest(tmp_path, rows), videos)
+    assert [sample.id for sample in samples] == ["12"]
+    assert [problem.where for problem in problems] == [
+        "train.json row 8",
+        "train.json row 6, id",
+        "train.json row 7, video_path",
+        "train.json",
+        "train.json row 2, id",
+        "train.json row 3, id",
+        "train.json row 3, video_path",
+        "train.json row 4, support_frames",
+        "train.json row 4, video_path",
+        "train.json row 5, video_path",
+    ]
+    assert "the column 'frames'" in as_text(problems)
+
+
+def test_ten_thousand_bad_rows_stay_readable(tmp_path, videos):
+    rows = [{"id": f"q{n}", "video_path": f"gone{n}.mp4"} for n in range(10_000)]
+    samples, problems = read_samples(manifest(tmp_path, rows), videos)
+    assert samples == []
+    assert len(problems) == 21
+    assert "and 9980 more like it" in as_text(problems)
+
+
+def test_a_missing_folder_of_videos_is_said_once_beside_the_rows_own_problems(tmp_path):
+    _, problems = read_samples(manifest(tmp_path, [*QUESTIONS, QUESTIONS[1]]), tmp_path / "none")
+    assert [problem.where for problem in problems] == [f"--videos-dir {tmp_path / 'none'}", "train.json row 4, id"]
+
+
+def test_a_missing_manifest_is_a_problem(tmp_path, videos):
+    assert "cannot be read" in as_text(read_samples(tmp_path / "none.json", videos)[1])
+
+
+def test_a_folder_of_videos_needs_no_manifest(tmp_path):
+    for name in (
+        "clip10.mp4",
+        "clip2.MP4",
+        "b/clip1.webm",
+        "b/clip1.mkv",
+        "with space.mp4",
+        "v1.2.mp4",
+        "x.mp4",
+        "x.mp4.mov",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    for name in (".hidden.mp4", ".cache/a.mp4", "notes.txt", "b/.DS_Store"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    samples, problems = read_samples(None, tmp_path)
+    assert problems == []
+    videos = [
+        "b/clip1.mkv",
+        "b/clip1.webm",
+        "clip2.MP4",
+        "clip10.mp4",
+        "v1.2.mp4",
+        "with space.mp4",
+        "x.mp4",
+        "x.mp4.mov",
+    ]
+    assert [sample.video for sample in samples] == videos
+    assert {"clip2", "clip10", "v1.2", "x", "x.mp4.mov"} < {sample.id for sample in samples}
+    assert len({sample.id for sample in samples}) == len(videos)
+    assert all(is_safe_id(sample.id) for sample in samples)
+
+
+def test_a_folder_without_videos_is_a_problem(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    assert "no videos" in as_text(read_samples(None, tmp_path)[1])
+
+
+def test_a_scanned_link_that_leads_out_is_refused(tmp_path, videos):
+    (videos / "out.mp4").symlink_to(tmp_path / "secret.mp4")
+    (tmp_path / "secret.mp4").write_bytes(b"x")
+    samples, problems = read_samples(None, videos)
+    assert [sample.video for sample in samples] == ["b.mp4", "city/a.mp4"]
+    assert "leads out" in as_text(problems)
+
+
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path):
+    with open(bytes(tmp_path) + b"/\xff.mp4", "wb") as file:  # noqa: PTH123
+        file.write(b"x")
+    samples, problems = read_samples(None, tmp_path)
+    assert samples == []
+    assert "UTF-8" in as_text(problems)
+
+
+def test_samples_of_one_video_become_one_item(tmp_path, videos):
+    samples, _ = read_samples(manifest(tmp_path, QUESTIONS), videos)
+    city, other = video_items(samples, videos)
+    assert city.payload == {
+        "video": "city/a.mp4",
+        "samples": [{"id": "12", "support_seconds": [4.5, 1.0]}, {"id": "q3", "support_seconds": []}],
+    }
+    assert city.inputs == (str(videos.absolute() / "city" / "a.mp4"),)
+    assert city.fields["question"] == "What is ahead?"
+    assert city.fields["weather"] == "rain"
+    assert city.cost == pytest.approx(3.0)
+    assert (other.id, other.payload["video"]) == ("b.mp4", "b.mp4")
+    assert is_safe_id(city.id)
+    json.dumps(city.payload, allow_nan=False)
+
+
+def test_items_of_paths_that_look_alike_have_different_ids(videos):
+    items = video_items([Sample("1", "city/a.mp4"), Sample("2", "city-a.mp4"), Sample("3", "city a.mp4")], videos)
+    assert len({item.id for item in items}) == 3

@@ -1,0 +1,147 @@
+"""Splits: what may be asked for, and that nothing leaks or moves."""
+
+import random
+from collections import Counter, defaultdict
+
+import pytest
+
+from tasks.frames.manifest import Sample
+from tasks.frames.splits import assign, parse_splits
+
+NINE_TO_ONE, _ = parse_splits("train=0.9,val=0.1")
+
+
+def question_set(videos, samples_a_video=3):
+    return [
+        Sample(f"{v}-{n}", f"v{v}.mp4", (), {"scene": f"scene {v // 4}", "take": n}, f"row {v}")
+        for v in range(videos)
+        for n in range(samples_a_video)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train=0.9,val=0.1",
+        " train = 0.9 , val = 0.1 ",
+        "a=0.333,b=0.333,c=0.334",
+        "a=0.3333333,b=0.3333333,c=0.3333333",
+        "t=1",
+    ],
+)
+def test_shares_that_add_up_to_1_are_read(text):
+    splits, problems = parse_splits(text)
+    assert problems == []
+    assert [split.name for split in splits] == [part.split("=")[0].strip() for part in text.split(",")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("train=0.9,val=0.2", "add up to 1.1"),
+        ("train=0.5", "add up to 0.5"),
+        ("train=9,val=1", "a share above 0, at most 1"),
+        ("train=-0.1,val=1.1", "train=-0.1"),
+        ("train=0,val=1", "train=0"),
+        ("train=nan,val=1", "train=nan"),
+        ("train=inf", "train=inf"),
+        ("train=many,val=1", "train=many"),
+        ("train=0.5,train=0.5", "'train' more than once"),
+        ("train", "'train'"),
+        ("train=0.9,", "''"),
+        ("=1", "the name ''"),
+        ("../up=1", "the name '../up'"),
+        ("a-b=1", "the name 'a-b'"),
+        ("all=1", "the name 'all'"),
+        (f"{'x' * 41}=1", "the name 'xxx"),
+    ],
+)
+def test_shares_and_names_that_cannot_be_are_problems(text, said):
+    assert said in "\n".join(map(str, parse_splits(text)[1]))
+
+
+def test_every_problem_of_the_option_is_listed_at_once():
+    assert len(parse_splits("a-b=0.5,train=2,val,test=0.1,test=0.1")[1]) == 4
+
+
+def test_without_splits_all_samples_are_train():
+    assert parse_splits(None) == ((), [])
+    assert set(assign(question_set(5), ())[0].values()) == {"train"}
+
+
+def test_samples_of_one_video_share_a_split():
+    chosen, problems = assign(question_set(200), NINE_TO_ONE)
+    assert problems == []
+    by_video = defaultdict(set)
+    for sample in question_set(200):
+        by_video[sample.video].add(chosen[sample.id])
+    assert all(len(splits) == 1 for splits in by_video.values())
+
+
+def test_samples_of_one_group_share_a_split():
+    samples = question_set(200)
+    chosen, problems = assign(samples, NINE_TO_ONE, "scene")
+    assert problems == []
+    by_scene = defaultdict(set)
+    for sample in samples:
+        by_scene[sample.fields["scene"]].add(chosen[sample.id])
+    assert all(len(splits) == 1 for splits in by_scene.values())
+    assert {split for splits in by_scene.values() for split in splits} == {"train", "val"}
+
+
+def test_shares_are_met_when_there_are_many_groups():
+    splits, _ = parse_splits("train=0.8,val=0.15,test=0.05")
+    counts = Counter(assign(question_set(5000, 1), splits)[0].values())
+    assert counts["train"] == pytest.approx(4000, rel=0.05)
+    assert counts["val"] == pytest.approx(750, rel=0.15)
+    assert counts["test"] == pytest.approx(250, rel=0.25)
+
+
+def test_other_samples_and_the_order_of_anything_move_nobody():
+    samples = question_set(300)
+    before, _ = assign(samples[:300], NINE_TO_ONE)
+    random.Random(1).shuffle(samples)
+    after, _ = assign(samples, tuple(reversed(NINE_TO_ONE)))
+    assert all(after[sample_id] == split for sample_id, split in before.items())
+
+
+def test_the_assignment_is_fixed_for_ever():
+    chosen, _ = assign([Sample(str(n), f"video {n}") for n in range(40)], NINE_TO_ONE)
+    assert sorted(int(sample_id) for sample_id, split in chosen.items() if split == "val") == [38]
+
+
+def test_groups_are_the_same_from_csv_and_from_typed_tables():
+    splits, _ = parse_splits("a=0.5,b=0.5")
+    typed, _ = assign([Sample(str(n), "v", (), {"take": n}) for n in range(50)], splits, "take")
+    text, _ = assign([Sample(str(n), "v", (), {"take": str(n)}) for n in range(50)], splits, "take")
+    assert typed == text
+    assert set(typed.values()) == {"a", "b"}
+
+
+def test_a_group_that_is_missing_or_empty_is_a_problem():
+    samples = [
+        Sample("1", "v", (), {"scene": "x"}, "row 1"),
+        Sample("2", "v", (), {"scene": ""}, "row 2"),
+        Sample("3", "v"),
+    ]
+    chosen, problems = assign(samples, NINE_TO_ONE, "scene")
+    assert list(chosen) == ["1"]
+    assert [problem.where for problem in problems] == ["row 2, scene", "3, scene"]
+
+
+def test_a_column_that_no_row_has_is_one_problem_that_lists_the_columns():
+    _, problems = assign(question_set(50), NINE_TO_ONE, "place")
+    said = "--group-by: no column 'place'; allowed: id, video_path, scene, take"
+    assert [str(problem).startswith(said) for problem in problems] == [True]
+
+
+def test_the_manifests_own_split_column_is_kept():
+    samples = [Sample("1", "v", (), {"split": "test"}), Sample("2", "w", (), {"split": "train"})]
+    assert assign(samples, ()) == ({"1": "test", "2": "train"}, [])
+    assert "one of the two" in str(assign(samples, NINE_TO_ONE)[1][0])
+    assert "names of letters" in str(assign([*samples, Sample("3", "x")], ())[1][0])
+
+
+def test_a_group_by_id_parts_a_video_on_request():
+    chosen, _ = assign([Sample(f"q{n}", "v.mp4") for n in range(100)], NINE_TO_ONE, "id")
+    assert set(chosen.values()) == {"train", "val"}
