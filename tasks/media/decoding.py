@@ -1,0 +1,95 @@
+"""Decoding a run of packets, and noticing what the decoder says against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from av.error import InvalidDataError
+from av.video.frame import VideoFrame
+
+from tasks.media.demuxing import PacketSource, VideoPacket
+from tasks.media.runs import Run
+
+# The byte of hvcC that holds numTemporalLayers, in its bits 3 to 5.
+_HVCC_LAYERS = 21
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """Something wrong with the packet at ``position``, in one clause."""
+
+    position: int
+    reason: str
+
+
+class RunDecoder:
+    """Decodes runs of a source, on the calling thread.
+
+    ``complaints`` are those of the latest run; they are complete when it has ended.
+    """
+
+    def __init__(self, source: PacketSource) -> None:
+        self._source = source
+        self._context = source.decoder
+        self._may_skip = can_skip(self._context.name, self._context.extradata)
+        self._position_of = {pts: position for position, pts in enumerate(source.index.pts.tolist())}
+        self.complaints: list[Complaint] = []
+
+    def wanted_frames(self, run: Run) -> Iterator[tuple[int, VideoFrame]]:
+        """The frames of the packets that ``run`` wants, with their positions, in the order in which they are shown."""
+        wanted = set(run.wanted)
+        for frame in self._frames(run, wanted if self._may_skip else None):
+            position = self._position_of.get(frame.pts, -1)
+            if position in wanted:
+                yield position, frame
+
+    def probe(self, run: Run) -> list[int]:
+        """Which of the packets that ``run`` wants give a frame, whatever the decoder says against them."""
+        return [position for position, frame in self.wanted_frames(run) if not frame.is_corrupt]
+
+    def all_frames(self) -> Iterator[VideoFrame]:
+        """Every frame of the video in the order in which the decoder gives it."""
+        return self._frames(Run(0, len(self._source.index), ()), None)
+
+    def _frames(self, run: Run, needed: set[int] | None) -> Iterator[VideoFrame]:
+        """What a clean decoder makes of ``run``. Where ``needed`` is given, frames not in it that no other frame
+        refers to may be left out."""
+        self.complaints = []
+        if self._context.is_open:
+            self._context.flush_buffers()
+        self._context.skip_frame = "DEFAULT"
+        for position, packet in self._source.packets(run.start, run.stop):
+            if needed is not None:
+                self._context.skip_frame = "DEFAULT" if position in needed else "NONREF"
+            if packet.is_corrupt:
+                self._complain(position, "the container marks its packet as corrupt")
+            yield from self._fed(packet, position)
+        yield from self._fed(None, run.stop - 1)
+
+    def _fed(self, packet: VideoPacket | None, position: int) -> Iterator[VideoFrame]:
+        """The frames that come out when ``packet`` goes in; ``None`` brings out those that the decoder holds back."""
+        try:
+            frames = self._context.decode(packet)
+        except InvalidDataError as error:
+            self._complain(position, f"the decoder says {error.strerror!r}")
+            return
+        for frame in frames:
+            if frame.is_corrupt:
+                self._complain(self._position_of.get(frame.pts, position), "the decoder had to guess a part of it")
+            yield frame
+
+    def _complain(self, position: int, reason: str) -> None:
+        self.complaints.append(Complaint(position, reason))
+
+
+def can_skip(decoder: str, extradata: bytes | None) -> bool:
+    """Whether frames that are not referenced may be skipped at any moment, without a change to any other frame.
+
+    In H.264 (nal_ref_idc) and in MPEG-1 and -2 (B pictures) "not referenced" means by nothing. In HEVC it means by
+    nothing in the same temporal layer: it holds for streams of one layer, which hvcC tells (ISO/IEC 14496-15, 8.3.3).
+    """
+    if decoder == "hevc":
+        hvcc = extradata or b""
+        return len(hvcc) > _HVCC_LAYERS and hvcc[0] == 1 and (hvcc[_HVCC_LAYERS] >> 3) & 7 == 1
+    return decoder in {"h264", "mpeg1video", "mpeg2video"}

@@ -1,0 +1,162 @@
+"""The packets of a video by position, with seeks that are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Self, TypeAlias
+
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from tasks.engine.errors import BadInput
+from tasks.media.index import NO_TIME, PacketIndex, read_index
+from tasks.media.opening import open_container, reading, video_stream
+
+VideoPacket: TypeAlias = "Packet[VideoStream]"
+
+# So many bytes are read over as quickly as they are sought over.
+_WORTH_A_SEEK_BYTES = 1 << 20
+
+
+class _OutOfStepError(Exception):
+    """The demuxer gives another packet than the index has at ``position``."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        super().__init__(position)
+
+
+class PacketSource:
+    """A video file, its packet index and its decoder. Use it in a ``with`` block.
+
+    Raises BadInput where the file is damaged, empty or no video.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._resources = ExitStack()
+        with ExitStack() as guard:
+            guard.callback(self._resources.close)
+            self._open()
+            self.decoder: VideoCodecContext = self.stream.codec_context
+            self._reorders = self.decoder.reorder_depth > 0
+            self._rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
+            with reading(path):
+                self.index: PacketIndex = read_index(self.container, self.stream)
+            guard.pop_all()
+        self._cursor = len(self.index)  # position of the packet that comes next
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._resources.close()
+
+    @property
+    def lacks_presentation_times(self) -> bool:
+        """Whether the decoder is to reorder frames and yet the packets' times rise as they are decoded.
+
+        Then the times are likely to be decoding times under the wrong name, as in MP4 without a ctts table.
+        """
+        index = self.index
+        return self._reorders and not index.keyframe.all() and bool(np.all(np.diff(index.pts) > 0))
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second as the stream states or FFmpeg guesses it; 25 where neither knows."""
+        return self._rate
+
+    @property
+    def frame_ticks(self) -> int:
+        """How long a frame is shown at that rate, in ticks of the index's time base; at least 1."""
+        return max(1, round(1 / (self.rate * self.index.time_base)))
+
+    def packets(self, start: int, stop: int) -> Iterator[tuple[int, VideoPacket]]:
+        """The packets at positions ``start`` up to and without ``stop``, each with its position.
+
+        Seeks where that saves reading. Each packet is compared with the index; where a seek leads astray, the file is
+        read again from its beginning. Raises BadInput where even then it gives other packets than before.
+        """
+        with reading(self.path):
+            self._approach(start)
+            try:
+                yield from self._in_step(start, stop)
+            except _OutOfStepError as error:
+                self._reopen()
+                yield from self._once_more(max(start, error.position), stop)
+
+    def _once_more(self, start: int, stop: int) -> Iterator[tuple[int, VideoPacket]]:
+        """The packets from a file that was just opened again; BadInput where they are not those of the index."""
+        try:
+            yield from self._in_step(start, stop)
+        except _OutOfStepError as error:
+            raise BadInput(f"{self.path.name}: gives other packets when it is read again") from error
+
+    def _open(self) -> None:
+        self.container: InputContainer = self._resources.enter_context(open_container(self.path))
+        self.stream: VideoStream = video_stream(self.container, self.path)
+        self._demuxed: Iterator[VideoPacket] = self.container.demux(self.stream)
+
+    def _reopen(self) -> None:
+        """Stand before the file's first packet again, without a seek. The decoder keeps its state."""
+        self._resources.close()
+        self._open()
+        self._cursor = 0
+
+    def _in_step(self, start: int, stop: int) -> Iterator[tuple[int, VideoPacket]]:
+        """Read on to ``stop`` and give the packets from ``start`` on, as long as they are those of the index."""
+        while self._cursor < stop:
+            packet = next(self._demuxed, None)
+            position = self._cursor
+            if packet is None or (packet.size and _identity(packet) != self.index.identity(position)):
+                raise _OutOfStepError(position)
+            if not packet.size:
+                continue
+            self._cursor += 1
+            if position >= start:
+                yield position, packet
+
+    def _approach(self, start: int) -> None:
+        """Stand at ``start`` or, where that is cheap, before it."""
+        between = int(self.index.sizes[self._cursor : start].sum())
+        if self._cursor <= start and between < _WORTH_A_SEEK_BYTES:
+            return
+        for timestamp in (self.index.pts[start], self.index.dts[start]):
+            if timestamp != NO_TIME and self._seek(int(timestamp), start):
+                return
+        if self._cursor > start:
+            self._reopen()
+
+    def _seek(self, timestamp: int, start: int) -> bool:
+        """Whether a seek to ``timestamp`` leads to a packet that the index knows, at or before ``start``."""
+        self._cursor = len(self.index)  # unknown until a packet is recognised
+        try:
+            self.container.seek(timestamp, stream=self.stream, backward=True)
+        except FFmpegError:
+            return False
+        demuxed = self.container.demux(self.stream)
+        first = next((packet for packet in demuxed if packet.size), None)
+        position = None if first is None else self.index.position(*_identity(first))
+        if first is None or position is None or position > start:
+            return False
+        self._cursor = position
+        self._demuxed = chain([first], demuxed)
+        return True
+
+
+def _identity(packet: VideoPacket) -> tuple[int, int, int]:
+    """What tells a packet from the others: its times, NO_TIME where it has none, and its size in bytes."""
+    pts, dts = packet.pts, packet.dts
+    return NO_TIME if pts is None else pts, NO_TIME if dts is None else dts, packet.size

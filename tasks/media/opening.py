@@ -1,0 +1,123 @@
+"""Opening a video file with FFmpeg's demuxers, and nothing but a file with nothing but video containers.
+
+A playlist, a concat script or an image pattern makes FFmpeg open further files, or hosts; none of them is allowed.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from tasks.engine.errors import BadInput, TransientError
+
+# Names of FFmpeg's demuxers. All of them read the file that they are given and no other.
+CONTAINER_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2",
+    "matroska,webm",
+    "avi",
+    "mpeg",
+    "mpegts",
+    "mpegvideo",
+    "flv",
+    "ogg",
+    "asf",
+    "nut",
+    "mxf",
+    "ivf",
+    "dv",
+    "gif",
+    "h264",
+    "hevc",
+    "m4v",
+    "yuv4mpegpipe",
+)
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINER_FORMATS)}
+# A character of UTF-8 that a cut has shortened.
+_LONGEST_CUT = 3
+# What a network or removable file system says when it is not at fault itself: worth another try.
+_PASSING = frozenset({errno.EIO, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[InputContainer]:
+    """The container at ``path``, open for reading.
+
+    Raises BadInput with one line where ``path`` is missing, empty, or no video container that is allowed,
+    TransientError where the file system failed.
+    """
+    with reading(path), av.open(f"file:{path.absolute()}", options=_OPTIONS) as container:
+        yield container
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what FFmpeg raises inside the block into BadInput or TransientError, with the file's name."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
+        if error.errno in _PASSING:
+            raise TransientError(f"{path.name}: {error.strerror}") from error
+        raise BadInput(f"{path.name}: {_what_is_wrong(path, error)}") from error
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream that a player would show, set to one decoding thread; every other stream is not even read.
+
+    Raises BadInput where there is none.
+    """
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or _is_cover(stream):
+        raise BadInput(f"{path.name}: holds no video stream; give a file that has one")
+    if stream.codec_context is None:
+        raise BadInput(f"{path.name}: its video stream is of a kind that FFmpeg here cannot decode")
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all
+    stream.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    """Whether the stream is a picture that goes with music."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _what_is_wrong(path: Path, error: av.error.FFmpegError) -> str:
+    """One clause that says what is wrong with the file and, where it can be known, what to do."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, not a video file"
+    if isinstance(error, PermissionError):
+        return "may not be read; check its permissions"
+    if path.is_file() and path.stat().st_size == 0:
+        return "is empty (0 bytes); fetch it again"
+    head = _head(path)
+    if head and _is_text(head):
+        return "is a text file, not a video"
+    return f"is damaged or no video file: {error.strerror or error}"
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of the file, none where it cannot be read."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the bytes are printable UTF-8, but for a character cut at the end."""
+    text = head.decode("utf-8", errors="ignore")
+    printable = all(character.isprintable() or character in "\r\n\t" for character in text)
+    return printable and len(head) - len(text.encode()) <= _LONGEST_CUT

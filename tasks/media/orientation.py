@@ -1,0 +1,56 @@
+"""From a decoded frame to an upright BGR picture."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from av.buffer import Buffer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+Picture = npt.NDArray[np.uint8]
+Turn = tuple[int, int, int, int]
+
+UPRIGHT: Turn = (1, 0, 0, 1)
+
+
+def display_turn(frame: VideoFrame) -> Turn:
+    """The signs (a, b, c, d) of the frame's display matrix: (x, y) is shown at (a x + c y, b x + d y).
+
+    The matrix is nine native int32 in row order, a, b, u, c, d, v, x, y, w (libavutil/display.h). What turns by
+    anything but a quarter, or says nothing, counts as upright.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return UPRIGHT
+    matrix = np.frombuffer(bytes(cast("Buffer", data)), dtype=np.int32)
+    a, b, c, d = (int(np.sign(matrix[position])) for position in (0, 1, 3, 4))
+    is_quarter = (a != 0) == (d != 0) and (b != 0) == (c != 0) and (a != 0) != (b != 0)
+    return (a, b, c, d) if is_quarter else UPRIGHT
+
+
+def turned(picture: Picture, turn: Turn) -> Picture:
+    """``picture`` (height x width x 3) as it is meant to be seen; contiguous."""
+    a, b, c, d = turn
+    if a == 0:  # x and y change places, then each keeps or loses its direction
+        picture, a, d = picture.transpose(1, 0, 2), c, b
+    picture = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(picture)
+
+
+class Converter:
+    """Turns frames into pictures on the calling thread. Keeps swscale's tables from one frame to the next."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def picture(self, frame: VideoFrame) -> Picture:
+        """``frame`` upright, uint8, height x width x 3, BGR.
+
+        The colour matrix and range are those that the frame names; where it names none, BT.601 and limited range, as
+        swscale, OpenCV and the ffmpeg command do. Pixels stay as they are stored: no other aspect, no tone mapping.
+        """
+        bgr = self._reformatter.reformat(frame, format="bgr24", threads=1)
+        return turned(cast("Picture", bgr.to_ndarray()), display_turn(frame))

@@ -1,0 +1,54 @@
+"""Which packets must be decoded for which frames. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.media.index import PacketIndex
+
+
+@dataclass(frozen=True)
+class Run:
+    """Packets ``start`` up to and without ``stop``, to be decoded in one go by a clean decoder.
+
+    ``wanted`` are the positions of the packets whose frames are asked for, rising.
+    """
+
+    start: int
+    stop: int
+    wanted: tuple[int, ...]
+
+
+def decoding_starts(index: PacketIndex, positions: Sequence[int]) -> list[int]:
+    """For the packet at each of ``positions``, where its decoding must start.
+
+    That is the last seek point at or before it which is also shown at or before it: a leading picture of an open GOP
+    comes after its keyframe and needs the GOP before. Where there is none, it is the first packet.
+    """
+    points = index.seek_points()
+    starts = []
+    for position in positions:
+        # The presentation times of seek points rise, so both conditions cut a prefix.
+        usable = min(
+            np.searchsorted(points, position, side="right"),
+            np.searchsorted(index.pts[points], index.pts[position], side="right"),
+        )
+        starts.append(int(points[usable - 1]) if usable else 0)
+    return starts
+
+
+def plan_runs(index: PacketIndex, positions: Sequence[int]) -> list[Run]:
+    """Runs that decode the packets at ``positions``, rising and without overlap: nothing is decoded twice."""
+    pairs = sorted(zip(decoding_starts(index, positions), positions, strict=True))
+    runs: list[Run] = []
+    for start, position in pairs:
+        if runs and start < runs[-1].stop:
+            last = runs.pop()
+            wanted = tuple(sorted({*last.wanted, position}))
+            runs.append(Run(last.start, max(last.stop, position + 1), wanted))
+        else:
+            runs.append(Run(start, position + 1, (position,)))
+    return runs
