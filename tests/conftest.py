@@ -1,0 +1,66 @@
+"""What all tests share.
+
+shared_data   the folder of test videos that lies beside the checkout; tests that need it are skipped without it
+browser       a Chromium, for the tests that look at pages
+
+With HEADRACE_CI=1 a skipped test is a failed one: CI installs what tests need. The exceptions are in MAY_SKIP.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STRICT = os.environ.get("HEADRACE_CI") == "1"
+
+# Beginnings of the reasons for which a test may be skipped in CI too: what no package index or apt can give.
+MAY_SKIP = ("shared/ is not beside the checkout", "no wheel for this platform:")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """``shared/data``, beside the checkout or where HEADRACE_SHARED says."""
+    folder = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data"
+    if not folder.is_dir():
+        pytest.skip("shared/ is not beside the checkout; HEADRACE_SHARED may name it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The program of a Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("HEADRACE_BROWSER") or next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip("no Chromium: apt-get install chromium, or set HEADRACE_BROWSER")
+    return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """In CI, make of a skipped test a failed one."""
+    report = yield
+    return _strict(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """In CI, make of a module that was skipped as a whole a failed one."""
+    report = yield
+    return _strict(report)
+
+
+def _strict(report: Any) -> Any:
+    if not STRICT or not report.skipped or hasattr(report, "wasxfail"):
+        return report
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not reason.removeprefix("Skipped: ").startswith(MAY_SKIP):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {reason}"
+    return report
