@@ -42,3 +42,14 @@ class Layout:
     def relative(self, path: Path) -> str:
         """``path`` as seen from the output folder, with forward slashes."""
         return path.relative_to(self.output_dir).as_posix()
+
+
+def remove_output(layout: Layout, path: str) -> None:
+    """Remove a published file, and the folders that it leaves empty. ``path`` is relative to the output folder."""
+    target = layout.output_dir / path
+    target.unlink(missing_ok=True)
+    for folder in target.relative_to(layout.output_dir).parents:
+        try:
+            (layout.output_dir / folder).rmdir()
+        except OSError:  # not empty, or the output folder itself
+            return

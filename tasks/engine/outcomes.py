@@ -82,6 +82,12 @@ class Outcome:
         source = self.record or self.failure
         return source.usage if source else Usage()
 
+    @property
+    def run_id(self) -> str:
+        """The run that made the item or failed at it; empty for an item that was not attempted."""
+        source = self.record or self.failure
+        return source.run_id if source else ""
+
 
 @dataclass(frozen=True)
 class Counts:

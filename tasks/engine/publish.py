@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.engine.errors import RunError
 from tasks.engine.files import file_sha256, sync_file, sync_folder
-from tasks.engine.layout import Layout
+from tasks.engine.layout import Layout, remove_output
 from tasks.engine.outcomes import Output, Record
 from tasks.engine.records import RecordStore
 
@@ -65,4 +65,4 @@ def _remove_former(layout: Layout, former: tuple[Output, ...], current: tuple[Ou
     kept = {output.path for output in current}
     for output in former:
         if output.path not in kept:
-            (layout.output_dir / output.path).unlink(missing_ok=True)
+            remove_output(layout, output.path)

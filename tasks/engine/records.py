@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.engine.execution import Verify
 from tasks.engine.files import file_sha256, write_atomically
-from tasks.engine.layout import Layout
+from tasks.engine.layout import Layout, remove_output
 from tasks.engine.outcomes import Failure, Output, Record
 
 T = TypeVar("T")
@@ -65,6 +66,16 @@ class RecordStore:
             current.replace(stale)
         record = _read(stale, _RECORD)
         return record.outputs if record else ()
+
+    def prune(self, kept: Iterable[str]) -> None:
+        """Forget every item that is not in ``kept``, and remove the outputs that no kept item has."""
+        known, kept_ids = self.load(), set(kept)
+        needed = {output.path for item_id in kept_ids & set(known) for output in known[item_id].outputs}
+        for item_id in set(known) - kept_ids:
+            (self.folder / f"{item_id}.json").unlink()
+            for output in known[item_id].outputs:
+                if output.path not in needed:
+                    remove_output(self.layout, output.path)
 
     def outputs_hold(self, record: Record, verify: Verify) -> bool:
         """Whether every output of ``record`` is there with its size (and its digest, where asked)."""

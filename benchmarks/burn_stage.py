@@ -1,0 +1,38 @@
+"""A stage whose items burn a set amount of CPU."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import BaseModel
+
+from tasks.engine.items import Item
+from tasks.engine.stage import Stage, StageResult, Workspace
+
+
+class BurnParams(BaseModel):
+    """CPU time that each item burns."""
+
+    cpu_seconds: float = 0.05
+
+
+def burn_cpu(cpu_seconds: float) -> None:
+    """Keep one core busy for ``cpu_seconds`` of this process's time."""
+    end = time.process_time() + cpu_seconds
+    while time.process_time() < end:
+        sum(range(2000))
+
+
+class BurnStage(Stage):
+    """Burns CPU and writes nothing."""
+
+    name = "burn"
+    version = 1
+    memory_bytes = 64 * 2**20
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Burn."""
+        params = self.params
+        assert isinstance(params, BurnParams)
+        burn_cpu(params.cpu_seconds)
+        return StageResult()

@@ -1,0 +1,108 @@
+"""Frames out of videos, and the training dataset made of them: ``python flows/dataset_prep.py --help``."""
+
+if __name__ == "__main__":  # before the imports below: the local Prefect API starts while Prefect is imported
+    from tasks.launcher.command import main
+
+    raise SystemExit(main("flows.dataset_prep"))
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from tasks.batch import batch_run
+from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.execution import Execution
+from tasks.frames.dataset import (
+    DatasetParams,
+    DatasetStage,
+    Format,
+    dataset_items,
+    dataset_problems,
+    frames_by_sample,
+)
+from tasks.frames.manifest import Sample, read_samples, video_items
+from tasks.frames.params import FramesParams, ImageFormat, Resize, Strategy
+from tasks.frames.pictures import sheets
+from tasks.frames.splits import assign, parse_splits
+from tasks.frames.stage import FramesStage
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The samples to make, where their videos are, and the split of each by id."""
+
+    samples: list[Sample]
+    videos_dir: Path
+    split_of: dict[str, str]
+
+
+def read_inputs(
+    manifest: Path | None = None,
+    videos_dir: Path | None = None,
+    format: Format = "jsonl",
+    splits: str | None = None,
+    group_by: str | None = None,
+) -> Inputs:
+    """Read and check what the flow works on. Raises InvalidInput with everything that is wrong."""
+    folder = videos_dir or (manifest.parent if manifest else None)
+    if folder is None:
+        nothing = Problem("--manifest, --videos-dir", "neither", "one of them, or both", "name the videos to work on")
+        raise InvalidInput([nothing])
+    samples, problems = read_samples(manifest, folder)
+    shares, share_problems = parse_splits(splits)
+    split_of, split_problems = assign(samples, shares, group_by)
+    column_problems = dataset_problems(samples, DatasetParams(format=format))
+    found = [*problems, *share_problems, *split_problems, *column_problems]
+    if found:
+        raise InvalidInput(found)
+    return Inputs(samples, folder, split_of)
+
+
+@flow(name="dataset-prep", flow_run_name="dataset-prep {output_dir}", persist_result=False)
+def dataset_prep(
+    output_dir: Path,
+    manifest: Path | None = None,
+    videos_dir: Path | None = None,
+    max_frames: Annotated[int, Field(ge=1, le=10_000)] = 8,
+    strategy: Strategy = "support-then-uniform",
+    image_format: ImageFormat = "jpg",
+    quality: Annotated[int, Field(ge=1, le=100)] = 90,
+    resize: Resize | None = None,
+    format: Format = "jsonl",
+    splits: str | None = None,
+    group_by: str | None = None,
+    execution: Execution = Execution(),
+) -> State[Any]:
+    """Take frames out of videos and make a training dataset of them.
+
+    Args:
+        output_dir: Folder for frames/, dataset/, summary.json, items.parquet, failures.json and report.html
+        manifest: train.json, JSON, JSONL, CSV or Parquet with id and video_path; without it, every video of the folder
+        videos_dir: Folder that the manifest's video paths start from; by default the manifest's own
+        max_frames: Most frames a sample
+        strategy: Support timestamps first and evenly spaced frames after, or only one of the two
+        image_format: Format of the frames
+        quality: Quality of jpg and webp, 1 to 100
+        resize: WIDTHxHEIGHT, or the longest side, in pixels
+        format: Format of the dataset
+        splits: Shares of the splits, such as train=0.9,val=0.1
+        group_by: Column whose values no two splits share; by default the video
+        execution: How the run is carried out
+    """
+    parameters = dict(locals())
+    inputs = read_inputs(manifest, videos_dir, format, splits, group_by)
+    params = FramesParams(
+        max_frames=max_frames, strategy=strategy, image_format=image_format, quality=quality, resize=resize
+    )
+    dataset_params = DatasetParams(format=format)
+    with batch_run("dataset-prep", output_dir, execution, parameters) as run:
+        frames = run.stage(FramesStage(params), video_items(inputs.samples, inputs.videos_dir))
+        if frames.complete:
+            found = frames_by_sample(record.detail for record in frames.records())
+            run.stage(DatasetStage(dataset_params), dataset_items(inputs.samples, found, dataset_params, inputs.split_of), prune=True)
+            run.pictures += sheets(found.values(), output_dir)
+        return run.finish()

@@ -1,0 +1,454 @@
+"""What every flow composes: a batch run, its stages, and the Prefect tasks that plan, run and summarise them.
+
+No logic lives here: the engine decides, this module hands its shards to Dask and its figures to Prefect.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+from distributed import Client, get_worker
+from prefect import get_client, get_run_logger, task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.exceptions import MissingContextError, PrefectException
+from prefect.states import Cancelled, Completed, Failed
+from prefect_dask import DaskTaskRunner
+from rich.console import Console
+
+from tasks.engine import shard as engine_shard
+from tasks.engine.control import forget_signal, stop_signal
+from tasks.engine.dispatch import Dispatcher, Shard
+from tasks.engine.errors import HeadraceError, RunError
+from tasks.engine.execution import Execution
+from tasks.engine.items import Item
+from tasks.engine.layout import Layout
+from tasks.engine.outcomes import Outcome, Record
+from tasks.engine.plan import Plan, plan_stage
+from tasks.engine.predict import predict_stage
+from tasks.engine.progress import ProgressDisplay, StageProgress
+from tasks.engine.records import RecordStore
+from tasks.engine.report import Picture
+from tasks.engine.run import open_output_dir, write_results
+from tasks.engine.shard import RunContext, ShardOrder
+from tasks.engine.sizing import Size, read_host, size_stage
+from tasks.engine.slot import Limits
+from tasks.engine.stage import Stage
+from tasks.engine.summary import RunFigures, Summary, failure_rows, summarise
+from tasks.launcher.cluster import local_cluster, remote_slots
+
+T = TypeVar("T")
+_ARTIFACT_SECONDS = 10.0  # between updates of the progress artifact
+_CANCEL_SECONDS = 5.0  # between looks whether the run was cancelled in the UI
+_REPORT_SECONDS = 0.5  # between a worker's words on what it has settled
+_MOST_FAILURES_SHOWN = 500
+
+
+class Sealed(Generic[T]):
+    """A task's parameter as it is: Prefect and Dask would look for futures in every item of it."""
+
+    def __init__(self, content: T) -> None:
+        self.content = content
+
+
+@dataclass(frozen=True)
+class PlanOrder:
+    """What the plan of a stage is made from."""
+
+    stage: Stage
+    items: Sequence[Item]
+    store: RecordStore
+    execution: Execution
+
+
+@task(name="plan", task_run_name="plan {name}", cache_policy=NO_CACHE, persist_result=False)
+def plan(name: str, sealed: Sealed[PlanOrder]) -> Any:
+    """Plan one stage; its state is Cached when an earlier run has done every item."""
+    order = sealed.content
+    planned = plan_stage(order.stage, order.items, order.store, order.execution)
+    message = f"{len(planned.settled)} of {planned.total} {name} items are settled, {len(planned.todo)} to do"
+    if planned.total and not planned.todo and not planned.left:
+        return Completed(name="Cached", message=message, data=planned)
+    return Completed(message=message, data=planned)
+
+
+@task(name="run shard", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def run_shard(name: str, sealed: Sealed[ShardOrder]) -> list[Outcome]:
+    """Run one shard in a slot of this worker."""
+    order = sealed.content
+    reporter = _Reporter(order.context.run_id)
+    outcomes = engine_shard.run_shard(order, reporter.settle)
+    reporter.flush()
+    return outcomes
+
+
+@task(name="summarise", task_run_name="summarise {name}", cache_policy=NO_CACHE, persist_result=False)
+def summarise_run(name: str, sealed: Sealed[tuple[BatchRun, RunFigures]]) -> Summary:
+    """Write the run's files and its artifacts."""
+    run, figures = sealed.content
+    outcomes = run.outcomes
+    summary = summarise(figures, outcomes, run.execution.max_failed)
+    write_results(run.layout, summary, outcomes, run.pictures)
+    rows = failure_rows(outcomes)
+    if rows:
+        create_table_artifact(rows[:_MOST_FAILURES_SHOWN], key="failures", description=f"{len(rows)} failed items")
+    create_markdown_artifact(_markdown(summary, run.layout), key="summary", description=summary.message)
+    return summary
+
+
+class _Reporter:
+    """Tells the flow from a worker what has settled, a few times a second at most."""
+
+    def __init__(self, run_id: str) -> None:
+        self._topic = _topic(run_id)
+        self._done: list[str] = []
+        self._next = time.monotonic()
+
+    def settle(self, outcome: Outcome) -> None:
+        if outcome.outcome == "done":  # a failed item may get another try: the flow says when it has failed
+            self._done.append(outcome.id)
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        self._next = time.monotonic() + _REPORT_SECONDS
+        if self._done:
+            get_worker().log_event(self._topic, self._done)
+            self._done = []
+
+
+def _topic(run_id: str) -> str:
+    return f"headrace-{run_id}"
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What a stage came to. ``complete``: every item was attempted or cached."""
+
+    outcomes: tuple[Outcome, ...]
+    complete: bool
+
+    def records(self) -> list[Record]:
+        """Records of the items that are done, in the order of the manifest."""
+        return [outcome.record for outcome in self.outcomes if outcome.record]
+
+
+@dataclass
+class BatchRun:
+    """One run of one flow: its stages one after another, then its summary. Use it by :func:`batch_run`."""
+
+    flow: str
+    output_dir: Path
+    execution: Execution
+    parameters: Mapping[str, Any]
+    run_id: str
+    display: ProgressDisplay
+    pictures: list[Picture] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    summary: Summary | None = None
+
+    def __post_init__(self) -> None:
+        self.layout = Layout(self.output_dir)
+        self._started_at = time.time()
+        self._slots = 0
+        self._shards = 0
+        self._stop = stop_signal(self.run_id)
+        self._dispatcher: Dispatcher | None = None
+        self._client: Client | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was told to stop."""
+        return self._stop.draining
+
+    def interrupt(self) -> None:
+        """First call: running items finish, nothing new starts. Second call: stop now."""
+        if self._stop.draining:
+            self._stop.stop()
+            self.display.say("stopping now; what is not finished is left for the next run")
+        else:
+            self._stop.drain()
+            self.display.say("finishing the running items; once more to stop now")
+
+    def stop(self) -> None:
+        """Stop now."""
+        self._stop.stop()
+
+    def stage(self, stage: Stage, items: Sequence[Item], prune: bool = False) -> StageRun:
+        """Run every item of ``stage`` that an earlier run has not done; returns when all are settled or the run stops.
+
+        ``prune``: what an earlier run made of items that are no longer among ``items`` is removed.
+        """
+        store = RecordStore(self.layout, stage.name)
+        if self.execution.dry_run:
+            return self._predict(stage, items, store)
+        order = PlanOrder(stage, items, store, self.execution)
+        planned: Plan = plan(stage.name, Sealed(order), return_state=True).result()
+        outcomes = {outcome.id: outcome for outcome in planned.settled}
+        if planned.todo:
+            size = self._size(stage, len(planned.todo))
+            for outcome in self._run(stage, planned, size):
+                outcomes[outcome.id] = outcome
+        in_order = [outcomes.get(item.id) or Outcome(item.id, stage.name, "remaining") for item in items]
+        self.outcomes += in_order
+        if prune and not self.interrupted:
+            store.prune(item.id for item in items)
+        complete = not self.interrupted and all(outcome.outcome != "remaining" for outcome in in_order)
+        return StageRun(tuple(in_order), complete)
+
+    def _predict(self, stage: Stage, items: Sequence[Item], store: RecordStore) -> StageRun:
+        planned = plan_stage(stage, items, store, self.execution)
+        size = size_stage(stage, len(planned.todo), self.execution, read_host())
+        for line in predict_stage(stage, planned, size, self.execution, self.output_dir):
+            self.display.say(line)
+        return StageRun(planned.settled, False)
+
+    def _size(self, stage: Stage, items: int) -> Size:
+        size = size_stage(stage, items, self.execution, read_host())
+        if self.execution.scheduler:
+            threads = remote_slots(self.execution.scheduler)
+            slots = min(threads, self.execution.workers or threads)
+            size = Size(slots, size.memory_per_slot_bytes, f"{slots} slots: {threads} threads on {self.execution.scheduler}")
+        _log(f"{stage.name}: {size.reason}", self.display)
+        self._slots = max(self._slots, size.slots)
+        return size
+
+    def _context(self, stage: Stage, size: Size) -> RunContext:
+        seconds = self.execution.timeout or stage.timeout_seconds
+        limits = Limits(seconds, size.memory_per_slot_bytes)
+        return RunContext(self.run_id, self.output_dir, limits, self.execution.stage_inputs)
+
+    def _run(self, stage: Stage, planned: Plan, size: Size) -> Iterator[Outcome]:
+        progress = StageProgress(stage.name, planned)
+        self.display.start(progress)
+        with ExitStack() as stack:
+            stack.callback(self.display.end)
+            runner = stack.enter_context(_task_runner(self.execution.scheduler, size.slots))
+            stack.callback(self._close_slots, runner.client)
+            runner.client.subscribe_topic(_topic(self.run_id), lambda event: _count(progress, event))
+            loop = _StageLoop(self, runner, stage, planned, self._context(stage, size), size.slots, progress)
+            for outcome in loop.run():
+                progress.settle(outcome.id, outcome.outcome)
+                yield outcome
+            self._shards += loop.shards
+
+    def _close_slots(self, client: Client) -> None:
+        """No process of the run outlives it."""
+        client.run(engine_shard.close_slots, self.run_id)
+
+    def finish(self) -> State[Summary]:
+        """Write what every run leaves and say how it went, as the flow's final state."""
+        if self.execution.dry_run:
+            return Completed(message="dry run: nothing was run")
+        figures = RunFigures(
+            flow=self.flow,
+            run_id=self.run_id,
+            started_at=self._started_at,
+            finished_at=time.time(),
+            slots=self._slots,
+            shards=self._shards,
+            parameters=self.parameters,
+            interrupted=self.interrupted,
+        )
+        self.summary = summarise_run(self.flow, Sealed((self, figures)))
+        return _final_state(self.summary)
+
+
+def _final_state(summary: Summary) -> State[Summary]:
+    if summary.state == "failed":
+        return Failed(message=summary.message, data=summary)
+    if summary.state == "interrupted":
+        return Cancelled(name="Interrupted", message=summary.message, data=summary)
+    name = "Completed" if summary.state == "completed" else "Completed with failures"
+    return Completed(name=name, message=summary.message, data=summary)
+
+
+class _StageLoop:
+    """Keeps a bounded window of shards in flight and takes their outcomes as they come."""
+
+    def __init__(
+        self,
+        run: BatchRun,
+        runner: DaskTaskRunner,
+        stage: Stage,
+        planned: Plan,
+        context: RunContext,
+        slots: int,
+        progress: StageProgress,
+    ) -> None:
+        self.run_ = run
+        self.runner = runner
+        self.stage = stage
+        self.context = context
+        self.progress = progress
+        self.dispatcher = Dispatcher(planned.todo, slots, run.execution)
+        self.shards = 0
+        self._finished: queue.SimpleQueue[tuple[Shard, Any]] = queue.SimpleQueue()
+        self._watch = _Watch(run, progress)
+
+    def run(self) -> Iterator[Outcome]:
+        """Yield outcomes as they settle their items, until nothing is left or the run stops."""
+        while not self.dispatcher.finished:
+            if self.run_.interrupted:
+                self.dispatcher.stop()
+            while shard := self.dispatcher.next_shard():
+                self._submit(shard)
+            self._watch.tick()
+            try:
+                shard, future = self._finished.get(timeout=self._patience())
+            except queue.Empty:
+                continue
+            yield from self.dispatcher.take(shard, self._outcomes(shard, future))
+
+    def _patience(self) -> float:
+        due = self.dispatcher.seconds_to_wait()
+        return 0.25 if due is None else min(0.25, due)
+
+    def _submit(self, shard: Shard) -> None:
+        self.shards += 1
+        order = ShardOrder(self.context, self.stage, shard.items)
+        name = f"{self.run_.flow} {shard.span}"
+        future = self.runner.submit(run_shard, {"name": name, "sealed": Sealed(order)})
+        future.add_done_callback(lambda done: self._finished.put((shard, done)))
+
+    def _outcomes(self, shard: Shard, future: Any) -> list[Outcome]:
+        """A shard's outcomes; where its worker was lost, what the records say of them."""
+        try:
+            outcomes: list[Outcome] = future.result()
+        except HeadraceError:
+            raise
+        return outcomes
+
+
+class _Watch:
+    """What the loop does beside its shards: the display, the progress artifact, a look for a cancellation."""
+
+    def __init__(self, run: BatchRun, progress: StageProgress) -> None:
+        self._run = run
+        self._progress = progress
+        self._artifact: uuid.UUID | None = None
+        self._next_artifact = time.monotonic() + _ARTIFACT_SECONDS / 5
+        self._next_look = time.monotonic() + _CANCEL_SECONDS
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self._run.display.tick()
+        if now >= self._next_artifact:
+            self._next_artifact = now + _ARTIFACT_SECONDS
+            self._show()
+        if now >= self._next_look:
+            self._next_look = now + _CANCEL_SECONDS
+            if _cancelled():
+                self._run.stop()
+
+    def _show(self) -> None:
+        standing = self._progress.standing()
+        percent, text = 100 * standing.share, standing.line()
+        try:
+            if self._artifact is None:
+                self._artifact = create_progress_artifact(percent, key="progress", description=text)
+            else:
+                update_progress_artifact(self._artifact, percent, description=text)
+        except (PrefectException, OSError):
+            logging.getLogger(__name__).debug("no progress artifact", exc_info=True)
+
+
+def _cancelled() -> bool:
+    """Whether somebody cancelled this flow run through the API."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return False
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(context.flow_run.id).state
+    return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def _count(progress: StageProgress, event: tuple[float, Any]) -> None:
+    for item_id in event[1]:
+        progress.settle(item_id, "done")
+
+
+@contextmanager
+def _task_runner(scheduler: str | None, slots: int) -> Iterator[DaskTaskRunner]:
+    with ExitStack() as stack:
+        if scheduler:
+            runner = DaskTaskRunner(address=scheduler)
+        else:
+            runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(slots)))
+        yield stack.enter_context(runner)
+
+
+@contextmanager
+def batch_run(
+    flow: str, output_dir: Path, execution: Execution, parameters: Mapping[str, Any]
+) -> Iterator[BatchRun]:
+    """A run of ``flow`` into ``output_dir``. Interruptions are caught while it lasts; leftovers of dead runs are swept."""
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    output_dir = output_dir.absolute()
+    display = ProgressDisplay(Console(stderr=True))
+    with ExitStack() as stack:
+        if not execution.dry_run:
+            stack.enter_context(open_output_dir(Layout(output_dir), run_id))
+        run = BatchRun(flow, output_dir, execution, parameters, run_id, display)
+        stack.callback(forget_signal, run_id)
+        stack.enter_context(_signals(run))
+        yield run
+
+
+@contextmanager
+def _signals(run: BatchRun) -> Iterator[None]:
+    """Ctrl+C drains, then stops; SIGTERM stops. Only a process's main thread can be told."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        run.interrupt()
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        run.stop()
+
+    former = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt), signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _log(line: str, display: ProgressDisplay) -> None:
+    """One line for the terminal and for the run's log in Prefect."""
+    display.say(line)
+    try:
+        get_run_logger().info(line)
+    except MissingContextError:
+        return
+
+
+def _markdown(summary: Summary, layout: Layout) -> str:
+    counts = "\n".join(f"| {name} | {number} |" for name, number in summary.items.items())
+    return (
+        f"**{summary.message}**\n\n| items | |\n| --- | --- |\n{counts}\n\n"
+        f"{summary.wall_seconds:.1f} s on {summary.slots} slots, {summary.items_per_second:g} items/s, "
+        f"{summary.speedup:g} times as fast as one after another.\n\nOutput: `{layout.output_dir}`\n"
+    )

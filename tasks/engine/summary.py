@@ -1,0 +1,213 @@
+"""What every run leaves: summary.json, items.parquet, failures.json, and one line in .headrace/runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from io import BytesIO
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.engine.files import write_atomically
+from tasks.engine.layout import Layout
+from tasks.engine.outcomes import Counts, Outcome
+
+RunState = Literal["completed", "completed_with_failures", "failed", "interrupted"]
+_REPORTED_PACKAGES = ("headrace", "prefect", "dask", "distributed")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The content of ``summary.json``. Times are ISO 8601 in UTC; see ``docs/outputs.md`` for every field."""
+
+    flow: str
+    run_id: str
+    state: RunState
+    message: str
+    started_at: str
+    finished_at: str
+    wall_seconds: float
+    items: Mapping[str, int]
+    stages: Mapping[str, Mapping[str, int]]
+    sequential_seconds: float
+    speedup: float
+    items_per_second: float
+    slots: int
+    shards: int
+    peak_memory_bytes: int
+    parameters: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def started_seconds(self) -> float:
+        """When the run started, in seconds since the epoch."""
+        return datetime.fromisoformat(self.started_at).timestamp()
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 3 finished with failed items, 130 interrupted, 1 anything else."""
+        return {"completed": 0, "completed_with_failures": 3, "interrupted": 130, "failed": 1}[self.state]
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What is known of a run when it ends, beside its outcomes. Times are seconds since the epoch."""
+
+    flow: str
+    run_id: str
+    started_at: float
+    finished_at: float
+    slots: int
+    shards: int
+    parameters: Mapping[str, Any]
+    interrupted: bool = False
+    error: str = ""
+
+
+def summarise(figures: RunFigures, outcomes: Sequence[Outcome], max_failed: float) -> Summary:
+    """Count the outcomes of all stages and judge the run."""
+    stages = list(dict.fromkeys(outcome.stage for outcome in outcomes))
+    by_stage = {stage: Counts.of(outcome for outcome in outcomes if outcome.stage == stage) for stage in stages}
+    counts = sum(by_stage.values(), Counts())
+    ran = [outcome for outcome in outcomes if outcome.outcome in ("done", "failed")]
+    wall = figures.finished_at - figures.started_at
+    sequential = sum(outcome.usage.seconds for outcome in ran if outcome.run_id == figures.run_id)
+    state, message = _judge(figures, counts, max_failed)
+    return Summary(
+        flow=figures.flow,
+        run_id=figures.run_id,
+        state=state,
+        message=message,
+        started_at=_iso(figures.started_at),
+        finished_at=_iso(figures.finished_at),
+        wall_seconds=round(wall, 3),
+        items=_count_columns(counts),
+        stages={stage: _count_columns(stage_counts) for stage, stage_counts in by_stage.items()},
+        sequential_seconds=round(sequential, 3),
+        speedup=round(sequential / wall, 3) if wall > 0 else 0.0,
+        items_per_second=round(counts.done / wall, 3) if wall > 0 else 0.0,
+        slots=figures.slots,
+        shards=figures.shards,
+        peak_memory_bytes=max((outcome.usage.peak_memory_bytes for outcome in ran), default=0),
+        parameters=figures.parameters,
+        versions={name: metadata.version(name) for name in _REPORTED_PACKAGES},
+    )
+
+
+def _judge(figures: RunFigures, counts: Counts, max_failed: float) -> tuple[RunState, str]:
+    settled = f"{counts.done} done, {counts.cached} cached, {counts.failed} failed"
+    rest = f", {counts.remaining} remaining" if counts.remaining else ""
+    if figures.error:
+        return "failed", figures.error
+    if figures.interrupted:
+        return "interrupted", f"interrupted: {settled}{rest}; the same command goes on from here"
+    if counts.total and counts.failed / counts.total > max_failed:
+        return "failed", f"{counts.failed / counts.total:.0%} failed, more than --max-failed {max_failed:g}: {settled}"
+    return ("completed_with_failures" if counts.failed else "completed"), f"{settled}{rest}"
+
+
+def _count_columns(counts: Counts) -> dict[str, int]:
+    return {"total": counts.total, **asdict(counts)}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def as_dict(summary: Summary) -> dict[str, Any]:
+    """``summary`` as ``summary.json`` has it."""
+    return asdict(summary)
+
+
+def write_summary(layout: Layout, summary: Summary, outcomes: Sequence[Outcome]) -> None:
+    """Write the three files and the run's line, each whole or not at all."""
+    layout.runs.mkdir(parents=True, exist_ok=True)
+    text = as_dict(summary)
+    write_atomically(layout.output_dir / "items.parquet", _parquet(outcomes))
+    write_atomically(layout.output_dir / "failures.json", _json(failure_rows(outcomes)))
+    write_atomically(layout.output_dir / "summary.json", _json(text))
+    line = {name: text[name] for name in ("run_id", "state", "started_at", "finished_at", "wall_seconds", "items")}
+    write_atomically(layout.runs / f"{summary.run_id}.json", json.dumps(line).encode() + b"\n")
+
+
+def failure_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """One dictionary a failed item: id, stage, failure_kind, message, attempts, log."""
+    return [
+        {
+            "id": outcome.id,
+            "stage": outcome.stage,
+            "failure_kind": outcome.failure.kind,
+            "message": outcome.failure.message,
+            "attempts": outcome.failure.attempts,
+            "log": outcome.failure.log,
+        }
+        for outcome in outcomes
+        if outcome.failure
+    ]
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n"
+
+
+def _parquet(outcomes: Sequence[Outcome]) -> bytes:
+    """One row an item; the stages' values as further columns, null where a stage has no such value."""
+    names = list(dict.fromkeys(name for outcome in outcomes if outcome.record for name in outcome.record.values))
+    rows = [_common(outcome) for outcome in outcomes]
+    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in _COMMON]
+    arrays += [_value_column(name, outcomes) for name in names]
+    table = pa.Table.from_arrays(arrays, names=[*_COMMON.names, *names])
+    sink = BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+_COMMON = pa.schema(
+    [
+        ("id", pa.string()),
+        ("stage", pa.string()),
+        ("outcome", pa.string()),
+        ("failure_kind", pa.string()),
+        ("message", pa.string()),
+        ("attempts", pa.int32()),
+        ("seconds", pa.float64()),
+        ("cpu_seconds", pa.float64()),
+        ("peak_memory_bytes", pa.int64()),
+        ("started_at", pa.timestamp("ms", "UTC")),
+        ("slot", pa.string()),
+        ("outputs", pa.list_(pa.string())),
+    ]
+)
+
+
+def _common(outcome: Outcome) -> dict[str, Any]:
+    usage, failure, record = outcome.usage, outcome.failure, outcome.record
+    attempted = failure or record
+    return {
+        "id": outcome.id,
+        "stage": outcome.stage,
+        "outcome": outcome.outcome,
+        "failure_kind": failure.kind if failure else None,
+        "message": failure.message if failure else None,
+        "attempts": attempted.attempts if attempted else 0,
+        "seconds": usage.seconds if attempted else None,
+        "cpu_seconds": usage.cpu_seconds if attempted else None,
+        "peak_memory_bytes": usage.peak_memory_bytes if attempted else None,
+        "started_at": int(usage.started_at * 1000) if attempted else None,
+        "slot": usage.slot if attempted else None,
+        "outputs": [output.path for output in record.outputs] if record else [],
+    }
+
+
+def _value_column(name: str, outcomes: Sequence[Outcome]) -> pa.Array:
+    """A stage's value as a column; text where the items disagree about its type."""
+    cells = [outcome.record.values.get(name) if outcome.record else None for outcome in outcomes]
+    try:
+        return pa.array(cells)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())

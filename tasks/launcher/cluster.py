@@ -1,0 +1,63 @@
+"""The Dask cluster of a run: one that is already there, or this process with a thread a slot.
+
+The slots' child processes give parallelism and isolation, so that scheduler and worker can be threads of the flow's own
+process: no Prefect import in every worker, no server in every worker, and Ctrl+C has one process to stop.
+``docs/benchmarks.md`` has the measurement behind the shape.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+from distributed import Client, LocalCluster
+
+from tasks.engine.errors import RunError
+
+_CONNECT_SECONDS = 30
+
+# A worker may not be a daemon, because its slots have child processes. A worker that is lost is not its items' fault,
+# so that Dask may try a shard again as often as workers go.
+_SETTINGS = {
+    "distributed.worker.daemon": False,
+    "distributed.scheduler.allowed-failures": 100,
+    "distributed.admin.tick.limit": "30s",
+    "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
+}
+
+
+@contextmanager
+def local_cluster(slots: int) -> Iterator[LocalCluster]:
+    """A scheduler and a worker with ``slots`` threads in this process, on no port that others can reach."""
+    with (
+        dask.config.set(_SETTINGS),
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=slots,
+            processes=False,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs="ERROR",
+        ) as cluster,
+    ):
+        yield cluster
+
+
+def remote_slots(address: str) -> int:
+    """Threads of all workers of the scheduler at ``address``. Raises RunError where there is none."""
+    try:
+        with Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
+            threads = sum(client.nthreads().values())
+    except (OSError, ValueError) as error:
+        raise RunError(f"no Dask scheduler answers at {address}: {error}; start one, or leave --scheduler out") from None
+    if not threads:
+        raise RunError(f"the Dask scheduler at {address} has no workers; start some: dask worker {address}")
+    return threads
+
+
+def share_api(address: str) -> dict[str, str]:
+    """What a worker elsewhere must have in its environment, so that it starts no Prefect server of its own."""
+    names = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+    return {name: os.environ[name] for name in names if name in os.environ}

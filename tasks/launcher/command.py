@@ -1,0 +1,287 @@
+"""The command line of a flow: its options from its signature, every mistake at once, its exit code."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import cyclopts
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
+
+from tasks.engine.errors import HeadraceError, InvalidInput, Problem
+from tasks.engine.execution import Execution
+from tasks.launcher.api import LocalApi
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+EXIT_INVALID = 2
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+_LAST_WORDS_SECONDS = 5.0
+_NEEDS_NO_API = frozenset({"--help", "-h", "--version", "--dry-run"})
+
+
+def main(module: str, arguments: Sequence[str] | None = None) -> int:
+    """Run the flow of ``module`` (``flows.x`` has the flow ``x``) with command line ``arguments``; returns the exit code.
+
+    0 all done, 3 finished with failed items, 2 bad parameters or manifest, 130 interrupted, 1 anything else.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(module, arguments)
+    except InvalidInput as error:
+        return _refuse(error.problems)
+    except HeadraceError as error:
+        _say(f"error: {error}")
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        _say("interrupted before the run began; nothing was changed")
+        return EXIT_INTERRUPTED
+
+
+def _main(name: str, arguments: list[str]) -> int:
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the run speaks for itself
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    with ExitStack() as stack:
+        api = None
+        if "PREFECT_API_URL" not in os.environ and not _NEEDS_NO_API & set(arguments):
+            api = stack.enter_context(LocalApi())
+        module = importlib.import_module(name)
+        flow: Flow[..., Any] = getattr(module, name.rpartition(".")[2])
+        command = read_command(flow, module.read_inputs, f"python {name.replace('.', '/')}.py", arguments)
+        if command is None:
+            return 0
+        if command.get("execution", Execution()).dry_run:
+            flow.fn(**command)
+            return 0
+        if api:
+            stack.enter_context(_started(api))
+        return _run(flow, command)
+
+
+@contextmanager
+def _started(api: LocalApi) -> Iterator[None]:
+    """Start ``api`` and point Prefect to it, unless a profile or a settings file names another."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    api.start()
+    api.wait()
+    _say(f"Prefect UI while this runs: {api.ui_url}")
+    with temporary_settings({PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url}):
+        yield
+        _send_last_words()
+
+
+def _send_last_words() -> None:
+    """Let Prefect send the logs and events that it still holds, while there is a server to take them."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=_LAST_WORDS_SECONDS)
+    EventsWorker.drain_all(timeout=_LAST_WORDS_SECONDS)
+
+
+def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> int:
+    state = flow(**parameters, return_state=True)
+    outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, HeadraceError):
+        raise outcome
+    if isinstance(outcome, BaseException):
+        traceback.print_exception(outcome)
+        return EXIT_ERROR
+    return int(outcome.exit_code)
+
+
+def read_command(
+    flow: Flow[..., Any], door: Callable[..., Any], name: str, arguments: Sequence[str]
+) -> dict[str, Any] | None:
+    """The flow's parameters from ``arguments``; None where only help was asked for.
+
+    ``door`` is the flow's own check of its inputs: it is called with those of the parameters that it names, so that
+    what is wrong with the manifest is reported together with what is wrong with the options. Raises InvalidInput.
+    """
+    if {"--help", "-h"} & set(arguments):
+        _app(_flattened(flow.fn), name).help_print([])
+        return None
+    parameters, problems = _parse(_app(_all_optional(_flattened(flow.fn)), name), list(arguments))
+    problems += _missing(flow.fn, parameters, problems)
+    problems += _ask(door, parameters, {problem.where for problem in problems})
+    if problems:
+        raise InvalidInput(problems)
+    return parameters
+
+
+def _app(command: Callable[..., Any], name: str) -> App:
+    app = App(name=name, version_flags=[], help_flags=["--help", "-h"], result_action="return_value")
+    app.default(command)
+    return app
+
+
+def _all_optional(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``command`` without required options, so that a missing one hides no other mistake."""
+    parameters = [
+        parameter.replace(default=None) if parameter.default is inspect.Parameter.empty else parameter
+        for parameter in inspect.signature(command).parameters.values()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _missing(function: Callable[..., Any], given: dict[str, Any], problems: list[Problem]) -> list[Problem]:
+    known = {problem.where for problem in problems}
+    required = [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is inspect.Parameter.empty
+    ]
+    options = ["--" + name.replace("_", "-") for name in required if name not in given]
+    return [Problem(option, "missing", "a value", "see --help") for option in options if option not in known]
+
+
+def _flattened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose options are the function's parameters, those of Execution flattened among them."""
+    hints = get_type_hints(function, include_extras=True)
+    parameters = [
+        parameter.replace(
+            kind=inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[Execution, Parameter(name="*")]
+            if hints[parameter.name] is Execution
+            else hints[parameter.name],
+        )
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+
+    def command(**arguments: Any) -> dict[str, Any]:
+        return arguments
+
+    command.__doc__ = function.__doc__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    """Problems that one reading of the command line found, and what to leave out of the next reading."""
+
+    problems: tuple[Problem, ...]
+    options: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+def _parse(app: App, arguments: list[str]) -> tuple[dict[str, Any], list[Problem]]:
+    """Read ``arguments``, leave out what is wrong and read again, until all that is wrong is known."""
+    problems: list[Problem] = []
+    while True:
+        try:
+            command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+            return dict(command(*bound.args, **bound.kwargs)), problems
+        except CycloptsError as error:
+            mistake = _mistake(error)
+        problems += mistake.problems
+        shorter = list(_without(arguments, mistake))
+        if len(shorter) == len(arguments):  # a missing option: there is nothing to leave out
+            return {}, problems
+        arguments = shorter
+
+
+def _mistake(error: CycloptsError) -> _Mistake:
+    if isinstance(error, cyclopts.UnknownOptionError):
+        option = error.token.value or error.token.keyword or ""
+        advice = "see --help for the options"
+        return _Mistake((Problem(option, "no such option", "the flow's options", advice),), (option.split("=")[0],))
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        words = tuple(error.unused_tokens or ())
+        advice = "put the option's name before it"
+        return _Mistake(tuple(Problem(word, "a word without an option", "options", advice) for word in words), (), words)
+    if isinstance(error.__cause__, ValidationError):
+        return _invalid_values(error, error.__cause__)
+    name = error.argument.name if error.argument else "command line"
+    if isinstance(error, cyclopts.MissingArgumentError):
+        return _Mistake((Problem(name, "given without a value", _allowed(error), "see --help"),), (name,))
+    token = getattr(error, "token", None)
+    given = token.value if token is not None else _given(error)
+    return _Mistake((Problem(name, repr(given), _allowed(error), "see --help"),), (name,))
+
+
+def _invalid_values(error: CycloptsError, cause: ValidationError) -> _Mistake:
+    """What Pydantic refuses: of one option, or of several of Execution's at once."""
+    problems = []
+    for detail in cause.errors():
+        place = "--" + "-".join(str(part) for part in detail["loc"]).replace("_", "-")
+        option = place if detail["loc"] else error.argument.name if error.argument else "command line"
+        problems.append(Problem(option, repr(detail["input"]), _rule(detail["msg"]), "see --help"))
+    return _Mistake(tuple(problems), tuple(problem.where for problem in problems))
+
+
+def _rule(message: str) -> str:
+    """Pydantic's ``Input should be greater than 0`` as what is allowed: ``greater than 0``."""
+    first = message.split(", unable")[0]
+    return first.removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _allowed(error: CycloptsError) -> str:
+    """What the option takes, in words."""
+    if error.argument is None:
+        return "what --help lists"
+    choices = error.argument.get_choices()
+    if choices:
+        return ", ".join(choices)
+    hint = error.argument.hint
+    return {int: "a whole number", float: "a number", bool: "no value", Path: "a path"}.get(hint, "a value")
+
+
+def _given(error: CycloptsError) -> str:
+    tokens = error.argument.tokens if error.argument else []
+    return tokens[0].value if tokens else ""
+
+
+def _without(arguments: Sequence[str], mistake: _Mistake) -> Iterator[str]:
+    """``arguments`` less the options that were wrong, with their values, and less the stray words."""
+    skipping = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            skipping = argument.split("=")[0] in mistake.options
+            if not skipping:
+                yield argument
+        elif argument in mistake.words or skipping:
+            continue
+        else:
+            yield argument
+
+
+def _ask(door: Callable[..., Any], parameters: dict[str, Any], known_wrong: set[str]) -> list[Problem]:
+    """What the flow's own check finds, where all that it looks at could be read."""
+    names = inspect.signature(door).parameters
+    options = {"--" + name.replace("_", "-") for name in names}
+    required = {name for name, parameter in names.items() if parameter.default is inspect.Parameter.empty}
+    if options & known_wrong or not required <= set(parameters):
+        return []
+    try:
+        door(**{name: parameters[name] for name in names if name in parameters})
+    except InvalidInput as error:
+        return list(error.problems)
+    return []
+
+
+def _refuse(problems: Sequence[Problem]) -> int:
+    for problem in problems:
+        _say(f"error: {problem}")
+    return EXIT_INVALID
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - this is the command line
