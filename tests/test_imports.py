@@ -1,0 +1,132 @@
+"""The import rule: what may import what. See ARCHITECTURE.md."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ORCHESTRATION = {"prefect", "prefect_dask", "dask", "distributed"}
+MEDIA = {"av", "cv2", "ffmpeg", "imageio_ffmpeg", "PIL", "mediapipe"}
+SCIENCE = {"numpy", "scipy", "pandas", "astropy"}
+GLUE = {"tasks.batch", "tasks.launcher", "flows", "deployments"}
+# What a stage package may know of the engine: the words, not the machinery.
+ENGINE_WORDS = {"items", "stage", "errors", "manifest"}
+NOT_STAGES = {"engine", "media", "launcher"}
+STAGES = sorted(
+    path.name for path in (ROOT / "tasks").iterdir() if (path / "__init__.py").is_file() and path.name not in NOT_STAGES
+)
+
+
+def modules(*packages: str) -> list[Path]:
+    """The source files of ``packages``, each a folder or a module, dotted."""
+    found: list[Path] = []
+    for package in packages:
+        path = ROOT.joinpath(*package.split("."))
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    return [path for path in found if path.is_file()]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that ``path`` imports anywhere in it, dotted; ``from a import b`` gives ``a`` and ``a.b``."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def breaches(paths: list[Path], forbidden: set[str]) -> list[str]:
+    """``module imports module`` for everything that ``paths`` import out of ``forbidden``."""
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in sorted(imports(path))
+        if any(name == package or name.startswith(f"{package}.") for package in forbidden)
+    ]
+
+
+def test_the_engine_imports_no_orchestration_and_no_media_or_science_library() -> None:
+    stages = {f"tasks.{name}" for name in STAGES}
+    assert breaches(modules("tasks.engine"), ORCHESTRATION | MEDIA | SCIENCE | GLUE | stages | {"tasks.media"}) == []
+
+
+def test_media_imports_no_stage_and_nothing_above() -> None:
+    stages = {f"tasks.{name}" for name in STAGES}
+    assert breaches(modules("tasks.media"), ORCHESTRATION | GLUE | stages) == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_neither_orchestration_nor_another_stage(stage: str) -> None:
+    others = {f"tasks.{name}" for name in STAGES if name != stage}
+    assert breaches(modules(f"tasks.{stage}"), ORCHESTRATION | GLUE | others) == []
+
+
+@pytest.mark.parametrize("package", [*STAGES, "media"])
+def test_a_stage_knows_the_engine_by_its_words_only(package: str) -> None:
+    machinery = {f"tasks.engine.{path.stem}" for path in (ROOT / "tasks" / "engine").iterdir() if path.suffix == ".py"}
+    machinery |= {"tasks.engine.report"}
+    machinery -= {"tasks.engine.__init__"} | {f"tasks.engine.{word}" for word in ENGINE_WORDS}
+    assert breaches(modules(f"tasks.{package}"), machinery) == []
+
+
+def test_orchestration_is_where_it_belongs() -> None:
+    everything = modules("tasks", "flows", "deployments")
+    prefect = [
+        path for path in everything if not _within(path, "flows", "deployments", "tasks/batch.py", "tasks/launcher")
+    ]
+    dask = [path for path in everything if not _within(path, "tasks/batch.py", "tasks/launcher")]
+    assert breaches(prefect, {"prefect", "prefect_dask"}) == []
+    assert breaches(dask, {"dask", "distributed"}) == []
+
+
+def test_nothing_imports_upwards() -> None:
+    assert breaches(modules("tasks"), {"flows", "deployments"}) == []
+
+
+def _within(path: Path, *places: str) -> bool:
+    return any(path.is_relative_to(ROOT / place) for place in places)
+
+
+def test_a_child_process_loads_no_orchestration() -> None:
+    """What the engine imports, imports in turn: a child pays for all of it at each start."""
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules("tasks.engine")]
+    load = f"[importlib.import_module(name) for name in {names!r}]"
+    code = f"import importlib, json, sys; {load}; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    loaded = {name.partition(".")[0] for name in json.loads(ran.stdout)}
+    assert loaded & (ORCHESTRATION | MEDIA | {"scipy", "pandas", "astropy"}) == set()
+
+
+def test_no_flow_bears_the_name_of_a_library() -> None:
+    """``python flows/x.py`` puts flows/ first on sys.path: such a module would hide the library."""
+    names = {path.stem for path in (ROOT / "flows").iterdir() if path.suffix == ".py" or path.is_dir()} - {
+        "__init__",
+        "__pycache__",
+    }
+    libraries = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
+    assert names & libraries == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import prefect", True),
+        ("from prefect.client import x", True),
+        ("import prefectly", False),
+        ("def f():\n import dask", True),
+    ],
+)
+def test_the_rule_finds_breaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, found: bool) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "module.py").write_text(line)
+    assert bool(breaches([tmp_path / "module.py"], ORCHESTRATION)) is found

@@ -1,0 +1,110 @@
+"""The locks match pyproject.toml, name no address, and leave cv2 to one distribution. None of it asks an index."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+ADVICE = "the locks no longer match pyproject.toml: run `make lock` and commit both"
+
+
+def pins(text: str) -> dict[str, set[Version]]:
+    """Locked versions by name; several where they depend on Python or the platform."""
+    found: dict[str, set[Version]] = {}
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, re.MULTILINE):
+        found.setdefault(canonicalize_name(name), set()).add(Version(version))
+    return found
+
+
+def asked_for(text: str, source: str) -> set[str]:
+    """Names that the lock holds because ``source`` asks for them, by its "via" comments."""
+    found: set[str] = set()
+    for block in re.split(r"^(?=\S)", text, flags=re.MULTILINE):
+        if re.search(rf"^\s+#\s+(?:via )?{re.escape(source)}$", block, re.MULTILINE):
+            found.add(canonicalize_name(block.partition("==")[0]))
+    return found
+
+
+def mismatches(requirements: Iterable[str], lock: str, source: str) -> list[str]:
+    """What ``lock`` lacks of ``requirements``, or pins outside them, or holds for a requirement that is gone."""
+    wanted = {canonicalize_name(Requirement(line).name): Requirement(line) for line in requirements}
+    locked = pins(lock)
+    wrong = [f"{name} is not locked" for name in sorted(wanted.keys() - locked.keys())]
+    for name, requirement in wanted.items():
+        outside = [
+            version for version in locked.get(name, ()) if not requirement.specifier.contains(version, prereleases=True)
+        ]
+        wrong += [f"{requirement} does not allow the locked {version}" for version in outside]
+    wrong += [f"{name} is locked but no longer asked for" for name in sorted(asked_for(lock, source) - wanted.keys())]
+    return wrong
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, object]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_runtime_lock_matches(project: dict) -> None:
+    lock = (ROOT / LOCKS[0]).read_text(encoding="utf-8")
+    assert mismatches(project["project"]["dependencies"], lock, "headrace (pyproject.toml)") == [], ADVICE
+
+
+def test_dev_lock_matches(project: dict) -> None:
+    lock = (ROOT / LOCKS[1]).read_text(encoding="utf-8")
+    assert mismatches(project["project"]["dependencies"], lock, "headrace (pyproject.toml)") == [], ADVICE
+    assert mismatches(project["dependency-groups"]["dev"], lock, "headrace (pyproject.toml:dev)") == [], ADVICE
+
+
+def test_dev_lock_holds_the_runtime_lock() -> None:
+    runtime, dev = (pins((ROOT / name).read_text(encoding="utf-8")) for name in LOCKS)
+    assert {name: dev.get(name) for name in runtime} == runtime, ADVICE
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_has_hashes_and_no_address(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for word in ("://", "--index-url", "--extra-index-url", "--find-links", "file:", " @ "):
+        assert word not in text, f"{name} holds {word!r}"
+    blocks = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_installed_versions_are_the_locked_ones() -> None:
+    locked = pins((ROOT / LOCKS[1]).read_text(encoding="utf-8"))
+    wrong = {
+        distribution.name: distribution.version
+        for distribution in importlib.metadata.distributions()
+        if Version(distribution.version)
+        not in locked.get(canonicalize_name(distribution.name), {Version(distribution.version)})
+    }
+    assert wrong == {}, "the environment is not that of the lock: run `make setup`"
+
+
+def test_one_distribution_owns_cv2() -> None:
+    owners = [
+        distribution.name
+        for distribution in importlib.metadata.distributions()
+        if any(path.parts[0] == "cv2" for path in distribution.files or ())
+    ]
+    assert owners == ["opencv-contrib-python-headless"]
+
+
+def test_mismatches_are_found() -> None:
+    lock = "old==1.0 \\\n    --hash=sha256:00\n    # via headrace (pyproject.toml)\n"
+    lock += "kept==2.5\n    # via\n    #   headrace (pyproject.toml)\n    #   other\n"
+    found = mismatches(["kept>=3", "new"], lock, "headrace (pyproject.toml)")
+    assert found == [
+        "new is not locked",
+        "kept>=3 does not allow the locked 2.5",
+        "old is locked but no longer asked for",
+    ]
