@@ -27,9 +27,9 @@ __all__ = ["FrameImage", "UnreliableIndexError", "VideoInfo", "VideoReader"]
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video without decoding it.
+    """What is known of a video.
 
-    width_px, height_px   as stored: a rotation is not applied
+    width_px, height_px   as shown; as stored, before any rotation, as long as no frame was read
     fps                   presented frames a second, on average
     duration_seconds      from the first presented frame's start to the last one's end
     """
@@ -74,6 +74,7 @@ class VideoReader:
     def __init__(self, path: Path, by_decoding: bool = False) -> None:
         self.path = path
         self._converter = Converter()
+        self._shown_size: tuple[int, int] | None = None
         self._source = PacketSource(path)
         with ExitStack() as guard:
             guard.callback(self.close)
@@ -99,12 +100,13 @@ class VideoReader:
     def info(self) -> VideoInfo:
         """What is known of the video."""
         context, timeline = self._source.decoder, self.timeline
+        width, height = self._shown_size or (context.width, context.height)
         return VideoInfo(
             codec=context.codec.canonical_name,
             container=self._source.container.format.name,
             pixel_format=context.pix_fmt or "",
-            width_px=context.width,
-            height_px=context.height,
+            width_px=width,
+            height_px=height,
             fps=len(timeline) / timeline.duration_seconds,
             duration_seconds=timeline.duration_seconds,
             frames=len(timeline),
@@ -120,13 +122,15 @@ class VideoReader:
         """
         timeline = self.timeline
         for index, frame in self._listing.decode(sorted(set(indices))):
+            image = self._converter.picture(frame)
+            self._shown_size = image.shape[1], image.shape[0]
             yield FrameImage(
                 frame_index=index,
                 actual_seconds=timeline.seconds(index),
                 pts=int(timeline.pts[index]),
                 time_base=timeline.time_base,
                 keyframe_distance_frames=self._listing.keyframe_distance(index),
-                image=self._converter.picture(frame),
+                image=image,
             )
 
 
