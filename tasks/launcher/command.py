@@ -133,10 +133,13 @@ def _app(command: Callable[..., Any], name: str) -> App:
 def _all_optional(command: Callable[..., Any]) -> Callable[..., Any]:
     """``command`` without required options, so that a missing one hides no other mistake."""
     parameters = [
-        parameter.replace(default=None) if parameter.default is inspect.Parameter.empty else parameter
+        parameter.replace(default=None, annotation=parameter.annotation | None)
+        if parameter.default is inspect.Parameter.empty
+        else parameter
         for parameter in inspect.signature(command).parameters.values()
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 
