@@ -219,7 +219,7 @@ def _imagefolder_parts(by_split: Mapping[str, list[Row]], params: DatasetParams)
     """For each split its metadata, and its pictures in chunks.
 
     JSON Lines cannot say the type of a column that is empty in one split, and ``datasets`` refuses splits that look
-    different. Where that would happen the metadata is Parquet, which ``datasets`` reads as well.
+    different; nor can it say that a date is text. Where that matters the metadata is Parquet, which it reads as well.
     """
     named = {split: [_with_file_names(row) for row in rows] for split, rows in by_split.items()}
     if read_alike(b"".join(map(_json_line, rows)) for rows in named.values()):
@@ -331,6 +331,7 @@ def _picture(work: Workspace, frame: Mapping[str, Any]) -> bytes:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     """A hard link costs no disk; some file systems have none."""
+    target.unlink(missing_ok=True)
     try:
         os.link(source, target)
     except OSError:
