@@ -135,10 +135,11 @@ def test_figures_are_on_the_page() -> None:
 
 
 def test_states_are_named_and_explained() -> None:
-    assert "the same command goes on from here" in render_report(summary(3, state="interrupted"), [], [], [], [])
-    some = summary(3)
-    some["items"] = {**some["items"], "done": 2, "failed": 1}
-    assert "completed, some failed" in render_report(some, [], [], [], [])
+    message = "interrupted: 1 done; the same command goes on from here"
+    assert message in render_report(summary(3, state="interrupted", message=message), [], [], [], [])
+    page = render_report(summary(3, state="completed_with_failures", message="2 done, 1 failed"), [], [], [], [])
+    assert '<span class="badge warn">completed with failures</span>' in page
+    assert "2 done, 1 failed" not in page
 
 
 @pytest.mark.parametrize(

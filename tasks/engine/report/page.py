@@ -15,10 +15,8 @@ from tasks.engine.report.model import Bar, Failure, Picture
 
 MAX_FAILURES = 500
 OUTCOMES = ("done", "cached", "failed", "remaining")
-_ADVICE = {
-    "interrupted": "Stopped before it was finished. What is done is kept: the same command goes on from here.",
-    "failed": "The run did not reach its end, or too many items failed.",
-}
+_NO_ADVICE = ("completed", "completed_with_failures")  # the totals say it all
+_BADGES = {"completed": "good", "completed_with_failures": "warn", "interrupted": "warn", "failed": "bad"}
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,13 @@ def render_report(
     ``summary`` is the content of ``summary.json``; ``seconds`` holds the seconds of every item that ran. All text is
     escaped. Some thousand bars are joined into blocks, and the first MAX_FAILURES failures are listed.
     """
-    items = summary.get("items", {})
+    items, state = summary.get("items", {}), str(summary.get("state", ""))
     return _template().render(
         summary=summary,
         items=items,
-        state=str(summary.get("state", "")).lower(),
-        advice=_ADVICE.get(str(summary.get("state", "")).lower(), ""),
+        state=state.replace("_", " ") or "unknown",
+        badge=_BADGES.get(state, ""),
+        advice="" if state in _NO_ADVICE else summary.get("message", ""),
         tiles=_tiles(summary),
         shares=_shares(items),
         stages=[(name, counts) for name, counts in summary.get("stages", {}).items()],
