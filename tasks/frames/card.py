@@ -30,10 +30,11 @@ _COLUMNS = """\
 | `id` | the sample |
 | `video` | its video, relative to the folder of videos |
 | `split` | its split |
-| `support_seconds` | presentation times that the sample asked for, in seconds |
+| `support_seconds` | the times that the sample asked for, in seconds from the video's first shown frame |
 | `frames` | a struct for each frame, in time order |
-| `outside_seconds` | asked-for times that lie outside the video: they have no frame |
-| `dropped_seconds` | asked-for times that the limit on frames left no room for |
+| `outside_seconds` | those that lie outside the video: they have no frame |
+| `repeated_seconds` | those that name a frame which an earlier one has taken |
+| `dropped_seconds` | those that the limit on frames left no room for |
 
 All other columns come from the manifest as they were.
 
@@ -41,10 +42,10 @@ All other columns come from the manifest as they were.
 | --- | --- |
 | `path` | the picture |
 | `source` | why it was taken: `support` or `uniform` |
-| `requested_seconds`, `actual_seconds` | the time that was asked for, and the frame's own presentation time |
-| `pts`, `time_base` | that time in the stream's ticks, and the length of a tick in seconds, as a fraction |
-| `frame_index` | the frame's place in presentation order, from 0 |
-| `keyframe_distance_frames` | frames between it and the keyframe before it; 0 for a keyframe |
+| `requested_seconds`, `actual_seconds` | the time that was asked for, and the time from which the frame is shown |
+| `pts`, `time_base` | the frame's presentation time in the stream's ticks, and a tick in seconds, as a fraction |
+| `frame_index` | its place among the shown frames, from 0 |
+| `keyframe_distance_frames` | packets between it and the keyframe that it is decoded from; 0 for a keyframe |
 | `width_px`, `height_px` | size of the picture |
 | `sha256` | digest of the picture's file |
 """
@@ -53,8 +54,8 @@ All other columns come from the manifest as they were.
 def card(form: str, by_split: Mapping[str, Sequence[Mapping[str, Any]]], types: Mapping[str, Type] | None) -> str:
     """The text of the dataset's README.md. The same rows give the same text.
 
-    ``types`` are those of the columns, None where a column has no one type. They go into the card of the formats that
-    cannot hold them, so that ``datasets`` need not guess them from the first rows of one split.
+    ``types`` are those of the columns, for formats that do not hold them: ``datasets`` then need not guess them from
+    the first rows of one split. None for the others, and where a column has no one type.
     """
     files = [{"split": split, "path": _FILES[form].format(split=split)} for split in by_split]
     head = {"configs": [{"config_name": "default", "data_files": files}], **_info(form, by_split, types)}
@@ -82,7 +83,7 @@ def _yaml(head: Mapping[str, Any]) -> str:
 def _info(
     form: str, by_split: Mapping[str, Sequence[Mapping[str, Any]]], types: Mapping[str, Type] | None
 ) -> dict[str, Any]:
-    if types is None or form not in {"jsonl", "webdataset"}:
+    if types is None:
         return {}
     if form == "jsonl":
         return {"dataset_info": {"features": features(types)}}

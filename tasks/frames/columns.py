@@ -37,6 +37,7 @@ OWN: Mapping[str, Type] = {
     "support_seconds": ["float64"],
     "frames": [FRAME],
     "outside_seconds": ["float64"],
+    "repeated_seconds": ["float64"],
     "dropped_seconds": ["float64"],
 }
 _FIRST_BATCH_BYTES = 10 << 20  # as much as datasets reads to find the types of a metadata.jsonl

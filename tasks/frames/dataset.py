@@ -158,6 +158,7 @@ def _row(sample: Sample, found: Mapping[str, Any], split: str, columns: Iterable
         "support_seconds": list(sample.support_seconds),
         "frames": list(found["frames"]),
         "outside_seconds": list(found["outside_seconds"]),
+        "repeated_seconds": list(found["repeated_seconds"]),
         "dropped_seconds": list(found["dropped_seconds"]),
         **{name: sample.fields.get(name) for name in columns},
     }
@@ -259,7 +260,8 @@ def _image_name(sample_id: str, frame: Mapping[str, Any]) -> str:
 
 
 def _card_part(by_split: Mapping[str, list[Row]], params: DatasetParams) -> Item:
-    text = card(params.format, by_split, _types_or_none(by_split))
+    says_types = params.format in {"jsonl", "webdataset"}  # the others hold them
+    text = card(params.format, by_split, _types_or_none(by_split) if says_types else None)
     payload = {"kind": "card", "path": f"{FOLDER}/README.md", "split": "", "rows": [], "text": text}
     return Item(id="card", payload=payload, cost=0.01)
 

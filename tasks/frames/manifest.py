@@ -29,7 +29,7 @@ from tasks.engine.manifest import (
 REQUIRED = ("id", "video_path")
 KNOWN = frozenset({*REQUIRED, "support_frames"})
 # What the dataset's rows say themselves; a manifest column of that name would be lost or would lie.
-RESERVED = frozenset({"video", "frames", "support_seconds", "outside_seconds", "dropped_seconds"})
+RESERVED = frozenset({"video", "frames", "support_seconds", "outside_seconds", "repeated_seconds", "dropped_seconds"})
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
@@ -46,7 +46,7 @@ class Sample:
 
     id               unique, safe as a file name
     video            path relative to the folder of videos, forward slashes
-    support_seconds  presentation times that the sample asks for, as given: unsorted, perhaps outside the video
+    support_seconds  times from the first shown frame that the sample asks for, as given: unsorted, perhaps outside
     fields           all other columns, as JSON values; carried through to the dataset
     where            how a user finds its row, for messages
     """

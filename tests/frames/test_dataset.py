@@ -39,6 +39,7 @@ FORMATS = ("jsonl", "parquet", "webdataset", "imagefolder")
 # Ids that formats stumble over: dots (WebDataset's keys end there), and names of splits (datasets would find one more).
 IDS = ("q.1", "q_1", "test_1", "12", "my-train", "v1.2.tar.gz", "q7")
 FAILED = "failed"
+OF_STAGE = ("frames", "outside_seconds", "repeated_seconds", "dropped_seconds")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,14 @@ def question_set(tmp_path):
         frames = [picture(output_dir, sample_id, number) for number in range(1 + n % 3)]
         outside = [99.5] if n == 0 else []
         details.append(
-            {"id": sample_id, "video": "v", "frames": frames, "outside_seconds": outside, "dropped_seconds": []}
+            {
+                "id": sample_id,
+                "video": "v",
+                "frames": frames,
+                "outside_seconds": outside,
+                "repeated_seconds": [],
+                "dropped_seconds": [],
+            }
         )
         split_of[sample_id] = "train" if n < 4 else "val"
     samples.insert(2, Sample(FAILED, "damaged.mp4"))
@@ -143,7 +151,7 @@ def expected_rows(question_set):
     for sample in samples:
         if sample.id in found:
             own = {"id": sample.id, "video": sample.video, "split": split_of[sample.id], "support_seconds": [0.0]}
-            of_stage = {name: found[sample.id][name] for name in ("frames", "outside_seconds", "dropped_seconds")}
+            of_stage = {name: found[sample.id][name] for name in OF_STAGE}
             rows[split_of[sample.id]].append({**own, **of_stage, **{name: sample.fields[name] for name in names}})
     return rows
 
@@ -387,7 +395,7 @@ def test_values_of_one_type_with_gaps_go_into_parquet(values, tmp_path):
     samples = columns(*values)
     params = DatasetParams(format="parquet")
     assert dataset_problems(samples, params) == []
-    nothing = {"frames": [], "outside_seconds": [], "dropped_seconds": []}
+    nothing = {"frames": [], "outside_seconds": [], "repeated_seconds": [], "dropped_seconds": []}
     found = {sample.id: nothing for sample in samples}
     publish(dataset_items(samples, found, params, dict.fromkeys(found, "train")), params, tmp_path)
     read = pq.read_table(tmp_path / "dataset" / "train.parquet").column("x").to_pylist()
@@ -404,7 +412,10 @@ def test_columns_that_imagefolder_takes_for_pictures_are_problems(name):
 
 def test_mixed_types_are_loaded_from_jsonl_by_whoever_reads_json(tmp_path):
     samples = columns(1, "a", [2**70])
-    found = {sample.id: {"frames": [], "outside_seconds": [], "dropped_seconds": []} for sample in samples}
+    found = {
+        sample.id: {"frames": [], "outside_seconds": [], "repeated_seconds": [], "dropped_seconds": []}
+        for sample in samples
+    }
     publish(dataset_items(samples, found, DatasetParams(), dict.fromkeys(found, "train")), DatasetParams(), tmp_path)
     lines = io.StringIO((tmp_path / "dataset" / "train.jsonl").read_text())
     assert [json.loads(line)["x"] for line in lines] == [1, "a", [2**70]]
