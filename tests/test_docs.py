@@ -1,0 +1,191 @@
+"""The docs are true: flows, options, defaults, fields, columns, commands, targets and links are there, and told."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from tasks.engine.execution import Execution
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+# Options of other programs that pages name.
+FOREIGN = {"--help", "--upgrade", "--all", "--pool", "--name", "--param", "--verbose"}
+
+
+def option(name: str) -> str:
+    return "--" + name.strip("_").replace("_", "-")
+
+
+@cache
+def flow_function(name: str) -> Any:
+    """The flow's plain function: the flow of module ``flows.x`` is ``x``."""
+    flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    return getattr(flow, "fn", flow)
+
+
+@cache
+def flow_options(name: str) -> dict[str, Any]:
+    """The flow's own options with their defaults; shared models such as Execution are told on pages of their own."""
+    parameters = inspect.signature(flow_function(name)).parameters.values()
+    return {
+        option(parameter.name): parameter.default
+        for parameter in parameters
+        if not isinstance(parameter.default, BaseModel)
+    }
+
+
+def shared_options() -> dict[str, Any]:
+    return {option(name): field.default for name, field in Execution.model_fields.items()}
+
+
+def rows(page: Path) -> dict[str, str]:
+    """The rows of the page's tables by each name that their first cell holds in code quotes."""
+    found: dict[str, str] = {}
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `"):
+            found |= dict.fromkeys(re.findall(r"`([^`]+)`", line.split("|")[1]), line)
+    return found
+
+
+def untold(options: dict[str, Any], page: Path) -> list[str]:
+    """Options that ``page`` has no row for, or whose row does not hold the default."""
+    told = rows(page)
+    wrong = [f"{page.name} has no row for {name}" for name in options if name not in told]
+    for name, default in options.items():
+        plain = isinstance(default, str | int | float) and not isinstance(default, bool)
+        if plain and name in told and f"`{default}`" not in told[name]:
+            wrong.append(f"{page.name}: the row of {name} does not hold its default `{default}`")
+    return wrong
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_option_of_a_flow_is_told(name: str) -> None:
+    page = ROOT / "docs" / f"{name}.md"
+    assert page.is_file(), f"flows/{name}.py has no page docs/{name}.md"
+    assert untold(flow_options(name), page) == []
+    assert "(execution.md)" in page.read_text(encoding="utf-8")
+
+
+def test_every_shared_option_is_told() -> None:
+    assert untold(shared_options(), ROOT / "docs" / "execution.md") == []
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_option_has_help(name: str) -> None:
+    documented = inspect.getdoc(flow_function(name)) or ""
+    missing = [key for key in inspect.signature(flow_function(name)).parameters if f"{key}:" not in documented]
+    assert missing == [], f"the docstring of {name} has no line for these under Args"
+
+
+def test_pages_name_no_option_that_is_gone() -> None:
+    known = set(shared_options()) | FOREIGN | {name for flow in FLOWS for name in flow_options(flow)}
+    pages = [page for page in PAGES if page.name != "CHANGELOG.md"]
+    gone = [f"{page.name}: {name}" for page in pages for name in _options(page) if name not in known]
+    assert gone == []
+
+
+def _options(page: Path) -> set[str]:
+    text = page.read_text(encoding="utf-8")
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every ``python flows/...`` command in the page's code blocks; a backslash continues a line."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^(?:    |\$ )?((?:\S+/)?python flows/.*)$", text, re.MULTILINE):
+        yield shlex.split(line, comments=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_name_flows_and_their_options(page: Path) -> None:
+    for words in commands(page):
+        name = Path(words[1]).stem
+        assert name in FLOWS, f"{page.name}: there is no {words[1]}"
+        known = {*flow_options(name), *shared_options(), "--help"}
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert given <= known, f"{page.name}: {words[1]} has no {sorted(given - known)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:^    |`|\$ )make ([a-z][a-z-]*)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert named <= targets
+
+
+def test_make_targets_are_phony_and_told() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony is not None
+    assert set(phony[1].split()) == targets
+    assert set(re.findall(r"^([a-z-]+):.*## \S", text, re.MULTILINE)) == targets
+
+
+def test_make_targets_run_scripts_that_exist() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    scripts = set(re.findall(r"(?:\$\(BIN\)/python|\$\(PYTHON\)) (\S+\.py)", text))
+    assert sorted(script for script in scripts if not (ROOT / script).is_file()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_every_field_of_the_summary_is_told() -> None:
+    from tasks.engine.summary import Summary
+
+    told = rows(ROOT / "docs" / "outputs.md")
+    assert [field.name for field in dataclasses.fields(Summary) if field.name not in told] == []
+
+
+def test_every_common_column_is_told() -> None:
+    from tasks.engine.summary import _COMMON
+
+    assert sorted(set(_COMMON.names) - set(rows(ROOT / "docs" / "outputs.md"))) == []
+
+
+def test_every_column_of_the_dataset_is_told() -> None:
+    from tasks.frames.columns import FRAME, OWN
+
+    assert isinstance(FRAME, dict)
+    assert sorted({*OWN, *FRAME} - set(rows(ROOT / "docs" / "dataset_prep.md"))) == []
+
+
+def test_every_module_has_its_line() -> None:
+    """ARCHITECTURE.md names each module, or the folder of a group that is told as one."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    modules = [path for part in ("flows", "tasks", "deployments") for path in (ROOT / part).rglob("*.py")]
+    missing = [path.relative_to(ROOT) for path in modules if path.stem != "__init__" and not _told(path, text)]
+    assert missing == []
+
+
+def _told(path: Path, text: str) -> bool:
+    names = (path.name, path.stem, path.relative_to(ROOT).as_posix())
+    return any(re.search(rf"(?<![\w.]){re.escape(name)}(?![\w])", text) for name in names)
+
+
+def test_every_dependency_has_its_reason() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    told = {name.strip() for line in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) for name in line.split(",")}
+    names = {re.split(r"[<>=!~;\s]", line)[0] for line in wanted}
+    assert sorted(names - told) == []
+    assert sorted(told - names - {"package", "---"}) == []
