@@ -17,7 +17,7 @@ MEDIA = {"av", "cv2", "ffmpeg", "imageio_ffmpeg", "PIL", "mediapipe"}
 SCIENCE = {"numpy", "scipy", "pandas", "astropy"}
 GLUE = {"tasks.batch", "tasks.launcher", "flows", "deployments"}
 # What a stage package may know of the engine: the words, not the machinery.
-ENGINE_WORDS = {"items", "stage", "errors", "manifest"}
+ENGINE_WORDS = {"items", "stage", "errors", "manifest", "report"}
 NOT_STAGES = {"engine", "media", "launcher"}
 STAGES = sorted(
     path.name for path in (ROOT / "tasks").iterdir() if (path / "__init__.py").is_file() and path.name not in NOT_STAGES
@@ -74,7 +74,6 @@ def test_a_stage_imports_neither_orchestration_nor_another_stage(stage: str) -> 
 @pytest.mark.parametrize("package", [*STAGES, "media"])
 def test_a_stage_knows_the_engine_by_its_words_only(package: str) -> None:
     machinery = {f"tasks.engine.{path.stem}" for path in (ROOT / "tasks" / "engine").iterdir() if path.suffix == ".py"}
-    machinery |= {"tasks.engine.report"}
     machinery -= {"tasks.engine.__init__"} | {f"tasks.engine.{word}" for word in ENGINE_WORDS}
     assert breaches(modules(f"tasks.{package}"), machinery) == []
 
