@@ -129,7 +129,7 @@ def test_figures_are_on_the_page() -> None:
         "2.5 / s",
         "300 MiB",
         "execution.workers",
-        "2026-01-02T03:05:05Z",
+        "2026-01-02 03:05:05 UTC",
     ):
         assert figure in text, figure
 
@@ -156,6 +156,17 @@ def test_an_empty_time_line_says_why(counts: dict[str, int], said: str) -> None:
 
 def test_a_summary_without_figures_still_makes_a_page() -> None:
     assert Elements(render_report({}, [], [], [], [])).open == []
+
+
+def test_logs_of_the_run_are_linked_and_nothing_else_is() -> None:
+    logs = (".headrace/logs/frames/a b.log", "javascript:alert(1)", "/etc/passwd", "")
+    failures = [Failure(str(place), "frames", "crash", "", 1, log) for place, log in enumerate(logs)]
+    links = [
+        attributes.get("href")
+        for tag, attributes in Elements(render_report({}, [], [], [], failures)).seen
+        if tag == "a"
+    ]
+    assert links == [".headrace/logs/frames/a%20b.log"]
 
 
 def test_lanes_are_in_natural_order_and_failures_on_top() -> None:

@@ -81,7 +81,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=words.count, duration=words.duration)
+    environment.filters.update(count=words.count, duration=words.duration, moment=words.moment)
     return environment.get_template("report.html")
 
 

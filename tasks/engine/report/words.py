@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -38,6 +39,14 @@ def rate(items_per_second: float) -> str:
     if items_per_second * 60 >= 1:
         return f"{items_per_second * 60:.3g} / min"
     return f"{items_per_second * 3600:.3g} / h"
+
+
+def moment(text: object) -> str:
+    """ISO 8601 as ``2026-01-02 03:04:05 UTC``; anything else as it is."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return str(text)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
