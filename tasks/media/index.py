@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,7 @@ class PacketIndex:
         found = np.flatnonzero((self.pts == pts) & (self.dts == dts) & (self.sizes == size))
         return int(found[0]) if len(found) == 1 else None
 
+    @cached_property
     def seek_points(self) -> Int64s:
         """Positions where decoding can start: keyframes after which nothing of before is shown any more."""
         shown_before = np.maximum.accumulate(np.concatenate(([NO_TIME], self.pts)))[:-1]

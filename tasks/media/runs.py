@@ -28,7 +28,7 @@ def decoding_starts(index: PacketIndex, positions: Sequence[int]) -> list[int]:
     That is the last seek point at or before it which is also shown at or before it: a leading picture of an open GOP
     comes after its keyframe and needs the GOP before. Where there is none, it is the first packet.
     """
-    points = index.seek_points()
+    points = index.seek_points
     starts = []
     for position in positions:
         # The presentation times of seek points rise, so both conditions cut a prefix.
