@@ -103,6 +103,10 @@ def dataset_prep(
         frames = run.stage(FramesStage(params), video_items(inputs.samples, inputs.videos_dir))
         if frames.complete:
             found = frames_by_sample(record.detail for record in frames.records())
-            run.stage(DatasetStage(dataset_params), dataset_items(inputs.samples, found, dataset_params, inputs.split_of), prune=True)
+            run.stage(
+                DatasetStage(dataset_params),
+                dataset_items(inputs.samples, found, dataset_params, inputs.split_of),
+                prune=True,
+            )
             run.pictures += sheets(found.values(), output_dir)
         return run.finish()

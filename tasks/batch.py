@@ -54,7 +54,7 @@ from tasks.engine.shard import RunContext, ShardOrder
 from tasks.engine.sizing import Size, read_host, size_stage
 from tasks.engine.slot import Limits
 from tasks.engine.stage import Stage
-from tasks.engine.summary import RunFigures, Summary, failure_rows, summarise
+from tasks.engine.summary import RunFigures, Summary, closing_lines, failure_rows, summarise
 from tasks.launcher.cluster import local_cluster, remote_slots
 
 T = TypeVar("T")
@@ -228,7 +228,9 @@ class BatchRun:
         if self.execution.scheduler:
             threads = remote_slots(self.execution.scheduler)
             slots = min(threads, self.execution.workers or threads)
-            size = Size(slots, size.memory_per_slot_bytes, f"{slots} slots: {threads} threads on {self.execution.scheduler}")
+            size = Size(
+                slots, size.memory_per_slot_bytes, f"{slots} slots: {threads} threads on {self.execution.scheduler}"
+            )
         _log(f"{stage.name}: {size.reason}", self.display)
         self._slots = max(self._slots, size.slots)
         return size
@@ -271,6 +273,8 @@ class BatchRun:
             interrupted=self.interrupted,
         )
         self.summary = summarise_run(self.flow, Sealed((self, figures)))
+        for line in closing_lines(self.summary, self.outcomes, self.layout):
+            self.display.say(line)
         return _final_state(self.summary)
 
 
@@ -399,9 +403,7 @@ def _task_runner(scheduler: str | None, slots: int) -> Iterator[DaskTaskRunner]:
 
 
 @contextmanager
-def batch_run(
-    flow: str, output_dir: Path, execution: Execution, parameters: Mapping[str, Any]
-) -> Iterator[BatchRun]:
+def batch_run(flow: str, output_dir: Path, execution: Execution, parameters: Mapping[str, Any]) -> Iterator[BatchRun]:
     """A run of ``flow`` into ``output_dir``. Interruptions are caught while it lasts; leftovers of dead runs are swept."""
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     output_dir = output_dir.absolute()
@@ -428,7 +430,10 @@ def _signals(run: BatchRun) -> Iterator[None]:
     def terminate(number: int, frame: FrameType | None) -> None:
         run.stop()
 
-    former = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt), signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    former = {
+        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
+    }
     try:
         yield
     finally:

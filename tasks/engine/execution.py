@@ -22,7 +22,9 @@ class Execution(BaseModel):
     ] = None
     shard_seconds: Annotated[float, Field(gt=0, description="Length of a shard, in seconds")] = 20.0
     shard_size: Annotated[int | None, Field(ge=1, description="Items a shard, instead of its length")] = None
-    timeout: Annotated[float | None, Field(gt=0, description="Seconds that an item may take; by default the stage's")] = None
+    timeout: Annotated[
+        float | None, Field(gt=0, description="Seconds that an item may take; by default the stage's")
+    ] = None
     retries: Annotated[int, Field(ge=0, le=20, description="Further tries of an item whose failure may pass")] = 1
     max_items: Annotated[int | None, Field(ge=1, description="Run at most so many items that are not yet done")] = None
     order: Annotated[Order, Field(description="Which items come first, by predicted cost")] = "heaviest"
@@ -34,4 +36,6 @@ class Execution(BaseModel):
     identity: Annotated[Identity, Field(description="Know an input by its size and time, or by its content")] = "stat"
     verify: Annotated[Verify, Field(description="Trust an output by its size, or by its digest")] = "size"
     stage_inputs: Annotated[bool, Field(description="Copy inputs to local scratch first")] = False
-    scheduler: Annotated[str | None, Field(description="Address of a Dask scheduler to use instead of a local one")] = None
+    scheduler: Annotated[str | None, Field(description="Address of a Dask scheduler to use instead of a local one")] = (
+        None
+    )

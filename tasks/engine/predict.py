@@ -34,9 +34,7 @@ class Probe:
     failure: str = ""
 
 
-def predict_stage(
-    stage: Stage, planned: Plan, size: Size, execution: Execution, output_dir: Path
-) -> Iterator[str]:
+def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution, output_dir: Path) -> Iterator[str]:
     """Lines that say what is cached and to do, the slots and why, and the time, memory and disk to expect."""
     cached = sum(outcome.outcome == "cached" for outcome in planned.settled)
     kept = len(planned.settled) - cached

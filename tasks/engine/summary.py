@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from tasks.engine.files import write_atomically
 from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Counts, Outcome
+from tasks.engine.progress import duration_text
 
 RunState = Literal["completed", "completed_with_failures", "failed", "interrupted"]
+_SHOWN_FAILURES = 10
 _REPORTED_PACKAGES = ("headrace", "prefect", "dask", "distributed")
 
 
@@ -148,6 +150,20 @@ def failure_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         }
         for outcome in outcomes
         if outcome.failure
+    ]
+
+
+def closing_lines(summary: Summary, outcomes: Sequence[Outcome], layout: Layout) -> list[str]:
+    """What a terminal shows when a run is over: the figures, the failures by name, and where to look."""
+    failures = failure_rows(outcomes)
+    shown = [f"  failed: {row['id']}: {row['failure_kind']}: {row['message']}" for row in failures[:_SHOWN_FAILURES]]
+    more = len(failures) - len(shown)
+    if more > 0:
+        shown.append(f"  and {more} more in {layout.output_dir / 'failures.json'}")
+    return [
+        f"{summary.flow}: {summary.message} in {duration_text(summary.wall_seconds)} on {summary.slots} slots",
+        *shown,
+        f"report: {layout.output_dir / 'report.html'}",
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from tasks.engine.report import Picture as SheetPicture
 from tasks.media.orientation import Picture
 
 # Colours are BGR.
@@ -93,3 +95,25 @@ def _fitting_scale(text: str, width_px: int) -> float:
     """The font's scale at which ``text`` fits into ``width_px``; smaller than usual only where it must be."""
     (width, _), _ = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)
     return _FONT_SCALE * min(1.0, width_px / max(1, width))
+
+
+def sheets(samples: Iterable[Mapping[str, Any]], output_dir: Path, most: int = 12) -> list[SheetPicture]:
+    """A contact sheet for each of at most ``most`` samples, evenly through them, for the report.
+
+    ``samples`` are the details that the frames stage gives; their paths are relative to ``output_dir``.
+    """
+    known = [sample for sample in samples if sample["frames"]]
+    chosen = known[:: max(1, -(-len(known) // most))]
+    return [_sheet(sample, output_dir) for sample in chosen]
+
+
+def _sheet(sample: Mapping[str, Any], output_dir: Path) -> SheetPicture:
+    frames = [(output_dir / frame["path"], _stamp(frame)) for frame in sample["frames"]]
+    outside = len(sample["outside_seconds"])
+    missed = f", {outside} timestamps outside the video" if outside else ""
+    return SheetPicture(sample["id"], f"{sample['video']}: {len(frames)} frames{missed}", contact_sheet(frames))
+
+
+def _stamp(frame: Mapping[str, Any]) -> str:
+    """The time at which the frame is shown; a star where the manifest asked for it."""
+    return f"{frame['actual_seconds']:.2f} s" + (" *" if frame["source"] == "support" else "")

@@ -51,7 +51,9 @@ def remote_slots(address: str) -> int:
         with Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
             threads = sum(client.nthreads().values())
     except (OSError, ValueError) as error:
-        raise RunError(f"no Dask scheduler answers at {address}: {error}; start one, or leave --scheduler out") from None
+        raise RunError(
+            f"no Dask scheduler answers at {address}: {error}; start one, or leave --scheduler out"
+        ) from None
     if not threads:
         raise RunError(f"the Dask scheduler at {address} has no workers; start some: dask worker {address}")
     return threads

@@ -209,7 +209,9 @@ def _mistake(error: CycloptsError) -> _Mistake:
     if isinstance(error, cyclopts.UnusedCliTokensError):
         words = tuple(error.unused_tokens or ())
         advice = "put the option's name before it"
-        return _Mistake(tuple(Problem(word, "a word without an option", "options", advice) for word in words), (), words)
+        return _Mistake(
+            tuple(Problem(word, "a word without an option", "options", advice) for word in words), (), words
+        )
     if isinstance(error.__cause__, ValidationError):
         return _invalid_values(error, error.__cause__)
     name = error.argument.name if error.argument else "command line"
