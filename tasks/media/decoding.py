@@ -62,7 +62,7 @@ class RunDecoder:
         for position, packet in self._source.packets(run.start, run.stop):
             if needed is not None:
                 self._context.skip_frame = "DEFAULT" if position in needed else "NONREF"
-            if packet.is_corrupt:
+            if packet.is_corrupt and run.wanted:
                 self._complain(position, "the container marks its packet as corrupt")
             yield from self._fed(packet, position)
         yield from self._fed(None, run.stop - 1)

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from tasks.engine.errors import BadInput
 from tasks.media.index import NO_TIME, PacketIndex, read_index
-from tasks.media.opening import open_container, reading, video_stream
+from tasks.media.opening import demuxed, open_container, reading, video_stream
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
@@ -107,7 +107,7 @@ class PacketSource:
     def _open(self) -> None:
         self.container: InputContainer = self._resources.enter_context(open_container(self.path))
         self.stream: VideoStream = video_stream(self.container, self.path)
-        self._demuxed: Iterator[VideoPacket] = self.container.demux(self.stream)
+        self._demuxed: Iterator[VideoPacket] = demuxed(self.container, self.stream)
 
     def _reopen(self) -> None:
         """Stand before the file's first packet again, without a seek. The decoder keeps its state."""
@@ -120,10 +120,8 @@ class PacketSource:
         while self._cursor < stop:
             packet = next(self._demuxed, None)
             position = self._cursor
-            if packet is None or (packet.size and _identity(packet) != self.index.identity(position)):
+            if packet is None or _identity(packet) != self.index.identity(position):
                 raise _OutOfStepError(position)
-            if not packet.size:
-                continue
             self._cursor += 1
             if position >= start:
                 yield position, packet
@@ -146,13 +144,13 @@ class PacketSource:
             self.container.seek(timestamp, stream=self.stream, backward=True)
         except FFmpegError:
             return False
-        demuxed = self.container.demux(self.stream)
-        first = next((packet for packet in demuxed if packet.size), None)
+        packets = demuxed(self.container, self.stream)
+        first = next(packets, None)
         position = None if first is None else self.index.position(*_identity(first))
         if first is None or position is None or position > start:
             return False
         self._cursor = position
-        self._demuxed = chain([first], demuxed)
+        self._demuxed = chain([first], packets)
         return True
 
 

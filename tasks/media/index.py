@@ -12,6 +12,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from tasks.media.opening import demuxed
+
 NO_TIME = np.iinfo(np.int64).min
 
 Int64s = npt.NDArray[np.int64]
@@ -71,7 +73,7 @@ def read_index(container: InputContainer, stream: VideoStream) -> PacketIndex:
     Raises av.error.FFmpegError where the demuxer fails.
     """
     is_vp8 = stream.codec_context.name == "vp8"
-    rows = [_row(packet, is_vp8) for packet in container.demux(stream) if packet.size]
+    rows = [_row(packet, is_vp8) for packet in demuxed(container, stream)]
     columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T
     pts, dts, durations, sizes, keyframe, hidden, corrupt = columns
     time_base = stream.time_base or Fraction(1, 90_000)

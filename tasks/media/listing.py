@@ -71,7 +71,8 @@ class IndexedListing:
         for start, position in zip(starts, run.wanted, strict=True):
             damage = next((complaint for complaint in complaints if start <= complaint.position <= position), None)
             if damage is not None:
-                raise BadInput(f"{self._source.path.name}: {self._place(position)} is damaged: {damage.reason}")
+                owner = "is" if damage.position == position else "is decoded from a frame that is"
+                raise BadInput(f"{self._source.path.name}: {self._place(position)} {owner} damaged: {damage.reason}")
         if missing:
             raise UnreliableIndexError(f"{self._source.path.name}: {self._place(min(missing))} gives no picture")
 

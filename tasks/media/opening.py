@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
@@ -84,7 +85,23 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
             other.discard = Discard.all
     stream.thread_type = "NONE"
     stream.codec_context.thread_count = 1
+    if stream.codec_context.name == "hevc":  # else it passes over damaged slices without a word
+        stream.codec_context.options = {"err_detect": "explode"}
     return stream
+
+
+def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The packets of ``stream`` that hold anything, from where ``container`` stands."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:  # PyAV 18, at the end of a file in which further streams turned up while it was read
+            return
+        if packet is None:
+            return
+        if packet.size and packet.stream_index == stream.index:
+            yield packet
 
 
 def _is_cover(stream: VideoStream) -> bool:
