@@ -5,7 +5,6 @@ if __name__ == "__main__":
 
     raise SystemExit(main("benchmarks.burn"))
 
-import time
 from pathlib import Path
 from typing import Any
 

@@ -192,7 +192,7 @@ def _row(timing: Timing) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - a command line
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

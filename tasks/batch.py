@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import logging
 import queue
-import signal
-import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from distributed import Client, get_worker
+from distributed import CancelledError, Client, KilledWorker, get_worker
+from distributed.comm.core import CommClosedError
 from prefect import get_client, get_run_logger, task
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -33,13 +30,14 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import MissingContextError, PrefectException
 from prefect.states import Cancelled, Completed, Failed
-from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
+from pydantic import BaseModel
 from rich.console import Console
 
 from tasks.engine import shard as engine_shard
-from tasks.engine.control import forget_signal, stop_signal
+from tasks.engine.control import StopLevel, caught_signals, forget_signal, stop_signal, tell_to_stop
 from tasks.engine.dispatch import Dispatcher, Shard
-from tasks.engine.errors import HeadraceError, RunError
+from tasks.engine.errors import RunError
 from tasks.engine.execution import Execution
 from tasks.engine.items import Item
 from tasks.engine.layout import Layout
@@ -62,6 +60,7 @@ _ARTIFACT_SECONDS = 10.0  # between updates of the progress artifact
 _CANCEL_SECONDS = 5.0  # between looks whether the run was cancelled in the UI
 _REPORT_SECONDS = 0.5  # between a worker's words on what it has settled
 _MOST_FAILURES_SHOWN = 500
+_MOST_LOSSES = 20  # shards lost in a row with their workers, until the cluster is to blame
 
 
 class Sealed(Generic[T]):
@@ -173,13 +172,14 @@ class BatchRun:
         self._slots = 0
         self._shards = 0
         self._stop = stop_signal(self.run_id)
-        self._dispatcher: Dispatcher | None = None
-        self._client: Client | None = None
+        self._error = ""
 
     @property
-    def interrupted(self) -> bool:
-        """Whether the run was told to stop."""
-        return self._stop.draining
+    def stop_level(self) -> StopLevel | None:
+        """Whether the run was told to stop, and how."""
+        if self._stop.stopping:
+            return "stop"
+        return "drain" if self._stop.draining else None
 
     def interrupt(self) -> None:
         """First call: running items finish, nothing new starts. Second call: stop now."""
@@ -192,6 +192,11 @@ class BatchRun:
 
     def stop(self) -> None:
         """Stop now."""
+        self._stop.stop()
+
+    def fail(self, error: RunError) -> None:
+        """Stop now, because the run cannot go on; the summary says why."""
+        self._error = self._error or str(error)
         self._stop.stop()
 
     def stage(self, stage: Stage, items: Sequence[Item], prune: bool = False) -> StageRun:
@@ -211,9 +216,9 @@ class BatchRun:
                 outcomes[outcome.id] = outcome
         in_order = [outcomes.get(item.id) or Outcome(item.id, stage.name, "remaining") for item in items]
         self.outcomes += in_order
-        if prune and not self.interrupted:
+        if prune and not self.stop_level:
             store.prune(item.id for item in items)
-        complete = not self.interrupted and all(outcome.outcome != "remaining" for outcome in in_order)
+        complete = not self.stop_level and all(outcome.outcome != "remaining" for outcome in in_order)
         return StageRun(tuple(in_order), complete)
 
     def _predict(self, stage: Stage, items: Sequence[Item], store: RecordStore) -> StageRun:
@@ -248,7 +253,8 @@ class BatchRun:
             runner = stack.enter_context(_task_runner(self.execution.scheduler, size.slots))
             stack.callback(self._close_slots, runner.client)
             runner.client.subscribe_topic(_topic(self.run_id), lambda event: _count(progress, event))
-            loop = _StageLoop(self, runner, stage, planned, self._context(stage, size), size.slots, progress)
+            store = RecordStore(self.layout, stage.name)
+            loop = _StageLoop(self, runner, stage, planned, self._context(stage, size), size.slots, progress, store)
             for outcome in loop.run():
                 progress.settle(outcome.id, outcome.outcome)
                 yield outcome
@@ -256,7 +262,7 @@ class BatchRun:
 
     def _close_slots(self, client: Client) -> None:
         """No process of the run outlives it."""
-        client.run(engine_shard.close_slots, self.run_id)
+        client.run(engine_shard.close_slots, self.run_id, on_error="ignore")
 
     def finish(self) -> State[Summary]:
         """Write what every run leaves and say how it went, as the flow's final state."""
@@ -269,8 +275,9 @@ class BatchRun:
             finished_at=time.time(),
             slots=self._slots,
             shards=self._shards,
-            parameters=self.parameters,
-            interrupted=self.interrupted,
+            parameters={name: _plain(value) for name, value in self.parameters.items()},
+            interrupted=self.stop_level is not None,
+            error=self._error,
         )
         self.summary = summarise_run(self.flow, Sealed((self, figures)))
         for line in closing_lines(self.summary, self.outcomes, self.layout):
@@ -299,22 +306,25 @@ class _StageLoop:
         context: RunContext,
         slots: int,
         progress: StageProgress,
+        store: RecordStore,
     ) -> None:
-        self.run_ = run
+        self.batch = run
+        self.store = store
         self.runner = runner
         self.stage = stage
         self.context = context
         self.progress = progress
         self.dispatcher = Dispatcher(planned.todo, slots, run.execution)
         self.shards = 0
+        self._told: StopLevel | None = None
+        self._losses = 0
         self._finished: queue.SimpleQueue[tuple[Shard, Any]] = queue.SimpleQueue()
         self._watch = _Watch(run, progress)
 
     def run(self) -> Iterator[Outcome]:
         """Yield outcomes as they settle their items, until nothing is left or the run stops."""
         while not self.dispatcher.finished:
-            if self.run_.interrupted:
-                self.dispatcher.stop()
+            self._pass_on_stop()
             while shard := self.dispatcher.next_shard():
                 self._submit(shard)
             self._watch.tick()
@@ -331,17 +341,43 @@ class _StageLoop:
     def _submit(self, shard: Shard) -> None:
         self.shards += 1
         order = ShardOrder(self.context, self.stage, shard.items)
-        name = f"{self.run_.flow} {shard.span}"
+        name = f"{self.batch.flow} {shard.span}"
         future = self.runner.submit(run_shard, {"name": name, "sealed": Sealed(order)})
         future.add_done_callback(lambda done: self._finished.put((shard, done)))
+
+    def _pass_on_stop(self) -> None:
+        """Hand out nothing more once the run stops, and tell workers in other processes."""
+        level = self.batch.stop_level
+        if level == self._told:
+            return
+        self._told = level
+        self.dispatcher.stop()
+        if self.batch.execution.scheduler:
+            self.runner.client.run(tell_to_stop, self.batch.run_id, level, on_error="ignore")
 
     def _outcomes(self, shard: Shard, future: Any) -> list[Outcome]:
         """A shard's outcomes; where its worker was lost, what the records say of them."""
         try:
             outcomes: list[Outcome] = future.result()
-        except HeadraceError:
-            raise
+        except RunError as error:
+            self.batch.fail(error)
+            return self._recorded(shard)
+        except (KilledWorker, CancelledError, CommClosedError) as error:
+            self._losses += 1
+            if self._losses > _MOST_LOSSES:
+                self.batch.fail(RunError(f"{self._losses} workers in a row were lost; the last: {error}"))
+            return self._recorded(shard)
+        self._losses = 0
         return outcomes
+
+    def _recorded(self, shard: Shard) -> list[Outcome]:
+        """Items of a lost shard that were done before it was lost; the others go to another worker without blame."""
+        records = [(planned, self.store.get(planned.item.id)) for planned in shard.items]
+        return [
+            Outcome(record.id, record.stage, "done", record=record)
+            for planned, record in records
+            if record and record.key == planned.key and record.run_id == self.batch.run_id
+        ]
 
 
 class _Watch:
@@ -370,7 +406,7 @@ class _Watch:
         percent, text = 100 * standing.share, standing.line()
         try:
             if self._artifact is None:
-                self._artifact = create_progress_artifact(percent, key="progress", description=text)
+                self._artifact = cast("uuid.UUID", create_progress_artifact(percent, key="progress", description=text))
             else:
                 update_progress_artifact(self._artifact, percent, description=text)
         except (PrefectException, OSError):
@@ -404,7 +440,7 @@ def _task_runner(scheduler: str | None, slots: int) -> Iterator[DaskTaskRunner]:
 
 @contextmanager
 def batch_run(flow: str, output_dir: Path, execution: Execution, parameters: Mapping[str, Any]) -> Iterator[BatchRun]:
-    """A run of ``flow`` into ``output_dir``. Interruptions are caught while it lasts; leftovers of dead runs are swept."""
+    """A run of ``flow`` into ``output_dir``; catches interruptions while it lasts, sweeps what dead runs left."""
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     output_dir = output_dir.absolute()
     display = ProgressDisplay(Console(stderr=True))
@@ -413,32 +449,8 @@ def batch_run(flow: str, output_dir: Path, execution: Execution, parameters: Map
             stack.enter_context(open_output_dir(Layout(output_dir), run_id))
         run = BatchRun(flow, output_dir, execution, parameters, run_id, display)
         stack.callback(forget_signal, run_id)
-        stack.enter_context(_signals(run))
+        stack.enter_context(caught_signals(run.interrupt, run.stop))
         yield run
-
-
-@contextmanager
-def _signals(run: BatchRun) -> Iterator[None]:
-    """Ctrl+C drains, then stops; SIGTERM stops. Only a process's main thread can be told."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        run.interrupt()
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        run.stop()
-
-    former = {
-        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _log(line: str, display: ProgressDisplay) -> None:
@@ -448,6 +460,11 @@ def _log(line: str, display: ProgressDisplay) -> None:
         get_run_logger().info(line)
     except MissingContextError:
         return
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def _markdown(summary: Summary, layout: Layout) -> str:

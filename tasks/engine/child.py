@@ -40,7 +40,7 @@ def main(descriptor: int, parent: int) -> None:
     try:
         stage: Stage = pipe.recv()
         stage.open()
-    except Exception as error:  # the engine's one broad except: any stage may raise anything
+    except Exception as error:  # noqa: BLE001 - any stage may raise anything
         traceback.print_exc()
         pipe.send(Failed("error", _message(error), Usage()))
         return
@@ -67,7 +67,7 @@ def run_item(stage: Stage, request: Request) -> Reply:
         with _workspace(request) as work:
             result = stage.run(request.item, work)
         outputs = collect_outputs(work.outputs)
-    except Exception as error:  # the engine's one broad except: turns an exception into a failure
+    except Exception as error:  # noqa: BLE001 - turns an exception into a failure
         traceback.print_exc()
         return Failed(_kind(error), _message(error), meter.read(), isinstance(error, TransientError))
     return Finished(result, outputs, meter.read())

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+StopLevel = Literal["drain", "stop"]
 
 
 class StopSignal:
@@ -46,3 +52,29 @@ def forget_signal(run_id: str) -> None:
     """Drop the signal of a run that is over."""
     with _lock:
         _signals.pop(run_id, None)
+
+
+def tell_to_stop(run_id: str, level: StopLevel) -> None:
+    """Set the signal of a run in this process; for calling by name in another."""
+    signal_of_run = stop_signal(run_id)
+    if level == "drain":
+        signal_of_run.drain()
+    else:
+        signal_of_run.stop()
+
+
+@contextmanager
+def caught_signals(on_interrupt: Callable[[], None], on_terminate: Callable[[], None]) -> Iterator[None]:
+    """Call ``on_interrupt`` at SIGINT and ``on_terminate`` at SIGTERM; Python tells only the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: on_interrupt()),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: on_terminate()),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -79,9 +80,9 @@ def order_items(todo: Sequence[PlannedItem], execution: Execution) -> list[Plann
 
 def _priority(value: object) -> tuple[int, float, str]:
     """Sorts numbers above texts above nothing, so that a column of mixed types has an order."""
-    if isinstance(value, int | float) and value == value:  # NaN counts as nothing
-        return (2, float(value), "")
-    return (0, 0.0, "") if value is None or isinstance(value, float) else (1, 0.0, str(value))
+    if isinstance(value, int | float):
+        return (0, 0.0, "") if math.isnan(value) else (2, float(value), "")
+    return (0, 0.0, "") if value is None else (1, 0.0, str(value))
 
 
 def tried_again(planned: PlannedItem) -> PlannedItem:

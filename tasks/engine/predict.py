@@ -71,7 +71,7 @@ def _prediction(name: str, todo: Sequence[PlannedItem], probes: list[Probe], siz
 
 
 def _spread(todo: Sequence[PlannedItem]) -> list[PlannedItem]:
-    """A few items, evenly through the range of predicted costs: the lightest and the heaviest say little of the rest."""
+    """A few items, evenly through the predicted costs: the lightest and the heaviest say little of the rest."""
     by_cost = sorted(todo, key=lambda planned: planned.item.cost)
     count = min(_PROBES, len(by_cost))
     return [by_cost[math.floor((n + 0.5) * len(by_cost) / count)] for n in range(count)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
@@ -58,7 +57,7 @@ def _owned(folder: Path) -> bool:
         mark = json.loads((folder / _OWNER).read_bytes())
         if mark["host"] != socket.gethostname():
             return True
-        return psutil.Process(mark["pid"]).create_time() == mark["created"]
+        return bool(psutil.Process(mark["pid"]).create_time() == mark["created"])
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return False
 
@@ -94,9 +93,3 @@ def free_bytes(path: Path) -> int:
     """Bytes that are free where ``path`` is, or where it will be once it is made."""
     existing = next(parent for parent in [path, *path.parents] if parent.exists())
     return shutil.disk_usage(existing).free
-
-
-def can_write(path: Path) -> bool:
-    """Whether files can be made at ``path``, or where it will be."""
-    existing = next(parent for parent in [path, *path.parents] if parent.exists())
-    return os.access(existing, os.W_OK | os.X_OK)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from types import TracebackType
+from typing import Self
 
 import httpx
 
@@ -46,7 +47,7 @@ class LocalApi:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = False
 
-    def __enter__(self) -> LocalApi:
+    def __enter__(self) -> Self:
         """Let the server's process import what it needs; :meth:`start` lets it start."""
         descriptor = self._socket.fileno()
         self._process = subprocess.Popen(
@@ -61,7 +62,8 @@ class LocalApi:
 
     def start(self) -> None:
         """Tell the server to start, and everything that this process starts where it is."""
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._started = True
         self._process.stdin.write(b"start\n")
         self._process.stdin.flush()
@@ -87,7 +89,8 @@ class LocalApi:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the server's process, whether it was started or not."""
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._process.stdin.close()
         self._socket.close()
         if not self._started:  # it has touched nothing yet

@@ -7,7 +7,6 @@ process: no Prefect import in every worker, no server in every worker, and Ctrl+
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,7 +48,7 @@ def remote_slots(address: str) -> int:
     """Threads of all workers of the scheduler at ``address``. Raises RunError where there is none."""
     try:
         with Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
-            threads = sum(client.nthreads().values())
+            threads: int = sum(client.nthreads().values())
     except (OSError, ValueError) as error:
         raise RunError(
             f"no Dask scheduler answers at {address}: {error}; start one, or leave --scheduler out"
@@ -57,9 +56,3 @@ def remote_slots(address: str) -> int:
     if not threads:
         raise RunError(f"the Dask scheduler at {address} has no workers; start some: dask worker {address}")
     return threads
-
-
-def share_api(address: str) -> dict[str, str]:
-    """What a worker elsewhere must have in its environment, so that it starts no Prefect server of its own."""
-    names = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
-    return {name: os.environ[name] for name in names if name in os.environ}

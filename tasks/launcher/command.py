@@ -23,6 +23,7 @@ from tasks.launcher.api import LocalApi
 
 if TYPE_CHECKING:
     from prefect import Flow
+    from prefect.client.schemas.objects import State
 
 EXIT_INVALID = 2
 EXIT_ERROR = 1
@@ -32,7 +33,7 @@ _NEEDS_NO_API = frozenset({"--help", "-h", "--version", "--dry-run"})
 
 
 def main(module: str, arguments: Sequence[str] | None = None) -> int:
-    """Run the flow of ``module`` (``flows.x`` has the flow ``x``) with command line ``arguments``; returns the exit code.
+    """Run the flow of ``module`` (``flows.x`` has the flow ``x``); returns the exit code.
 
     0 all done, 3 finished with failed items, 2 bad parameters or manifest, 130 interrupted, 1 anything else.
     """
@@ -95,7 +96,7 @@ def _send_last_words() -> None:
 
 
 def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> int:
-    state = flow(**parameters, return_state=True)
+    state: State[Any] = flow(**parameters, return_state=True)  # type: ignore[assignment]
     outcome = state.result(raise_on_failure=False)
     if isinstance(outcome, HeadraceError):
         raise outcome
@@ -205,7 +206,7 @@ def _mistake(error: CycloptsError) -> _Mistake:
     if isinstance(error, cyclopts.UnknownOptionError):
         option = error.token.value or error.token.keyword or ""
         advice = "see --help for the options"
-        return _Mistake((Problem(option, "no such option", "the flow's options", advice),), (option.split("=")[0],))
+        return _Mistake((Problem(option, "no such option", "the flow's options", advice),), (option.partition("=")[0],))
     if isinstance(error, cyclopts.UnusedCliTokensError):
         words = tuple(error.unused_tokens or ())
         advice = "put the option's name before it"
@@ -234,7 +235,7 @@ def _invalid_values(error: CycloptsError, cause: ValidationError) -> _Mistake:
 
 def _rule(message: str) -> str:
     """Pydantic's ``Input should be greater than 0`` as what is allowed: ``greater than 0``."""
-    first = message.split(", unable")[0]
+    first = message.partition(", unable")[0]
     return first.removeprefix("Input should be ").removeprefix("Value error, ")
 
 
@@ -259,7 +260,7 @@ def _without(arguments: Sequence[str], mistake: _Mistake) -> Iterator[str]:
     skipping = False
     for argument in arguments:
         if argument.startswith("--"):
-            skipping = argument.split("=")[0] in mistake.options
+            skipping = argument.partition("=")[0] in mistake.options
             if not skipping:
                 yield argument
         elif argument in mistake.words or skipping:
@@ -289,4 +290,4 @@ def _refuse(problems: Sequence[Problem]) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201 - this is the command line
+    print(line, file=sys.stderr)
