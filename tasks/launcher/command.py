@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import os
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import cyclopts
@@ -57,7 +59,7 @@ def _main(name: str, arguments: list[str]) -> int:
         api = None
         if "PREFECT_API_URL" not in os.environ and not _NEEDS_NO_API & set(arguments):
             api = stack.enter_context(LocalApi())
-        module = importlib.import_module(name)
+        module = _import(name)
         flow: Flow[..., Any] = getattr(module, name.rpartition(".")[2])
         command = read_command(flow, module.read_inputs, f"python {name.replace('.', '/')}.py", arguments)
         if command is None:
@@ -68,6 +70,16 @@ def _main(name: str, arguments: list[str]) -> int:
         if api:
             stack.enter_context(_started(api))
         return _run(flow, command)
+
+
+def _import(name: str) -> ModuleType:
+    """Import the flow's module, without looking for garbage among what all stays."""
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager
