@@ -16,6 +16,7 @@ from distributed import Client, LocalCluster
 from tasks.engine.errors import RunError
 
 _CONNECT_SECONDS = 30
+_NOBODYS_PORT = "127.0.0.1:0"  # Dask serves HTTP whether one wants it or not; by default on every address of the host
 
 # A worker may not be a daemon, because its slots have child processes. A worker that is lost is not its items' fault,
 # so that Dask may try a shard again as often as workers go.
@@ -37,7 +38,8 @@ def local_cluster(slots: int) -> Iterator[LocalCluster]:
             threads_per_worker=slots,
             processes=False,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=_NOBODYS_PORT,
+            worker_dashboard_address=_NOBODYS_PORT,
             silence_logs="ERROR",
         ) as cluster,
     ):
