@@ -21,13 +21,16 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.outcomes import FailureKind, Usage
 from tasks.engine.publish import collect_outputs
-from tasks.engine.stage import Stage, Workspace
+from tasks.engine.stage import Stage, StageResult, Workspace
 
-_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+_RESULT = TypeAdapter(StageResult)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # from linux/prctl.h
 _RESET_PEAK = "5"  # from proc(5), clear_refs: sets the peak resident set size to the current one
 
 
@@ -53,7 +56,9 @@ def main(descriptor: int, parent: int) -> None:
 def _die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent is gone, however it went."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what an item starts and abandons is still found below this process
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("900")  # the kernel takes a child before the scheduler
     if os.getppid() != parent:  # it went before we asked
@@ -65,7 +70,7 @@ def run_item(stage: Stage, request: Request) -> Reply:
     meter = _Meter()
     try:
         with _workspace(request) as work:
-            result = stage.run(request.item, work)
+            result = _as_recorded(stage.run(request.item, work))
         outputs = collect_outputs(work.outputs)
     except Exception as error:  # noqa: BLE001 - turns an exception into a failure
         traceback.print_exc()
@@ -95,6 +100,17 @@ def _stage_input(path: str, local: Path, number: int) -> str:
     copy = shutil.copytree if os.path.isdir(path) else shutil.copyfile
     copy(path, target)
     return str(target)
+
+
+def _as_recorded(result: StageResult) -> StageResult:
+    """``result`` as the next run will read it from its record, so that a cached item says what it said when done.
+
+    Raises TypeError for what a record cannot hold.
+    """
+    try:
+        return _RESULT.validate_json(_RESULT.dump_json(result, warnings=False))
+    except ValueError as error:
+        raise TypeError(f"the stage's result cannot be kept in a record: {error}") from error
 
 
 def _kind(error: Exception) -> FailureKind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from tasks.engine.errors import RunError
@@ -15,15 +16,17 @@ from tasks.engine.records import RecordStore
 def collect_outputs(folder: Path) -> tuple[Output, ...]:
     """Every file under an item's private ``folder``, in the order of their paths, with size and digest.
 
-    Raises ValueError for anything that is not a plain file: a link would publish what lies elsewhere.
+    Raises ValueError for anything else: a link would publish what lies elsewhere, reading a pipe would hang.
     """
     outputs = []
     for parent, folders, names in os.walk(folder):
-        for name in [*names, *folders]:
+        for name in folders:
             if os.path.islink(os.path.join(parent, name)):
-                raise ValueError(f"a stage may not publish a link: {name}")
+                raise ValueError(f"a stage may publish plain files only: {name}")
         for name in names:
             path = Path(parent, name)
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise ValueError(f"a stage may publish plain files only: {name}")
             relative = path.relative_to(folder).as_posix()
             outputs.append(Output(relative, path.stat().st_size, file_sha256(path)))
     return tuple(sorted(outputs, key=lambda output: output.path))

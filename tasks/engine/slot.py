@@ -53,13 +53,14 @@ class Slot:
         self._process: subprocess.Popen[bytes] | None = None
         self._child: psutil.Process | None = None
         self._pipe: Connection | None = None
+        self._seen: list[psutil.Process] = []
         self._log_offset = 0
         self._started = 0.0
         self._out_of_memory_kills = 0
 
     def open(self) -> None:
         """Have a child that is ready for an item. Raises RunError where the stage cannot be opened."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and not self._exited():
             return
         for _ in range(_OPEN_TRIES):
             answer = self._start_child()
@@ -86,6 +87,8 @@ class Slot:
             left = deadline - time.monotonic()
             if self._open_pipe().poll(max(0.0, min(_TICK_SECONDS, left))):
                 return self._receive(peak)
+            if self._exited():  # something that it forked holds its end of the pipe open
+                return self._receive(peak) if self._open_pipe().poll() else self._died(peak)
             used = self._memory_bytes()
             peak = max(peak, used)
             if used > limits.memory_bytes:
@@ -108,10 +111,18 @@ class Slot:
             self._pipe.close()
             self._pipe = None
         if self._process is not None:
+            started = {*self._seen, *self._family()}  # some may have left the child's process group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            for process in started:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
             self._process.wait(_CLOSE_SECONDS)
             self._process = self._child = None
+            self._seen = []
+
+    def _exited(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
 
     def _open_pipe(self) -> Connection:
         if self._pipe is None:
@@ -174,7 +185,8 @@ class Slot:
 
     def _memory_bytes(self) -> int:
         total = 0
-        for process in self._family():
+        self._seen = self._family()
+        for process in self._seen:
             with contextlib.suppress(psutil.Error):
                 total += process.memory_info().rss
         return total

@@ -1,0 +1,274 @@
+"""A stage whose items do what its payload says: good work, and every kind of fault. Imported by tests and children.
+
+With HEADRACE_TEST_LEDGER in the environment each try of an item is a line of that file, forced to the disk:
+``start <item> <pid>`` before the work and ``end <item> <pid>`` after it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.engine.errors import BadInput, TransientError
+from tasks.engine.items import Item
+from tasks.engine.stage import Stage, StageResult, Workspace
+
+LEDGER = "HEADRACE_TEST_LEDGER"
+_FOR_EVER = 3600
+_CHUNK_BYTES = 16 << 20
+_MOST_BYTES = 1 << 30  # where nobody stops it, the memory eater stops itself
+
+
+class FaultParams(BaseModel):
+    """``text`` is written into every output, so that it changes the results and the keys."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str = "text"
+
+
+class FaultStage(Stage):
+    """Does ``payload["do"]``."""
+
+    name = "faults"
+    version = 1
+    memory_bytes = 64 << 20
+    timeout_seconds = 60.0
+    params: FaultParams
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Look the deed up and do it."""
+        note("start", item)
+        result = DEEDS[item.payload.get("do", "write")](self, item, work)
+        note("end", item)
+        return result
+
+
+def note(word: str, item: Item) -> None:
+    """A line in the ledger, if there is one."""
+    path = os.environ.get(LEDGER)
+    if path is None:
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{word} {item.id} {os.getpid()}\n".encode())
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _write(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Two files and two values; the bytes depend on the id and the params alone."""
+    content = f"{item.id} {stage.params.text}\n"
+    work.output(f"made/{item.id}/note.txt").write_text(content)
+    work.output(f"made/{item.id}/more/data.bin").write_bytes(content.encode() * 1000)
+    return StageResult({"letters": len(content)}, {"content": content})
+
+
+def _copy(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Publish the inputs, and say where they were read."""
+    for path in item.inputs:
+        work.output(f"made/{item.id}/{Path(path).name}").write_bytes(work.input(path).read_bytes())
+    return StageResult({"read_at": [str(work.input(path)) for path in item.inputs]})
+
+
+def _burn(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Work for some time, so that a run can be stopped in the middle of it."""
+    end = time.monotonic() + item.payload["seconds"]
+    while time.monotonic() < end:
+        sum(range(1000))
+    return _write(stage, item, work)
+
+
+def _wait_for(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Go on when ``payload["gate"]`` exists."""
+    while not Path(item.payload["gate"]).exists():
+        time.sleep(0.01)
+    return _write(stage, item, work)
+
+
+def _hang_in_c(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    re.match(r"(a+)+$", "a" * 60 + "b")  # years in one call that holds the interpreter's lock
+    raise AssertionError("the regular expression came back")
+
+
+def _hang_asleep(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    time.sleep(_FOR_EVER)
+    raise AssertionError("woke up")
+
+
+def _hang_with_children(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Processes that hang, one of them in a session of its own, where the child's process group does not reach."""
+    subprocess.Popen(["sleep", str(_FOR_EVER)])
+    subprocess.Popen(["sleep", str(_FOR_EVER)], start_new_session=True)
+    return _hang_asleep(stage, item, work)
+
+
+def _leave_a_child(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    subprocess.Popen(["sleep", str(_FOR_EVER)])
+    return _write(stage, item, work)
+
+
+def _fork_and_die(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """The forked process holds this one's end of the pipe open."""
+    if os.fork() == 0:
+        time.sleep(_FOR_EVER)
+    os.abort()
+
+
+def _segfault(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    ctypes.string_at(0)
+    raise AssertionError("survived")
+
+
+def _abort(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    os.abort()
+
+
+def _exit(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    os._exit(7)
+
+
+def _exit_in_peace(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    sys.exit(0)
+
+
+def _kill_itself(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("survived")
+
+
+def _eat_memory(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Slowly enough for the cap to be seen before the machine is short of memory."""
+    eaten: list[bytes] = []
+    while len(eaten) * _CHUNK_BYTES < _MOST_BYTES:
+        eaten.append(b"x" * _CHUNK_BYTES)
+        time.sleep(0.02)
+    raise AssertionError("nobody stopped it")
+
+
+def _eat_memory_elsewhere(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """The same in a process that the item starts."""
+    code = f"import time; eaten = b'x' * {2 * _MOST_BYTES // 3}; time.sleep({_FOR_EVER})"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    raise AssertionError("nobody stopped it")
+
+
+def _raise(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    raise ValueError("first line\n  second line")
+
+
+def _raise_without_words(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    raise ArithmeticError
+
+
+def _raise_bad_input(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    work.output(f"made/{item.id}/half.txt").write_text("half")
+    raise BadInput("the tape is torn")
+
+
+def _raise_transient(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    raise TransientError("the share is away")
+
+
+def _raise_memory_error(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    raise MemoryError
+
+
+def _pass_at_second_try(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Transient trouble at the first try: the mark of it is ``payload["mark"]``."""
+    mark = Path(item.payload["mark"])
+    if mark.exists():
+        return _write(stage, item, work)
+    mark.touch()
+    fault = item.payload.get("first", "raise_transient")
+    return DEEDS[fault](stage, item, work)
+
+
+def _publish_a_link(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    work.output("made/link.txt").symlink_to("/etc/hostname")
+    return StageResult()
+
+
+def _publish_a_linked_folder(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    work.output("made/linked").symlink_to("/etc")
+    return StageResult()
+
+
+def _publish_a_pipe(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    os.mkfifo(work.output("made/pipe"))
+    return StageResult()
+
+
+def _write_outside(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    work.output("../outside.txt").write_text("outside")
+    return StageResult()
+
+
+def _give_an_object(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    return StageResult({}, {"object": object()})
+
+
+def _give_a_function(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    return StageResult({}, {"function": lambda: None})  # which cannot travel through the pipe either
+
+
+def _give_nested_values(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    return StageResult({"nested": {"a": 1}})  # type: ignore[dict-item]
+
+
+def _give_nothing(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    return None  # type: ignore[return-value]
+
+
+def _talk(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Write 8 MB to standard error, then fail."""
+    for number in range(100_000):
+        sys.stderr.write(f"{item.id} says something, {number:08d} times, on and on and on, again and again\n")
+    raise ValueError("said enough")
+
+
+Deed = Callable[[FaultStage, Item, Workspace], StageResult]
+DEEDS: dict[str, Deed] = {
+    deed.__name__.lstrip("_"): deed
+    for deed in (
+        _write,
+        _copy,
+        _burn,
+        _wait_for,
+        _hang_in_c,
+        _hang_asleep,
+        _hang_with_children,
+        _leave_a_child,
+        _fork_and_die,
+        _segfault,
+        _abort,
+        _exit,
+        _exit_in_peace,
+        _kill_itself,
+        _eat_memory,
+        _eat_memory_elsewhere,
+        _raise,
+        _raise_without_words,
+        _raise_bad_input,
+        _raise_transient,
+        _raise_memory_error,
+        _pass_at_second_try,
+        _publish_a_link,
+        _publish_a_linked_folder,
+        _publish_a_pipe,
+        _write_outside,
+        _give_an_object,
+        _give_a_function,
+        _give_nested_values,
+        _give_nothing,
+        _talk,
+    )
+}

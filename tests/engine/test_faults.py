@@ -1,0 +1,176 @@
+"""Every way in which an item can go wrong, in one shard of one slot, with good items between.
+
+The shard runs once for all tests of this module: real child processes, real signals, no Prefect and no Dask.
+"""
+
+import json
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.items import Item
+from tasks.engine.outcomes import Outcome
+from tasks.engine.plan import PlannedItem
+from tasks.engine.records import RecordStore
+from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
+from tasks.engine.slot import Limits
+from tests.engine.faults import LEDGER, FaultParams, FaultStage
+from tests.engine.processes import MARK, marked, tries, wait_until_gone
+
+TIMEOUT_SECONDS = 2.0
+CAP_BYTES = 200 << 20
+HUNG = rf"no result within {TIMEOUT_SECONDS:g} s"
+
+# What the item does, the kind of its failure, and its whole message.
+FAULTS = {
+    "hang_in_c": ("timeout", HUNG),
+    "hang_asleep": ("timeout", HUNG),
+    "hang_with_children": ("timeout", HUNG),
+    "segfault": ("crash", r"the item's process ended by SIGSEGV"),
+    "abort": ("crash", r"the item's process ended by SIGABRT"),
+    "fork_and_die": ("crash", r"the item's process ended by SIGABRT"),
+    "exit": ("crash", r"the item's process exited with code 7"),
+    "exit_in_peace": ("crash", r"the item's process exited with code 0"),
+    "kill_itself": ("crash", r"the item's process ended by SIGKILL"),
+    "eat_memory": ("out_of_memory", r"used \d+ MiB of 200 MiB allowed"),
+    "eat_memory_elsewhere": ("out_of_memory", r"used \d+ MiB of 200 MiB allowed"),
+    "raise_memory_error": ("out_of_memory", r"MemoryError"),
+    "raise": ("error", r"ValueError: first line second line"),
+    "raise_without_words": ("error", r"ArithmeticError"),
+    "raise_bad_input": ("bad_input", r"the tape is torn"),
+    "raise_transient": ("error", r"the share is away"),
+    "publish_a_link": ("error", r"ValueError: a stage may publish plain files only: link\.txt"),
+    "publish_a_linked_folder": ("error", r"ValueError: a stage may publish plain files only: linked"),
+    "publish_a_pipe": ("error", r"ValueError: a stage may publish plain files only: pipe"),
+    "write_outside": ("error", r"ValueError: an output path must stay in the output folder: '\.\./outside\.txt'"),
+    "give_an_object": ("error", r"TypeError: the stage's result cannot be kept in a record: .*<class 'object'>.*"),
+    "give_a_function": ("error", r"TypeError: the stage's result cannot be kept in a record: .*<class 'function'>.*"),
+    "give_nested_values": ("error", r"TypeError: the stage's result cannot be kept in a record: .*values\.nested.*"),
+    "give_nothing": ("error", r"TypeError: the stage's result cannot be kept in a record: .*StageResult.*"),
+    "talk": ("error", r"ValueError: said enough"),
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What the shard left."""
+
+    outcomes: dict[str, Outcome]
+    reported: list[str]
+    folder: Path
+    ledger: Path
+    left_while_open: dict[int, str]
+    mark: str
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder, mark = tmp_path_factory.mktemp("faults"), uuid.uuid4().hex
+    ledger, output_dir = folder / "ledger", folder / "output"
+    items = [Item("good-first")]
+    for deed in FAULTS:
+        items += [Item(deed, {"do": deed}), Item(f"good-after-{deed}")]
+    planned = tuple(PlannedItem(item, f"key of {item.id}", place) for place, item in enumerate(items))
+    context = RunContext("run", output_dir, Limits(TIMEOUT_SECONDS, CAP_BYTES))
+    reported: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LEDGER, str(ledger))
+        patch.setenv(MARK, mark)
+        order = ShardOrder(context, FaultStage(FaultParams()), planned)
+        outcomes = run_shard(order, lambda outcome: reported.append(outcome.id))
+        left = marked(mark)
+        close_slots("run")
+    return Ran({outcome.id: outcome for outcome in outcomes}, reported, output_dir, ledger, left, mark)
+
+
+@pytest.mark.parametrize("deed", FAULTS)
+def test_a_fault_is_told_by_its_kind_and_message(ran: Ran, deed: str) -> None:
+    failure = ran.outcomes[deed].failure
+    assert failure is not None
+    kind, message = FAULTS[deed]
+    assert failure.kind == kind
+    assert re.fullmatch(message, failure.message), failure.message
+    assert "\n" not in failure.message
+    assert failure.attempts == 1
+    assert failure.transient is (deed == "raise_transient")
+    assert ran.outcomes[deed].record is None
+
+
+@pytest.mark.parametrize("deed", FAULTS)
+def test_the_neighbours_of_a_fault_are_done(ran: Ran, deed: str) -> None:
+    after = ran.outcomes[f"good-after-{deed}"]
+    assert after.outcome == "done", after.failure
+    assert after.record is not None
+    content = f"good-after-{deed} text\n"
+    assert (ran.folder / f"made/good-after-{deed}/note.txt").read_text() == content
+    assert (ran.folder / f"made/good-after-{deed}/more/data.bin").read_text() == content * 1000
+    assert [output.path.rpartition("/")[2] for output in after.record.outputs] == ["data.bin", "note.txt"]
+
+
+def test_every_item_was_started_once_and_reported_once_in_order(ran: Ran) -> None:
+    assert ran.reported == list(ran.outcomes)
+    assert set(tries(ran.ledger)) == set(ran.outcomes)
+    assert set(tries(ran.ledger).values()) == {1}
+    done = {name for name, outcome in ran.outcomes.items() if outcome.outcome == "done"}
+    assert len(done) == len(FAULTS) + 1
+    assert done <= set(tries(ran.ledger, "end"))
+
+
+@pytest.mark.parametrize("deed", [deed for deed, (kind, _) in FAULTS.items() if kind == "timeout"])
+def test_a_hang_ends_within_two_seconds_of_its_deadline(ran: Ran, deed: str) -> None:
+    usage = ran.outcomes[deed].usage
+    assert TIMEOUT_SECONDS <= usage.seconds <= TIMEOUT_SECONDS + 2
+    assert usage.started_at + usage.seconds <= time.time()
+    assert usage.slot
+
+
+def test_what_a_faulty_item_wrote_is_not_published(ran: Ran) -> None:
+    made = {path.name for path in (ran.folder / "made").iterdir()}
+    assert made == {name for name, outcome in ran.outcomes.items() if outcome.outcome == "done"}
+    assert not (ran.folder.parent / "outside.txt").exists()
+
+
+def test_nothing_is_left_in_the_private_folder_but_the_slot_s_log(ran: Ran) -> None:
+    files = [path.name for path in (ran.folder / ".headrace/private").rglob("*") if path.is_file()]
+    assert len(files) == 1
+    assert files[0].endswith(".log")
+
+
+def test_records_and_failures_say_the_same_as_the_outcomes(ran: Ran) -> None:
+    store = RecordStore(RunContext("", ran.folder, Limits(1, 1)).layout, "faults")
+    records, failures = store.load(), store.load_failures()
+    assert set(failures) == set(FAULTS)
+    assert set(records) == set(ran.outcomes) - set(FAULTS)
+    assert all(records[name] == ran.outcomes[name].record for name in records)
+    assert all(failures[name] == ran.outcomes[name].failure for name in failures)
+    assert all(store.outputs_hold(record, "digest") for record in records.values())
+
+
+def test_a_faulty_item_s_own_words_are_kept_and_its_neighbours_are_not(ran: Ran) -> None:
+    logs = {deed: ran.outcomes[deed].failure.log for deed in FAULTS}  # type: ignore[union-attr]
+    assert "Fatal Python error: Segmentation fault" in (ran.folder / logs["segfault"]).read_text()
+    assert "faults.py" in (ran.folder / logs["raise"]).read_text()
+    said = (ran.folder / logs["talk"]).read_bytes()
+    assert len(said) == 64 * 1024
+    assert said.endswith(b"ValueError: said enough\n")
+    assert b"tape" not in (ran.folder / logs["raise"]).read_bytes()
+
+
+def test_peak_memory_counts_what_the_item_s_own_processes_use(ran: Ran) -> None:
+    for deed in ("eat_memory", "eat_memory_elsewhere"):
+        assert ran.outcomes[deed].usage.peak_memory_bytes > CAP_BYTES
+    assert 0 < ran.outcomes["good-first"].usage.peak_memory_bytes < CAP_BYTES
+
+
+def test_no_process_is_left(ran: Ran) -> None:
+    assert len(ran.left_while_open) <= 1, "only the slot's child may live on between shards"
+    wait_until_gone(ran.mark)
+
+
+def test_failures_are_plain_json(ran: Ran) -> None:
+    for path in (ran.folder / ".headrace").rglob("*.json"):
+        json.loads(path.read_bytes())
