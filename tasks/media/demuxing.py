@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from tasks.engine.errors import BadInput
 from tasks.media.index import NO_TIME, PacketIndex, read_index
-from tasks.media.opening import demuxed, open_container, reading, video_stream
+from tasks.media.opening import check_whole, demuxed, open_container, reading, video_stream
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
@@ -51,6 +51,7 @@ class PacketSource:
             self._rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
             with reading(path):
                 self.index: PacketIndex = read_index(self.container, self.stream)
+            check_whole(self.stream, path)
             guard.pop_all()
         self._cursor = len(self.index)  # position of the packet that comes next
 

@@ -43,7 +43,7 @@ _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINER
 # A character of UTF-8 that a cut has shortened.
 _LONGEST_CUT = 3
 # What a network or removable file system says when it is not at fault itself: worth another try.
-_PASSING = frozenset({errno.EIO, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
+_PASSING = frozenset({errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def reading(path: Path) -> Iterator[None]:
     except av.error.FFmpegError as error:
         if isinstance(error, MemoryError):
             raise
-        if error.errno in _PASSING:
+        if error.errno in _PASSING or (error.errno == errno.EIO and not _can_be_read(path)):
             raise TransientError(f"{path.name}: {error.strerror}") from error
         raise BadInput(f"{path.name}: {_what_is_wrong(path, error)}") from error
 
@@ -88,6 +88,16 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     if stream.codec_context.name == "hevc":  # else it passes over damaged slices without a word
         stream.codec_context.options = {"err_detect": "explode"}
     return stream
+
+
+def check_whole(stream: VideoStream, path: Path) -> None:
+    """Raises BadInput where the container's own index names data beyond the end of the file."""
+    entries = stream.index_entries
+    last = entries[len(entries) - 1] if len(entries) else None
+    needed = 0 if last is None else last.pos + last.size
+    size = path.stat().st_size
+    if needed > size:
+        raise BadInput(f"{path.name}: is cut short: it has {size} of at least {needed} bytes; fetch it again")
 
 
 def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
@@ -123,6 +133,17 @@ def _what_is_wrong(path: Path, error: av.error.FFmpegError) -> str:
     if head and _is_text(head):
         return "is a text file, not a video"
     return f"is damaged or no video file: {error.strerror or error}"
+
+
+def _can_be_read(path: Path) -> bool:
+    """Whether the file system gives every byte of the file: FFmpeg says "input/output error" of damaged data too."""
+    try:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
+    except OSError:
+        return False
+    return True
 
 
 def _head(path: Path) -> bytes:

@@ -1,0 +1,118 @@
+"""Damaged files: the right frames or BadInput, never another frame, a crash or an endless loop."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import av
+import pytest
+
+from tasks.engine.errors import BadInput
+from tasks.media.orientation import Converter
+from tasks.media.reading import UnreliableIndexError, VideoReader
+
+from .conftest import digest
+
+Reference = Callable[[Path], list[tuple[int | None, str]]]
+SEEDS = range(6)
+
+
+def eight_frames(path: Path) -> list[tuple[int, str]]:
+    for by_decoding in (False, True):
+        try:
+            with VideoReader(path, by_decoding) as reader:
+                total = len(reader.timeline)
+                frames = list(reader.frames(sorted({int((part + 0.5) * total / 8) for part in range(8)})))
+        except UnreliableIndexError:
+            continue
+        return [(frame.pts, digest(frame.image)) for frame in frames]
+    raise AssertionError("reading by decoding cannot find the index unreliable")
+
+
+def frames_or_refusal(path: Path) -> list[tuple[int, str]]:
+    """Eight frames, or none where the file is refused in one line that names it."""
+    try:
+        return eight_frames(path)
+    except BadInput as error:
+        refusal = str(error)
+    assert refusal.startswith(f"{path.name}: ")
+    assert "\n" not in refusal
+    return []
+
+
+def flipped(data: bytes, seed: int) -> bytes:
+    """``data`` with 1, 5 or 50 bits turned over."""
+    rng = random.Random(seed)
+    damaged = bytearray(data)
+    for _ in range(rng.choice([1, 5, 50])):
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+    return bytes(damaged)
+
+
+def decoded(path: Path) -> dict[int, set[str]]:
+    """Digests of what a full decode makes of a damaged file, by pts, with each damaged packet left out."""
+    found: dict[int, set[str]] = defaultdict(set)
+    converter = Converter()
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        stream.thread_type = "NONE"
+        for packet in container.demux(stream):
+            with suppress(av.error.InvalidDataError, EOFError):
+                for frame in packet.decode():
+                    found[frame.pts].add(digest(converter.picture(frame)))
+    return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["plain.mp4", "plain.ts", "mpeg2-b-frames.mpg", "vfr.mkv", "mpeg4-b-frames.avi"])
+def test_flipped_bits(
+    name: str, seed: int, defect: Callable[[str], Path], reference: Reference, tmp_path: Path
+) -> None:
+    """What comes out is the sound file's frame of that time, or what a full decode makes of the flip."""
+    right = {pts: {picture} for pts, picture in reference(defect(name))}
+    path = tmp_path / name
+    path.write_bytes(flipped(defect(name).read_bytes(), seed))
+    frames = frames_or_refusal(path)
+    full = decoded(path)
+    for pts, picture in frames:
+        assert picture in right.get(pts, set()) | full[pts]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["open-gop-hevc.ts", "hidden-frames.webm", "superframes.webm"])
+def test_flipped_bits_that_make_decoders_differ(
+    name: str, seed: int, defect: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """These decoders show what memory held where a flip leaves them without a reference: no two decodes agree."""
+    path = tmp_path / name
+    path.write_bytes(flipped(defect(name).read_bytes(), seed))
+    frames_or_refusal(path)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("name", ["plain.mp4", "fragmented.mp4", "plain.ts", "vfr.mkv"])
+def test_truncated(
+    name: str, share: float, defect: Callable[[str], Path], reference: Reference, tmp_path: Path
+) -> None:
+    sound = {picture for _, picture in reference(defect(name))}
+    data = defect(name).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[: int(len(data) * share)])
+    frames = frames_or_refusal(path)
+    assert {picture for _, picture in frames} <= sound
+
+
+def test_truncated_with_its_index_at_the_front(
+    defect: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
+    """The index promises frames that are cut off: they are not replaced by the last ones that are there."""
+    whole = tmp_path / "whole.mp4"
+    ffmpeg("-i", str(defect("plain.mp4")), "-c", "copy", "-movflags", "+faststart", str(whole))
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(BadInput, match=r"cut\.mp4: is cut short"):
+        eight_frames(path)

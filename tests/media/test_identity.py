@@ -1,0 +1,106 @@
+"""Every frame read is the frame that a full decode gives, pixel by pixel, whatever the file."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.media import demuxing
+from tasks.media.reading import UnreliableIndexError, VideoReader
+
+from .conftest import DEFECTS, digest
+
+Reference = Callable[..., list[tuple[int | None, str]]]
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data" / "video"
+SHARED_FILES = sorted(path.name for path in SHARED.glob("*.*")) if SHARED.is_dir() else ["no file"]
+LONG = {"v2d_test_video.mp4": 80}  # of this one each 80th frame is compared
+
+
+def target_sets(frames: Sequence[int]) -> list[list[int]]:
+    """All of ``frames``, single ones, and sets of eight: evenly spaced, close together, anywhere."""
+    total = len(frames)
+    rng = random.Random(total)
+    single = [[index] for index in rng.sample(frames, min(2, total))]
+    even = sorted({frames[int((part + 0.5) * total / 8)] for part in range(8)})
+    start = rng.randrange(total)
+    return [list(frames), *single, even, list(frames[start : start + 8]), sorted(rng.sample(frames, min(8, total)))]
+
+
+def read(path: Path, indices: Sequence[int]) -> list[str]:
+    """The digests of these frames, as the frames stage reads them."""
+    for by_decoding in (False, True):
+        try:
+            with VideoReader(path, by_decoding) as reader:
+                frames = list(reader.frames(indices))
+        except UnreliableIndexError:
+            continue
+        assert [frame.frame_index for frame in frames] == sorted(indices)
+        return [digest(frame.image) for frame in frames]
+    raise AssertionError("reading by decoding cannot find the index unreliable")
+
+
+def check(path: Path, reference: Reference) -> None:
+    step = LONG.get(path.name, 1)
+    expected = reference(path, step)
+    with VideoReader(path) as reader:
+        assert len(reader.timeline) == len(expected)
+    for indices in target_sets(range(0, len(expected), step)):
+        assert read(path, indices) == [expected[index][1] for index in indices]
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_frames_are_those_of_a_full_decode(name: str, defect: Callable[[str], Path], reference: Reference) -> None:
+    check(defect(name), reference)
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_frames_stay_the_same_when_every_step_is_a_seek(
+    name: str, defect: Callable[[str], Path], reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demuxing, "_WORTH_A_SEEK_BYTES", 0)
+    path = defect(name)
+    expected = reference(path)
+    indices = list(range(3, len(expected), 9))
+    assert read(path, indices) == [expected[index][1] for index in indices]
+
+
+@pytest.mark.parametrize("name", SHARED_FILES)
+def test_frames_of_real_videos_are_those_of_a_full_decode(name: str, shared_data: Path, reference: Reference) -> None:
+    check(shared_data / "video" / name, reference)
+
+
+@pytest.mark.parametrize("name", ["vfr.mp4", "open-gop-h264.mp4", "edit-list.mp4", "non-zero-start.mkv"])
+def test_times_are_those_of_the_decoded_frames(name: str, defect: Callable[[str], Path], reference: Reference) -> None:
+    times = [pts for pts, _ in reference(defect(name))]
+    with VideoReader(defect(name)) as reader:
+        line = reader.timeline
+        assert line.pts.tolist() == times
+        assert line.ticks.tolist() == [pts - times[0] for pts in times]
+        assert [line.index_at(line.seconds(index)) for index in range(len(line))] == list(range(len(line)))
+
+
+def test_times_of_two_recordings_in_one_file_go_on(defect: Callable[[str], Path]) -> None:
+    with VideoReader(defect("two-in-one.ts")) as reader:
+        seconds = [reader.timeline.seconds(index) for index in range(len(reader.timeline))]
+    np.testing.assert_allclose(np.diff(seconds), 1 / 25, atol=1e-4)
+
+
+def test_decoding_times_in_place_of_presentation_times_are_put_in_order(shared_data: Path) -> None:
+    with VideoReader(shared_data / "video" / "cv_box.mp4") as reader:
+        line = reader.timeline
+        assert np.all(np.diff(line.ticks) > 0)
+        assert line.pts.tolist() != sorted(line.pts.tolist())
+
+
+def test_keyframe_distance_counts_from_the_keyframe(defect: Callable[[str], Path]) -> None:
+    with VideoReader(defect("plain.mp4")) as reader:
+        frames = list(reader.frames([0, 15, 30]))
+        assert [frame.keyframe_distance_frames for frame in frames] == [0, 0, 0]
+        assert next(reader.frames([16])).keyframe_distance_frames > 0
