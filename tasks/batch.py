@@ -173,6 +173,7 @@ class BatchRun:
         self._shards = 0
         self._stop = stop_signal(self.run_id)
         self._error = ""
+        self._packages: tuple[str, ...] = ()
 
     @property
     def stop_level(self) -> StopLevel | None:
@@ -205,6 +206,7 @@ class BatchRun:
         ``prune``: what an earlier run made of items that are no longer among ``items`` is removed.
         """
         store = RecordStore(self.layout, stage.name)
+        self._packages += stage.packages
         if self.execution.dry_run:
             return self._predict(stage, items, store)
         order = PlanOrder(stage, items, store, self.execution)
@@ -276,6 +278,7 @@ class BatchRun:
             slots=self._slots,
             shards=self._shards,
             parameters={name: _plain(value) for name, value in self.parameters.items()},
+            packages=self._packages,
             interrupted=self.stop_level is not None,
             error=self._error,
         )

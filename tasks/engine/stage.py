@@ -60,13 +60,15 @@ class Stage(ABC):
 
     ``version`` is raised whenever the results change. ``params`` holds the result-relevant parameters and nothing
     else: all of it enters the key. ``memory_bytes`` is what one item is expected to need, the child's own memory
-    included, and ``timeout_seconds`` how long one item may take where the user says nothing.
+    included, and ``timeout_seconds`` how long one item may take where the user says nothing. ``packages`` names the
+    distributions whose versions belong into the summary.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     memory_bytes: ClassVar[int] = 256 * 2**20
     timeout_seconds: ClassVar[float] = 600.0
+    packages: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: BaseModel) -> None:
         self.params = params

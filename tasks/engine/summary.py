@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -67,6 +68,7 @@ class RunFigures:
     slots: int
     shards: int
     parameters: Mapping[str, Any]
+    packages: tuple[str, ...] = ()
     interrupted: bool = False
     error: str = ""
 
@@ -79,6 +81,7 @@ def summarise(figures: RunFigures, outcomes: Sequence[Outcome], max_failed: floa
     ran = [outcome for outcome in outcomes if outcome.outcome in ("done", "failed")]
     wall = figures.finished_at - figures.started_at
     sequential = sum(outcome.usage.seconds for outcome in ran if outcome.run_id == figures.run_id)
+    packages = dict.fromkeys((*_REPORTED_PACKAGES, *figures.packages))
     state, message = _judge(figures, counts, max_failed)
     return Summary(
         flow=figures.flow,
@@ -97,7 +100,7 @@ def summarise(figures: RunFigures, outcomes: Sequence[Outcome], max_failed: floa
         shards=figures.shards,
         peak_memory_bytes=max((outcome.usage.peak_memory_bytes for outcome in ran), default=0),
         parameters=figures.parameters,
-        versions={name: metadata.version(name) for name in _REPORTED_PACKAGES},
+        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
     )
 
 
@@ -160,8 +163,9 @@ def closing_lines(summary: Summary, outcomes: Sequence[Outcome], layout: Layout)
     more = len(failures) - len(shown)
     if more > 0:
         shown.append(f"  and {more} more in {layout.output_dir / 'failures.json'}")
+    slots = f" on {summary.slots} slots" if summary.slots else ""
     return [
-        f"{summary.flow}: {summary.message} in {duration_text(summary.wall_seconds)} on {summary.slots} slots",
+        f"{summary.flow}: {summary.message} in {duration_text(summary.wall_seconds)}{slots}",
         *shown,
         f"report: {layout.output_dir / 'report.html'}",
     ]

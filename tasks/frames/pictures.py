@@ -17,9 +17,9 @@ _PAGE = (24, 22, 20)
 _CELL = (38, 35, 32)
 _INK = (235, 232, 228)
 _MARGIN_PX = 12
-_CAPTION_PX = 26
+_CAPTION_PX = 32
 _FONT = cv2.FONT_HERSHEY_DUPLEX
-_FONT_SCALE = 0.45
+_FONT_SCALE = 0.65
 _JPEG_QUALITY = 85
 
 
@@ -110,8 +110,8 @@ def sheets(samples: Iterable[Mapping[str, Any]], output_dir: Path, most: int = 1
 def _sheet(sample: Mapping[str, Any], output_dir: Path) -> SheetPicture:
     frames = [(output_dir / frame["path"], _stamp(frame)) for frame in sample["frames"]]
     outside = len(sample["outside_seconds"])
-    missed = f", {outside} timestamps outside the video" if outside else ""
-    return SheetPicture(sample["id"], f"{sample['video']}: {len(frames)} frames{missed}", contact_sheet(frames))
+    missed = f", {outside} requested outside the video" if outside else ""
+    return SheetPicture(sample["id"], f"{sample['video']}: {len(frames)} frames, * where requested{missed}", contact_sheet(frames))
 
 
 def _stamp(frame: Mapping[str, Any]) -> str:

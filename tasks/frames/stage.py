@@ -56,6 +56,7 @@ class FramesStage(Stage):
     name: ClassVar[str] = "frames"
     version: ClassVar[int] = 1
     memory_bytes: ClassVar[int] = 384 * 2**20
+    packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python-headless")
     params: FramesParams
 
     def __init__(self, params: FramesParams) -> None:
