@@ -245,7 +245,8 @@ class BatchRun:
     def _context(self, stage: Stage, size: Size) -> RunContext:
         seconds = self.execution.timeout or stage.timeout_seconds
         limits = Limits(seconds, size.memory_per_slot_bytes)
-        return RunContext(self.run_id, self.output_dir, limits, self.execution.stage_inputs)
+        slots = None if self.execution.scheduler else size.slots
+        return RunContext(self.run_id, self.output_dir, limits, slots, self.execution.stage_inputs)
 
     def _run(self, stage: Stage, planned: Plan, size: Size) -> Iterator[Outcome]:
         progress = StageProgress(stage.name, planned)

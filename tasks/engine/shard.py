@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ class RunContext:
     run_id: str
     output_dir: Path
     limits: Limits
+    slots: int | None = None  # of the process that runs the shard; None: as many as it has threads
     stage_inputs: bool = False
 
     @property
@@ -162,37 +163,43 @@ class SlotPool:
     """The slots of this process. A slot keeps its child, and the stage's warm state, from one shard to the next."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._freed = threading.Condition()
         self._idle: dict[tuple[str, str], list[Slot]] = {}
-        self._numbers: dict[str, Iterator[int]] = {}
+        self._made: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
     def slot(self, order: ShardOrder) -> Iterator[Slot]:
-        """A free slot for the order's run and stage, a new one where none is free."""
+        """A free slot for the order's run and stage; waits for one where the run may have no more."""
         key = (order.context.run_id, order.stage.name)
-        with self._lock:
+        most = order.context.slots
+        with self._freed:
+            self._freed.wait_for(lambda: self._idle.get(key) or most is None or self._made[key] < most)
             idle = self._idle.setdefault(key, [])
-            slot = idle.pop() if idle else self._make(order)
+            slot = idle.pop() if idle else self._make(order, key)
         try:
             yield slot
         except BaseException:
             slot.close()
             raise
-        with self._lock:
-            self._idle.setdefault(key, []).append(slot)
+        finally:
+            with self._freed:
+                self._idle.setdefault(key, []).append(slot)
+                self._freed.notify()
 
-    def close(self, run_id: str, stage: str | None = None) -> None:
-        """End the children of a run (of one of its stages) that are idle."""
-        with self._lock:
-            keys = [key for key in self._idle if key[0] == run_id and stage in (None, key[1])]
+    def close(self, run_id: str) -> None:
+        """End the idle children of a run."""
+        with self._freed:
+            keys = [key for key in self._idle if key[0] == run_id]
             slots = [slot for key in keys for slot in self._idle.pop(key)]
+            for key in keys:
+                del self._made[key]
         for slot in slots:
             slot.close()
 
-    def _make(self, order: ShardOrder) -> Slot:
+    def _make(self, order: ShardOrder, key: tuple[str, str]) -> Slot:
         context = order.context
-        number = next(self._numbers.setdefault(f"{context.run_id}/{order.stage.name}", itertools.count(1)))
-        label = f"{socket.gethostname()}-{number:02d}"
+        self._made[key] += 1
+        label = f"{socket.gethostname()}-{self._made[key]:02d}"
         folder = context.private
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / f"{order.stage.name}-{label}-{threading.get_native_id()}.log"

@@ -111,7 +111,8 @@ def _sheet(sample: Mapping[str, Any], output_dir: Path) -> SheetPicture:
     frames = [(output_dir / frame["path"], _stamp(frame)) for frame in sample["frames"]]
     outside = len(sample["outside_seconds"])
     missed = f", {outside} requested outside the video" if outside else ""
-    return SheetPicture(sample["id"], f"{sample['video']}: {len(frames)} frames, * where requested{missed}", contact_sheet(frames))
+    caption = f"{sample['video']}: {len(frames)} frames, * where requested{missed}"
+    return SheetPicture(sample["id"], caption, contact_sheet(frames))
 
 
 def _stamp(frame: Mapping[str, Any]) -> str:

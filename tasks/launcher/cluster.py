@@ -16,26 +16,33 @@ from distributed import Client, LocalCluster
 from tasks.engine.errors import RunError
 
 _CONNECT_SECONDS = 30
+_MOST_SHARDS_AHEAD = 8
 _NOBODYS_PORT = "127.0.0.1:0"  # Dask serves HTTP whether one wants it or not; by default on every address of the host
 
 # A worker may not be a daemon, because its slots have child processes. A worker that is lost is not its items' fault,
-# so that Dask may try a shard again as often as workers go.
-_SETTINGS = {
+# so that Dask may try a shard again as often as workers go. Scheduler and worker open a web port even without their
+# dashboards: nothing is served there.
+_SETTINGS: dict[str, object] = {
     "distributed.worker.daemon": False,
     "distributed.scheduler.allowed-failures": 100,
     "distributed.admin.tick.limit": "30s",
     "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
 @contextmanager
 def local_cluster(slots: int) -> Iterator[LocalCluster]:
-    """A scheduler and a worker with ``slots`` threads in this process, on no port that others can reach."""
+    """A scheduler and a worker in this process, on no port that others can reach.
+
+    There are threads for as many shards again as can run: while one runs, Prefect begins the next.
+    """
     with (
         dask.config.set(_SETTINGS),
         LocalCluster(
             n_workers=1,
-            threads_per_worker=slots,
+            threads_per_worker=slots + min(slots, _MOST_SHARDS_AHEAD),
             processes=False,
             memory_limit=0,
             dashboard_address=_NOBODYS_PORT,
