@@ -37,7 +37,7 @@ from rich.console import Console
 from tasks.engine import shard as engine_shard
 from tasks.engine.control import StopLevel, caught_signals, forget_signal, stop_signal, tell_to_stop
 from tasks.engine.dispatch import Dispatcher, Shard
-from tasks.engine.errors import RunError
+from tasks.engine.errors import RunError, RunUnfinished
 from tasks.engine.execution import Execution
 from tasks.engine.items import Item
 from tasks.engine.layout import Layout
@@ -60,6 +60,10 @@ _ARTIFACT_SECONDS = 10.0  # between updates of the progress artifact
 _CANCEL_SECONDS = 5.0  # between looks whether the run was cancelled in the UI
 _REPORT_SECONDS = 0.5  # between a worker's words on what it has settled
 _MOST_FAILURES_SHOWN = 500
+_STOPPING: dict[StopLevel, str] = {
+    "drain": "finishing the running items; Ctrl+C once more to stop now",
+    "stop": "stopping now; what is not finished is left for the next run",
+}
 _MOST_LOSSES = 20  # shards lost in a row with their workers, until the cluster is to blame
 
 
@@ -186,10 +190,8 @@ class BatchRun:
         """First call: running items finish, nothing new starts. Second call: stop now."""
         if self._stop.draining:
             self._stop.stop()
-            self.display.say("stopping now; what is not finished is left for the next run")
         else:
             self._stop.drain()
-            self.display.say("finishing the running items; once more to stop now")
 
     def stop(self) -> None:
         """Stop now."""
@@ -267,7 +269,7 @@ class BatchRun:
         """No process of the run outlives it."""
         client.run(engine_shard.close_slots, self.run_id, on_error="ignore")
 
-    def finish(self) -> State[Summary]:
+    def finish(self) -> State[Any]:
         """Write what every run leaves and say how it went, as the flow's final state."""
         if self.execution.dry_run:
             return Completed(message="dry run: nothing was run")
@@ -289,11 +291,13 @@ class BatchRun:
         return _final_state(self.summary)
 
 
-def _final_state(summary: Summary) -> State[Summary]:
+def _final_state(summary: Summary) -> State[Any]:
+    """The state that says how the run went. Prefect takes nothing but an exception for what a failed run gives."""
+    unfinished = RunUnfinished(summary.message, summary.exit_code)
     if summary.state == "failed":
-        return Failed(message=summary.message, data=summary)
+        return Failed(message=summary.message, data=unfinished)
     if summary.state == "interrupted":
-        return Cancelled(name="Interrupted", message=summary.message, data=summary)
+        return Cancelled(name="Interrupted", message=summary.message, data=unfinished)
     name = "Completed" if summary.state == "completed" else "Completed with failures"
     return Completed(name=name, message=summary.message, data=summary)
 
@@ -352,9 +356,10 @@ class _StageLoop:
     def _pass_on_stop(self) -> None:
         """Hand out nothing more once the run stops, and tell workers in other processes."""
         level = self.batch.stop_level
-        if level == self._told:
+        if level is None or level == self._told:
             return
         self._told = level
+        self.batch.display.say(_STOPPING[level])
         self.dispatcher.stop()
         if self.batch.execution.scheduler:
             self.runner.client.run(tell_to_stop, self.batch.run_id, level, on_error="ignore")

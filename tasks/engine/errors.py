@@ -3,6 +3,7 @@
 HeadraceError
 ├── InvalidInput      the user's parameters or manifest; lists every problem; exit code 2
 ├── RunError          the run cannot start or go on (no room, no cluster, locked folder)
+├── RunUnfinished     the run came to its end without all that was asked of it; bears the exit code
 └── ItemError         one item failed; the run goes on
     ├── BadInput      the item's input can never work; tried once
     └── TransientError  may pass when tried again
@@ -45,6 +46,14 @@ class InvalidInput(HeadraceError):
 
 class RunError(HeadraceError):
     """The run as a whole cannot start or go on."""
+
+
+class RunUnfinished(HeadraceError):
+    """A run that was interrupted, or in which too much failed. Its results and its summary are written."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 class ItemError(HeadraceError):

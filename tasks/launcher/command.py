@@ -19,7 +19,7 @@ import cyclopts
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from tasks.engine.errors import HeadraceError, InvalidInput, Problem
+from tasks.engine.errors import HeadraceError, InvalidInput, Problem, RunUnfinished
 from tasks.engine.execution import Execution
 from tasks.launcher.api import LocalApi
 
@@ -55,6 +55,7 @@ def main(module: str, arguments: Sequence[str] | None = None) -> int:
 def _main(name: str, arguments: list[str]) -> int:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the run speaks for itself
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     with ExitStack() as stack:
         api = None
         if "PREFECT_API_URL" not in os.environ and not _NEEDS_NO_API & set(arguments):
@@ -110,6 +111,8 @@ def _send_last_words() -> None:
 def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> int:
     state: State[Any] = flow(**parameters, return_state=True)  # type: ignore[assignment]
     outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, RunUnfinished):  # the run's closing lines have said why
+        return outcome.exit_code
     if isinstance(outcome, HeadraceError):
         raise outcome
     if isinstance(outcome, BaseException):
