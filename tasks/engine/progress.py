@@ -140,12 +140,11 @@ def _bar(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.fields[standing].stage}"),
-        BarColumn(bar_width=None),
+        BarColumn(bar_width=30),
         _StandingColumn(),
         console=console,
         refresh_per_second=4,
         transient=True,
-        expand=True,
     )
 
 
@@ -153,7 +152,7 @@ class _StandingColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         standing: Standing = task.fields["standing"]
         counts = standing.counts
-        text = Text(f"{counts.total - counts.remaining}/{counts.total} ")
+        text = Text(f"{counts.total - counts.remaining}/{counts.total} ", no_wrap=True, overflow="ellipsis")
         text.append(f"{counts.done} done ", "green")
         text.append(f"{counts.cached} cached ", "cyan")
         text.append(f"{counts.failed} failed ", "red" if counts.failed else "dim")

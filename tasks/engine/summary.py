@@ -163,9 +163,9 @@ def closing_lines(summary: Summary, outcomes: Sequence[Outcome], layout: Layout)
     more = len(failures) - len(shown)
     if more > 0:
         shown.append(f"  and {more} more in {layout.output_dir / 'failures.json'}")
-    slots = f" on {summary.slots} slots" if summary.slots else ""
+    slots = f", {summary.slots} slots" if summary.slots else ""
     return [
-        f"{summary.flow}: {summary.message} in {duration_text(summary.wall_seconds)}{slots}",
+        f"{summary.flow}: {summary.message} ({duration_text(summary.wall_seconds)}{slots})",
         *shown,
         f"report: {layout.output_dir / 'report.html'}",
     ]
