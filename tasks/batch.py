@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -237,16 +237,16 @@ class BatchRun:
         if self.execution.scheduler:
             threads = remote_slots(self.execution.scheduler)
             slots = min(threads, self.execution.workers or threads)
-            size = Size(
-                slots, size.memory_per_slot_bytes, f"{slots} slots: {threads} threads on {self.execution.scheduler}"
-            )
+            reason = f"{slots} slots: {threads} threads on {self.execution.scheduler}"
+            size = replace(size, slots=slots, reason=reason)
         _log(f"{stage.name}: {size.reason}", self.display)
         self._slots = max(self._slots, size.slots)
         return size
 
-    def _context(self, stage: Stage, size: Size) -> RunContext:
+    def context(self, stage: Stage, size: Size, alone: bool) -> RunContext:
+        """What a shard of ``stage`` has to know; ``alone``: nothing else runs beside it."""
         seconds = self.execution.timeout or stage.timeout_seconds
-        limits = Limits(seconds, size.memory_per_slot_bytes)
+        limits = Limits(seconds, size.memory_alone_bytes if alone else size.memory_per_slot_bytes)
         slots = None if self.execution.scheduler else size.slots
         return RunContext(self.run_id, self.output_dir, limits, slots, self.execution.stage_inputs)
 
@@ -258,8 +258,7 @@ class BatchRun:
             runner = stack.enter_context(_task_runner(self.execution.scheduler, size.slots))
             stack.callback(self._close_slots, runner.client)
             runner.client.subscribe_topic(_topic(self.run_id), lambda event: _count(progress, event))
-            store = RecordStore(self.layout, stage.name)
-            loop = _StageLoop(self, runner, stage, planned, self._context(stage, size), size.slots, progress, store)
+            loop = _StageLoop(self, runner, stage, planned, size, progress)
             for outcome in loop.run():
                 progress.settle(outcome.id, outcome.outcome)
                 yield outcome
@@ -311,18 +310,16 @@ class _StageLoop:
         runner: DaskTaskRunner,
         stage: Stage,
         planned: Plan,
-        context: RunContext,
-        slots: int,
+        size: Size,
         progress: StageProgress,
-        store: RecordStore,
     ) -> None:
         self.batch = run
-        self.store = store
+        self.store = RecordStore(run.layout, stage.name)
         self.runner = runner
         self.stage = stage
-        self.context = context
+        self.size = size
         self.progress = progress
-        self.dispatcher = Dispatcher(planned.todo, slots, run.execution)
+        self.dispatcher = Dispatcher(planned.todo, size.slots, run.execution)
         self.shards = 0
         self._told: StopLevel | None = None
         self._losses = 0
@@ -348,7 +345,7 @@ class _StageLoop:
 
     def _submit(self, shard: Shard) -> None:
         self.shards += 1
-        order = ShardOrder(self.context, self.stage, shard.items)
+        order = ShardOrder(self.batch.context(self.stage, self.size, shard.alone), self.stage, shard.items)
         name = f"{self.batch.flow} {shard.span}"
         future = self.runner.submit(run_shard, {"name": name, "sealed": Sealed(order)})
         future.add_done_callback(lambda done: self._finished.put((shard, done)))

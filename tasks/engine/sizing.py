@@ -26,10 +26,11 @@ class Host:
 
 @dataclass(frozen=True)
 class Size:
-    """The slots of a stage, why, and how much memory an item may use in one."""
+    """The slots of a stage, why, and how much memory an item may use: beside others, and alone on the host."""
 
     slots: int
     memory_per_slot_bytes: int
+    memory_alone_bytes: int
     reason: str
 
 
@@ -54,7 +55,8 @@ def size_stage(stage: Stage, items: int, execution: Execution, host: Host) -> Si
         f"{items} items"
     )
     why = f"--workers {execution.workers} ({figures})" if execution.workers else f"the least of {figures}"
-    return Size(slots, cap, f"{slots} slots: {why}; an item may use {_gib(cap)}")
+    alone = int(execution.memory_per_item or max(cap, usable))
+    return Size(slots, cap, alone, f"{slots} slots: {why}; an item may use {_gib(cap)}")
 
 
 def _reserved(cores: float) -> int:
