@@ -14,7 +14,7 @@ from rich.text import Text
 from tasks.engine.outcomes import Counts, OutcomeName
 from tasks.engine.plan import Plan
 
-_HEARTBEAT_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
