@@ -69,10 +69,6 @@ class Dispatcher:
         """Hand out nothing more."""
         self._stopped = True
 
-    def unsettled(self) -> list[PlannedItem]:
-        """What was never handed out, or waits for another try."""
-        return [*self._waiting, *(entry[2] for entry in self._retries), *self._alone]
-
     def next_shard(self) -> Shard | None:
         """The next shard to submit, or None while none may be."""
         if self._stopped or any(shard.alone for shard in self._in_flight.values()):
