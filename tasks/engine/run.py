@@ -2,64 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import psutil
 
 from tasks.engine.errors import RunError
 from tasks.engine.files import write_atomically
 from tasks.engine.layout import Layout
+from tasks.engine.lock import locked
 from tasks.engine.outcomes import Outcome
 from tasks.engine.report import Bar, Failure, Picture, render_report
 from tasks.engine.summary import Summary, as_dict, failure_rows, write_summary
 
-_OWNER = "owner.json"
-
 
 @contextmanager
 def open_output_dir(layout: Layout, run_id: str) -> Iterator[None]:
-    """Make the output folder and the run's private folder; the private folder is gone afterwards.
+    """Make the output folder, hold its lock, and make the run's private folder, which is gone afterwards.
 
-    Private folders of runs that are dead are swept first. Raises RunError where nothing can be written.
+    What dead runs left in theirs is swept. Raises RunError where nothing can be written, or another run is at work.
     """
     private = layout.private / run_id
-    try:
-        private.mkdir(parents=True)
-        write_atomically(private / _OWNER, json.dumps(_own_mark()).encode())
-    except OSError as error:
-        raise RunError(f"cannot write to {layout.output_dir}: {error.strerror}; give another --output-dir") from None
-    _sweep(layout)
-    try:
+    with ExitStack() as stack:
+        try:
+            layout.private.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(layout.house / "lock", run_id))
+            _sweep(layout)
+            private.mkdir()
+        except OSError as error:
+            raise RunError(
+                f"cannot write to {layout.output_dir}: {error.strerror}; give another --output-dir"
+            ) from error
+        stack.callback(shutil.rmtree, private, ignore_errors=True)
         yield
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
-
-
-def _own_mark() -> dict[str, str | int | float]:
-    own = psutil.Process()
-    return {"host": socket.gethostname(), "pid": own.pid, "created": own.create_time()}
 
 
 def _sweep(layout: Layout) -> None:
-    """Remove private folders whose owner is dead. One on another host may be alive, and is left."""
+    """Remove the private folders of dead runs: the lock says that nobody else is at work."""
     for folder in layout.private.iterdir():
-        if not _owned(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _owned(folder: Path) -> bool:
-    try:
-        mark = json.loads((folder / _OWNER).read_bytes())
-        if mark["host"] != socket.gethostname():
-            return True
-        return bool(psutil.Process(mark["pid"]).create_time() == mark["created"])
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return False
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_results(layout: Layout, summary: Summary, outcomes: Sequence[Outcome], pictures: Sequence[Picture]) -> Path:

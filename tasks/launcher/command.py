@@ -95,8 +95,10 @@ def _started(api: LocalApi) -> Iterator[None]:
     api.wait()
     _say(f"Prefect UI while this runs: {api.ui_url}")
     with temporary_settings({PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url}):
-        yield
-        _send_last_words()
+        try:
+            yield
+        finally:
+            _send_last_words()
 
 
 def _send_last_words() -> None:
