@@ -17,6 +17,7 @@ _FIRST_SHARD_ITEMS = 4  # to learn the rate; later shards go by time
 _SHORTEST_SHARD_SECONDS = 1.0
 _BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 60.0
+_LEAST_COST = 1e-6  # an empty file weighs nothing, but its turn takes time
 _MOST_ITEMS = 5_000  # a shard's outcomes travel in one message
 
 
@@ -51,7 +52,7 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         self._waiting = deque(self.todo)
-        self._waiting_cost = sum(planned.item.cost for planned in self.todo)
+        self._waiting_cost = sum(map(_cost, self.todo))
         self._retries: list[tuple[float, int, PlannedItem]] = []
         self._alone: deque[PlannedItem] = deque()
         self._in_flight: dict[int, Shard] = {}
@@ -71,18 +72,22 @@ class Dispatcher:
 
     def next_shard(self) -> Shard | None:
         """The next shard to submit, or None while none may be."""
-        if self._stopped or any(shard.alone for shard in self._in_flight.values()):
-            return None
-        if len(self._in_flight) >= 2 * self.slots:  # one runs and one waits in every slot
+        if not self._open:
             return None
         shard = self._due_retry() or self._cut() or self._next_alone()
         if shard:
             self._in_flight[id(shard)] = shard
         return shard
 
+    @property
+    def _open(self) -> bool:
+        """Whether there is a place for another shard: one runs and one waits in every slot."""
+        alone = any(shard.alone for shard in self._in_flight.values())
+        return not self._stopped and not alone and len(self._in_flight) < 2 * self.slots
+
     def seconds_to_wait(self) -> float | None:
-        """Seconds until a retry is due; None where there is none to wait for."""
-        return max(0.0, self._retries[0][0] - self.clock()) if self._retries else None
+        """Seconds until a retry is due; None where there is none to wait for, or no place for one."""
+        return max(0.0, self._retries[0][0] - self.clock()) if self._retries and self._open else None
 
     def take(self, shard: Shard, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Take a shard's outcomes back; returns those that settle their item."""
@@ -102,12 +107,12 @@ class Dispatcher:
 
     def _learn(self, planned: PlannedItem, outcome: Outcome) -> None:
         self._seconds += outcome.usage.seconds
-        self._cost += planned.item.cost
+        self._cost += _cost(planned)
 
     def _put_back(self, planned: PlannedItem) -> None:
         """An item that its shard never reached, because the run stops or the worker was lost. It is not to blame."""
         self._waiting.appendleft(planned)
-        self._waiting_cost += planned.item.cost
+        self._waiting_cost += _cost(planned)
 
     def _try_again(self, planned: PlannedItem, failure: Failure) -> bool:
         """Queue another try where the failure may pass and a try is left."""
@@ -147,7 +152,7 @@ class Dispatcher:
         taken: list[PlannedItem] = []
         cost = 0.0
         while self._waiting and len(taken) < limit:
-            following = self._waiting[0].item.cost
+            following = _cost(self._waiting[0])
             if taken and cost + following > budget:
                 break
             cost += following
@@ -169,3 +174,7 @@ class Dispatcher:
         rate = self._cost / self._seconds
         tail_seconds = self._waiting_cost / rate / (2 * self.slots)
         return rate * min(self.execution.shard_seconds, max(_SHORTEST_SHARD_SECONDS, tail_seconds))
+
+
+def _cost(planned: PlannedItem) -> float:
+    return max(planned.item.cost, _LEAST_COST)
