@@ -1,9 +1,9 @@
 """CPU time of taking 8 frames from a 10 s clip: Headrace beside the usual ways. ``python benchmarks/frames.py``
 
-Each library runs in a process of its own, one thread, in turn, several times over; the figure is the median of the
-CPU seconds from opening the file to eight pictures in memory, imports not counted. Libraries that are not installed
-are named and left out; ``--other-python`` names an interpreter that has them.
-``--videos FOLDER`` compares every frame of every video in a folder with a full decode instead.
+Each library runs in a process of its own, with one thread where not said otherwise, in turn, several times over. The
+figure is the median of the CPU seconds from opening the file to eight pictures in memory, imports not counted.
+Libraries that are not installed are named and left out; ``--other-python`` names an interpreter that has them.
+``--videos FOLDER`` compares the frames of every video in a folder with a full decode instead.
 """
 
 from __future__ import annotations
@@ -44,7 +44,15 @@ def headrace(path: Path, indices: list[int]) -> Pictures:
 
 def opencv_seek(path: Path, indices: list[int]) -> Pictures:
     """OpenCV, set to each frame's position in turn: what most scripts do."""
-    capture = _capture(path)
+    return _positioned(_capture(path), indices)
+
+
+def opencv_seek_untuned(path: Path, indices: list[int]) -> Pictures:
+    """The same with as many decoding threads as OpenCV starts by itself."""
+    return _positioned(_cv2().VideoCapture(str(path)), indices)
+
+
+def _positioned(capture: Any, indices: list[int]) -> Pictures:
     pictures = []
     for index in indices:
         capture.set(_cv2().CAP_PROP_POS_FRAMES, index)
@@ -83,6 +91,7 @@ def torchcodec_approximate(path: Path, indices: list[int]) -> Pictures:
 METHODS: dict[str, tuple[str, Callable[[Path, list[int]], Pictures]]] = {
     "headrace": ("av", headrace),
     "opencv seek": ("cv2", opencv_seek),
+    "opencv seek, its own threads": ("cv2", opencv_seek_untuned),
     "opencv sequential": ("cv2", opencv_sequential),
     "decord": ("decord", decord),
     "torchcodec exact": ("torchcodec", torchcodec),
