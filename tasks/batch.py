@@ -220,8 +220,7 @@ class BatchRun:
                 outcomes[outcome.id] = outcome
         in_order = [outcomes.get(item.id) or Outcome(item.id, stage.name, "remaining") for item in items]
         self.outcomes += in_order
-        if prune and not self.stop_level:
-            store.prune(item.id for item in items)
+        store.tidy({item.id for item in items} if prune and not self.stop_level else None)
         complete = not self.stop_level and all(outcome.outcome != "remaining" for outcome in in_order)
         return StageRun(tuple(in_order), complete)
 

@@ -14,7 +14,6 @@ import resource
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -87,15 +86,14 @@ def _workspace(request: Request) -> Iterator[Workspace]:
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         staged: dict[str, str] = {}
-        if request.stage_inputs:
-            local = stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-"))
-            staged = {path: _stage_input(path, Path(local), n) for n, path in enumerate(request.item.inputs)}
+        if request.local:
+            stack.callback(shutil.rmtree, request.local, ignore_errors=True)
+            staged = {path: _stage_input(path, request.local / str(n)) for n, path in enumerate(request.item.inputs)}
         yield Workspace(outputs, scratch, request.output_dir, staged)
 
 
-def _stage_input(path: str, local: Path, number: int) -> str:
-    folder = local / str(number)
-    folder.mkdir()
+def _stage_input(path: str, folder: Path) -> str:
+    folder.mkdir(parents=True)
     target = folder / Path(path).name
     copy = shutil.copytree if os.path.isdir(path) else shutil.copyfile
     copy(path, target)

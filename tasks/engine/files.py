@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import uuid
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 def sync_file(path: Path) -> None:
@@ -42,6 +45,14 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what :func:`write_atomically` left in ``folder`` when it was killed. Nobody may be writing there."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            if _TEMPORARY.fullmatch(entry.name):
+                os.unlink(entry.path)
 
 
 def file_sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class Layout:
         return self.output_dir / ".headrace"
 
     def records(self, stage: str) -> Path:
-        """Records of done items, ``<id>.json``; one that is being replaced is ``<id>.stale``."""
+        """Records of done items, ``<id>.json``, and ``<id>.stale``: files that an item in the making may have."""
         return self.house / "records" / stage
 
     def failures(self, stage: str) -> Path:
@@ -45,7 +46,12 @@ class Layout:
 
 
 def remove_output(layout: Layout, path: str) -> None:
-    """Remove a published file, and the folders that it leaves empty. ``path`` is relative to the output folder."""
+    """Remove a published file, and the folders that it leaves empty. ``path`` is relative to the output folder.
+
+    A path that leads out of it, which no stage can have published, is left alone.
+    """
+    if os.path.isabs(path) or ".." in Path(path).parts:
+        return
     target = layout.output_dir / path
     target.unlink(missing_ok=True)
     for folder in target.relative_to(layout.output_dir).parents:

@@ -12,12 +12,12 @@ from tasks.engine.stage import StageResult
 
 @dataclass(frozen=True)
 class Request:
-    """Run this item in this private folder."""
+    """Run this item in this private folder. ``local``: where to copy its inputs to first; None leaves them."""
 
     item: Item
     private: Path
     output_dir: Path
-    stage_inputs: bool = False
+    local: Path | None = None
 
 
 @dataclass(frozen=True)

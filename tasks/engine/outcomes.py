@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tasks.engine.stage import Value
@@ -35,6 +36,22 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Try:
+    """One earlier try of an item, for its history."""
+
+    run_id: str
+    outcome: OutcomeName
+    usage: Usage
+    message: str = ""
+
+    def line(self) -> str:
+        """The try in one line."""
+        when = datetime.fromtimestamp(self.usage.started_at, UTC).isoformat(timespec="seconds")
+        why = f"  {self.message}" if self.message else ""
+        return f"{when}  {self.outcome}  {self.usage.seconds:.2f} s  run {self.run_id}{why}"
+
+
+@dataclass(frozen=True)
 class Record:
     """The proof that an item is done. Written last, after its outputs are in place."""
 
@@ -48,6 +65,11 @@ class Record:
     usage: Usage
     attempts: int
     run_id: str
+    history: tuple[Try, ...] = ()
+
+    def as_try(self) -> Try:
+        """This success as a part of the item's history."""
+        return Try(self.run_id, "done", self.usage)
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,11 @@ class Failure:
     run_id: str
     transient: bool = False
     log: str = ""
+    history: tuple[Try, ...] = ()
+
+    def as_try(self) -> Try:
+        """This failure as a part of the item's history."""
+        return Try(self.run_id, "failed", self.usage, f"{self.kind}: {self.message}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.engine.errors import RunError
 from tasks.engine.files import file_sha256, sync_file, sync_folder
-from tasks.engine.layout import Layout, remove_output
+from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Output, Record
 from tasks.engine.records import RecordStore
 
@@ -35,16 +35,16 @@ def collect_outputs(folder: Path) -> tuple[Output, ...]:
 def publish(private: Path, record: Record, store: RecordStore) -> None:
     """Move the outputs from ``private`` into place and write the record last.
 
-    Order: the old record is set aside, the new files reach the disk, they are renamed into place, what only the old
-    record named is removed, the new record is written. Raises RunError where the output folder takes no files.
+    Order: the new files reach the disk, the old record is set aside, the files are renamed into place, the new record
+    is written. Raises RunError where the output folder takes no files.
     """
     try:
         for output in record.outputs:
             sync_file(private / output.path)
-        former = store.set_aside(record.id)
+        store.set_aside(record)
         _move(private, store.layout, record.outputs)
-        _remove_former(store.layout, former, record.outputs)
         store.write(record)
+        store.settle(record)
     except OSError as error:
         raise RunError(
             f"cannot write to {store.layout.output_dir}: {error.strerror or error}; "
@@ -62,10 +62,3 @@ def _move(private: Path, layout: Layout, outputs: tuple[Output, ...]) -> None:
         os.replace(private / output.path, target)
     for parent in parents:
         sync_folder(parent)
-
-
-def _remove_former(layout: Layout, former: tuple[Output, ...], current: tuple[Output, ...]) -> None:
-    kept = {output.path for output in current}
-    for output in former:
-        if output.path not in kept:
-            remove_output(layout, output.path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,11 +13,23 @@ from pydantic import TypeAdapter, ValidationError
 from tasks.engine.execution import Verify
 from tasks.engine.files import file_sha256, write_atomically
 from tasks.engine.layout import Layout, remove_output
-from tasks.engine.outcomes import Failure, Output, Record
+from tasks.engine.outcomes import Failure, Output, Record, Try
 
 T = TypeVar("T")
+_LONGEST_HISTORY = 20
 _RECORD = TypeAdapter(Record)
 _FAILURE = TypeAdapter(Failure)
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What ``<id>.stale`` holds of an item in the making: files that it has or may have, and its former record."""
+
+    paths: frozenset[str]
+    former: Record | None
+
+
+_ASIDE = TypeAdapter(Aside)
 
 
 class RecordStore:
@@ -47,41 +60,86 @@ class RecordStore:
 
     def write(self, record: Record) -> None:
         """Say that an item is done. Comes last, when its outputs are in place."""
+        record = replace(record, history=self._history(record.id))
         write_atomically(self.folder / f"{record.id}.json", _RECORD.dump_json(record))
-        (self.folder / f"{record.id}.stale").unlink(missing_ok=True)
         (self.failures_folder / f"{record.id}.json").unlink(missing_ok=True)
 
     def write_failure(self, failure: Failure) -> None:
         """Keep what is known of a failed item for the next run and for ``--keep-failed``."""
+        failure = replace(failure, history=self._history(failure.id))
         write_atomically(self.failures_folder / f"{failure.id}.json", _FAILURE.dump_json(failure), durable=False)
 
-    def set_aside(self, item_id: str) -> tuple[Output, ...]:
-        """Stop trusting an item's record before its outputs are replaced; returns the outputs that it named.
+    def paths(self, item_id: str) -> list[Path]:
+        """Every file that may hold something on an item: its record, a record set aside, its failure."""
+        failure = self.failures_folder / f"{item_id}.json"
+        return [self.folder / f"{item_id}.json", self.folder / f"{item_id}.stale", failure]
 
-        The record becomes ``<id>.stale`` and stays until :meth:`write`, so that a run which is killed in between
-        still knows which files to remove.
+    def _history(self, item_id: str) -> tuple[Try, ...]:
+        """Earlier tries of an item: those that its last failure or its former record tells of, the latest few."""
+        former = _read(self.failures_folder / f"{item_id}.json", _FAILURE) or self._former(item_id)
+        return (*former.history, former.as_try())[-_LONGEST_HISTORY:] if former else ()
+
+    def set_aside(self, record: Record) -> None:
+        """Stop trusting the item's old record before its outputs are replaced by those of ``record``.
+
+        ``<id>.stale`` names every file that the item has or may have from now on, so that a run which is killed in
+        between leaves no file that nobody knows.
         """
-        current, stale = self.folder / f"{item_id}.json", self.folder / f"{item_id}.stale"
-        if current.exists():
-            current.replace(stale)
-        record = _read(stale, _RECORD)
-        return record.outputs if record else ()
+        current, stale = self.folder / f"{record.id}.json", self.folder / f"{record.id}.stale"
+        paths, former = self._known_paths(record.id) | _paths(record), self._former(record.id)
+        if paths or former:
+            write_atomically(stale, _ASIDE.dump_json(Aside(paths, former)), durable=False)
+        current.unlink(missing_ok=True)
 
-    def prune(self, kept: Iterable[str]) -> None:
-        """Forget every item that is not in ``kept``, and remove the outputs that no kept item has."""
-        known, kept_ids = self.load(), set(kept)
-        needed = {output.path for item_id in kept_ids & set(known) for output in known[item_id].outputs}
-        for item_id in set(known) - kept_ids:
-            (self.folder / f"{item_id}.json").unlink()
-            for output in known[item_id].outputs:
-                if output.path not in needed:
-                    remove_output(self.layout, output.path)
+    def settle(self, record: Record) -> None:
+        """Forget ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` has files of the item to remove."""
+        aside = self._aside(record.id)
+        if aside is None or aside.paths <= _paths(record):
+            (self.folder / f"{record.id}.stale").unlink(missing_ok=True)
+
+    def tidy(self, kept: Collection[str] | None = None) -> None:
+        """Remove the files that items had before and none has now; with ``kept``, also everything of other items.
+
+        Comes when a stage is over: a file that one item gives up may be what another has just made.
+        """
+        stale, done = self._ids(".stale"), self._ids(".json")
+        gone = set() if kept is None else (stale | done) - set(kept)
+        superseded = (stale & done) - gone
+        if not gone | superseded:
+            return
+        needed = {path for item_id, record in self.load().items() if item_id not in gone for path in _paths(record)}
+        for item_id in gone | superseded:
+            for path in self._known_paths(item_id) - needed:
+                remove_output(self.layout, path)
+            if item_id in gone:
+                (self.folder / f"{item_id}.json").unlink(missing_ok=True)
+            (self.folder / f"{item_id}.stale").unlink(missing_ok=True)
+
+    def _ids(self, suffix: str) -> set[str]:
+        try:
+            return {entry.name.removesuffix(suffix) for entry in os.scandir(self.folder) if entry.name.endswith(suffix)}
+        except FileNotFoundError:
+            return set()
+
+    def _aside(self, item_id: str) -> Aside | None:
+        return _read(self.folder / f"{item_id}.stale", _ASIDE)
+
+    def _former(self, item_id: str) -> Record | None:
+        """The item's latest record, whether it is in force or set aside."""
+        aside = self._aside(item_id)
+        return self.get(item_id) or (aside.former if aside else None)
+
+    def _known_paths(self, item_id: str) -> frozenset[str]:
+        """Every file that the item has or may have."""
+        record, aside = self.get(item_id), self._aside(item_id)
+        return (aside.paths if aside else frozenset()) | (_paths(record) if record else frozenset())
 
     def outputs_hold(self, record: Record, verify: Verify) -> bool:
         """Whether every output of ``record`` is there with its size (and its digest, where asked)."""
-        return all(self._output_holds(output, verify) for output in record.outputs)
+        return all(self.output_holds(output, verify) for output in record.outputs)
 
-    def _output_holds(self, output: Output, verify: Verify) -> bool:
+    def output_holds(self, output: Output, verify: Verify) -> bool:
+        """Whether one output is there with its size, and its digest where asked."""
         path = os.path.join(self.layout.output_dir, output.path)
         try:
             if os.stat(path).st_size != output.size_bytes:
@@ -89,6 +147,10 @@ class RecordStore:
             return verify == "size" or file_sha256(Path(path)) == output.sha256
         except OSError:
             return False
+
+
+def _paths(record: Record) -> frozenset[str]:
+    return frozenset(output.path for output in record.outputs)
 
 
 def _load(folder: Path, adapter: TypeAdapter[T]) -> dict[str, T]:

@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tasks.engine.errors import RunError
-from tasks.engine.files import write_atomically
+from tasks.engine.files import remove_temporary, write_atomically
 from tasks.engine.layout import Layout
 from tasks.engine.lock import locked
 from tasks.engine.outcomes import Outcome
 from tasks.engine.report import Bar, Failure, Picture, render_report
+from tasks.engine.scratch import sweep_local_scratch
 from tasks.engine.summary import Summary, as_dict, failure_rows, write_summary
 
 
@@ -28,6 +29,7 @@ def open_output_dir(layout: Layout, run_id: str) -> Iterator[None]:
             layout.private.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(layout.house / "lock", run_id))
             _sweep(layout)
+            stack.callback(sweep_local_scratch, layout.output_dir)
             private.mkdir()
         except OSError as error:
             raise RunError(
@@ -38,9 +40,12 @@ def open_output_dir(layout: Layout, run_id: str) -> Iterator[None]:
 
 
 def _sweep(layout: Layout) -> None:
-    """Remove the private folders of dead runs: the lock says that nobody else is at work."""
+    """Remove what dead runs left: the lock says that nobody else is at work."""
     for folder in layout.private.iterdir():
         shutil.rmtree(folder, ignore_errors=True)
+    for folder in (layout.output_dir, *layout.house.glob("*/"), *layout.house.glob("*/*/")):
+        remove_temporary(folder)
+    sweep_local_scratch(layout.output_dir)
 
 
 def write_results(layout: Layout, summary: Summary, outcomes: Sequence[Outcome], pictures: Sequence[Picture]) -> Path:

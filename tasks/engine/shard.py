@@ -18,6 +18,7 @@ from tasks.engine.outcomes import Failure, Outcome, Record
 from tasks.engine.plan import PlannedItem
 from tasks.engine.publish import publish
 from tasks.engine.records import RecordStore
+from tasks.engine.scratch import local_scratch, sweep_local_scratch
 from tasks.engine.slot import Limits, Slot
 from tasks.engine.stage import Stage
 
@@ -89,6 +90,7 @@ class _ShardLoop:
             if started:
                 reply = self.slot.wait(self.context.limits, self.stop)
             if reply is None:
+                self._remove_private(planned)
                 yield Outcome(planned.item.id, self.order.stage.name, "remaining")
             else:
                 log = self.slot.log_tail() if isinstance(reply, Failed) else b""
@@ -100,13 +102,24 @@ class _ShardLoop:
         if self.stop.draining:
             return False
         self.slot.open()
-        private = self._private(planned)
+        private, local = self._private(planned), self._local(planned)
         shutil.rmtree(private, ignore_errors=True)
-        self.slot.start(Request(planned.item, private, self.context.output_dir, self.context.stage_inputs))
+        self.slot.start(Request(planned.item, private, self.context.output_dir, local))
         return True
 
     def _private(self, planned: PlannedItem) -> Path:
         return self.context.private / self.order.stage.name / planned.item.id
+
+    def _local(self, planned: PlannedItem) -> Path | None:
+        if not self.context.stage_inputs:
+            return None
+        scratch = local_scratch(self.context.output_dir, self.context.run_id)
+        return scratch / self.order.stage.name / planned.item.id
+
+    def _remove_private(self, planned: PlannedItem) -> None:
+        shutil.rmtree(self._private(planned), ignore_errors=True)
+        if local := self._local(planned):  # the child removes it, unless it was ended
+            shutil.rmtree(local, ignore_errors=True)
 
     def _settle(self, planned: PlannedItem, reply: Reply, log: bytes) -> Outcome:
         """Publish what finished, keep what is known of what failed."""
@@ -116,7 +129,7 @@ class _ShardLoop:
                 return self._publish(planned, reply, private)
             return self._fail(planned, reply, log)
         finally:
-            shutil.rmtree(private, ignore_errors=True)
+            self._remove_private(planned)
 
     def _publish(self, planned: PlannedItem, reply: Finished, private: Path) -> Outcome:
         record = Record(
@@ -199,6 +212,7 @@ class SlotPool:
     def _make(self, order: ShardOrder, key: tuple[str, str]) -> Slot:
         context = order.context
         self._made[key] += 1
+        sweep_local_scratch(context.output_dir, but=context.run_id)
         label = f"{socket.gethostname()}-{self._made[key]:02d}"
         folder = context.private
         folder.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,13 @@ def _copy(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     return StageResult({"read_at": [str(work.input(path)) for path in item.inputs]})
 
 
+def _gather(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Publish the inputs under names that do not tell whose they are."""
+    for path in item.inputs:
+        work.output(f"made/{Path(path).name}").write_bytes(work.input(path).read_bytes())
+    return StageResult()
+
+
 def _burn(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     """Work for some time, so that a run can be stopped in the middle of it."""
     end = time.monotonic() + item.payload["seconds"]
@@ -241,6 +248,7 @@ DEEDS: dict[str, Deed] = {
     for deed in (
         _write,
         _copy,
+        _gather,
         _burn,
         _wait_for,
         _hang_in_c,

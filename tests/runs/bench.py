@@ -1,0 +1,172 @@
+"""Runs of flows by their command lines, in this process or in one of their own, and what they left."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.engine.faults import LEDGER
+from tests.engine.processes import MARK, tries, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+FAULT_FLOW = "tests.runs.fault_flow"
+_TIMES = {"usage", "run_id", "attempts", "history"}  # what differs between two runs that made the same
+
+
+class Bench:
+    """A folder with a manifest, a ledger and an output folder."""
+
+    def __init__(self, folder: Path, home: Path, api: str | None, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.manifest = folder / "manifest.json"
+        self.ledger = folder / "ledger"
+        self.output = folder / "output"
+        self.mark = uuid.uuid4().hex
+        self.api = api
+        self._home = home
+        self._patch = patch
+
+    def write_manifest(self, *rows: Mapping[str, Any]) -> None:
+        """The items of the next run."""
+        self.manifest.write_text(json.dumps(list(rows)))
+
+    def run(self, *options: object, flow: str = FAULT_FLOW) -> int:
+        """Run ``flow`` here; returns its exit code. The API is the session's."""
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+        from tasks.launcher.command import main
+
+        assert self.api is not None
+        with self._patch.context() as patch, temporary_settings({PREFECT_API_URL: self.api, PREFECT_HOME: self._home}):
+            for name, value in self._variables().items():
+                patch.setenv(name, value)
+            return main(flow, self._arguments(flow, options))
+
+    @contextlib.contextmanager
+    def started(self, *options: object, flow: str = FAULT_FLOW) -> Iterator[Started]:
+        """Start ``flow`` in a process of its own, which is ended when the block is."""
+        script = ROOT / f"{flow.replace('.', '/')}.py"
+        said = self.folder / f"said-{uuid.uuid4().hex[:6]}"
+        with said.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, str(script), *self._arguments(flow, options)],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=self._environment(),
+            )
+            try:
+                yield Started(process, said)
+            finally:
+                process.kill()
+                process.wait()
+
+    def tries(self, word: str = "start") -> Counter[str]:
+        """How often each item was started (or ended) since the ledger was last forgotten."""
+        return tries(self.ledger, word)
+
+    def new_tries(self) -> list[str]:
+        """The items started since the last call, in order."""
+        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
+        self.ledger.unlink(missing_ok=True)
+        return [line.split()[1] for line in lines if line.startswith("start ")]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json."""
+        content: dict[str, Any] = json.loads((self.output / "summary.json").read_bytes())
+        return content
+
+    @property
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """failures.json by id."""
+        return {row["id"]: row for row in json.loads((self.output / "failures.json").read_bytes())}
+
+    @property
+    def items(self) -> dict[str, dict[str, Any]]:
+        """items.parquet by id."""
+        return {row["id"]: row for row in pq.read_table(self.output / "items.parquet").to_pylist()}
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """Done, cached, failed and remaining items of the last run."""
+        items = self.summary["items"]
+        return items["done"], items["cached"], items["failed"], items["remaining"]
+
+    def _arguments(self, flow: str, options: tuple[object, ...]) -> list[str]:
+        own = ["--manifest", self.manifest, "--output-dir", self.output] if flow == FAULT_FLOW else []
+        return [str(argument) for argument in (*own, *options)]
+
+    def _variables(self) -> dict[str, str]:
+        given = {LEDGER: str(self.ledger), MARK: self.mark, "PREFECT_HOME": str(self._home)}
+        return given if self.api is None else {**given, "PREFECT_API_URL": self.api}
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+        return {**inherited, **self._variables()}
+
+
+@dataclass(frozen=True)
+class Started:
+    """A flow in a process of its own. ``said`` is the file of its standard output and error."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+
+    def wait_for_words(self, words: str) -> None:
+        """Return when the flow has said ``words``."""
+        wait_until(lambda: words in self.said.read_text(), f"{words!r} in {self.said.read_text()}")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to a flow that runs."""
+        assert self.process.poll() is None, f"it ended before the signal: {self.said.read_text()}"
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit code."""
+        return self.process.wait(120)
+
+
+def send_last_words() -> None:
+    """Let Prefect in this process send what it still holds, so that it does not look for a server that is gone."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=10)
+    EventsWorker.drain_all(timeout=10)
+
+
+def records(output: Path) -> dict[str, Any]:
+    """Every record in an output folder but for its times, by ``<stage>/<id>``."""
+    found = {}
+    for path in sorted((output / ".headrace/records").rglob("*.json")):
+        content = json.loads(path.read_bytes())
+        found[f"{path.parent.name}/{path.stem}"] = {name: content[name] for name in content.keys() - _TIMES}
+    return found
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file of a folder by its path; hidden folders are left out."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    visible = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in visible}
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of everything in a folder, hidden or not."""
+    return {
+        str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")
+    }

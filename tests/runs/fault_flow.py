@@ -1,0 +1,56 @@
+"""A flow whose items do what their manifest says: ``python tests/runs/fault_flow.py --help``."""
+
+if __name__ == "__main__":
+    from tasks.launcher.command import main
+
+    raise SystemExit(main("tests.runs.fault_flow"))
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from tasks.batch import batch_run
+from tasks.engine.errors import InvalidInput
+from tasks.engine.execution import Execution
+from tasks.engine.items import Item
+from tasks.engine.manifest import missing_columns, read_ids, read_table
+from tests.engine.faults import FaultParams, FaultStage
+
+NO_PAYLOAD = {"id", "inputs", "cost", "rank"}
+
+
+def read_inputs(manifest: Path) -> list[Item]:
+    """The items: ``id``, ``inputs`` (paths), ``cost`` and ``rank`` (a field); every other column is payload."""
+    table = read_table(manifest)
+    ids, problems = read_ids(table.rows)
+    found = [*table.problems, *missing_columns(table, ["id"], manifest.name), *problems]
+    if found:
+        raise InvalidInput(found)
+    return [
+        Item(
+            str(item_id),
+            {name: value for name, value in row.values.items() if name not in NO_PAYLOAD},
+            tuple(row.values.get("inputs", ())),
+            float(row.values.get("cost", 1.0)),
+            {"rank": row.values.get("rank")},
+        )
+        for item_id, row in zip(ids, table.rows, strict=True)
+    ]
+
+
+@flow(name="fault-flow", persist_result=False)
+def fault_flow(manifest: Path, output_dir: Path, text: str = "text", execution: Execution = Execution()) -> State[Any]:
+    """Do what the manifest says.
+
+    Args:
+        manifest: The items
+        output_dir: Folder for what they make
+        text: What they write
+        execution: How the run is carried out
+    """
+    parameters = {"manifest": str(manifest), "text": text}
+    with batch_run("fault-flow", output_dir, execution, parameters) as run:
+        run.stage(FaultStage(FaultParams(text=text)), read_inputs(manifest))
+        return run.finish()

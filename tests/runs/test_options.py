@@ -1,0 +1,323 @@
+"""What makes an item run again, and what each option of Execution does, counted by what the items themselves note."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runs.bench import Bench, digests, listing, records
+
+
+def rows(*names: str, **more: object) -> list[dict[str, object]]:
+    return [{"id": name, **more} for name in names]
+
+
+def shifted(path: Path, seconds: int) -> None:
+    """Change a file's time of change, not its content."""
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + seconds * 10**9))
+
+
+def test_a_second_run_starts_nothing_and_says_the_same(bench: Bench) -> None:
+    bench.write_manifest(*rows("a", "b", "c"))
+    assert bench.run() == 0
+    assert sorted(bench.new_tries()) == ["a", "b", "c"]
+    made, first = listing(bench.output / "made"), bench.items
+    assert bench.run("--workers", 3, "--order", "lightest", "--shard-size", 1, "--timeout", 9) == 0
+    assert bench.new_tries() == []
+    assert bench.counts() == (0, 3, 0, 0)
+    assert listing(bench.output / "made") == made, "not even touched"
+    assert {name: {**row, "outcome": "done"} for name, row in bench.items.items()} == first
+
+
+def test_an_output_that_is_gone_or_altered_is_made_again_and_nothing_else(bench: Bench) -> None:
+    bench.write_manifest(*rows("gone", "longer", "same-size", "untouched", "folder-gone"))
+    assert bench.run() == 0
+    bench.new_tries()
+    made = digests(bench.output / "made")
+    (bench.output / "made/gone/note.txt").unlink()
+    with (bench.output / "made/longer/note.txt").open("a") as stream:
+        stream.write("more")
+    altered = bench.output / "made/same-size/note.txt"
+    altered.write_text(altered.read_text().replace("t", "T"))
+    (bench.output / "made/folder-gone").rename(bench.folder / "elsewhere")
+
+    assert bench.run() == 0
+    assert sorted(bench.new_tries()) == ["folder-gone", "gone", "longer"]
+    assert bench.counts() == (3, 2, 0, 0)
+    assert bench.run("--verify", "digest") == 0
+    assert bench.new_tries() == ["same-size"]
+    assert digests(bench.output / "made") == made
+
+
+def test_a_record_that_is_torn_or_of_another_item_is_not_trusted(bench: Bench) -> None:
+    bench.write_manifest(*rows("torn", "empty", "garbage", "copied", "whole"))
+    assert bench.run() == 0
+    bench.new_tries()
+    made, kept = digests(bench.output / "made"), records(bench.output)
+    folder = bench.output / ".headrace/records/faults"
+    torn = (folder / "torn.json").read_bytes()
+    (folder / "torn.json").write_bytes(torn[: len(torn) // 2])
+    (folder / "empty.json").write_bytes(b"")
+    (folder / "garbage.json").write_bytes(b"\x00\xff{}]")
+    (folder / "copied.json").write_bytes((folder / "whole.json").read_bytes())
+    assert bench.run() == 0
+    assert sorted(bench.new_tries()) == ["copied", "empty", "garbage", "torn"]
+    assert (digests(bench.output / "made"), records(bench.output)) == (made, kept)
+
+
+def test_a_file_that_one_item_gives_up_and_another_takes_over_stays(bench: Bench) -> None:
+    """As when a sample moves from one video to another: who is first must not matter."""
+    tapes = [bench.folder / name for name in ("x", "y")]
+    for tape in tapes:
+        tape.write_text(tape.name)
+    x, y = map(str, tapes)
+    bench.write_manifest({"id": "a", "do": "gather", "inputs": [x, y]}, {"id": "b", "do": "gather", "inputs": []})
+    assert bench.run() == 0
+    for order in ("manifest", "lightest"):
+        bench.write_manifest(
+            {"id": "a", "do": "gather", "inputs": [x], "cost": 2},
+            {"id": "b", "do": "gather", "inputs": [y], "cost": 1},
+        )
+        assert bench.run("--order", order, "--workers", 1) == 0
+        assert set(digests(bench.output / "made")) == {"x", "y"}
+        bench.write_manifest({"id": "a", "do": "gather", "inputs": [x, y]}, {"id": "b", "do": "gather", "inputs": []})
+        assert bench.run("--order", order, "--workers", 1) == 0
+        assert set(digests(bench.output / "made")) == {"x", "y"}
+    bench.write_manifest({"id": "a", "do": "gather", "inputs": [x]}, {"id": "b", "do": "gather", "inputs": []})
+    assert bench.run() == 0
+    assert set(digests(bench.output / "made")) == {"x"}, "what nobody has any more goes"
+    assert list(bench.output.rglob("*.stale")) == []
+
+
+def test_a_changed_parameter_payload_or_input_runs_what_it_touches(bench: Bench) -> None:
+    tape = bench.folder / "tape"
+    tape.write_text("tape")
+    reads: dict[str, Any] = {"do": "copy", "inputs": [str(tape)]}
+    bench.write_manifest(*rows("a", "b"), {"id": "reads", **reads})
+    assert bench.run() == 0
+    bench.new_tries()
+    bench.write_manifest({"id": "reads", **reads}, {"id": "b", "seconds": 1}, *rows("a", rank=5, cost=7))
+    assert bench.run() == 0
+    assert bench.new_tries() == ["b"], "its payload; rank, cost and place say nothing of the result"
+    tape.write_text("another tape")
+    assert bench.run() == 0
+    assert bench.new_tries() == ["reads"]
+    assert (bench.output / "made/reads/tape").read_text() == "another tape"
+    assert bench.run("--text", "other") == 0
+    assert sorted(bench.new_tries()) == ["a", "b", "reads"]
+    assert (bench.output / "made/a/note.txt").read_text() == "a other\n"
+
+
+def test_an_input_that_moved_with_its_time_is_the_same_input(bench: Bench) -> None:
+    first, second = bench.folder / "first", bench.folder / "second"
+    first.mkdir()
+    (first / "tape").write_text("tape")
+    bench.write_manifest({"id": "a", "do": "copy", "inputs": [str(first / "tape")]})
+    assert bench.run() == 0
+    first.rename(second)
+    bench.write_manifest({"id": "a", "do": "copy", "inputs": [str(second / "tape")]})
+    assert bench.run() == 0
+    assert len(bench.new_tries()) == 1
+
+
+@pytest.mark.parametrize(("identity", "runs_again"), [("stat", ["a"]), ("content", [])])
+def test_an_input_touched_but_not_changed(bench: Bench, identity: str, runs_again: list[str]) -> None:
+    tape = bench.folder / "tape"
+    tape.write_text("tape")
+    bench.write_manifest({"id": "a", "do": "copy", "inputs": [str(tape)]})
+    assert bench.run("--identity", identity) == 0
+    bench.new_tries()
+    shifted(tape, 60)
+    assert bench.run("--identity", identity) == 0
+    assert bench.new_tries() == runs_again
+    tape.write_text("ep" + "at")  # the same size
+    shifted(tape, -3600)
+    assert bench.run("--identity", identity) == 0
+    assert bench.new_tries() == ["a"]
+
+
+def test_refresh_runs_everything_again(bench: Bench) -> None:
+    bench.write_manifest(*rows("a", "b"))
+    assert bench.run() == 0
+    kept = records(bench.output)
+    bench.new_tries()
+    assert bench.run("--refresh") == 0
+    assert sorted(bench.new_tries()) == ["a", "b"]
+    assert bench.counts() == (2, 0, 0, 0)
+    assert records(bench.output) == kept
+
+
+def test_failed_items_are_tried_again_by_the_next_run_unless_kept(bench: Bench) -> None:
+    bench.write_manifest(*rows("good"), *rows("bad", do="raise_bad_input"))
+    assert bench.run() == 3
+    assert sorted(bench.new_tries()) == ["bad", "good"]
+    assert bench.run("--keep-failed") == 3
+    assert bench.new_tries() == []
+    assert bench.counts() == (0, 1, 1, 0)
+    assert bench.failures["bad"]["failure_kind"] == "bad_input"
+    assert bench.run() == 3
+    assert bench.new_tries() == ["bad"]
+    bench.write_manifest(*rows("good"), *rows("bad"))
+    assert bench.run("--keep-failed") == 0, "what was mended is another item than what failed"
+    assert bench.new_tries() == ["bad"]
+    assert bench.failures == {}
+    assert not list((bench.output / ".headrace/failures").rglob("*.json"))
+
+
+@pytest.mark.parametrize(("share", "code", "state"), [("0.5", 3, "completed_with_failures"), ("0.4", 1, "failed")])
+def test_max_failed_judges_the_run(bench: Bench, share: str, code: int, state: str) -> None:
+    bench.write_manifest(*rows("good"), *rows("bad", do="raise_bad_input"))
+    assert bench.run("--max-failed", share) == code
+    assert bench.summary["state"] == state
+    assert bench.counts() == (1, 0, 1, 0)
+
+
+def test_max_items_leaves_the_rest_to_later_runs(bench: Bench) -> None:
+    bench.write_manifest(*rows("a", "b", "c", "d", "e"))
+    for expected in [(2, 0, 0, 3), (2, 2, 0, 1), (1, 4, 0, 0)]:
+        assert bench.run("--max-items", 2) == 0
+        assert bench.counts() == expected
+    assert sorted(bench.new_tries()) == ["a", "b", "c", "d", "e"]
+
+
+def test_what_may_pass_is_tried_again_as_often_as_retries_allow(bench: Bench) -> None:
+    def mark(name: str) -> str:
+        return str(bench.folder / f"mark-{name}")
+
+    again = {
+        name: {"do": "pass_at_second_try", "mark": mark(name), "first": first}
+        for name, first in [("away", "raise_transient"), ("crash", "segfault"), ("memory", "raise_memory_error")]
+    }
+    bench.write_manifest(
+        *rows("good"),
+        *({"id": name, **payload} for name, payload in again.items()),
+        *rows("never", do="raise_transient"),
+        *rows("wrong", do="raise"),
+        *rows("bad", do="raise_bad_input"),
+    )
+    assert bench.run("--retries", 2, "--workers", 2) == 3
+    assert bench.tries() == {"good": 1, "away": 2, "crash": 2, "memory": 2, "never": 3, "wrong": 1, "bad": 1}
+    attempts = {name: row["attempts"] for name, row in bench.items.items()}
+    assert attempts == dict(bench.tries())
+    assert set(bench.failures) == {"never", "wrong", "bad"}
+    order = [line.split()[:2] for line in bench.ledger.read_text().splitlines()]
+    assert order[-2:] == [["start", "memory"], ["end", "memory"]], "alone, when everything else is over"
+
+    bench.new_tries()
+    for name in again:
+        Path(mark(name)).unlink()
+    assert bench.run("--retries", 0, "--refresh") == 3
+    assert set(bench.tries().values()) == {1}
+    assert len(bench.failures) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--order", "heaviest"], "cdba"),
+        (["--order", "lightest"], "abdc"),
+        (["--order", "manifest"], "bacd"),
+        (["--priority", "rank", "--order", "lightest"], "dbac"),
+    ],
+)
+def test_order_and_priority(bench: Bench, options: list[str], expected: str) -> None:
+    bench.write_manifest(
+        {"id": "b", "cost": 2, "rank": 1},
+        {"id": "a", "cost": 1, "rank": None},
+        {"id": "c", "cost": 4},
+        {"id": "d", "cost": 3, "rank": 10},
+    )
+    assert bench.run("--workers", 1, *options) == 0
+    assert bench.new_tries() == list(expected)
+
+
+def test_shard_size_is_the_number_of_items_a_shard(bench: Bench) -> None:
+    bench.write_manifest(*rows(*(f"item-{number}" for number in range(7))))
+    assert bench.run("--shard-size", 3, "--workers", 1) == 0
+    assert bench.summary["shards"] == 3
+
+
+def test_staged_inputs_are_copies_that_are_gone_afterwards(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = bench.folder / "local"
+    local.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(local))
+    tapes = [bench.folder / name / "tape" for name in ("one", "two")]
+    for number, tape in enumerate(tapes):
+        tape.parent.mkdir()
+        tape.write_text(f"tape {number}")
+    inputs = [str(tape) for tape in tapes]
+    bench.write_manifest(
+        {"id": "a", "do": "copy", "inputs": inputs[:1]},
+        {"id": "b", "do": "copy", "inputs": inputs},
+        {"id": "dies", "do": "segfault", "inputs": inputs},
+        {"id": "hangs", "do": "hang_asleep", "inputs": inputs},
+    )
+    assert bench.run("--stage-inputs", "--timeout", 1, "--retries", 0) == 3
+    assert (bench.output / "made/a/tape").read_text() == "tape 0"
+    read_at = [*bench.items["a"]["read_at"], *bench.items["b"]["read_at"]]
+    assert len(set(read_at)) == 3
+    assert all(Path(path).is_relative_to(local) and Path(path).name == "tape" for path in read_at)
+    assert list(local.rglob("*tape*")) == []
+    assert bench.run("--timeout", 1, "--retries", 0) == 3
+    assert bench.counts() == (0, 2, 2, 0), "where an input is read changes no result"
+
+
+def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    local = tmp_path_factory.mktemp("local")
+    monkeypatch.setattr(tempfile, "tempdir", str(local))
+    bench.write_manifest(*rows("a", "b"), *rows("bad", do="raise_bad_input"))
+    before = listing(bench.folder)
+    assert bench.run("--dry-run") == 0
+    said = capsys.readouterr().err
+    assert "faults: 3 items, 0 cached, 3 to do" in said
+    assert "the tape is torn" in said
+    assert "predicted from 2 probed items" in said
+    bench.new_tries()
+    assert listing(bench.folder) == before
+    assert list(local.iterdir()) == []
+
+    bench.write_manifest(*rows("a", "b"))
+    assert bench.run() == 0
+    bench.new_tries()
+    before = listing(bench.folder)
+    assert bench.run("--dry-run") == 0
+    assert "faults: 2 items, 2 cached, 0 to do" in capsys.readouterr().err
+    assert listing(bench.folder) == before
+
+
+def test_the_cap_on_memory_is_the_user_s(bench: Bench) -> None:
+    bench.write_manifest(*rows("eats", do="eat_memory"), *rows("good"))
+    assert bench.run("--memory-per-item", "150MiB", "--retries", 0) == 3
+    assert bench.failures["eats"]["failure_kind"] == "out_of_memory"
+    assert "of 150 MiB allowed" in bench.failures["eats"]["message"]
+
+
+def test_items_that_weigh_nothing_run_as_well(bench: Bench) -> None:
+    """A zero-byte video has no predicted cost."""
+    bench.write_manifest(*rows(*(f"empty-{number}" for number in range(9)), cost=0), *rows("full", cost=3))
+    assert bench.run("--order", "lightest", "--workers", 1) == 0
+    assert bench.counts() == (10, 0, 0, 0)
+
+
+def test_what_a_run_leaves(bench: Bench) -> None:
+    bench.write_manifest(*rows("a"), *rows("bad", do="raise"))
+    assert bench.run("--retries", 0) == 3
+    visible = {path.name for path in bench.output.iterdir()}
+    assert visible == {"made", "summary.json", "items.parquet", "failures.json", "report.html", ".headrace"}
+    assert {path.name for path in (bench.output / ".headrace").iterdir()} >= {"records", "runs"}
+    assert list((bench.output / ".headrace/private").iterdir()) == []
+    assert [path.name for path in bench.output.rglob("*.tmp")] == []
+    summary = bench.summary
+    run = json.loads((bench.output / f".headrace/runs/{summary['run_id']}.json").read_text())
+    assert run["items"] == summary["items"] == {"total": 2, "done": 1, "cached": 0, "failed": 1, "remaining": 0}
+    assert {name: row["outcome"] for name, row in bench.items.items()} == {"a": "done", "bad": "failed"}
+    assert (bench.output / bench.failures["bad"]["log"]).read_text().endswith("ValueError: first line\n  second line\n")
