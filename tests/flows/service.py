@@ -1,0 +1,192 @@
+"""A real Prefect server and what talks to it: programs in processes of their own, and the API over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.engine.processes import MARK, marked, wait_until, wait_until_gone
+
+ROOT = Path(__file__).resolve().parents[2]
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+RUN_SECONDS = 120.0
+FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+
+
+def environment(home: Path, mark: str, api: str | None = None, **more: str) -> dict[str, str]:
+    """This environment without its Prefect settings: a home, and an API where one is given."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    given = {"PREFECT_HOME": str(home), MARK: mark, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **more}
+    return {**own, **given} if api is None else {**own, **given, "PREFECT_API_URL": api}
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[object], cwd: Path, variables: Mapping[str, str], end: signal.Signals = signal.SIGINT
+) -> Iterator[Program]:
+    """A program in a process of its own; told to end when the block is, after which nothing of it may be left."""
+    mark = variables[MARK]
+    said = cwd / f"said-{uuid.uuid4().hex[:6]}"
+    with said.open("wb") as stream:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=cwd,
+            env=dict(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
+    program = Program(process, said, mark)
+    try:
+        yield program
+        if process.poll() is None:
+            process.send_signal(end)
+        program.wait()
+        wait_until_gone(mark)
+    finally:
+        for pid in marked(mark):  # none, unless the test has failed
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process, the file of its standard output and error, and the mark that all it starts bears."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+    mark: str
+
+    def wait_for_words(self, words: str) -> None:
+        """Return when the program has said ``words``."""
+        wait_until(lambda: words in self.said.read_text() or self._ended(), f"{words!r} in {self.said.read_text()}")
+
+    def _ended(self) -> bool:
+        assert self.process.poll() is None, f"it ended: {self.said.read_text()}"
+        return False
+
+    def wait(self) -> int:
+        """The exit code."""
+        return self.process.wait(RUN_SECONDS)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Prefect server that runs. ``url`` is its API's."""
+
+    url: str
+    home: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a program that uses this server, with a mark of its own."""
+        return environment(self.home, uuid.uuid4().hex, self.url, **more)
+
+    def prefect(self, *words: object, cwd: Path) -> str:
+        """Run ``prefect`` with ``words``; returns what it said. Fails where it does."""
+        command = [PREFECT, *(str(word) for word in words)]
+        given: dict[str, Any] = {"cwd": cwd, "env": self.environment(), "stdin": subprocess.DEVNULL}
+        ran = subprocess.run(command, check=False, capture_output=True, text=True, **given)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    def post(self, path: str, **content: Any) -> httpx.Response:
+        """Send ``content`` to the API."""
+        return httpx.post(f"{self.url}{path}", json=content, timeout=30, trust_env=False)
+
+    def get(self, path: str) -> Any:
+        """Ask the API."""
+        return httpx.get(f"{self.url}{path}", timeout=30, trust_env=False).raise_for_status().json()
+
+    def find(self, what: str, **filters: Any) -> list[dict[str, Any]]:
+        """All of ``what``, such as ``flow_runs``, that ``filters`` let through."""
+        found: list[dict[str, Any]] = self.post(f"/{what}/filter", **filters).raise_for_status().json()
+        return found
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """The deployment ``flow/name``."""
+        content: dict[str, Any] = self.get(f"/deployments/name/{name}")
+        return content
+
+    def trigger(self, name: str, **parameters: Any) -> str:
+        """Ask for a run of a deployment with changed parameters; returns its id."""
+        response = self.request_run(name, **parameters)
+        assert response.status_code == httpx.codes.CREATED, response.text
+        return str(response.json()["id"])
+
+    def request_run(self, name: str, **parameters: Any) -> httpx.Response:
+        """The API's answer when asked for a run."""
+        return self.post(f"/deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters)
+
+    def state(self, run: str) -> dict[str, Any]:
+        """The state of a flow run."""
+        content: dict[str, Any] = self.get(f"/flow_runs/{run}")["state"]
+        return content
+
+    def final_state(self, run: str) -> dict[str, Any]:
+        """The state of a flow run, once it is over."""
+        wait_until(lambda: self.state(run)["type"] in FINAL, f"an end of {run}", RUN_SECONDS)
+        return self.state(run)
+
+    def cancel(self, run: str) -> None:
+        """What the cancel button of the UI does."""
+        answer = self.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+        assert answer.json()["status"] == "ACCEPT", answer.text
+
+    def task_runs(self, run: str) -> dict[str, str]:
+        """State names of a run's task runs by their names, once the server has all of them."""
+        wait_until(lambda: self._summarised(run), f"the last task run of {run}")
+        return self._task_runs(run)
+
+    def _summarised(self, run: str) -> bool:
+        states = self._task_runs(run)
+        return any(name.startswith("summarise ") for name in states) and set(states.values()) <= {"Completed", "Cached"}
+
+    def _task_runs(self, run: str) -> dict[str, str]:
+        return {row["name"]: row["state"]["name"] for row in self.find("task_runs", **_of(run))}
+
+    def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
+        """A run's artifacts by key."""
+        return {row["key"]: row for row in self.find("artifacts", **_of(run))}
+
+
+def _of(run: str) -> dict[str, Any]:
+    return {"flow_runs": {"id": {"any_": [run]}}}
+
+
+@contextlib.contextmanager
+def running_service(folder: Path) -> Iterator[Service]:
+    """A server as ``prefect server start`` starts it, on a free port, with a home of its own in ``folder``."""
+    port = _free_port()
+    address = f"http://127.0.0.1:{port}"
+    service = Service(f"{address}/api", folder / "home")
+    variables = environment(service.home, uuid.uuid4().hex, PREFECT_UI_API_URL=service.url)
+    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port]
+    with started(command, folder, variables, signal.SIGTERM) as server:
+        wait_until(lambda: _answers(service.url) or server.process.poll() is not None, f"a server at {address}", 120)
+        assert server.process.poll() is None, server.said.read_text()
+        yield service
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port

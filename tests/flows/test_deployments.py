@@ -1,0 +1,160 @@
+"""Deployments, end to end: `prefect deploy`, a server, a worker, and runs that are asked for through the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.engine.processes import marked, wait_until
+from tests.flows.service import PREFECT, Program, Service, started
+
+TEST = "dataset-prep/test"
+DAMAGED = {"damaged-truncated.mp4", "damaged-text.mp4"}
+BUSY: dict[str, Any] = {"manifest": None, "max_frames": 12, "resize": None, "image_format": "png"}
+
+
+@pytest.fixture(scope="module")
+def worker(service: Service, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A process worker, started in another folder than the one that was deployed."""
+    service.prefect("work-pool", "create", "headrace", "--type", "process", cwd=checkout)
+    service.prefect("deploy", "--all", cwd=checkout)
+    variables = service.environment(PREFECT_WORKER_QUERY_SECONDS="1", PREFECT_WORKER_PREFETCH_SECONDS="1")
+    command = [PREFECT, "worker", "start", "--pool", "headrace", "--type", "process"]
+    with started(command, tmp_path_factory.mktemp("worker"), variables) as program:
+        program.wait_for_words("started!")
+        yield program
+
+
+@pytest.fixture(scope="module")
+def first(service: Service, worker: Program) -> str:
+    """A run of the test profile with changed parameters, which is over."""
+    execution = {"order": "manifest", "shard_size": 4}
+    run = service.trigger(TEST, max_frames=3, execution=execution)
+    service.final_state(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def second(service: Service, first: str) -> str:
+    """The same again, but what failed is left alone, and the run counts as failed for it."""
+    run = service.trigger(TEST, max_frames=3, execution={"keep_failed": True, "max_failed": 0.01})
+    service.final_state(run)
+    return run
+
+
+def summary(output: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((output / "summary.json").read_bytes())
+    return content
+
+
+def records(output: Path) -> int:
+    return len(list((output / ".headrace" / "records").rglob("*.json")))
+
+
+def busy(slow: Path, output: Path, **execution: Any) -> dict[str, Any]:
+    return {**BUSY, "videos_dir": str(slow), "output_dir": str(output), "execution": execution}
+
+
+def test_what_is_deployed(service: Service, worker: Program, checkout: Path) -> None:
+    for name in ("default", "test"):
+        deployment = service.deployment(f"dataset-prep/{name}")
+        assert deployment["entrypoint"] == "flows.dataset_prep.dataset_prep"
+        assert deployment["work_pool_name"] == "headrace"
+        assert [step["directory"] for pull in deployment["pull_steps"] for step in pull.values()] == [str(checkout)]
+        assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
+        assert name in deployment["tags"]
+        assert deployment["description"]
+        assert deployment["enforce_parameter_schema"]
+
+
+def test_a_run_with_changed_parameters(service: Service, first: str, checkout: Path) -> None:
+    output = checkout / "demo" / "deployment"
+    state = service.state(first)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed with failures")
+    assert state["message"] == "13 done, 0 cached, 2 failed"
+    content = summary(output)
+    assert content["parameters"]["max_frames"] == 3
+    assert content["parameters"]["resize"] == "160"
+    assert content["parameters"]["execution"]["shard_size"] == 4
+    assert {row["id"] for row in json.loads((output / "failures.json").read_bytes())} == DAMAGED
+    samples = [path for path in (output / "frames").iterdir() if path.is_dir()]
+    assert {len(list(sample.glob("*.jpg"))) for sample in samples} == {3}
+    assert len(samples) == 37
+
+
+def test_names_in_the_ui(service: Service, first: str) -> None:
+    assert service.get(f"/flow_runs/{first}")["name"] == "dataset-prep demo/deployment"
+    names = set(service.task_runs(first))
+    shards = {f"dataset-prep {span}" for span in ("0001-0004", "0005-0008", "0009-0012", "0013")}
+    assert names >= {"plan frames", "plan dataset", "summarise dataset-prep", *shards}
+
+
+def test_failures_and_summary_are_artifacts(service: Service, first: str) -> None:
+    artifacts = service.artifacts(first)
+    assert artifacts["failures"]["type"] == "table"
+    assert {row["id"] for row in json.loads(artifacts["failures"]["data"])} == DAMAGED
+    assert artifacts["summary"]["type"] == "markdown"
+    assert "13 done, 0 cached, 2 failed" in artifacts["summary"]["data"]
+
+
+def test_what_is_done_shows_as_cached(service: Service, second: str, checkout: Path) -> None:
+    states = service.task_runs(second)
+    assert states == {"plan frames": "Cached", "plan dataset": "Cached", "summarise dataset-prep": "Completed"}
+    assert summary(checkout / "demo" / "deployment")["items"]["cached"] == 13
+
+
+def test_more_failures_than_allowed_fail_the_run(service: Service, second: str) -> None:
+    state = service.state(second)
+    assert state["type"] == "FAILED"
+    assert state["message"] == "13% failed, more than --max-failed 0.01: 0 done, 13 cached, 2 failed"
+
+
+def test_a_wrong_parameter_is_refused_before_there_is_a_run(service: Service, worker: Program, tmp_path: Path) -> None:
+    answer = service.request_run(TEST, strategy="zz", output_dir=str(tmp_path / "output"))
+    assert answer.status_code == httpx.codes.CONFLICT
+    assert "strategy" in answer.text
+    assert "support-then-uniform" in answer.text
+
+
+def test_a_wrong_manifest_fails_the_run_with_all_that_is_wrong(
+    service: Service, worker: Program, tmp_path: Path
+) -> None:
+    rows = [{"id": "a", "video_path": "../bunny.mp4"}, {"id": "a"}, {"id": "b/c", "video_path": "bunny.mp4"}]
+    manifest = tmp_path / "train.json"
+    manifest.write_text(json.dumps(rows))
+    output = tmp_path / "output"
+    run = service.trigger(TEST, manifest=str(manifest), splits="train=2", output_dir=str(output))
+    state = service.final_state(run)
+    assert state["type"] == "FAILED"
+    for words in ("row 1, video_path: '..'", "row 2, video_path: nothing", "'a' again", "'b/c'", "train=2"):
+        assert words in state["message"]
+    assert not output.exists()
+
+
+def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program, slow: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    run = service.trigger(TEST, **busy(slow, output, workers=1))
+    wait_until(lambda: records(output) >= 2 and "progress" in service.artifacts(run), "two records and an artifact")
+    service.cancel(run)
+    state = service.final_state(run)
+    assert state["type"] == "CANCELLED"
+    wait_until(lambda: not items_of(worker), f"the run's processes are left: {items_of(worker)}", 20.0)
+    done = records(output)
+    assert 2 <= done < 8, "the run was over before it was cancelled"
+    assert summary(output)["state"] == "interrupted"
+    assert summary(output)["items"] == {"total": 8, "done": done, "cached": 0, "failed": 0, "remaining": 8 - done}
+    assert service.artifacts(run)["progress"]["type"] == "progress"
+
+    again = service.trigger(TEST, **busy(slow, output))
+    assert service.final_state(again)["name"] == "Completed"
+    assert summary(output)["stages"]["frames"]["cached"] == done
+
+
+def items_of(worker: Program) -> list[str]:
+    """Command lines of what a worker has started for runs."""
+    return [line for line in marked(worker.mark).values() if "prefect.engine" in line or "tasks.engine.child" in line]

@@ -1,0 +1,62 @@
+"""`python deployments/serve.py`: what it registers, a run that it takes, and its end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import yaml
+
+from deployments.serve import declared
+from tests.flows.service import ROOT, Service, environment, started
+
+SERVE = ROOT / "deployments" / "serve.py"
+
+
+def test_serving(service: Service, checkout: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with started([sys.executable, SERVE], tmp_path, service.environment(PREFECT_RUNNER_POLL_FREQUENCY="1")) as program:
+        program.wait_for_words("polling for scheduled runs")
+        served = service.deployment("dataset-prep/default")
+        assert served["entrypoint"] == "flows.dataset_prep.dataset_prep"
+        assert [schedule["active"] for schedule in served["schedules"]] == [False]
+        run = service.trigger(
+            "dataset-prep/test",
+            manifest=str(checkout / "demo" / "train.json"),
+            videos_dir=str(checkout / "demo" / "videos"),
+            output_dir=str(output),
+            max_frames=1,
+        )
+        assert service.final_state(run)["name"] == "Completed with failures"
+        assert program.process.poll() is None
+    assert program.process.returncode == 0
+    assert json.loads((output / "summary.json").read_bytes())["parameters"]["max_frames"] == 1
+
+
+def test_what_is_served_is_what_prefect_yaml_declares() -> None:
+    entries = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    served = declared(ROOT / "prefect.yaml")
+    assert [deployment.name for deployment in served] == [entry["name"] for entry in entries]
+    for entry, deployment in zip(entries, served, strict=True):
+        assert deployment.entrypoint == entry["entrypoint"]
+        assert deployment.parameters == entry["parameters"]
+        assert deployment.tags == entry["tags"]
+        assert [schedule.slug for schedule in deployment.schedules] == [entry["slug"] for entry in entry["schedules"]]
+
+
+def test_every_flow_has_a_default_and_a_test_deployment() -> None:
+    flows = {path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__"}
+    entries = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    deployed = {(entry["entrypoint"], entry["name"]) for entry in entries}
+    assert deployed == {(f"flows.{flow}.{flow}", name) for flow in flows for name in ("default", "test")}
+
+
+def test_no_server(tmp_path: Path) -> None:
+    variables = environment(tmp_path, uuid.uuid4().hex)
+    ran = subprocess.run([sys.executable, SERVE], check=False, env=variables, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+    assert "PREFECT_API_URL" in ran.stderr
