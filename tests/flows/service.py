@@ -122,7 +122,7 @@ class Service:
     def trigger(self, name: str, **parameters: Any) -> str:
         """Ask for a run of a deployment with changed parameters; returns its id."""
         response = self.request_run(name, **parameters)
-        assert response.status_code == httpx.codes.CREATED, response.text
+        assert response.is_success, response.text
         return str(response.json()["id"])
 
     def request_run(self, name: str, **parameters: Any) -> httpx.Response:
