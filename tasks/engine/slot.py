@@ -15,11 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
 from tasks.engine.control import StopSignal
 from tasks.engine.errors import RunError
+from tasks.engine.keeper import kept_environment
 from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.outcomes import FailureKind, Usage
 from tasks.engine.stage import Stage
@@ -135,16 +137,7 @@ class Slot:
         with theirs, self.log.open("ab") as log:
             descriptor = theirs.fileno()
             command = [sys.executable, "-P", "-m", "tasks.engine.child", str(descriptor), str(os.getpid())]
-            self._process = _spawner.submit(
-                subprocess.Popen,
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(descriptor,),
-                start_new_session=True,
-                env=_child_environment(),
-            ).result()
+            self._process = _spawner.submit(_spawn, command, log, descriptor).result()
         self._pipe = ours
         with contextlib.suppress(OSError, EOFError, psutil.NoSuchProcess):
             self._child = psutil.Process(self._process.pid)
@@ -198,6 +191,18 @@ class Slot:
                 times = process.cpu_times()
                 total += times.user + times.system
         return total
+
+
+def _spawn(command: list[str], log: BinaryIO, descriptor: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=(descriptor,),
+        start_new_session=True,
+        env={**_child_environment(), **kept_environment()},
+    )
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -84,6 +85,16 @@ def _gather(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     for path in item.inputs:
         work.output(f"made/{Path(path).name}").write_bytes(work.input(path).read_bytes())
     return StageResult()
+
+
+def _decode(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Take frames out of a real video."""
+    from tasks.frames.params import FramesParams
+    from tasks.frames.stage import FramesStage
+
+    samples = [{"id": item.id, "support_seconds": []}]
+    payload = {"video": Path(item.inputs[0]).name, "samples": samples}
+    return FramesStage(FramesParams()).run(replace(item, payload=payload), work)
 
 
 def _burn(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
@@ -250,6 +261,7 @@ DEEDS: dict[str, Deed] = {
         _copy,
         _gather,
         _burn,
+        _decode,
         _wait_for,
         _hang_in_c,
         _hang_asleep,

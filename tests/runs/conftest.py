@@ -1,6 +1,8 @@
 """What tests of whole runs share.
 
 prefect_home  a Prefect home for the session
+clips           three real videos
+truncated_clip  the first half of one of them
 prefect_api   the address of a real Prefect API that lives as long as the session
 bench         a folder to run flows in: in this process (quick) or in one of their own (for signals)
 """
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.demo_data import CLIPS, clip_path
 from tasks.launcher.api import LocalApi
 from tests.runs.bench import Bench, send_last_words
 
@@ -32,6 +35,18 @@ def prefect_api(prefect_home: Path) -> Iterator[str]:
             api.wait()
             yield api.url
             send_last_words()
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[Path]:
+    return [clip_path(name) for name in CLIPS.values()]
+
+
+@pytest.fixture(scope="session")
+def truncated_clip(clips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "damaged.mp4"
+    path.write_bytes(clips[0].read_bytes()[: clips[0].stat().st_size // 2])
+    return path
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""Ctrl+C once and twice, SIGTERM, and kill -9 of a flow that is at work: what is done stays done, nothing is left."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.engine.processes import wait_until, wait_until_gone
+from tests.runs.bench import Bench, Started, digests, records
+
+
+def gated(count: int, gate: Path) -> list[dict[str, object]]:
+    """Items that wait until ``gate`` exists."""
+    return [{"id": f"item-{number:02d}", "do": "wait_for", "gate": str(gate)} for number in range(count)]
+
+
+def wait_for_two_at_work(bench: Bench) -> None:
+    wait_until(lambda: len(bench.tries()) == 2, "two items at work")
+
+
+def resume(bench: Bench, gate: Path, count: int, done: int) -> None:
+    """The same command again does the rest, and nothing that was done."""
+    gate.touch()
+    bench.new_tries()
+    assert bench.run("--workers", 2) == 0
+    assert bench.counts() == (count - done, done, 0, 0)
+    assert len(bench.new_tries()) == count - done
+    assert len(digests(bench.output / "made")) == 2 * count
+
+
+def test_ctrl_c_lets_running_items_finish_and_starts_nothing(bench: Bench) -> None:
+    gate = bench.folder / "gate"
+    bench.write_manifest(*gated(12, gate))
+    with bench.started("--workers", 2) as flow:
+        wait_for_two_at_work(bench)
+        flow.signal(signal.SIGINT)
+        flow.wait_for_words("finishing the running items")
+        gate.touch()
+        assert flow.wait() == 130, flow.said.read_text()
+        assert "Traceback" not in flow.said.read_text()
+        assert "2 done, 0 cached, 0 failed, 10 remaining" in flow.said.read_text()
+    assert set(bench.tries().values()) == {1}
+    assert bench.tries("end") == bench.tries()
+    assert bench.summary["state"] == "interrupted"
+    assert bench.counts() == (2, 0, 0, 10)
+    outcomes = [row["outcome"] for row in bench.items.values()]
+    assert (outcomes.count("done"), outcomes.count("remaining")) == (2, 10)
+    wait_until_gone(bench.mark)
+    resume(bench, gate, count=12, done=2)
+
+
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)], ids=["ctrl-c-twice", "sigterm"]
+)
+def test_stopping_at_once_leaves_what_was_running_to_the_next_run(bench: Bench, signals: tuple[int, ...]) -> None:
+    gate = bench.folder / "gate"
+    bench.write_manifest(*gated(6, gate))
+    with bench.started("--workers", 2) as flow:
+        wait_for_two_at_work(bench)
+        for number in signals:
+            flow.signal(number)
+            flow.wait_for_words("finishing" if number == signal.SIGINT and number != signals[-1] else "st")
+        assert flow.wait() == 130, flow.said.read_text()
+        assert "Traceback" not in flow.said.read_text()
+    assert bench.summary["state"] == "interrupted"
+    assert bench.counts() == (0, 0, 0, 6)
+    assert sorted(bench.tries().values()) == [1, 1]
+    assert bench.tries("end") == {}
+    assert list((bench.output / ".headrace/private").iterdir()) == []
+    wait_until_gone(bench.mark)
+    resume(bench, gate, count=6, done=0)
+
+
+def kill_at_work(bench: Bench, flow: Started, ended: int) -> None:
+    """SIGKILL when ``ended`` items have ended, while the one that hangs is at work."""
+    wait_until(lambda: "starts-others" in bench.tries() and len(bench.tries("end")) >= ended, f"{ended} items ended")
+    flow.signal(signal.SIGKILL)
+    assert flow.wait() == -signal.SIGKILL
+    assert bench.tries() - bench.tries("end"), "nothing was at work"
+
+
+def test_a_killed_run_is_taken_up_where_it_was(bench: Bench, tmp_path: Path) -> None:
+    """Three kills, beside an item that has started processes of its own; the API's process ends with the first too."""
+    rows = [{"id": f"item-{number:02d}", "do": "burn", "seconds": 0.05} for number in range(40)]
+    bench.write_manifest(*rows, {"id": "starts-others", "do": "hang_with_children", "cost": 2})
+    api, known = bench.api, set[str]()
+    for ended, options in [(3, ("--workers", 2)), (6, ("--workers", 3)), (9, ("--workers", 2, "--shard-size", 1))]:
+        bench.new_tries()
+        bench.api = None if not known else api
+        with bench.started(*options) as flow:
+            kill_at_work(bench, flow, ended)
+        wait_until_gone(bench.mark)
+        assert not known & set(bench.tries()), "what was done ran again"
+        done = {name.partition("/")[2] for name in records(bench.output)}
+        assert known < done, "each run gets on"
+        known = done
+    assert list((bench.output / ".headrace/private").iterdir()), "of the last run; the next sweeps it"
+
+    bench.write_manifest(*rows, {"id": "starts-others"})
+    bench.new_tries()
+    assert bench.run("--workers", 2) == 0
+    assert bench.counts() == (41 - len(known), len(known), 0, 0)
+    assert sorted(bench.new_tries()) == sorted({str(row["id"]) for row in rows} - known | {"starts-others"})
+    assert list((bench.output / ".headrace/private").iterdir()) == []
+    assert [*bench.output.rglob("*.tmp"), *bench.output.rglob("*.stale")] == []
+
+    made, kept = digests(bench.output / "made"), records(bench.output)
+    bench.output = tmp_path / "undisturbed"
+    assert bench.run() == 0
+    assert digests(bench.output / "made") == made
+    assert records(bench.output) == kept
