@@ -46,9 +46,9 @@ def hold_elsewhere(path: Path) -> subprocess.Popen[str]:
 
 def test_a_second_run_says_who_is_at_work(path: Path) -> None:
     with hold_elsewhere(path) as holder:
-        with pytest.raises(RunError, match=rf"in use by run other-run, process {holder.pid} on .*another --output-dir"):
-            with locked(path, "mine"):
-                pass
+        said = rf"in use by run other-run, process {holder.pid} on .*another --output-dir"
+        with pytest.raises(RunError, match=said), locked(path, "mine"):
+            pass
         holder.kill()
     assert path.exists()
 
@@ -71,7 +71,7 @@ def test_a_process_with_the_number_of_the_dead_one_is_not_the_owner(path: Path) 
 
 def test_an_owner_elsewhere_lives_while_it_touches_the_lock(path: Path) -> None:
     path.write_text(json.dumps(asdict(replace(Owner.myself("far"), host="another-host"))))
-    with pytest.raises(RunError, match="run far, process .* on another-host"), locked(path, "mine"):
+    with pytest.raises(RunError, match=r"run far, process .* on another-host"), locked(path, "mine"):
         pass
     silent = time.time() - 3600
     os.utime(path, (silent, silent))

@@ -1,0 +1,126 @@
+"""Repair by hand: ``python -m tasks.engine --help``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from tasks.engine import upkeep
+from tasks.engine.errors import HeadraceError
+from tasks.engine.outcomes import Try
+
+_FOUND = 3  # as a run says "finished, with failed items"
+app = App(
+    name="python -m tasks.engine",
+    help="Look at what runs have left in an output folder, and repair it.",
+    version_flags=[],
+)
+
+
+@app.command(name="list")
+def list_items(output_dir: Path) -> int:
+    """List every item that is done or has failed.
+
+    Args:
+        output_dir: The --output-dir of a run
+    """
+    for entry in upkeep.entries(upkeep.open_layout(output_dir)):
+        print(entry.line())
+    return 0
+
+
+@app.command
+def show(output_dir: Path, item_id: str) -> int:
+    """Show one item: its state, outputs, and every try of it.
+
+    Args:
+        output_dir: The --output-dir of a run
+        item_id: The item
+    """
+    for entry in upkeep.find(upkeep.open_layout(output_dir), [item_id]):
+        print(entry.line())
+        for output in entry.record.outputs if entry.record else ():
+            print(f"  {output.path}  {output.size_bytes} bytes  sha256 {output.sha256}")
+        for each in _tries(entry):
+            print(f"  {each.line()}")
+        if entry.failure and entry.failure.log:
+            print(f"  log: {output_dir / entry.failure.log}")
+    return 0
+
+
+def _tries(entry: upkeep.Entry) -> list[Try]:
+    source = entry.failure or entry.record
+    assert source is not None
+    return [*source.history, source.as_try()]
+
+
+@app.command
+def verify(output_dir: Path) -> int:
+    """Compare every output with the digest in its record; exit code 3 where one does not hold.
+
+    Args:
+        output_dir: The --output-dir of a run
+    """
+    broken = 0
+    for line in upkeep.broken_outputs(upkeep.open_layout(output_dir)):
+        print(line)
+        broken += 1
+    print(f"{broken} outputs do not hold; the next run makes them again with --verify digest" if broken else "all hold")
+    return _FOUND if broken else 0
+
+
+@app.command
+def forget(output_dir: Path, *item_ids: str, outputs: bool = False, yes: bool = False) -> int:
+    """Forget items, so that the next run makes them again.
+
+    Args:
+        output_dir: The --output-dir of a run
+        item_ids: The items
+        outputs: Remove their outputs too
+        yes: Do it; without it, only say what would be done
+    """
+    layout = upkeep.open_layout(output_dir)
+    return _say_or_do(layout.output_dir, upkeep.to_forget(layout, item_ids, outputs), yes)
+
+
+@app.command
+def sweep(output_dir: Path, *, yes: bool = False) -> int:
+    """Remove what dead runs have left: private folders, half-written files, logs of items that are done.
+
+    Args:
+        output_dir: The --output-dir of a run
+        yes: Do it; without it, only say what would be done
+    """
+    layout = upkeep.open_layout(output_dir)
+    return _say_or_do(layout.output_dir, upkeep.to_sweep(layout), yes)
+
+
+def _say_or_do(output_dir: Path, deeds: list[upkeep.Deed], yes: bool) -> int:
+    for deed in deeds:
+        print(deed.words if yes else f"would {deed.words}")
+    if not deeds:
+        print("nothing to do")
+    elif yes:
+        upkeep.do(upkeep.open_layout(output_dir), deeds)
+    else:
+        print("nothing was done; --yes does it")
+    return 0
+
+
+def main() -> int:
+    """Run the command; one line an error, exit code 2."""
+    try:
+        return int(app(result_action="return_value"))
+    except HeadraceError as error:
+        print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # as `... | head` makes it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

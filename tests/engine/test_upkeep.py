@@ -1,0 +1,137 @@
+"""Repair by hand, through its command line, in a folder that the engine itself has filled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.execution import Execution
+from tasks.engine.items import Item
+from tasks.engine.layout import Layout
+from tasks.engine.lock import locked
+from tasks.engine.plan import plan_stage
+from tasks.engine.records import RecordStore
+from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
+from tasks.engine.slot import Limits
+from tests.engine.faults import FaultParams, FaultStage
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGE = FaultStage(FaultParams())
+
+
+def run(output_dir: Path, run_id: str, **deeds: str) -> None:
+    """Run items by id, each doing its deed, in a folder that keeps what earlier runs did."""
+    store = RecordStore(Layout(output_dir), STAGE.name)
+    items = [Item(item_id, {"do": deed}) for item_id, deed in deeds.items()]
+    planned = plan_stage(STAGE, items, store, Execution())
+    context = RunContext(run_id, output_dir, Limits(60.0, 1 << 30))
+    run_shard(ShardOrder(context, STAGE, planned.todo), lambda _: None)
+    close_slots(run_id)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """A folder of two done items and a failed one."""
+    run(tmp_path / "out", "run-1", one="write", two="write", bad="raise")
+    return tmp_path / "out"
+
+
+def engine(*words: str | Path) -> tuple[int, str, str]:
+    """Exit code, standard output and error of ``python -m tasks.engine``."""
+    command = [sys.executable, "-m", "tasks.engine", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_list_names_what_is_done_and_what_has_failed(output: Path) -> None:
+    code, text, _ = engine("list", output)
+    assert code == 0
+    assert [line.split("  ")[:3] for line in text.splitlines()] == [
+        ["faults", "bad", "failed"],
+        ["faults", "one", "done"],
+        ["faults", "two", "done"],
+    ]
+
+
+def test_show_tells_every_try_of_an_item(output: Path) -> None:
+    run(output, "run-2", bad="raise")
+    run(output, "run-3", bad="write")
+    code, text, _ = engine("show", output, "bad")
+    assert code == 0
+    tries = [line for line in text.splitlines() if "  run run-" in line]
+    assert [("failed" in line, line.partition("  run ")[2].split()[0]) for line in tries] == [
+        (True, "run-1"),
+        (True, "run-2"),
+        (False, "run-3"),
+    ]
+
+
+def test_verify_finds_what_is_altered_and_what_is_missing(output: Path) -> None:
+    assert engine("verify", output)[:2] == (0, "all hold\n")
+    note = output / "made/one/note.txt"
+    note.write_bytes(note.read_bytes().swapcase())
+    (output / "made/two/note.txt").unlink()
+    code, text, _ = engine("verify", output)
+    assert code == 3
+    assert "faults  one  altered  made/one/note.txt" in text
+    assert "faults  two  missing  made/two/note.txt" in text
+
+
+def test_forget_says_what_it_would_do_and_does_it_when_told(output: Path) -> None:
+    before = files(output)
+    code, text, _ = engine("forget", output, "one", "--outputs")
+    assert (code, files(output)) == (0, before)
+    assert "would forget faults one" in text
+    assert engine("forget", output, "one", "--outputs", "--yes")[0] == 0
+    assert before - files(output) == {
+        ".headrace/records/faults/one.json",
+        "made/one/note.txt",
+        "made/one/more/data.bin",
+    }
+    assert not (output / "made/one").exists()
+
+
+def test_forgetting_does_not_reach_beyond_the_output_folder(output: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("x")
+    record = output / ".headrace/records/faults/one.json"
+    record.write_text(record.read_text().replace("made/one/note.txt", "../precious.txt"))
+    engine("forget", output, "one", "--outputs", "--yes")
+    assert precious.exists()
+
+
+def test_sweep_removes_what_dead_runs_left_and_nothing_else(output: Path) -> None:
+    before = files(output)
+    (output / ".headrace/private/dead-run/faults").mkdir(parents=True)
+    (output / ".headrace/private/dead-run/faults/half").write_text("x")
+    (output / "made/one/.note.txt.0123456789ab.tmp").write_text("x")
+    code, text, _ = engine("sweep", output)
+    assert code == 0
+    assert "would remove the private folder of run dead-run" in text
+    assert engine("sweep", output, "--yes")[0] == 0
+    assert files(output) >= {name for name in before if "/private/" not in name}
+    assert not any("half" in name or name.endswith(".tmp") for name in files(output))
+
+
+def test_nothing_is_changed_while_a_run_is_at_work(output: Path) -> None:
+    with locked(output / ".headrace/lock", "running"):
+        code, _, error = engine("forget", output, "one", "--yes")
+    assert code == 2
+    assert f"process {os.getpid()}" in error
+    assert (output / ".headrace/records/faults/one.json").exists()
+
+
+def test_mistakes_are_one_line_each(output: Path, tmp_path: Path) -> None:
+    code, _, error = engine("forget", output, "nobody", "none")
+    assert code == 2
+    assert [line.split(";")[0] for line in error.splitlines()] == ["error: nobody: not known", "error: none: not known"]
+    code, _, error = engine("list", tmp_path / "elsewhere")
+    assert (code, error.count("\n")) == (2, 1)
