@@ -1,0 +1,105 @@
+"""Errors of use: every problem at once, a line each, exit code 2, no traceback, nothing written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.runs.bench import ROOT, Bench, listing
+
+FLOW = "flows.dataset_prep"
+
+
+def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
+    rows = [
+        {"id": "a", "path": "x.mp4"},
+        {"id": "a", "path": "x.mp4"},
+        {"id": "../b", "path": "../../etc/passwd"},
+    ]
+    bench.manifest.write_text(json.dumps(rows))
+    before = listing(bench.folder)
+    options = ["--manifest", bench.manifest, "--output-dir", bench.output, "--strategy", "best", "--max-frames", "-3"]
+    with bench.started(*options, "--nonsense", "1", flow=FLOW) as flow:
+        assert flow.wait() == 2
+        said = flow.said.read_text()
+        flow.said.unlink()
+    lines = said.splitlines()
+    assert all(line.startswith("error: ") for line in lines), said
+    for words in [
+        "--strategy: 'best'",
+        "--max-frames: -3",
+        "--nonsense",
+        "no column 'video_path'",
+        "'a' again",
+        "'../b'",
+    ]:
+        assert len([line for line in lines if words in line]) == 1, (words, said)
+    assert len(lines) == 6, said
+    assert {name: stamp for name, stamp in listing(bench.folder).items() if name in before} == before
+    assert not bench.output.exists()
+
+
+def test_paths_that_lead_out_are_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": "a", "video_path": "../x.mp4"}, {"id": "b", "video_path": "/etc/passwd"}]
+    bench.manifest.write_text(json.dumps(rows))
+    assert bench.run("--manifest", bench.manifest, "--output-dir", bench.output, flow=FLOW) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "manifest.json row 1, video_path: '..' in '../x.mp4'" in said[0]
+    assert "manifest.json row 2, video_path: the absolute path '/etc/passwd'" in said[1]
+    assert not bench.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--workers", "0"], "--workers: '0'; allowed: greater than or equal to 1"),
+        (["--workers", "two"], "--workers: 'two'"),
+        (["--timeout", "0"], "--timeout: '0'; allowed: greater than 0"),
+        (["--order", "best"], "--order: 'best'; allowed: 'heaviest', 'manifest' or 'lightest'"),
+        (["--max-failed", "2"], "--max-failed: '2'"),
+        (["--memory-per-item", "lots"], "--memory-per-item: 'lots'"),
+        (["--no-such"], "--no-such: no such option"),
+        (["stray"], "stray: a word without an option"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    bench: Bench, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    bench.write_manifest({"id": "a"})
+    assert bench.run(*options) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1, said
+    assert said.startswith("error: ")
+    assert words in said
+    assert "Traceback" not in said
+    assert not bench.output.exists()
+
+
+def test_a_missing_option_and_a_missing_manifest(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.run("--videos-dir", bench.folder / "nowhere", flow=FLOW) == 2
+    said = capsys.readouterr().err
+    assert "--output-dir: missing" in said
+    assert "does not exist" in said
+    assert bench.run() == 2
+    assert "manifest.json: cannot be read" in capsys.readouterr().err
+    assert not bench.output.exists()
+
+
+def test_help_lists_the_options_and_needs_nothing(bench: Bench) -> None:
+    script = [sys.executable, "flows/dataset_prep.py", "--help"]
+    shown = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown.stderr == ""
+    for option in ("--manifest", "--workers", "--memory-per-item", "--stage-inputs", "--strategy", "--splits"):
+        assert option in shown.stdout
+
+
+def test_an_output_folder_that_takes_no_files_is_said(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.write_manifest({"id": "a"})
+    bench.output.write_text("a file")
+    assert bench.run() == 1
+    said = capsys.readouterr().err
+    assert f"error: cannot write to {bench.output}" in said
+    assert "Traceback" not in said
+    assert bench.output.read_text() == "a file"
