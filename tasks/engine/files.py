@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import uuid
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
+_LEAST_FREE_BYTES = 256 * 1024
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
@@ -50,9 +52,10 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
 def remove_temporary(folder: Path) -> None:
     """Remove what :func:`write_atomically` left in ``folder`` when it was killed. Nobody may be writing there."""
     with contextlib.suppress(FileNotFoundError):
-        for entry in os.scandir(folder):
-            if _TEMPORARY.fullmatch(entry.name):
-                os.unlink(entry.path)
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if _TEMPORARY.fullmatch(name) and os.path.isfile(path):
+                os.unlink(path)
 
 
 def file_sha256(path: Path) -> str:
@@ -62,3 +65,14 @@ def file_sha256(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that are free where ``path`` is, or where it will be once it is made."""
+    existing = next(parent for parent in [path, *path.parents] if parent.exists())
+    return shutil.disk_usage(existing).free
+
+
+def no_room(path: Path) -> bool:
+    """Whether the filesystem of ``path`` has no room for another file."""
+    return free_bytes(path) < _LEAST_FREE_BYTES

@@ -75,9 +75,11 @@ class StageProgress:
 
     def settle(self, item_id: str, outcome: OutcomeName) -> None:
         """Count an item that is done or failed for good; a second word on the same item changes nothing."""
+        if outcome == "remaining":
+            return
         with self._lock:
             cost = self._costs.pop(item_id, None)
-            if cost is None or outcome == "remaining":
+            if cost is None:
                 return
             self._cost_left -= cost
             self._cost_done += cost
@@ -104,7 +106,7 @@ class ProgressDisplay:
 
     def say(self, line: str) -> None:
         """One line, above the bar where there is one."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def start(self, progress: StageProgress) -> None:
         """Begin to show a stage."""
