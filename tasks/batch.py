@@ -39,7 +39,7 @@ from tasks.engine.control import StopLevel, caught_signals, forget_signal, stop_
 from tasks.engine.dispatch import Dispatcher, Shard
 from tasks.engine.errors import RunError, RunUnfinished
 from tasks.engine.execution import Execution
-from tasks.engine.items import Item
+from tasks.engine.items import Item, input_root
 from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Outcome, Record
 from tasks.engine.plan import Plan, plan_stage
@@ -178,6 +178,7 @@ class BatchRun:
         self._stop = stop_signal(self.run_id)
         self._error = ""
         self._packages: tuple[str, ...] = ()
+        self._input_root: Path | None = None
 
     @property
     def stop_level(self) -> StopLevel | None:
@@ -209,6 +210,7 @@ class BatchRun:
         """
         store = RecordStore(self.layout, stage.name)
         self._packages += stage.packages
+        self._input_root = input_root(items)
         if self.execution.dry_run:
             return self._predict(stage, items, store)
         order = PlanOrder(stage, items, store, self.execution)
@@ -247,7 +249,8 @@ class BatchRun:
         seconds = self.execution.timeout or stage.timeout_seconds
         limits = Limits(seconds, size.memory_alone_bytes if alone else size.memory_per_slot_bytes)
         slots = None if self.execution.scheduler else size.slots
-        return RunContext(self.run_id, self.output_dir, limits, slots, self.execution.stage_inputs)
+        root = self._input_root
+        return RunContext(self.run_id, self.output_dir, limits, slots, root, self.execution.stage_inputs)
 
     def _run(self, stage: Stage, planned: Plan, size: Size) -> Iterator[Outcome]:
         progress = StageProgress(stage.name, planned)

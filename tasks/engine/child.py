@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import os
 import resource
@@ -73,7 +74,8 @@ def run_item(stage: Stage, request: Request) -> Reply:
         outputs = collect_outputs(work.outputs)
     except Exception as error:  # noqa: BLE001 - turns an exception into a failure
         traceback.print_exc()
-        return Failed(_kind(error), _message(error), meter.read(), isinstance(error, TransientError))
+        transient = isinstance(error, TransientError)
+        return Failed(_kind(error), _message(error), meter.read(), transient, _is_no_room(error))
     return Finished(result, outputs, meter.read())
 
 
@@ -115,6 +117,15 @@ def _kind(error: Exception) -> FailureKind:
     if isinstance(error, BadInput):
         return "bad_input"
     return "out_of_memory" if isinstance(error, MemoryError) else "error"
+
+
+def _is_no_room(error: BaseException | None) -> bool:
+    """Whether the error, or one that led to it, says that the disk is full or takes no files."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _message(error: Exception) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 MAX_ID_LENGTH = 120
@@ -43,3 +45,12 @@ def safe_id(text: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     readable = _UNSAFE.sub("-", text).strip("-._")[: MAX_ID_LENGTH - 9]
     return f"{readable}-{digest}" if readable else digest
+
+
+def input_root(items: Iterable[Item]) -> Path | None:
+    """The folder that all inputs of ``items`` lie under; None where there are no inputs or no such folder."""
+    folders = {os.path.dirname(path) for item in items for path in item.inputs}
+    try:
+        return Path(os.path.commonpath(folders)) if folders else None
+    except ValueError:  # on different drives
+        return None

@@ -42,6 +42,7 @@ class Failed:
     message: str
     usage: Usage
     transient: bool = False
+    no_room: bool = False  # nothing could be written: no other item will fare better
 
 
 Reply = Finished | Failed

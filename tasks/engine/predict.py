@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tasks.engine.control import StopSignal
 from tasks.engine.execution import Execution
+from tasks.engine.files import free_bytes
 from tasks.engine.messages import Finished, Reply, Request
 from tasks.engine.plan import Plan, PlannedItem
 from tasks.engine.progress import duration_text
-from tasks.engine.run import free_bytes
 from tasks.engine.sizing import Size
 from tasks.engine.slot import Limits, Slot
 from tasks.engine.stage import Stage

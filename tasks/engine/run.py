@@ -73,9 +73,3 @@ def _seconds(outcomes: Sequence[Outcome]) -> list[float]:
 
 def _failures(outcomes: Sequence[Outcome]) -> list[Failure]:
     return [Failure(**row) for row in failure_rows(outcomes)]
-
-
-def free_bytes(path: Path) -> int:
-    """Bytes that are free where ``path`` is, or where it will be once it is made."""
-    existing = next(parent for parent in [path, *path.parents] if parent.exists())
-    return shutil.disk_usage(existing).free

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.engine.control import StopSignal, stop_signal
+from tasks.engine.errors import RunError
+from tasks.engine.files import free_bytes, no_room
 from tasks.engine.layout import Layout
 from tasks.engine.messages import Failed, Finished, Reply, Request
 from tasks.engine.outcomes import Failure, Outcome, Record
@@ -19,8 +22,12 @@ from tasks.engine.plan import PlannedItem
 from tasks.engine.publish import publish
 from tasks.engine.records import RecordStore
 from tasks.engine.scratch import local_scratch, sweep_local_scratch
+from tasks.engine.sizing import MOST_MEMORY_SHARE, memory_share
 from tasks.engine.slot import Limits, Slot
 from tasks.engine.stage import Stage
+
+_MEMORY_SECONDS = 0.2  # until an item that waits for memory asks again
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class RunContext:
     output_dir: Path
     limits: Limits
     slots: int | None = None  # of the process that runs the shard; None: as many as it has threads
+    input_root: Path | None = None  # what all inputs lie under; when it is gone, no item can be done
     stage_inputs: bool = False
 
     @property
@@ -89,6 +97,7 @@ class _ShardLoop:
                 unpublished = None
             if started:
                 reply = self.slot.wait(self.context.limits, self.stop)
+                pool.leave(self.slot)
             if reply is None:
                 self._remove_private(planned)
                 yield Outcome(planned.item.id, self.order.stage.name, "remaining")
@@ -99,7 +108,7 @@ class _ShardLoop:
             yield self._settle(*unpublished)
 
     def _start(self, planned: PlannedItem) -> bool:
-        if self.stop.draining:
+        if not pool.admit(self.slot, self.stop):
             return False
         self.slot.open()
         private, local = self._private(planned), self._local(planned)
@@ -148,6 +157,7 @@ class _ShardLoop:
         return Outcome(record.id, record.stage, "done", record=record)
 
     def _fail(self, planned: PlannedItem, reply: Failed, log: bytes) -> Outcome:
+        self._check_ground(reply)
         failure = Failure(
             id=planned.item.id,
             stage=self.order.stage.name,
@@ -162,6 +172,16 @@ class _ShardLoop:
         )
         self.store.write_failure(failure)
         return Outcome(failure.id, failure.stage, "failed", failure=failure)
+
+    def _check_ground(self, reply: Failed) -> None:
+        """Raise RunError where a failure is not the item's: no room for outputs, or the inputs' folder gone."""
+        root = self.context.input_root
+        if root is not None and not root.exists():
+            raise RunError(f"the input folder {root} has vanished; bring it back, then run the same command again")
+        if reply.no_room or no_room(self.context.output_dir):
+            free = f"{self.context.output_dir} has {free_bytes(self.context.output_dir) / 2**20:.0f} MiB free"
+            advice = "make room, then run the same command again"
+            raise RunError(f"nothing more can be written: {reply.message}; {free}; {advice}")
 
     def _keep_log(self, planned: PlannedItem, text: bytes) -> str:
         if not text:
@@ -179,6 +199,35 @@ class SlotPool:
         self._freed = threading.Condition()
         self._idle: dict[tuple[str, str], list[Slot]] = {}
         self._made: Counter[tuple[str, str]] = Counter()
+        self._running: set[Slot] = set()
+        self._share = 0.0
+        self._next_look = 0.0
+
+    def admit(self, slot: Slot, stop: StopSignal) -> bool:
+        """Let ``slot`` start an item; False where the run stops first.
+
+        While most of the memory is in use and another item runs, nothing starts: it would make the kernel choose.
+        """
+        while not stop.draining:
+            with self._freed:
+                others = self._running - {slot}
+                if not others or self._memory_share() < MOST_MEMORY_SHARE:
+                    self._running.add(slot)
+                    return True
+            time.sleep(_MEMORY_SECONDS)
+        return False
+
+    def _memory_share(self) -> float:
+        """The share in use, looked up ten times a second at most: reading it costs more than a light item."""
+        if time.monotonic() >= self._next_look:
+            self._share = memory_share()
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        return self._share
+
+    def leave(self, slot: Slot) -> None:
+        """``slot`` runs nothing any more."""
+        with self._freed:
+            self._running.discard(slot)
 
     @contextmanager
     def slot(self, order: ShardOrder) -> Iterator[Slot]:
@@ -196,6 +245,7 @@ class SlotPool:
             raise
         finally:
             with self._freed:
+                self._running.discard(slot)
                 self._idle.setdefault(key, []).append(slot)
                 self._freed.notify()
 

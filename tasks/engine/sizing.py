@@ -13,6 +13,7 @@ from tasks.engine.stage import Stage
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _UNLIMITED_BYTES = 1 << 60
+MOST_MEMORY_SHARE = 0.8  # in use; above it no further item starts while others run
 MEMORY_SHARE = 0.8  # of what is free; the rest is for the page cache, the scheduler and the server
 
 
@@ -40,6 +41,15 @@ def read_host() -> Host:
     cores = min([float(_affinity()), *_cpu_limits(folders)])
     free = min([psutil.virtual_memory().available, *_memory_left(folders)])
     return Host(cores, free)
+
+
+def memory_share() -> float:
+    """Share of the memory that this process may use which is in use, 0 to 1."""
+    memory = psutil.virtual_memory()
+    shares = [1 - memory.available / memory.total]
+    for limit, used in _memory_limits(_cgroup_folders()):
+        shares.append(used / limit if limit else 1.0)
+    return max(shares)
 
 
 def size_stage(stage: Stage, items: int, execution: Execution, host: Host) -> Size:
@@ -100,16 +110,21 @@ def _cpu_limits(folders: list[Path]) -> list[float]:
 
 
 def _memory_left(folders: list[Path]) -> list[int]:
-    """Bytes that each control group still allows. Reclaimable page cache counts as free."""
+    """Bytes that each control group still allows."""
+    return [max(0, limit - used) for limit, used in _memory_limits(folders)]
+
+
+def _memory_limits(folders: list[Path]) -> list[tuple[int, int]]:
+    """Limit of each control group that has one, and what is in use. Reclaimable page cache counts as free."""
     pairs = [(folder / "memory.max", folder / "memory.current", folder / "memory.stat") for folder in folders]
     v1 = _CGROUP_ROOT / "memory"
     pairs.append((v1 / "memory.limit_in_bytes", v1 / "memory.usage_in_bytes", v1 / "memory.stat"))
-    left = []
+    limits = []
     for limit_file, used_file, stat_file in pairs:
         limit, used = _read(limit_file), _read(used_file)
         if limit.isdigit() and used.isdigit() and int(limit) < _UNLIMITED_BYTES:
-            left.append(max(0, int(limit) - int(used) + _reclaimable(_read(stat_file))))
-    return left
+            limits.append((int(limit), max(0, int(used) - _reclaimable(_read(stat_file)))))
+    return limits
 
 
 def _reclaimable(stat: str) -> int:

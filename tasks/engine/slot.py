@@ -28,6 +28,8 @@ from tasks.engine.stage import Stage
 
 _OPEN_SECONDS = 180.0  # a model or a compiled kernel may take long, but not for ever
 _OPEN_TRIES = 3
+_MOST_ITEMS = 500  # of one child; then another takes its place, unless that would come too often to be worth it
+_LEAST_SECONDS = 60.0
 _TICK_SECONDS = 0.1  # how often a running item's memory and the stop signal are looked at
 _LOG_TAIL_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
@@ -58,12 +60,15 @@ class Slot:
         self._seen: list[psutil.Process] = []
         self._log_offset = 0
         self._started = 0.0
+        self._born = 0.0
+        self._items = 0
         self._out_of_memory_kills = 0
 
     def open(self) -> None:
         """Have a child that is ready for an item. Raises RunError where the stage cannot be opened."""
-        if self._process is not None and not self._exited():
+        if self._process is not None and not self._exited() and not self._worn():
             return
+        self.close()
         for _ in range(_OPEN_TRIES):
             answer = self._start_child()
             if isinstance(answer, Ready):
@@ -73,8 +78,13 @@ class Slot:
                 raise RunError(f"stage {self.stage.name} cannot start: {answer.message}")
         raise RunError(f"stage {self.stage.name} cannot start: its process died {_OPEN_TRIES} times; see {self.log}")
 
+    def _worn(self) -> bool:
+        """Whether the child should be renewed, so that what a stage leaks does not add up."""
+        return self._items >= _MOST_ITEMS and time.monotonic() - self._born >= _LEAST_SECONDS
+
     def start(self, request: Request) -> None:
         """Hand an item to the child. Follow it with :meth:`wait`."""
+        self._items += 1
         self._log_offset = self.log.stat().st_size
         self._out_of_memory_kills = _out_of_memory_kills()
         self._started = time.monotonic()
@@ -139,6 +149,7 @@ class Slot:
             command = [sys.executable, "-P", "-m", "tasks.engine.child", str(descriptor), str(os.getpid())]
             self._process = _spawner.submit(_spawn, command, log, descriptor).result()
         self._pipe = ours
+        self._born, self._items = time.monotonic(), 0
         with contextlib.suppress(OSError, EOFError, psutil.NoSuchProcess):
             self._child = psutil.Process(self._process.pid)
             ours.send(self.stage)
