@@ -1,5 +1,6 @@
 """Where a stage stands, on a clock that the tests turn, and how that is shown on a terminal and off it."""
 
+import contextlib
 import io
 import os
 import pty
@@ -106,6 +107,15 @@ def test_no_line_before_its_time() -> None:
     assert stream.getvalue() == ""
 
 
+def read_to_the_end(terminal: int) -> str:
+    """What was written to the other end of a pseudo-terminal, which is closed."""
+    shown = b""
+    with os.fdopen(terminal, "rb", buffering=0) as stream, contextlib.suppress(OSError):  # EIO at the end
+        while chunk := stream.read(4096):
+            shown += chunk
+    return shown.decode()
+
+
 def test_a_bar_on_a_terminal_that_goes_away() -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
@@ -120,8 +130,7 @@ def test_a_bar_on_a_terminal_that_goes_away() -> None:
         assert display._bar is not None
         display._bar.refresh()
         display.end()
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    shown = read_to_the_end(ours)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     assert re.search(r"frames.*7/10 1 done 5 cached 1 failed .*ETA", plain), plain
     assert "a word above the bar" in plain
