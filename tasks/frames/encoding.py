@@ -5,14 +5,25 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from tasks.engine.errors import BadInput
 from tasks.frames.params import FramesParams
 from tasks.media.orientation import Picture
 
 _PNG_COMPRESSION = 3
+# What the format, or OpenCV for it, can hold on a side.
+_LONGEST_SIDE_PX = {"jpg": 65_500, "png": 1_000_000, "webp": 16_383}
 
 
 def encoded(picture: Picture, params: FramesParams) -> bytes:
-    """``picture`` (uint8, height x width x 3, BGR) as a jpg, png or webp file."""
+    """``picture`` (uint8, height x width x 3, BGR) as a jpg, png or webp file.
+
+    Raises BadInput where that format cannot hold so long a side.
+    """
+    height, width = picture.shape[:2]
+    longest = _LONGEST_SIDE_PX[params.image_format]
+    if max(height, width) > longest:
+        size = f"{width} x {height} pixels"
+        raise BadInput(f"a picture of {size} is too long for {params.image_format} (at most {longest}); give --resize")
     options = {
         "jpg": [cv2.IMWRITE_JPEG_QUALITY, params.quality],
         "png": [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from av.error import InvalidDataError
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from tasks.media.demuxing import PacketSource, VideoPacket
@@ -71,7 +71,9 @@ class RunDecoder:
         """The frames that come out when ``packet`` goes in; ``None`` brings out those that the decoder holds back."""
         try:
             frames = self._context.decode(packet)
-        except InvalidDataError as error:
+        except FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
             self._complain(position, f"the decoder says {error.strerror!r}")
             return
         for frame in frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -73,8 +74,10 @@ def read_index(container: InputContainer, stream: VideoStream) -> PacketIndex:
     Raises av.error.FFmpegError where the demuxer fails.
     """
     is_vp8 = stream.codec_context.name == "vp8"
-    rows = [_row(packet, is_vp8) for packet in demuxed(container, stream)]
-    columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T
+    rows = array("q")  # 56 bytes a packet: ten hours of video are some millions
+    for packet in demuxed(container, stream):
+        rows.extend(_row(packet, is_vp8))
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T.copy()
     pts, dts, durations, sizes, keyframe, hidden, corrupt = columns
     time_base = stream.time_base or Fraction(1, 90_000)
     return PacketIndex(

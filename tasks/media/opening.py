@@ -1,11 +1,14 @@
 """Opening a video file with FFmpeg's demuxers, and nothing but a file with nothing but video containers.
 
-A playlist, a concat script or an image pattern makes FFmpeg open further files, or hosts; none of them is allowed.
+A playlist, a concat script or an image pattern makes FFmpeg open further files, or hosts; none of them is allowed, nor
+is a track that lies in another file. What says of itself that it is huge is refused before memory is taken for it.
 """
 
 from __future__ import annotations
 
 import errno
+import mmap
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,7 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from tasks.engine.errors import BadInput, TransientError
@@ -39,11 +43,25 @@ CONTAINER_FORMATS = (
     "m4v",
     "yuv4mpegpipe",
 )
-_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINER_FORMATS)}
+# Pixels of a picture: 8192 x 8192, twice what 8K television has. A picture of so many takes 200 MB as BGR, and a
+# decoder may hold 16 of them; a GIF of 40 bytes can ask for four times as much, which FFmpeg alone would grant.
+MAX_PIXELS = 2**26
+# The decoders that FFmpeg opens while it probes take their limits from here too.
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(CONTAINER_FORMATS),
+    "enable_drefs": "0",
+    "use_absolute_path": "0",
+    "max_pixels": str(MAX_PIXELS),
+}
+# FFmpeg refuses to allocate more than that in one piece, however much memory there is (av_max_alloc).
+_LARGEST_PIECE_BYTES = 2**31 - 1
 # A character of UTF-8 that a cut has shortened.
 _LONGEST_CUT = 3
 # What a network or removable file system says when it is not at fault itself: worth another try.
-_PASSING = frozenset({errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
+_PASSING = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
+# The same, but FFmpeg says it of damaged data too.
+_DOUBTFUL = frozenset({errno.EIO, errno.EAGAIN})
 
 
 @contextmanager
@@ -53,7 +71,10 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     Raises BadInput with one line where ``path`` is missing, empty, or no video container that is allowed,
     TransientError where the file system failed.
     """
-    with reading(path), av.open(f"file:{path.absolute()}", options=_OPTIONS) as container:
+    _check_plain(path)
+    name = f"file:{path.absolute()}"
+    # Titles and the like need not be UTF-8.
+    with reading(path), av.open(name, options=_OPTIONS, metadata_errors="replace") as container:
         yield container
 
 
@@ -64,8 +85,10 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except av.error.FFmpegError as error:
         if isinstance(error, MemoryError):
-            raise
-        if error.errno in _PASSING or (error.errno == errno.EIO and not _can_be_read(path)):
+            if _memory_is_short():
+                raise
+            raise BadInput(f"{path.name}: is damaged: it asks for more memory than any video needs") from error
+        if error.errno in _PASSING or (error.errno in _DOUBTFUL and not _can_be_read(path)):
             raise TransientError(f"{path.name}: {error.strerror}") from error
         raise BadInput(f"{path.name}: {_what_is_wrong(path, error)}") from error
 
@@ -83,11 +106,21 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     for other in container.streams:
         if other is not stream:
             other.discard = Discard.all
+    _set_up(stream.codec_context, path)
     stream.thread_type = "NONE"
-    stream.codec_context.thread_count = 1
-    if stream.codec_context.name == "hevc":  # else it passes over damaged slices without a word
-        stream.codec_context.options = {"err_detect": "explode"}
     return stream
+
+
+def _set_up(context: VideoCodecContext, path: Path) -> None:
+    """One thread, and the limits. Raises BadInput where the pictures are too large."""
+    if context.width * context.height > MAX_PIXELS:
+        size = f"{context.width} x {context.height}"
+        raise BadInput(f"{path.name}: its pictures are {size}; at most {MAX_PIXELS:,} pixels a picture are read")
+    options = {"max_pixels": str(MAX_PIXELS)}
+    if context.name == "hevc":  # else it passes over damaged slices without a word
+        options["err_detect"] = "explode"
+    context.options = options
+    context.thread_count = 1
 
 
 def check_whole(stream: VideoStream, path: Path) -> None:
@@ -133,6 +166,25 @@ def _what_is_wrong(path: Path, error: av.error.FFmpegError) -> str:
     if head and _is_text(head):
         return "is a text file, not a video"
     return f"is damaged or no video file: {error.strerror or error}"
+
+
+def _check_plain(path: Path) -> None:
+    """Raises BadInput for a pipe or a device: reading it might never end. What is not there, FFmpeg tells."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise BadInput(f"{path.name}: is a pipe or a device, not a video file")
+
+
+def _memory_is_short() -> bool:
+    """Whether the system, and not a limit of FFmpeg's, refuses memory."""
+    try:
+        mmap.mmap(-1, _LARGEST_PIECE_BYTES).close()
+    except OSError:
+        return True
+    return False
 
 
 def _can_be_read(path: Path) -> bool:
