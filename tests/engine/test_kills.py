@@ -1,0 +1,109 @@
+"""A process killed while it publishes, again and again: an item is done or undone afterwards, never torn.
+
+The victim publishes items without end; each kill lands at a random moment, or between two chosen steps.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.files import remove_temporary
+from tasks.engine.layout import Layout
+from tasks.engine.records import RecordStore
+from tests.engine.processes import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+ITEMS = 6
+
+# argv: the output folder, the seed, the number of system calls that change something after which to die (0: never), and
+# the number of turns (0: without end).
+# Each turn publishes all items with other numbers of other files than the turn before, and notes when it is over.
+VICTIM = """
+import os, signal, sys
+from pathlib import Path
+from tests.engine.test_records import make
+from tasks.engine.layout import Layout
+from tasks.engine.records import RecordStore
+
+folder, (seed, steps, turns) = Path(sys.argv[1]), map(int, sys.argv[2:])
+store = RecordStore(Layout(folder), "stage")
+store.prepare()
+done = 0
+
+def dying(call):
+    def wrapped(*arguments):
+        global done
+        done += 1
+        if done == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments)
+    return wrapped
+
+if steps:
+    os.replace, os.fsync, os.unlink = dying(os.replace), dying(os.fsync), dying(os.unlink)
+turn = seed
+while not turns or turn < seed + turns:
+    turn += 1
+    for number in range(6):
+        files = {f"made/{number}/{turn % 3}-{file}": f"{turn} {number} {file}" for file in range(1 + turn % 4)}
+        make(store, f"item-{number}", files, key=str(turn))
+    (folder / "turns").write_text(str(turn))
+    store.tidy()
+"""
+
+
+def start(folder: Path, seed: int, steps: int = 0, turns: int = 0) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", VICTIM, *map(str, (folder, seed, steps, turns))]
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def check(folder: Path) -> None:
+    """Every record's outputs are there to the byte, of one turn; then every other file is known to the records."""
+    store = RecordStore(Layout(folder), "stage")
+    records = store.load()
+    for item_id, record in records.items():
+        assert store.outputs_hold(record, "digest"), item_id
+        turns = {(folder / output.path).read_text().split()[0] for output in record.outputs}
+        assert turns == {record.key}
+    known = {output.path for record in records.values() for output in record.outputs}
+    in_the_making = {path for name in store._ids(".stale") for path in store._known_paths(name)}
+    made = {path.relative_to(folder).as_posix() for path in (folder / "made").rglob("*") if path.is_file()}
+    assert made <= known | in_the_making, "files that nobody knows"
+    if (folder / "turns").exists():  # every item was done once
+        assert set(records) | store._ids(".stale") == {f"item-{number}" for number in range(ITEMS)}
+
+
+def recover(folder: Path, seed: int) -> None:
+    """Publish everything once more, as the next run would: nothing of the dead one is left."""
+    remove_temporary(folder / ".headrace/records/stage")
+    shutil.rmtree(folder / ".headrace/private")
+    with start(folder, seed + 100, turns=1) as survivor:
+        assert survivor.wait() == 0
+    check(folder)
+    assert [*folder.rglob("*.tmp"), *folder.rglob("*.stale")] == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_at_a_random_moment(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with start(tmp_path, seed) as victim:
+        wait_until((tmp_path / "turns").exists, "a turn")
+        for _ in range(chance.randrange(1, 2000)):  # a moment of no particular length
+            assert victim.poll() is None
+        victim.kill()
+        assert victim.wait() == -signal.SIGKILL
+    check(tmp_path)
+    recover(tmp_path, seed)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 17, 23, 40, 61, 62, 63, 64, 65, 66])
+def test_killed_between_two_steps(tmp_path: Path, steps: int) -> None:
+    with start(tmp_path, steps, steps) as victim:
+        assert victim.wait() == -signal.SIGKILL
+    check(tmp_path)
