@@ -229,5 +229,5 @@ def _value_column(name: str, outcomes: Sequence[Outcome]) -> pa.Array:
     cells = [outcome.record.values.get(name) if outcome.record else None for outcome in outcomes]
     try:
         return pa.array(cells)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())

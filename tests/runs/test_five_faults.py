@@ -21,6 +21,7 @@ BAD = {
 @pytest.fixture
 def ran(bench: Bench, truncated_clip: Path) -> Bench:
     rows = [{"id": f"good-{number:02d}"} for number in range(40)]
+    rows[0]["do"] = "leave_a_child"
     for place, (name, (payload, _, _)) in enumerate(BAD.items()):
         inputs = [str(truncated_clip)] if name == "damaged" else []
         rows.insert(8 * place + 3, {"id": name, "inputs": inputs, **payload})

@@ -1,0 +1,151 @@
+"""What a run leaves in its files: figures, states, exit codes, columns of any type."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.engine.layout import Layout
+from tasks.engine.outcomes import Counts, Failure, Outcome, OutcomeName, Output, Record, Usage
+from tasks.engine.summary import RunFigures, closing_lines, summarise, write_summary
+
+
+def outcome(item_id: str, what: OutcomeName, stage: str = "frames", run_id: str = "run", **values: Any) -> Outcome:
+    usage = Usage(1000.0, 2.0, 1.5, 1 << 20, "host-01")
+    if what == "failed":
+        failure = Failure(item_id, stage, "key", "timeout", "no result within 2 s", 2, usage, run_id, log="x.log")
+        return Outcome(item_id, stage, what, failure=failure)
+    if what == "remaining":
+        return Outcome(item_id, stage, what)
+    outputs = (Output(f"made/{item_id}", 1, "0" * 64),)
+    return Outcome(item_id, stage, what, Record(item_id, stage, 1, "key", outputs, values, {}, usage, 1, run_id))
+
+
+def figures(**more: Any) -> RunFigures:
+    return RunFigures("flow", "run", 1000.0, 1010.0, 2, 5, {"quality": 90}, **more)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "max_failed", "more", "state", "code"),
+    [
+        (["done", "cached"], 1.0, {}, "completed", 0),
+        ([], 0.0, {}, "completed", 0),
+        (["done", "remaining"], 1.0, {}, "completed", 0),
+        (["done", "failed"], 1.0, {}, "completed_with_failures", 3),
+        (["done", "failed"], 0.5, {}, "completed_with_failures", 3),
+        (["done", "failed"], 0.49, {}, "failed", 1),
+        (["failed"], 1.0, {}, "completed_with_failures", 3),
+        (["done", "failed", "remaining"], 0.0, {"interrupted": True}, "interrupted", 130),
+        (["done"], 1.0, {"error": "no room", "interrupted": True}, "failed", 1),
+    ],
+)
+def test_state_and_exit_code(
+    outcomes: list[OutcomeName], max_failed: float, more: dict[str, Any], state: str, code: int
+) -> None:
+    found = [outcome(f"item-{number}", what) for number, what in enumerate(outcomes)]
+    summary = summarise(figures(**more), found, max_failed)
+    assert (summary.state, summary.exit_code) == (state, code)
+    if "error" in more:
+        assert summary.message == "no room"
+
+
+def test_figures_count_what_this_run_did() -> None:
+    outcomes = [
+        outcome("a", "done"),
+        outcome("b", "cached", run_id="earlier"),
+        outcome("c", "failed"),
+        outcome("d", "failed", run_id="earlier"),
+        outcome("a", "remaining", stage="dataset"),
+    ]
+    summary = summarise(figures(), outcomes, 1.0)
+    assert summary.items == {"total": 5, "done": 1, "cached": 1, "failed": 2, "remaining": 1}
+    assert list(summary.stages) == ["frames", "dataset"]
+    assert summary.stages["dataset"]["remaining"] == 1
+    assert (summary.wall_seconds, summary.sequential_seconds, summary.speedup) == (10.0, 4.0, 0.4)
+    assert summary.items_per_second == 0.1
+    assert summary.peak_memory_bytes == 1 << 20
+    assert summary.started_at == "1970-01-01T00:16:40.000+00:00"
+    assert summary.started_seconds == 1000.0
+
+
+def test_the_files_say_the_same(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    outcomes = [outcome("a", "done", frames=3), outcome("b", "failed"), outcome("c", "remaining")]
+    summary = summarise(figures(), outcomes, 1.0)
+    write_summary(layout, summary, outcomes)
+    content = json.loads((tmp_path / "summary.json").read_bytes())
+    assert content["items"] == {"total": 3, "done": 1, "cached": 0, "failed": 1, "remaining": 1}
+    assert content["parameters"] == {"quality": 90}
+    assert set(content["versions"]) >= {"python", "headrace", "prefect", "dask"}
+    (failure,) = json.loads((tmp_path / "failures.json").read_bytes())
+    assert failure == {
+        "id": "b",
+        "stage": "frames",
+        "failure_kind": "timeout",
+        "message": "no result within 2 s",
+        "attempts": 2,
+        "log": "x.log",
+    }
+    done, failed, remaining = pq.read_table(tmp_path / "items.parquet").to_pylist()
+    assert (done["outcome"], done["attempts"], done["seconds"], done["outputs"], done["frames"]) == (
+        "done",
+        1,
+        2.0,
+        ["made/a"],
+        3,
+    )
+    assert (failed["failure_kind"], failed["attempts"], failed["outputs"], failed["frames"]) == ("timeout", 2, [], None)
+    assert (remaining["attempts"], remaining["seconds"], remaining["started_at"]) == (0, None, None)
+    line = (layout.runs / "run.json").read_text()
+    assert line.count("\n") == 1
+    assert json.loads(line)["items"] == content["items"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2], pa.int64()),
+        ([1, 2.5], pa.float64()),
+        ([1, "x"], pa.string()),
+        ([True, "x"], pa.string()),
+        ([["a"], []], pa.list_(pa.string())),
+        ([["a"], 1], pa.string()),
+        ([1 << 70, 1], pa.string()),
+        ([None, None], pa.null()),
+    ],
+)
+def test_values_of_any_type_have_a_column(tmp_path: Path, values: list[Any], expected: pa.DataType) -> None:
+    outcomes = [outcome(f"item-{number}", "done", value=value) for number, value in enumerate(values)]
+    write_summary(Layout(tmp_path), summarise(figures(), outcomes, 1.0), outcomes)
+    assert pq.read_table(tmp_path / "items.parquet").schema.field("value").type == expected
+
+
+def test_a_run_of_nothing_leaves_its_files_too(tmp_path: Path) -> None:
+    write_summary(Layout(tmp_path), summarise(figures(), [], 1.0), [])
+    assert pq.read_table(tmp_path / "items.parquet").num_rows == 0
+    assert json.loads((tmp_path / "failures.json").read_bytes()) == []
+
+
+def test_closing_lines_name_the_failures_up_to_a_number(tmp_path: Path) -> None:
+    outcomes = [outcome(f"item-{number:02d}", "failed") for number in range(25)]
+    lines = closing_lines(summarise(figures(), outcomes, 1.0), outcomes, Layout(tmp_path))
+    assert lines[0] == "flow: 0 done, 0 cached, 25 failed (0:10, 2 slots)"
+    assert lines[1] == "  failed: item-00: timeout: no result within 2 s"
+    assert lines[-2] == f"  and 15 more in {tmp_path / 'failures.json'}"
+    assert lines[-1] == f"report: {tmp_path / 'report.html'}"
+
+
+def test_counts_add_up() -> None:
+    assert Counts(1, 2, 3, 4) + Counts(1, 0, 0, 0) == Counts(2, 2, 3, 4)
+    assert Counts(1, 2, 3, 4).total == 10
+
+
+def test_everything_of_the_engine_lies_in_its_own_folder(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    places = [layout.records("s"), layout.failures("s"), layout.log("s", "a"), layout.private, layout.runs]
+    assert all(place.is_relative_to(layout.house) for place in places)
+    assert len(set(places)) == len(places)
+    assert layout.relative(layout.log("s", "a")) == ".headrace/logs/s/a.log"
