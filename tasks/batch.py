@@ -5,7 +5,6 @@ No logic lives here: the engine decides, this module hands its shards to Dask an
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 import uuid
@@ -14,21 +13,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from distributed import CancelledError, Client, KilledWorker, get_worker
 from distributed.comm.core import CommClosedError
-from prefect import get_client, get_run_logger, task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
-from prefect.exceptions import MissingContextError, PrefectException
+from prefect.exceptions import MissingContextError
 from prefect.states import Cancelled, Completed, Failed
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import BaseModel
@@ -54,10 +47,9 @@ from tasks.engine.slot import Limits
 from tasks.engine.stage import Stage
 from tasks.engine.summary import RunFigures, Summary, closing_lines, failure_rows, summarise
 from tasks.launcher.cluster import local_cluster, remote_slots
+from tasks.launcher.watch import API_ERRORS, Watch
 
 T = TypeVar("T")
-_ARTIFACT_SECONDS = 10.0  # between updates of the progress artifact
-_CANCEL_SECONDS = 5.0  # between looks whether the run was cancelled in the UI
 _REPORT_SECONDS = 0.5  # between a worker's words on what it has settled
 _MOST_FAILURES_SHOWN = 500
 _STOPPING: dict[StopLevel, str] = {
@@ -112,11 +104,18 @@ def summarise_run(name: str, sealed: Sealed[tuple[BatchRun, RunFigures]]) -> Sum
     outcomes = run.outcomes
     summary = summarise(figures, outcomes, run.execution.max_failed)
     write_results(run.layout, summary, outcomes, run.pictures)
-    rows = failure_rows(outcomes)
-    if rows:
-        create_table_artifact(rows[:_MOST_FAILURES_SHOWN], key="failures", description=f"{len(rows)} failed items")
-    create_markdown_artifact(_markdown(summary, run.layout), key="summary", description=summary.message)
+    try:
+        _create_artifacts(summary, failure_rows(outcomes), run.layout)
+    except API_ERRORS as error:  # the files are written
+        get_run_logger().warning("no artifacts of this run: %s", error)
     return summary
+
+
+def _create_artifacts(summary: Summary, failures: list[dict[str, Any]], layout: Layout) -> None:
+    if failures:
+        shown = failures[:_MOST_FAILURES_SHOWN]
+        create_table_artifact(shown, key="failures", description=f"{len(failures)} failed items")
+    create_markdown_artifact(_markdown(summary, layout), key="summary", description=summary.message)
 
 
 class _Reporter:
@@ -260,7 +259,8 @@ class BatchRun:
             runner = stack.enter_context(_task_runner(self.execution.scheduler, size.slots))
             stack.callback(self._close_slots, runner.client)
             runner.client.subscribe_topic(_topic(self.run_id), lambda event: _count(progress, event))
-            loop = _StageLoop(self, runner, stage, planned, size, progress)
+            stack.enter_context(Watch(progress, self.stop))
+            loop = _StageLoop(self, runner, stage, planned, size)
             for outcome in loop.run():
                 progress.settle(outcome.id, outcome.outcome)
                 yield outcome
@@ -313,20 +313,17 @@ class _StageLoop:
         stage: Stage,
         planned: Plan,
         size: Size,
-        progress: StageProgress,
     ) -> None:
         self.batch = run
         self.store = RecordStore(run.layout, stage.name)
         self.runner = runner
         self.stage = stage
         self.size = size
-        self.progress = progress
         self.dispatcher = Dispatcher(planned.todo, size.slots, run.execution)
         self.shards = 0
         self._told: StopLevel | None = None
         self._losses = 0
         self._finished: queue.SimpleQueue[tuple[Shard, Any]] = queue.SimpleQueue()
-        self._watch = _Watch(run, progress)
 
     def run(self) -> Iterator[Outcome]:
         """Yield outcomes as they settle their items, until nothing is left or the run stops."""
@@ -334,7 +331,7 @@ class _StageLoop:
             self._pass_on_stop()
             while shard := self.dispatcher.next_shard():
                 self._submit(shard)
-            self._watch.tick()
+            self.batch.display.tick()
             try:
                 shard, future = self._finished.get(timeout=self._patience())
             except queue.Empty:
@@ -386,49 +383,6 @@ class _StageLoop:
             for planned, record in records
             if record and record.key == planned.key and record.run_id == self.batch.run_id
         ]
-
-
-class _Watch:
-    """What the loop does beside its shards: the display, the progress artifact, a look for a cancellation."""
-
-    def __init__(self, run: BatchRun, progress: StageProgress) -> None:
-        self._run = run
-        self._progress = progress
-        self._artifact: uuid.UUID | None = None
-        self._next_artifact = time.monotonic() + _ARTIFACT_SECONDS / 5
-        self._next_look = time.monotonic() + _CANCEL_SECONDS
-
-    def tick(self) -> None:
-        now = time.monotonic()
-        self._run.display.tick()
-        if now >= self._next_artifact:
-            self._next_artifact = now + _ARTIFACT_SECONDS
-            self._show()
-        if now >= self._next_look:
-            self._next_look = now + _CANCEL_SECONDS
-            if _cancelled():
-                self._run.stop()
-
-    def _show(self) -> None:
-        standing = self._progress.standing()
-        percent, text = 100 * standing.share, standing.line()
-        try:
-            if self._artifact is None:
-                self._artifact = cast("uuid.UUID", create_progress_artifact(percent, key="progress", description=text))
-            else:
-                update_progress_artifact(self._artifact, percent, description=text)
-        except (PrefectException, OSError):
-            logging.getLogger(__name__).debug("no progress artifact", exc_info=True)
-
-
-def _cancelled() -> bool:
-    """Whether somebody cancelled this flow run through the API."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        return False
-    with get_client(sync_client=True) as client:
-        state = client.read_flow_run(context.flow_run.id).state
-    return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
 def _count(progress: StageProgress, event: tuple[float, Any]) -> None:

@@ -16,10 +16,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import cyclopts
+import httpx
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from tasks.engine.errors import HeadraceError, InvalidInput, Problem, RunUnfinished
+from tasks.engine.errors import HeadraceError, InvalidInput, Problem, RunError, RunUnfinished
 from tasks.engine.execution import Execution
 from tasks.launcher.api import LocalApi
 
@@ -111,7 +112,17 @@ def _send_last_words() -> None:
 
 
 def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> int:
-    state: State[Any] = flow(**parameters, return_state=True)  # type: ignore[assignment]
+    from prefect.settings import PREFECT_API_URL
+
+    try:
+        state: State[Any] = flow(**parameters, return_state=True)  # type: ignore[assignment]
+    except (httpx.HTTPError, RuntimeError) as error:
+        if not isinstance(error, httpx.HTTPError) and not isinstance(error.__cause__, httpx.HTTPError):
+            raise
+        raise RunError(
+            f"the Prefect server at {PREFECT_API_URL.value()} does not answer: {error};"
+            " start it and give the same command again: what is done stays done"
+        ) from None
     outcome = state.result(raise_on_failure=False)
     if isinstance(outcome, RunUnfinished):  # the run's closing lines have said why
         return outcome.exit_code

@@ -1,0 +1,90 @@
+"""What a run does beside its shards: it shows its progress in Prefect, and looks whether somebody cancelled it there.
+
+In a thread of its own: a server that is away lets its callers wait, and no slot may wait with them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextvars import copy_context
+from types import TracebackType
+from typing import Self, cast
+
+import httpx
+from prefect import get_client
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
+
+from tasks.engine.progress import StageProgress
+
+_FIRST_ARTIFACT_SECONDS = 2.0  # a stage that is over sooner needs none
+_ARTIFACT_SECONDS = 10.0  # between updates of the progress artifact
+_LOOK_SECONDS = 5.0  # between looks whether the run was cancelled
+_LAST_UPDATE_SECONDS = 5.0  # for the last update, once the stage is over
+
+# What a Prefect server that is away, or that is unwell, makes of a call.
+API_ERRORS = (PrefectException, httpx.HTTPError, OSError)
+
+
+class Watch:
+    """Watches over one stage of the current flow run. Use it as a context."""
+
+    def __init__(self, progress: StageProgress, on_cancel: Callable[[], None]) -> None:
+        self._progress = progress
+        self._on_cancel = on_cancel
+        self._artifact: uuid.UUID | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=copy_context().run, args=(self._watch,), daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Show where the stage ended, unless the server is away."""
+        self._over.set()
+        self._thread.join(_LAST_UPDATE_SECONDS)
+
+    def _watch(self) -> None:
+        next_show = time.monotonic() + _FIRST_ARTIFACT_SECONDS
+        next_look = time.monotonic() + _LOOK_SECONDS
+        while not self._over.wait(max(0.0, min(next_show, next_look) - time.monotonic())):
+            if time.monotonic() >= next_show:
+                self._try(self._show)
+                next_show = time.monotonic() + _ARTIFACT_SECONDS
+            if time.monotonic() >= next_look:
+                self._try(self._look)
+                next_look = time.monotonic() + _LOOK_SECONDS
+        if self._artifact:
+            self._try(self._show)
+
+    def _try(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except API_ERRORS:
+            logging.getLogger(__name__).debug("the Prefect server does not answer", exc_info=True)
+
+    def _show(self) -> None:
+        standing = self._progress.standing()
+        percent, text = 100 * standing.share, standing.line()
+        if self._artifact is None:
+            self._artifact = cast("uuid.UUID", create_progress_artifact(percent, key="progress", description=text))
+        else:
+            update_progress_artifact(self._artifact, percent, description=text)
+
+    def _look(self) -> None:
+        context = FlowRunContext.get()
+        if context is None or context.flow_run is None:
+            return
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(context.flow_run.id).state
+        if state is not None and (state.is_cancelling() or state.is_cancelled()):
+            self._on_cancel()
