@@ -12,6 +12,7 @@ HeadraceError
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class HeadraceError(Exception):
@@ -54,6 +55,12 @@ class RunUnfinished(HeadraceError):
     def __init__(self, message: str, exit_code: int) -> None:
         self.exit_code = exit_code
         super().__init__(message)
+
+
+def cannot_write(folder: Path, error: OSError) -> RunError:
+    """What to raise where the output folder takes no more files."""
+    advice = "make room or give another --output-dir, then run the same command again"
+    return RunError(f"cannot write to {folder}: {error.strerror or error}; {advice}")
 
 
 class ItemError(HeadraceError):

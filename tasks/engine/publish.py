@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from tasks.engine.errors import RunError
+from tasks.engine.errors import cannot_write
 from tasks.engine.files import file_sha256, sync_file, sync_folder
 from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Output, Record
@@ -46,10 +46,7 @@ def publish(private: Path, record: Record, store: RecordStore) -> None:
         store.write(record)
         store.settle(record)
     except OSError as error:
-        raise RunError(
-            f"cannot write to {store.layout.output_dir}: {error.strerror or error}; "
-            "make room or give another --output-dir, then run the same command again"
-        ) from error
+        raise cannot_write(store.layout.output_dir, error) from error
 
 
 def _move(private: Path, layout: Layout, outputs: tuple[Output, ...]) -> None:

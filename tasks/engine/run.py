@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tasks.engine.errors import RunError
+from tasks.engine.errors import cannot_write
 from tasks.engine.files import remove_temporary, write_atomically
 from tasks.engine.layout import Layout
 from tasks.engine.lock import locked
@@ -32,9 +32,7 @@ def open_output_dir(layout: Layout, run_id: str) -> Iterator[None]:
             stack.callback(sweep_local_scratch, layout.output_dir)
             private.mkdir()
         except OSError as error:
-            raise RunError(
-                f"cannot write to {layout.output_dir}: {error.strerror}; give another --output-dir"
-            ) from error
+            raise cannot_write(layout.output_dir, error) from error
         stack.callback(shutil.rmtree, private, ignore_errors=True)
         yield
 

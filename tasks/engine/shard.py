@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.engine.control import StopSignal, stop_signal
-from tasks.engine.errors import RunError
+from tasks.engine.errors import RunError, cannot_write
 from tasks.engine.files import free_bytes, no_room
 from tasks.engine.layout import Layout
 from tasks.engine.messages import Failed, Finished, Reply, Request
@@ -69,6 +69,11 @@ def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> list[Outc
     """
     stop = stop_signal(order.context.run_id)
     outcomes: list[Outcome] = []
+    try:
+        RecordStore(order.context.layout, order.stage.name).prepare()
+        order.context.private.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(order.context.output_dir, error) from error
     with pool.slot(order) as slot:
         loop = _ShardLoop(order, slot, stop)
         for outcome in loop.run():
@@ -87,7 +92,6 @@ class _ShardLoop:
 
     def run(self) -> Iterator[Outcome]:
         """Yield an outcome for every item, in order."""
-        self.store.prepare()
         unpublished: tuple[PlannedItem, Reply, bytes] | None = None
         for planned in self.order.items:
             reply: Reply | None = None
@@ -265,7 +269,6 @@ class SlotPool:
         sweep_local_scratch(context.output_dir, but=context.run_id)
         label = f"{socket.gethostname()}-{self._made[key]:02d}"
         folder = context.private
-        folder.mkdir(parents=True, exist_ok=True)
         log = folder / f"{order.stage.name}-{label}-{threading.get_native_id()}.log"
         log.touch()
         return Slot(order.stage, label, log)

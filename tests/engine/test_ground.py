@@ -1,0 +1,162 @@
+"""What a run stands on: room for its outputs, its inputs' folder, memory. And children that grow old."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.engine import shard, slot
+from tasks.engine.control import StopSignal
+from tasks.engine.errors import RunError
+from tasks.engine.execution import Execution
+from tasks.engine.items import Item, input_root
+from tasks.engine.layout import Layout
+from tasks.engine.outcomes import Outcome
+from tasks.engine.plan import plan_stage
+from tasks.engine.records import RecordStore
+from tasks.engine.run import open_output_dir
+from tasks.engine.shard import RunContext, ShardOrder, SlotPool, close_slots, run_shard
+from tasks.engine.slot import Limits, Slot
+from tests.engine.faults import FaultParams, FaultStage
+
+STAGE = FaultStage(FaultParams())
+
+
+def run(output_dir: Path, items: list[Item]) -> list[Outcome]:
+    """Run what is to do of ``items`` as one shard, in a slot that is gone afterwards."""
+    planned = plan_stage(STAGE, items, RecordStore(Layout(output_dir), STAGE.name), Execution())
+    context = RunContext("run", output_dir, Limits(60.0, 1 << 30), input_root=input_root(items))
+    try:
+        return run_shard(ShardOrder(context, STAGE, planned.todo), lambda _: None)
+    finally:
+        close_slots("run")
+        shutil.rmtree(context.private, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a small filesystem")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(small_disk: Path) -> None:
+    output = small_disk / "out"
+    items = [Item(f"item-{number:03d}", {"do": "write"}) for number in range(100)]  # some 15 KiB each
+    with pytest.raises(RunError, match=r"make room.*, then run the same command again"):
+        run(output, items)
+    done = RecordStore(Layout(output), STAGE.name).load()
+    assert 0 < len(done) < 100
+    store = RecordStore(Layout(output), STAGE.name)
+    assert all(store.outputs_hold(record, "digest") for record in done.values())
+    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
+    outcomes = run(output, items)
+    assert len(outcomes) == 100 - len(done)
+    assert {outcome.outcome for outcome in outcomes} == {"done"}
+
+
+def test_a_read_only_folder_is_refused_before_anything_runs(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    refused = pytest.raises(RunError, match=r"cannot write to .*another --output-dir")
+    with refused, open_output_dir(Layout(small_disk / "out"), "run"):
+        pass
+
+
+def test_a_folder_that_becomes_read_only_stops_the_run(small_disk: Path) -> None:
+    output = small_disk / "out"
+    run(output, [Item("first", {"do": "write"})])
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(RunError, match=r"make room.*, then run the same command again"):
+        run(output, [Item("second", {"do": "write"})])
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert [outcome.outcome for outcome in run(output, [Item("second", {"do": "write"})])] == ["done"]
+
+
+def test_inputs_that_vanish_stop_the_run_and_come_back(tmp_path: Path) -> None:
+    inputs, output = tmp_path / "inputs", tmp_path / "out"
+    inputs.mkdir()
+    paths = [inputs / f"{number}.txt" for number in range(10)]
+    for path in paths:
+        path.write_text(path.name)
+    items = [Item(path.stem, {"do": "copy"}, (str(path),)) for path in paths]
+    inputs.rename(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=r"input folder .*inputs has vanished; bring it back"):
+        run(output, items)
+    (tmp_path / "elsewhere").rename(inputs)
+    assert [outcome.outcome for outcome in run(output, items)] == ["done"] * 10
+
+
+def test_one_input_that_is_gone_is_that_items_failure(tmp_path: Path) -> None:
+    present = tmp_path / "present.txt"
+    present.write_text("x")
+    items = [Item(name, {"do": "copy"}, (str(tmp_path / f"{name}.txt"),)) for name in ("absent", "present")]
+    assert [outcome.outcome for outcome in run(tmp_path / "out", items)] == ["failed", "done"]
+
+
+def test_no_item_starts_beside_another_while_memory_is_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shares = iter([0.5, 0.9, 0.9, 0.5])
+    asked = threading.Semaphore(0)
+
+    def share() -> float:
+        asked.release()
+        return next(shares, 0.5)
+
+    monkeypatch.setattr(shard, "memory_share", share)
+    monkeypatch.setattr(shard, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(shard, "_MEMORY_SECONDS", 0.0)
+    pool, stop = SlotPool(), StopSignal()
+    first, second, third = (Slot(STAGE, name, tmp_path / name) for name in ("first", "second", "third"))
+    assert pool.admit(first, stop)  # alone: nobody asks how much memory there is
+    assert not asked.acquire(blocking=False)
+    assert pool.admit(second, stop)
+    waiting = threading.Thread(target=pool.admit, args=(third, stop))
+    waiting.start()
+    waiting.join()
+    assert next(shares, None) is None  # twice too much, then enough
+
+
+def test_an_item_alone_starts_whatever_memory_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shard, "memory_share", lambda: 0.99)
+    pool, stop = SlotPool(), StopSignal()
+    first, second = (Slot(STAGE, name, tmp_path / name) for name in ("first", "second"))
+    assert pool.admit(first, stop)
+    waiting = threading.Thread(target=pool.admit, args=(second, stop))
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    pool.leave(first)
+    waiting.join(60)
+    assert not waiting.is_alive()
+
+
+def test_a_run_that_stops_does_not_wait_for_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shard, "memory_share", lambda: 0.99)
+    pool, stop = SlotPool(), StopSignal()
+    assert pool.admit(Slot(STAGE, "first", tmp_path / "first"), stop)
+    stop.drain()
+    assert not pool.admit(Slot(STAGE, "second", tmp_path / "second"), stop)
+
+
+def test_a_child_is_renewed_after_many_items(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(slot, "_MOST_ITEMS", 3)
+    monkeypatch.setattr(slot, "_LEAST_SECONDS", 0.0)
+    ledger = tmp_path / "ledger"
+    monkeypatch.setenv("HEADRACE_TEST_LEDGER", str(ledger))
+    outcomes = run(tmp_path / "out", [Item(f"item-{number}", {"do": "write"}) for number in range(7)])
+    assert [outcome.outcome for outcome in outcomes] == ["done"] * 7
+    pids = [line.split()[2] for line in ledger.read_text().splitlines() if line.startswith("start")]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+    assert str(os.getpid()) not in pids
