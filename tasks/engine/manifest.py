@@ -23,9 +23,13 @@ from typing import Any
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import MAX_ID_LENGTH, is_safe_id
+from tasks.engine.parquet import read_rows
 
 MAX_ALIKE = 20
+MAX_DEPTH = 50  # lists and objects within each other in one cell: no data has more, and recursion ends somewhere
 _GIVEN_LENGTH = 80
+# Control characters, line ends of Unicode and half characters: none of them may reach a terminal or a line of a log.
+_UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SAFE_IDS = f"letters, digits and . _ -, the first a letter or digit, at most {MAX_ID_LENGTH} characters"
 
 
@@ -44,7 +48,7 @@ class Row:
 
     def problem(self, column: str, given: str, allowed: str, advice: str = "") -> Problem:
         """A problem with this row's cell in ``column``."""
-        return Problem(f"{self.where}, {column}", given, allowed, advice)
+        return Problem(f"{self.where}, {showable(column)}", given, allowed, advice)
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,17 @@ def read_table(path: Path) -> Table:
 
 def shorten(value: object) -> str:
     """``value`` as it would stand in JSON or Python, cut to a length that fits one line of a message."""
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep to show"
     text = text if len(text) <= _GIVEN_LENGTH else f"{text[: _GIVEN_LENGTH - 3]}..."
     return repr(text) if isinstance(value, str) else text
+
+
+def showable(text: str) -> str:
+    """``text`` with control and half characters as Python would write them."""
+    return _UNSHOWABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def cap_problems(problems: Iterable[Problem], limit: int = MAX_ALIKE) -> list[Problem]:
@@ -100,7 +112,7 @@ def cap_problems(problems: Iterable[Problem], limit: int = MAX_ALIKE) -> list[Pr
 
 def missing_columns(table: Table, required: Sequence[str], name: str) -> list[Problem]:
     """A problem for each column of ``required`` that no row has, or else for each row that leaves it empty."""
-    found = ", ".join(table.columns) or "none"
+    found = showable(", ".join(table.columns)) or "none"
     problems: list[Problem] = []
     for column in required:
         if column not in table.columns:
@@ -134,18 +146,21 @@ def carried(row: Row, without: Collection[str]) -> tuple[dict[str, Any], list[Pr
         if column in without:
             continue
         try:
-            fields[column] = json_value(value)
+            fields[json_name(column)] = json_value(value)
         except ValueError as error:
             allowed = "text, numbers, true, false, null, dates, and lists and objects of these"
             problems.append(row.problem(column, str(error), allowed, "leave the column out or change its type"))
     return fields, problems
 
 
-def json_value(value: Any) -> Any:
+def json_value(value: Any, depth: int = 0) -> Any:
     """``value`` as JSON can hold it: dates and times in ISO 8601, NaN (which tables use for "missing") as None.
 
-    Raises ValueError for what has no such form: infinities, bytes, decimals and the like.
+    Raises ValueError for what has no such form: infinities, bytes, decimals and the like, and for what is nested deeper
+    than MAX_DEPTH, counted from ``depth``.
     """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"lists and objects nested more than {MAX_DEPTH} deep")
     if isinstance(value, str) and not _is_utf8(value):
         raise ValueError("text with half a character (a lone surrogate)")
     if value is None or isinstance(value, bool | int | str):
@@ -155,10 +170,17 @@ def json_value(value: Any) -> Any:
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {str(name): json_value(inner) for name, inner in value.items()}
+        return {json_name(str(name)): json_value(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [json_value(inner) for inner in value]
+        return [json_value(inner, depth + 1) for inner in value]
     raise ValueError(f"a value of type {type(value).__name__}")
+
+
+def json_name(name: str) -> str:
+    """``name`` itself. Raises ValueError where JSON cannot hold it."""
+    if not _is_utf8(name):
+        raise ValueError("a name with half a character (a lone surrogate)")
+    return name
 
 
 class InputFolder:
@@ -181,11 +203,15 @@ class InputFolder:
     def relative(self, given: object, where: str) -> str | Problem:
         """``given`` as a normal relative path with forward slashes, or what is wrong with it.
 
-        Refused: absolute paths, ``..``, links that lead out of the folder, what is missing, what is not a file.
+        Refused: absolute paths, ``..``, links that lead out of the folder, what is missing, what is not a file, and
+        names with control characters, which could tamper with a terminal or forge lines of a log.
         """
+        where = showable(where)
         advice = f"give the path relative to {self.option} {self.root}"
         if not isinstance(given, str) or not given.strip() or "\0" in given or not _is_utf8(given):
             return Problem(where, shorten(given), "a relative path in UTF-8", advice)
+        if _UNSHOWABLE.search(given):
+            return Problem(where, shorten(given), "a name without control characters", "rename the file")
         path = PurePosixPath(given)
         if path.is_absolute() or PureWindowsPath(given).drive:
             return Problem(where, f"the absolute path {shorten(given)}", "a relative path", advice)
@@ -280,7 +306,7 @@ def _read_json(path: Path, content: bytes) -> Table:
     if isinstance(text, Table):
         return text
     try:
-        found = json.loads(text)
+        found = _loads(text)
     except (ValueError, RecursionError) as error:
         return _refused(path, f"broken JSON: {error}", "a list of objects, or {'data': [...]}", "correct the file")
     rows = found.get("data") if isinstance(found, dict) else found
@@ -288,6 +314,20 @@ def _read_json(path: Path, content: bytes) -> Table:
         given = f"an object with the keys {shorten(sorted(found))}" if isinstance(found, dict) else shorten(found)
         return _refused(path, given, "a list of objects, or {'data': [...]}", "put the rows into a list")
     return _object_rows((f"{path.name} row {number}", row) for number, row in enumerate(rows, start=1))
+
+
+def _loads(text: str) -> Any:
+    """JSON without the silent loss of a key that stands twice in an object. Raises ValueError or RecursionError."""
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the key {shorten(twice)} twice in one object")
+    return found
 
 
 def _object_rows(places: Iterable[tuple[str, object]]) -> Table:
@@ -310,7 +350,7 @@ def _read_jsonl(path: Path, content: bytes) -> Table:
     for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON may hold U+2028
         where = f"{path.name} line {number}"
         try:
-            places.extend([(where, json.loads(line))] if line.strip() else [])
+            places.extend([(where, _loads(line))] if line.strip() else [])
         except (ValueError, RecursionError) as error:
             problems.append(Problem(where, f"broken JSON: {error}", "one JSON object a line", "correct the line"))
     table = _object_rows(places)
@@ -366,14 +406,10 @@ def _header_problems(path: Path, header: list[str]) -> list[Problem]:
 
 
 def _read_parquet(path: Path, content: bytes) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        found = pq.read_table(io.BytesIO(content)).to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        return _refused(path, f"broken Parquet: {reason}", "a Parquet file", "write the file again")
+        found = read_rows(content)
+    except ValueError as error:
+        return _refused(path, f"broken Parquet: {showable(str(error))}", "a Parquet file", "write the file again")
     return _object_rows((f"{path.name} row {number}", row) for number, row in enumerate(found, start=1))
 
 
