@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.items import Item
+from tasks.engine.keeper import kept_environment
 from tasks.engine.outcomes import Outcome
 from tasks.engine.plan import PlannedItem
 from tasks.engine.records import RecordStore
@@ -77,6 +78,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     planned = tuple(PlannedItem(item, f"key of {item.id}", place) for place, item in enumerate(items))
     context = RunContext("run", output_dir, Limits(TIMEOUT_SECONDS, CAP_BYTES))
     reported: list[str] = []
+    kept_environment()  # the keeper of this process lives as long as it does: it is not to bear the mark
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LEDGER, str(ledger))
         patch.setenv(MARK, mark)

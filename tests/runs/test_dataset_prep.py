@@ -92,7 +92,6 @@ def test_a_changed_parameter_runs_the_stages_that_it_touches(bench: Bench, video
     first, parts = stages()
     assert first == VIDEOS
     assert parts > 0
-    assert stages() == (0, 0)
     assert stages("--workers", 1, "--order", "lightest", "--timeout", 99) == (0, 0)
     jsonl = set(results(bench))
     frames, parts = stages("--format", "parquet")
