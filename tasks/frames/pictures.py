@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ def contact_sheet(
 
 def _picture(path: Path) -> Picture | None:
     """The image file as uint8, height x width x 3, BGR; ``None`` where it is none."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:  # it says that it is larger than OpenCV reads
+        return None
     return None if picture is None else np.asarray(picture, dtype=np.uint8)
 
 
@@ -100,19 +104,31 @@ def _fitting_scale(text: str, width_px: int) -> float:
 def sheets(samples: Iterable[Mapping[str, Any]], output_dir: Path, most: int = 12) -> list[SheetPicture]:
     """A contact sheet for each of at most ``most`` samples, evenly through them, for the report.
 
-    ``samples`` are the details that the frames stage gives; their paths are relative to ``output_dir``.
+    ``samples`` are the details that the frames stage gives; their paths are relative to ``output_dir``. A file that is
+    not what the stage made is not even decoded.
     """
     known = [sample for sample in samples if sample["frames"]]
     chosen = known[:: max(1, -(-len(known) // most))]
-    return [_sheet(sample, output_dir) for sample in chosen]
+    return [sheet for sample in chosen if (sheet := _sheet(sample, output_dir))]
 
 
-def _sheet(sample: Mapping[str, Any], output_dir: Path) -> SheetPicture:
-    frames = [(output_dir / frame["path"], _stamp(frame)) for frame in sample["frames"]]
+def _sheet(sample: Mapping[str, Any], output_dir: Path) -> SheetPicture | None:
+    files = [(output_dir / frame["path"], frame) for frame in sample["frames"]]
+    frames = [(path, _stamp(frame)) for path, frame in files if _is_unaltered(path, frame["sha256"])]
+    if not frames:
+        return None
     outside = len(sample["outside_seconds"])
     missed = f", {outside} requested outside the video" if outside else ""
     caption = f"{sample['video']}: {len(frames)} frames, * where requested{missed}"
     return SheetPicture(sample["id"], caption, contact_sheet(frames))
+
+
+def _is_unaltered(path: Path, sha256: str) -> bool:
+    """Whether ``path`` is a file with that digest."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _stamp(frame: Mapping[str, Any]) -> str:
