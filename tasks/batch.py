@@ -411,8 +411,14 @@ def batch_run(flow: str, output_dir: Path, execution: Execution, parameters: Map
             stack.enter_context(open_output_dir(Layout(output_dir), run_id))
         run = BatchRun(flow, output_dir, execution, parameters, run_id, display)
         stack.callback(forget_signal, run_id)
-        stack.enter_context(caught_signals(run.interrupt, run.stop))
+        handlers = (_give_up, _give_up) if execution.dry_run else (run.interrupt, run.stop)
+        stack.enter_context(caught_signals(*handlers))
         yield run
+
+
+def _give_up() -> None:
+    """A dry run has nothing to finish."""
+    raise KeyboardInterrupt
 
 
 def _log(line: str, display: ProgressDisplay) -> None:

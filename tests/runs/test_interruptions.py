@@ -71,6 +71,23 @@ def test_stopping_at_once_leaves_what_was_running_to_the_next_run(bench: Bench, 
     resume(bench, gate, count=6, done=0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_dry_run_stops_at_once_and_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, number: int
+) -> None:
+    local = tmp_path_factory.mktemp("local")
+    monkeypatch.setenv("TMPDIR", str(local))
+    bench.write_manifest({"id": "hangs", "do": "hang_with_children"})
+    with bench.started("--dry-run") as flow:
+        wait_until(bench.tries, "the probe to be at work")
+        flow.signal(number)
+        assert flow.wait() == 130, flow.said.read_text()
+        assert flow.said.read_text().splitlines()[-1] == "interrupted before the run began; nothing was changed"
+    wait_until_gone(bench.mark)
+    assert not bench.output.exists()
+    assert [path for path in local.iterdir() if path.name.startswith("headrace")] == []
+
+
 def kill_at_work(bench: Bench, flow: Started, ended: int) -> None:
     """SIGKILL when ``ended`` items have ended, while the one that hangs is at work."""
     wait_until(lambda: "starts-others" in bench.tries() and len(bench.tries("end")) >= ended, f"{ended} items ended")
