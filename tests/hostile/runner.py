@@ -1,0 +1,101 @@
+"""Runs the frames stage and the manifest readers on what corpus.py made: ``python -m tests.hostile.runner FOLDER``.
+
+Reads ``FOLDER/order.json`` and writes ``FOLDER/results.json``. A process of its own, so that it can be watched from its
+first system call to its last. No Prefect, no Dask: the engine's own shards and children.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.items import Item, safe_id
+from tasks.engine.outcomes import Outcome
+from tasks.engine.plan import PlannedItem
+from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
+from tasks.engine.slot import Limits
+from tasks.frames.manifest import read_samples
+from tasks.frames.params import FramesParams
+from tasks.frames.pictures import contact_sheet, sheets
+from tasks.frames.stage import FramesStage
+
+TIMEOUT_SECONDS = 4.0
+CAP_BYTES = FramesStage.memory_bytes
+FRAMES = 4
+EVERY_FRAME = 10_000
+
+
+def run_videos(folder: Path, names: list[str], output_dir: Path, most: int) -> list[dict[str, Any]]:
+    """What becomes of each video, in one shard of one slot."""
+    items = []
+    for number, name in enumerate(names):
+        payload = {"video": name, "samples": [{"id": f"s{number}", "support_seconds": [0.0, 1e18]}]}
+        items.append(PlannedItem(Item(safe_id(name), payload, (str(folder / name),)), f"key {number}", number))
+    context = RunContext("hostile", output_dir, Limits(TIMEOUT_SECONDS, CAP_BYTES))
+    order = ShardOrder(context, FramesStage(FramesParams(max_frames=most)), tuple(items))
+    outcomes = run_shard(order, lambda _: None)
+    close_slots("hostile")
+    return [_told(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
+
+
+def _told(name: str, outcome: Outcome) -> dict[str, Any]:
+    failure, record = outcome.failure, outcome.record
+    return {
+        "name": name,
+        "outcome": outcome.outcome,
+        "kind": failure.kind if failure else "",
+        "message": failure.message if failure else "",
+        "frames": [row["sha256"] for row in record.detail["samples"][0]["frames"]] if record else [],
+        "usage": asdict(outcome.usage),
+    }
+
+
+def read_manifests(manifests: list[Path], videos: Path) -> list[dict[str, Any]]:
+    """How many samples and which problems each manifest has."""
+    found = []
+    for manifest in manifests:
+        started = time.perf_counter()
+        samples, problems = read_samples(manifest, videos)
+        seconds = time.perf_counter() - started
+        texts = [str(problem) for problem in problems]
+        paths = [sample.video for sample in samples]
+        fields = [dict(sample.fields) for sample in samples[:100]]
+        json.dumps(fields, allow_nan=False)
+        found.append({"name": manifest.name, "videos": paths, "problems": texts, "seconds": seconds})
+    return found
+
+
+def draw(pictures: list[Path]) -> list[int]:
+    """Bytes of a contact sheet of each picture."""
+    return [len(contact_sheet([(picture, picture.name)])) for picture in pictures]
+
+
+def draw_altered(pictures: list[Path]) -> int:
+    """How many sheets the report makes of pictures that are not what their records say."""
+    frame = {"sha256": "0" * 64, "actual_seconds": 0.0, "source": "support"}
+    sample = {"id": "a", "video": "a.mp4", "outside_seconds": []}
+    samples = [{**sample, "frames": [{**frame, "path": picture.name}]} for picture in pictures]
+    return len(sheets(samples, pictures[0].parent, most=len(samples)))
+
+
+def main(folder: Path) -> None:
+    """Run everything that the order names."""
+    order = json.loads((folder / "order.json").read_text(encoding="utf-8"))
+    videos, output = folder / "videos", folder / "output"
+    pictures = [folder / "pictures" / name for name in order["pictures"]]
+    results = {
+        "sound": run_videos(folder / "bases", order["bases"], output / "sound", EVERY_FRAME),
+        "videos": run_videos(videos, order["videos"], output / "hostile", FRAMES),
+        "manifests": read_manifests([folder / "manifests" / name for name in order["manifests"]], folder / "listed"),
+        "pictures": draw([picture for picture in pictures if picture.stem != "bomb"]),
+        "altered": draw_altered(pictures),
+    }
+    (output / "results.json").write_text(json.dumps(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

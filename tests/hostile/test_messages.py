@@ -1,0 +1,68 @@
+"""What is refused for what it says of itself is told in words that help."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.errors import BadInput
+from tasks.engine.items import Item
+from tasks.engine.manifest import read_table
+from tasks.engine.stage import Workspace
+from tasks.frames.manifest import read_samples
+from tasks.frames.params import FramesParams
+from tasks.frames.stage import FramesStage
+from tasks.media.reading import VideoReader
+from tests.hostile.corpus import gif
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(BadInput) as caught:
+        VideoReader(path)
+    return str(caught.value)
+
+
+def test_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    assert refusal(tmp_path / "a.mp4") == "a.mp4: is a pipe or a device, not a video file"
+
+
+def test_a_picture_of_256_million_pixels(tmp_path: Path) -> None:
+    y4m = tmp_path / "a.y4m"
+    y4m.write_bytes(b"YUV4MPEG2 W16000 H16000 F10:1 C420\nFRAME\n" + bytes(1000))
+    assert refusal(y4m) == "a.y4m: its pictures are 16000 x 16000; at most 67,108,864 pixels a picture are read"
+
+
+def test_a_picture_too_long_for_its_format(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(gif(20_000, 16))
+    item = Item("a", {"video": "a.gif", "samples": [{"id": "a", "support_seconds": []}]}, (str(tmp_path / "a.gif"),))
+    work = Workspace(tmp_path / "outputs", tmp_path / "scratch", tmp_path)
+    stage = FramesStage(FramesParams(image_format="webp"))
+    with pytest.raises(BadInput, match=r"20000 x 16 pixels is too long for webp \(at most 16383\); give --resize"):
+        stage.run(item, work)
+    stage = FramesStage(FramesParams(image_format="webp", resize="1000"))
+    assert stage.run(item, work).values["frames"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+
+        ('[{"id": "a", "id": "b"}]', "the key 'id' twice in one object"),
+        ("[" * 100_000, "broken JSON"),
+    ],
+    ids=["key-twice", "deep"],
+)
+def test_json(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    (problem,) = read_table(tmp_path / "a.json").problems
+    assert told in str(problem)
+
+
+def test_a_name_with_control_characters_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "clear\x1b[2J.mp4").touch()
+    (tmp_path / "good.mp4").touch()
+    samples, (problem,) = read_samples(None, tmp_path)
+    assert [sample.video for sample in samples] == ["good.mp4"]
+    assert str(problem).startswith(r"clear\x1b[2J.mp4: 'clear\x1b[2J.mp4'; allowed: a name without control characters")
