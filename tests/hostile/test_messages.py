@@ -48,7 +48,7 @@ def test_a_picture_too_long_for_its_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "told"),
-
+    [
         ('[{"id": "a", "id": "b"}]', "the key 'id' twice in one object"),
         ("[" * 100_000, "broken JSON"),
     ],
