@@ -65,8 +65,8 @@ def make_environment(folder: Path, lock: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         uv = find_uv(folder) or install_uv(python, lock, settings, Path(scratch))
         # Compiled once here: where Python may not write bytecode, every start would take twice as long.
-        target = [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", str(python), "--require-hashes", str(lock)]
-        subprocess.run(target, check=True, env=environment)
+        sync = [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes"]
+        subprocess.run([*sync, "--python", str(python), str(lock)], check=True, env=environment)
     uv = str(folder / "bin" / "uv")
     # The build backend is in the lock, so that building needs nothing that the lock does not pin.
     project = [uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", "--no-build-isolation"]

@@ -6,17 +6,19 @@ No logic lives here: the engine decides, this module hands its shards to Dask an
 from __future__ import annotations
 
 import queue
+import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from distributed import CancelledError, Client, KilledWorker, get_worker
-from distributed.comm.core import CommClosedError
+from distributed import CancelledError, Client, KilledWorker, Worker, get_worker
+from distributed.client import ClosedClientError
+from distributed.core import Status
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -51,6 +53,7 @@ from tasks.launcher.watch import API_ERRORS, Watch
 
 T = TypeVar("T")
 _REPORT_SECONDS = 0.5  # between a worker's words on what it has settled
+_TETHER_SECONDS = 0.5  # between a worker's looks whether anybody waits for its shard
 _MOST_FAILURES_SHOWN = 500
 _STOPPING: dict[StopLevel, str] = {
     "drain": "finishing the running items; Ctrl+C once more to stop now",
@@ -92,9 +95,37 @@ def run_shard(name: str, sealed: Sealed[ShardOrder]) -> list[Outcome]:
     """Run one shard in a slot of this worker."""
     order = sealed.content
     reporter = _Reporter(order.context.run_id)
-    outcomes = engine_shard.run_shard(order, reporter.settle)
+    with _tethered(order.context):
+        outcomes = engine_shard.run_shard(order, reporter.settle)
     reporter.flush()
     return outcomes
+
+
+@contextmanager
+def _tethered(context: RunContext) -> Iterator[None]:
+    """In a cluster elsewhere, end this worker's part of the run when nobody waits for the shard any more."""
+    if not context.elsewhere:
+        yield
+        return
+    worker, over = get_worker(), threading.Event()
+    arguments = (worker, worker.get_current_task(), context.run_id, over)
+    threading.Thread(target=_hold_tether, args=arguments, name="headrace-tether", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _hold_tether(worker: Worker, key: Any, run_id: str, over: threading.Event) -> None:
+    """Dask cannot interrupt what runs: where flow or scheduler are gone, it says so in the worker's books alone."""
+    while not over.wait(_TETHER_SECONDS):
+        task_state = worker.state.tasks.get(key)
+        released = task_state is None or task_state.state == "cancelled"
+        if released or worker.status not in (Status.running, Status.paused):
+            if not over.is_set():
+                tell_to_stop(run_id, "stop")
+                engine_shard.close_slots(run_id)
+            return
 
 
 @task(name="summarise", task_run_name="summarise {name}", cache_policy=NO_CACHE, persist_result=False)
@@ -176,6 +207,7 @@ class BatchRun:
         self._shards = 0
         self._stop = stop_signal(self.run_id)
         self._error = ""
+        self._first_stage = ""
         self._packages: tuple[str, ...] = ()
         self._input_root: Path | None = None
 
@@ -209,6 +241,7 @@ class BatchRun:
         """
         store = RecordStore(self.layout, stage.name)
         self._packages += stage.packages
+        self._first_stage = self._first_stage or stage.name
         self._input_root = input_root(items)
         if self.execution.dry_run:
             return self._predict(stage, items, store)
@@ -224,6 +257,10 @@ class BatchRun:
         store.tidy({item.id for item in items} if prune and not self.stop_level else None)
         complete = not self.stop_level and all(outcome.outcome != "remaining" for outcome in in_order)
         return StageRun(tuple(in_order), complete)
+
+    def shard_name(self, stage: Stage) -> str:
+        """What its shards are called in the UI: after the flow, and in later stages after the stage too."""
+        return self.flow if stage.name == self._first_stage else f"{self.flow} {stage.name}"
 
     def _predict(self, stage: Stage, items: Sequence[Item], store: RecordStore) -> StageRun:
         planned = plan_stage(stage, items, store, self.execution)
@@ -268,7 +305,7 @@ class BatchRun:
 
     def _close_slots(self, client: Client) -> None:
         """No process of the run outlives it."""
-        client.run(engine_shard.close_slots, self.run_id, on_error="ignore")
+        _tell_workers(client, engine_shard.close_slots, self.run_id)
 
     def finish(self) -> State[Any]:
         """Write what every run leaves and say how it went, as the flow's final state."""
@@ -323,11 +360,13 @@ class _StageLoop:
         self.shards = 0
         self._told: StopLevel | None = None
         self._losses = 0
+        self._cut_off = False
+        self._in_flight: dict[int, Shard] = {}
         self._finished: queue.SimpleQueue[tuple[Shard, Any]] = queue.SimpleQueue()
 
     def run(self) -> Iterator[Outcome]:
         """Yield outcomes as they settle their items, until nothing is left or the run stops."""
-        while not self.dispatcher.finished:
+        while not self.dispatcher.finished and not self._scheduler_lost():
             self._pass_on_stop()
             while shard := self.dispatcher.next_shard():
                 self._submit(shard)
@@ -336,7 +375,23 @@ class _StageLoop:
                 shard, future = self._finished.get(timeout=self._patience())
             except queue.Empty:
                 continue
+            del self._in_flight[id(shard)]
             yield from self.dispatcher.take(shard, self._outcomes(shard, future))
+        self.dispatcher.stop()
+        for shard in self._in_flight.values():  # there are none, unless the scheduler was lost
+            yield from self.dispatcher.take(shard, self._recorded(shard))
+
+    def _scheduler_lost(self) -> bool:
+        """Whether the cluster's scheduler is gone, and the workers' shards with it. The run cannot go on then.
+
+        Where the client finds its way back, the scheduler has forgotten the shards, and the workers have dropped them.
+        """
+        if self._cut_off or self.runner.client.status != "running":
+            address = self.batch.execution.scheduler
+            advice = "start one and give the same command again, or leave --scheduler out: what is done stays done"
+            self.batch.fail(RunError(f"the Dask scheduler at {address} is gone; {advice}"))
+            return True
+        return False
 
     def _patience(self) -> float:
         due = self.dispatcher.seconds_to_wait()
@@ -345,8 +400,13 @@ class _StageLoop:
     def _submit(self, shard: Shard) -> None:
         self.shards += 1
         order = ShardOrder(self.batch.context(self.stage, self.size, shard.alone), self.stage, shard.items)
-        name = f"{self.batch.flow} {shard.span}"
-        future = self.runner.submit(run_shard, {"name": name, "sealed": Sealed(order)})
+        name = f"{self.batch.shard_name(self.stage)} {shard.span}"
+        self._in_flight[id(shard)] = shard
+        try:
+            future = self.runner.submit(run_shard, {"name": name, "sealed": Sealed(order)})
+        except ClosedClientError:
+            self._cut_off = True
+            return
         future.add_done_callback(lambda done: self._finished.put((shard, done)))
 
     def _pass_on_stop(self) -> None:
@@ -358,7 +418,7 @@ class _StageLoop:
         self.batch.display.say(_STOPPING[level])
         self.dispatcher.stop()
         if self.batch.execution.scheduler:
-            self.runner.client.run(tell_to_stop, self.batch.run_id, level, on_error="ignore")
+            _tell_workers(self.runner.client, tell_to_stop, self.batch.run_id, level)
 
     def _outcomes(self, shard: Shard, future: Any) -> list[Outcome]:
         """A shard's outcomes; where its worker was lost, what the records say of them."""
@@ -367,7 +427,8 @@ class _StageLoop:
         except RunError as error:
             self.batch.fail(error)
             return self._recorded(shard)
-        except (KilledWorker, CancelledError, CommClosedError) as error:
+        except (KilledWorker, CancelledError, OSError) as error:
+            self._cut_off = getattr(error, "reason", "") == "scheduler-connection-lost"
             self._losses += 1
             if self._losses > _MOST_LOSSES:
                 self.batch.fail(RunError(f"{self._losses} workers in a row were lost; the last: {error}"))
@@ -383,6 +444,13 @@ class _StageLoop:
             for planned, record in records
             if record and record.key == planned.key and record.run_id == self.batch.run_id
         ]
+
+
+def _tell_workers(client: Client, function: Callable[..., None], *arguments: object) -> None:
+    """Have every worker call ``function``. One that is lost meanwhile, or all with their scheduler, need no telling."""
+    if client.status == "running":
+        with suppress(OSError, CancelledError):
+            client.run(function, *arguments, on_error="ignore")
 
 
 def _count(progress: StageProgress, event: tuple[float, Any]) -> None:
