@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import threading
@@ -40,6 +41,11 @@ class RunContext:
     slots: int | None = None  # of the process that runs the shard; None: as many as it has threads
     input_root: Path | None = None  # what all inputs lie under; when it is gone, no item can be done
     stage_inputs: bool = False
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether shards run in processes that are not the flow's."""
+        return self.slots is None
 
     @property
     def layout(self) -> Layout:
@@ -94,6 +100,9 @@ class _ShardLoop:
         """Yield an outcome for every item, in order."""
         unpublished: tuple[PlannedItem, Reply, bytes] | None = None
         for planned in self.order.items:
+            if settled := self._settled_before(planned):
+                yield settled
+                continue
             reply: Reply | None = None
             started = self._start(planned)
             if unpublished:
@@ -111,6 +120,13 @@ class _ShardLoop:
         if unpublished:
             yield self._settle(*unpublished)
 
+    def _settled_before(self, planned: PlannedItem) -> Outcome | None:
+        """The item's outcome where this run has done it: Dask gives a shard out again whose worker was lost."""
+        record = self.store.get(planned.item.id) if self.context.elsewhere else None
+        if record is None or record.run_id != self.context.run_id or record.key != planned.key:
+            return None
+        return Outcome(record.id, record.stage, "done", record=record)
+
     def _start(self, planned: PlannedItem) -> bool:
         if not pool.admit(self.slot, self.stop):
             return False
@@ -121,7 +137,9 @@ class _ShardLoop:
         return True
 
     def _private(self, planned: PlannedItem) -> Path:
-        return self.context.private / self.order.stage.name / planned.item.id
+        """A folder for this process alone: one that was cut off, and is thought lost, may be at the same item."""
+        place = f"{socket.gethostname()}-{os.getpid()}"
+        return self.context.private / place / self.order.stage.name / planned.item.id
 
     def _local(self, planned: PlannedItem) -> Path | None:
         if not self.context.stage_inputs:
