@@ -24,6 +24,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from tasks.engine.errors import BadInput, TransientError
+from tasks.engine.files import clear_folder
 from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.outcomes import FailureKind, Usage
 from tasks.engine.publish import collect_outputs
@@ -83,10 +84,10 @@ def run_item(stage: Stage, request: Request) -> Reply:
 def _workspace(request: Request) -> Iterator[Workspace]:
     """The item's private folders; scratch and staged inputs are gone afterwards."""
     outputs, scratch = request.private / "outputs", request.private / "scratch"
-    outputs.mkdir(parents=True)
-    scratch.mkdir()
+    outputs.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        stack.callback(clear_folder, scratch)
         staged: dict[str, str] = {}
         if request.local:
             stack.callback(shutil.rmtree, request.local, ignore_errors=True)

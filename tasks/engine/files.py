@@ -67,6 +67,19 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def clear_folder(folder: Path) -> None:
+    """Remove what is in ``folder``, if there is such a folder."""
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            Path(entry.path).unlink(missing_ok=True)
+
+
 def free_bytes(path: Path) -> int:
     """Bytes that are free where ``path`` is, or where it will be once it is made."""
     existing = next(parent for parent in [path, *path.parents] if parent.exists())

@@ -40,6 +40,15 @@ class RecordStore:
         self.stage = stage
         self.folder = layout.records(stage)
         self.failures_folder = layout.failures(stage)
+        self._looked: set[str] | None = None
+
+    def look(self) -> None:
+        """List once which items have files here: no other item is looked for again. For one that writes alone."""
+        self._looked = self._ids(".stale") | self._ids(".json") | _names(self.failures_folder, ".json")
+
+    def _unknown(self, item_id: str) -> bool:
+        """Whether it is known that nothing is known of an item."""
+        return self._looked is not None and item_id not in self._looked
 
     def prepare(self) -> None:
         """Make the folders."""
@@ -56,18 +65,25 @@ class RecordStore:
 
     def get(self, item_id: str) -> Record | None:
         """The record of one item."""
+        if self._unknown(item_id):
+            return None
         return _read(self.folder / f"{item_id}.json", _RECORD)
 
     def write(self, record: Record) -> None:
         """Say that an item is done. Comes last, when its outputs are in place."""
-        record = replace(record, history=self._history(record.id))
+        new = self._unknown(record.id)
+        record = record if new else replace(record, history=self._history(record.id))
         write_atomically(self.folder / f"{record.id}.json", _RECORD.dump_json(record))
-        (self.failures_folder / f"{record.id}.json").unlink(missing_ok=True)
+        if not new:
+            (self.failures_folder / f"{record.id}.json").unlink(missing_ok=True)
 
     def write_failure(self, failure: Failure) -> None:
         """Keep what is known of a failed item for the next run and for ``--keep-failed``."""
-        failure = replace(failure, history=self._history(failure.id))
+        if not self._unknown(failure.id):
+            failure = replace(failure, history=self._history(failure.id))
         write_atomically(self.failures_folder / f"{failure.id}.json", _FAILURE.dump_json(failure), durable=False)
+        if self._looked is not None:
+            self._looked.add(failure.id)
 
     def paths(self, item_id: str) -> list[Path]:
         """Every file that may hold something on an item: its record, a record set aside, its failure."""
@@ -85,6 +101,8 @@ class RecordStore:
         ``<id>.stale`` names every file that the item has or may have from now on, so that a run which is killed in
         between leaves no file that nobody knows.
         """
+        if self._unknown(record.id) and not record.outputs:
+            return
         current, stale = self.folder / f"{record.id}.json", self.folder / f"{record.id}.stale"
         paths, former = self._known_paths(record.id) | _paths(record), self._former(record.id)
         if paths or former:
@@ -93,6 +111,8 @@ class RecordStore:
 
     def settle(self, record: Record) -> None:
         """Forget ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` has files of the item to remove."""
+        if self._unknown(record.id) and not record.outputs:
+            return
         aside = self._aside(record.id)
         if aside is None or aside.paths <= _paths(record):
             (self.folder / f"{record.id}.stale").unlink(missing_ok=True)
@@ -116,10 +136,7 @@ class RecordStore:
             (self.folder / f"{item_id}.stale").unlink(missing_ok=True)
 
     def _ids(self, suffix: str) -> set[str]:
-        try:
-            return {entry.name.removesuffix(suffix) for entry in os.scandir(self.folder) if entry.name.endswith(suffix)}
-        except FileNotFoundError:
-            return set()
+        return _names(self.folder, suffix)
 
     def _aside(self, item_id: str) -> Aside | None:
         return _read(self.folder / f"{item_id}.stale", _ASIDE)
@@ -151,6 +168,14 @@ class RecordStore:
 
 def _paths(record: Record) -> frozenset[str]:
     return frozenset(output.path for output in record.outputs)
+
+
+def _names(folder: Path, suffix: str) -> set[str]:
+    """Names in ``folder`` that end in ``suffix``, without it."""
+    try:
+        return {entry.name.removesuffix(suffix) for entry in os.scandir(folder) if entry.name.endswith(suffix)}
+    except FileNotFoundError:
+        return set()
 
 
 def _load(folder: Path, adapter: TypeAdapter[T]) -> dict[str, T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from tasks.engine.control import StopSignal, stop_signal
 from tasks.engine.errors import RunError, cannot_write
-from tasks.engine.files import free_bytes, no_room
+from tasks.engine.files import clear_folder, free_bytes, no_room
 from tasks.engine.layout import Layout
 from tasks.engine.messages import Failed, Finished, Reply, Request
 from tasks.engine.outcomes import Failure, Outcome, Record
@@ -95,16 +96,19 @@ class _ShardLoop:
         self.slot = slot
         self.stop = stop
         self.store = RecordStore(order.context.layout, order.stage.name)
+        self.store.look()
+        self._folders = itertools.cycle(self._private_folders())
 
     def run(self) -> Iterator[Outcome]:
         """Yield an outcome for every item, in order."""
-        unpublished: tuple[PlannedItem, Reply, bytes] | None = None
+        unpublished: tuple[PlannedItem, Reply, bytes, Path] | None = None
         for planned in self.order.items:
             if settled := self._settled_before(planned):
                 yield settled
                 continue
             reply: Reply | None = None
-            started = self._start(planned)
+            private = next(self._folders)
+            started = self._start(planned, private)
             if unpublished:
                 yield self._settle(*unpublished)
                 unpublished = None
@@ -112,11 +116,11 @@ class _ShardLoop:
                 reply = self.slot.wait(self.context.limits, self.stop)
                 pool.leave(self.slot)
             if reply is None:
-                self._remove_private(planned)
+                self._clear(planned, private)
                 yield Outcome(planned.item.id, self.order.stage.name, "remaining")
             else:
                 log = self.slot.log_tail() if isinstance(reply, Failed) else b""
-                unpublished = (planned, reply, log)
+                unpublished = (planned, reply, log, private)
         if unpublished:
             yield self._settle(*unpublished)
 
@@ -127,19 +131,21 @@ class _ShardLoop:
             return None
         return Outcome(record.id, record.stage, "done", record=record)
 
-    def _start(self, planned: PlannedItem) -> bool:
+    def _start(self, planned: PlannedItem, private: Path) -> bool:
         if not pool.admit(self.slot, self.stop):
             return False
         self.slot.open()
-        private, local = self._private(planned), self._local(planned)
-        shutil.rmtree(private, ignore_errors=True)
-        self.slot.start(Request(planned.item, private, self.context.output_dir, local))
+        self.slot.start(Request(planned.item, private, self.context.output_dir, self._local(planned)))
         return True
 
-    def _private(self, planned: PlannedItem) -> Path:
-        """A folder for this process alone: one that was cut off, and is thought lost, may be at the same item."""
+    def _private_folders(self) -> list[Path]:
+        """Two folders of this slot's own take turns: one is published while the next item fills the other.
+
+        They are this process's alone: one that was cut off, and is thought lost, may be at the same item.
+        """
         place = f"{socket.gethostname()}-{os.getpid()}"
-        return self.context.private / place / self.order.stage.name / planned.item.id
+        folder = self.context.private / place / self.order.stage.name / self.slot.label
+        return [folder / "a", folder / "b"]
 
     def _local(self, planned: PlannedItem) -> Path | None:
         if not self.context.stage_inputs:
@@ -147,20 +153,21 @@ class _ShardLoop:
         scratch = local_scratch(self.context.output_dir, self.context.run_id)
         return scratch / self.order.stage.name / planned.item.id
 
-    def _remove_private(self, planned: PlannedItem) -> None:
-        shutil.rmtree(self._private(planned), ignore_errors=True)
+    def _clear(self, planned: PlannedItem, private: Path) -> None:
+        """Leave nothing of the item for the one after the next."""
+        clear_folder(private / "outputs")
+        clear_folder(private / "scratch")
         if local := self._local(planned):  # the child removes it, unless it was ended
             shutil.rmtree(local, ignore_errors=True)
 
-    def _settle(self, planned: PlannedItem, reply: Reply, log: bytes) -> Outcome:
+    def _settle(self, planned: PlannedItem, reply: Reply, log: bytes, private: Path) -> Outcome:
         """Publish what finished, keep what is known of what failed."""
-        private = self._private(planned)
         try:
             if isinstance(reply, Finished):
                 return self._publish(planned, reply, private)
             return self._fail(planned, reply, log)
         finally:
-            self._remove_private(planned)
+            self._clear(planned, private)
 
     def _publish(self, planned: PlannedItem, reply: Finished, private: Path) -> Outcome:
         record = Record(

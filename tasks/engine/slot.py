@@ -86,7 +86,6 @@ class Slot:
         """Hand an item to the child. Follow it with :meth:`wait`."""
         self._items += 1
         self._log_offset = self.log.stat().st_size
-        self._out_of_memory_kills = _out_of_memory_kills()
         self._started = time.monotonic()
         with contextlib.suppress(OSError):  # a child that died meanwhile is found by wait()
             self._open_pipe().send(request)
@@ -103,6 +102,7 @@ class Slot:
                 return self._receive(peak) if self._open_pipe().poll() else self._died(peak)
             used = self._memory_bytes()
             peak = max(peak, used)
+            self._out_of_memory_kills = _out_of_memory_kills()
             if used > limits.memory_bytes:
                 return self._end("out_of_memory", f"used {_mib(used)} of {_mib(limits.memory_bytes)} allowed", peak)
             if left <= 0:
@@ -150,6 +150,7 @@ class Slot:
             self._process = _spawner.submit(_spawn, command, log, descriptor).result()
         self._pipe = ours
         self._born, self._items = time.monotonic(), 0
+        self._out_of_memory_kills = _out_of_memory_kills()
         with contextlib.suppress(OSError, EOFError, psutil.NoSuchProcess):
             self._child = psutil.Process(self._process.pid)
             ours.send(self.stage)

@@ -24,7 +24,10 @@ _NOBODYS_PORT = "127.0.0.1:0"  # Dask serves HTTP whether one wants it or not; b
 # dashboards: nothing is served there.
 _SETTINGS: dict[str, object] = {
     "distributed.worker.daemon": False,
+    "distributed.worker.profile.enabled": False,  # it samples every thread a hundred times a second
     "distributed.scheduler.allowed-failures": 100,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.tick.interval": "1s",
     "distributed.admin.tick.limit": "30s",
     "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
     "distributed.scheduler.http.routes": [],
