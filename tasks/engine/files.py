@@ -33,7 +33,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
-    """Put ``content`` at ``path``: unique temporary name, fsync, rename, fsync of the folder."""
+    """Put ``content`` at ``path``: unique temporary name, fsync, rename.
+
+    After a power cut the old file may be back, whole: whoever cannot have that calls :func:`sync_folder`.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -45,8 +48,6 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if durable:
-        sync_folder(path.parent)
 
 
 def remove_temporary(folder: Path) -> None:

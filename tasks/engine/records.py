@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.engine.execution import Verify
-from tasks.engine.files import file_sha256, write_atomically
+from tasks.engine.files import file_sha256, sync_folder, write_atomically
 from tasks.engine.layout import Layout, remove_output
 from tasks.engine.outcomes import Failure, Output, Record, Try
 
@@ -107,7 +107,9 @@ class RecordStore:
         paths, former = self._known_paths(record.id) | _paths(record), self._former(record.id)
         if paths or former:
             write_atomically(stale, _ASIDE.dump_json(Aside(paths, former)), durable=False)
-        current.unlink(missing_ok=True)
+        if current.exists():
+            current.unlink()
+            sync_folder(self.folder)  # it must not be back, beside other outputs, after a power cut
 
     def settle(self, record: Record) -> None:
         """Forget ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` has files of the item to remove."""

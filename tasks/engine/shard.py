@@ -30,6 +30,7 @@ from tasks.engine.stage import Stage
 
 _MEMORY_SECONDS = 0.2  # until an item that waits for memory asks again
 _LOOK_SECONDS = 0.1
+_IDLE_SECONDS = 10.0  # until a child ends that has nothing to do, in a cluster whose flow may be gone
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,7 @@ class SlotPool:
         self._idle: dict[tuple[str, str], list[Slot]] = {}
         self._made: Counter[tuple[str, str]] = Counter()
         self._running: set[Slot] = set()
+        self._uses: Counter[Slot] = Counter()
         self._share = 0.0
         self._next_look = 0.0
 
@@ -277,12 +279,33 @@ class SlotPool:
                 self._running.discard(slot)
                 self._idle.setdefault(key, []).append(slot)
                 self._freed.notify()
+            if order.context.elsewhere:
+                self._reap_later(key, slot)
+
+    def _reap_later(self, key: tuple[str, str], slot: Slot) -> None:
+        """End the child of ``slot`` where it gets no further shard: nobody may be there any more to tell it to end."""
+        self._uses[slot] += 1
+        timer = threading.Timer(_IDLE_SECONDS, self._reap, (key, slot, self._uses[slot]))
+        timer.daemon = True
+        timer.start()
+
+    def _reap(self, key: tuple[str, str], slot: Slot, uses: int) -> None:
+        with self._freed:
+            idle = self._idle.get(key, [])
+            if slot not in idle or self._uses[slot] != uses:
+                return
+            idle.remove(slot)
+            self._made[key] -= 1
+            del self._uses[slot]
+        slot.close()
 
     def close(self, run_id: str) -> None:
         """End the idle children of a run."""
         with self._freed:
             keys = [key for key in self._idle if key[0] == run_id]
             slots = [slot for key in keys for slot in self._idle.pop(key)]
+            for slot in slots:
+                del self._uses[slot]
             for key in keys:
                 del self._made[key]
         for slot in slots:
