@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock bench-overhead bench-frames clean
+.PHONY: help setup demo test lint format lock bench-overhead bench-frames chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,12 @@ bench-overhead: $(READY)  ## Measure the engine against a process pool
 
 bench-frames: $(READY)  ## Measure frame extraction against the usual ways
 	$(BIN)/python benchmarks/frames.py $(ARGS)
+
+chaos: $(READY)  ## Kill parts of a hundred runs at work, and take each up again (a quarter of an hour)
+	$(BIN)/python -m tests.chaos.storm $(ARGS)
+
+soak: $(READY)  ## Run 20,000 items, some of them faulty, and watch the memory of every process
+	$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 clean:  ## Remove the environment, caches and the demo
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache

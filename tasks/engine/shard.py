@@ -294,10 +294,7 @@ class SlotPool:
             idle = self._idle.get(key, [])
             if slot not in idle or self._uses[slot] != uses:
                 return
-            idle.remove(slot)
-            self._made[key] -= 1
-            del self._uses[slot]
-        slot.close()
+            slot.close()  # holds up other slots for a moment; there is little to do here
 
     def close(self, run_id: str) -> None:
         """End the idle children of a run."""

@@ -79,6 +79,7 @@ class LocalApi:
             except httpx.HTTPError:
                 time.sleep(0.05)
             else:
+                self._socket.close()  # or the kernel would take calls for a server that has died, and let them wait
                 return
         raise RunError(
             "the local Prefect API did not start; its own words are above. "
