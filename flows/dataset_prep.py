@@ -16,6 +16,7 @@ from pydantic import Field
 from tasks.batch import batch_run
 from tasks.engine.errors import InvalidInput, Problem
 from tasks.engine.execution import Execution
+from tasks.engine.manifest import unknown_priority
 from tasks.frames.dataset import (
     DatasetParams,
     DatasetStage,
@@ -46,6 +47,7 @@ def read_inputs(
     format: Format = "jsonl",
     splits: str | None = None,
     group_by: str | None = None,
+    execution: Execution = Execution(),
 ) -> Inputs:
     """Read and check what the flow works on. Raises InvalidInput with everything that is wrong."""
     folder = videos_dir or (manifest.parent if manifest else None)
@@ -56,7 +58,8 @@ def read_inputs(
     shares, share_problems = parse_splits(splits)
     split_of, split_problems = assign(samples, shares, group_by)
     column_problems = dataset_problems(samples, DatasetParams(format=format))
-    found = [*problems, *share_problems, *split_problems, *column_problems]
+    priority_problems = unknown_priority(execution, (sample.fields for sample in samples))
+    found = [*problems, *share_problems, *split_problems, *column_problems, *priority_problems]
     if found:
         raise InvalidInput(found)
     return Inputs(samples, folder, split_of)
@@ -94,7 +97,7 @@ def dataset_prep(
         execution: How the run is carried out
     """
     parameters = dict(locals())
-    inputs = read_inputs(manifest, videos_dir, format, splits, group_by)
+    inputs = read_inputs(manifest, videos_dir, format, splits, group_by, execution)
     params = FramesParams(
         max_frames=max_frames, strategy=strategy, image_format=image_format, quality=quality, resize=resize
     )

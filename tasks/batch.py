@@ -24,6 +24,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.exceptions import MissingContextError
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Completed, Failed
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import BaseModel
@@ -136,7 +137,8 @@ def summarise_run(name: str, sealed: Sealed[tuple[BatchRun, RunFigures]]) -> Sum
     summary = summarise(figures, outcomes, run.execution.max_failed)
     write_results(run.layout, summary, outcomes, run.pictures)
     try:
-        _create_artifacts(summary, failure_rows(outcomes), run.layout)
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # by default it calls for a minute
+            _create_artifacts(summary, failure_rows(outcomes), run.layout)
     except API_ERRORS as error:  # the files are written
         get_run_logger().warning("no artifacts of this run: %s", error)
     return summary
@@ -297,11 +299,17 @@ class BatchRun:
             stack.callback(self._close_slots, runner.client)
             runner.client.subscribe_topic(_topic(self.run_id), lambda event: _count(progress, event))
             stack.enter_context(Watch(progress, self.stop))
+            stack.push(self._stop_on_error)
             loop = _StageLoop(self, runner, stage, planned, size)
             for outcome in loop.run():
                 progress.settle(outcome.id, outcome.outcome)
                 yield outcome
             self._shards += loop.shards
+
+    def _stop_on_error(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the running items where the loop itself has failed."""
+        if kind is not None:
+            self._stop.stop()
 
     def _close_slots(self, client: Client) -> None:
         """No process of the run outlives it."""

@@ -21,7 +21,18 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # Options of other programs that pages name.
-FOREIGN = {"--help", "--upgrade", "--all", "--pool", "--name", "--param", "--verbose"}
+FOREIGN = {
+    "--help",
+    "--videos",
+    "--every",
+    "--other-python",
+    "--upgrade",
+    "--all",
+    "--pool",
+    "--name",
+    "--param",
+    "--verbose",
+}
 
 
 def option(name: str) -> str:

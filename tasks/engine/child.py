@@ -98,8 +98,10 @@ def _workspace(request: Request) -> Iterator[Workspace]:
 def _stage_input(path: str, folder: Path) -> str:
     folder.mkdir(parents=True)
     target = folder / Path(path).name
-    copy = shutil.copytree if os.path.isdir(path) else shutil.copyfile
-    copy(path, target)
+    if os.path.isdir(path):
+        shutil.copytree(path, target, symlinks=True)  # a link's target is no part of the input
+    else:
+        shutil.copyfile(path, target)
     return str(target)
 
 

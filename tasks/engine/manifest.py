@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from tasks.engine.errors import Problem
+from tasks.engine.execution import Execution
 from tasks.engine.items import MAX_ID_LENGTH, is_safe_id
 from tasks.engine.parquet import read_rows
 
@@ -121,6 +122,15 @@ def missing_columns(table: Table, required: Sequence[str], name: str) -> list[Pr
         else:
             problems.extend(_empty_cells(table.rows, column))
     return problems
+
+
+def unknown_priority(execution: Execution, rows: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """A problem where ``--priority`` names a column that no row of the manifest has."""
+    columns = sorted({name for row in rows for name in row})
+    if execution.priority is None or execution.priority in columns:
+        return []
+    allowed = ", ".join(columns) or "no column: the manifest has none of its own"
+    return [Problem("--priority", f"no column {shorten(execution.priority)}", allowed, "name a column of the manifest")]
 
 
 def read_ids(rows: Iterable[Row], column: str = "id") -> tuple[list[str | None], list[Problem]]:

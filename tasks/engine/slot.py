@@ -31,6 +31,7 @@ _OPEN_TRIES = 3
 _MOST_ITEMS = 500  # of one child; then another takes its place, unless that would come too often to be worth it
 _LEAST_SECONDS = 60.0
 _TICK_SECONDS = 0.1  # how often a running item's memory and the stop signal are looked at
+_MOST_LOG_BYTES = 16 * 2**20
 _LOG_TAIL_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
 
@@ -86,6 +87,9 @@ class Slot:
         """Hand an item to the child. Follow it with :meth:`wait`."""
         self._items += 1
         self._log_offset = self.log.stat().st_size
+        if self._log_offset > _MOST_LOG_BYTES:  # nobody reads what earlier items wrote
+            os.truncate(self.log, 0)
+            self._log_offset = 0
         self._started = time.monotonic()
         with contextlib.suppress(OSError):  # a child that died meanwhile is found by wait()
             self._open_pipe().send(request)

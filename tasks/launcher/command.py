@@ -32,6 +32,7 @@ EXIT_INVALID = 2
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 _LAST_WORDS_SECONDS = 5.0
+_RETRIES = 3  # of a call to our own server, 14 s: where it has died it does not come back
 _NEEDS_NO_API = frozenset({"--help", "-h", "--version", "--dry-run"})
 
 
@@ -55,6 +56,7 @@ def main(module: str, arguments: Sequence[str] | None = None) -> int:
 
 def _main(name: str, arguments: list[str]) -> int:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the run speaks for itself
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # a server that is away: a page for each event
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     with ExitStack() as stack:
@@ -87,7 +89,7 @@ def _import(name: str) -> ModuleType:
 @contextmanager
 def _started(api: LocalApi) -> Iterator[None]:
     """Start ``api`` and point Prefect to it, unless a profile or a settings file names another."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_UI_URL, temporary_settings
 
     if PREFECT_API_URL.value():
         yield
@@ -95,7 +97,8 @@ def _started(api: LocalApi) -> Iterator[None]:
     api.start()
     api.wait()
     _say(f"Prefect UI while this runs: {api.ui_url}")
-    with temporary_settings({PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url}):
+    own = {PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url, PREFECT_CLIENT_MAX_RETRIES: _RETRIES}
+    with temporary_settings(own):
         try:
             yield
         finally:

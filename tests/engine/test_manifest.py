@@ -9,7 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.engine.errors import Problem
-from tasks.engine.manifest import InputFolder, Row, cap_problems, carried, missing_columns, read_ids, read_table
+from tasks.engine.execution import Execution
+from tasks.engine.manifest import (
+    InputFolder,
+    Row,
+    cap_problems,
+    carried,
+    missing_columns,
+    read_ids,
+    read_table,
+    unknown_priority,
+)
 
 ROWS = [{"id": "a", "video_path": "x.mp4", "n": 1}, {"id": "b", "video_path": "y.mp4", "n": 2}]
 
@@ -242,3 +252,12 @@ def test_a_folder_that_is_itself_a_link_may_be_used(folder, tmp_path):
 def test_a_missing_input_folder_is_one_problem(tmp_path):
     assert "does not exist" in as_text(InputFolder(tmp_path / "none", "--videos-dir").problems())
     assert "is not a folder" in as_text(InputFolder(write(tmp_path / "file", "x"), "--videos-dir").problems())
+
+
+def test_a_priority_that_no_row_has_is_refused_with_the_columns_there_are() -> None:
+    rows = [{"weight": 3, "question": "?"}, {"weight": 1}]
+    (problem,) = unknown_priority(Execution(priority="wieght"), rows)
+    assert str(problem).startswith("--priority: no column")
+    assert "allowed: question, weight" in str(problem)
+    assert unknown_priority(Execution(priority="weight"), rows) == []
+    assert unknown_priority(Execution(), rows) == []
