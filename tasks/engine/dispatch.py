@@ -15,6 +15,9 @@ from tasks.engine.plan import PlannedItem, tried_again
 
 _FIRST_SHARD_ITEMS = 4  # to learn the rate; later shards go by time
 _SHORTEST_SHARD_SECONDS = 1.0
+_TAIL_SHARE = (
+    2 / 3
+)  # of what is left for a slot; less would cost more task runs, more would leave slots idle at the end
 _BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 60.0
 _LEAST_COST = 1e-6  # an empty file weighs nothing, but its turn takes time
@@ -40,8 +43,8 @@ class Shard:
 class Dispatcher:
     """Holds the items of one stage that are not settled. Not safe for threads: one loop owns it.
 
-    Shards shrink towards the end (guided self-scheduling): each takes at most the time that ``slots`` need for half
-    of what is left, so that no slot ends long after the others.
+    Shards shrink towards the end (guided self-scheduling): each takes at most the time that ``slots`` need for two
+    thirds of what is left, so that no slot ends long after the others.
     """
 
     todo: Sequence[PlannedItem]
@@ -172,7 +175,7 @@ class Dispatcher:
         if self.execution.shard_size is not None or not self._seconds:
             return float("inf")
         rate = self._cost / self._seconds
-        tail_seconds = self._waiting_cost / rate / (2 * self.slots)
+        tail_seconds = _TAIL_SHARE * self._waiting_cost / rate / self.slots
         return rate * min(self.execution.shard_seconds, max(_SHORTEST_SHARD_SECONDS, tail_seconds))
 
 
