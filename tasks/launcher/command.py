@@ -6,10 +6,11 @@ import gc
 import importlib
 import inspect
 import os
+import queue
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -114,6 +115,18 @@ def _send_last_words() -> None:
     EventsWorker.drain_all(timeout=_LAST_WORDS_SECONDS)
 
 
+def _forget_words() -> None:
+    """Drop what Prefect still holds for a server that is gone: it would try every event for seconds before it exits."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    services: list[Any] = [EventsWorker, APILogWorker]  # Prefect has no public way to do this
+    for service in [one for kind in services for one in kind._instances.values()]:  # noqa: SLF001
+        with suppress(queue.Empty):
+            while True:
+                service._queue.get_nowait()  # noqa: SLF001
+
+
 def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> int:
     from prefect.settings import PREFECT_API_URL
 
@@ -122,6 +135,7 @@ def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> int:
     except (httpx.HTTPError, RuntimeError) as error:
         if not isinstance(error, httpx.HTTPError) and not isinstance(error.__cause__, httpx.HTTPError):
             raise
+        _forget_words()
         raise RunError(
             f"the Prefect server at {PREFECT_API_URL.value()} does not answer: {error};"
             " start it and give the same command again: what is done stays done"
