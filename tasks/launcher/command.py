@@ -98,7 +98,8 @@ def _started(api: LocalApi) -> Iterator[None]:
     api.start()
     api.wait()
     _say(f"Prefect UI while this runs: {api.ui_url}")
-    own = {PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url, PREFECT_CLIENT_MAX_RETRIES: _RETRIES}
+    retries = int(os.environ.get(PREFECT_CLIENT_MAX_RETRIES.name, _RETRIES))
+    own = {PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url, PREFECT_CLIENT_MAX_RETRIES: retries}
     with temporary_settings(own):
         try:
             yield

@@ -37,6 +37,7 @@ ITEMS = 40
 SLOTS = 2
 _STAGE = "faults"
 _GONE_SECONDS = 20.0
+_END_SECONDS = 300.0  # Prefect calls a server that is gone for a minute, twice
 
 # What is killed, with the exit code that the run ends with. How many of a hundred strokes each gets: see MIX.
 EXPECTED = {
@@ -213,7 +214,7 @@ class Storm:
     def _await_end(self, stroke: Stroke, flow: Started, verdict: Verdict) -> None:
         """The run ends by itself, with the right words, and no process of it is left."""
         try:
-            code = flow.wait()
+            code = flow.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             verdict.problems.append(f"hangs: {flow.said.read_text()[-2000:]}")
             code = None
