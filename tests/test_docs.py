@@ -26,6 +26,8 @@ FOREIGN = {
     "--videos",
     "--every",
     "--other-python",
+    "--yes",
+    "--outputs",
     "--upgrade",
     "--all",
     "--pool",
