@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gc
 import importlib
 import inspect
@@ -251,7 +252,9 @@ def _parse(app: App, arguments: list[str]) -> tuple[dict[str, Any], list[Problem
 def _mistake(error: CycloptsError) -> _Mistake:
     if isinstance(error, cyclopts.UnknownOptionError):
         option = error.token.value or error.token.keyword or ""
-        advice = "see --help for the options"
+        known = [name for argument in error.argument_collection for name in argument.names]
+        meant = difflib.get_close_matches(option.partition("=")[0], known, n=1)
+        advice = f"did you mean {meant[0]}?" if meant else "see --help for the options"
         return _Mistake((Problem(option, "no such option", "the flow's options", advice),), (option.partition("=")[0],))
     if isinstance(error, cyclopts.UnusedCliTokensError):
         words = tuple(error.unused_tokens or ())
