@@ -153,6 +153,8 @@ class Storm:
             with self.bench.started(*options) as flow:
                 started = self._strike(stroke, chance, flow, share, verdict)
                 self._await_end(stroke, flow, verdict)
+            if stroke.remote:  # a cluster's workers go on until they notice that the flow is gone
+                self.in_flight |= set(self.bench.tries()) - self._recorded()
             self.bench.api = api
             self._check_torn(verdict)
             self._again(stroke, options, started, verdict)
