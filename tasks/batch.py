@@ -44,6 +44,7 @@ from tasks.engine.progress import ProgressDisplay, StageProgress
 from tasks.engine.records import RecordStore
 from tasks.engine.report import Picture
 from tasks.engine.run import open_output_dir, write_results
+from tasks.engine.scratch import check_local_scratch
 from tasks.engine.shard import RunContext, ShardOrder
 from tasks.engine.sizing import Size, read_host, size_stage
 from tasks.engine.slot import Limits
@@ -252,6 +253,8 @@ class BatchRun:
         outcomes = {outcome.id: outcome for outcome in planned.settled}
         if planned.todo:
             size = self._size(stage, len(planned.todo))
+            if self.execution.stage_inputs:
+                check_local_scratch([todo.item for todo in planned.todo], size.slots)
             for outcome in self._run(stage, planned, size):
                 outcomes[outcome.id] = outcome
         in_order = [outcomes.get(item.id) or Outcome(item.id, stage.name, "remaining") for item in items]

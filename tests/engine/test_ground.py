@@ -21,6 +21,7 @@ from tasks.engine.outcomes import Outcome
 from tasks.engine.plan import plan_stage
 from tasks.engine.records import RecordStore
 from tasks.engine.run import open_output_dir
+from tasks.engine.scratch import check_local_scratch
 from tasks.engine.shard import RunContext, ShardOrder, SlotPool, close_slots, run_shard
 from tasks.engine.slot import Limits, Slot
 from tests.engine.faults import FaultParams, FaultStage
@@ -160,3 +161,16 @@ def test_a_child_is_renewed_after_many_items(monkeypatch: pytest.MonkeyPatch, tm
     pids = [line.split()[2] for line in ledger.read_text().splitlines() if line.startswith("start")]
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
     assert str(os.getpid()) not in pids
+
+
+def test_inputs_that_do_not_fit_the_local_scratch_are_refused(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    paths = [tmp_path / name for name in ("large", "larger", "small")]
+    for path, size in zip(paths, (700_000, 800_000, 10), strict=True):
+        path.write_bytes(bytes(size))
+    items = [Item(path.name, {}, (str(path),)) for path in paths]
+    check_local_scratch(items, slots=1)
+    with pytest.raises(RunError, match=r"2 items at a time need 1 MiB of scratch.*fewer --workers"):
+        check_local_scratch(items, slots=2)

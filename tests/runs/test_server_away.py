@@ -1,0 +1,50 @@
+"""A Prefect server that stalls in mid-run and comes back: the work goes on meanwhile, and nothing of it is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tasks.launcher.api import LocalApi
+from tests.engine.processes import wait_until
+from tests.runs.bench import Bench
+
+
+@pytest.fixture
+def api(prefect_home: Path, tmp_path: Path) -> Iterator[LocalApi]:
+    """A server of the test's own, which it may stop."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+        patch.setenv("PREFECT_API_URL", "")
+        patch.delenv("PREFECT_API_URL")
+        with LocalApi() as server:
+            server.start()
+            server.wait()
+            yield server
+
+
+def test_a_server_that_stalls_and_comes_back(
+    api: LocalApi, tmp_path: Path, prefect_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, prefect_home, api.url, monkeypatch)
+    bench.write_manifest(*({"id": f"item-{n:02d}", "do": "burn", "seconds": 0.2} for n in range(40)))
+    assert api._process is not None
+    with bench.started("--workers", 2, "--shard-size", 3) as flow:
+        wait_until(lambda: len(bench.tries("end")) >= 4, "some items done")
+        os.killpg(api._process.pid, signal.SIGSTOP)
+        try:
+            assert len(bench.tries("end")) < 36
+            wait_until(lambda: len(bench.tries("end")) == 40, "all items done without the server")
+        finally:
+            os.killpg(api._process.pid, signal.SIGCONT)
+        assert flow.wait() == 0, flow.said.read_text()
+        assert "Traceback" not in flow.said.read_text()
+    assert set(bench.tries().values()) == {1}
+    assert bench.counts() == (40, 0, 0, 0)
+    runs = httpx.post(f"{api.url}/flow_runs/filter", json={}).json()
+    assert [run["state_name"] for run in runs] == ["Completed"]
