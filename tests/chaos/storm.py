@@ -23,6 +23,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tasks.engine.layout import Layout
@@ -182,11 +183,14 @@ class Storm:
         wanted = max(1, round(share * ITEMS))
         wait_until(lambda: self._ripe(wanted, flow), f"{wanted} items ended: {flow.said.read_text()}", 90.0)
         victim = self._victim(stroke, chance, flow)
+        heirs = psutil.Process(victim).children() if stroke.target == "cluster: nanny" else []
         self.known = self._recorded()
         os.kill(victim, signal.SIGKILL)
         started, recorded = set(self.bench.tries()), self._recorded()
         self.lines = len(self._ledger())
         self.in_flight = started - self.known
+        psutil.wait_procs(heirs, _GONE_SECONDS)  # a worker goes when it notices that its nanny is gone
+        self.in_flight |= set(self.bench.tries()) - self.known if heirs else set()
         verdict.done_before, verdict.in_flight = len(self.known), len(started - recorded)
         verdict.mid_flight = bool(started - recorded) and len(started) < ITEMS
         verdict.expect(verdict.mid_flight, f"not in mid-flight: {len(started)} started, {len(recorded)} recorded")
