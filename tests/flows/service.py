@@ -103,11 +103,22 @@ class Service:
 
     def post(self, path: str, **content: Any) -> httpx.Response:
         """Send ``content`` to the API."""
-        return httpx.post(f"{self.url}{path}", json=content, timeout=30, trust_env=False)
+        return self._ask("POST", path, json=content)
 
     def get(self, path: str) -> Any:
         """Ask the API."""
-        return httpx.get(f"{self.url}{path}", timeout=30, trust_env=False).raise_for_status().json()
+        return self._ask("GET", path).raise_for_status().json()
+
+    def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
+        # On SQLite the server says 503 to the loser of two writers (SQLITE_BUSY_SNAPSHOT), and Prefect's own client asks again.
+        answers: list[httpx.Response] = []
+
+        def answered() -> bool:
+            answers.append(httpx.request(method, f"{self.url}{path}", timeout=30, trust_env=False, **given))
+            return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
+
+        wait_until(answered, f"an answer to {method} {path}", 20.0)
+        return answers[-1]
 
     def find(self, what: str, **filters: Any) -> list[dict[str, Any]]:
         """All of ``what``, such as ``flow_runs``, that ``filters`` let through."""
