@@ -1,0 +1,106 @@
+"""The light curve of one star, as it was observed and as the search takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+Indices: TypeAlias = NDArray[np.int64]
+
+# Zero points of the time systems that missions use, as Julian dates (TDB).
+TIME_ZERO_DAYS = {"BTJD": 2_457_000.0, "BKJD": 2_454_833.0, "BJD": 0.0}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One sector, quarter or campaign of a star: what was observed in one go with one pointing.
+
+    name             ``S1``, ``Q3``, ``C5``, or the file's stem where the file does not say
+    mission          ``TESS``, ``Kepler``, ``K2``, or empty
+    author           the pipeline: ``SPOC``, ``QLP``, ``Kepler``, ``K2``, ``csv``
+    cadence_seconds  median step between exposures
+    time_system      a key of ``TIME_ZERO_DAYS``
+    """
+
+    name: str
+    mission: str
+    author: str
+    cadence_seconds: float
+    time_system: str
+
+
+@dataclass(frozen=True)
+class Star:
+    """What is known of the star, in solar units and kelvin; None where it is unknown."""
+
+    radius: float | None = None
+    mass: float | None = None
+    temperature_kelvin: float | None = None
+    log_gravity: float | None = None
+
+    @property
+    def density(self) -> float:
+        """Mean density in solar units; 1 where mass or radius is unknown."""
+        return self.mass / self.radius**3 if self.mass and self.radius else 1.0
+
+
+@dataclass(frozen=True)
+class LightCurve:
+    """A light curve of one or several segments, in time order, without bad cadences.
+
+    time        (n,) days in ``time_system``, strictly increasing
+    flux        (n,) each segment over its own median, so about 1
+    flux_error  (n,) in the same unit; NaN where the file has none
+    segment     (n,) index into ``segments``
+    """
+
+    time: Floats
+    flux: Floats
+    flux_error: Floats
+    segment: Indices
+    segments: tuple[Segment, ...]
+    star: Star
+
+    @property
+    def time_system(self) -> str:
+        """Of ``time``; all segments share it."""
+        return self.segments[0].time_system
+
+
+@dataclass(frozen=True)
+class PreparedLightCurve:
+    """What the search works on: detrended, without upward outliers.
+
+    time             (n,) days, strictly increasing
+    flux             (n,) over its trend, out-of-transit level 1
+    noise            (n,) one-sigma scatter of each point: robust, a segment's own, never zero
+    trend            (n,) what ``observed`` was divided by
+    observed         (n,) the normalised flux before detrending
+    segment          (n,) index into ``segments``
+    rotation_days    strongest period of the undetrended flux, by Lomb-Scargle; None where there is none
+    """
+
+    time: Floats
+    flux: Floats
+    noise: Floats
+    trend: Floats
+    observed: Floats
+    segment: Indices
+    segments: tuple[Segment, ...]
+    star: Star
+    rotation_days: float | None = None
+
+    @property
+    def baseline_days(self) -> float:
+        """From the first point to the last."""
+        return float(self.time[-1] - self.time[0])
+
+    @property
+    def cadence_days(self) -> float:
+        """Median step between points."""
+        return float(np.median(np.diff(self.time)))
