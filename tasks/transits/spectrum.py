@@ -1,0 +1,49 @@
+"""From the gain at each trial period to the signal detection efficiency (SDE) of a peak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from tasks.transits.boxes import BoxSpectrum
+from tasks.transits.grid import OVERSAMPLING
+from tasks.transits.light_curve import Floats
+
+# Width of the running median that is taken for the spectrum's background, in independent periods; Hippke & Heller 2019.
+_BACKGROUND_PERIODS = 30
+
+
+@dataclass(frozen=True)
+class Background:
+    """What a spectrum is measured against, so that further fits of the same curve can be put on its scale.
+
+    level    (m,) running median of the signal residue
+    scatter  one sigma of the residue over its level
+    least    smallest chi-square of the spectrum
+    """
+
+    level: Floats
+    scatter: float
+    least: float
+
+    def efficiency(self, chi_square: Floats | float, index: int | slice = slice(None)) -> Floats:
+        """SDE of a fit with ``chi_square`` at the trial period ``index``."""
+        return np.asarray((self.least / chi_square - self.level[index]) / self.scatter)
+
+
+def background(spectrum: BoxSpectrum) -> Background | None:
+    """Level and scatter of the spectrum's signal residue, least chi-square over chi-square; None where it is flat.
+
+    After Kovács 2002, eq. 6, and Hippke & Heller 2019, section 2.4.
+    """
+    chi_square = spectrum.flat - spectrum.gain
+    least = float(chi_square.min())
+    if least <= 0.0:
+        return None
+    residue = least / chi_square
+    width = min(OVERSAMPLING * _BACKGROUND_PERIODS, len(residue)) | 1
+    level = np.asarray(median_filter(residue, size=width, mode="reflect"), dtype=np.float64)
+    scatter = float(np.std(residue - level))
+    return Background(level, scatter, least) if scatter > 0.0 else None
