@@ -1,0 +1,61 @@
+"""Which cadences are too bad to use, by the flags that the missions give them.
+
+The flags are those of the Kepler Archive Manual (KDMC-10008-006, table 2-3, valid for K2 too) and of the TESS Science
+Data Products Description Document (EXP-TESS-ARC-ICD-0014, table 32). What counts as bad is what lightkurve's
+``quality_bitmask="default"`` takes out: cadences that are certainly useless. Cosmic rays, which the pipelines correct,
+and stray light, which they only suspect, stay in.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+from tasks.transits.light_curve import Flags, Indices
+
+
+class KeplerFlag(IntFlag):
+    """Bits of SAP_QUALITY in files of Kepler and K2."""
+
+    ATTITUDE_TWEAK = 1 << 0
+    SAFE_MODE = 1 << 1
+    COARSE_POINT = 1 << 2
+    EARTH_POINT = 1 << 3
+    DESATURATION = 1 << 5
+    MANUAL_EXCLUDE = 1 << 8
+    DETECTOR_ANOMALY = 1 << 14
+    NO_DATA = 1 << 16
+    THRUSTER_FIRING = 1 << 20
+
+
+class TessFlag(IntFlag):
+    """Bits of QUALITY in files of TESS."""
+
+    ATTITUDE_TWEAK = 1 << 0
+    SAFE_MODE = 1 << 1
+    COARSE_POINT = 1 << 2
+    EARTH_POINT = 1 << 3
+    ARGABRIGHTENING = 1 << 4
+    DESATURATION = 1 << 5
+    MANUAL_EXCLUDE = 1 << 7
+    IMPULSIVE_OUTLIER = 1 << 9
+    BAD_CALIBRATION = 1 << 14
+
+
+def _all(flags: type[IntFlag]) -> int:
+    """Every bit that has a name in ``flags``."""
+    mask = 0
+    for flag in flags:
+        mask |= flag
+    return mask
+
+
+KEPLER_MASK = _all(KeplerFlag)
+TESS_MASK = _all(TessFlag)
+ANY_FLAG = -1
+MASKS = {"Kepler": KEPLER_MASK, "K2": KEPLER_MASK, "TESS": TESS_MASK}
+
+
+def good_cadences(quality: Indices, mission: str) -> Flags:
+    """Which of the cadences (n,) have none of the mission's bad flags; any flag is bad where no mission is known."""
+    good: Flags = (quality & MASKS.get(mission, ANY_FLAG)) == 0
+    return good

@@ -1,0 +1,119 @@
+"""From the files of one star to its light curve: the best of each segment, normalised and in one time system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tasks.engine.errors import BadInput
+from tasks.transits.formats.csv_file import SUFFIXES, read_csv
+from tasks.transits.formats.fits_file import read_fits
+from tasks.transits.formats.observed import Observed
+from tasks.transits.formats.stars import merge_stars
+from tasks.transits.light_curve import TIME_ZERO_DAYS, Flags, Floats, Indices, LightCurve, Star
+from tasks.transits.params import FluxColumn
+from tasks.transits.unsearchable import Unsearchable
+
+# Where one segment of a star was observed in several ways, the first of these is taken: the pipeline that removes
+# systematics best, then the cadence that holds all that a transit shows in the fewest points.
+_AUTHORS = ("SPOC", "Kepler", "K2", "TESS-SPOC", "QLP")
+_CADENCES_SECONDS = {"TESS": (120.0, 20.0, 200.0, 600.0, 1800.0), "Kepler": (1765.5, 58.85), "K2": (1765.5, 58.85)}
+
+
+def read_light_curve(paths: Sequence[Path], star: Star, flux: FluxColumn, mission: str = "") -> LightCurve:
+    """The light curve of one star out of ``paths``, FITS and CSV.
+
+    Bad cadences are out, each segment is over its own median, time is strictly increasing. Of a segment that is there
+    in several cadences or from several pipelines one is taken (see ``_AUTHORS``), and ``segments`` says which. What
+    ``star`` lacks is taken from the headers. ``mission`` helps with CSV, whose times may count from two days.
+
+    Raises BadInput, naming the file and what is wrong, where a file is damaged or no light curve, or where no file has
+    a single good point; Unsearchable(``nonpositive_flux``) where no segment has a positive median.
+    """
+    if not paths:
+        raise BadInput("no light curve: there is no file for this target")
+    files = [_read(path, flux, mission) for path in sorted(paths)]
+    known = merge_stars(star, *(file.star for file in files))
+    usable = [file for file in files if len(file.time)]
+    if not usable:
+        names = ", ".join(file.path.name for file in files[:3])
+        raise BadInput(f"{names}: no cadence of good quality with a finite time and flux")
+    return _stitched(_best(_positive(usable)), known)
+
+
+def _read(path: Path, flux: FluxColumn, mission: str) -> Observed:
+    return read_csv(path, flux, mission) if path.suffix.lower() in SUFFIXES else read_fits(path, flux)
+
+
+def _positive(files: Sequence[Observed]) -> list[Observed]:
+    """Those with a positive median: to divide by any other would turn transits into brightenings."""
+    positive = [file for file in files if np.median(file.flux) > 0]
+    if not positive:
+        lowest = float(np.median(files[0].flux))
+        raise Unsearchable("nonpositive_flux", f"{files[0].path.name}: the median flux is {lowest:g}")
+    return positive
+
+
+def _best(files: Sequence[Observed]) -> list[Observed]:
+    """One way of observing each segment; the files in order of time. A segment may be spread over several files."""
+    best: dict[tuple[str, str], tuple[int, int]] = {}
+    for file in files:
+        key = _segment_of(file)
+        best[key] = min(best.get(key, _rank(file)), _rank(file))
+    kept = [file for file in files if _rank(file) == best[_segment_of(file)]]
+    return sorted(kept, key=lambda file: (_start(file), file.path.name))
+
+
+def _segment_of(file: Observed) -> tuple[str, str]:
+    return file.segment.mission, file.segment.name
+
+
+def _rank(file: Observed) -> tuple[int, int]:
+    """Smaller is better: the pipeline, then the cadence."""
+    segment = file.segment
+    author = _AUTHORS.index(segment.author) if segment.author in _AUTHORS else len(_AUTHORS)
+    cadences = _CADENCES_SECONDS.get(segment.mission, ())
+    near = [index for index, known in enumerate(cadences) if abs(segment.cadence_seconds / known - 1) < 0.05]
+    return author, near[0] if near else len(cadences)
+
+
+def _start(file: Observed) -> float:
+    return float(file.time[0]) + TIME_ZERO_DAYS[file.segment.time_system]
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Of one file, (n,) each: in the common time system and over the median."""
+
+    time: Floats
+    flux: Floats
+    error: Floats
+
+
+def _stitched(files: Sequence[Observed], star: Star) -> LightCurve:
+    system = files[0].segment.time_system
+    points = [_normalised(file, system) for file in files]
+    index = np.repeat(np.arange(len(files)), [len(part.time) for part in points])
+    time, flux, error = (np.concatenate([getattr(part, name) for part in points]) for name in ("time", "flux", "error"))
+    order = np.argsort(time, kind="stable")
+    cadences = np.array([file.segment.cadence_seconds for file in files]) / 86400
+    kept = order[_first_of_each(time[order], index[order], cadences)]
+    segments = tuple(replace(file.segment, time_system=system) for file in files)
+    return LightCurve(time[kept], flux[kept], error[kept], index[kept], segments, star)
+
+
+def _normalised(file: Observed, system: str) -> _Points:
+    level = float(np.median(file.flux))
+    shift = TIME_ZERO_DAYS[file.segment.time_system] - TIME_ZERO_DAYS[system]
+    return _Points(file.time + shift, file.flux / level, file.flux_error / level)
+
+
+def _first_of_each(time: Floats, segment: Indices, cadences: Floats) -> Flags:
+    """Which of the sorted points (n,) to keep: a point of another segment half a cadence after one is its double."""
+    keep = np.ones(len(time), dtype=np.bool_)
+    doubles = (np.diff(segment) != 0) & (np.diff(time) < 0.5 * cadences[segment[1:]])
+    keep[1:] = ~doubles & (np.diff(time) > 0)
+    return keep
