@@ -1,0 +1,342 @@
+"""The table of features: every column in its order, and the words that its cells may hold.
+
+This is the one place that declares them. The schema, the masked row, the documentation and its test follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Type: TypeAlias = Literal["string", "int64", "float64", "bool"]
+
+SEPARATOR = ";"  # between the words of a cell
+
+
+class Reason(StrEnum):
+    """Why a feature has no value. The first five hold for a star as a whole."""
+
+    NO_CANDIDATE = "no_candidate"
+    TOO_FEW_POINTS = "too_few_points"
+    CONSTANT_FLUX = "constant_flux"
+    NONPOSITIVE_FLUX = "nonpositive_flux"
+    SHORT_BASELINE = "short_baseline"
+    NO_TRANSIT_POINTS = "no_transit_points"
+    NO_OUT_OF_TRANSIT_POINTS = "no_out_of_transit_points"
+    NO_DIMMING = "no_dimming"
+    NO_NOISE_ESTIMATE = "no_noise_estimate"
+    NO_ODD_TRANSITS = "no_odd_transits"
+    NO_EVEN_TRANSITS = "no_even_transits"
+    NO_ROOM_FOR_SECONDARY = "no_room_for_secondary"
+    NO_SECONDARY_COVERAGE = "no_secondary_coverage"
+    INSIDE_STAR = "inside_star"
+    NOT_MEASURED = "not_measured"
+    NO_TLS_FIT = "no_tls_fit"
+    UNDEFINED = "undefined"
+
+
+REASONS: Mapping[Reason, str] = {
+    Reason.NO_CANDIDATE: "the search found nothing above the threshold",
+    Reason.TOO_FEW_POINTS: "too few cadences of good quality to search in",
+    Reason.CONSTANT_FLUX: "the flux does not scatter at all, so nothing can be searched in it",
+    Reason.NONPOSITIVE_FLUX: "the median flux is zero or negative: a transit would be a brightening",
+    Reason.SHORT_BASELINE: "no room for two transits of the shortest period",
+    Reason.NO_TRANSIT_POINTS: "no point lies in a transit",
+    Reason.NO_OUT_OF_TRANSIT_POINTS: "no point lies more than a duration from every mid-transit: there is no level to "
+    "measure a depth from",
+    Reason.NO_DIMMING: "the flux is not lower in transit: the depth has no root",
+    Reason.NO_NOISE_ESTIMATE: "fewer than ten stretches as long as a transit outside of the transits: too few for the "
+    "noise at that length",
+    Reason.NO_ODD_TRANSITS: "no odd-numbered transit has enough points",
+    Reason.NO_EVEN_TRANSITS: "no even-numbered transit has enough points",
+    Reason.NO_ROOM_FOR_SECONDARY: "the period is less than three durations: no phase lies clear of the transit",
+    Reason.NO_SECONDARY_COVERAGE: "no point lies at the phases clear of the transit",
+    Reason.INSIDE_STAR: "an orbit of this period around this star would lie inside of it",
+    Reason.NOT_MEASURED: "the search could not measure it, as with the period's uncertainty of a single transit",
+    Reason.NO_TLS_FIT: "transit least squares was not run, or fitted nothing to this signal",
+    Reason.UNDEFINED: "the formula has no finite value for these points",
+}
+
+
+class Flag(StrEnum):
+    """Why a candidate may be no planet."""
+
+    WEAK = "weak"
+    FEW_TRANSITS = "few_transits"
+    SINGLE_EVENT = "single_event"
+    NOT_UNIQUE = "not_unique"
+    TOO_LONG = "too_long"
+    NEAR_ROTATION = "near_rotation"
+    ODD_EVEN = "odd_even"
+    SECONDARY = "secondary"
+    HALF_PERIOD = "half_period"
+    V_SHAPE = "v_shape"
+    TOO_LARGE = "too_large"
+    SAME_PERIOD = "same_period"
+
+
+# Thresholds are named constants of flags.py; these texts say them in words, and a test holds them together.
+FLAGS: Mapping[Flag, str] = {
+    Flag.WEAK: "pink-noise signal-to-noise below 7.1 (Jenkins et al. 2002; Thompson et al. 2018)",
+    Flag.FEW_TRANSITS: "fewer than 3 transits observed: the period may be wrong (Thompson et al. 2018)",
+    Flag.SINGLE_EVENT: "one transit has more than 0.8 of the signal-to-noise of all together, as the 0.71 of two equal "
+    "transits is not (Thompson et al. 2018; Kunimoto et al. 2025)",
+    Flag.NOT_UNIQUE: "elsewhere in the folded light curve a dip or a brightening is almost as significant as the "
+    "transit (model-shift, Thompson et al. 2018; margins of Kunimoto et al. 2025)",
+    Flag.TOO_LONG: "in transit for more than 0.232 of the period, as a circular orbit beyond 1.5 stellar radii never "
+    "is; or, where the star is known, more than 2 times as long as a central transit (Kunimoto et al. 2025)",
+    Flag.NEAR_ROTATION: "the period is within 5 % of the star's rotation period, its half or its double (the periods "
+    "of the SWEET test, Thompson et al. 2018)",
+    Flag.ODD_EVEN: "odd and even depths differ by more than 3 sigma: an eclipsing binary at half its "
+    "period (Kunimoto et al. 2025)",
+    Flag.SECONDARY: "a significant and unique dip at another phase that no planet's reflected light explains "
+    "(model-shift, Thompson et al. 2018)",
+    Flag.HALF_PERIOD: "a second dip as significant as the transit at phase 0.5: the true period may be half of it "
+    "(Thompson et al. 2018)",
+    Flag.V_SHAPE: "ingress and egress each take more than 0.4 of the transit, beyond the uncertainty and the cadence: "
+    "a grazing eclipse (the impact parameter and the radius ratio add to about 1, Seager & Mallén-Ornelas 2003)",
+    Flag.TOO_LARGE: "with the star's given radius, larger than 25 Earth radii (Kunimoto et al. 2025)",
+    Flag.SAME_PERIOD: "the period of a candidate found before, within a duration over the whole light curve: its "
+    "secondary eclipse, or what was left of it (Thompson et al. 2018)",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table.
+
+    unit    as people write it; empty where there is none
+    source  where its formula is from, or where the value comes from
+    """
+
+    name: str
+    type: Type
+    unit: str
+    description: str
+    source: str
+
+
+_TARGETS = "the target list"
+_FILES = "the light curve's files"
+_SEARCH = "the search"
+
+IDENTITY = (
+    Column("target_id", "string", "", "The star, as the target list names it, or its file's stem", _TARGETS),
+    Column("name", "string", "", "The star's name as its files give it", _FILES),
+    Column("mission", "string", "", "`TESS`, `Kepler` or `K2`", f"{_TARGETS}, else {_FILES}"),
+    Column("label", "string", "", "The label given for it", _TARGETS),
+    Column("segments", "string", "", f"Sectors, quarters or campaigns used, joined by `{SEPARATOR}`", _FILES),
+    Column("time_system", "string", "", "Zero point of all times: `BTJD`, `BKJD` or `BJD`", _FILES),
+    Column("candidate_number", "int64", "", "1 for the first signal found; empty for a star without any", _SEARCH),
+    Column("candidates", "int64", "", "How many signals were found in this star", _SEARCH),
+    Column("stellar_radius_solar", "float64", "solar radii", "Radius used; 1 where it is assumed", _TARGETS),
+    Column("stellar_mass_solar", "float64", "solar masses", "Mass used; 1 where it is assumed", _TARGETS),
+    Column(
+        "stellar_parameters_assumed",
+        "bool",
+        "",
+        "Whether radius or mass is unknown, and the Sun's density stands for the star's",
+        _TARGETS,
+    ),
+)
+
+_BOX = "Kovács, Zucker & Mazeh 2002"
+_PONT = "Pont, Zucker & Queloz 2006"
+_VETTER = "Thompson et al. 2018"
+
+BOX_FEATURES = (
+    Column("period_days", "float64", "days", "Period at the peak, harmonics resolved", f"{_BOX}; Ofir 2014"),
+    Column("period_uncertainty_days", "float64", "days", "One-sigma uncertainty of the period", _SEARCH),
+    Column(
+        "transit_time_days",
+        "float64",
+        "days in time_system",
+        "Mid-transit of the first transit at or after the light curve's start",
+        _BOX,
+    ),
+    Column("duration_days", "float64", "days", "First to fourth contact (T14)", _BOX),
+    Column(
+        "depth_ppm",
+        "float64",
+        "ppm",
+        "Level outside minus level inside of a box of this duration, each a mean weighted by 1/noise²; the level "
+        "outside is taken more than a duration from mid-transit",
+        f"{_BOX}, the box's H - L",
+    ),
+    Column(
+        "depth_uncertainty_ppm",
+        "float64",
+        "ppm",
+        "One sigma in white noise: √(1/W_in + 1/W_out), W the sum of 1/noise²",
+        _BOX,
+    ),
+    Column(
+        "radius_ratio",
+        "float64",
+        "",
+        "Planet over star: √(depth / (1 - ingress_fraction)), which is the depth of the trapezoid's floor; without "
+        "limb darkening",
+        "Seager & Mallén-Ornelas 2003",
+    ),
+    Column("snr", "float64", "", "depth_ppm over depth_uncertainty_ppm: white noise", f"{_BOX}; Pont et al. 2006"),
+    Column(
+        "pink_noise_snr",
+        "float64",
+        "",
+        "Depth over √(Σ (W_k/W)² (1/W_k + σ_r²)), k the transits; σ_r² is the variance of means over stretches as long "
+        "as a transit, out of transit (robust), beyond what white noise gives",
+        _PONT,
+    ),
+    Column(
+        "sde",
+        "float64",
+        "",
+        "Signal detection efficiency: the peak's height over the spectrum's running median, in units of its scatter",
+        f"{_BOX}; Hippke & Heller 2019",
+    ),
+    Column(
+        "false_alarm_probability",
+        "float64",
+        "",
+        "1 - (1 - Q(x))^N: Q the upper tail of the normal distribution, x the pink_noise_snr, N = T (P_max - P_min) / "
+        "duration² independent trials in the baseline T. Assumes that what is left of the noise is normal. Never below "
+        "2.2e-308, the smallest normal double, which stands for anything smaller",
+        "Jenkins, Caldwell & Borucki 2002",
+    ),
+    Column(
+        "transits_expected",
+        "int64",
+        "",
+        "Transits of which at least a third lies between the first and the last point",
+        _VETTER,
+    ),
+    Column(
+        "transits_observed",
+        "int64",
+        "",
+        "Those of them with at least a third of the points that the cadence allows for",
+        _VETTER,
+    ),
+    Column("in_transit_points", "int64", "", "Points within half a duration of a mid-transit", _BOX),
+    Column(
+        "odd_depth_ppm",
+        "float64",
+        "ppm",
+        "Depth of the observed 1st, 3rd, 5th, ... transit together, weighted as depth_ppm",
+        _VETTER,
+    ),
+    Column("even_depth_ppm", "float64", "ppm", "The same of the 2nd, 4th, 6th, ...", _VETTER),
+    Column(
+        "odd_even_mismatch_sigma",
+        "float64",
+        "sigma",
+        "|odd - even| over their uncertainties in pink noise; these grow where the single depths scatter more than "
+        "that (external error, from four transits on)",
+        f"{_VETTER}; Pont et al. 2006; Birge 1932",
+    ),
+    Column(
+        "secondary_depth_ppm",
+        "float64",
+        "ppm",
+        "Depth of the most significant dip as long as the transit, more than 1.5 durations away from it",
+        f"{_VETTER}, model-shift",
+    ),
+    Column("secondary_phase", "float64", "", "Its phase: from 0 to 1, the transit at 0", f"{_VETTER}, model-shift"),
+    Column(
+        "secondary_significance",
+        "float64",
+        "sigma",
+        "Its depth over its uncertainty in pink noise. The best of many phases: 3 to 4 in noise alone",
+        f"{_VETTER}, model-shift; Pont et al. 2006",
+    ),
+    Column(
+        "ingress_fraction",
+        "float64",
+        "",
+        "Ingress over the whole duration, of the trapezoid that fits best: 0 a box, 0.5 a V",
+        "Seager & Mallén-Ornelas 2003",
+    ),
+    Column(
+        "duration_ratio",
+        "float64",
+        "",
+        "Duration over that of a central transit on a circular orbit, P/π asin((1 + k) R/a), with a/R from the star's "
+        "density and Kepler's third law",
+        "Seager & Mallén-Ornelas 2003",
+    ),
+)
+
+_TLS = "Hippke & Heller 2019"
+
+TLS_FEATURES = (
+    Column("tls_period_days", "float64", "days", "Period by transit least squares", _TLS),
+    Column("tls_sde", "float64", "", "Its signal detection efficiency", _TLS),
+    Column("tls_depth_ppm", "float64", "ppm", "Its depth at mid-transit", _TLS),
+    Column("tls_duration_days", "float64", "days", "Its duration, first to fourth contact", _TLS),
+    Column(
+        "tls_chi_square_ratio",
+        "float64",
+        "",
+        "Chi-square of the transit model over that of the best box, in the same points: below 1 for a transit's shape",
+        _TLS,
+    ),
+)
+
+VETTING = (
+    Column(
+        "false_positive_flags",
+        "string",
+        "",
+        f"What speaks against a planet, joined by `{SEPARATOR}`; empty text where nothing does, no value where there "
+        "is no candidate",
+        "one function a flag",
+    ),
+    Column(
+        "rotation_period_days",
+        "float64",
+        "days",
+        "Strongest period of the flux before detrending",
+        "Lomb 1976; Scargle 1982",
+    ),
+    Column(
+        "mask_reasons",
+        "string",
+        "",
+        f"Why features have no value: `feature=reason`, in the order of the columns, joined by `{SEPARATOR}`",
+        "",
+    ),
+)
+
+COLUMNS = (*IDENTITY, *BOX_FEATURES, *TLS_FEATURES, *VETTING)
+FEATURES = tuple(column.name for column in (*BOX_FEATURES, *TLS_FEATURES))  # the 27
+
+
+def arrow_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
+    """The table's schema; ``extra`` are the columns carried from the target list, which come last."""
+    import pyarrow as pa
+
+    own = [pa.field(column.name, pa.type_for_alias(column.type)) for column in COLUMNS]
+    return pa.schema([*own, *extra])
+
+
+def mask_text(masks: Mapping[str, str]) -> str:
+    """What the column ``mask_reasons`` holds: ``feature=reason`` in the order of the columns."""
+    return SEPARATOR.join(f"{name}={masks[name]}" for name in FEATURES if name in masks)
+
+
+def markdown(columns: Iterable[Column]) -> str:
+    """The columns as a table for people."""
+    head = "| column | unit | what it is | formula and source |\n| --- | --- | --- | --- |\n"
+    return head + "".join(
+        f"| `{column.name}` | {column.unit} | {_cell(column.description)} | {_cell(column.source)} |\n"
+        for column in columns
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
