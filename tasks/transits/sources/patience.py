@@ -1,0 +1,97 @@
+"""Asking a server that may be busy: who may be asked, what is worth another try, and how long to wait for it."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from tasks.engine.errors import TransientError
+from tasks.transits.sources.cache import MAX_QUIET_SECONDS, Pace
+from tasks.transits.sources.settings import MastSettings, origin
+
+BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FIRST_WAIT_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 60.0
+_MAX_REDIRECTS = 5
+
+T = TypeVar("T")
+
+
+class Passing(Exception):
+    """Something that may pass when the server is asked again, after ``wait_seconds`` where it said so."""
+
+    def __init__(self, message: str, wait_seconds: float | None = None) -> None:
+        self.wait_seconds = wait_seconds
+        super().__init__(message)
+
+
+class RefusedAddress(requests.RequestException):
+    """A request, or a redirect of one, to an address that is none of the configured ones."""
+
+
+def patiently(action: Callable[[], T], what: str, tries: int, pace: Pace) -> T:
+    """The result of ``action``, tried up to ``tries`` times while it raises Passing.
+
+    Waits are drawn evenly from 0 up to a bound that doubles each time ("full jitter"), and follow what the server asked
+    for. Raises TransientError, which names ``what``, after the last try.
+    """
+    for number in range(1, tries + 1):
+        try:
+            return action()
+        except Passing as error:
+            if number == tries:
+                raise TransientError(f"{what}: {error}; tried {tries} times; run the same command later") from error
+            pace.sleep(backoff_seconds(number, error.wait_seconds, pace.chance()))
+    raise ValueError(f"tries must be at least 1, not {tries}")
+
+
+def backoff_seconds(number: int, asked_seconds: float | None, chance: float) -> float:
+    """How long to wait after try ``number`` (from 1): jittered, and after the time that the server asked for."""
+    bound = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** (number - 1))
+    return min(asked_seconds or 0.0, MAX_QUIET_SECONDS) + chance * bound
+
+
+def retry_after_seconds(value: str | None, now: float) -> float | None:
+    """What a Retry-After header (RFC 9110, 10.2.3) asks for: seconds, or the time until a date; None without one."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdecimal():
+        seconds = float(text[:9])
+    else:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), MAX_QUIET_SECONDS) if math.isfinite(seconds) else None
+
+
+def open_session(settings: MastSettings) -> requests.Session:
+    """A session that asks the configured addresses only, redirects included, and waits for none of them for ever."""
+    session = requests.Session()
+    session.max_redirects = _MAX_REDIRECTS
+    session.headers["User-Agent"] = f"headrace {session.headers['User-Agent']}"
+    for prefix in ("https://", "http://"):
+        session.mount(prefix, _Bounded(settings))
+    return session
+
+
+class _Bounded(HTTPAdapter):
+    """Sends to the configured addresses, with the configured time limits whatever the caller says."""
+
+    def __init__(self, settings: MastSettings) -> None:
+        super().__init__()
+        self._origins = settings.origins
+        self._timeout = (settings.connect_seconds, settings.stall_seconds)
+
+    def send(self, request: requests.PreparedRequest, *_args: Any, **options: Any) -> requests.Response:
+        """As the parent's. Raises RefusedAddress; it sees each redirect as a request of its own."""
+        if origin(request.url or "") not in self._origins:
+            allowed = ", ".join(sorted(f"{scheme}://{host}" for scheme, host in self._origins))
+            raise RefusedAddress(f"sent on to {request.url}, which is refused; allowed: {allowed}", request=request)
+        return super().send(request, **{**options, "timeout": self._timeout})

@@ -1,0 +1,115 @@
+"""Where the archive is, how patient we are with it, and where what it gave is kept.
+
+None of this changes what a light curve holds, so none of it enters a key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tasks.engine.errors import InvalidInput, Problem
+
+SERVER = "https://mast.stsci.edu"
+RESOLVER = "https://mastresolver.stsci.edu/Santa-war/query"
+MAX_CONNECTIONS = 16
+# Where MAST itself may send on to: its older archive server, and its public bucket.
+_PUBLIC_COPIES = frozenset(
+    ("https", host)
+    for host in ("archive.stsci.edu", "stpubdata.s3.amazonaws.com", "stpubdata.s3.us-east-1.amazonaws.com")
+)
+_DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class MastSettings:
+    """How MAST is asked.
+
+    cache           the folder that runs share; None: as :func:`default_cache` has it
+    server          base URL of MAST: searches and downloads
+    resolver        URL of the name resolver; asked for names only, never for TIC, KIC and EPIC numbers
+    mirror          base URL of a store with the layout of the public bucket ``stpubdata``, asked for files first;
+                    empty: MAST alone
+    connections     at most so many at a time, over all processes of this host that share the cache
+    connect_seconds, stall_seconds
+                    longest wait for a connection, and for the next byte
+    tries           requests for one thing before it is given up
+    query_seconds   how long a completed search is believed
+    empty_seconds   the same for one that did not find all that was asked for
+    """
+
+    cache: Path | None = None
+    server: str = SERVER
+    resolver: str = RESOLVER
+    mirror: str = ""
+    connections: int = 4
+    connect_seconds: float = 15.0
+    stall_seconds: float = 60.0
+    tries: int = 6
+    query_seconds: float = 7 * _DAY_SECONDS
+    empty_seconds: float = _DAY_SECONDS / 24
+
+    @property
+    def folder(self) -> Path:
+        """The cache's folder on this host."""
+        return self.cache or default_cache(os.environ)
+
+    @property
+    def origins(self) -> frozenset[tuple[str, str]]:
+        """Scheme and host, with its port, of every address that may be asked."""
+        configured = frozenset(origin(url) for url in (self.server, self.resolver, self.mirror) if url)
+        return configured | _PUBLIC_COPIES if self.server == SERVER else configured
+
+
+def settings_from(environment: Mapping[str, str]) -> MastSettings:
+    """The settings that the variables ``HEADRACE_MAST_*`` make. Raises InvalidInput for values that cannot be.
+
+    ``HEADRACE_MAST_SERVER``, ``HEADRACE_MAST_RESOLVER``, ``HEADRACE_MAST_MIRROR`` (URLs),
+    ``HEADRACE_MAST_CONNECTIONS``. An empty one counts as none.
+    """
+    problems: list[Problem] = []
+    settings = MastSettings(
+        server=_url("HEADRACE_MAST_SERVER", environment, SERVER, problems),
+        resolver=_url("HEADRACE_MAST_RESOLVER", environment, RESOLVER, problems),
+        mirror=_url("HEADRACE_MAST_MIRROR", environment, "", problems),
+        connections=_connections(environment.get("HEADRACE_MAST_CONNECTIONS") or "4", problems),
+    )
+    if problems:
+        raise InvalidInput(problems)
+    return settings
+
+
+def default_cache(environment: Mapping[str, str]) -> Path:
+    """``$HEADRACE_CACHE/mast``, else ``$XDG_CACHE_HOME/headrace/mast``, else ``~/.cache/headrace/mast``."""
+    if own := environment.get("HEADRACE_CACHE"):
+        return Path(own).expanduser().absolute() / "mast"
+    base = environment.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path in it is to be ignored.
+    parent = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    return parent / "headrace" / "mast"
+
+
+def origin(url: str) -> tuple[str, str]:
+    """Scheme and host, with its port where it has one, as they are compared."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower()
+
+
+def _url(name: str, environment: Mapping[str, str], default: str, problems: list[Problem]) -> str:
+    given = environment.get(name) or default
+    parts = urlsplit(given)
+    if given and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username):
+        allowed = "a URL that begins with https:// or http://, without a query or a user"
+        problems.append(Problem(name, repr(given), allowed, "correct the variable or unset it"))
+    return given.rstrip("/")
+
+
+def _connections(given: str, problems: list[Problem]) -> int:
+    if given.isdecimal() and 1 <= int(given) <= MAX_CONNECTIONS:
+        return int(given)
+    allowed = f"a whole number from 1 to {MAX_CONNECTIONS}"
+    problems.append(Problem("HEADRACE_MAST_CONNECTIONS", repr(given), allowed, "correct the variable or unset it"))
+    return 1

@@ -1,0 +1,116 @@
+"""The stage that fetches: one target in, its light curve files out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.engine.errors import BadInput
+from tasks.engine.items import Item
+from tasks.engine.stage import Stage, StageResult, Value, Workspace
+from tasks.transits.sources.cache import Pace, SharedCache
+from tasks.transits.sources.downloads import CachedFile, Downloads
+from tasks.transits.sources.patience import open_session
+from tasks.transits.sources.products import Choice, Product, Target, read_target, to_json
+from tasks.transits.sources.queries import Queries
+from tasks.transits.sources.settings import MastSettings
+
+# Where a link cannot be made: another filesystem, too many links, none known, or a file of another user.
+_NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class LightCurvesParams(BaseModel):
+    """What changes the files: nothing but the target, which is the item's payload."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LightCurvesStage(Stage):
+    """Fetches the light curves of one target from MAST, through the cache that runs share.
+
+    The item has no inputs; its payload is what :func:`~tasks.transits.sources.products.read_target` reads. Files are
+    published as ``light_curves/<item id>/<file>``: links into the cache, or copies where it is on another filesystem.
+    """
+
+    name: ClassVar[str] = "light_curves"
+    version: ClassVar[int] = 1
+    memory_bytes: ClassVar[int] = 384 * 2**20
+    timeout_seconds: ClassVar[float] = 1800.0
+    packages: ClassVar[tuple[str, ...]] = ("lightkurve", "astroquery", "astropy", "requests")
+    params: LightCurvesParams
+
+    def __init__(
+        self, settings: MastSettings, params: LightCurvesParams | None = None, pace: Pace | None = None
+    ) -> None:
+        super().__init__(params or LightCurvesParams())
+        self._settings = settings
+        self._pace = pace or Pace()
+        self._queries: Queries
+        self._downloads: Downloads
+
+    def open(self) -> None:
+        """Have a session. lightkurve is imported by the first search that the cache cannot answer."""
+        cache = SharedCache(self._settings.folder, self._settings.connections, self._pace)
+        session = open_session(self._settings)
+        self._queries = Queries(self._settings, cache, session, self._pace)
+        self._downloads = Downloads(self._settings, cache, session, self._pace)
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Publish the target's files.
+
+        Raises BadInput where MAST has none, or a damaged one; TransientError where it cannot be asked now.
+        """
+        target = read_target(item.payload)
+        choice = self._queries.ask(target)
+        if not choice.products:
+            raise BadInput(_not_found(target))
+        files = [self._downloads.fetch(product) for product in choice.products]
+        rows = [
+            _published(product, file, f"light_curves/{item.id}/{product.file}", work)
+            for product, file in zip(choice.products, files, strict=True)
+        ]
+        return StageResult(_values(choice, files), {"target": asdict(target), "products": rows})
+
+
+def _not_found(target: Target) -> str:
+    if target.exact:
+        advice = "check the number and the mission; a star that another mission observed is found by its number there"
+    else:
+        advice = "check the spelling and the mission, or give its TIC, KIC or EPIC number"
+    return f"MAST has no light curve of {target} from the pipelines that are read here; {advice}"
+
+
+def _published(product: Product, file: CachedFile, relative: str, work: Workspace) -> dict[str, Any]:
+    """Put the file where it is published; what the record says of it."""
+    _link(file.path, work.output(relative))
+    found = {"path": relative, "url": file.url, "bytes": file.bytes, "sha256": file.sha256}
+    return {**to_json(product), **found, "from_cache": file.from_cache}
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copyfile(source, target)
+
+
+def _values(choice: Choice, files: Sequence[CachedFile]) -> dict[str, Value]:
+    return {
+        "light_curve_files": len(files),
+        "light_curve_bytes": sum(file.bytes for file in files),
+        "files_from_cache": sum(file.from_cache for file in files),
+        "mission": choice.products[0].mission,
+        "segments": list(dict.fromkeys(product.segment for product in choice.products)),
+        "missing_segments": [str(number) for number in choice.missing],
+        "other_missions": [str(mission) for mission in choice.other_missions],
+    }
