@@ -15,7 +15,7 @@ import numpy as np
 from tasks.transits.grid import Grid
 from tasks.transits.light_curve import Floats
 
-BINS_A_DURATION = 6  # phase bins in the shortest box: it misses at most an eighth of a transit's length
+BINS_A_DURATION = 6  # phase bins in the shortest box: it misses at most a twelfth of a transit at either end
 WIDTH_STEP = 1.2  # between trial durations: at most 5 % of the signal-to-noise is lost between two
 _POINTS_A_DURATION = 6  # kept in the shortest box when a dense curve is binned
 
@@ -39,8 +39,13 @@ class BoxSpectrum:
     flat: float
 
 
-def search_boxes(time: Floats, flux: Floats, noise: Floats, grid: Grid) -> BoxSpectrum:
-    """The best box at each period of ``grid``. ``time``, ``flux``, ``noise``: (n,), days and fractions, time ascending."""
+def search_boxes(
+    time: Floats, flux: Floats, noise: Floats, grid: Grid, bins_a_duration: int = BINS_A_DURATION
+) -> BoxSpectrum:
+    """The best box at each period of ``grid``. ``time``, ``flux``, ``noise``: (n,), days and fractions, time ascending.
+
+    ``bins_a_duration``: phase bins in the shortest box of each period.
+    """
     weight = noise**-2
     deficit = weight * (1.0 - flux)
     since = time - time[0]
@@ -50,7 +55,8 @@ def search_boxes(time: Floats, flux: Floats, noise: Floats, grid: Grid) -> BoxSp
         chosen = np.flatnonzero(factors == factor)
         curve = _binned(since, weight, deficit, int(factor))
         part = np.zeros((4, len(chosen)))
-        _scan(*curve, grid.period_days[chosen], grid.shortest_share[chosen], grid.longest_share[chosen], *part)
+        trial = (grid.period_days[chosen], grid.shortest_share[chosen], grid.longest_share[chosen])
+        _scan(*curve, *trial, bins_a_duration, *part)
         found[:, chosen] = part
     gain, share, phase, depth = found
     level = deficit.sum() / weight.sum()
@@ -86,23 +92,24 @@ def _scan(
     period: Floats,
     shortest: Floats,
     longest: Floats,
+    fine: int,
     gain: Floats,
     share: Floats,
     phase: Floats,
     depth: Floats,
 ) -> None:  # pragma: no cover - compiled
-    """Fill the last four. With s = sum of w (1 - f - level) and r = sum of w in the box, the gain is s^2 W / (r (W - r))."""
+    """Fill the last four; ``fine``: bins in the shortest box. With s = sum of w (1 - f - level) and r = sum of w in the box, the gain is s^2 W / (r (W - r))."""
     total = weight.sum()
     level = deficit.sum() / total
     most = 0
     for j in range(period.size):
-        bins = int(np.ceil(BINS_A_DURATION / shortest[j]))
-        most = max(most, bins + max(int(longest[j] * bins), BINS_A_DURATION) + 2)
+        bins = int(np.ceil(fine / shortest[j]))
+        most = max(most, bins + max(int(longest[j] * bins), fine) + 2)
     r = np.empty(most)
     s = np.empty(most)
     for j in range(period.size):
-        bins = int(np.ceil(BINS_A_DURATION / shortest[j]))
-        widest = max(int(longest[j] * bins), BINS_A_DURATION)
+        bins = int(np.ceil(fine / shortest[j]))
+        widest = max(int(longest[j] * bins), fine)
         r[: bins + widest + 2] = 0.0
         s[: bins + widest + 2] = 0.0
         frequency = 1.0 / period[j]
@@ -120,9 +127,9 @@ def _scan(
             r[k] += r[k - 1]
             s[k] += s[k - 1]
         best, best_first, best_width = 0.0, 0, 0
-        width = BINS_A_DURATION
+        width = fine
         while width <= widest:
-            for k in range(0, bins, max(1, width // BINS_A_DURATION)):
+            for k in range(0, bins, max(1, width // fine)):
                 inside = r[k + width] - r[k]
                 dimming = s[k + width] - s[k]
                 scale = inside * (total - inside)
