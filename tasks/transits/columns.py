@@ -164,23 +164,23 @@ BOX_FEATURES = (
         "depth_ppm",
         "float64",
         "ppm",
-        "Level outside minus level inside of a box of this duration, each a mean weighted by 1/noise²; the level "
-        "outside is taken more than a duration from mid-transit",
-        f"{_BOX}, the box's H - L",
+        "Depth of the trapezoid's floor below the level, by least squares with weights 1/noise²; the level is the mean "
+        "more than a duration from mid-transit",
+        f"{_BOX}, with a trapezoid's sides",
     ),
     Column(
         "depth_uncertainty_ppm",
         "float64",
         "ppm",
-        "One sigma in white noise: √(1/W_in + 1/W_out), W the sum of 1/noise²",
+        "One sigma in white noise, that of the level included: √(1/W + (L/W)²/W_out), W the sum of s²/noise², L of "
+        "s/noise², W_out of 1/noise² outside, s the trapezoid's shape from 0 to 1",
         _BOX,
     ),
     Column(
         "radius_ratio",
         "float64",
         "",
-        "Planet over star: √(depth / (1 - ingress_fraction)), which is the depth of the trapezoid's floor; without "
-        "limb darkening",
+        "Planet over star: √depth, which leaves limb darkening and light of other stars out of account",
         "Seager & Mallén-Ornelas 2003",
     ),
     Column("snr", "float64", "", "depth_ppm over depth_uncertainty_ppm: white noise", f"{_BOX}; Pont et al. 2006"),
@@ -188,8 +188,8 @@ BOX_FEATURES = (
         "pink_noise_snr",
         "float64",
         "",
-        "Depth over √(Σ (W_k/W)² (1/W_k + σ_r²)), k the transits; σ_r² is the variance of means over stretches as long "
-        "as a transit, out of transit (robust), beyond what white noise gives",
+        "Depth over √(1/W + σ_r² Σ L_k²/W²) and the level's uncertainty, k the transits; σ_r² is the variance of means "
+        "over stretches as long as a transit, out of transit (robust), beyond what white noise gives",
         _PONT,
     ),
     Column(
@@ -222,12 +222,12 @@ BOX_FEATURES = (
         "Those of them with at least a third of the points that the cadence allows for",
         _VETTER,
     ),
-    Column("in_transit_points", "int64", "", "Points within half a duration of a mid-transit", _BOX),
+    Column("in_transit_points", "int64", "", "Points between first and fourth contact", _BOX),
     Column(
         "odd_depth_ppm",
         "float64",
         "ppm",
-        "Depth of the observed 1st, 3rd, 5th, ... transit together, weighted as depth_ppm",
+        "Depth of the observed 1st, 3rd, 5th, ... transit together, measured as depth_ppm",
         _VETTER,
     ),
     Column("even_depth_ppm", "float64", "ppm", "The same of the 2nd, 4th, 6th, ...", _VETTER),
@@ -243,7 +243,8 @@ BOX_FEATURES = (
         "secondary_depth_ppm",
         "float64",
         "ppm",
-        "Depth of the most significant dip as long as the transit, more than 1.5 durations away from it",
+        "Mean depth of the most significant dip as long as the transit, more than 1.5 durations away from it and not "
+        "in another candidate's transit",
         f"{_VETTER}, model-shift",
     ),
     Column("secondary_phase", "float64", "", "Its phase: from 0 to 1, the transit at 0", f"{_VETTER}, model-shift"),

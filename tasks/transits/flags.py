@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from tasks.transits.candidate import Candidate
 from tasks.transits.columns import SEPARATOR, Flag
 from tasks.transits.features.chance import threshold_sigma
+from tasks.transits.features.folding import keeps_pace
 from tasks.transits.features.orbit import longest_share, scaled_axis
 from tasks.transits.features.values import PPM, Features
 from tasks.transits.light_curve import PreparedLightCurve
@@ -156,7 +157,8 @@ def is_too_large(case: Case) -> bool:
 
 def has_same_period(case: Case) -> bool:
     """The ephemerides keep their distance over the whole light curve: two views of one orbit."""
-    return any(_same_period(case, other) for other in case.all_candidates if other.number < case.candidate.number)
+    earlier = (other for other in case.all_candidates if other.number < case.candidate.number)
+    return any(keeps_pace(case.curve, case.candidate, other) for other in earlier)
 
 
 CHECKS: Mapping[Flag, Callable[[Case], bool]] = {
@@ -205,10 +207,3 @@ def _radius_earth(case: Case) -> float | None:
     """Of the candidate; of a star like the Sun where its radius is unknown."""
     ratio = case.features.number("radius_ratio")
     return None if ratio is None else ratio * (case.curve.star.radius or 1.0) * _SUN_IN_EARTH_RADII
-
-
-def _same_period(case: Case, other: Candidate) -> bool:
-    mine = case.candidate
-    turns = case.curve.baseline_days / max(mine.period_days, other.period_days)
-    drift = turns * abs(mine.period_days - other.period_days)
-    return drift < max(mine.duration_days, other.duration_days)

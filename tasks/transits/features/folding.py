@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from tasks.transits.light_curve import Flags, Floats, Indices, PreparedLightCurv
 # to keep the transits at the edges of gaps.
 ENOUGH = 1 / 3
 _SECONDS_A_DAY = 86_400.0
+_SHARPEST = 1e-6  # ingress fraction of a box: a slope must have some length
+_MULTIPLES = (1, 2, 3)  # of a period, at which the same signal may be found again
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,11 @@ class Folded:
     time, flux      (n,) days, and fractions of the star's flux
     weight          (n,) 1/noise²
     cadence_days    (n,) median step of the point's segment
-    offset_days     (n,) from the nearest mid-transit, -P/2 to P/2
-    cycle           (n,) number of that transit, 0 for the one at ``transit_time_days``
-    inside          (n,) within half a duration of mid-transit
-    outside         (n,) more than a whole duration from mid-transit: what the star does when nothing is in front of it
+    cycle           (n,) number of the nearest transit, 0 for the one at ``transit_time_days``
+    shape           (n,) the candidate's trapezoid: 1 on its floor, 0 out of transit
+    inside          (n,) between first and fourth contact
+    lonely          (n,) in no other candidate's transit
+    outside         (n,) lonely, and more than a duration from mid-transit: the star with nothing in front of it
     level           mean of the outside, weighted; NaN where there is none
     """
 
@@ -35,9 +39,10 @@ class Folded:
     weight: Floats
     cadence_days: Floats
     segment: Indices
-    offset_days: Floats
     cycle: Indices
+    shape: Floats
     inside: Flags
+    lonely: Flags
     outside: Flags
     level: float
 
@@ -52,41 +57,68 @@ class Events:
     """Sums over the in-transit points of each transit that has any.
 
     cycle     (k,) ascending
-    weight    (k,) sum of 1/noise²
-    dimming   (k,) sum of (level - flux)/noise²
+    weight    (k,) sum of shape²/noise²: one over the variance of its depth in white noise
+    length    (k,) sum of shape/noise²: over ``weight``, what the depth makes of an error of the level
+    dimming   (k,) sum of shape (level - flux)/noise²
     observed  (k,) whether it is expected and has enough points
     """
 
     cycle: Indices
     weight: Floats
+    length: Floats
     dimming: Floats
     observed: Flags
 
     def select(self, chosen: Flags) -> Events:
         """Those of ``chosen``, (k,)."""
-        return Events(self.cycle[chosen], self.weight[chosen], self.dimming[chosen], self.observed[chosen])
+        weight, length, dimming = (part[chosen] for part in (self.weight, self.length, self.dimming))
+        return Events(self.cycle[chosen], weight, length, dimming, self.observed[chosen])
 
     @property
     def depths(self) -> Floats:
-        """(k,) fraction of each transit."""
+        """(k,) of each transit, as fractions: least squares with the trapezoid's shape."""
         return self.dimming / self.weight
 
 
-def fold(curve: PreparedLightCurve, candidate: Candidate) -> Folded:
-    """The used points of ``curve`` at the candidate's period. Quick where all points are used."""
+def fold(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Candidate]) -> Folded:
+    """The used points of ``curve`` at the candidate's period, with the transits of ``others`` marked."""
     used = candidate.used
     time, flux = curve.time[used], curve.flux[used]
     weight = curve.noise[used] ** -2.0
     turns = (time - candidate.transit_time_days) / candidate.period_days
     cycle = np.floor(turns + 0.5)
-    offset = (turns - cycle) * candidate.period_days
-    distance = np.abs(offset)
-    outside = distance > candidate.duration_days
+    distance = np.abs(turns - cycle) * candidate.period_days
+    shape = _trapezoid(distance, candidate)
+    lonely = _lonely(time, others)
+    outside = lonely & (distance > candidate.duration_days)
     level = _mean(flux[outside], weight[outside])
-    inside = distance <= 0.5 * candidate.duration_days
     segment = curve.segment[used]
     cadence = _cadences(curve)[segment]
-    return Folded(time, flux, weight, cadence, segment, offset, cycle.astype(np.int64), inside, outside, level)
+    number = cycle.astype(np.int64)
+    return Folded(time, flux, weight, cadence, segment, number, shape, shape > 0.0, lonely, outside, level)
+
+
+def distinct(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Candidate]) -> list[Candidate]:
+    """Those of ``others`` that are another body: not this candidate, and not its period or a small multiple of it.
+
+    What shares the period may be this candidate's own secondary eclipse, which must not be hidden from its features.
+    """
+    return [
+        other
+        for other in others
+        if other.number != candidate.number
+        and not any(
+            keeps_pace(curve, candidate, other, multiple) or keeps_pace(curve, other, candidate, multiple)
+            for multiple in _MULTIPLES
+        )
+    ]
+
+
+def keeps_pace(curve: PreparedLightCurve, one: Candidate, other: Candidate, multiple: int = 1) -> bool:
+    """Whether the period of ``other`` is ``multiple`` of one's, within a duration over the whole light curve."""
+    drift = abs(multiple * one.period_days - other.period_days)
+    turns = curve.baseline_days / max(one.period_days, other.period_days)
+    return drift * turns < max(one.duration_days, other.duration_days)
 
 
 def expected_cycles(curve: PreparedLightCurve, candidate: Candidate) -> range:
@@ -104,13 +136,15 @@ def events(folded: Folded, expected: range, duration_days: float) -> Events:
     starts = run_starts(cycle)
     if not len(starts):
         nothing = np.zeros(0)
-        return Events(cycle, nothing, nothing, np.zeros(0, dtype=np.bool_))
-    dimming = weight * (folded.level - folded.flux[inside])
+        return Events(cycle, nothing, nothing, nothing, np.zeros(0, dtype=np.bool_))
+    length = weight * folded.shape[inside]
+    parts = (length * folded.shape[inside], length, length * (folded.level - folded.flux[inside]))
     points = np.diff(starts, append=len(cycle))
     number = cycle[starts]
     enough = points >= ENOUGH * duration_days / folded.cadence_days[inside][starts]
     within = (number >= expected.start) & (number < expected.stop)
-    return Events(number, np.add.reduceat(weight, starts), np.add.reduceat(dimming, starts), enough & within)
+    weights, lengths, dimmings = (np.add.reduceat(part, starts) for part in parts)
+    return Events(number, weights, lengths, dimmings, enough & within)
 
 
 def run_starts(*keys: Indices) -> Indices:
@@ -119,6 +153,20 @@ def run_starts(*keys: Indices) -> Indices:
         return np.zeros(0, dtype=np.int64)
     changes = [key[1:] != key[:-1] for key in keys]
     return np.concatenate([[0], np.flatnonzero(np.logical_or.reduce(changes)) + 1])
+
+
+def _trapezoid(distance_days: Floats, candidate: Candidate) -> Floats:
+    """(n,) 1 on the floor, 0 from first contact out."""
+    ingress = min(max(candidate.ingress_fraction, _SHARPEST), 0.5) * candidate.duration_days
+    return np.clip((0.5 * candidate.duration_days - distance_days) / ingress, 0.0, 1.0)
+
+
+def _lonely(time: Floats, others: Sequence[Candidate]) -> Flags:
+    lonely = np.ones(len(time), dtype=np.bool_)
+    for other in others:
+        turns = (time - other.transit_time_days) / other.period_days
+        lonely &= np.abs(turns - np.round(turns)) * other.period_days > 0.5 * other.duration_days
+    return lonely
 
 
 def _mean(values: Floats, weight: Floats) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,14 @@ import numpy as np
 from tasks.transits.candidate import Candidate, TlsFit
 from tasks.transits.columns import TLS_FEATURES, Reason
 from tasks.transits.features.chance import false_alarm_probability, independent_trials
-from tasks.transits.features.folding import Events, Folded, events, expected_cycles, fold
+from tasks.transits.features.folding import Events, Folded, distinct, events, expected_cycles, fold
 from tasks.transits.features.noise import depth_and_variance, external_error, red_variance, snr_of_events
 from tasks.transits.features.orbit import central_duration_days
 from tasks.transits.features.secondary import Secondary, find_secondary
 from tasks.transits.features.values import PPM, Evidence, Features, Measured, collected, known
 from tasks.transits.light_curve import PreparedLightCurve
+
+_POSITIVE = ("period_days", "duration_days")
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,16 @@ class _Signal:
     red: float | Reason
 
 
-def measure(curve: PreparedLightCurve, candidate: Candidate) -> Features:
+def measure(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Candidate] = ()) -> Features:
     """The 27 features of ``candidate``, from the points of ``curve`` that it was found in and no others.
 
-    Depths are measured here, at the candidate's period, time and duration, whatever the search's own binning.
+    Depths are measured here, with the candidate's own trapezoid, whatever the search's binning. ``others`` are all
+    candidates of the same star, itself too: their transits are no noise and no secondary eclipse of this one, unless
+    they share its period.
     Raises ValueError for a candidate that is none: no period, no duration, or of another light curve.
     """
     _check(curve, candidate)
-    folded = fold(curve, candidate)
+    folded = fold(curve, candidate, distinct(curve, candidate, others))
     expected = expected_cycles(curve, candidate)
     found = events(folded, expected, candidate.duration_days)
     lacking = _lacking(folded)
@@ -64,10 +68,10 @@ def _measured(signal: _Signal, given: Mapping[str, Measured]) -> Features:
 
 
 def _check(curve: PreparedLightCurve, candidate: Candidate) -> None:
-    for name in ("period_days", "duration_days", "transit_time_days"):
+    for name in ("period_days", "duration_days", "transit_time_days", "ingress_fraction"):
         value = getattr(candidate, name)
-        if not math.isfinite(value) or (value <= 0 and name != "transit_time_days"):
-            raise ValueError(f"{name} of candidate {candidate.number} is {value}; it must be finite and above 0")
+        if not math.isfinite(value) or (value <= 0 and name in _POSITIVE):
+            raise ValueError(f"{name} of candidate {candidate.number} is {value}; it must be finite, a length above 0")
     if candidate.used.shape != curve.time.shape:
         raise ValueError(
             f"candidate of a light curve of {candidate.used.size} points given with one of {curve.time.size}"
@@ -125,11 +129,11 @@ def _counts(folded: Folded, expected: range, found: Events) -> dict[str, Measure
 
 def _depth(signal: _Signal) -> dict[str, Measured]:
     """Depth and what follows from it. The level's own variance counts too: it is not small in a short light curve."""
-    level_variance = 1.0 / signal.folded.outside_weight
+    level_variance = _level_variance(signal)
     depth, white = depth_and_variance(signal.events, 0.0)
     sigma = math.sqrt(white + level_variance)
     pink = _pink_snr(signal, level_variance)
-    ratio = _radius_ratio(depth, signal.candidate.ingress_fraction)
+    ratio = math.sqrt(depth) if depth > 0.0 else Reason.NO_DIMMING
     return {
         "depth_ppm": depth * PPM,
         "depth_uncertainty_ppm": sigma * PPM,
@@ -141,17 +145,17 @@ def _depth(signal: _Signal) -> dict[str, Measured]:
     }
 
 
+def _level_variance(signal: _Signal) -> float:
+    """What the uncertainty of the level adds to the variance of the depth."""
+    found = signal.events
+    return float(found.length.sum() / found.weight.sum()) ** 2 / signal.folded.outside_weight
+
+
 def _pink_snr(signal: _Signal, level_variance: float) -> float | Reason:
     if isinstance(signal.red, Reason):
         return signal.red
     depth, variance = depth_and_variance(signal.events, signal.red)
     return depth / math.sqrt(variance + level_variance)
-
-
-def _radius_ratio(depth: float, ingress_fraction: float) -> float | Reason:
-    """The box's mean depth is the floor's depth times 1 - ingress_fraction: both slopes together lose one ingress."""
-    floor = depth / (1.0 - min(max(ingress_fraction, 0.0), 0.5))
-    return math.sqrt(floor) if floor > 0.0 else Reason.NO_DIMMING
 
 
 def _duration_ratio(signal: _Signal, radius_ratio: float) -> float | Reason:

@@ -1,8 +1,8 @@
 """Noise at the length of a transit, and what it makes of a depth's uncertainty.
 
 Pont, Zucker & Queloz (2006): the mean of n points taken together has the variance V(n) = σ_w²/n + σ_r², and a depth
-over the transits k has Σ n_k² V(n_k) / (Σ n_k)². With weights W = Σ 1/noise² in the place of n/σ_w² that is
-Σ (W_k/W)² (1/W_k + σ_r²) = 1/W + σ_r² Σ W_k² / W².
+over the transits k has Σ n_k² V(n_k) / (Σ n_k)². With the points' own noise and the trapezoid's shape s, W =
+Σ s²/noise² and L = Σ s/noise² in the place of n/σ_w², that is 1/W + σ_r² Σ L_k² / W².
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def red_variance(folded: Folded, duration_days: float) -> float | Reason:
 
 
 def depth_and_variance(events: Events, red: float) -> tuple[float, float]:
-    """Weighted depth of all of ``events`` together, and its variance in pink noise without that of the level."""
+    """Depth of all of ``events`` together, a fraction, and its variance in pink noise without that of the level."""
     total = float(events.weight.sum())
-    variance = 1.0 / total + red * float((events.weight**2).sum()) / total**2
+    variance = 1.0 / total + red * float((events.length**2).sum()) / total**2
     return float(events.dimming.sum()) / total, variance
 
 
 def snr_of_events(events: Events, red: float) -> Floats:
     """(k,) signal-to-noise of each transit alone."""
-    return events.depths / np.sqrt(1.0 / events.weight + red)
+    return events.depths / _sigmas(events, red)
 
 
 def external_error(groups: list[Events], red: float) -> float:
@@ -57,7 +57,11 @@ def external_error(groups: list[Events], red: float) -> float:
 
 def _deviations(group: Events, red: float) -> Floats:
     mean, _ = depth_and_variance(group, red)
-    return (group.depths - mean) / np.sqrt(1.0 / group.weight + red)
+    return (group.depths - mean) / _sigmas(group, red)
+
+
+def _sigmas(events: Events, red: float) -> Floats:
+    return np.sqrt(1.0 / events.weight + red * (events.length / events.weight) ** 2)
 
 
 def _stretches(folded: Folded, duration_days: float) -> tuple[Floats, Floats]:

@@ -94,9 +94,9 @@ def _cell_sums(folded: Folded, candidate: Candidate, cells: int) -> tuple[Floats
     row = np.repeat(np.arange(rows), np.diff(starts, append=len(turns)))
     column = np.minimum(((turns - cycle) * cells).astype(np.int64), cells - 1)
     cell = row * cells + column
-    dimming = folded.weight * (folded.level - folded.flux)
+    weight = np.where(folded.lonely, folded.weight, 0.0)
     shape = (rows, cells)
-    return _summed(cell, folded.weight, shape), _summed(cell, dimming, shape)
+    return _summed(cell, weight, shape), _summed(cell, weight * (folded.level - folded.flux), shape)
 
 
 def _summed(cell: Indices, values: Floats, shape: tuple[int, int]) -> Floats:
