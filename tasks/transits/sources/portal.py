@@ -66,7 +66,7 @@ def _pointed(target: Target, settings: MastSettings, session: requests.Session) 
 
 @contextmanager
 def _replaced(owner: Any, values: Mapping[str, Any]) -> Iterator[None]:
-    """Have attributes of ``owner`` itself for a while. Raises AttributeError where astroquery has none such any more."""
+    """Give ``owner`` other attributes for a while. Raises AttributeError where astroquery has none such any more."""
     before = {name: vars(owner).get(name, _INHERITED) for name in values if hasattr(owner, name)}
     if missing := values.keys() - before.keys():
         raise AttributeError(f"astroquery has no {', '.join(sorted(missing))} any more: it is not what we know")

@@ -106,14 +106,14 @@ class Choice:
 def read_target(payload: Mapping[str, Any]) -> Target:
     """The target that an item's payload describes. Raises BadInput for one that cannot be asked for.
 
-    It has ``name``, ``mission`` (of ``MISSIONS``, or empty), ``segments`` (a list of numbers) and ``cadence`` (``fast``,
-    ``short`` or ``long``); all but the name may be missing. A bare number is one of the mission's catalogue.
+    It has ``name``, ``mission`` (of ``MISSIONS``, or empty), ``segments`` (a list of numbers) and ``cadence``
+    (``fast``, ``short`` or ``long``); all but the name may be missing. A bare number is one of the mission's catalogue.
     """
     name = " ".join(str(payload.get("name") or "").split())
-    mission, cadence = payload.get("mission") or "", payload.get("cadence") or None
+    mission, cadence = payload.get("mission") or None, payload.get("cadence") or None
     if not name or len(name) > _MAX_NAME_LENGTH or not name.isprintable():
         raise BadInput(f"name {name[:40]!r}: a target needs a name of 1 to {_MAX_NAME_LENGTH} printable characters")
-    if mission not in {"", *MISSIONS}:
+    if mission not in {None, *MISSIONS}:
         raise BadInput(f"mission {mission!r}: allowed are {', '.join(MISSIONS)} or nothing")
     if cadence not in {None, *get_args(Cadence)}:
         raise BadInput(f"cadence {cadence!r}: allowed are {', '.join(get_args(Cadence))} or nothing")
@@ -192,7 +192,7 @@ def to_json(product: Product) -> dict[str, Any]:
     return asdict(product)
 
 
-def _identified(name: str, mission: str) -> tuple[str, str]:
+def _identified(name: str, mission: Mission | None) -> tuple[str, str]:
     """The catalogue, or nothing, and the name as it is asked for."""
     if named := _IDENTIFIER.fullmatch(name):
         return named[1].upper(), f"{named[1].upper()} {named[2]}"
@@ -205,7 +205,7 @@ def _identified(name: str, mission: str) -> tuple[str, str]:
     raise BadInput(f"target {name!r}: a bare number needs a mission, or TIC, KIC or EPIC before it")
 
 
-def _missions(asked: Mission | Literal[""], known: Mission | None) -> tuple[Mission, ...]:
+def _missions(asked: Mission | None, known: Mission | None) -> tuple[Mission, ...]:
     """The mission that is asked for, else that of the catalogue, else all."""
     if asked:
         return (asked,)

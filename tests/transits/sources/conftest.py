@@ -1,0 +1,119 @@
+"""What the tests of the sources share.
+
+archive      a server that is MAST, with nothing in it
+settings     that ask it, with a cache of the test's own
+clock        time that passes by waiting only, and what was waited
+light_curve  bytes of a FITS file as the missions write them
+downloads    the part that fetches files, in time of ``clock``
+stage        runs the stage on a target
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from tasks.engine.items import Item
+from tasks.engine.stage import StageResult, Workspace
+from tasks.transits.sources.cache import Pace, SharedCache
+from tasks.transits.sources.downloads import Downloads
+from tasks.transits.sources.patience import open_session
+from tasks.transits.sources.settings import MastSettings
+from tasks.transits.sources.stage import LightCurvesStage
+from tests.transits.sources.archive import Archive
+
+
+@dataclass
+class Clock:
+    """Seconds that pass by waiting only; chance is always one half."""
+
+    seconds: float = 1_800_000_000.0
+    waits: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(round(seconds, 6))
+        self.seconds += seconds
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(lambda: self.seconds, self.sleep, lambda: 0.5)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A stage's result, the files that it wrote, by path, and their folder."""
+
+    result: StageResult
+    files: dict[str, bytes]
+    folder: Path
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    own = Archive()
+    server = own.start()
+    yield own
+    own.released.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def settings(archive: Archive, tmp_path: Path) -> MastSettings:
+    resolver = f"{archive.url}/Santa-war/query"
+    return MastSettings(tmp_path / "cache", archive.url, resolver, stall_seconds=10.0)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def make_light_curve(points: int = 16_000, table: str = "TIME", seed: int = 0, note: str = "") -> bytes:
+    """A primary header and a table of 16 bytes a point, with checksums in the missions' way: CHECKSUM, no DATASUM."""
+    rng = np.random.default_rng(seed)
+    columns = [
+        fits.Column(table, "D", array=1325.0 + np.arange(points) / 720),
+        fits.Column("PDCSAP_FLUX", "E", array=rng.normal(1000, 1, points)),
+        fits.Column("QUALITY", "J", array=np.zeros(points)),
+    ]
+    units = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="LIGHTCURVE")])
+    units[0].header["OBJECT"] = note or "TIC 25155310"
+    stream = io.BytesIO()
+    units.writeto(stream, checksum=True)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def light_curve() -> bytes:
+    return make_light_curve()
+
+
+@pytest.fixture
+def downloads(settings: MastSettings, clock: Clock) -> Callable[..., Downloads]:
+    def make(**changes: Any) -> Downloads:
+        own = MastSettings(**{**vars(settings), **changes})
+        assert own.cache
+        cache = SharedCache(own.cache, own.connections, clock.pace)
+        return Downloads(own, cache, open_session(own), clock.pace)
+
+    return make
+
+
+@pytest.fixture
+def stage(settings: MastSettings, clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
+    def run(**payload: Any) -> Ran:
+        folder = tmp_path_factory.mktemp("run")
+        work = Workspace(folder / "outputs", folder / "scratch", folder)
+        own = LightCurvesStage(settings, pace=clock.pace)
+        own.open()
+        result = own.run(Item("star", payload), work)
+        files = {path.relative_to(work.outputs).as_posix(): path.read_bytes() for path in work.outputs.rglob("*.*")}
+        return Ran(result, files, work.outputs)
+
+    return run
