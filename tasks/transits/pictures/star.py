@@ -1,0 +1,59 @@
+"""A picture of one star: its light curve, its periodogram, and each candidate as vetters look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.transits.candidate import Candidate, Periodogram
+from tasks.transits.light_curve import PreparedLightCurve
+from tasks.transits.pictures import overview, vetting
+from tasks.transits.pictures.canvas import Canvas, Words
+from tasks.transits.pictures.panel import INK, LEFT_PX, SOFT, WIDTH_PX
+from tasks.transits.pictures.words import about_curve, counted, why_none
+
+MOST_ROWS = 3
+_HEAD_PX = 58
+_LINE_PX = 26
+_MOST_TITLE = 70
+
+
+def star_picture(
+    curve: PreparedLightCurve,
+    candidates: Sequence[Candidate],
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    *,
+    periodogram: Periodogram | None = None,
+    min_sde: float = 7.0,
+) -> bytes:
+    """A PNG, ``WIDTH_PX`` wide; the same star gives the same bytes.
+
+    rows         the table's row of each candidate, in their order; of a star without any, its only row
+    periodogram  of a star without candidates: the search that found nothing
+    min_sde      the height from which a peak is a candidate
+    """
+    shown = list(zip(candidates, rows, strict=bool(candidates)))[:MOST_ROWS]
+    top = _HEAD_PX + overview.HEIGHT_PX
+    lines = [] if shown else [why_none(rows, periodogram, min_sde)]
+    lines += [_more(len(candidates) - len(shown))] if len(candidates) > len(shown) else []
+    canvas = Canvas(WIDTH_PX, round(top + len(shown) * vetting.HEIGHT_PX + len(lines) * _LINE_PX))
+    _head(canvas, curve, title)
+    overview.draw(canvas, _HEAD_PX, curve, candidates, periodogram, min_sde)
+    for candidate, row in shown:
+        vetting.draw(canvas, top, curve, candidate, row)
+        top += vetting.HEIGHT_PX
+    for line in lines:
+        canvas.words(LEFT_PX, top, line, Words(15, INK, bold=not shown))
+    return canvas.png()
+
+
+def _head(canvas: Canvas, curve: PreparedLightCurve, title: str) -> None:
+    name = " ".join(title.split())
+    short = name if len(name) <= _MOST_TITLE else f"{name[: _MOST_TITLE - 1]}…"
+    canvas.words(LEFT_PX, 22, short, Words(22, INK, bold=True))
+    canvas.words(LEFT_PX, 47, about_curve(curve), Words(14, SOFT))
+
+
+def _more(count: int) -> str:
+    return f"{counted(count, 'more candidate')} of this star {'is' if count == 1 else 'are'} in the table."
