@@ -11,17 +11,12 @@ from tasks.transits.light_curve import Flags, Floats
 class Periodogram:
     """A search over trial periods.
 
-    period_days       (m,) ascending
-    power             (m,) signal detection efficiency: the spectrum over its running median, in units of its scatter
-    duration_days, depth, transit_time_days
-                      (m,) of the best box at each period; depth as a fraction of the star's flux
+    period_days  (m,) ascending
+    power        (m,) signal detection efficiency: the spectrum over its running median, in units of its scatter
     """
 
     period_days: Floats
     power: Floats
-    duration_days: Floats
-    depth: Floats
-    transit_time_days: Floats
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Candidate:
     ingress_fraction        ingress over the whole duration, of the trapezoid that fits best: 0 a box, 0.5 a V
     snr                     depth over its uncertainty, in white noise
     sde                     height of its peak in ``periodogram``
-    used                    (n,) the points of the light curve that it was found in: all but earlier candidates' transits
+    used                    (n,) the points that it was found in: all but earlier candidates' transits
     """
 
     number: int

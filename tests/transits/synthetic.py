@@ -9,14 +9,18 @@ Times are those of one TESS sector unless said otherwise: 27 days of two minutes
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import batman
 import numpy as np
 
 from tasks.transits.candidate import Candidate, Periodogram, TlsFit
 from tasks.transits.light_curve import Flags, Floats, PreparedLightCurve, Segment, Star
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # batman imports distutils
+    import batman
 
 TWO_MINUTES_DAYS = 120.0 / 86_400.0
 SUN = Star(radius=1.0, mass=1.0)
@@ -138,7 +142,7 @@ def candidate(
 ) -> Candidate:
     """A candidate as a search of 0.6 to 13 days would hand it over."""
     spectrum = np.array([0.0, 12.0, 0.0])
-    periodogram = Periodogram(np.array([0.6, period_days, 13.0]), spectrum, spectrum, spectrum, spectrum)
+    periodogram = Periodogram(np.array([0.6, period_days, 13.0]), spectrum)
     return Candidate(
         number=number,
         period_days=period_days,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import least_squares
 
 from tasks.transits.light_curve import Floats
+from tasks.transits.searching.points import Points
 
 MAX_INGRESS = 0.5  # of the whole duration: a V
 _STARTS = (0.1, 0.35)  # ingress fractions to start from
@@ -22,6 +24,11 @@ class Signal:
     transit_time_days: float
     duration_days: float
     ingress_fraction: float = 0.1
+
+    def first_after(self, time_days: float) -> float:
+        """Mid-transit of the first transit at or after ``time_days``."""
+        cycles = math.ceil((time_days - self.transit_time_days) / self.period_days)
+        return self.transit_time_days + cycles * self.period_days
 
     def offset_days(self, time: Floats) -> Floats:
         """(n,) days from the nearest mid-transit, from minus to plus half a period."""
@@ -51,13 +58,13 @@ class TrapezoidFit:
     gain: float
 
 
-def fit_trapezoid(time: Floats, flux: Floats, noise: Floats, start: Signal) -> TrapezoidFit:
+def fit_trapezoid(points: Points, start: Signal) -> TrapezoidFit:
     """Fit period, time, duration and ingress by least squares; the depth follows linearly at each step.
 
     ``start`` must lie within a fraction of a duration of the truth at both ends of the curve.
     """
-    near = np.abs(start.offset_days(time)) < _REACH * start.duration_days
-    curve = (time[near], (1.0 - flux[near]) / noise[near], 1.0 / noise[near])
+    near = points.where(np.abs(start.offset_days(points.time)) < _REACH * start.duration_days)
+    curve = (near.time, (1.0 - near.flux) / near.noise, 1.0 / near.noise)
     fits = [_fit(curve, start, ingress) for ingress in _STARTS]
     return max(fits, key=lambda fit: fit.gain)
 
@@ -81,7 +88,9 @@ def _fit(curve: tuple[Floats, Floats, Floats], start: Signal, ingress: float) ->
     longest = min(2.0, 0.5 * start.period_days / start.duration_days) - 1.0
     bounds = ([-0.5, -0.5, -0.7, 0.02], [0.5, 0.5, max(longest, 0.1), MAX_INGRESS])
     x0 = np.array([0.0, 0.0, 0.0, ingress])
-    found = least_squares(residual, x0, bounds=bounds, diff_step=1e-3, max_nfev=40, x_scale=np.array([0.1, 0.1, 0.2, 0.2]))
+    found = least_squares(
+        residual, x0, bounds=bounds, diff_step=1e-3, max_nfev=40, x_scale=np.array([0.1, 0.1, 0.2, 0.2])
+    )
     signal = signal_of(found.x)
     model = signal.shape(time) * weight
     power = float(model @ model)

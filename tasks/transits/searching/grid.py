@@ -19,13 +19,13 @@ SHARE_AT_ONE_DAY = (3 * math.pi / (_G * SOLAR_DENSITY)) ** (1 / 3) / math.pi * _
 # The longest share of a period that a transit takes. The longest known is 0.117 (Kepler-1368 b); Hippke & Heller 2019.
 MAX_SHARE = 0.12
 # Stellar densities in solar units that a search allows for where nothing is known of the star: from an evolved star to
-# a late M dwarf. Where the density is known, durations of 0.34 to 1.7 times the expected one are tried: grazing transits
-# and eccentric orbits are shorter, giant planets and transits near apastron longer (duration goes as density**(-1/3)).
+# a late M dwarf. Where the density is known, durations of 0.34 to 1.7 times the expected one are tried: grazing
+# transits and eccentric orbits are shorter, giant planets and transits near apastron longer (duration goes with
+# density**(-1/3)).
 UNKNOWN_DENSITIES = (0.02, 45.0)
 KNOWN_DENSITY_FACTORS = (1 / 5, 25.0)
 
 OVERSAMPLING = 3  # trial frequencies per phase shift of one transit duration over the baseline; Hippke & Heller 2019
-MAX_PERIODS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,16 @@ class Grid:
     def __len__(self) -> int:
         return len(self.period_days)
 
+    def step_days(self, period_days: float) -> float:
+        """Days between the grid's periods around ``period_days``."""
+        index = int(np.clip(np.searchsorted(self.period_days, period_days), 1, len(self) - 1))
+        return float(self.period_days[index] - self.period_days[index - 1])
+
 
 def duration_share(period_days: Floats, density: float) -> Floats:
     """T14 over period of a small planet on a circular orbit through the middle of a star of ``density`` (solar)."""
     shares = SHARE_AT_ONE_DAY * density ** (-1 / 3) * period_days ** (-2 / 3)
-    return np.minimum(shares, MAX_SHARE)
+    return np.asarray(np.minimum(shares, MAX_SHARE))
 
 
 def trial_periods(baseline_days: float, shortest_days: float, longest_days: float) -> Floats:
@@ -66,9 +71,7 @@ def trial_periods(baseline_days: float, shortest_days: float, longest_days: floa
     return np.asarray(roots**-3, dtype=np.float64)
 
 
-def search_grid(
-    baseline_days: float, shortest_days: float, longest_days: float, density: float | None = None
-) -> Grid:
+def search_grid(baseline_days: float, shortest_days: float, longest_days: float, density: float | None = None) -> Grid:
     """Trial periods and durations of a search. ``density`` of the star in solar units; None where it is unknown."""
     periods = trial_periods(baseline_days, shortest_days, longest_days)
     low, high = (density * factor for factor in KNOWN_DENSITY_FACTORS) if density else UNKNOWN_DENSITIES

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import median_filter
 
-from tasks.transits.boxes import BoxSpectrum
-from tasks.transits.grid import OVERSAMPLING
 from tasks.transits.light_curve import Floats
+from tasks.transits.searching.boxes import BoxSpectrum
+from tasks.transits.searching.grid import OVERSAMPLING
 
 # Width of the running median that is taken for the spectrum's background, in independent periods; Hippke & Heller 2019.
 _BACKGROUND_PERIODS = 30

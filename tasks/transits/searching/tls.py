@@ -10,6 +10,8 @@ import numpy as np
 from transitleastsquares import transitleastsquares
 
 from tasks.transits.light_curve import Floats
+from tasks.transits.searching.grid import OVERSAMPLING
+from tasks.transits.searching.points import Points
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,21 @@ class TlsSearch:
 
 
 def search_transits(
-    time: Floats, flux: Floats, noise: Floats, shortest_days: float, longest_days: float
+    points: Points, shortest_days: float, longest_days: float, oversampling: int = OVERSAMPLING
 ) -> TlsSearch | None:
-    """Search the periods between the two; None where no transit fits. One thread."""
+    """Search the periods between the two; None where no transit fits. One thread.
+
+    ``oversampling``: trial frequencies per shift of one transit duration over the baseline.
+    """
     with warnings.catch_warnings():  # of small grids and of transits without data, which the features tell of
         warnings.simplefilter("ignore")
-        search = transitleastsquares(time, flux, noise, verbose=False)
+        search = transitleastsquares(points.time, points.flux, points.noise, verbose=False)
         try:
             found = search.power(
                 period_min=shortest_days,
                 period_max=longest_days,
                 n_transits_min=1,  # the periods are chosen above; two transits fit into any of them
+                oversampling_factor=oversampling,
                 use_threads=1,
                 show_progress_bar=False,
                 verbose=False,
@@ -52,25 +58,20 @@ def search_transits(
             return None
     if not np.isfinite(found.T0) or not 0.0 < found.depth < 1.0:
         return None
-    return _result(found, flux, noise)
+    return _result(found, points)
 
 
-def _result(found: Any, flux: Floats, noise: Floats) -> TlsSearch:
+def _result(found: Any, points: Points) -> TlsSearch:
     # TLS takes the mean of the noise for 1; points joined for speed are accounted for in its chi-square.
-    least = float(found.chi2_min) / float(np.mean(noise)) ** 2
+    least = float(found.chi2_min) / float(np.mean(points.noise)) ** 2
     order = np.argsort(found.periods)
     return TlsSearch(
         period_days=float(found.period),
         transit_time_days=float(found.T0),
         duration_days=float(found.duration),
         depth=1.0 - float(found.depth),
-        gain=flat_chi_square(flux, noise) - least,
+        gain=points.flat_chi_square() - least,
         sde=float(found.SDE),
         period_days_grid=np.asarray(found.periods)[order],
         power=np.asarray(found.power)[order],
     )
-
-
-def flat_chi_square(flux: Floats, noise: Floats) -> float:
-    """Chi-square of a star without any transit."""
-    return float(np.sum(((1.0 - flux) / noise) ** 2))

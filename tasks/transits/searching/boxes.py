@@ -1,8 +1,8 @@
 """Box least squares: the best box-shaped dimming at each trial period (Kovács, Zucker & Mazeh 2002).
 
 The same likelihood as ``astropy.timeseries.BoxLeastSquares``, which the tests take as the reference. Three things are
-different, and are why it is here: durations go with the period, a box may lie across the ends of the folded curve at any
-duration (astropy's does so for the shortest alone), and dense curves are binned as far as the shortest duration allows.
+different, and are why it is here: durations go with the period, a box of any duration may lie across the ends of the
+folded curve (astropy's shortest alone may), and dense curves are binned as far as the shortest duration allows.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from tasks.transits.grid import Grid
 from tasks.transits.light_curve import Floats
+from tasks.transits.searching.grid import Grid
+from tasks.transits.searching.points import Points
+from tasks.transits.searching.trapezoid import Signal
 
 BINS_A_DURATION = 6  # phase bins in the shortest box: it misses at most a twelfth of a transit at either end
 WIDTH_STEP = 1.2  # between trial durations: at most 5 % of the signal-to-noise is lost between two
@@ -38,14 +40,16 @@ class BoxSpectrum:
     transit_time_days: Floats
     flat: float
 
+    def signal(self, index: int) -> Signal:
+        """The box at one trial period."""
+        return Signal(
+            float(self.period_days[index]), float(self.transit_time_days[index]), float(self.duration_days[index])
+        )
 
-def search_boxes(
-    time: Floats, flux: Floats, noise: Floats, grid: Grid, bins_a_duration: int = BINS_A_DURATION
-) -> BoxSpectrum:
-    """The best box at each period of ``grid``. ``time``, ``flux``, ``noise``: (n,), days and fractions, time ascending.
 
-    ``bins_a_duration``: phase bins in the shortest box of each period.
-    """
+def search_boxes(points: Points, grid: Grid, bins_a_duration: int = BINS_A_DURATION) -> BoxSpectrum:
+    """The best box at each period of ``grid``. ``bins_a_duration``: phase bins in the shortest box of each period."""
+    time, flux, noise = points.time, points.flux, points.noise
     weight = noise**-2
     deficit = weight * (1.0 - flux)
     since = time - time[0]
@@ -84,7 +88,7 @@ def _binned(since: Floats, weight: Floats, deficit: Floats, factor: int) -> tupl
     return middle, joined, np.add.reduceat(deficit, starts)
 
 
-@numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, error_model="numpy")
 def _scan(
     time: Floats,
     weight: Floats,
@@ -98,7 +102,10 @@ def _scan(
     phase: Floats,
     depth: Floats,
 ) -> None:  # pragma: no cover - compiled
-    """Fill the last four; ``fine``: bins in the shortest box. With s = sum of w (1 - f - level) and r = sum of w in the box, the gain is s^2 W / (r (W - r))."""
+    """Fill the last four; ``fine``: bins in the shortest box.
+
+    With s the sum of w (1 - f - level) in the box, r that of w in it and W that of all w, the gain is s² W / (r (W - r)).
+    """
     total = weight.sum()
     level = deficit.sum() / total
     most = 0
