@@ -8,6 +8,7 @@ astroquery has no public way for it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,14 +55,25 @@ def _pointed(target: Target, settings: MastSettings, session: requests.Session) 
         return answer
 
     connection = Observations._portal_api_connection  # noqa: SLF001 - see the module's docstring
+    known = _columns(settings.server)
+    columns = dict(known)  # astroquery keeps what it is told of columns for ever, an error message too
     own = {
         "MAST_REQUEST_URL": f"{settings.server}/api/v0/invoke",
         "COLUMNS_CONFIG_URL": f"{settings.server}/portal/Mashup/Mashup.asmx/columnsconfig",
         "TIMEOUT": _SEARCH_SECONDS,
         "_session": session,
+        "_column_configs": columns,
+        "_current_service": None,
     }
     with _replaced(connection, own), _replaced(utils, {"_simple_request": resolve}):
         yield
+    known.update(columns)
+
+
+@functools.cache
+def _columns(_server: str) -> dict[str, Any]:
+    """What searches that went well were told of the columns; asked for once a process."""
+    return {}
 
 
 @contextmanager
@@ -110,9 +122,8 @@ def _failures_told(now: float) -> Iterator[None]:
         raise _refusal(error, now) from error
     except (requests.RequestException, RemoteServiceError, TimeoutError, AstroqueryTimeoutError) as error:
         raise Passing(f"MAST's search failed ({_brief(error)})") from error
-    except InvalidQueryError as error:
-        raise BadInput(f"MAST's search does not take this ({_brief(error)})") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:  # of reading the answer
+    except (InvalidQueryError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        # Not of our query, which is always of one form, but of reading what came.
         raise Passing(f"MAST's search gave an answer of another form ({_brief(error)})") from error
 
 

@@ -69,9 +69,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.archive.note(self)
-        if self.archive.search_faults:
-            self.archive.search_faults.popleft()(self, b"")
-        elif self.path.endswith("/columnsconfig"):
+        columns = self.path.endswith("/columnsconfig")
+        faults = self.archive.column_faults if columns else self.archive.search_faults
+        if faults:
+            faults.popleft()(self, b"")
+        elif columns:
             self.json(_COLUMNS)
         else:
             request = json.loads(parse_qs(body)["request"][0])
@@ -141,8 +143,8 @@ class Archive:
     """What the server has and what it was asked.
 
     files      by data URI;  bucket  by path
-    faults     of the next downloads, search_faults of the next searches; then all is well
-    etags      whether files have one
+    faults     of the next downloads; search_faults of the next searches; column_faults of the next answers about
+               columns, for which astroquery asks before it searches; then all is well
     busy       held while a download is answered, so that two at a time are noticed: see ``most_at_a_time``
     """
 
@@ -153,6 +155,7 @@ class Archive:
     places: dict[str, tuple[float, float]] = field(default_factory=dict)
     faults: deque[Fault] = field(default_factory=deque)
     search_faults: deque[Fault] = field(default_factory=deque)
+    column_faults: deque[Fault] = field(default_factory=deque)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
