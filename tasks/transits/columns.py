@@ -96,8 +96,8 @@ FLAGS: Mapping[Flag, str] = {
     "period (Kunimoto et al. 2025)",
     Flag.SECONDARY: "a significant and unique dip at another phase that no planet's reflected light explains "
     "(model-shift, Thompson et al. 2018)",
-    Flag.HALF_PERIOD: "a second dip as significant as the transit at phase 0.5: the true period may be half of it "
-    "(Thompson et al. 2018)",
+    Flag.HALF_PERIOD: "a second dip at phase 0.5, as deep as the transit within 3 sigma: the true period may be half "
+    "of it (Thompson et al. 2018)",
     Flag.V_SHAPE: "ingress and egress each take more than 0.4 of the transit, beyond the uncertainty and the cadence: "
     "a grazing eclipse (the impact parameter and the radius ratio add to about 1, Seager & Mallén-Ornelas 2003)",
     Flag.TOO_LARGE: "with the star's given radius, larger than 25 Earth radii (Kunimoto et al. 2025)",

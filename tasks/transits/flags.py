@@ -33,7 +33,6 @@ ROTATION_MULTIPLES = (0.5, 1.0, 2.0)  # Robovetter's SWEET test
 MAX_ODD_EVEN_SIGMA = 3.0  # LEO-Vetter
 MIN_SECONDARY_LEAD_SIGMA = 1.0  # above the threshold for 20,000 targets; Robovetter and LEO-Vetter
 TARGETS_SEARCHED = 20_000  # Robovetter and LEO-Vetter: one false alarm in so many
-HALF_PERIOD_TOLERANCE = 0.25  # durations; Robovetter and LEO-Vetter
 MAX_PLANET_SECONDARY = 0.1  # of the transit's depth; Robovetter and LEO-Vetter
 MAX_ALBEDO = 1.0  # Robovetter and LEO-Vetter
 MAX_RADIUS_EARTH = 25.0  # LEO-Vetter
@@ -130,11 +129,8 @@ def has_secondary(case: Case) -> bool:
 
 def has_half_period(case: Case) -> bool:
     """Two equal dips a turn: most often one dip a half turn."""
-    phase, second = case.features.number("secondary_phase"), case.features.number("secondary_significance")
-    first = case.features.number("pink_noise_snr")
-    if phase is None or second is None or first is None or not _secondary_is_real(case):
-        return False
-    return first - second < _chance_sigma(case) and abs(phase - 0.5) < HALF_PERIOD_TOLERANCE * case.transit_share
+    mismatch = case.features.evidence.half_turn_mismatch_sigma
+    return mismatch is not None and mismatch <= MAX_ODD_EVEN_SIGMA and _secondary_is_real(case)
 
 
 def is_v_shaped(case: Case) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from tasks.transits.features.secondary import Secondary, find_secondary
 from tasks.transits.features.values import PPM, Evidence, Features, Measured, collected, known
 from tasks.transits.light_curve import PreparedLightCurve
 
+HALF_TURN_TOLERANCE = 0.25  # durations; Robovetter (Thompson et al. 2018) and LEO-Vetter (Kunimoto et al. 2025)
 _POSITIVE = ("period_days", "duration_days")
 
 
@@ -25,12 +26,14 @@ _POSITIVE = ("period_days", "duration_days")
 class _Signal:
     """What the formulas below share.
 
-    events   every transit with points; ``level`` of ``folded`` is finite and there is at least one
-    red      σ_r², or why it is not known
+    distinct  the other bodies' candidates
+    events    every transit with points; ``level`` of ``folded`` is finite and there is at least one
+    red       σ_r², or why it is not known
     """
 
     curve: PreparedLightCurve
     candidate: Candidate
+    distinct: Sequence[Candidate]
     folded: Folded
     events: Events
     red: float | Reason
@@ -45,14 +48,15 @@ def measure(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Ca
     Raises ValueError for a candidate that is none: no period, no duration, or of another light curve.
     """
     _check(curve, candidate)
-    folded = fold(curve, candidate, distinct(curve, candidate, others))
+    bodies = distinct(curve, candidate, others)
+    folded = fold(curve, candidate, bodies)
     expected = expected_cycles(curve, candidate)
     found = events(folded, expected, candidate.duration_days)
     lacking = _lacking(folded)
     given = {**_given(candidate), **_tls(candidate.tls), **_counts(folded, expected, found)}
     if lacking is not None:
         return collected({**given, **_unmeasured(lacking)}, Evidence())
-    signal = _Signal(curve, candidate, folded, found, red_variance(folded, candidate.duration_days))
+    signal = _Signal(curve, candidate, bodies, folded, found, red_variance(folded, candidate.duration_days))
     return _measured(signal, given)
 
 
@@ -63,6 +67,7 @@ def _measured(signal: _Signal, given: Mapping[str, Measured]) -> Features:
         largest_event_snr=_largest_event(signal),
         tertiary_significance=second.tertiary_significance if isinstance(second, Secondary) else None,
         positive_significance=second.positive_significance if isinstance(second, Secondary) else None,
+        half_turn_mismatch_sigma=_half_turn_mismatch(signal, second),
     )
     return collected({**given, **depth, **_odd_even(signal), **_secondary_values(second)}, evidence)
 
@@ -174,14 +179,18 @@ def _false_alarm(signal: _Signal, snr: float | Reason) -> float | Reason:
 
 
 def _odd_even(signal: _Signal) -> dict[str, Measured]:
-    observed = signal.events.select(signal.events.observed)
-    is_odd = observed.cycle % 2 == 0  # cycle 0 is the first transit
-    odd, even = observed.select(is_odd), observed.select(~is_odd)
+    odd, even = _odd_and_even(signal.events)
     return {
         "odd_depth_ppm": _group_depth(odd) if len(odd.cycle) else Reason.NO_ODD_TRANSITS,
         "even_depth_ppm": _group_depth(even) if len(even.cycle) else Reason.NO_EVEN_TRANSITS,
         "odd_even_mismatch_sigma": _mismatch(odd, even, signal.red),
     }
+
+
+def _odd_and_even(found: Events) -> tuple[Events, Events]:
+    observed = found.select(found.observed)
+    is_odd = observed.cycle % 2 == 0  # cycle 0 is the first transit
+    return observed.select(is_odd), observed.select(~is_odd)
 
 
 def _group_depth(group: Events) -> float:
@@ -198,6 +207,17 @@ def _mismatch(odd: Events, even: Events, red: float | Reason) -> float | Reason:
     (odd_depth, odd_variance), (even_depth, even_variance) = (depth_and_variance(group, red) for group in (odd, even))
     sigma = math.sqrt(odd_variance + even_variance) * external_error([odd, even], red)
     return abs(odd_depth - even_depth) / sigma
+
+
+def _half_turn_mismatch(signal: _Signal, second: Secondary | Reason) -> float | None:
+    """Odd-even mismatch at half the period: of the transits against the secondary, where that is half a turn later."""
+    candidate = signal.candidate
+    reach = HALF_TURN_TOLERANCE * candidate.duration_days / candidate.period_days
+    if isinstance(second, Reason) or isinstance(signal.red, Reason) or abs(second.phase - 0.5) > reach:
+        return None
+    half = replace(candidate, period_days=0.5 * candidate.period_days)
+    found = events(fold(signal.curve, half, signal.distinct), expected_cycles(signal.curve, half), half.duration_days)
+    return known(_mismatch(*_odd_and_even(found), signal.red))
 
 
 def _largest_event(signal: _Signal) -> float | None:

@@ -21,11 +21,14 @@ class Evidence:
     largest_event_snr       signal-to-noise of the best single transit, in pink noise
     tertiary_significance   sigma of the best dip clear of the transit and the secondary
     positive_significance   sigma of the best brightening clear of both
+    half_turn_mismatch_sigma
+                            by how much a dip half a turn later differs in depth; None where the secondary is not there
     """
 
     largest_event_snr: float | None = None
     tertiary_significance: float | None = None
     positive_significance: float | None = None
+    half_turn_mismatch_sigma: float | None = None
 
 
 @dataclass(frozen=True)
