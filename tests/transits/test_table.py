@@ -1,0 +1,308 @@
+"""The table: what stars leave, joined into Parquet and CSV, read back as people read them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+
+from tasks.engine.errors import BadInput
+from tasks.engine.stage import Workspace
+from tasks.transits.columns import COLUMNS
+from tasks.transits.table import (
+    CSV,
+    PARQUET,
+    Document,
+    FeaturesStage,
+    StarFile,
+    extra_column,
+    free_names,
+    joined,
+    read_document,
+    star_document,
+    table_items,
+    write_csv,
+)
+
+NAMES = [column.name for column in COLUMNS]
+ONE_THIRD = 1 / 3
+QUOTED = 'WASP-126 "the first",\nsecond line \N{SNOWMAN} \u2028 \t \r end'
+
+
+def row(target="TIC 1", number=1, **values):
+    found = {"target_id": target, "candidate_number": number, "candidates": 1, "period_days": 3.0, "depth_ppm": 640.0}
+    return {**found, "stellar_parameters_assumed": False, "false_positive_flags": "", **values}
+
+
+def publish(folder: Path, documents):
+    """Star files as the star stage leaves them; ``documents`` are (rows, fields) by id."""
+    stars = []
+    for star_id, (rows, fields) in documents.items():
+        content = star_document(rows, fields)
+        path = folder / "stars" / f"{star_id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        stars.append(StarFile(star_id, f"stars/{star_id}.json", hashlib.sha256(content).hexdigest()))
+    return stars
+
+
+def run(folder: Path, stars):
+    (item,) = table_items(stars)
+    result = FeaturesStage().run(item, Workspace(folder / "private", folder / "scratch", folder))
+    return result, (folder / "private" / PARQUET).read_bytes(), (folder / "private" / CSV).read_bytes()
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Two candidates of one star, one of another, and a star without any; two columns of the target list's own."""
+    masked = row("c", None, candidates=0, period_days=None, depth_ppm=None, false_positive_flags=None)
+    documents = {
+        "a": ([row("a", 1, period_days=ONE_THIRD), row("a", 2, depth_ppm=1e-7)], {"vmag": 10.5, "seen": True}),
+        "b": ([row("b", 1, label=QUOTED, false_positive_flags="v_shape;weak")], {"vmag": 11, "comment": "=1+1"}),
+        "c": ([{**masked, "mask_reasons": "period_days=no_candidate"}], {}),
+    }
+    return run(tmp_path, publish(tmp_path, documents))
+
+
+def test_columns_are_the_declared_ones_and_then_the_target_lists_in_the_order_they_are_met(made) -> None:
+    _, parquet, text = made
+    expected = [*NAMES, "vmag", "seen", "comment"]
+    assert pq.read_table(io.BytesIO(parquet)).column_names == expected
+    assert next(csv.reader(io.StringIO(text.decode()))) == expected
+
+
+def test_parquet_holds_declared_types_units_and_sources(made) -> None:
+    schema = pq.read_schema(io.BytesIO(made[1]))
+    for column in COLUMNS:
+        field = schema.field(column.name)
+        assert field.type == pa.type_for_alias(column.type)
+        told = {key: value.decode() for key, value in field.metadata.items() if not key.startswith(b"PARQUET")}
+        assert told == {b"unit": column.unit, b"description": column.description, b"source": column.source}
+    assert schema.field("vmag").metadata[b"source"] == b"the target list"
+
+
+def test_rows_are_in_the_order_of_the_targets_and_counted(made) -> None:
+    result, parquet, _ = made
+    assert pq.read_table(io.BytesIO(parquet)).column("target_id").to_pylist() == ["a", "a", "b", "c"]
+    assert result.values == {"stars": 3, "rows": 4, "candidates": 3}
+
+
+def test_pandas_reads_the_same_from_both(made) -> None:
+    _, parquet, text = made
+    one = pd.read_parquet(io.BytesIO(parquet))
+    other = pd.read_csv(io.BytesIO(text), float_precision="round_trip")
+    assert list(one.columns) == list(other.columns)
+    assert one["period_days"].tolist()[:3] == other["period_days"].tolist()[:3] == [ONE_THIRD, 3.0, 3.0]
+    assert one["period_days"].isna().tolist() == other["period_days"].isna().tolist() == [False, False, False, True]
+    assert other["depth_ppm"][1] == 1e-7
+    assert other["vmag"].tolist()[:3] == [10.5, 10.5, 11.0]
+    assert other["stellar_parameters_assumed"].dtype == bool
+
+
+def test_text_with_quotes_line_ends_and_unicode_comes_back(made) -> None:
+    _, parquet, text = made
+    assert pq.read_table(io.BytesIO(parquet)).column("label")[2].as_py() == QUOTED
+    assert list(csv.DictReader(io.StringIO(text.decode(), newline="")))[2]["label"] == QUOTED
+    assert pd.read_csv(io.BytesIO(text))["label"][2] == QUOTED
+
+
+def test_astropy_reads_both(made, tmp_path) -> None:
+    _, parquet, text = made
+    (tmp_path / "t.parquet").write_bytes(parquet)
+    (tmp_path / "t.csv").write_bytes(text)
+    one, other = Table.read(tmp_path / "t.parquet"), Table.read(tmp_path / "t.csv", format="ascii.csv")
+    assert one.colnames == other.colnames
+    assert list(one["target_id"]) == list(other["target_id"]) == ["a", "a", "b", "c"]
+    assert list(one["period_days"][:3]) == list(other["period_days"][:3]) == [ONE_THIRD, 3.0, 3.0]
+    assert one["label"][2] == QUOTED
+    assert np.isnan(one["period_days"][3])
+    assert other["period_days"].mask.tolist() == [False, False, False, True]
+    assert other["vmag"].dtype == one["vmag"].dtype == np.float64
+
+
+def test_csv_is_utf8_with_plain_line_ends_and_empty_cells(made) -> None:
+    text = made[2]
+    assert not text.startswith(b"\xef\xbb\xbf")
+    assert text.endswith(b"\n")
+    assert text.count(b"\r") == 1  # the one within a cell
+    last = list(csv.DictReader(io.StringIO(text.decode(), newline="")))[3]
+    assert [last[name] for name in ("candidate_number", "period_days", "label", "seen", "comment")] == [""] * 5
+    assert b"nan" not in text.lower().replace(b"planet", b"")
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path) -> None:
+    documents = {f"s{n}": ([row(f"s{n}", 1, snr=n / 7)], {"x": n}) for n in range(50)}
+    first = run(tmp_path / "one", publish(tmp_path / "one", documents))
+    backwards = publish(tmp_path / "two", dict(reversed(documents.items())))  # done in another order
+    assert run(tmp_path / "two", sorted(backwards, key=lambda star: int(star.id[1:])))[1:] == first[1:]
+
+
+def test_the_key_follows_the_digests(tmp_path) -> None:
+    stars = publish(tmp_path, {"a": ([row()], {}), "b": ([row("b")], {})})
+    (item,) = table_items(iter(stars))
+    assert [star["sha256"] for star in item.payload["stars"]] == [star.sha256 for star in stars]
+    assert json.loads(json.dumps(item.payload)) == item.payload
+    changed = publish(tmp_path, {"a": ([row(snr=7.0)], {}), "b": ([row("b")], {})})
+    assert table_items(changed)[0].payload != item.payload
+    assert table_items(reversed(stars))[0].payload != item.payload
+
+
+def test_no_stars_no_table() -> None:
+    assert table_items([]) == []
+
+
+def test_stars_without_rows_leave_a_table_without_rows(tmp_path) -> None:
+    result, parquet, text = run(tmp_path, publish(tmp_path, {"a": ([], {"vmag": 1.0})}))
+    assert pq.read_table(io.BytesIO(parquet)).num_rows == 0
+    assert text.decode() == ",".join(NAMES) + "\n"
+    assert result.values == {"stars": 1, "rows": 0, "candidates": 0}
+
+
+def test_rows_beyond_one_batch_keep_their_order_and_their_own_columns() -> None:
+    documents = (Document([row(str(n))], {"late": n} if n == 9999 else {}) for n in range(10_000))
+    table = joined(documents)
+    assert table.column("target_id").to_pylist() == [str(n) for n in range(10_000)]
+    assert table.column("late").null_count == 9999
+    assert table.column("late")[9999].as_py() == 9999
+
+
+# What a star may leave
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"periods": 1.0}, "no such column: periods"),
+        ({"period_days": "3.0"}, "period_days: '3.0' is not a float64"),
+        ({"transits_observed": 2.0}, "transits_observed: 2.0 is not a int64"),
+        ({"transits_observed": True}, "transits_observed: True is not a int64"),
+        ({"stellar_parameters_assumed": 1}, "stellar_parameters_assumed: 1 is not a bool"),
+        ({"label": ["x"]}, "label: \\['x'\\] is not a string"),
+        ({"snr": float("nan")}, "not JSON compliant"),
+        ({"snr": float("inf")}, "not JSON compliant"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused_when_it_is_written(values, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        star_document([row(**values)], {})
+
+
+def test_the_target_lists_columns_may_not_hold_nan() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        star_document([row()], {"vmag": float("nan")})
+
+
+def test_a_row_is_written_with_every_column_in_order() -> None:
+    (written,) = json.loads(star_document([row()], {}))["rows"]
+    assert list(written) == NAMES
+
+
+def test_a_star_file_that_is_gone_or_altered_fails_by_name(tmp_path) -> None:
+    (star,) = publish(tmp_path, {"a": ([row()], {})})
+    path = tmp_path / star.path
+    path.write_bytes(path.read_bytes().replace(b"640.0", b"641.0"))
+    with pytest.raises(BadInput, match=r"stars/a\.json was altered since it was made; run again with --verify digest"):
+        read_document(star, tmp_path)
+    path.unlink()
+    with pytest.raises(BadInput, match=r"stars/a\.json cannot be read \(No such file"):
+        read_document(star, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"rows": [{"snr": NaN}], "fields": {}}',
+        b'{"rows": [], "fields": {"vmag": -Infinity}}',
+        b'{"rows": [{"snr": "7"}], "fields": {}}',
+        b'{"rows": [{"no_column": 1}], "fields": {}}',
+        b'{"rows": [1], "fields": {}}',
+        b'{"rows": []}',
+        b"[]",
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b"",
+    ],
+)
+def test_what_no_star_leaves_is_refused_even_with_the_right_digest(tmp_path, content) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    star = StarFile("a", "a.json", hashlib.sha256(content).hexdigest())
+    with pytest.raises(BadInput, match=r"a\.json does not hold a star's rows"):
+        read_document(star, tmp_path)
+
+
+# The target list's own columns
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([1, None, 2], "int64", [1, None, 2]),
+        ([1, 2.5, None], "float64", [1.0, 2.5, None]),
+        ([2**53 + 1, 0.5], "string", ["9007199254740993", "0.5"]),
+        ([True, None], "bool", [True, None]),
+        ([True, 1], "string", ["true", "1"]),
+        (["a", 1, None, 2.5], "string", ["a", "1", None, "2.5"]),
+        (["1", "007"], "string", ["1", "007"]),
+        ([2**63], "string", ["9223372036854775808"]),
+        ([[1, "ü"], {"b": None}], "string", ['[1, "ü"]', '{"b": null}']),
+        ([None, None], "string", [None, None]),
+        ([], "string", []),
+    ],
+)
+def test_types_are_merged_and_what_has_none_in_common_is_text(values, kind, expected) -> None:
+    column = extra_column(values)
+    assert str(column.type) == {"float64": "double"}.get(kind, kind)
+    assert column.to_pylist() == expected
+
+
+def test_a_declared_column_is_never_overwritten() -> None:
+    known = {"period_days": 3.1, "target_list_period_days": "other", "label": "x"}
+    table = joined([Document([row()], known)])
+    assert free_names(known) == ["target_list_target_list_period_days", "target_list_period_days", "target_list_label"]
+    assert table.column("period_days").to_pylist() == [3.0]
+    assert table.column("target_list_target_list_period_days").to_pylist() == [3.1]
+    assert table.column("target_list_period_days").to_pylist() == ["other"]
+    assert len(set(table.column_names)) == len(table.column_names)
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ('=HYPERLINK("http://x")', '\'=HYPERLINK("http://x")'),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("+'file:///etc/passwd'#$x.A1", "'+'file:///etc/passwd'#$x.A1"),
+        ("-45 12 03.1", "-45 12 03.1"),
+        ("+12:30:00", "+12:30:00"),
+        ("-", "-"),
+        ("a=b", "a=b"),
+        ("BD+20 1790", "BD+20 1790"),
+    ],
+)
+def test_formulas_are_text_in_csv_and_untouched_in_parquet(cell, written) -> None:
+    table = joined([Document([row()], {"comment": cell, cell: 1})])
+    assert table.column("comment").to_pylist() == [cell]
+    file = io.StringIO()
+    write_csv(table, file)
+    (header, values) = csv.reader(io.StringIO(file.getvalue(), newline=""))
+    assert values[header.index("comment")] == header[-1] == written
+
+
+def test_negative_numbers_are_no_formulas() -> None:
+    file = io.StringIO()
+    write_csv(joined([Document([row(depth_ppm=-12.5)], {"dec": -30})]), file)
+    read = pa.csv.read_csv(io.BytesIO(file.getvalue().encode()))
+    assert read.column("depth_ppm").to_pylist() == [-12.5]
+    assert read.column("dec").to_pylist() == [-30]
