@@ -30,6 +30,7 @@ _FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 _DPI = 72  # then a point, in which line widths count, is a pixel
 _COLOURS = 256
 _LEVEL = 6  # of compression
+_MOST_CHARACTERS = 300  # that could stand in a line
 _NO_SUCH_CHARACTER = "\U0010fffe"  # a noncharacter, so that no font has it
 _DASHES = {"-": (0, None), "--": (0, [7.0, 4.0])}
 
@@ -182,6 +183,14 @@ def _set_upwards(sheet: Image.Image, x: float, y: float, text: str, font: ImageF
 def width_px(text: str, style: Words) -> float:
     """How wide the words are."""
     return float(_font(style.size_px, style.bold).getlength(drawable(text, style.bold)))
+
+
+def fitted(text: str, style: Words, most_px: float) -> str:
+    """``text``, or as much of its beginning as fits into ``most_px`` with an ellipsis."""
+    if width_px(text, style) <= most_px:
+        return text
+    shorter = (f"{text[:length].rstrip()}…" for length in range(min(len(text), _MOST_CHARACTERS), 0, -1))
+    return next((short for short in shorter if width_px(short, style) <= most_px), "…")
 
 
 def drawable(text: str, bold: bool = False) -> str:

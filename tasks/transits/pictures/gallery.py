@@ -63,12 +63,12 @@ def _picture(star: Drawn, output_dir: Path) -> Picture | None:
         return None
     if hashlib.sha256(content).hexdigest() != star.sha256:
         return None
-    return Picture(star.id, star.caption, _smaller(content), "image/webp")
+    full = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    return None if full is None else Picture(star.id, star.caption, _smaller(full), "image/webp")
 
 
-def _smaller(png: bytes) -> bytes:
-    """The picture as WebP, ``_WIDTH_PX`` wide."""
-    full = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+def _smaller(full: Any) -> bytes:
+    """The decoded picture as WebP, ``_WIDTH_PX`` wide."""
     height, width = full.shape[:2]
     small = cv2.resize(full, (_WIDTH_PX, round(height * _WIDTH_PX / width)), interpolation=cv2.INTER_AREA)
     return bytes(cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1])

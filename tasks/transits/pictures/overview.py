@@ -14,6 +14,7 @@ from tasks.transits.pictures.folding import in_transit, runs, transit_times
 from tasks.transits.pictures.panel import (
     INK,
     LEFT_PX,
+    ROOM_PX,
     SOFT,
     TITLE_PX,
     TREND,
@@ -25,7 +26,7 @@ from tasks.transits.pictures.panel import (
 )
 from tasks.transits.pictures.scales import Broken, Linear, Log, time_scale
 
-_WIDTH_PX, _FLUX_PX, _POWER_PX = 1094.0, 138.0, 138.0
+_FLUX_PX, _POWER_PX = 138.0, 138.0
 _AXIS_PX = 50.0
 _MARK_PX = 11.0  # a row of transit marks
 _MOST_MARKS = 400  # of one candidate: more would be a bar
@@ -45,10 +46,10 @@ def draw(
 ) -> None:
     """Fill ``HEIGHT_PX`` rows from ``top``. ``periodogram`` is shown where there are no candidates."""
     axis = time_scale(curve.time)
-    boxes = [Box(LEFT_PX, top + TITLE_PX + n * (TITLE_PX + _FLUX_PX), _WIDTH_PX, _FLUX_PX) for n in range(2)]
+    boxes = [Box(LEFT_PX, top + TITLE_PX + n * (TITLE_PX + _FLUX_PX), ROOM_PX, _FLUX_PX) for n in range(2)]
     _observed(canvas, boxes[0], axis, curve, candidates)
     _detrended(canvas, boxes[1], axis, curve, candidates)
-    box = Box(LEFT_PX, boxes[1].bottom + _AXIS_PX + TITLE_PX, _WIDTH_PX, _POWER_PX)
+    box = Box(LEFT_PX, boxes[1].bottom + _AXIS_PX + TITLE_PX, ROOM_PX, _POWER_PX)
     searched = [candidate.periodogram for candidate in candidates] or ([periodogram] if periodogram else [])
     _periodograms(canvas, box, searched, candidates, min_sde)
 
@@ -134,9 +135,10 @@ def _periodograms(
     canvas: Canvas, box: Box, searched: Sequence[Periodogram], candidates: Sequence[Candidate], min_sde: float
 ) -> None:
     searched = [found for found in searched if len(found.power) > 1]
-    top = max([min_sde, *(float(found.power.max()) for found in searched)])
-    ends = [(found.period_days[0], found.period_days[-1]) for found in searched] or [(1.0, 10.0)]
-    axis = Log(float(min(ends)[0]), float(max(end for _, end in ends)))
+    top = max([min_sde, *(float(found.power.max()) for found in searched), *(one.sde for one in candidates)])
+    ends = [float(found.period_days[end]) for found in searched for end in (0, -1)] or [1.0, 10.0]
+    ends += [candidate.period_days for candidate in candidates]
+    axis = Log(min(ends), max(ends))
     panel = Panel(canvas, box, axis, Linear(min(0.0, -0.02 * top), 1.3 * top))
     panel.x_axis("Period (days)", 12)
     panel.y_axis("SDE")

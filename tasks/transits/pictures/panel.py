@@ -25,6 +25,7 @@ WARNING = "#a33600"
 
 WIDTH_PX = 1200
 LEFT_PX = 88.0
+ROOM_PX = 1094.0  # right of it
 TITLE_PX = 24.0
 
 _TICK = Words(14, SOFT, "center")
@@ -104,7 +105,7 @@ class Panel:
         reach = width_px(tick.label, _TICK) / 2 - _OVERHANG_PX
         return reach <= self.box.width * tick.place <= self.box.width - reach
 
-    def y_axis(self, label: str, most: int = 4, labelled: bool = True) -> None:
+    def y_axis(self, label: str, most: int = 5, labelled: bool = True) -> None:
         """Grid lines, ticks and, where it is ``labelled``, words to the left."""
         box, ticks = self.box, self.y.ticks(most)
         places = [box.bottom - box.height * tick.place for tick in ticks]

@@ -8,14 +8,13 @@ from typing import Any
 from tasks.transits.candidate import Candidate, Periodogram
 from tasks.transits.light_curve import PreparedLightCurve
 from tasks.transits.pictures import overview, vetting
-from tasks.transits.pictures.canvas import Canvas, Words
-from tasks.transits.pictures.panel import INK, LEFT_PX, SOFT, WIDTH_PX
+from tasks.transits.pictures.canvas import Canvas, Words, fitted
+from tasks.transits.pictures.panel import INK, LEFT_PX, ROOM_PX, SOFT, WIDTH_PX
 from tasks.transits.pictures.words import about_curve, counted, why_none
 
 MOST_ROWS = 3
 _HEAD_PX = 58
 _LINE_PX = 26
-_MOST_TITLE = 70
 
 
 def star_picture(
@@ -49,10 +48,9 @@ def star_picture(
 
 
 def _head(canvas: Canvas, curve: PreparedLightCurve, title: str) -> None:
-    name = " ".join(title.split())
-    short = name if len(name) <= _MOST_TITLE else f"{name[: _MOST_TITLE - 1]}…"
-    canvas.words(LEFT_PX, 22, short, Words(22, INK, bold=True))
-    canvas.words(LEFT_PX, 47, about_curve(curve), Words(14, SOFT))
+    large, small = Words(22, INK, bold=True), Words(14, SOFT)
+    canvas.words(LEFT_PX, 22, fitted(title, large, ROOM_PX), large)
+    canvas.words(LEFT_PX, 47, fitted(about_curve(curve), small, ROOM_PX), small)
 
 
 def _more(count: int) -> str:

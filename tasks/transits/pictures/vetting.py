@@ -9,12 +9,13 @@ import numpy as np
 
 from tasks.transits.candidate import Candidate
 from tasks.transits.light_curve import PreparedLightCurve
-from tasks.transits.pictures.canvas import Box, Canvas, Words
+from tasks.transits.pictures.canvas import Box, Canvas, Words, fitted
 from tasks.transits.pictures.folding import Folded, bin_width_hours, bins, fold, tls_transit, trapezoid
 from tasks.transits.pictures.panel import (
     INK,
     LEFT_PX,
     POINTS,
+    ROOM_PX,
     SOFT,
     TITLE_PX,
     TLS,
@@ -54,13 +55,16 @@ def _head(canvas: Canvas, middle: float, candidate: Candidate, row: Mapping[str,
     canvas.words(LEFT_PX + 22, middle, f"Candidate {candidate.number}", Words(16, INK, bold=True))
     flags = flags_of(row)
     text = f"Flags: {', '.join(flags)}" if flags else "No false-positive flags"
-    canvas.words(LEFT_PX + 150, middle, text, Words(14, WARNING if flags else SOFT, bold=bool(flags)))
+    style = Words(14, WARNING if flags else SOFT, bold=bool(flags))
+    canvas.words(LEFT_PX + 150, middle, fitted(text, style, ROOM_PX - 150), style)
 
 
 def _flux_scale(curve: PreparedLightCurve, candidate: Candidate) -> tuple[Flux, Linear]:
     """Unit and axis on which the transit can be seen, however noisy the points are."""
-    noise = min(float(np.median(curve.noise)) * 3.5, 2.5 * candidate.depth)
-    low, high = 1 - 1.25 * candidate.depth - noise, 1 + 0.2 * candidate.depth + noise
+    scatter = float(np.median(curve.noise))
+    depth = max(candidate.depth, scatter / 10)
+    noise = min(3.5 * scatter, 2.5 * depth)
+    low, high = 1 - 1.25 * depth - noise, 1 + 0.2 * depth + noise
     unit = flux_unit(high - low)
     return unit, unit.scale(low, high)
 
