@@ -34,7 +34,7 @@ class CachedFile:
     """A whole file in the cache: its path, size and sha256, where it was fetched, and whether it was there before."""
 
     path: Path
-    bytes: int
+    size_bytes: int
     sha256: str
     url: str
     from_cache: bool
@@ -119,8 +119,8 @@ class Downloads:
             raise BadInput(f"the download was {error}") from error
         except requests.RequestException as error:
             raise Passing(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
-        if partial.total_bytes not in {None, partial.bytes}:
-            raise Passing(f"{partial.bytes} of {partial.total_bytes} bytes came")
+        if partial.total_bytes not in {None, partial.size_bytes}:
+            raise Passing(f"{partial.size_bytes} of {partial.total_bytes} bytes came")
 
     @contextmanager
     def _answer(self, url: str, partial: Partial) -> Iterator[requests.Response]:
@@ -155,7 +155,7 @@ def _begin(answer: requests.Response, partial: Partial) -> None:
     if (
         answer.status_code == 416
         or span is None
-        or int(span[1]) != partial.bytes
+        or int(span[1]) != partial.size_bytes
         or span[2] != str(partial.total_bytes)
     ):
         partial.discard()
@@ -174,28 +174,28 @@ def _wrong(product: Product, partial: Partial, earlier_sha256: str | None = None
     """
     if (damage := damage_of(partial.path)) is not None:
         return damage
-    if product.listed_bytes in {None, partial.bytes} or partial.sha256() == earlier_sha256:
+    if product.listed_bytes in {None, partial.size_bytes} or partial.sha256() == earlier_sha256:
         return None
-    return f"it has {partial.bytes} bytes and the archive lists {product.listed_bytes}"
+    return f"it has {partial.size_bytes} bytes and the archive lists {product.listed_bytes}"
 
 
 def _keep(partial: Partial, path: Path, url: str) -> CachedFile:
     """Put the verified file in its place, and beside it what shows later damage."""
     sha256 = partial.sha256()
     partial.publish(path)
-    write_json(_note(path), {"bytes": partial.bytes, "sha256": sha256, "url": url})
-    return CachedFile(path, partial.bytes, sha256, url, from_cache=False)
+    write_json(_note(path), {"size_bytes": partial.size_bytes, "sha256": sha256, "url": url})
+    return CachedFile(path, partial.size_bytes, sha256, url, from_cache=False)
 
 
 def _intact(path: Path) -> CachedFile | None:
     """The file in the cache, where it is still what was verified."""
     note = read_json(_note(path))
     try:
-        if path.stat().st_size != note.get("bytes") or file_digest(path) != note.get("sha256"):
+        if path.stat().st_size != note.get("size_bytes") or file_digest(path) != note.get("sha256"):
             return None
     except FileNotFoundError:
         return None
-    return CachedFile(path, note["bytes"], note["sha256"], str(note.get("url", "")), from_cache=True)
+    return CachedFile(path, note["size_bytes"], note["sha256"], str(note.get("url", "")), from_cache=True)
 
 
 def _note(path: Path) -> Path:

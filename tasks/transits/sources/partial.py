@@ -10,21 +10,21 @@ from pathlib import Path
 class Partial:
     """The part of a file that has come so far, under a name that nobody takes for the whole.
 
-    bytes        how much has come
+    size_bytes   how much has come
     total_bytes  how much the server says there is; None where it does not say
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.bytes = 0
+        self.size_bytes = 0
         self.total_bytes: int | None = None
         self._version: str | None = None
 
     def wish(self) -> dict[str, str]:
         """Headers that ask for the rest, if the file is still the same one; none where it cannot be told."""
-        if not self.bytes or self._version is None or self.total_bytes is None:
+        if not self.size_bytes or self._version is None or self.total_bytes is None:
             return {}
-        return {"Range": f"bytes={self.bytes}-", "If-Range": self._version}
+        return {"Range": f"bytes={self.size_bytes}-", "If-Range": self._version}
 
     def begin(self, total_bytes: int | None, version: str | None) -> None:
         """Start over with a file of ``total_bytes``; ``version`` is its ETag, of which a weak one tells nothing."""
@@ -34,13 +34,13 @@ class Partial:
 
     def add(self, count: int) -> int:
         """Note that so many more bytes are written; gives back how many there are."""
-        self.bytes += count
-        return self.bytes
+        self.size_bytes += count
+        return self.size_bytes
 
     def discard(self) -> None:
         """Forget what has come."""
         self.path.write_bytes(b"")
-        self.bytes, self.total_bytes, self._version = 0, None, None
+        self.size_bytes, self.total_bytes, self._version = 0, None, None
 
     def sha256(self) -> str:
         """Of what has come."""

@@ -51,16 +51,17 @@ class LightCurvesStage(Stage):
     ) -> None:
         super().__init__(params or LightCurvesParams())
         self._settings = settings
-        self._pace = pace or Pace()
+        self._pace = pace  # the usual one is made in the child: pickled, its chance would be the same in all children
         self._queries: Queries
         self._downloads: Downloads
 
     def open(self) -> None:
         """Have a session. lightkurve is imported by the first search that the cache cannot answer."""
-        cache = SharedCache(self._settings.folder, self._settings.connections, self._pace)
+        pace = self._pace or Pace()
+        cache = SharedCache(self._settings.folder, self._settings.connections, pace)
         session = open_session(self._settings)
-        self._queries = Queries(self._settings, cache, session, self._pace)
-        self._downloads = Downloads(self._settings, cache, session, self._pace)
+        self._queries = Queries(self._settings, cache, session, pace)
+        self._downloads = Downloads(self._settings, cache, session, pace)
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Publish the target's files.
@@ -90,7 +91,7 @@ def _not_found(target: Target) -> str:
 def _published(product: Product, file: CachedFile, relative: str, work: Workspace) -> dict[str, Any]:
     """Put the file where it is published; what the record says of it."""
     _link(file.path, work.output(relative))
-    found = {"path": relative, "url": file.url, "bytes": file.bytes, "sha256": file.sha256}
+    found = {"path": relative, "url": file.url, "size_bytes": file.size_bytes, "sha256": file.sha256}
     return {**to_json(product), **found, "from_cache": file.from_cache}
 
 
@@ -107,7 +108,7 @@ def _link(source: Path, target: Path) -> None:
 def _values(choice: Choice, files: Sequence[CachedFile]) -> dict[str, Value]:
     return {
         "light_curve_files": len(files),
-        "light_curve_bytes": sum(file.bytes for file in files),
+        "light_curve_bytes": sum(file.size_bytes for file in files),
         "files_from_cache": sum(file.from_cache for file in files),
         "mission": choice.products[0].mission,
         "segments": list(dict.fromkeys(product.segment for product in choice.products)),

@@ -48,7 +48,7 @@ def fetched(archive: Archive, downloads: Downloads, content: bytes, *faults: Fau
     archive.faults.extend(faults)
     file = downloads.fetch(product(content))
     assert file.path.read_bytes() == content
-    assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert (file.size_bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert names(file.path.parent) == sorted([FILE, f"{FILE}.json"])
     assert not archive.faults
     return file
@@ -225,7 +225,7 @@ def test_a_sound_file_of_another_size_than_listed_is_believed_the_second_time(
 ) -> None:
     archive.files[URI] = light_curve
     file = downloads().fetch(dataclasses.replace(product(light_curve), listed_bytes=5))
-    assert file.bytes == len(light_curve)
+    assert file.size_bytes == len(light_curve)
     assert len(archive.downloads) == 2
 
 

@@ -1,0 +1,281 @@
+"""Waiting, addresses, settings, and what processes agree on through the cache's folder."""
+
+import math
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from tasks.engine.errors import InvalidInput, TransientError
+from tasks.transits.sources import cache as cache_module
+from tasks.transits.sources.cache import Pace, SharedCache, read_json, write_json
+from tasks.transits.sources.downloads import Downloads
+from tasks.transits.sources.patience import (
+    Passing,
+    RefusedAddress,
+    backoff_seconds,
+    open_session,
+    patiently,
+    retry_after_seconds,
+)
+from tasks.transits.sources.products import Product
+from tasks.transits.sources.settings import MastSettings, default_cache, settings_from
+from tests.engine.processes import wait_until
+from tests.transits.sources.archive import Archive, hold
+from tests.transits.sources.conftest import Clock
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        (" 12 ", 12.0),
+        ("301", 300.0),
+        ("9" * 400, 300.0),
+        ("Fri, 15 Jan 2027 08:00:09 GMT", 9.0),
+        ("Fri, 15 Jan 2027 07:00:00 GMT", 0.0),
+        ("Fri, 15 Jan 9999 07:00:00 GMT", 300.0),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("٣", None),
+        ("", None),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(value, NOW) == seconds
+
+
+def test_waits_are_jittered_fully_and_bounded() -> None:
+    chance = random.Random(1).random
+    for number in range(1, 40):
+        bound = min(60.0, 2.0 ** (number - 1))
+        assert backoff_seconds(number, None, 0.0) == 0.0
+        assert 0 <= backoff_seconds(number, None, chance()) <= bound
+        assert 20.0 <= backoff_seconds(number, 20.0, chance()) <= 20.0 + bound
+    assert backoff_seconds(1, math.inf, 0.0) == 300.0
+
+
+def test_what_may_pass_is_tried_and_all_else_is_raised_at_once(clock: Clock) -> None:
+    answers = iter([Passing("no"), Passing("no", 3.0), None])
+
+    def action() -> str:
+        if error := next(answers):
+            raise error
+        return "yes"
+
+    assert patiently(action, "it", 3, clock.pace) == "yes"
+    assert clock.waits == [0.5, 4.0]
+
+    def wrong() -> str:
+        raise KeyError("wrong")
+
+    with pytest.raises(KeyError):
+        patiently(wrong, "it", 3, clock.pace)
+    assert len(clock.waits) == 2
+
+    def never() -> str:
+        raise Passing("HTTP 503")
+
+    with pytest.raises(TransientError, match="it: HTTP 503; tried 2 times; run the same command later"):
+        patiently(never, "it", 2, clock.pace)
+    assert len(clock.waits) == 3  # none after the last try
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("{url}/x", True),
+        ("https://127.0.0.1/x", False),
+        ("http://127.0.0.1/x", False),
+        ("http://127.0.0.1.elsewhere.example/x", False),
+        ("http://{host}@elsewhere.example/x", False),
+        ("http://user@{host}/x", True),
+    ],
+)
+def test_only_configured_addresses_are_asked(url: str, allowed: bool, archive: Archive, settings: MastSettings) -> None:
+    archive.bucket["/x"] = b"x"
+    address = url.format(url=archive.url, host=archive.url.removeprefix("http://"))
+    session = open_session(settings)
+    if allowed:
+        assert session.get(address).content == b"x"
+        assert archive.requests[0][1]["User-Agent"].startswith("headrace python-requests/")
+    else:
+        with pytest.raises(RefusedAddress, match="which is refused; allowed: http://127"):
+            session.get(address)
+        assert archive.requests == []
+
+
+def test_nobody_waits_for_ever_whatever_a_library_asks_for(archive: Archive, settings: MastSettings) -> None:
+    archive.bucket["/x"] = b"x" * 100
+    archive.faults.append(hold)
+    session = open_session(MastSettings(**{**vars(settings), "stall_seconds": 0.1}))
+    with pytest.raises(requests.Timeout):
+        session.get(f"{archive.url}/x", timeout=None)
+
+
+def test_the_public_copies_count_as_mast_and_as_nobody_else() -> None:
+    copies = {"mast.stsci.edu", "mastresolver.stsci.edu", "archive.stsci.edu"}
+    copies |= {"stpubdata.s3.amazonaws.com", "stpubdata.s3.us-east-1.amazonaws.com"}
+    assert MastSettings().origins == {("https", host) for host in copies}
+    own = MastSettings(server="https://mast.example:8443", resolver="https://names.example/query")
+    assert own.origins == {("https", "mast.example:8443"), ("https", "names.example")}
+
+
+def test_settings_from_the_environment() -> None:
+    assert settings_from({}) == settings_from({"HEADRACE_MAST_SERVER": ""}) == MastSettings()
+    environment = {
+        "HEADRACE_MAST_SERVER": "https://mast.example/",
+        "HEADRACE_MAST_RESOLVER": "https://names.example/query",
+        "HEADRACE_MAST_MIRROR": "https://stpubdata.s3.amazonaws.com",
+        "HEADRACE_MAST_CONNECTIONS": "2",
+    }
+    own = settings_from(environment)
+    assert (own.server, own.resolver) == ("https://mast.example", "https://names.example/query")
+    assert (own.mirror, own.connections) == ("https://stpubdata.s3.amazonaws.com", 2)
+
+
+def test_every_wrong_setting_is_told_at_once() -> None:
+    environment = {
+        "HEADRACE_MAST_SERVER": "mast.stsci.edu",
+        "HEADRACE_MAST_RESOLVER": "file:///etc/passwd",
+        "HEADRACE_MAST_MIRROR": "https://user@host/?x=1",
+        "HEADRACE_MAST_CONNECTIONS": "17",
+    }
+    with pytest.raises(InvalidInput) as caught:
+        settings_from(environment)
+    assert [problem.where for problem in caught.value.problems] == list(environment)
+    assert "a whole number from 1 to 16" in str(caught.value)
+
+
+def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache({}) == tmp_path / ".cache/headrace/mast"
+    assert default_cache({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache/headrace/mast"
+    assert default_cache({"XDG_CACHE_HOME": "/x"}) == Path("/x/headrace/mast")
+    assert default_cache({"XDG_CACHE_HOME": "/x", "HEADRACE_CACHE": "~/own"}) == tmp_path / "own/mast"
+
+
+def fetchers(archive: Archive, settings: MastSettings, content: bytes, count: int) -> list[Callable[[], object]]:
+    """Downloads of different files, each with a cache object and a session of its own, as processes have."""
+    fetches: list[Callable[[], object]] = []
+    for number in range(count):
+        cache = SharedCache(settings.folder, settings.connections, Pace())
+        product = Product(f"{number}.fits", f"mast:x/{number}.fits", None, "SPOC", 120.0, "TESS", "S1", "1", 0.0)
+        archive.files[product.uri] = content
+        downloads = Downloads(settings, cache, open_session(settings), Pace())
+        fetches.append(lambda downloads=downloads, product=product: downloads.fetch(product))  # type: ignore[misc]
+    return fetches
+
+
+def test_no_more_connections_than_are_allowed(archive: Archive, settings: MastSettings, light_curve: bytes) -> None:
+    own = MastSettings(**{**vars(settings), "connections": 2})
+    fetches = fetchers(archive, own, light_curve, 6)
+    archive.faults.extend([hold, hold])
+    with ThreadPoolExecutor(6) as pool:
+        running = [pool.submit(fetch) for fetch in fetches]
+        wait_until(lambda: len(archive.downloads) == 2, "two downloads at a time")
+        archive.released.set()
+        for one in running:
+            one.result(60)
+    assert archive.busy.most == 2
+    assert len(archive.downloads) == 6
+
+
+def test_a_connection_is_free_again_after_a_failure(settings: MastSettings, clock: Clock) -> None:
+    cache = SharedCache(settings.folder, 1, clock.pace)
+
+    def fail() -> None:
+        with cache.connection("host"):
+            raise Passing("no")
+
+    for _ in range(2):
+        with pytest.raises(Passing):
+            fail()
+    assert clock.waits == []
+
+
+def test_without_locks_two_may_download_and_the_file_is_right(
+    archive: Archive, settings: MastSettings, light_curve: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "_flock", lambda *_: False)
+    fetch = fetchers(archive, settings, light_curve, 1)[0]
+    archive.faults.extend([hold, hold])
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(fetch), pool.submit(fetchers(archive, settings, light_curve, 1)[0])]
+        wait_until(lambda: len(archive.downloads) == 2, "both downloads")
+        archive.released.set()
+        files = [one.result(60) for one in running]
+    for file in files:
+        assert file.path.read_bytes() == light_curve  # type: ignore[attr-defined]
+    assert len(list(settings.folder.glob("files/*/*"))) == 2
+
+
+def test_a_wait_that_a_set_back_clock_makes_too_long_is_ignored(settings: MastSettings, clock: Clock) -> None:
+    cache = SharedCache(settings.folder, 1, clock.pace)
+    with cache.connection("host"):
+        pass
+    cache.quieten("host", 60.0)
+    clock.seconds -= 86_400
+    with cache.connection("host"):
+        assert clock.waits == []
+
+
+def test_a_shorter_wait_does_not_end_a_longer_one(settings: MastSettings, clock: Clock) -> None:
+    cache = SharedCache(settings.folder, 1, clock.pace)
+    with cache.connection("host"):
+        pass
+    cache.quieten("host", 60.0)
+    cache.quieten("host", 5.0)
+    with cache.connection("other host"):
+        assert clock.waits == []
+    with cache.connection("host"):
+        assert clock.waits == [60.5]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"until": "x"}', '{"until": NaN}', '{"until": 1e999}', "[" * 10**5]
+)
+def test_a_broken_note_of_a_wait_is_ignored(content: str, settings: MastSettings, clock: Clock) -> None:
+    cache = SharedCache(settings.folder, 1, clock.pace)
+    with cache.connection("host"):
+        pass
+    cache.quieten("host", 60.0)
+    (note,) = settings.folder.glob("connections/quiet-*")
+    note.write_text(content)
+    with cache.connection("host"):
+        assert clock.waits == []
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": [1, object()]})
+    assert read_json(path) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_is_waited_for(settings: MastSettings) -> None:
+    first, second = (SharedCache(settings.folder, 1, Pace()) for _ in range(2))
+    order: list[str] = []
+
+    def other() -> None:
+        with second.locked("thing") as alone:
+            assert alone
+            order.append("second")
+
+    with first.locked("thing") as alone:
+        assert alone
+        thread = threading.Thread(target=other)
+        thread.start()
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]

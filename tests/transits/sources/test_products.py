@@ -1,0 +1,195 @@
+"""What may be asked for, and which of the listed files are taken."""
+
+from typing import Any
+
+import pytest
+
+from tasks.engine.errors import BadInput
+from tasks.transits.sources.products import (
+    Choice,
+    Mission,
+    Product,
+    Target,
+    bucket_key,
+    choose,
+    from_json,
+    read_target,
+    segment_name,
+    to_json,
+)
+
+_EXPOSURES = {"TESS": 120.0, "Kepler": 1800.0, "K2": 1800.0}
+
+
+def listed(
+    segment: str,
+    author: str,
+    exposure: float | None = None,
+    mission: Mission = "TESS",
+    star: str = "25155310",
+    distance: float = 0.0,
+    version: int = 1,
+) -> Product:
+    file = f"{mission}-{author}-{segment}-{exposure}-v{version}_lc.fits"
+    return Product(
+        file, f"mast:{file}", 1, author, exposure or _EXPOSURES[mission], mission, segment, star, distance
+    )  # fmt: skip
+
+
+def chosen(products: list[Product], **payload: Any) -> Choice:
+    return choose(products, read_target({"name": "TIC 25155310", **payload}))
+
+
+def said(choice: Choice) -> list[tuple[str, str, float]]:
+    return [(product.segment, product.author, product.exposure_seconds) for product in choice.products]
+
+
+@pytest.mark.parametrize(
+    ("payload", "target"),
+    [
+        ({"name": "tic0025155310"}, Target("TIC 25155310", ("TESS",), exact=True)),
+        ({"name": " KIC  6850504 ", "mission": ""}, Target("KIC 6850504", ("Kepler",), exact=True)),
+        ({"name": "201367065", "mission": "K2"}, Target("EPIC 201367065", ("K2",), exact=True)),
+        ({"name": "KIC 6850504", "mission": "TESS"}, Target("KIC 6850504", ("TESS",), exact=False)),
+        ({"name": "Pi  Mensae"}, Target("Pi Mensae", ("Kepler", "K2", "TESS"), exact=False)),
+        (
+            {"name": "TIC 1", "segments": [3, 1, 3], "cadence": "fast"},
+            Target("TIC 1", ("TESS",), exact=True, segments=(1, 3), cadence="fast"),
+        ),
+    ],
+)
+def test_targets(payload: dict[str, Any], target: Target) -> None:
+    assert read_target(payload) == target
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ({}, "needs a name of 1 to 200 printable characters"),
+        ({"name": "  "}, "needs a name"),
+        ({"name": "x" * 201}, "needs a name"),
+        ({"name": "a\x00b"}, "needs a name"),
+        ({"name": "25155310"}, "a bare number needs a mission, or TIC, KIC or EPIC before it"),
+        ({"name": "TIC 1", "mission": "Gaia"}, "mission 'Gaia': allowed are Kepler, K2, TESS or nothing"),
+        ({"name": "TIC 1", "cadence": "20"}, "cadence '20': allowed are fast, short, long or nothing"),
+        ({"name": "TIC 1", "segments": ["1"]}, "allowed are whole numbers of sectors"),
+        ({"name": "TIC 1", "segments": [True]}, "allowed are whole numbers of sectors"),
+        ({"name": "TIC 1", "segments": [-1]}, "allowed are numbers from 0 to 9999"),
+    ],
+)
+def test_targets_that_cannot_be_asked_for(payload: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        read_target(payload)
+
+
+def test_of_each_sector_the_preferred_product() -> None:
+    everything = [
+        listed("S1", "QLP", 1800.0), listed("S1", "SPOC", 20.0), listed("S1", "TESS-SPOC", 1800.0),
+        listed("S1", "SPOC", 120.0),
+        listed("S27", "QLP", 600.0), listed("S27", "SPOC", 20.0), listed("S27", "TESS-SPOC", 600.0),
+        listed("S56", "QLP", 200.0), listed("S56", "TESS-SPOC", 200.0),
+        listed("S2", "QLP", 1800.0), listed("S2", "ELEANOR", 1800.0),
+    ]  # fmt: skip
+    wanted = [("S1", "SPOC", 120.0), ("S2", "QLP", 1800.0), ("S27", "SPOC", 20.0), ("S56", "TESS-SPOC", 200.0)]
+    assert said(chosen(everything)) == wanted
+    assert said(chosen(everything[::-1])) == wanted
+
+
+def test_a_cadence_that_is_asked_for_is_the_only_one() -> None:
+    everything = [listed("S1", "SPOC"), listed("S1", "SPOC", 20.0), listed("S2", "SPOC"), listed("S2", "QLP", 1800.0)]
+    assert said(chosen(everything, cadence="fast")) == [("S1", "SPOC", 20.0)]
+    assert said(chosen(everything, cadence="long", segments=[2])) == [("S2", "QLP", 1800.0)]
+
+
+def test_segments_that_are_asked_for_and_are_not_there() -> None:
+    choice = chosen([listed("S1", "SPOC"), listed("S3", "SPOC")], segments=[1, 2, 4])
+    assert said(choice) == [("S1", "SPOC", 120.0)]
+    assert choice.missing == (2, 4)
+    assert chosen([listed("S3", "SPOC")], segments=[1]) == Choice((), (1,))
+
+
+def test_kepler_takes_long_cadence_and_every_month_of_short() -> None:
+    star = {"mission": "Kepler", "star": "kplr006850504"}
+    months = [listed("Q2", "Kepler", 60.0, version=month, **star) for month in (1, 2, 3)]
+    everything = [*months, listed("Q1", "Kepler", 60.0, **star), listed("Q1", "Kepler", 1800.0, **star)]
+    choice = chosen(everything, name="KIC 6850504")
+    assert said(choice) == [("Q1", "Kepler", 1800.0), *[("Q2", "Kepler", 60.0)] * 3]
+
+
+def test_k2_takes_its_own_pipeline_first_and_both_halves_of_a_campaign() -> None:
+    star = {"mission": "K2", "star": "ktwo201367065"}
+    everything = [listed("C1", "EVEREST", **star), listed("C1", "K2", **star), listed("C10", "EVEREST", **star)]
+    everything += [listed(half, "K2", **star) for half in ("C9b", "C9a")]
+    choice = chosen(everything, name="EPIC 201367065", segments=[1, 9, 10])
+    assert [(product.segment, product.author) for product in choice.products] == [
+        ("C1", "K2"),
+        ("C9a", "K2"),
+        ("C9b", "K2"),
+        ("C10", "EVEREST"),
+    ]
+    assert choice.missing == ()
+
+
+def test_of_versions_the_last() -> None:
+    (product,) = chosen([listed("S1", "QLP", version=version) for version in (2, 3, 1)]).products
+    assert product.file.endswith("v3_lc.fits")
+
+
+def test_another_star_beside_it_is_not_taken() -> None:
+    assert chosen([listed("S1", "SPOC", star="25155311")]).products == ()
+    everything = [
+        listed("S1", "SPOC", star="2", distance=0.4),
+        listed("S2", "SPOC", star="1", distance=0.1),
+        listed("S3", "QLP", star="TIC 1", distance=0.3),
+    ]
+    assert [product.star for product in chosen(everything, name="X").products] == ["1", "TIC 1"]
+
+
+def test_of_several_missions_one_is_taken_and_the_others_are_told() -> None:
+    everything = [listed("S14", "SPOC"), listed("Q3", "Kepler", mission="Kepler", star="kplr1")]
+    choice = chosen(everything, name="Kepler-10")
+    assert said(choice) == [("Q3", "Kepler", 1800.0)]
+    assert choice.other_missions == ("TESS",)
+
+
+@pytest.mark.parametrize(
+    ("mission", "described", "name"),
+    [
+        ("TESS", "TESS Sector 01", "S1"),
+        ("Kepler", "Kepler Quarter 00", "Q0"),
+        ("Kepler", "Kepler Quarter ", "Q"),
+        ("K2", "K2 Campaign 09a", "C9a"),
+        ("K2", "K2 Campaign 102", "C102"),
+    ],
+)
+def test_segment_names(mission: Mission, described: str, name: str) -> None:
+    assert segment_name(mission, described) == name
+
+
+@pytest.mark.parametrize(
+    ("uri", "key"),
+    [
+        (
+            "mast:TESS/product/tess2019226182529-s0015-0000000375422201-0151-s_lc.fits",
+            "tess/public/tid/s0015/0000/0003/7542/2201/tess2019226182529-s0015-0000000375422201-0151-s_lc.fits",
+        ),
+        (
+            "mast:KEPLER/url/missions/kepler/lightcurves/0082/008264588/kplr008264588-2009131105131_llc.fits",
+            "kepler/public/lightcurves/0082/008264588/kplr008264588-2009131105131_llc.fits",
+        ),
+        (
+            "mast:K2/url/missions/k2/lightcurves/c3/206000000/89000/ktwo206089508-c03_llc.fits",
+            "k2/public/lightcurves/c3/206000000/89000/ktwo206089508-c03_llc.fits",
+        ),
+        ("mast:HLSP/qlp/s0005/0000/0002/1934/5200/hlsp_qlp_tess_ffi_s0005_llc.fits", None),
+    ],
+)
+def test_places_in_the_public_bucket(uri: str, key: str | None) -> None:
+    """The keys are those that lightkurve's and astroquery's documentation show."""
+    product = Product(uri.rpartition("/")[2], uri, 1, "", 120.0, "TESS", "S1", "1", 0.0)
+    assert bucket_key(product) == key
+
+
+def test_products_survive_json() -> None:
+    product = listed("C9a", "K2", mission="K2")
+    assert from_json(to_json(product)) == product
