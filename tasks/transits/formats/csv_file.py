@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.transits.formats.observed import Observed, read_content, refusal
+from tasks.transits.formats.observed import Observed, Points, refusal
 from tasks.transits.formats.quality import good_cadences
 from tasks.transits.formats.times import clock_of
-from tasks.transits.light_curve import Floats, Segment, Star
+from tasks.transits.light_curve import Segment, Star
 from tasks.transits.params import FluxColumn
 
 SUFFIXES = (".csv", ".txt", ".dat", ".tsv")
@@ -57,14 +57,14 @@ class _Columns:
         return [place for place in (self.time, self.flux, self.error, self.quality) if place is not None]
 
 
-def read_csv(path: Path, flux: FluxColumn, mission: str = "") -> Observed:
-    """The light curve in the text file at ``path``; lines that begin with ``#`` are comments.
+def read_csv(path: Path, content: bytes, flux: FluxColumn, mission: str = "") -> Observed:
+    """The light curve in ``content``, text that was read at ``path``; lines that begin with ``#`` are comments.
 
     Separated by commas, semicolons, tabs or blanks. Without a header the columns are time, flux, flux error, quality.
     ``mission`` settles what the times count from, where their values leave it open. Raises BadInput for what is no
     table of numbers.
     """
-    text = _text(path, read_content(path))
+    text = _text(path, content)
     columns = _named(text, flux) if text.header else _positions(text)
     table = _table(text, columns)
     return _observed(text, columns, table, mission)
@@ -169,16 +169,10 @@ def _row(text: _Text, columns: _Columns, index: int) -> list[float]:
 def _observed(text: _Text, columns: _Columns, table: NDArray[np.float64], mission: str) -> Observed:
     time, flux = table[:, 0], table[:, 1]
     error = table[:, 2] if columns.error is not None else np.full(len(time), np.nan)
-    good = np.isfinite(time) & np.isfinite(flux)
-    clock = clock_of(time[good], f"{text.path.name} {' '.join(text.header)}", mission)
+    clock = clock_of(time[np.isfinite(time)], f"{text.path.name} {' '.join(text.header)}", mission)
+    good = np.ones(len(time), dtype=np.bool_)
     if columns.quality is not None:
-        quality = np.nan_to_num(table[:, -1], nan=0.0, posinf=1.0, neginf=1.0)
-        good &= good_cadences(quality.astype(np.int64), clock.mission)
-    order = np.unique(time[good], return_index=True)[1]
-    time = time[good][order] + clock.offset_days
-    segment = Segment(text.path.stem, clock.mission, "csv", _cadence(time), clock.time_system)
-    return Observed(text.path, segment, Star(), time, flux[good][order], error[good][order])
-
-
-def _cadence(time: Floats) -> float:
-    return float(np.median(np.diff(time))) * 86400 if len(time) > 1 else 0.0
+        good = good_cadences(np.clip(np.nan_to_num(table[:, -1]), 0, 2**53).astype(np.int64), clock.mission)
+    points = Points.of(time + clock.offset_days, flux, error, good)
+    segment = Segment(text.path.stem, clock.mission, "csv", points.cadence_seconds, clock.time_system)
+    return Observed(text.path, segment, Star(), points)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import struct
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from tasks.transits.formats.observed import Observed, read_content, refusal
-from tasks.transits.formats.quality import good_cadences
+from tasks.transits.formats.fits_table import MAGIC, FitsError, FitsTable, read_tables
+from tasks.transits.formats.observed import Observed, Points, refusal
+from tasks.transits.formats.quality import MASKS, good_cadences
 from tasks.transits.formats.stars import header_star
-from tasks.transits.light_curve import TIME_ZERO_DAYS, Floats, Indices, Segment
+from tasks.transits.light_curve import TIME_ZERO_DAYS, Segment
 from tasks.transits.params import FluxColumn
 
-MAGIC = b"SIMPLE  ="
 # By the first that a file has. KSPSAP and DET are what QLP detrended (sectors 1 to 55, and from 56 on), which is its
 # counterpart of PDCSAP; FLUX is what lightkurve writes.
 _FLUX: Mapping[FluxColumn, tuple[str, ...]] = {
@@ -27,9 +27,10 @@ _FLUX: Mapping[FluxColumn, tuple[str, ...]] = {
 }
 _QUALITY = ("SAP_QUALITY", "QUALITY")
 _PARTS = (("SECTOR", "S"), ("CAMPAIGN", "C"), ("QUARTER", "Q"))
-# All that astropy raises over damaged headers and tables.
+# All that astropy raises over damaged headers.
 _DAMAGE = (
-    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, fits.VerifyError,
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, struct.error,
+    RecursionError, fits.VerifyError,
 )  # fmt: skip
 
 
@@ -38,17 +39,19 @@ def is_fits(content: bytes) -> bool:
     return content.startswith(MAGIC)
 
 
-def read_fits(path: Path, flux: FluxColumn) -> Observed:
-    """The light curve in the file at ``path``.
+def read_fits(path: Path, content: bytes, flux: FluxColumn) -> Observed:
+    """The light curve in ``content``, which was read at ``path``.
 
-    Raises BadInput for what is no FITS file, is cut off, or holds no light curve.
+    Raises BadInput for what is no FITS file, is cut off, or holds no light curve. Nothing is allocated by the size that
+    a header declares, and nothing outside of ``content`` is looked at.
     """
-    content = read_content(path)
     if not is_fits(content):
-        raise refusal(path, f"not a FITS file: it begins with {content[:9]!r}", "get the file again")
-    with _damage_told(path), fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=True) as units:
-        table = _light_curve_table(path, units, len(content))
-        return _observed(path, units[0].header, table, flux)
+        packed = content.startswith(b"\x1f\x8b")
+        advice = "unpack it first (gunzip)" if packed else "get the file again"
+        raise refusal(path, f"not a FITS file: it begins with {content[:9]!r}", advice)
+    with _damage_told(path):
+        header, tables = read_tables(content)
+        return _observed(path, header, _light_curve_table(tables), flux)
 
 
 @contextmanager
@@ -58,98 +61,80 @@ def _damage_told(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except FitsError as error:
+        raise refusal(path, str(error)) from error
     except _DAMAGE as error:
         raise refusal(path, f"a damaged FITS file ({str(error)[:200]})", "get the file again") from error
 
 
-def _light_curve_table(path: Path, units: Any, size: int) -> Any:
-    """The first table with times. Its rows must be there: a cut file is found out before anything is allocated."""
-    kinds = []
-    for unit in units:
-        if isinstance(unit, fits.BinTableHDU) and "TIME" in _names(unit):
-            start, length = unit.fileinfo()["datLoc"], unit.header["NAXIS1"] * unit.header["NAXIS2"]
-            if start + length > size:
-                given = f"cut off: its table needs {start + length} bytes, the file has {size}"
-                raise refusal(path, given, "get the file again")
-            return unit
-        kinds.append(type(unit).__name__.removesuffix("HDU"))
-    raise refusal(path, f"no light curve in it, but {', '.join(kinds)}; allowed: a table with TIME and a flux")
+def _light_curve_table(tables: Iterator[FitsTable]) -> FitsTable:
+    """The first table with times."""
+    seen = []
+    for table in tables:
+        if "TIME" in table.columns:
+            return table
+        seen.append(", ".join(list(table.columns)[:20]))
+    given = f"tables of {'; '.join(seen)}" if seen else "no table at all"
+    raise FitsError(f"no light curve in it, but {given}; allowed: a table with TIME and a flux")
 
 
-def _names(table: Any) -> list[str]:
-    return [name.upper() for name in table.columns.names]
-
-
-def _observed(path: Path, header: Any, table: Any, flux: FluxColumn) -> Observed:
-    names = _names(table)
-    column = _first(path, names, _FLUX[flux], f"flux for --flux {flux}")
+def _observed(path: Path, header: Any, table: FitsTable, flux: FluxColumn) -> Observed:
+    column = _flux_column(table, flux)
     mission = _mission(header)
-    time, values, errors = (_floats(table, name, names) for name in ("TIME", column, _error_of(column, names)))
-    good = np.isfinite(time) & np.isfinite(values) & good_cadences(_quality(table, names), mission)
-    order = np.unique(time[good], return_index=True)[1]
-    time, values, errors = (found[good][order] for found in (time, values, errors))
+    points = _points(table, column, mission)
     segment = Segment(
         name=_segment_name(header) or path.stem,
         mission=mission,
-        author=_author(path, header, names),
-        cadence_seconds=_cadence(table.header, time),
-        time_system=_time_system(path, table.header, mission),
+        author=_author(path, header, table),
+        cadence_seconds=points.cadence_seconds or _declared_cadence(table.header),
+        time_system=_time_system(table.header, mission),
     )
-    return Observed(path, segment, header_star(header), time, values, errors)
+    return Observed(path, segment, header_star(header), points)
 
 
-def _first(path: Path, names: Sequence[str], wanted: Sequence[str], what: str) -> str:
-    found = next((name for name in wanted if name in names), None)
+def _flux_column(table: FitsTable, flux: FluxColumn) -> str:
+    found = next((name for name in _FLUX[flux] if name in table.columns), None)
     if found is None:
-        raise refusal(path, f"no {what}: its columns are {', '.join(names)}; allowed: {', '.join(wanted)}")
+        given = f"no flux for --flux {flux}: its columns are {', '.join(list(table.columns)[:30])}"
+        raise FitsError(f"{given}; allowed: {', '.join(_FLUX[flux])}")
     return found
 
 
-def _error_of(column: str, names: Sequence[str]) -> str:
+def _points(table: FitsTable, column: str, mission: str) -> Points:
     """QLP gives errors for its detrended flux only."""
-    wanted = (f"{column}_ERR", "KSPSAP_FLUX_ERR", "DET_FLUX_ERR")
-    return next((name for name in wanted if name in names), "")
-
-
-def _floats(table: Any, name: str, names: Sequence[str]) -> Floats:
-    if name not in names:
-        return np.full(len(table.data), np.nan)
-    values = np.asarray(table.data[name], dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"the column {name} holds {values.ndim} dimensions")
-    return values
-
-
-def _quality(table: Any, names: Sequence[str]) -> Indices:
-    name = next((name for name in _QUALITY if name in names), None)
-    return np.zeros(len(table.data), np.int64) if name is None else np.asarray(table.data[name], dtype=np.int64)
+    errors = next((name for name in (f"{column}_ERR", "KSPSAP_FLUX_ERR", "DET_FLUX_ERR") if name in table.columns), "")
+    quality = next((name for name in _QUALITY if name in table.columns), None)
+    good = np.ones(table.rows, dtype=np.bool_)
+    if quality is not None:
+        good = good_cadences(table.numbers(quality).astype(np.int64), mission)
+    return Points.of(table.floats("TIME"), table.floats(column), table.floats(errors), good)
 
 
 def _mission(header: Any) -> str:
     """``TELESCOP`` says Kepler for K2 too; ``MISSION`` tells them apart."""
-    return str(header.get("MISSION") or header.get("TELESCOP") or "")
+    found = str(header.get("MISSION") or header.get("TELESCOP") or "").strip()
+    return found if found in MASKS else ""
 
 
 def _segment_name(header: Any) -> str:
-    return next((f"{letter}{header[key]}" for key, letter in _PARTS if isinstance(header.get(key), int)), "")
+    return next((f"{letter}{header[key]}" for key, letter in _PARTS if type(header.get(key)) is int), "")
 
 
-def _author(path: Path, header: Any, names: Sequence[str]) -> str:
-    if "KSPSAP_FLUX" in names or "DET_FLUX" in names or str(header.get("ORIGIN", "")).startswith("MIT/QLP"):
+def _author(path: Path, header: Any, table: FitsTable) -> str:
+    if "KSPSAP_FLUX" in table.columns or "DET_FLUX" in table.columns:
         return "QLP"
     if _mission(header) == "TESS":
         return "TESS-SPOC" if "tess-spoc" in path.name else "SPOC"
     return _mission(header) or "FITS"
 
 
-def _cadence(header: Any, time: Floats) -> float:
-    """Seconds, from the times; from the header where there are too few."""
-    if len(time) > 1:
-        return float(np.median(np.diff(time))) * 86400
-    return float(header.get("TIMEDEL") or 0.0) * 86400
+def _declared_cadence(header: Any) -> float:
+    """Seconds; 0 where the header does not say."""
+    days = header.get("TIMEDEL")
+    return float(days) * 86400 if isinstance(days, int | float) else 0.0
 
 
-def _time_system(path: Path, header: Any, mission: str) -> str:
+def _time_system(header: Any, mission: str) -> str:
     whole = header.get("BJDREFI", header.get("JDREFI"))
     if whole is None:
         return {"TESS": "BTJD", "Kepler": "BKJD", "K2": "BKJD"}.get(mission, "BJD")
@@ -157,4 +142,4 @@ def _time_system(path: Path, header: Any, mission: str) -> str:
     for system, days in TIME_ZERO_DAYS.items():
         if abs(zero - days) < 1e-6:
             return system
-    raise refusal(path, f"times that count from the Julian date {zero}; allowed: 2457000, 2454833 or 0")
+    raise FitsError(f"its times count from the Julian date {zero}; allowed: 2457000, 2454833 or 0")

@@ -5,30 +5,56 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tasks.engine.errors import BadInput
-from tasks.transits.light_curve import Floats, Segment, Star
+from tasks.transits.light_curve import Flags, Floats, Segment, Star
 
 MAX_FILE_BYTES = 512 * 2**20  # a quarter of Kepler at short cadence, the longest of all, has 30 MiB
 
 
-@dataclass(frozen=True)
-class Observed:
-    """The points of one file that are finite and of good quality, in the order of time.
+# No star is brighter, in any unit, and the square of a ratio of two such numbers is still a number.
+_MAX_FLUX = 1e30
+# Days: what lies further from a file's median time is damage. The longest surveys have twenty years.
+_MAX_DAYS = 20_000.0
 
-    path        where it was read
-    segment     what was observed
-    star        what the file says of the star
-    time        (n,) days in ``segment.time_system``, strictly increasing; n may be 0
+
+@dataclass(frozen=True)
+class Points:
+    """The usable points of one file, in order of time.
+
+    time        (n,) days, strictly increasing; n may be 0
     flux        (n,) in the file's unit
     flux_error  (n,) in the same unit; NaN where the file has none
     """
 
-    path: Path
-    segment: Segment
-    star: Star
     time: Floats
     flux: Floats
     flux_error: Floats
+
+    @classmethod
+    def of(cls, time: Floats, flux: Floats, flux_error: Floats, good: Flags) -> Points:
+        """Those that are ``good`` and have a finite time and flux, sorted; of equal times the first. All (n,)."""
+        good = good & np.isfinite(time) & (np.abs(flux) < _MAX_FLUX)
+        if good.any():
+            good[good] = np.abs(time[good] - np.median(time[good])) < _MAX_DAYS
+        order = np.flatnonzero(good)[np.unique(time[good], return_index=True)[1]]
+        return cls(time[order], flux[order], flux_error[order])
+
+    @property
+    def cadence_seconds(self) -> float:
+        """Median step; 0 where there are not two points."""
+        return float(np.median(np.diff(self.time))) * 86400 if len(self.time) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one file holds: its points, what they are of, and what it says of the star."""
+
+    path: Path
+    segment: Segment
+    star: Star
+    points: Points
 
 
 def read_content(path: Path) -> bytes:
