@@ -104,7 +104,7 @@ def _scan(
 ) -> None:  # pragma: no cover - compiled
     """Fill the last four; ``fine``: bins in the shortest box.
 
-    With s the sum of w (1 - f - level) in the box, r that of w in it and W that of all w, the gain is s² W / (r (W - r)).
+    With s the sum of w (1 - f - level) in the box, r that of w in it, W that of all w, the gain is s² W / (r (W - r)).
     """
     total = weight.sum()
     level = deficit.sum() / total

@@ -1,0 +1,50 @@
+"""What numba compiles: once a machine, and not once in each child that starts at the same moment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from tasks.transits.light_curve import LightCurve, Segment, Star
+from tasks.transits.params import TransitParams
+from tasks.transits.preparation import prepare
+from tasks.transits.searching import search
+
+
+def compile_once() -> None:
+    """Load every compiled kernel, or compile it where this machine has not yet; the others wait meanwhile.
+
+    numba keeps what it compiled beside the sources, or in the user's cache folder where it may not write there. On a
+    cold cache that takes half a minute, on a warm one a fraction of a second.
+    """
+    numba.set_num_threads(1)
+    with _alone():
+        search(prepare(_sample(), TransitParams()), TransitParams(min_sde=0, min_snr=0, max_planets=1))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process of this user at a time, where the filesystem has locks."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((folder / "kernels.lock").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sample() -> LightCurve:
+    """Twenty days at ten minutes with a transit every three: every kernel is called with the types of real curves."""
+    time = np.arange(0.0, 20.0, 1 / 144)
+    flux = 1.0 + 1e-4 * np.random.default_rng(0).standard_normal(len(time))
+    flux[time % 3.0 < 0.1] -= 1e-3
+    segment = Segment("S1", "TESS", "SPOC", 600.0, "BTJD")
+    nothing = np.zeros(len(time), dtype=np.int64)
+    return LightCurve(time, flux, np.full(len(time), 1e-4), nothing, (segment,), Star())

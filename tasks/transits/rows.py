@@ -1,0 +1,66 @@
+"""The rows of one star in the table: who it is, what was found, and why a feature is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.transits.candidate import Candidate
+from tasks.transits.columns import SEPARATOR, mask_text
+from tasks.transits.features import Features, masked_features
+from tasks.transits.flags import false_positive_flags, flags_text
+from tasks.transits.light_curve import LightCurve, PreparedLightCurve, Star
+
+
+def candidate_row(
+    target: Mapping[str, Any],
+    curve: PreparedLightCurve,
+    candidate: Candidate,
+    features: Features,
+    candidates: Sequence[Candidate],
+) -> dict[str, Any]:
+    """The row of one of a star's ``candidates``. ``target``: the payload of its item."""
+    flags = false_positive_flags(curve, candidate, features, candidates)
+    return {
+        **_star_columns(target, curve, curve, len(candidates)),
+        "candidate_number": candidate.number,
+        **features.values,
+        "false_positive_flags": flags_text(flags),
+        "mask_reasons": mask_text(features.masks),
+    }
+
+
+def masked_row(
+    target: Mapping[str, Any], observed: LightCurve | None, curve: PreparedLightCurve | None, reason: str
+) -> dict[str, Any]:
+    """The row of a star without any candidate: every feature masked for one reason."""
+    features = masked_features(reason)
+    columns = _star_columns(target, observed, curve, 0)
+    return {
+        **columns,
+        "candidate_number": None,
+        **features.values,
+        "false_positive_flags": None,
+        "mask_reasons": mask_text(features.masks),
+    }
+
+
+def _star_columns(
+    target: Mapping[str, Any],
+    observed: LightCurve | PreparedLightCurve | None,
+    curve: PreparedLightCurve | None,
+    candidates: int,
+) -> dict[str, Any]:
+    segments = observed.segments if observed else ()
+    star = observed.star if observed else Star(**target["star"])
+    return {
+        "target_id": target["name"],
+        "mission": target["mission"] or (segments[0].mission if segments else ""),
+        "segments": SEPARATOR.join(segment.name for segment in segments),
+        "time_system": segments[0].time_system if segments else None,
+        "candidates": candidates,
+        "stellar_radius_solar": 1.0 if star.radius is None else star.radius,
+        "stellar_mass_solar": 1.0 if star.mass is None else star.mass,
+        "stellar_parameters_assumed": star.radius is None or star.mass is None,
+        "rotation_period_days": curve.rotation_days if curve else None,
+    }

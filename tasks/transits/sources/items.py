@@ -1,0 +1,37 @@
+"""What the fetching stage is given, and what it leaves for the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.items import Item
+from tasks.transits.targets import Target
+
+
+def fetch_items(targets: Iterable[Target]) -> list[Item]:
+    """One item a target. What is known of the star enters no key: the files do not depend on it."""
+    return [
+        Item(
+            target.id,
+            {"name": target.name, "mission": target.mission, "segments": list(target.segments)},
+            cost=float(len(target.segments) or 1),
+            fields=target.fields,
+        )
+        for target in targets
+    ]
+
+
+def with_files(targets: Iterable[Target], details: Mapping[str, Mapping[str, Any]], output_dir: Path) -> list[Target]:
+    """The targets that were fetched, each with its files. ``details``: of the stage's records, by target id."""
+    return [
+        replace(target, files=_files(details[target.id]["products"], output_dir.absolute()))
+        for target in targets
+        if target.id in details
+    ]
+
+
+def _files(products: Sequence[Mapping[str, Any]], output_dir: Path) -> tuple[str, ...]:
+    return tuple(sorted(str(output_dir / product["path"]) for product in products))
