@@ -63,6 +63,8 @@ class StarsStage(Stage):
         """Compile what is compiled, once a machine, and import what draws."""
         compile_once()
         if self.params.plots:
+            from tasks.transits.pictures.star import star_picture
+
             self._picture = star_picture
 
     def run(self, item: Item, work: Workspace) -> StageResult:
