@@ -13,7 +13,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
@@ -36,6 +36,7 @@ _PREFIX = "target_list_"  # of an extra column that bears the name of a declared
 _OWN = {column.name: column for column in COLUMNS}
 _HELD: Mapping[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (float, int), "bool": (bool,)}
 _INTEGERS = range(-(2**63), 2**63)
+_CRLF = "\r\n"
 _EXACT = 2**53  # whole numbers up to this are doubles without loss
 # What a spreadsheet would run when the CSV is opened in it: a formula with a call, another program or another file.
 # A leading minus or plus alone is a number, a declination or a dash, and stays.
@@ -52,11 +53,20 @@ class TableParams(BaseModel):
 
 @dataclass(frozen=True)
 class StarFile:
-    """The published rows of a star: ``path`` in the output folder, and the digest of what was published there."""
+    """The published rows of a star, and what the target list says of it that no search depends on.
+
+    path    in the output folder, with the digest ``sha256`` of what was published there
+    label   stands in the column ``label``
+    fields  the target list's other columns, as JSON values; they come after those that the star's file itself has
+
+    A changed label or field makes the table anew, and no star.
+    """
 
     id: str
     path: str
     sha256: str
+    label: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 class FeaturesStage(Stage):
@@ -89,7 +99,7 @@ def table_items(stars: Iterable[StarFile]) -> list[Item]:
 
 
 def star_document(rows: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]) -> bytes:
-    """What a star publishes: its rows, and the target list's other columns, which stand in each of them.
+    """What a star publishes: its rows, and columns that are not declared, which stand in each of them.
 
     rows    a mapping of column to value each; a declared column that is not there is empty
     fields  JSON values
@@ -133,7 +143,10 @@ def _documents(stars: Iterable[StarFile], output_dir: Path) -> Iterator[Document
 
 
 def read_document(star: StarFile, output_dir: Path) -> Document:
-    """What ``star`` published. Raises BadInput where it is gone, altered, or nothing that a star publishes."""
+    """What ``star`` published, with its label and fields.
+
+    Raises BadInput where it is gone, altered, or nothing that a star publishes.
+    """
     try:
         content = (output_dir / star.path).read_bytes()
     except OSError as error:
@@ -142,9 +155,12 @@ def read_document(star: StarFile, output_dir: Path) -> Document:
         raise BadInput(f"{star.path} was altered since it was made; {_ADVICE}")
     try:
         found = json.loads(content, parse_constant=_refuse)
-        return Document([_checked(row) for row in found["rows"]], dict(found["fields"]))
+        rows = [_checked(row) for row in found["rows"]]
+        fields = dict(found["fields"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{star.path} does not hold a star's rows: {error}") from error
+    labelled = rows if star.label is None else [{**row, "label": star.label} for row in rows]
+    return Document(labelled, {**fields, **star.fields})
 
 
 def _refuse(word: str) -> NoReturn:
@@ -269,10 +285,20 @@ def write_csv(table: pa.Table, file: io.TextIOBase) -> None:
     A cell that a spreadsheet would take for a formula gets an apostrophe before it, as spreadsheets do themselves to
     say that a cell is text; the Parquet file has it as it was given.
     """
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(_PlainEnds(file), lineterminator=_CRLF)
     writer.writerow([_harmless(name) for name in table.column_names])
     for batch in table.to_batches(max_chunksize=_ROWS_AT_A_TIME):
         writer.writerows(zip(*(_cells(column) for column in batch.columns), strict=True))
+
+
+class _PlainEnds:
+    """A file for ``csv``, which quotes a lone carriage return only where it ends lines with one itself."""
+
+    def __init__(self, file: io.TextIOBase) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix(_CRLF) + "\n")
 
 
 def _cells(column: pa.Array) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -174,6 +175,16 @@ def test_rows_beyond_one_batch_keep_their_order_and_their_own_columns() -> None:
     assert table.column("target_id").to_pylist() == [str(n) for n in range(10_000)]
     assert table.column("late").null_count == 9999
     assert table.column("late")[9999].as_py() == 9999
+
+
+def test_labels_and_fields_of_the_target_list_need_no_new_star(tmp_path) -> None:
+    (star,) = publish(tmp_path, {"a": ([row("a", 1), row("a", 2)], {"vmag": 1.0})})
+    told = dataclasses.replace(star, label="bright", fields={"vmag": 9.5, "note": "\r"})
+    _, parquet, text = run(tmp_path, [told])
+    table = pq.read_table(io.BytesIO(parquet)).to_pydict()
+    assert (table["label"], table["vmag"], table["note"]) == (["bright"] * 2, [9.5] * 2, ["\r"] * 2)
+    assert [line["note"] for line in csv.DictReader(io.StringIO(text.decode(), newline=""))] == ["\r"] * 2
+    assert table_items([told])[0].payload != table_items([star])[0].payload
 
 
 # What a star may leave
