@@ -59,7 +59,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.INSIDE_STAR: "an orbit of this period around this star would lie inside of it",
     Reason.NOT_MEASURED: "the search could not measure it, as with the period's uncertainty of a single transit",
     Reason.NO_TLS_FIT: "transit least squares was not run, or fitted nothing to this signal",
-    Reason.UNDEFINED: "the formula has no finite value for these points",
+    Reason.UNDEFINED: "the formula has no finite value for these points, or takes too much memory",
 }
 
 
@@ -90,8 +90,8 @@ FLAGS: Mapping[Flag, str] = {
     "transit (model-shift, Thompson et al. 2018; margins of Kunimoto et al. 2025)",
     Flag.TOO_LONG: "in transit for more than 0.232 of the period, as a circular orbit beyond 1.5 stellar radii never "
     "is; or, where the star is known, more than 2 times as long as a central transit (Kunimoto et al. 2025)",
-    Flag.NEAR_ROTATION: "the period is within 5 % of the star's rotation period, its half or its double (the periods "
-    "of the SWEET test, Thompson et al. 2018)",
+    Flag.NEAR_ROTATION: "the period is within 5 % of half, once, twice or three times the star's rotation period "
+    "(after the SWEET test, Thompson et al. 2018)",
     Flag.ODD_EVEN: "odd and even depths differ by more than 3 sigma: an eclipsing binary at half its "
     "period (Kunimoto et al. 2025)",
     Flag.SECONDARY: "a significant and unique dip at another phase that no planet's reflected light explains "

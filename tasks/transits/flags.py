@@ -29,7 +29,8 @@ MIN_LEAD_OVER_BRIGHTENING_SIGMA = 0.0  # LEO-Vetter; Robovetter: 1 or 4
 LEAST_AXIS = 1.5  # stellar radii; LEO-Vetter
 MAX_DURATION_RATIO = 2.0  # LEO-Vetter; an eccentric orbit's transit at apastron is rarely that long
 ROTATION_TOLERANCE = 0.05  # our own: spots drift, so that rotation periods are known to some percent
-ROTATION_MULTIPLES = (0.5, 1.0, 2.0)  # Robovetter's SWEET test
+# Robovetter's SWEET test has the first three; a rotation faster than the shortest trial period shows at the fourth too.
+ROTATION_MULTIPLES = (0.5, 1.0, 2.0, 3.0)
 MAX_ODD_EVEN_SIGMA = 3.0  # LEO-Vetter
 MIN_SECONDARY_LEAD_SIGMA = 1.0  # above the threshold for 20,000 targets; Robovetter and LEO-Vetter
 TARGETS_SEARCHED = 20_000  # Robovetter and LEO-Vetter: one false alarm in so many

@@ -90,7 +90,8 @@ def test_too_long(star: Star, period: float, duration: float, known_only: bool) 
 
 
 @pytest.mark.parametrize(
-    ("rotation", "raised"), [(3.0, True), (6.1, True), (1.45, True), (3.3, False), (9.0, False), (None, False)]
+    ("rotation", "raised"),
+    [(3.0, True), (6.1, True), (1.45, True), (1.01, True), (3.3, False), (9.0, False), (None, False)],
 )
 def test_near_rotation(rotation: float | None, raised: bool) -> None:
     curve = light_curve(planets=[PLANET], rotation_days=rotation)
