@@ -76,7 +76,7 @@ def _text(path: Path, content: bytes) -> _Text:
     data = [(number, line) for number, line in numbered if not line.lstrip().startswith("#")]
     if not data:
         raise refusal(path, "no rows in it, only comments")
-    separator = next((mark for mark in _SEPARATORS if mark in data[-1][1]), None)
+    separator = next((mark for mark in _SEPARATORS if mark in data[0][1]), None)
     header = _cells(data[0][1], separator)
     if _is_number(header[0]):
         comments = [line.lstrip("# \t") for number, line in numbered if number < data[0][0]]
