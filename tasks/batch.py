@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ from tasks.engine.errors import RunError, RunUnfinished
 from tasks.engine.execution import Execution
 from tasks.engine.items import Item, input_root
 from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Outcome, Record
+from tasks.engine.outcomes import Outcome, Outcomes, Record
 from tasks.engine.plan import Plan, plan_stage
 from tasks.engine.predict import predict_stage
 from tasks.engine.progress import ProgressDisplay, StageProgress
@@ -50,7 +50,7 @@ from tasks.engine.sizing import Size, read_host, size_stage
 from tasks.engine.slot import Limits
 from tasks.engine.stage import Stage
 from tasks.engine.summary import RunFigures, Summary, closing_lines, failure_rows, summarise
-from tasks.launcher.cluster import local_cluster, remote_slots
+from tasks.launcher.cluster import client_of_another, local_cluster, remote_slots
 from tasks.launcher.watch import API_ERRORS, Watch
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ def plan(name: str, sealed: Sealed[PlanOrder]) -> Any:
 
 
 @task(name="run shard", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def run_shard(name: str, sealed: Sealed[ShardOrder]) -> list[Outcome]:
+def run_shard(name: str, sealed: Sealed[ShardOrder]) -> Outcomes:
     """Run one shard in a slot of this worker."""
     order = sealed.content
     reporter = _Reporter(order.context.run_id)
@@ -181,12 +181,21 @@ def _topic(run_id: str) -> str:
 class StageRun:
     """What a stage came to. ``complete``: every item was attempted or cached."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: Outcomes
     complete: bool
+    store: RecordStore
 
-    def records(self) -> list[Record]:
-        """Records of the items that are done, in the order of the manifest."""
-        return [outcome.record for outcome in self.outcomes if outcome.record]
+    def records(self) -> Iterator[Record]:
+        """Records of the items that are done, in the order of the manifest, read as they are asked for.
+
+        Raises RunError where one is gone meanwhile.
+        """
+        for outcome in self.outcomes:
+            if outcome.outcome in ("done", "cached"):
+                record = self.store.get(outcome.id)
+                if record is None:
+                    raise RunError(f"the record of {outcome.id} has vanished from {self.store.folder} during the run")
+                yield record
 
 
 @dataclass
@@ -200,7 +209,7 @@ class BatchRun:
     run_id: str
     display: ProgressDisplay
     pictures: list[Picture] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: Outcomes = field(default_factory=Outcomes)
     summary: Summary | None = None
 
     def __post_init__(self) -> None:
@@ -250,18 +259,18 @@ class BatchRun:
             return self._predict(stage, items, store)
         order = PlanOrder(stage, items, store, self.execution)
         planned: Plan = plan(stage.name, Sealed(order), return_state=True).result()
-        outcomes = {outcome.id: outcome for outcome in planned.settled}
+        outcomes, unsettled = planned.outcomes(stage.name), len(planned.todo) + len(planned.left)
         if planned.todo:
             size = self._size(stage, len(planned.todo))
             if self.execution.stage_inputs:
                 check_local_scratch([todo.item for todo in planned.todo], size.slots)
+            places = {todo.item.id: todo.position for todo in planned.todo}
             for outcome in self._run(stage, planned, size):
-                outcomes[outcome.id] = outcome
-        in_order = [outcomes.get(item.id) or Outcome(item.id, stage.name, "remaining") for item in items]
-        self.outcomes += in_order
+                outcomes[places[outcome.id]] = outcome
+                unsettled -= 1
+        self.outcomes.extend(outcomes)
         store.tidy({item.id for item in items} if prune and not self.stop_level else None)
-        complete = not self.stop_level and all(outcome.outcome != "remaining" for outcome in in_order)
-        return StageRun(tuple(in_order), complete)
+        return StageRun(outcomes, not self.stop_level and not unsettled, store)
 
     def shard_name(self, stage: Stage) -> str:
         """What its shards are called in the UI: after the flow, and in later stages after the stage too."""
@@ -272,7 +281,7 @@ class BatchRun:
         size = size_stage(stage, len(planned.todo), self.execution, read_host())
         for line in predict_stage(stage, planned, size, self.execution, self.output_dir):
             self.display.say(line)
-        return StageRun(planned.settled, False)
+        return StageRun(planned.settled, False, store)
 
     def _size(self, stage: Stage, items: int) -> Size:
         size = size_stage(stage, items, self.execution, read_host())
@@ -431,10 +440,10 @@ class _StageLoop:
         if self.batch.execution.scheduler:
             _tell_workers(self.runner.client, tell_to_stop, self.batch.run_id, level)
 
-    def _outcomes(self, shard: Shard, future: Any) -> list[Outcome]:
+    def _outcomes(self, shard: Shard, future: Any) -> Iterable[Outcome]:
         """A shard's outcomes; where its worker was lost, what the records say of them."""
         try:
-            outcomes: list[Outcome] = future.result()
+            outcomes: Outcomes = future.result()
         except RunError as error:
             self.batch.fail(error)
             return self._recorded(shard)
@@ -451,7 +460,7 @@ class _StageLoop:
         """Items of a lost shard that were done before it was lost; the others go to another worker without blame."""
         records = [(planned, self.store.get(planned.item.id)) for planned in shard.items]
         return [
-            Outcome(record.id, record.stage, "done", record=record)
+            Outcome.of_record(record)
             for planned, record in records
             if record and record.key == planned.key and record.run_id == self.batch.run_id
         ]
@@ -473,6 +482,7 @@ def _count(progress: StageProgress, event: tuple[float, Any]) -> None:
 def _task_runner(scheduler: str | None, slots: int) -> Iterator[DaskTaskRunner]:
     with ExitStack() as stack:
         if scheduler:
+            stack.enter_context(client_of_another())
             runner = DaskTaskRunner(address=scheduler)
         else:
             runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(slots)))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tasks.engine.execution import Execution
-from tasks.engine.outcomes import Failure, Outcome
+from tasks.engine.outcomes import Outcome, Outcomes
 from tasks.engine.plan import PlannedItem, tried_again
 
 _FIRST_SHARD_ITEMS = 4  # to learn the rate; later shards go by time
@@ -92,20 +92,21 @@ class Dispatcher:
         """Seconds until a retry is due; None where there is none to wait for, or no place for one."""
         return max(0.0, self._retries[0][0] - self.clock()) if self._retries and self._open else None
 
-    def take(self, shard: Shard, outcomes: Iterable[Outcome]) -> list[Outcome]:
+    def take(self, shard: Shard, outcomes: Iterable[Outcome]) -> Outcomes:
         """Take a shard's outcomes back; returns those that settle their item."""
+        settled = Outcomes()
         del self._in_flight[id(shard)]
-        by_id = {outcome.id: outcome for outcome in outcomes}
-        settled = []
-        for planned in shard.items:
-            outcome = by_id.get(planned.item.id)
-            if outcome is None or outcome.outcome == "remaining":
-                self._put_back(planned)
+        missing = {planned.item.id: planned for planned in shard.items}
+        for outcome in outcomes:
+            planned = missing.get(outcome.id)
+            if planned is None or outcome.outcome == "remaining":
                 continue
+            del missing[outcome.id]
             self._learn(planned, outcome)
-            if outcome.failure and self._try_again(planned, outcome.failure):
-                continue
-            settled.append(outcome)
+            if not (outcome.failure_kind and self._try_again(planned, outcome)):
+                settled.append(outcome)
+        for planned in missing.values():
+            self._put_back(planned)
         return settled
 
     def _learn(self, planned: PlannedItem, outcome: Outcome) -> None:
@@ -117,13 +118,13 @@ class Dispatcher:
         self._waiting.appendleft(planned)
         self._waiting_cost += _cost(planned)
 
-    def _try_again(self, planned: PlannedItem, failure: Failure) -> bool:
+    def _try_again(self, planned: PlannedItem, failed: Outcome) -> bool:
         """Queue another try where the failure may pass and a try is left."""
-        may_pass = failure.kind in ("crash", "timeout", "out_of_memory") or failure.transient
+        may_pass = failed.failure_kind in ("crash", "timeout", "out_of_memory") or failed.transient
         if not may_pass or planned.attempts >= self.execution.retries or self._stopped:
             return False
         again = tried_again(planned)
-        if failure.kind == "out_of_memory":
+        if failed.failure_kind == "out_of_memory":
             self._alone.append(again)
         else:
             due = self.clock() + self._backoff(planned.attempts)

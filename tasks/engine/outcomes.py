@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, overload
+
+from pydantic_core import from_json, to_json
 
 from tasks.engine.stage import Value
 
@@ -95,25 +97,106 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run has to say of one item."""
+    """What a run has to say of one item: what ``items.parquet`` and ``failures.json`` hold of it, and no more.
+
+    The record and the failure themselves stay in their files: those of all items would fill the memory.
+    """
 
     id: str
     stage: str
     outcome: OutcomeName
-    record: Record | None = None
-    failure: Failure | None = None
+    attempts: int = 0
+    usage: Usage = Usage()  # of the last try; zeros for an item that was not attempted
+    run_id: str = ""  # the run that made the item or failed at it; empty for an item that was not attempted
+    outputs: tuple[str, ...] = ()
+    values: Mapping[str, Value] = field(default_factory=dict)
+    failure_kind: FailureKind | None = None
+    message: str = ""
+    log: str = ""
+    transient: bool = False
 
-    @property
-    def usage(self) -> Usage:
-        """What the last try took; zeros for an item that was not attempted."""
-        source = self.record or self.failure
-        return source.usage if source else Usage()
+    @classmethod
+    def of_record(cls, record: Record, outcome: Literal["done", "cached"] = "done") -> Outcome:
+        """That the item is done, by this run or by an earlier one."""
+        paths = tuple(output.path for output in record.outputs)
+        return cls(record.id, record.stage, outcome, record.attempts, record.usage, record.run_id, paths, record.values)
 
-    @property
-    def run_id(self) -> str:
-        """The run that made the item or failed at it; empty for an item that was not attempted."""
-        source = self.record or self.failure
-        return source.run_id if source else ""
+    @classmethod
+    def of_failure(cls, failure: Failure) -> Outcome:
+        """That the item failed."""
+        return cls(
+            failure.id,
+            failure.stage,
+            "failed",
+            failure.attempts,
+            failure.usage,
+            failure.run_id,
+            failure_kind=failure.kind,
+            message=failure.message,
+            log=failure.log,
+            transient=failure.transient,
+        )
+
+
+class Outcomes(Sequence[Outcome]):
+    """Many outcomes in a fifth of the memory: each is packed, and made anew whenever it is asked for."""
+
+    def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
+        self._packed = [_pack(outcome) for outcome in outcomes]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, place: int) -> Outcome: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Outcomes: ...
+
+    def __getitem__(self, place: int | slice) -> Outcome | Outcomes:
+        """The outcome at ``place``."""
+        if isinstance(place, slice):
+            part = Outcomes()
+            part._packed = self._packed[place]
+            return part
+        return _unpack(self._packed[place])
+
+    def __setitem__(self, place: int, outcome: Outcome) -> None:
+        """Put ``outcome`` in the place of another."""
+        self._packed[place] = _pack(outcome)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        """One after another."""
+        return map(_unpack, self._packed)
+
+    def append(self, outcome: Outcome) -> None:
+        """Add ``outcome`` at the end."""
+        self._packed.append(_pack(outcome))
+
+    def extend(self, others: Outcomes) -> None:
+        """Add ``others`` at the end."""
+        self._packed += others._packed
+
+    def with_gaps(self, gaps: Mapping[int, Outcome]) -> Outcomes:
+        """These outcomes in their order, with those of ``gaps`` among them, each at its place."""
+        whole, own = Outcomes(), iter(self._packed)
+        places = range(len(self) + len(gaps))
+        whole._packed = [_pack(gaps[place]) if place in gaps else next(own) for place in places]
+        return whole
+
+
+def _pack(outcome: Outcome) -> bytes:
+    usage = outcome.usage
+    told = (usage.started_at, usage.seconds, usage.cpu_seconds, usage.peak_memory_bytes, usage.slot)
+    fields = (outcome.id, outcome.stage, outcome.outcome, outcome.attempts, told, outcome.run_id, outcome.outputs)
+    rest = (outcome.values, outcome.failure_kind, outcome.message, outcome.log, outcome.transient)
+    return to_json((*fields, *rest))
+
+
+def _unpack(packed: bytes) -> Outcome:
+    first, stage, outcome, attempts, told, run_id, outputs, *rest = from_json(packed)
+    return Outcome(first, stage, outcome, attempts, Usage(*told), run_id, tuple(outputs), *rest)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tasks.engine.execution import Execution
 from tasks.engine.identity import item_key, stage_digest
 from tasks.engine.items import Item
-from tasks.engine.outcomes import Failure, Outcome, Record
+from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.records import RecordStore
 from tasks.engine.stage import Stage
 
@@ -28,7 +28,7 @@ class PlannedItem:
 class Plan:
     """Every item of a stage: settled already, to do in this run, or left for a later one (``--max-items``)."""
 
-    settled: tuple[Outcome, ...]
+    settled: Outcomes
     todo: tuple[PlannedItem, ...]
     left: tuple[PlannedItem, ...] = ()
 
@@ -37,35 +37,39 @@ class Plan:
         """All items."""
         return len(self.settled) + len(self.todo) + len(self.left)
 
+    def outcomes(self, stage: str) -> Outcomes:
+        """What can be said of every item before the run, in the order of the manifest."""
+        unsettled = (*self.todo, *self.left)
+        return self.settled.with_gaps(
+            {planned.position: Outcome(planned.item.id, stage, "remaining") for planned in unsettled}
+        )
+
 
 def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, execution: Execution) -> Plan:
     """Compare every item's key with its record, and its outputs with what the record says of them."""
     digest = stage_digest(stage)
-    records = {} if execution.refresh else store.load()
+    done = set() if execution.refresh else store.ids()
     failures = store.load_failures() if execution.keep_failed else {}
-    settled: list[Outcome] = []
-    todo: list[PlannedItem] = []
+    settled, todo = Outcomes(), list[PlannedItem]()
     for position, item in enumerate(items):
         key = item_key(digest, item, execution.identity)
-        known = _settled(item, key, records.get(item.id), failures.get(item.id), store, execution)
-        if known:
+        record = store.get(item.id) if item.id in done else None
+        if known := _settled(key, record, failures.get(item.id), store, execution):
             settled.append(known)
         else:
             todo.append(PlannedItem(item, key, position))
     ordered = order_items(todo, execution)
     limit = execution.max_items if execution.max_items is not None else len(ordered)
-    return Plan(tuple(settled), tuple(ordered[:limit]), tuple(ordered[limit:]))
+    return Plan(settled, tuple(ordered[:limit]), tuple(ordered[limit:]))
 
 
 def _settled(
-    item: Item, key: str, record: Record | None, failure: Failure | None, store: RecordStore, execution: Execution
+    key: str, record: Record | None, failure: Failure | None, store: RecordStore, execution: Execution
 ) -> Outcome | None:
     """What an earlier run made of the item, where that still holds."""
     if record and record.key == key and store.outputs_hold(record, execution.verify):
-        return Outcome(item.id, store.stage, "cached", record=record)
-    if failure and failure.key == key:
-        return Outcome(item.id, store.stage, "failed", failure=failure)
-    return None
+        return Outcome.of_record(record, "cached")
+    return Outcome.of_failure(failure) if failure and failure.key == key else None
 
 
 def order_items(todo: Sequence[PlannedItem], execution: Execution) -> list[PlannedItem]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -42,9 +43,11 @@ class RecordStore:
         self.failures_folder = layout.failures(stage)
         self._looked: set[str] | None = None
 
-    def look(self) -> None:
-        """List once which items have files here: no other item is looked for again. For one that writes alone."""
-        self._looked = self._ids(".stale") | self._ids(".json") | _names(self.failures_folder, ".json")
+    def look(self, item_ids: Collection[str]) -> None:
+        """List once which of these items have files here; the others are not looked for. For one that writes alone."""
+        folders = ((self.folder, ".stale"), (self.folder, ".json"), (self.failures_folder, ".json"))
+        wanted = set(item_ids)
+        self._looked = {name for folder, suffix in folders for name in _names(folder, suffix) if name in wanted}
 
     def _unknown(self, item_id: str) -> bool:
         """Whether it is known that nothing is known of an item."""
@@ -54,6 +57,10 @@ class RecordStore:
         """Make the folders."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.failures_folder.mkdir(parents=True, exist_ok=True)
+
+    def ids(self) -> set[str]:
+        """Items that have a record, whether it can be read or not."""
+        return self._ids(".json")
 
     def load(self) -> dict[str, Record]:
         """Every readable record by item id, by one listing of the folder. A record that cannot be read is none."""
@@ -138,7 +145,7 @@ class RecordStore:
             (self.folder / f"{item_id}.stale").unlink(missing_ok=True)
 
     def _ids(self, suffix: str) -> set[str]:
-        return _names(self.folder, suffix)
+        return set(_names(self.folder, suffix))
 
     def _aside(self, item_id: str) -> Aside | None:
         return _read(self.folder / f"{item_id}.stale", _ASIDE)
@@ -172,12 +179,12 @@ def _paths(record: Record) -> frozenset[str]:
     return frozenset(output.path for output in record.outputs)
 
 
-def _names(folder: Path, suffix: str) -> set[str]:
+def _names(folder: Path, suffix: str) -> Iterator[str]:
     """Names in ``folder`` that end in ``suffix``, without it."""
-    try:
-        return {entry.name.removesuffix(suffix) for entry in os.scandir(folder) if entry.name.endswith(suffix)}
-    except FileNotFoundError:
-        return set()
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(suffix):
+                yield entry.name.removesuffix(suffix)
 
 
 def _load(folder: Path, adapter: TypeAdapter[T]) -> dict[str, T]:

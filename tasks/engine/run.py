@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -48,25 +48,24 @@ def _sweep(layout: Layout) -> None:
 
 def write_results(layout: Layout, summary: Summary, outcomes: Sequence[Outcome], pictures: Sequence[Picture]) -> Path:
     """Write every file of the run; returns the path of ``report.html``."""
-    page = render_report(as_dict(summary), _bars(summary, outcomes), _seconds(outcomes), pictures, _failures(outcomes))
+    bars, seconds = _times(summary, outcomes)
+    page = render_report(as_dict(summary), bars, seconds, pictures, _failures(outcomes))
     report = layout.output_dir / "report.html"
     write_atomically(report, page.encode())
     write_summary(layout, summary, outcomes)
     return report
 
 
-def _bars(summary: Summary, outcomes: Sequence[Outcome]) -> list[Bar]:
-    """What ran in this run, in seconds since its start."""
-    start = summary.started_seconds
-    return [
-        Bar(usage.slot, usage.started_at - start, usage.started_at - start + usage.seconds, outcome.id, outcome.outcome)
-        for outcome in outcomes
-        if (usage := outcome.usage).slot and outcome.run_id == summary.run_id
-    ]
-
-
-def _seconds(outcomes: Sequence[Outcome]) -> list[float]:
-    return [outcome.usage.seconds for outcome in outcomes if outcome.record]
+def _times(summary: Summary, outcomes: Iterable[Outcome]) -> tuple[list[Bar], list[float]]:
+    """What ran in this run, in seconds since its start; how long every item took that is done, whenever that was."""
+    start, bars, seconds = summary.started_seconds, list[Bar](), list[float]()
+    for outcome in outcomes:
+        usage, begun = outcome.usage, outcome.usage.started_at - start
+        if usage.slot and outcome.run_id == summary.run_id:
+            bars.append(Bar(usage.slot, begun, begun + usage.seconds, outcome.id, outcome.outcome))
+        if outcome.outcome in ("done", "cached"):
+            seconds.append(usage.seconds)
+    return bars, seconds
 
 
 def _failures(outcomes: Sequence[Outcome]) -> list[Failure]:

@@ -19,7 +19,7 @@ from tasks.engine.errors import RunError, cannot_write
 from tasks.engine.files import clear_folder, free_bytes, no_room
 from tasks.engine.layout import Layout
 from tasks.engine.messages import Failed, Finished, Reply, Request
-from tasks.engine.outcomes import Failure, Outcome, Record
+from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.plan import PlannedItem
 from tasks.engine.publish import publish
 from tasks.engine.records import RecordStore
@@ -69,14 +69,14 @@ class ShardOrder:
     items: tuple[PlannedItem, ...]
 
 
-def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> list[Outcome]:
+def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
     """Run the items of ``order`` in a free slot of this process; tells ``report`` of each when it is settled.
 
     Items that were not reached because the run stops are ``remaining``. While the child runs an item, the one before
     it is published, so that the disk's latency costs no slot time. Raises RunError where nothing can go on.
     """
     stop = stop_signal(order.context.run_id)
-    outcomes: list[Outcome] = []
+    outcomes = Outcomes()
     try:
         RecordStore(order.context.layout, order.stage.name).prepare()
         order.context.private.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ class _ShardLoop:
         self.slot = slot
         self.stop = stop
         self.store = RecordStore(order.context.layout, order.stage.name)
-        self.store.look()
+        self.store.look([planned.item.id for planned in order.items])
         self._folders = itertools.cycle(self._private_folders())
 
     def run(self) -> Iterator[Outcome]:
@@ -130,7 +130,7 @@ class _ShardLoop:
         record = self.store.get(planned.item.id) if self.context.elsewhere else None
         if record is None or record.run_id != self.context.run_id or record.key != planned.key:
             return None
-        return Outcome(record.id, record.stage, "done", record=record)
+        return Outcome.of_record(record)
 
     def _start(self, planned: PlannedItem, private: Path) -> bool:
         if not pool.admit(self.slot, self.stop):
@@ -184,7 +184,7 @@ class _ShardLoop:
             run_id=self.context.run_id,
         )
         publish(private / "outputs", record, self.store)
-        return Outcome(record.id, record.stage, "done", record=record)
+        return Outcome.of_record(record)
 
     def _fail(self, planned: PlannedItem, reply: Failed, log: bytes) -> Outcome:
         self._check_ground(reply)
@@ -201,7 +201,7 @@ class _ShardLoop:
             log=self._keep_log(planned, log),
         )
         self.store.write_failure(failure)
-        return Outcome(failure.id, failure.stage, "failed", failure=failure)
+        return Outcome.of_failure(failure)
 
     def _check_ground(self, reply: Failed) -> None:
         """Raise RunError where a failure is not the item's: no room for outputs, or the inputs' folder gone."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,9 +19,11 @@ from tasks.engine.files import write_atomically
 from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Counts, Outcome
 from tasks.engine.progress import duration_text
+from tasks.engine.stage import Value
 
 RunState = Literal["completed", "completed_with_failures", "failed", "interrupted"]
 _SHOWN_FAILURES = 10
+_ROWS_AT_ONCE = 4096
 _REPORTED_PACKAGES = ("headrace", "prefect", "dask", "distributed")
 
 
@@ -75,12 +78,10 @@ class RunFigures:
 
 def summarise(figures: RunFigures, outcomes: Sequence[Outcome], max_failed: float) -> Summary:
     """Count the outcomes of all stages and judge the run."""
-    stages = list(dict.fromkeys(outcome.stage for outcome in outcomes))
-    by_stage = {stage: Counts.of(outcome for outcome in outcomes if outcome.stage == stage) for stage in stages}
-    counts = sum(by_stage.values(), Counts())
-    ran = [outcome for outcome in outcomes if outcome.outcome in ("done", "failed")]
+    tally = _Tally.of(outcomes, figures.run_id)
+    counts = sum(tally.stages.values(), Counts())
     wall = figures.finished_at - figures.started_at
-    sequential = sum(outcome.usage.seconds for outcome in ran if outcome.run_id == figures.run_id)
+    sequential = tally.sequential_seconds
     packages = dict.fromkeys((*_REPORTED_PACKAGES, *figures.packages))
     state, message = _judge(figures, counts, max_failed)
     return Summary(
@@ -92,16 +93,37 @@ def summarise(figures: RunFigures, outcomes: Sequence[Outcome], max_failed: floa
         finished_at=_iso(figures.finished_at),
         wall_seconds=round(wall, 3),
         items=_count_columns(counts),
-        stages={stage: _count_columns(stage_counts) for stage, stage_counts in by_stage.items()},
+        stages={stage: _count_columns(stage_counts) for stage, stage_counts in tally.stages.items()},
         sequential_seconds=round(sequential, 3),
         speedup=round(sequential / wall, 3) if wall > 0 else 0.0,
         items_per_second=round(counts.done / wall, 3) if wall > 0 else 0.0,
         slots=figures.slots,
         shards=figures.shards,
-        peak_memory_bytes=max((outcome.usage.peak_memory_bytes for outcome in ran), default=0),
+        peak_memory_bytes=tally.peak_memory_bytes,
         parameters=figures.parameters,
         versions={"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
     )
+
+
+@dataclass
+class _Tally:
+    """What one pass over the outcomes tells."""
+
+    stages: dict[str, Counts]
+    sequential_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome], run_id: str) -> _Tally:
+        numbers: dict[str, Counter[str]] = {}
+        tally = cls({})
+        for outcome in outcomes:
+            numbers.setdefault(outcome.stage, Counter())[outcome.outcome] += 1
+            if outcome.outcome in ("done", "failed"):
+                tally.sequential_seconds += outcome.usage.seconds if outcome.run_id == run_id else 0.0
+                tally.peak_memory_bytes = max(tally.peak_memory_bytes, outcome.usage.peak_memory_bytes)
+        tally.stages = {stage: Counts(**number) for stage, number in numbers.items()}
+        return tally
 
 
 def _judge(figures: RunFigures, counts: Counts, max_failed: float) -> tuple[RunState, str]:
@@ -146,13 +168,13 @@ def failure_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         {
             "id": outcome.id,
             "stage": outcome.stage,
-            "failure_kind": outcome.failure.kind,
-            "message": outcome.failure.message,
-            "attempts": outcome.failure.attempts,
-            "log": outcome.failure.log,
+            "failure_kind": outcome.failure_kind,
+            "message": outcome.message,
+            "attempts": outcome.attempts,
+            "log": outcome.log,
         }
         for outcome in outcomes
-        if outcome.failure
+        if outcome.failure_kind
     ]
 
 
@@ -177,11 +199,18 @@ def _json(value: Any) -> bytes:
 
 def _parquet(outcomes: Sequence[Outcome]) -> bytes:
     """One row an item; the stages' values as further columns, null where a stage has no such value."""
-    names = list(dict.fromkeys(name for outcome in outcomes if outcome.record for name in outcome.record.values))
-    rows = [_common(outcome) for outcome in outcomes]
-    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in _COMMON]
-    arrays += [_value_column(name, outcomes) for name in names]
-    table = pa.Table.from_arrays(arrays, names=[*_COMMON.names, *names])
+    parts: list[pa.RecordBatch] = []
+    cells: dict[str, list[Value]] = {}
+    for place in range(0, len(outcomes), _ROWS_AT_ONCE):
+        part = list(outcomes[place : place + _ROWS_AT_ONCE])
+        parts.append(pa.RecordBatch.from_pylist([_common(outcome) for outcome in part], _COMMON))
+        for name in dict.fromkeys(name for outcome in part for name in outcome.values):
+            column = cells.setdefault(name, [])
+            column += [None] * (place - len(column))
+            column += [outcome.values.get(name) for outcome in part]
+    table = pa.Table.from_batches(parts, _COMMON).combine_chunks()
+    for name, column in cells.items():
+        table = table.append_column(name, _value_column([*column, *[None] * (len(outcomes) - len(column))]))
     sink = BytesIO()
     pq.write_table(table, sink)
     return sink.getvalue()
@@ -206,27 +235,25 @@ _COMMON = pa.schema(
 
 
 def _common(outcome: Outcome) -> dict[str, Any]:
-    usage, failure, record = outcome.usage, outcome.failure, outcome.record
-    attempted = failure or record
+    usage, attempted = outcome.usage, outcome.outcome != "remaining"
     return {
         "id": outcome.id,
         "stage": outcome.stage,
         "outcome": outcome.outcome,
-        "failure_kind": failure.kind if failure else None,
-        "message": failure.message if failure else None,
-        "attempts": attempted.attempts if attempted else 0,
+        "failure_kind": outcome.failure_kind,
+        "message": outcome.message if outcome.failure_kind else None,
+        "attempts": outcome.attempts,
         "seconds": usage.seconds if attempted else None,
         "cpu_seconds": usage.cpu_seconds if attempted else None,
         "peak_memory_bytes": usage.peak_memory_bytes if attempted else None,
         "started_at": int(usage.started_at * 1000) if attempted else None,
         "slot": usage.slot if attempted else None,
-        "outputs": [output.path for output in record.outputs] if record else [],
+        "outputs": outcome.outputs,
     }
 
 
-def _value_column(name: str, outcomes: Sequence[Outcome]) -> pa.Array:
+def _value_column(cells: Sequence[Value]) -> pa.Array:
     """A stage's value as a column; text where the items disagree about its type."""
-    cells = [outcome.record.values.get(name) if outcome.record else None for outcome in outcomes]
     try:
         return pa.array(cells)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):

@@ -19,10 +19,14 @@ _CONNECT_SECONDS = 30
 _MOST_SHARDS_AHEAD = 8
 _NOBODYS_PORT = "127.0.0.1:0"  # Dask serves HTTP whether one wants it or not; by default on every address of the host
 
+# Dask keeps its latest messages, a thousand of each kind, for debugging; with the messages it keeps the shards in them.
+_OWN_SETTINGS: dict[str, object] = {"distributed.admin.low-level-log-length": 1}
+
 # A worker may not be a daemon, because its slots have child processes. A worker that is lost is not its items' fault,
 # so that Dask may try a shard again as often as workers go. Scheduler and worker open a web port even without their
 # dashboards: nothing is served there.
 _SETTINGS: dict[str, object] = {
+    **_OWN_SETTINGS,
     "distributed.worker.daemon": False,
     "distributed.worker.profile.enabled": False,  # it samples every thread a hundred times a second
     "distributed.scheduler.allowed-failures": 100,
@@ -54,6 +58,13 @@ def local_cluster(slots: int) -> Iterator[LocalCluster]:
         ) as cluster,
     ):
         yield cluster
+
+
+@contextmanager
+def client_of_another() -> Iterator[None]:
+    """What this process's client needs where the cluster is not its own."""
+    with dask.config.set(_OWN_SETTINGS):
+        yield
 
 
 def remote_slots(address: str) -> int:

@@ -1,7 +1,7 @@
 """A long run of light items with two percent of faults, its memory watched: ``python -m tests.chaos.soak``.
 
 Once a second the resident memory of every process of the run is noted. Over the second half of the items no process may
-grow by more than MOST_GROWTH_BYTES, but for the flow's own: it keeps an outcome of every item for the run's files.
+grow by more than MOST_GROWTH_BYTES.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from tests.engine.processes import marked
 from tests.runs.bench import Bench, Started
 
 MOST_GROWTH_BYTES = 8 << 20
-MOST_OUTCOME_BYTES = 4 << 10  # what the flow may keep of an item
 _SAMPLE_SECONDS = 1.0
 _ROLES = {
     "tasks.engine.child": "child",
@@ -124,11 +123,6 @@ class Course:
         """From the median of the first tenth to that of the last."""
         return self.last_bytes - self.first_bytes
 
-    @property
-    def most_growth_bytes(self) -> int:
-        """What is allowed."""
-        return MOST_GROWTH_BYTES + (self.items * MOST_OUTCOME_BYTES if self.role == "flow" else 0)
-
 
 def courses(samples: Sequence[Sample]) -> list[Course]:
     """The course of every process that lived through the second half, and of the children, of which none does.
@@ -174,9 +168,9 @@ def main() -> int:
     print("| process | samples | MiB at half | MiB at the end | most | growth | allowed |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for one in found:
-        sizes = (one.first_bytes, one.last_bytes, one.most_bytes, one.growth_bytes, one.most_growth_bytes)
+        sizes = (one.first_bytes, one.last_bytes, one.most_bytes, one.growth_bytes, MOST_GROWTH_BYTES)
         print(f"| {one.role} | {one.samples} | {' | '.join(map(_mib, sizes))} |")
-    grown = [one.role for one in found if one.growth_bytes > one.most_growth_bytes]
+    grown = [one.role for one in found if one.growth_bytes > MOST_GROWTH_BYTES]
     wrong = code != 3 or counts[0] + counts[2] != wanted.items or left
     if grown or wrong:
         print(f"grown: {grown}; left: {left}")

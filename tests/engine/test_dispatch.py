@@ -33,13 +33,13 @@ def planned(count: int, costs: Sequence[float] = (1.0,)) -> list[PlannedItem]:
 def done(item: PlannedItem, seconds: float = 1.0) -> Outcome:
     usage = Usage(seconds=seconds)
     record = Record(item.item.id, "stage", 1, "key", (), {}, {}, usage, item.attempts + 1, "run")
-    return Outcome(item.item.id, "stage", "done", record=record)
+    return Outcome.of_record(record)
 
 
 def failed(item: PlannedItem, kind: FailureKind, transient: bool = False) -> Outcome:
     usage = Usage(seconds=1.0)
     failure = Failure(item.item.id, "stage", "key", kind, "", item.attempts + 1, usage, "run", transient)
-    return Outcome(item.item.id, "stage", "failed", failure=failure)
+    return Outcome.of_failure(failure)
 
 
 def all_done(shard: Shard, seconds: float = 1.0) -> list[Outcome]:
@@ -147,8 +147,8 @@ def test_what_may_pass_is_tried_again(kind: FailureKind, transient: bool, again:
         (second,) = take_all(found)
         assert second.items[0].attempts == 1
         (last,) = found.take(second, [failed(second.items[0], kind, transient)])
-        assert last.failure is not None
-        assert last.failure.attempts == 2
+        assert last.failure_kind is not None
+        assert last.attempts == 2
         assert found.finished
 
 

@@ -91,26 +91,24 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 @pytest.mark.parametrize("deed", FAULTS)
 def test_a_fault_is_told_by_its_kind_and_message(ran: Ran, deed: str) -> None:
-    failure = ran.outcomes[deed].failure
-    assert failure is not None
+    failure = ran.outcomes[deed]
     kind, message = FAULTS[deed]
-    assert failure.kind == kind
+    assert (failure.outcome, failure.failure_kind) == ("failed", kind)
     assert re.fullmatch(message, failure.message), failure.message
     assert "\n" not in failure.message
     assert failure.attempts == 1
     assert failure.transient is (deed == "raise_transient")
-    assert ran.outcomes[deed].record is None
+    assert failure.outputs == ()
 
 
 @pytest.mark.parametrize("deed", FAULTS)
 def test_the_neighbours_of_a_fault_are_done(ran: Ran, deed: str) -> None:
     after = ran.outcomes[f"good-after-{deed}"]
-    assert after.outcome == "done", after.failure
-    assert after.record is not None
+    assert after.outcome == "done", after.message
     content = f"good-after-{deed} text\n"
     assert (ran.folder / f"made/good-after-{deed}/note.txt").read_text() == content
     assert (ran.folder / f"made/good-after-{deed}/more/data.bin").read_text() == content * 1000
-    assert [output.path.rpartition("/")[2] for output in after.record.outputs] == ["data.bin", "note.txt"]
+    assert [path.rpartition("/")[2] for path in after.outputs] == ["data.bin", "note.txt"]
 
 
 def test_every_item_was_started_once_and_reported_once_in_order(ran: Ran) -> None:
@@ -147,13 +145,13 @@ def test_records_and_failures_say_the_same_as_the_outcomes(ran: Ran) -> None:
     records, failures = store.load(), store.load_failures()
     assert set(failures) == set(FAULTS)
     assert set(records) == set(ran.outcomes) - set(FAULTS)
-    assert all(records[name] == ran.outcomes[name].record for name in records)
-    assert all(failures[name] == ran.outcomes[name].failure for name in failures)
+    assert all(Outcome.of_record(records[name]) == ran.outcomes[name] for name in records)
+    assert all(Outcome.of_failure(failures[name]) == ran.outcomes[name] for name in failures)
     assert all(store.outputs_hold(record, "digest") for record in records.values())
 
 
 def test_a_faulty_item_s_own_words_are_kept_and_its_neighbours_are_not(ran: Ran) -> None:
-    logs = {deed: ran.outcomes[deed].failure.log for deed in FAULTS}  # type: ignore[union-attr]
+    logs = {deed: ran.outcomes[deed].log for deed in FAULTS}
     assert "Fatal Python error: Segmentation fault" in (ran.folder / logs["segfault"]).read_text()
     assert "faults.py" in (ran.folder / logs["raise"]).read_text()
     said = (ran.folder / logs["talk"]).read_bytes()

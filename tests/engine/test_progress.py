@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tasks.engine.items import Item
-from tasks.engine.outcomes import Counts, Outcome
+from tasks.engine.outcomes import Counts, Outcome, Outcomes
 from tasks.engine.plan import Plan, PlannedItem
 from tasks.engine.progress import ProgressDisplay, StageProgress, duration_text, rate_text
 
@@ -25,7 +25,7 @@ class Clock:
 
 def plan(cached: int = 0, todo: int = 0, left: int = 0, cost: float = 1.0) -> Plan:
     items = [PlannedItem(Item(f"item-{number}", cost=cost), "key", number) for number in range(todo + left)]
-    settled = tuple(Outcome(f"cached-{number}", "stage", "cached") for number in range(cached))
+    settled = Outcomes(Outcome(f"cached-{number}", "stage", "cached") for number in range(cached))
     return Plan(settled, tuple(items[:todo]), tuple(items[todo:]))
 
 
@@ -46,7 +46,7 @@ def test_cached_items_count_neither_for_the_rate_nor_for_the_eta() -> None:
 def test_the_eta_goes_by_cost_not_by_number() -> None:
     clock = Clock()
     items = [PlannedItem(Item("heavy", cost=90.0), "key", 0), *plan(todo=10).todo]
-    progress = StageProgress("stage", Plan((), tuple(items)), clock)
+    progress = StageProgress("stage", Plan(Outcomes(), tuple(items)), clock)
     clock.now = 9.0
     progress.settle("heavy", "done")
     assert progress.standing().eta_seconds == pytest.approx(1.0)

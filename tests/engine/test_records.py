@@ -224,3 +224,14 @@ def test_records_are_plain_json_without_what_json_lacks(store: RecordStore) -> N
     content = json.loads((store.folder / "a.json").read_bytes())
     assert content["values"]["names"] == ["a", "é"]
     assert content["outputs"] == []
+
+
+def test_a_writer_that_has_looked_knows_what_is_there_of_its_own_items(store: RecordStore) -> None:
+    for name in "abc":
+        store.write(record(name))
+    store.look(["b", "new"])
+    assert store.get("b") is not None
+    assert store.get("new") is None
+    store.write(record("new"))
+    assert store.ids() == {"a", "b", "c", "new"}
+    assert store._looked == {"b"}, "a shard remembers its own items, not all that is done"

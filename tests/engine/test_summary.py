@@ -1,6 +1,7 @@
 """What a run leaves in its files: figures, states, exit codes, columns of any type."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.engine import summary as summary_module
 from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Counts, Failure, Outcome, OutcomeName, Output, Record, Usage
+from tasks.engine.outcomes import Counts, Failure, Outcome, OutcomeName, Outcomes, Output, Record, Usage
 from tasks.engine.summary import RunFigures, closing_lines, summarise, write_summary
 
 
@@ -17,11 +19,12 @@ def outcome(item_id: str, what: OutcomeName, stage: str = "frames", run_id: str 
     usage = Usage(1000.0, 2.0, 1.5, 1 << 20, "host-01")
     if what == "failed":
         failure = Failure(item_id, stage, "key", "timeout", "no result within 2 s", 2, usage, run_id, log="x.log")
-        return Outcome(item_id, stage, what, failure=failure)
+        return Outcome.of_failure(failure)
     if what == "remaining":
         return Outcome(item_id, stage, what)
     outputs = (Output(f"made/{item_id}", 1, "0" * 64),)
-    return Outcome(item_id, stage, what, Record(item_id, stage, 1, "key", outputs, values, {}, usage, 1, run_id))
+    record = Record(item_id, stage, 1, "key", outputs, values, {}, usage, 1, run_id)
+    return Outcome.of_record(record, "cached" if what == "cached" else "done")
 
 
 def figures(**more: Any) -> RunFigures:
@@ -149,3 +152,59 @@ def test_everything_of_the_engine_lies_in_its_own_folder(tmp_path: Path) -> None
     assert all(place.is_relative_to(layout.house) for place in places)
     assert len(set(places)) == len(places)
     assert layout.relative(layout.log("s", "a")) == ".headrace/logs/s/a.log"
+
+
+def test_packed_outcomes_are_what_they_were() -> None:
+    values = {
+        "text": 'ä\n"',
+        "number": 2,
+        "whole": 2.0,
+        "tiny": 5e-324,
+        "big": 1 << 70,
+        "none": None,
+        "flags": [True],
+        "yes": True,
+    }
+    given = [outcome("a", "done", **values), outcome("b", "failed"), outcome("c", "remaining"), outcome("d", "cached")]
+    packed = Outcomes(given)
+    assert list(packed) == given
+    assert repr(packed[0]) == repr(given[0]), "1.0 stays 1.0, True stays True"
+    assert list(packed[1:3]) == given[1:3]
+    packed[2] = given[0]
+    packed.extend(Outcomes(given[:1]))
+    assert [one.id for one in packed] == ["a", "b", "a", "d", "a"]
+    between = Outcomes([given[0], given[3]]).with_gaps({0: given[1], 3: given[2]})
+    assert [one.id for one in between] == ["b", "a", "d", "c"]
+
+
+def test_a_value_that_only_late_items_have_is_null_before_and_after(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(summary_module, "_ROWS_AT_ONCE", 2)
+    outcomes = [
+        outcome("a", "done", x=1),
+        *(outcome(f"b{n}", "remaining") for n in range(4)),
+        outcome("c", "done", y=2.5),
+    ]
+    write_summary(Layout(tmp_path), summarise(figures(), outcomes, 1.0), [*outcomes, outcome("d", "done", x=3)])
+    table = pq.read_table(tmp_path / "items.parquet")
+    assert table["x"].to_pylist() == [1, None, None, None, None, None, 3]
+    assert table["y"].to_pylist() == [None, None, None, None, None, 2.5, None]
+    assert table["outputs"].to_pylist() == [["made/a"], [], [], [], [], ["made/c"], ["made/d"]]
+
+
+def test_the_outcomes_of_a_long_run_take_little_memory() -> None:
+    """A record and its outcome as objects take 2 to 3 KB; the packed bytes are all that stays of an item."""
+    outputs = tuple(Output(f"made/item-00000/{name}", 1, "0" * 64) for name in ("note.txt", "more/data.bin"))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        packed = Outcomes()
+        for number in range(2000):
+            usage = Usage(1e9 + number / 7, number / 9, number / 11, number << 16, "some-host-01")
+            record = Record(
+                f"item-{number:05d}", "stage", 1, "k" * 64, outputs, {"letters": number}, {}, usage, 1, "run"
+            )
+            packed.append(Outcome.of_record(record))
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken / 2000 < 400

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine.items import Item, safe_id
-from tasks.engine.outcomes import Outcome
+from tasks.engine.outcomes import Outcome, Record
 from tasks.engine.plan import PlannedItem
+from tasks.engine.records import RecordStore
 from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
 from tasks.engine.slot import Limits
 from tasks.frames.manifest import read_samples
@@ -39,16 +40,16 @@ def run_videos(folder: Path, names: list[str], output_dir: Path, most: int) -> l
     order = ShardOrder(context, FramesStage(FramesParams(max_frames=most)), tuple(items))
     outcomes = run_shard(order, lambda _: None)
     close_slots("hostile")
-    return [_told(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
+    records = RecordStore(context.layout, FramesStage.name).load()
+    return [_told(name, outcome, records.get(outcome.id)) for name, outcome in zip(names, outcomes, strict=True)]
 
 
-def _told(name: str, outcome: Outcome) -> dict[str, Any]:
-    failure, record = outcome.failure, outcome.record
+def _told(name: str, outcome: Outcome, record: Record | None) -> dict[str, Any]:
     return {
         "name": name,
         "outcome": outcome.outcome,
-        "kind": failure.kind if failure else "",
-        "message": failure.message if failure else "",
+        "kind": outcome.failure_kind or "",
+        "message": outcome.message,
         "frames": [row["sha256"] for row in record.detail["samples"][0]["frames"]] if record else [],
         "usage": asdict(outcome.usage),
     }
