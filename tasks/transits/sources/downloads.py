@@ -22,7 +22,7 @@ from tasks.transits.sources.products import Product, bucket_key
 from tasks.transits.sources.settings import MastSettings
 from tasks.transits.sources.verify import damage_of
 
-MAX_FILE_BYTES = 512 * 2**20  # a sector at 20 s, the largest of all, has 15 MiB
+MAX_FILE_BYTES = 64 * 2**20  # a sector at 20 s, the largest of all, has 15 MiB
 _CHUNK_BYTES = 1 << 16
 _STRAY_SECONDS = 86_400.0  # where there are no locks, a part that nobody has touched for so long is nobody's
 _GONE = frozenset({403, 404, 410})  # the bucket says 403 for what it does not have
@@ -146,7 +146,8 @@ class Downloads:
 def _begin(answer: requests.Response, partial: Partial) -> None:
     """Take note of what is coming. Raises Passing where it does not go on where ``partial`` ends."""
     length = answer.headers.get("Content-Length", "")
-    coming = int(length) if length.isascii() and length.isdecimal() else None
+    plain = answer.headers.get("Content-Encoding", "identity") == "identity"  # else it is the length of something else
+    coming = int(length) if plain and length.isascii() and length.isdecimal() else None
     if answer.status_code == 200:
         partial.begin(coming, answer.headers.get("ETag"))
         _refuse_size(coming or 0, answer.url)

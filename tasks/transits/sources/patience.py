@@ -75,6 +75,7 @@ def open_session(settings: MastSettings) -> requests.Session:
     """A session that asks the configured addresses only, redirects included, and waits for none of them for ever."""
     session = requests.Session()
     session.max_redirects = _MAX_REDIRECTS
+    session.headers["Connection"] = "close"  # an idle connection that is kept for later is one of the few, too
     session.headers["User-Agent"] = f"headrace {session.headers['User-Agent']}"
     for prefix in ("https://", "http://"):
         session.mount(prefix, _Bounded(settings))
@@ -94,4 +95,5 @@ class _Bounded(HTTPAdapter):
         if origin(request.url or "") not in self._origins:
             allowed = ", ".join(sorted(f"{scheme}://{host}" for scheme, host in self._origins))
             raise RefusedAddress(f"sent on to {request.url}, which is refused; allowed: {allowed}", request=request)
+        self.close()  # a connection of before is closed by the other side, perhaps without a word: none is used again
         return super().send(request, **{**options, "timeout": self._timeout})

@@ -2,7 +2,7 @@
 
 lightkurve searches with astroquery, which fixes MAST's addresses when it is imported, waits ten minutes for a byte, and
 asks the name resolver over plain HTTP by a function of its own. For the time of one search all of that is put right;
-astroquery has no public way for it.
+astroquery has no public way for it. One thread of a process may search at a time.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ import requests
 
 from tasks.engine.errors import BadInput
 from tasks.transits.sources.patience import BUSY_STATUSES, Passing, RefusedAddress, retry_after_seconds
-from tasks.transits.sources.products import AUTHORS, MISSIONS, Product, Target, checked, segment_name
+from tasks.transits.sources.products import AUTHORS, MISSIONS, Product, Query, checked, segment_name
 from tasks.transits.sources.settings import MastSettings
 
 _INHERITED = object()
 _SEARCH_SECONDS = 300.0  # as long as the server says that it is still at it
 
 
-def search(target: Target, settings: MastSettings, session: requests.Session, now: float) -> tuple[Product, ...]:
-    """All light curves of the target that MAST lists, from the pipelines that we know, in every segment.
+def search(query: Query, settings: MastSettings, session: requests.Session, now: float) -> tuple[Product, ...]:
+    """All light curves of the star that MAST lists, from the pipelines that we know, in every segment.
 
     Raises Passing for what may pass, and BadInput for a search that MAST refuses or an answer that cannot be trusted.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty results and of libraries that lightkurve can do without
         import lightkurve
-    authors = tuple(author for mission in target.missions for author in AUTHORS[mission])
-    with _pointed(target, settings, session), _failures_told(now), _offline():
+    authors = tuple(author for mission in query.missions for author in AUTHORS[mission])
+    with _pointed(query, settings, session), _failures_told(now), _offline():
         lightkurve.search_lightcurve.cache_clear()  # its memory knows no time to live
-        result = lightkurve.search_lightcurve(target.name, mission=target.missions, author=authors)
+        result = lightkurve.search_lightcurve(query.name, mission=query.missions, author=authors)
         products = [_product(row) for row in result.table]
     return tuple(checked(product) for product in products if product is not None)
 
 
 @contextmanager
-def _pointed(target: Target, settings: MastSettings, session: requests.Session) -> Iterator[None]:
+def _pointed(query: Query, settings: MastSettings, session: requests.Session) -> Iterator[None]:
     """Have astroquery use our session and addresses, and the resolver only where a place is asked for."""
     from astroquery.exceptions import ResolverError
     from astroquery.mast import Observations, utils
 
     def resolve(_url: str, params: Mapping[str, Any]) -> requests.Response:
-        if target.exact:  # lightkurve would go on to whatever star is at that place
-            raise ResolverError(f"{target.name} is not looked for by its place")
+        if query.exact:  # lightkurve would go on to whatever star is at that place
+            raise ResolverError(f"{query.name} is not looked for by its place")
         answer = session.get(settings.resolver, params=params)
         answer.raise_for_status()
         return answer

@@ -32,7 +32,7 @@ _PREFERENCE: Mapping[Mission, tuple[tuple[str, Cadence], ...]] = {
         ("QLP", "long"), ("QLP", "short"),
     ),
 }  # fmt: skip
-_FAST_BELOW_SECONDS, _LONG_FROM_SECONDS = 59.0, 190.0  # TESS 20; Kepler 59, TESS 120; TESS 200 and up, Kepler 1766
+_FAST_BELOW_SECONDS, _LONG_FROM_SECONDS = 40.0, 190.0  # TESS 20; Kepler 59, TESS 120; TESS 200 and up, Kepler 1766
 
 _IDENTIFIER = re.compile(r"(TIC|KIC|EPIC)\s*0*([1-9][0-9]{0,11})", re.IGNORECASE)
 _NUMBER = re.compile(r"0*([1-9][0-9]{0,11})")
@@ -43,7 +43,7 @@ _MAX_SEGMENT = 9999
 
 
 @dataclass(frozen=True)
-class Target:
+class Query:
     """A star, as it is asked for.
 
     name      ``TIC 25155310``, ``KIC 6850504``, ``EPIC 201367065``, or a name that the resolver knows
@@ -103,8 +103,8 @@ class Choice:
     other_missions: tuple[Mission, ...] = ()
 
 
-def read_target(payload: Mapping[str, Any]) -> Target:
-    """The target that an item's payload describes. Raises BadInput for one that cannot be asked for.
+def read_query(payload: Mapping[str, Any]) -> Query:
+    """What an item's payload asks for. Raises BadInput for one that cannot be asked for.
 
     It has ``name``, ``mission`` (of ``MISSIONS``, or empty), ``segments`` (a list of numbers) and ``cadence``
     (``fast``, ``short`` or ``long``); all but the name may be missing. A bare number is one of the mission's catalogue.
@@ -120,24 +120,24 @@ def read_target(payload: Mapping[str, Any]) -> Target:
     catalogue, canonical = _identified(name, mission)
     known = _CATALOGUES.get(catalogue)
     missions = _missions(mission, known)
-    return Target(canonical, missions, missions == (known,), _segments(payload.get("segments")), cadence)
+    return Query(canonical, missions, missions == (known,), _segments(payload.get("segments")), cadence)
 
 
-def choose(found: Iterable[Product], target: Target) -> Choice:
-    """Of the nearest star that is ``target``, one mission, and of each of its segments the preferred files.
+def choose(found: Iterable[Product], query: Query) -> Choice:
+    """Of the nearest star that ``query`` means, one mission, and of each of its segments the preferred files.
 
     That is one file, but for Kepler's short cadence, which has one a month: all of those.
     """
-    stars = _of_one_star(_wanted(found, target), target)
-    missions = [mission for mission in target.missions if mission in stars]
+    stars = _of_one_star(_wanted(found, query), query)
+    missions = [mission for mission in query.missions if mission in stars]
     if not missions:
-        return Choice((), target.segments)
+        return Choice((), query.segments)
     segments: dict[str, list[Product]] = {}
     for product in stars[missions[0]]:
         segments.setdefault(product.segment, []).append(product)
     taken = [product for name in sorted(segments, key=_segment_order) for product in _preferred(segments[name])]
     there = {_segment_order(name)[0] for name in segments}
-    missing = tuple(number for number in target.segments if number not in there)
+    missing = tuple(number for number in query.segments if number not in there)
     return Choice(tuple(taken), missing, tuple(missions[1:]))
 
 
@@ -221,27 +221,27 @@ def _segments(given: Any) -> tuple[int, ...]:
     return tuple(sorted(set(numbers)))
 
 
-def _wanted(found: Iterable[Product], target: Target) -> list[Product]:
+def _wanted(found: Iterable[Product], query: Query) -> list[Product]:
     """Those of the missions, segments and cadence that are asked for, from a pipeline that we know."""
     return [
         product
         for product in found
-        if product.mission in target.missions
+        if product.mission in query.missions
         and (product.author, product.cadence) in _PREFERENCE[product.mission]
-        and target.cadence in {None, product.cadence}
-        and (not target.segments or _segment_order(product.segment)[0] in target.segments)
+        and query.cadence in {None, product.cadence}
+        and (not query.segments or _segment_order(product.segment)[0] in query.segments)
     ]
 
 
-def _of_one_star(products: Sequence[Product], target: Target) -> dict[Mission, list[Product]]:
+def _of_one_star(products: Sequence[Product], query: Query) -> dict[Mission, list[Product]]:
     """By mission, those of the star with the very number, or of the one that is nearest to the place."""
     stars: dict[Mission, list[Product]] = {}
-    for mission in target.missions:
+    for mission in query.missions:
         own = [product for product in products if product.mission == mission]
         if not own:
             continue
         nearest = min(own, key=lambda product: (product.distance_arcsec, product.star))
-        wanted = _star_number(target.name if target.exact else nearest.star)
+        wanted = _star_number(query.name if query.exact else nearest.star)
         if same := [product for product in own if _star_number(product.star) == wanted]:
             stars[mission] = same
     return stars

@@ -6,6 +6,7 @@ None of this changes what a light curve holds, so none of it enters a key.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,17 @@ def settings_from(environment: Mapping[str, str]) -> MastSettings:
     if problems:
         raise InvalidInput(problems)
     return settings
+
+
+def cache_problems(folder: Path) -> list[Problem]:
+    """A problem where ``folder`` cannot be made on this host, or takes no files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return []
+    except OSError as error:
+        given = f"the cache {folder} takes no files ({error.strerror or error})"
+        return [Problem("HEADRACE_CACHE", given, "a folder that can be written to", "set it to one")]
 
 
 def default_cache(environment: Mapping[str, str]) -> Path:

@@ -18,7 +18,7 @@ from tasks.engine.stage import Stage, StageResult, Value, Workspace
 from tasks.transits.sources.cache import Pace, SharedCache
 from tasks.transits.sources.downloads import CachedFile, Downloads
 from tasks.transits.sources.patience import open_session
-from tasks.transits.sources.products import Choice, Product, Target, read_target, to_json
+from tasks.transits.sources.products import Choice, Product, Query, read_query, to_json
 from tasks.transits.sources.queries import Queries
 from tasks.transits.sources.settings import MastSettings
 
@@ -35,7 +35,7 @@ class LightCurvesParams(BaseModel):
 class LightCurvesStage(Stage):
     """Fetches the light curves of one target from MAST, through the cache that runs share.
 
-    The item has no inputs; its payload is what :func:`~tasks.transits.sources.products.read_target` reads. Files are
+    The item has no inputs; its payload is what :func:`~tasks.transits.sources.products.read_query` reads. Files are
     published as ``light_curves/<item id>/<file>``: links into the cache, or copies where it is on another filesystem.
     """
 
@@ -68,24 +68,24 @@ class LightCurvesStage(Stage):
 
         Raises BadInput where MAST has none, or a damaged one; TransientError where it cannot be asked now.
         """
-        target = read_target(item.payload)
-        choice = self._queries.ask(target)
+        query = read_query(item.payload)
+        choice = self._queries.ask(query)
         if not choice.products:
-            raise BadInput(_not_found(target))
+            raise BadInput(_not_found(query))
         files = [self._downloads.fetch(product) for product in choice.products]
         rows = [
             _published(product, file, f"light_curves/{item.id}/{product.file}", work)
             for product, file in zip(choice.products, files, strict=True)
         ]
-        return StageResult(_values(choice, files), {"target": asdict(target), "products": rows})
+        return StageResult(_values(choice, files), {"query": asdict(query), "products": rows})
 
 
-def _not_found(target: Target) -> str:
-    if target.exact:
+def _not_found(query: Query) -> str:
+    if query.exact:
         advice = "check the number and the mission; a star that another mission observed is found by its number there"
     else:
         advice = "check the spelling and the mission, or give its TIC, KIC or EPIC number"
-    return f"MAST has no light curve of {target} from the pipelines that are read here; {advice}"
+    return f"MAST has no light curve of {query} from the pipelines that are read here; {advice}"
 
 
 def _published(product: Product, file: CachedFile, relative: str, work: Workspace) -> dict[str, Any]:

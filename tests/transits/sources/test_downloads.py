@@ -2,6 +2,7 @@
 
 import dataclasses
 import email.utils
+import gzip
 import hashlib
 import resource
 import signal
@@ -20,6 +21,7 @@ from tests.engine.processes import wait_until
 from tests.transits.sources.archive import (
     Archive,
     Fault,
+    Handler,
     busy,
     cut,
     hold,
@@ -94,8 +96,8 @@ def test_a_file_that_changed_meanwhile_is_begun_again(archive: Archive, download
     other = make_light_curve(seed=1)
     assert len(other) == len(light_curve)
 
-    def cut_other(handler: object, _: bytes) -> None:
-        cut(0.6)(handler, other)  # type: ignore[arg-type]
+    def cut_other(handler: Handler, _: bytes) -> None:
+        cut(0.6)(handler, other)
 
     fetched(archive, downloads(), light_curve, cut_other)
     assert ["Range" in headers for headers in archive.downloads] == [False, True]
@@ -104,9 +106,9 @@ def test_a_file_that_changed_meanwhile_is_begun_again(archive: Archive, download
 def test_a_server_that_gives_another_part_is_not_believed(
     archive: Archive, downloads: Make, light_curve: bytes
 ) -> None:
-    def wrong_part(handler: object, content: bytes) -> None:
+    def wrong_part(handler: Handler, content: bytes) -> None:
         span = {"Content-Range": f"bytes 5-{len(content) - 1}/{len(content)}"}
-        handler.whole(content[5:], 206, span)  # type: ignore[attr-defined]
+        handler.whole(content[5:], 206, span)
 
     fetched(archive, downloads(), light_curve, cut(0.6), wrong_part)
     assert ["Range" in headers for headers in archive.downloads] == [False, True, False]
@@ -220,6 +222,34 @@ def test_a_length_that_is_a_lie_does_not_pass(archive: Archive, downloads: Make,
     fetched(archive, downloads(), light_curve, short_length)
 
 
+def test_a_server_that_compresses_unasked_is_understood(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    compressed = instead(gzip.compress(light_curve), Content_Encoding="gzip")
+    fetched(archive, downloads(), light_curve, compressed)
+    assert archive.downloads[0]["Accept-Encoding"] == "identity"
+    assert len(archive.downloads) == 1
+
+
+def test_a_length_that_nobody_says_is_no_trouble(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    def unsaid(handler: Handler, content: bytes) -> None:
+        handler.begin(None, 200, {"Connection": "close"})
+        handler.wfile.write(content)
+        handler.close_connection = True
+
+    fetched(archive, downloads(), light_curve, unsaid)
+
+
+def test_a_file_cut_where_nobody_said_its_length_is_noticed(
+    archive: Archive, downloads: Make, light_curve: bytes
+) -> None:
+    def unsaid(handler: Handler, content: bytes) -> None:
+        handler.begin(None, 200, {"Connection": "close"})
+        handler.wfile.write(content[:-2880])
+        handler.close_connection = True
+
+    fetched(archive, downloads(), light_curve, unsaid)
+    assert len(archive.downloads) == 2
+
+
 def test_a_sound_file_of_another_size_than_listed_is_believed_the_second_time(
     archive: Archive, downloads: Make, light_curve: bytes
 ) -> None:
@@ -270,7 +300,7 @@ def test_redirects_to_another_host_are_refused(
 
 def test_a_file_larger_than_any_light_curve_is_not_begun(archive: Archive, downloads: Make, light_curve: bytes) -> None:
     archive.faults.append(lambda handler, _: handler.begin(1 << 40))
-    with pytest.raises(BadInput, match="more than the 536870912 bytes"):
+    with pytest.raises(BadInput, match="more than the 67108864 bytes"):
         downloads().fetch(product(light_curve))
 
 

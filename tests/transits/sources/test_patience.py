@@ -23,7 +23,7 @@ from tasks.transits.sources.patience import (
     retry_after_seconds,
 )
 from tasks.transits.sources.products import Product
-from tasks.transits.sources.settings import MastSettings, default_cache, settings_from
+from tasks.transits.sources.settings import MastSettings, cache_problems, default_cache, settings_from
 from tests.engine.processes import wait_until
 from tests.transits.sources.archive import Archive, hold
 from tests.transits.sources.conftest import Clock
@@ -107,6 +107,7 @@ def test_only_configured_addresses_are_asked(url: str, allowed: bool, archive: A
     if allowed:
         assert session.get(address).content == b"x"
         assert archive.requests[0][1]["User-Agent"].startswith("headrace python-requests/")
+        assert archive.requests[0][1]["Connection"] == "close"  # none is kept open beside the few that count
     else:
         with pytest.raises(RefusedAddress, match="which is refused; allowed: http://127"):
             session.get(address)
@@ -161,6 +162,14 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert default_cache({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache/headrace/mast"
     assert default_cache({"XDG_CACHE_HOME": "/x"}) == Path("/x/headrace/mast")
     assert default_cache({"XDG_CACHE_HOME": "/x", "HEADRACE_CACHE": "~/own"}) == tmp_path / "own/mast"
+
+
+def test_a_cache_that_takes_no_files_is_told(tmp_path: Path) -> None:
+    assert cache_problems(tmp_path / "a/b") == []
+    assert list((tmp_path / "a/b").iterdir()) == []
+    (tmp_path / "file").touch()
+    (problem,) = cache_problems(tmp_path / "file" / "mast")
+    assert str(problem).startswith(f"HEADRACE_CACHE: the cache {tmp_path}/file/mast takes no files (Not a directory)")
 
 
 def fetchers(archive: Archive, settings: MastSettings, content: bytes, count: int) -> list[Callable[[], object]]:

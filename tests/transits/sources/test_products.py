@@ -9,11 +9,11 @@ from tasks.transits.sources.products import (
     Choice,
     Mission,
     Product,
-    Target,
+    Query,
     bucket_key,
     choose,
     from_json,
-    read_target,
+    read_query,
     segment_name,
     to_json,
 )
@@ -37,7 +37,7 @@ def listed(
 
 
 def chosen(products: list[Product], **payload: Any) -> Choice:
-    return choose(products, read_target({"name": "TIC 25155310", **payload}))
+    return choose(products, read_query({"name": "TIC 25155310", **payload}))
 
 
 def said(choice: Choice) -> list[tuple[str, str, float]]:
@@ -47,19 +47,19 @@ def said(choice: Choice) -> list[tuple[str, str, float]]:
 @pytest.mark.parametrize(
     ("payload", "target"),
     [
-        ({"name": "tic0025155310"}, Target("TIC 25155310", ("TESS",), exact=True)),
-        ({"name": " KIC  6850504 ", "mission": ""}, Target("KIC 6850504", ("Kepler",), exact=True)),
-        ({"name": "201367065", "mission": "K2"}, Target("EPIC 201367065", ("K2",), exact=True)),
-        ({"name": "KIC 6850504", "mission": "TESS"}, Target("KIC 6850504", ("TESS",), exact=False)),
-        ({"name": "Pi  Mensae"}, Target("Pi Mensae", ("Kepler", "K2", "TESS"), exact=False)),
+        ({"name": "tic0025155310"}, Query("TIC 25155310", ("TESS",), exact=True)),
+        ({"name": " KIC  6850504 ", "mission": ""}, Query("KIC 6850504", ("Kepler",), exact=True)),
+        ({"name": "201367065", "mission": "K2"}, Query("EPIC 201367065", ("K2",), exact=True)),
+        ({"name": "KIC 6850504", "mission": "TESS"}, Query("KIC 6850504", ("TESS",), exact=False)),
+        ({"name": "Pi  Mensae"}, Query("Pi Mensae", ("Kepler", "K2", "TESS"), exact=False)),
         (
             {"name": "TIC 1", "segments": [3, 1, 3], "cadence": "fast"},
-            Target("TIC 1", ("TESS",), exact=True, segments=(1, 3), cadence="fast"),
+            Query("TIC 1", ("TESS",), exact=True, segments=(1, 3), cadence="fast"),
         ),
     ],
 )
-def test_targets(payload: dict[str, Any], target: Target) -> None:
-    assert read_target(payload) == target
+def test_targets(payload: dict[str, Any], target: Query) -> None:
+    assert read_query(payload) == target
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_targets(payload: dict[str, Any], target: Target) -> None:
 )
 def test_targets_that_cannot_be_asked_for(payload: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
-        read_target(payload)
+        read_query(payload)
 
 
 def test_of_each_sector_the_preferred_product() -> None:

@@ -11,7 +11,7 @@ import requests
 from tasks.engine.errors import BadInput, TransientError
 from tasks.transits.sources.cache import SharedCache
 from tasks.transits.sources.patience import open_session
-from tasks.transits.sources.products import Choice, read_target
+from tasks.transits.sources.products import Choice, read_query
 from tasks.transits.sources.queries import Queries
 from tasks.transits.sources.settings import MastSettings
 from tests.transits.sources.archive import Archive, busy, instead, redirect
@@ -34,7 +34,7 @@ def queries(settings: MastSettings, clock: Clock) -> Callable[..., Queries]:
 
 @pytest.fixture
 def ask(queries: Callable[..., Queries]) -> Ask:
-    return lambda **payload: queries().ask(read_target(payload))
+    return lambda **payload: queries().ask(read_query(payload))
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +77,9 @@ def test_what_a_number_asks_of_mast(archive: Archive, ask: Ask) -> None:
     }
     assert listed["service"] == "Mast.Caom.Products"
     assert not [path for path, _ in archive.requests if "Santa" in path]
+    for _, headers in archive.requests:
+        assert headers["User-Agent"].startswith("headrace ")
+        assert headers["Connection"] == "close"
 
 
 def test_kepler_and_k2_by_number(archive: Archive, ask: Ask) -> None:
@@ -218,7 +221,7 @@ def test_a_search_that_keeps_failing_is_given_up(
 ) -> None:
     archive.search_faults.extend([instead(answer, Content_Type="application/json")] * 20)
     with pytest.raises(TransientError, match=f"search for TIC 9 .TESS.: .*{words}.*; tried 2 times; run the same"):
-        queries(tries=2).ask(read_target({"name": "TIC 9"}))
+        queries(tries=2).ask(read_query({"name": "TIC 9"}))
     assert list(settings.folder.glob("queries/*/*.json")) == []
 
 
@@ -247,7 +250,7 @@ def test_a_search_that_is_sent_elsewhere_is_refused(archive: Archive, ask: Ask) 
 def test_a_resolver_that_is_down_is_no_unknown_name(archive: Archive, queries: Callable[..., Queries]) -> None:
     """Else a name would be kept as one without data."""
     with pytest.raises(TransientError, match="search for Pi Mensae"):
-        queries(resolver="http://127.0.0.1:9/query", tries=1).ask(read_target({"name": "Pi Mensae"}))
+        queries(resolver="http://127.0.0.1:9/query", tries=1).ask(read_query({"name": "Pi Mensae"}))
 
 
 def test_astroquery_is_as_it_was_afterwards(archive: Archive, ask: Ask) -> None:
