@@ -75,8 +75,13 @@ def least_window_days(period_days: float, star: Star) -> float:
 
 def window_of(curve: LightCurve, params: TransitParams) -> float:
     """Days of the detrending's window: ``params.window_days``, widened to what the longest period searched needs."""
-    longest = params.max_period or (curve.time[-1] - curve.time[0]) / 2
-    return max(params.window_days, least_window_days(float(longest), curve.star))
+    return max(params.window_days, least_window_days(_longest_period(curve, params), curve.star))
+
+
+def _longest_period(curve: LightCurve, params: TransitParams) -> float:
+    """Days; where none is asked for, that of which there is room for three transits."""
+    baseline = float(curve.time[-1] - curve.time[0])
+    return min(params.max_period, baseline) if params.max_period else baseline / 2
 
 
 def prepare(curve: LightCurve, params: TransitParams, in_transit: Flags | None = None) -> PreparedLightCurve:
@@ -165,7 +170,7 @@ def _binned(time: Floats, flux: Floats) -> tuple[Floats, Floats]:
 
 def _searchable(curve: LightCurve, pieces: Sequence[_Piece], params: TransitParams) -> Flags:
     """(n,) False at the edges of long pieces and in pieces that a transit can fill; all, where that leaves none."""
-    longest = longest_transit_days(params.max_period or (curve.time[-1] - curve.time[0]) / 2, curve.star)
+    longest = longest_transit_days(_longest_period(curve, params), curve.star)
     keep = np.zeros(len(curve.time), dtype=np.bool_)
     for piece in pieces:
         time = curve.time[piece.points]
