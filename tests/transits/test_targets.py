@@ -1,0 +1,399 @@
+"""From tables and folders to the stars of a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.engine.errors import Problem
+from tasks.engine.items import is_safe_id
+from tasks.transits.folder import FoundFile, catalogue_name, find_light_curves, star_key
+from tasks.transits.light_curve import Star
+from tasks.transits.targets import Source, Target, read_targets, star_items
+
+SPOC = "tess2018206045859-s0001-0000000025155310-0120-s_lc.fits"
+
+
+def write_table(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def folder_of(root: Path, *names: str) -> Path:
+    """A folder of files that are not looked into here."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+    return root
+
+
+def good(table: Path | None, folder: Path | None = None, source: Source = "folder") -> list[Target]:
+    targets, problems = read_targets(table, folder, source)
+    assert problems == []
+    return targets
+
+
+def wrong(table: Path | None, folder: Path | None = None, reserved: tuple[str, ...] = ()) -> list[str]:
+    _, problems = read_targets(table, folder, "folder" if folder else "mast", reserved)
+    assert all(isinstance(problem, Problem) for problem in problems)
+    return [str(problem) for problem in problems]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("TIC 25155310", "TIC 25155310"),
+        ("tic25155310", "TIC 25155310"),
+        ("TIC_0025155310", "TIC 25155310"),
+        ("TIC-25155310", "TIC 25155310"),
+        ("KIC 6850504", "KIC 6850504"),
+        ("kplr006850504", "KIC 6850504"),
+        ("ktwo206103150", "EPIC 206103150"),
+        (" EPIC  206103150 ", "EPIC 206103150"),
+        ("K2-3", None),
+        ("pi Men", None),
+        ("TOI-700", None),
+        ("TIC", None),
+        ("TIC 25155310 b", None),
+    ],
+)
+def test_catalogue_names(given: str, name: str | None) -> None:
+    assert catalogue_name(given) == name
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "mission", "target_id"),
+    [
+        ("TIC 25155310,", "TIC 25155310", "TESS", "TIC25155310"),
+        ("25155310,TESS", "TIC 25155310", "TESS", "TIC25155310"),
+        ("25155310.0,tess", "TIC 25155310", "TESS", "TIC25155310"),
+        ("6850504,Kepler", "KIC 6850504", "Kepler", "KIC6850504"),
+        ("kplr006850504,", "KIC 6850504", "Kepler", "KIC6850504"),
+        ("206103150,k2", "EPIC 206103150", "K2", "EPIC206103150"),
+        ("TIC 5,K2", "TIC 5", "K2", "TIC5"),
+        ("K2-3,K2", "K2-3", "K2", "K2-3"),
+        ("pi  Men,", "pi Men", "", "pi_Men"),
+        ("π Men,TESS", "π Men", "TESS", None),
+    ],
+)
+def test_a_row_names_its_star(tmp_path: Path, row: str, name: str, mission: str, target_id: str | None) -> None:
+    (target,) = good(write_table(tmp_path / "t.csv", "target_id,mission", row), source="mast")
+    assert (target.name, target.mission) == (name, mission)
+    assert is_safe_id(target.id)
+    assert target.id == target_id or target_id is None
+
+
+def test_a_row_with_all_there_is(tmp_path: Path) -> None:
+    header = "target_id,mission,label,sectors,stellar_radius,stellar_mass,temperature,log_gravity,priority"
+    row = "TIC 25155310,TESS,planet,1;3-5,1.27,1.12,5800,4.28,high"
+    (target,) = good(write_table(tmp_path / "t.csv", header, row), source="mast")
+    assert target == Target(
+        "TIC25155310",
+        "TIC 25155310",
+        "TESS",
+        (1, 3, 4, 5),
+        Star(1.27, 1.12, 5800.0, 4.28),
+        "planet",
+        {"priority": "high"},
+    )
+    assert target.where == "t.csv line 2"
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "numbers"),
+    [
+        ("sector", "7", (7,)),
+        ("sectors", "1;2", (1, 2)),
+        ("sectors", '"1, 2"', (1, 2)),
+        ("sectors", "3 1 3", (1, 3)),
+        ("sectors", "1-3", (1, 2, 3)),
+        ("sectors", "1 - 3; 9", (1, 2, 3, 9)),
+        ("sectors", "[4]", (4,)),
+        ("sectors", "", ()),
+    ],
+)
+def test_segments_in_text(tmp_path: Path, column: str, cell: str, numbers: tuple[int, ...]) -> None:
+    (target,) = good(write_table(tmp_path / "t.csv", f"target_id,{column}", f"TIC 1,{cell}"), source="mast")
+    assert target.segments == numbers
+
+
+@pytest.mark.parametrize("cell", ["x", "3-1", "-1", "1.5", "1000", "1;;x", "1-"])
+def test_segments_that_are_no_numbers(tmp_path: Path, cell: str) -> None:
+    (problem,) = wrong(write_table(tmp_path / "t.csv", "target_id,sector", f"TIC 1,{cell}"))
+    assert problem.startswith(f"t.csv line 2, sector: '{cell}'; allowed: numbers from 0 to 999, such as 1, 1;2 or 1-3")
+
+
+def test_the_column_of_segments_tells_the_mission_of_a_name(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", "target_id,quarter,campaign", "TrES-2,5,", "K2-3,,1")
+    assert [(target.mission, target.segments) for target in good(table, source="mast")] == [
+        ("Kepler", (5,)),
+        ("K2", (1,)),
+    ]
+
+
+def test_parquet_with_numbers_and_holes(tmp_path: Path) -> None:
+    rows = {
+        "target_id": [25155310.0, 6850504.0],
+        "mission": ["TESS", "Kepler"],
+        "sectors": [[1, 2], None],
+        "radius": [1.27, float("nan")],
+        "label": [1, None],
+        "note": [None, 2.5],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "t.parquet")
+    first, second = good(tmp_path / "t.parquet", source="mast")
+    assert (first.name, first.segments, first.star.radius, first.label) == ("TIC 25155310", (1, 2), 1.27, "1")
+    assert (second.name, second.segments, second.star, second.label) == ("KIC 6850504", (), Star(), None)
+    assert (first.fields, second.fields) == ({"note": None}, {"note": 2.5})
+
+
+# What is wrong with a table
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "told"),
+    [
+        ("name", "TIC 1", "no column 'target_id'; allowed: the columns target_id; its columns are name"),
+        ("target_id,label", ",x", "line 2, target_id: nothing; allowed: a value in every row"),
+        ("target_id", "77", "the bare number '77'; allowed: a number with a mission (TESS, Kepler, K2), or TIC"),
+        ("target_id,mission", "TIC 1,Gaia", "line 2, mission: 'Gaia'; allowed: TESS, Kepler, K2, or nothing"),
+        ("target_id,radius", "TIC 1,-1", "line 2, radius: '-1'; allowed: solar radii, from 0.005 to 2000, or nothing"),
+        ("target_id,mass", "TIC 1,heavy", "line 2, mass: 'heavy'; allowed: solar masses, from 0.01 to 500"),
+        ("target_id,mass", "TIC 1,inf", "line 2, mass: 'inf'; allowed: solar masses"),
+        (
+            "target_id,mass,stellar_mass",
+            "TIC 1,1,1",
+            "line 2, stellar_mass: given beside 'mass'; allowed: one",
+        ),
+        ("target_id,sector", "KIC 1,3", "line 2, sector: given for a target of Kepler; allowed: the column 'quarter'"),
+        ("target_id,sector,quarter", "x,3,3", "line 2, quarter: given beside 'sector'; allowed: one of the two"),
+        ("target_id,period", "TIC 1,3", "the column 'period'; allowed: names other than period; rename it"),
+        ("target_id", "x" * 101, "line 2, target_id: '"),
+        ("target_id", "a\x1b[2Jb", "line 2, target_id: "),
+    ],
+)
+def test_what_is_wrong_with_a_row(tmp_path: Path, header: str, row: str, told: str) -> None:
+    (problem,) = wrong(write_table(tmp_path / "t.csv", header, row), reserved=("period",))
+    assert told in problem
+    assert "\x1b" not in problem
+
+
+def test_a_star_written_in_two_ways_is_one_star(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", "target_id,mission", "TIC 25155310,", "pi Men,", "25155310,TESS", "Pi_men,")
+    rest = "allowed: each target once; put its sectors into one row, or remove one of the two"
+    assert wrong(table) == [
+        f"t.csv line 4, target_id: 'TIC 25155310' again, as in t.csv line 2; {rest}",
+        f"t.csv line 5, target_id: 'Pi_men' again, as in t.csv line 3; {rest}",
+    ]
+
+
+def test_all_problems_at_once_and_many_alike_in_few_lines(tmp_path: Path) -> None:
+    rows = [f"{number}," for number in range(1, 200)]
+    problems = wrong(write_table(tmp_path / "t.csv", "target_id,radius", *rows, "TIC 1,x"), tmp_path / "none")
+    assert len(problems) == 1 + 20 + 1 + 1
+    assert "does not exist" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("folder", "--light-curves: nothing; allowed: a folder of FITS or CSV files"),
+        ("mast", "--targets: nothing; allowed: a table with the column target_id"),
+    ],
+)
+def test_options_that_are_missing(source: Source, told: str) -> None:
+    targets, problems = read_targets(None, None, source)
+    assert targets == []
+    assert [told in str(problem) for problem in problems] == [True]
+
+
+# Folders
+
+
+def test_stars_of_a_folder_by_the_archives_names(tmp_path: Path) -> None:
+    folder = folder_of(
+        tmp_path,
+        SPOC,
+        "tess2020186164531-s0027-0000000025155310-0189-a_fast-lc.fits",
+        "hlsp_qlp_tess_ffi_s0001-0000000025155310_tess_v01_llc.fits",
+        "hlsp_tess-spoc_tess_phot_0000000025155310-s0002_tess_v1_lc.fits",
+        "kplr006850504/kplr006850504-2009166043257_llc.fits",
+        "kplr006850504/kplr006850504-2009259160929_slc.fits",
+        "ktwo206103150-c03_llc.fits",
+        "ktwo206103150-c102_llc.fits",
+        "EPIC201367065.csv",
+    )
+    found = {target.name: target for target in good(None, folder)}
+    assert {name: len(target.files) for name, target in found.items()} == {
+        "EPIC 201367065": 1,
+        "TIC 25155310": 4,
+        "KIC 6850504": 2,
+        "EPIC 206103150": 2,
+    }
+    assert {name: target.mission for name, target in found.items()} == {
+        "EPIC 201367065": "K2",
+        "TIC 25155310": "TESS",
+        "KIC 6850504": "Kepler",
+        "EPIC 206103150": "K2",
+    }
+    assert all(Path(file).is_absolute() and Path(file).is_file() for target in found.values() for file in target.files)
+
+
+def test_other_products_of_the_archives_are_no_stars(tmp_path: Path) -> None:
+    folder = folder_of(
+        tmp_path,
+        SPOC,
+        SPOC.replace("_lc", "_tp"),
+        "kplr006850504-2009166043257_lpd-targ.fits",
+        "tess2018206190142-s0001-s0001-0000000025155310-00106_dvt.fits",
+        ".hidden.fits",
+        ".cache/kplr006850504-2009166043257_llc.fits",
+        "notes.txt",
+    )
+    assert [Path(file).name for target in good(None, folder) for file in target.files] == [SPOC]
+
+
+@pytest.mark.parametrize(
+    ("path", "star", "part"),
+    [
+        ("pi_Men.csv", "pi_Men", None),
+        ("pi_Men_s01.csv", "pi_Men", 1),
+        ("TIC 25155310_sector_3.csv", "TIC 25155310", 3),
+        ("pi_Men/s01.csv", "pi_Men", 1),
+        ("pi_Men/2.csv", "pi_Men", None),
+        ("KIC 6850504/first.csv", "KIC 6850504", None),
+        ("batch/star7x.csv", "star7x", None),
+        ("12.csv", "12", None),
+    ],
+)
+def test_files_with_names_of_ones_own(tmp_path: Path, path: str, star: str, part: int | None) -> None:
+    assert find_light_curves(str(folder_of(tmp_path, path))) == [FoundFile(path, star, part)]
+
+
+def test_a_table_takes_its_stars_files_out_of_the_folder(tmp_path: Path) -> None:
+    folder = folder_of(
+        tmp_path / "curves",
+        SPOC,
+        SPOC.replace("s0001", "s0002"),
+        "ktwo206103150-c03_llc.fits",
+        "Pi-Men.csv",
+        "own/x.csv",
+        "own/y.csv",
+        "other.fits",
+    )
+    table = write_table(
+        tmp_path / "t.csv",
+        "target_id,sectors,path",
+        "pi Men,,",
+        "TIC 25155310,2,",
+        "HD 1,,own",
+        "HD 2,,other.fits",
+        "KIC 9,,",
+    )
+    targets = good(table, folder)
+    names = {target.name: [Path(file).name for file in target.files] for target in targets}
+    assert names == {
+        "pi Men": ["Pi-Men.csv"],
+        "TIC 25155310": [SPOC.replace("s0001", "s0002")],
+        "HD 1": ["x.csv", "y.csv"],
+        "HD 2": ["other.fits"],
+        "KIC 9": [],  # its item fails, not the run
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("../x.csv", "'..' in '../x.csv'; allowed: a path that stays in its folder"),
+        ("/etc/passwd", "the absolute path '/etc/passwd'; allowed: a relative path"),
+        ("none.csv", "'none.csv' is missing; allowed: a file in"),
+        ("link.csv", "'link.csv' is a link that leads out; allowed: files inside"),
+        ("empty", "'empty' is not a file"),
+    ],
+)
+def test_paths_stay_in_the_folder(tmp_path: Path, path: str, told: str) -> None:
+    folder = folder_of(tmp_path / "curves", SPOC)
+    outside = folder_of(tmp_path / "outside", "x.csv") / "x.csv"
+    if path == "link.csv":
+        (folder / path).symlink_to(outside)
+    (folder / "empty").mkdir()
+    problems = wrong(write_table(tmp_path / "t.csv", "target_id,path", f"TIC 1,{path}"), folder)
+    assert any(told in problem for problem in problems)
+
+
+def test_links_out_of_the_folder_are_refused_without_a_table_too(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "curves", SPOC)
+    (folder / "star.fits").symlink_to(folder_of(tmp_path / "outside", "x.fits") / "x.fits")
+    targets, problems = read_targets(None, folder, "folder")
+    assert targets == []
+    assert "star.fits: 'star.fits' is a link that leads out" in str(problems[0])
+
+
+def test_rings_of_links_end(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "a/" + SPOC)
+    (folder / "a" / "back").symlink_to(folder)
+    assert len(find_light_curves(str(folder))) == 1
+
+
+def test_a_folder_with_nothing_in_it(tmp_path: Path) -> None:
+    told = "no light curves; allowed: files ending in .fits, .fit, .csv, .tsv"
+    assert [told in problem for problem in wrong(None, tmp_path)] == [True]
+    (tmp_path / "a file").write_text("x")
+    assert "is not a folder" in wrong(None, tmp_path / "a file")[0]
+
+
+def test_names_that_differ_in_writing_are_one_star_and_ids_are_unique(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "pi Men.csv", "pi_Men_s02.csv", "π.csv", "ρ.csv", "a+b.csv", "a-b.csv")
+    targets = good(None, folder)
+    assert sorted(len(target.files) for target in targets) == [1, 1, 1, 1, 2]
+    assert len({target.id.casefold() for target in targets}) == 5
+    assert star_key("Pi Men") == star_key("pi_men") != star_key("pi+Men")
+
+
+def test_targets_of_real_files(stars: Path) -> None:
+    found = {target.name: len(target.files) for target in good(None, stars)}
+    assert found["KIC 6850504"] == 17
+    assert found["EPIC 201367065"] == found["TIC 25155310"] == found["EPIC 206103150"] == 1
+
+
+# Items
+
+
+def test_items_hold_what_results_depend_on(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "curves", SPOC)
+    table = write_table(tmp_path / "t.csv", "target_id,label,sector,radius,note", "TIC 25155310,planet,1,1.27,x")
+    (item,) = star_items(good(table, folder))
+    assert item.id == "TIC25155310"
+    assert item.payload == {
+        "id": "TIC25155310",
+        "name": "TIC 25155310",
+        "mission": "TESS",
+        "segments": [1],
+        "star": {"radius": 1.27, "mass": None, "temperature_kelvin": None, "log_gravity": None},
+    }
+    assert item.inputs == (str(folder / SPOC),)
+    assert item.fields == {"note": "x"}
+
+
+def test_longer_and_denser_stars_cost_more(stars: Path, tmp_path: Path) -> None:
+    cost = {item.id: item.cost for item in star_items(good(None, stars))}
+    assert cost["KIC6850504"] > 50 * cost["TIC25155310"] > 50 * cost["EPIC206103150"] / 10
+    (missing,) = star_items([Target("a", "a", files=(str(tmp_path / "none.fits"),))])
+    assert missing.cost > 0
+
+
+def test_thousands_of_files_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of(tmp_path, *(SPOC.replace("25155310", f"{number:08d}") for number in range(2000)))
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+    assert len(good(None, tmp_path)) == 2000
+    assert len(listed) == 1
