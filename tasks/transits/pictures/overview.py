@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
 
 from tasks.transits.candidate import Candidate, Periodogram
 from tasks.transits.light_curve import TIME_ZERO_DAYS, Floats, PreparedLightCurve
-from tasks.transits.pictures.canvas import Box, Canvas, Words
+from tasks.transits.pictures.canvas import Across, Box, Canvas, Words
 from tasks.transits.pictures.folding import in_transit, runs, transit_times
 from tasks.transits.pictures.panel import (
     INK,
@@ -33,6 +33,7 @@ _MOST_MARKS = 400  # of one candidate: more would be a bar
 _LONGEST_GAP_DAYS = 0.5
 _TREND_POINTS = 2500
 _HARMONICS = ((1 / 3, "P/3"), (1 / 2, "P/2"), (2.0, "2P"), (3.0, "3P"))
+_LABEL_PX = 34.0  # room for one
 HEIGHT_PX = 3 * TITLE_PX + 2 * _FLUX_PX + _POWER_PX + 2 * _AXIS_PX + 8
 
 
@@ -161,23 +162,32 @@ def _envelope(panel: Panel, found: Periodogram) -> tuple[Floats, Floats]:
 
 
 def _peaks(panel: Panel, candidates: Sequence[Candidate]) -> None:
-    """Each candidate's peak with its number, and its harmonics; words only where there is room."""
-    taken: list[float] = []
-    for candidate in candidates:
-        column = float(panel.columns(candidate.period_days))
-        row = float(panel.rows(candidate.sde))
-        colour = colour_of(candidate)
+    """Each candidate's peak with its number, over its harmonics."""
+    taken = [float(panel.columns(candidate.period_days)) for candidate in candidates]
+    for candidate, column in zip(candidates, list(taken), strict=True):
+        _harmonics(panel, candidate, taken)
+        row, colour = float(panel.rows(candidate.sde)), colour_of(candidate)
+        side, across = _beside(panel, column, 9)
         panel.canvas.marks(np.array([column]), np.array([row - 8]), colour, 9, marker="v")
-        panel.canvas.words(column + 9, row - 10, str(candidate.number), Words(15, colour, bold=True))
-        for place, label in _harmonics(panel, candidate):
-            panel.canvas.segments([((place, panel.box.top), (place, panel.box.bottom))], f"{colour}88", 1.0)
-            if all(abs(place - other) > 34 for other in [*taken, column]):
-                panel.canvas.words(place + 3, panel.box.top + 9, label, Words(13, colour))
-                taken.append(place)
+        panel.canvas.words(side, row - 10, str(candidate.number), Words(15, colour, across, bold=True))
 
 
-def _harmonics(panel: Panel, candidate: Candidate) -> Iterator[tuple[float, str]]:
+def _harmonics(panel: Panel, candidate: Candidate, taken: list[float]) -> None:
+    """Lines at fractions and multiples of the period; words at those that are not too near to what is ``taken``."""
+    colour = colour_of(candidate)
     for factor, label in _HARMONICS:
         share = float(panel.x.places(candidate.period_days * factor))
+        column = panel.box.left + share * panel.box.width
         if 0 <= share <= 1:
-            yield panel.box.left + share * panel.box.width, label
+            panel.canvas.segments([((column, panel.box.top), (column, panel.box.bottom))], f"{colour}88", 1.0)
+        if 0 <= share <= 1 and all(abs(column - other) > _LABEL_PX for other in taken):
+            side, across = _beside(panel, column, 3)
+            panel.canvas.words(side, panel.box.top + 9, label, Words(13, colour, across))
+            taken.append(column)
+
+
+def _beside(panel: Panel, column: float, away_px: float) -> tuple[float, Across]:
+    """Where words at ``column`` begin, or where they end if there is no room to the right."""
+    if column + away_px + _LABEL_PX <= panel.box.right:
+        return column + away_px, "left"
+    return column - away_px, "right"

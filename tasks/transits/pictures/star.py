@@ -34,16 +34,14 @@ def star_picture(
     """
     shown = list(zip(candidates, rows, strict=bool(candidates)))[:MOST_ROWS]
     top = _HEAD_PX + overview.HEIGHT_PX
-    lines = [] if shown else [why_none(rows, periodogram, min_sde)]
-    lines += [_more(len(candidates) - len(shown))] if len(candidates) > len(shown) else []
-    canvas = Canvas(WIDTH_PX, round(top + len(shown) * vetting.HEIGHT_PX + len(lines) * _LINE_PX))
+    note = _more(len(candidates) - len(shown)) if shown else why_none(rows, periodogram, min_sde)
+    canvas = Canvas(WIDTH_PX, round(top + len(shown) * vetting.HEIGHT_PX + _LINE_PX * bool(note)))
     _head(canvas, curve, title)
     overview.draw(canvas, _HEAD_PX, curve, candidates, periodogram, min_sde)
     for candidate, row in shown:
         vetting.draw(canvas, top, curve, candidate, row)
         top += vetting.HEIGHT_PX
-    for line in lines:
-        canvas.words(LEFT_PX, top, line, Words(15, INK, bold=not shown))
+    canvas.words(LEFT_PX, top + 4, note, Words(15, INK, bold=not shown))
     return canvas.png()
 
 
@@ -54,4 +52,9 @@ def _head(canvas: Canvas, curve: PreparedLightCurve, title: str) -> None:
 
 
 def _more(count: int) -> str:
-    return f"{counted(count, 'more candidate')} of this star {'is' if count == 1 else 'are'} in the table."
+    """What is said of candidates that have no row of their own."""
+    return (
+        ""
+        if count == 0
+        else f"{counted(count, 'more candidate')} of this star {'is' if count == 1 else 'are'} in the table."
+    )
