@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock bench-overhead bench-frames chaos soak clean
+.PHONY: help setup demo demo-stars test lint format lock bench-overhead bench-frames chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -24,6 +24,11 @@ $(READY): requirements-dev.lock pyproject.toml scripts/environment.py
 demo: $(READY)  ## Make a training dataset out of real clips, two of them damaged
 	@$(BIN)/python examples/demo_data.py demo
 	$(BIN)/python flows/dataset_prep.py --manifest demo/train.json --videos-dir demo/videos --output-dir demo/output || test $$? -eq 3
+
+# One of the stars is damaged: exit code 3, as above.
+demo-stars: $(READY)  ## Search made stars for the planets that were put there
+	@$(BIN)/python examples/demo_stars.py demo
+	$(BIN)/python flows/exoplanet_features.py --targets demo/targets.csv --light-curves demo/stars --output-dir demo/stars-output || test $$? -eq 3
 
 test: $(READY)  ## Run the tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)

@@ -14,7 +14,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORCHESTRATION = {"prefect", "prefect_dask", "dask", "distributed"}
 MEDIA = {"av", "cv2", "ffmpeg", "imageio_ffmpeg", "PIL", "mediapipe"}
-SCIENCE = {"numpy", "scipy", "pandas", "astropy"}
+SCIENCE = {
+    *(
+        "numpy",
+        "scipy",
+        "pandas",
+        "astropy",
+        "astroquery",
+        "lightkurve",
+        "matplotlib",
+        "numba",
+        "transitleastsquares",
+        "wotan",
+    )
+}
 GLUE = {"tasks.batch", "tasks.launcher", "flows", "deployments"}
 # What a stage package may know of the engine: the words, not the machinery.
 ENGINE_WORDS = {"items", "stage", "errors", "manifest", "report"}

@@ -127,7 +127,6 @@ _SEARCH = "the search"
 
 IDENTITY = (
     Column("target_id", "string", "", "The star, as the target list names it, or its file's stem", _TARGETS),
-    Column("name", "string", "", "The star's name as its files give it", _FILES),
     Column("mission", "string", "", "`TESS`, `Kepler` or `K2`", f"{_TARGETS}, else {_FILES}"),
     Column("label", "string", "", "The label given for it", _TARGETS),
     Column("segments", "string", "", f"Sectors, quarters or campaigns used, joined by `{SEPARATOR}`", _FILES),

@@ -135,7 +135,13 @@ def _noise_ppm(curve: PreparedLightCurve) -> float | None:
 def star_files(targets: Sequence[Target], details: Mapping[str, Mapping[str, Any]]) -> list[StarFile]:
     """What the stars that are done have published, in the targets' order. ``details``: of their records, by id."""
     return [
-        StarFile(target.id, f"{ROWS_FOLDER}/{target.id}.json", details[target.id]["rows_sha256"])
+        StarFile(
+            target.id,
+            f"{ROWS_FOLDER}/{target.id}.json",
+            details[target.id]["rows_sha256"],
+            target.label,
+            target.fields,
+        )
         for target in targets
         if target.id in details
     ]
