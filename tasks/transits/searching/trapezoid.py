@@ -61,9 +61,12 @@ class TrapezoidFit:
 def fit_trapezoid(points: Points, start: Signal) -> TrapezoidFit:
     """Fit period, time, duration and ingress by least squares; the depth follows linearly at each step.
 
-    ``start`` must lie within a fraction of a duration of the truth at both ends of the curve.
+    ``start`` must lie within a fraction of a duration of the truth at both ends of the curve. Where no point is near
+    any of its transits, it comes back with a depth of 0 that is infinitely uncertain.
     """
     near = points.where(np.abs(start.offset_days(points.time)) < _REACH * start.duration_days)
+    if not len(near.time):
+        return TrapezoidFit(start, depth=0.0, depth_uncertainty=math.inf, period_uncertainty_days=None, gain=0.0)
     curve = (near.time, (1.0 - near.flux) / near.noise, 1.0 / near.noise)
     fits = [_fit(curve, start, ingress) for ingress in _STARTS]
     return max(fits, key=lambda fit: fit.gain)
