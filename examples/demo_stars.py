@@ -2,8 +2,8 @@
 
     python examples/demo_stars.py demo
 
-leaves ``demo/stars/`` (CSV, 27 days at ten minutes) and ``demo/targets.csv``. Transits are by batman, with limb darkening;
-noise comes from a seed, so that the files are the same on every run. One file is damaged.
+leaves ``demo/stars/`` (CSV, 27 days at ten minutes) and ``demo/targets.csv``. Transits are by batman, with limb
+darkening; noise comes from a seed, so that the files are the same on every run. One file is damaged.
 """
 
 from __future__ import annotations
