@@ -82,7 +82,7 @@ class LightCurvesStage(Stage):
 
 def _not_found(query: Query) -> str:
     if query.exact:
-        advice = "check the number and the mission; a star that another mission observed is found by its number there"
+        advice = "check the number, or name as its mission the one that observed it"
     else:
         advice = "check the spelling and the mission, or give its TIC, KIC or EPIC number"
     return f"MAST has no light curve of {query} from the pipelines that are read here; {advice}"

@@ -113,7 +113,10 @@ def test_where_links_cannot_be_made_files_are_copied(
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        ({"name": "TIC 1"}, r"no light curve of TIC 1 \(TESS\) from the pipelines.*; check the number and the mission"),
+        (
+            {"name": "TIC 1"},
+            r"no light curve of TIC 1 \(TESS\) from the pipelines.*; check the number, or name as its mission",
+        ),
         (
             {"name": "TIC 25155310", "segments": [8], "cadence": "fast"},
             r"TIC 25155310 \(TESS, segments 8, fast cadence\)",
