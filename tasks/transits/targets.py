@@ -37,8 +37,8 @@ _PARTS = {
 _STAR: Mapping[str, tuple[tuple[str, ...], float, float, str]] = {
     "radius": (("radius", "stellar_radius"), 0.005, 2000.0, "solar radii"),
     "mass": (("mass", "stellar_mass"), 0.01, 500.0, "solar masses"),
-    "temperature_kelvin": (("temperature", "stellar_temperature"), 500.0, 300_000.0, "kelvin"),
-    "log_gravity": (("log_gravity", "stellar_log_gravity"), -2.0, 10.0, "the log10 of a gravity in cm/s2"),
+    "temperature_kelvin": (("stellar_temperature",), 500.0, 300_000.0, "kelvin"),
+    "log_gravity": (("stellar_log_gravity",), -2.0, 10.0, "the log10 of a gravity in cm/s2"),
 }
 KNOWN = frozenset({
     *REQUIRED, "mission", "label", "path", *_PARTS, *(column for columns, *_ in _STAR.values() for column in columns),

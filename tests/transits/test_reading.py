@@ -457,6 +457,7 @@ def test_damaged_fits_is_refused_by_name(tmp_path: Path, kind: str) -> None:
         (b"1,1.0\n\xff\xfe,2\n", "a byte that is not UTF-8 in line 2"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "binary, not text; allowed: FITS files and CSV"),
         (b"time,flux\n1,nan\n2,\n", "no cadence of good quality with a finite time and flux"),
+        (b"1e308,1\n1e308,2\n", "no cadence of good quality with a finite time and flux"),
         (b"time,flux\n1,1e400\n2,-1e300\n", "no cadence of good quality with a finite time and flux"),
     ],
 )

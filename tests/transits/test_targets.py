@@ -92,7 +92,7 @@ def test_a_row_names_its_star(tmp_path: Path, row: str, name: str, mission: str,
 
 
 def test_a_row_with_all_there_is(tmp_path: Path) -> None:
-    header = "target_id,mission,label,sectors,stellar_radius,stellar_mass,temperature,log_gravity,priority"
+    header = "target_id,mission,label,sectors,stellar_radius,stellar_mass,stellar_temperature,stellar_log_gravity,note"
     row = "TIC 25155310,TESS,planet,1;3-5,1.27,1.12,5800,4.28,high"
     (target,) = good(write_table(tmp_path / "t.csv", header, row), source="mast")
     assert target == Target(
@@ -102,7 +102,7 @@ def test_a_row_with_all_there_is(tmp_path: Path) -> None:
         (1, 3, 4, 5),
         Star(1.27, 1.12, 5800.0, 4.28),
         "planet",
-        {"priority": "high"},
+        {"note": "high"},
     )
     assert target.where == "t.csv line 2"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.transits.formats.observed import Observed, Points, refusal
+from tasks.transits.formats.observed import MAX_TIME, Observed, Points, refusal
 from tasks.transits.formats.quality import good_cadences
 from tasks.transits.formats.times import clock_of
 from tasks.transits.light_curve import Segment, Star
@@ -169,7 +169,7 @@ def _row(text: _Text, columns: _Columns, index: int) -> list[float]:
 def _observed(text: _Text, columns: _Columns, table: NDArray[np.float64], mission: str) -> Observed:
     time, flux = table[:, 0], table[:, 1]
     error = table[:, 2] if columns.error is not None else np.full(len(time), np.nan)
-    clock = clock_of(time[np.isfinite(time)], f"{text.path.name} {' '.join(text.header)}", mission)
+    clock = clock_of(time[np.abs(time) < MAX_TIME], f"{text.path.name} {' '.join(text.header)}", mission)
     good = np.ones(len(time), dtype=np.bool_)
     if columns.quality is not None:
         good = good_cadences(np.clip(np.nan_to_num(table[:, -1]), 0, 2**53).astype(np.int64), clock.mission)

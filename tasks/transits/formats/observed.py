@@ -15,7 +15,8 @@ MAX_FILE_BYTES = 512 * 2**20  # a quarter of Kepler at short cadence, the longes
 
 # No star is brighter, in any unit, and the square of a ratio of two such numbers is still a number.
 _MAX_FLUX = 1e30
-# Days: what lies further from a file's median time is damage. The longest surveys have twenty years.
+# Days: beyond any Julian date, and further from a file's median time than any survey lasts. Such times are damage.
+MAX_TIME = 1e8
 _MAX_DAYS = 20_000.0
 
 
@@ -35,7 +36,7 @@ class Points:
     @classmethod
     def of(cls, time: Floats, flux: Floats, flux_error: Floats, good: Flags) -> Points:
         """Those that are ``good`` and have a finite time and flux, sorted; of equal times the first. All (n,)."""
-        good = good & np.isfinite(time) & (np.abs(flux) < _MAX_FLUX)
+        good = good & (np.abs(time) < MAX_TIME) & (np.abs(flux) < _MAX_FLUX)
         if good.any():
             good[good] = np.abs(time[good] - np.median(time[good])) < _MAX_DAYS
         order = np.flatnonzero(good)[np.unique(time[good], return_index=True)[1]]
