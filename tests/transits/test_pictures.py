@@ -270,18 +270,26 @@ def test_the_transit_of_tls_is_round_symmetric_and_as_deep_as_it_says() -> None:
     one = candidate()
     assert one.tls is not None
     late = dataclasses.replace(one.tls, transit_time_days=1.0 + 5 * one.period_days + 0.01)
-    hours, flux = folding.tls_transit(late, one, 10.0)
+    hours, flux = folding.tls_transit(late, one, 13.0, 10.0)
     middle = hours[np.argmin(flux)]
     assert middle == pytest.approx(0.24, abs=0.05)
     assert flux.min() == pytest.approx(1 - late.depth)
     assert flux[1:-1] == pytest.approx(flux[1:-1][::-1], abs=1e-5)
 
 
+def test_tls_with_another_period_is_shown_as_it_lies_in_the_middle_of_the_curve() -> None:
+    one = candidate()
+    assert one.tls is not None
+    drifting = dataclasses.replace(one.tls, period_days=one.period_days + 0.01)
+    hours, flux = folding.tls_transit(drifting, one, 1.0 + 5 * one.period_days, 10.0)
+    assert np.median(hours[flux < flux.min() + 1e-4]) == pytest.approx(24 * 5 * 0.01, abs=0.1)
+
+
 def test_the_transit_of_tls_is_that_of_batman() -> None:
     planet = Planet(radius_ratio=0.03, limb_darkening=(0.4804, 0.1867), scaled_axis=200.0, period_days=300.0)
     one = candidate(period=300.0, transit_time_days=0.0)
     fit = TlsFit(300.0, 0.0, planet.duration_days, 0.001, 14.0, 0.9)
-    hours, flux = folding.tls_transit(fit, one, 10.0)
+    hours, flux = folding.tls_transit(fit, one, 0.0, 10.0)
     expected = 1 - planet.flux(hours[1:-1] / 24 + planet.transit_time_days)
     assert (1 - flux[1:-1]) / 0.001 == pytest.approx(expected / expected.max(), abs=0.01)
 

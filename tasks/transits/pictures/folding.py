@@ -81,20 +81,31 @@ def bin_width_hours(duration_days: float) -> float:
     return 24 * duration_days / _BINS_IN_TRANSIT
 
 
+def floor_depth(candidate: Candidate) -> float:
+    """Depth of the flat part of the trapezoid that is as deep on average as the box, as a fraction."""
+    return candidate.depth / (1 - min(max(candidate.ingress_fraction, 0.0), 0.5))
+
+
 def trapezoid(candidate: Candidate, half_width_hours: float) -> tuple[Floats, Floats]:
     """Corners of the trapezoid that fits best, as hours from mid-transit and flux; a box where it has no ingress."""
     half = 12 * candidate.duration_days
     flat = half * (1 - 2 * min(max(candidate.ingress_fraction, 0.0), 0.5))
     edge = max(half_width_hours, half)
     hours = np.array([-edge, -half, -flat, flat, half, edge])
-    bottom = 1 - candidate.depth / (1 - min(max(candidate.ingress_fraction, 0.0), 0.5))  # as deep on average as the box
+    bottom = 1 - floor_depth(candidate)
     return hours, np.array([1.0, 1.0, bottom, bottom, 1.0, 1.0])
 
 
-def tls_transit(fit: TlsFit, candidate: Candidate, half_width_hours: float) -> tuple[Floats, Floats]:
-    """The transit of TLS as hours from the candidate's mid-transit and flux, at its own time, duration and depth."""
+def tls_transit(
+    fit: TlsFit, candidate: Candidate, middle_days: float, half_width_hours: float
+) -> tuple[Floats, Floats]:
+    """The transit of TLS as hours from the candidate's mid-transit and flux, at its own time, duration and depth.
+
+    Where the periods differ, the two drift apart: shown is how they lie at the time ``middle_days``.
+    """
     steps, shape = _template()
-    late = fit.transit_time_days - candidate.transit_time_days
+    cycles = round((middle_days - candidate.transit_time_days) / candidate.period_days)
+    late = fit.transit_time_days - (candidate.transit_time_days + cycles * candidate.period_days)
     late -= round(late / fit.period_days) * fit.period_days
     hours = 24 * (late + steps * fit.duration_days / 2)
     edge = max(half_width_hours, float(np.abs(hours).max()))

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.transits.candidate import Candidate
 from tasks.transits.light_curve import PreparedLightCurve
 from tasks.transits.pictures.canvas import Box, Canvas, Words, fitted
-from tasks.transits.pictures.folding import Folded, bin_width_hours, bins, fold, tls_transit, trapezoid
+from tasks.transits.pictures.folding import Folded, bin_width_hours, bins, floor_depth, fold, tls_transit, trapezoid
 from tasks.transits.pictures.panel import (
     INK,
     LEFT_PX,
@@ -62,9 +62,9 @@ def _head(canvas: Canvas, middle: float, candidate: Candidate, row: Mapping[str,
 def _flux_scale(curve: PreparedLightCurve, candidate: Candidate) -> tuple[Flux, Linear]:
     """Unit and axis on which the transit can be seen, however noisy the points are."""
     scatter = float(np.median(curve.noise))
-    depth = max(candidate.depth, scatter / 10)
+    depth = max(floor_depth(candidate), scatter / 10)
     noise = min(3.5 * scatter, 2.5 * depth)
-    low, high = 1 - 1.25 * depth - noise, 1 + 0.2 * depth + noise
+    low, high = 1 - 1.2 * depth - noise, 1 + 0.2 * depth + noise
     unit = flux_unit(high - low)
     return unit, unit.scale(low, high)
 
@@ -82,7 +82,7 @@ def _folded(
     hours, flux = trapezoid(candidate, 24 * half)
     panel.curve(hours, unit.of(flux), colour_of(candidate), 2.4)
     if candidate.tls:
-        hours, flux = tls_transit(candidate.tls, candidate, 24 * half)
+        hours, flux = tls_transit(candidate.tls, candidate, float(np.median(curve.time)), 24 * half)
         panel.curve(hours, unit.of(flux), TLS, 2.0, "--")
     panel.frame("Folded", "trapezoid, TLS dashed" if candidate.tls else "means and the best trapezoid")
 
