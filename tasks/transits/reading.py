@@ -40,7 +40,8 @@ def read_light_curve(
     """
     if not paths:
         raise BadInput("no light curve: there is no file for this target")
-    files = _wanted([_read(path, flux, mission) for path in sorted(paths)], parts)
+    ordered = sorted(paths, key=lambda path: (path.name, str(path)))  # the same for copies in other folders
+    files = _wanted([_read(path, flux, mission) for path in ordered], parts)
     known = merge_stars(star, *(file.star for file in files))
     usable = [file for file in files if len(file.points.time)]
     if not usable:

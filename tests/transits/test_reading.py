@@ -261,6 +261,22 @@ def test_two_minutes_are_taken_where_a_sector_is_there_in_other_cadences_too(tmp
     assert len(curve.time) == 1000 + 1000 + 40
 
 
+def test_neither_the_order_of_the_files_nor_their_folders_matter(tmp_path: Path) -> None:
+    primaries = [{**TESS, "SECTOR": number, "RADIUS": float(number)} for number in range(1, 12)]
+    here = [
+        mission_file(tmp_path / f"s{10 + n}.fits", primary, SECTOR + 27 * n, flux_of(1000, 10.0 + n))
+        for n, primary in enumerate(primaries)
+    ]
+    first = read(*here)
+    for n, path in enumerate(here):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        shutil.copy(path, folder)
+    second = read(*(tmp_path / str(n) / path.name for n, path in reversed(list(enumerate(here)))))
+    assert (first.star, first.segments) == (second.star, second.segments)
+    np.testing.assert_array_equal(first.flux, second.flux)
+
+
 def test_months_of_one_quarter_are_all_taken(tmp_path: Path) -> None:
     minute = 58.85 / 86400
     months = [300.0 + 30 * month + np.arange(200) * minute for month in range(3)]
