@@ -41,10 +41,11 @@ def search_transits(
 
     ``oversampling``: trial frequencies per shift of one transit duration over the baseline.
     """
+    points = points.where(points.flux > 0.0)  # TLS leaves out the others, so they must not count as explained by it
     with warnings.catch_warnings():  # of small grids and of transits without data, which the features tell of
         warnings.simplefilter("ignore")
-        search = transitleastsquares(points.time, points.flux, points.noise, verbose=False)
         try:
+            search = transitleastsquares(points.time, points.flux, points.noise, verbose=False)
             found = search.power(
                 period_min=shortest_days,
                 period_max=longest_days,
@@ -54,7 +55,7 @@ def search_transits(
                 show_progress_bar=False,
                 verbose=False,
             )
-        except ValueError:  # no trial period between the two
+        except ValueError:  # no trial period between the two, or fewer than three points
             return None
     if not np.isfinite(found.T0) or not 0.0 < found.depth < 1.0:
         return None
