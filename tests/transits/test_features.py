@@ -37,6 +37,7 @@ def sound(features: Features) -> Features:
     assert all(isinstance(reason, Reason) for reason in features.masks.values())
     for name, value in features.values.items():
         assert value is None or (type(value) in (int, float) and math.isfinite(value)), name
+    assert 0 <= features.values["transits_observed"] <= features.values["transits_expected"]
     return features
 
 
@@ -127,6 +128,12 @@ def test_a_transit_at_the_edge_counts_with_a_third_of_it(visible: float, count: 
     values = of(planet, light_curve(times(days=26.0), [planet])).values
     assert (values["transits_expected"], values["transits_observed"]) == (count, count)
     assert values["depth_ppm"] == pytest.approx(1e4, abs=3 * values["depth_uncertainty_ppm"])
+
+
+def test_a_point_of_a_transit_before_the_start_makes_none_that_was_not_expected() -> None:
+    curve = light_curve(np.arange(0.0, 20.0, 0.02))
+    features = sound(measure(curve, candidate(curve, 3.0, 2.98, 0.05)))  # one of two and a half points at -0.02 days
+    assert (features.values["transits_expected"], features.values["transits_observed"]) == (6, 6)
 
 
 def test_a_few_points_of_a_transit_are_not_an_observed_one() -> None:
@@ -234,6 +241,27 @@ def test_without_a_secondary_its_significance_is_that_of_the_best_of_many() -> N
     assert max(significance) < 5.0
 
 
+def test_a_brightening_is_known_as_such_and_is_no_secondary() -> None:
+    time = times()
+    phase = ((time - 1.0) / 3.0) % 1.0
+    curve = light_curve(time, [EVEN_DISC], added=np.where(np.abs(phase - 0.3) < 0.02, 0.001, 0.0))
+    features = of(EVEN_DISC, curve)
+    assert features.evidence.positive_significance > 15
+    assert features.values["secondary_significance"] < 5
+
+
+def test_a_point_alone_in_a_gap_of_the_phases_is_no_secondary() -> None:
+    time = times()
+    phase = ((time - 1.0) / 3.0) % 1.0
+    curve = light_curve(time, [EVEN_DISC])
+    alone = np.flatnonzero(np.abs(phase - 0.5) < 0.0005)[0]
+    kept = (np.abs(phase - 0.5) > 0.08) | (np.arange(len(time)) == alone)
+    flux = np.where(np.arange(len(time)) == alone, 0.99, curve.flux)
+    values = of(EVEN_DISC, prepared(time[kept], flux[kept])).values
+    assert abs(values["secondary_phase"] - 0.5) > 0.05
+    assert values["secondary_significance"] < 5
+
+
 def test_a_secondary_without_room_is_masked() -> None:
     curve = light_curve()
     features = sound(measure(curve, candidate(curve, 1.0, 0.5, 0.35)))
@@ -336,7 +364,9 @@ def test_without_tls_its_five_are_masked() -> None:
 
 
 def test_a_star_without_a_candidate() -> None:
-    features = sound(masked_features("constant_flux"))
+    features = masked_features("constant_flux")
+    assert tuple(features.values) == tuple(features.masks) == FEATURES
+    assert set(features.values.values()) == {None}
     assert set(features.masks.values()) == {"constant_flux"}
     with pytest.raises(ValueError, match="'bored' is not a valid Reason"):
         masked_features("bored")
@@ -372,6 +402,9 @@ def test_three_points() -> None:
     curve = prepared(np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.99, 1.0]))
     features = sound(measure(curve, candidate(curve, 5.0, 1.0, 0.1)))
     assert features.values["depth_ppm"] == pytest.approx(10_000.0)
+    assert features.values["depth_uncertainty_ppm"] == pytest.approx(
+        500.0 * math.sqrt(1.0 + 1.0 / 2.0)
+    )  # the level's too
     assert features.masks["pink_noise_snr"] == features.masks["false_alarm_probability"] == "no_noise_estimate"
     assert features.values["in_transit_points"] == features.values["transits_observed"] == 1
 
@@ -397,7 +430,7 @@ def test_no_point_in_transit() -> None:
 
 
 def hostile(seed: int) -> tuple[PreparedLightCurve, Candidate]:
-    """A light curve and a candidate that nobody would want, but that are what their types say."""
+    """A light curve and a candidate that nobody would want, but that are what their types say they are."""
     rng = np.random.default_rng(seed)
     count = int(rng.choice([1, 2, 3, 7, 50, 2000]))
     time = np.unique(rng.choice([0.0, 2_458_325.0]) + np.cumsum(rng.choice([1e-4, 0.02, 0.02, 9.0], count)))

@@ -122,6 +122,18 @@ def test_a_hot_planets_own_light_is_no_second_star() -> None:
     assert flags_of(curve, candidate_of(curve, far)) == (Flag.SECONDARY,)
 
 
+@pytest.mark.parametrize("other", [0.003, -0.003])
+def test_a_dip_among_others_as_strong_is_no_secondary(other: float) -> None:
+    """Another dip, or a brightening, nearly as strong as the secondary: a variable star, not a binary."""
+    time = times()
+    phase = ((time - 1.0) / 3.0) % 1.0
+    binary = replace(PLANET, secondary_depth=0.003)
+    bump = np.where(np.abs(phase - 0.25) < 0.02, other, 0.0)
+    alone, among = (light_curve(time, [binary], noise_ppm=8000.0, added=added) for added in (0.0 * bump, bump))
+    assert Flag.SECONDARY in flags_of(alone, candidate_of(alone, binary))
+    assert Flag.SECONDARY not in flags_of(among, candidate_of(among, binary))
+
+
 def test_a_planet_found_at_twice_its_period() -> None:
     curve = light_curve(planets=[PLANET])
     found = replace(candidate_of(curve, PLANET), period_days=6.0)
