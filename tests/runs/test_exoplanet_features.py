@@ -1,0 +1,201 @@
+"""exoplanet_features on made stars whose planets are known: the table, its bytes, what runs again, bad curves."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from examples.demo_stars import main as make_stars
+from tests.runs.bench import Bench, listing
+
+FLOW = "flows.exoplanet_features"
+TABLES = ("features.parquet", "bls_tls_features.csv")
+KNOWN = {"hot-jupiter": [3.288], "two-planets": [4.93, 8.41], "spotted-planet": [6.27]}
+
+
+@pytest.fixture(scope="session")
+def demo_stars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stars")
+    make_stars(folder)
+    return folder
+
+
+@pytest.fixture
+def demo(demo_stars: Path, bench: Bench) -> Path:
+    """A copy that a test may change."""
+    shutil.copytree(demo_stars, bench.folder / "demo")
+    return bench.folder / "demo"
+
+
+def options(bench: Bench, demo: Path, *more: object) -> tuple[object, ...]:
+    given = ("--targets", demo / "targets.csv", "--light-curves", demo / "stars", "--output-dir", bench.output)
+    return (*given, "--max-period", 12, *more)
+
+
+def table(bench: Bench) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(bench.output / "features.parquet").to_pylist()
+    return rows
+
+
+def table_digests(bench: Bench) -> list[str]:
+    return [hashlib.sha256((bench.output / name).read_bytes()).hexdigest() for name in TABLES]
+
+
+def planets(rows: list[dict[str, Any]], target: str) -> list[float]:
+    return [row["period_days"] for row in rows if row["target_id"] == target]
+
+
+def test_the_planets_that_were_put_there_are_found(bench: Bench, demo: Path) -> None:
+    assert bench.run(*options(bench, demo), flow=FLOW) == 3
+    rows = table(bench)
+    for target, periods in KNOWN.items():
+        assert planets(rows, target) == pytest.approx(periods, rel=1e-3)
+        assert {row["label"] for row in rows if row["target_id"] == target} == {"planet"}
+    assert [row["mask_reasons"].count("no_candidate") for row in rows if row["target_id"] == "quiet"] == [27]
+    binary = next(row for row in rows if row["target_id"] == "eclipsing-binary")
+    assert binary["period_days"] == pytest.approx(2.61, rel=1e-3)
+    assert "secondary" in binary["false_positive_flags"].split(";")
+    assert [row["target_id"] for row in rows if row["target_id"] == "error-page"] == []
+    assert bench.failures["error-page"]["failure_kind"] == "bad_input"
+    assert "error-page.csv" in bench.failures["error-page"]["message"]
+    assert {path.stem for path in (bench.output / "plots").iterdir()} == {row["target_id"] for row in rows}
+    page = (bench.output / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/webp") == 5
+    with (bench.output / "bls_tls_features.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_the_same_bytes_whatever_the_workers_and_the_order(bench: Bench, demo: Path) -> None:
+    assert bench.run(*options(bench, demo, "--no-plots", "--workers", 1), flow=FLOW) == 3
+    first = table_digests(bench)
+    shutil.rmtree(bench.output)
+    spread = ("--no-plots", "--workers", 2, "--shard-size", 1, "--order", "lightest")
+    assert bench.run(*options(bench, demo, *spread), flow=FLOW) == 3
+    assert table_digests(bench) == first
+
+
+def test_a_change_runs_what_it_touches(bench: Bench, demo: Path) -> None:
+    (demo / "stars" / "error-page.csv").unlink()
+    targets = demo / "targets.csv"
+    targets.write_text(targets.read_text().replace("error-page,TESS,damaged\n", ""))
+    plain = options(bench, demo, "--no-plots")
+    assert bench.run(*plain, flow=FLOW) == 0
+    assert bench.counts() == (7, 0, 0, 0)
+    assert bench.run(*plain, "--workers", 1, flow=FLOW) == 0
+    assert bench.counts() == (0, 7, 0, 0)
+    before = table_digests(bench)
+
+    targets.write_text(targets.read_text().replace(",planet", ",confirmed"))
+    assert bench.run(*plain, flow=FLOW) == 0
+    assert bench.counts() == (1, 6, 0, 0), "another label makes the table anew and no star"
+    assert table_digests(bench) != before
+
+    curve = demo / "stars" / "quiet.csv"
+    curve.write_text(curve.read_text() + "2027.100000,1.0000000,0.0002500\n")
+    assert bench.run(*plain, flow=FLOW) == 0
+    assert bench.counts() == (1, 6, 0, 0), "it is searched again; its row is the same, and so is the table"
+    (bench.output / "stars" / "spotted.json").unlink()
+    assert bench.run(*plain, flow=FLOW) == 0
+    assert bench.counts() == (1, 6, 0, 0)
+    assert bench.run(*plain, "--min-sde", 15, flow=FLOW) == 0
+    assert bench.counts() == (7, 0, 0, 0)
+
+
+CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "nan-only": lambda time: np.full_like(time, np.nan),
+    "constant": np.ones_like,
+    "negative": lambda time: -1.0 - 1e-3 * np.sin(time),
+    "zero": np.zeros_like,
+    "infinite": lambda time: np.where(time < 10, np.inf, 1.0),
+    "three-points": lambda time: np.where(np.arange(len(time)) < 3, 1.0, np.nan),
+    "huge": lambda time: 1e300 * (1 + 1e-3 * np.sin(time * 7)),
+}
+
+
+def write_curve(path: Path, flux: np.ndarray, time: np.ndarray) -> None:
+    lines = [f"{2000 + day:.6f},{value:.8g}" for day, value in zip(time, flux, strict=True)]
+    path.write_text("time,flux\n" + "\n".join(lines) + "\n")
+
+
+def test_bad_curves_are_masked_rows_or_named_failures(bench: Bench) -> None:
+    folder = bench.folder / "curves"
+    folder.mkdir()
+    time = np.arange(0, 20, 1 / 48)
+    for name, flux in CURVES.items():
+        write_curve(folder / f"{name}.csv", flux(time), time)
+    edges = np.array([0.0, 0.02, 19.98, 20.0])
+    write_curve(folder / "gap-only.csv", np.ones(4), edges)
+    (folder / "empty.fits").write_bytes(b"")
+    (folder / "page.fits").write_bytes(b"<html>" * 1000)
+    (folder / "picture.fits").write_bytes(_picture())
+    assert bench.run("--light-curves", folder, "--output-dir", bench.output, flow=FLOW) == 3
+    masked = {row["target_id"]: row["mask_reasons"].partition("=")[2].partition(";")[0] for row in table(bench)}
+    assert set(bench.failures) | set(masked) == {path.stem for path in folder.iterdir()}
+    assert set(bench.failures) & set(masked) == set()
+    assert {failure["failure_kind"] for failure in bench.failures.values()} == {"bad_input"}
+    assert {"empty", "page", "picture", "nan-only"} <= set(bench.failures)
+    assert masked["constant"] == "constant_flux"
+    assert masked["three-points"] == masked["gap-only"] == "too_few_points"
+    assert masked["negative"] == masked["zero"] == "nonpositive_flux"
+    assert all(name in failure["message"] for name, failure in bench.failures.items())
+
+
+def _picture() -> bytes:
+    """A FITS file of something else."""
+    import io
+
+    from astropy.io import fits
+
+    file = io.BytesIO()
+    fits.PrimaryHDU(np.zeros((8, 8), dtype=np.float32)).writeto(file)
+    return file.getvalue()
+
+
+def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
+    targets = bench.folder / "targets.csv"
+    targets.write_text("target_id,mission,radius\nTIC 1,TESS,-3\nTIC 1,Jupiter,1\n12,,1\n")
+    (bench.folder / "curves").mkdir()
+    before = listing(bench.folder)
+    given = ["--targets", targets, "--light-curves", bench.folder / "curves", "--output-dir", bench.output]
+    wrong = ["--no-run-bls", "--no-run-tls", "--min-period", "5", "--max-period", "2", "--detrend", "magic"]
+    with bench.started(*given, *wrong, flow=FLOW) as flow:
+        assert flow.wait() == 2
+        said = flow.said.read_text()
+        flow.said.unlink()
+    lines = said.splitlines()
+    assert all(line.startswith("error: ") for line in lines), said
+    for words in (
+        "--detrend: 'magic'",
+        "--run-bls, --run-tls",
+        "--max-period: 2",
+        "-3",
+        "'Jupiter'",
+        "no light curves",
+    ):
+        assert len([line for line in lines if words in line]) == 1, (words, said)
+    assert listing(bench.folder) == before
+
+
+def test_a_dry_run_predicts_and_leaves_nothing(bench: Bench, demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = listing(bench.folder)
+    assert bench.run(*options(bench, demo, "--dry-run"), flow=FLOW) == 0
+    said = capsys.readouterr().err
+    assert "7 to do" in said
+    assert listing(bench.folder) == before
+
+
+def test_the_summary_says_what_was_asked(bench: Bench, demo: Path) -> None:
+    assert bench.run(*options(bench, demo, "--max-items", 2, "--no-plots", "--no-run-tls"), flow=FLOW) in {0, 3}
+    parameters = json.loads((bench.output / "summary.json").read_bytes())["parameters"]
+    assert parameters["run_tls"] is False
+    assert parameters["max_period"] == 12
+    assert bench.summary["items"]["remaining"] == 5
