@@ -1,7 +1,7 @@
 """What tests of deployed flows share.
 
 service   a real Prefect server that lives as long as the session
-checkout  a folder as `prefect deploy` finds it: prefect.yaml and the demo's input
+checkout  a folder as `prefect deploy` finds it: prefect.yaml and the demos' input
 slow      a folder of videos that keep a slot busy for some seconds each
 """
 
@@ -28,8 +28,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copy(ROOT / "prefect.yaml", folder)
-    script = ROOT / "examples" / "demo_data.py"
-    subprocess.run([sys.executable, script, folder / "demo"], check=True, capture_output=True)
+    for script in ("demo_data.py", "demo_stars.py"):
+        subprocess.run([sys.executable, ROOT / "examples" / script, folder / "demo"], check=True, capture_output=True)
     return folder
 
 

@@ -60,10 +60,11 @@ def busy(slow: Path, output: Path, **execution: Any) -> dict[str, Any]:
     return {**BUSY, "videos_dir": str(slow), "output_dir": str(output), "execution": execution}
 
 
-def test_what_is_deployed(service: Service, worker: Program, checkout: Path) -> None:
+@pytest.mark.parametrize("flow", ["dataset_prep", "exoplanet_features"])
+def test_what_is_deployed(service: Service, worker: Program, checkout: Path, flow: str) -> None:
     for name in ("default", "test"):
-        deployment = service.deployment(f"dataset-prep/{name}")
-        assert deployment["entrypoint"] == "flows.dataset_prep.dataset_prep"
+        deployment = service.deployment(f"{flow.replace('_', '-')}/{name}")
+        assert deployment["entrypoint"] == f"flows.{flow}.{flow}"
         assert deployment["work_pool_name"] == "headrace"
         assert [step["directory"] for pull in deployment["pull_steps"] for step in pull.values()] == [str(checkout)]
         assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
@@ -134,6 +135,15 @@ def test_a_wrong_manifest_fails_the_run_with_all_that_is_wrong(
     for words in ("row 1, video_path: '..'", "row 2, video_path: nothing", "'a' again", "'b/c'", "train=2"):
         assert words in state["message"]
     assert not output.exists()
+
+
+def test_stars_are_searched(service: Service, worker: Program, checkout: Path) -> None:
+    run = service.trigger("exoplanet-features/test", max_planets=1, plots=False)
+    state = service.final_state(run)
+    assert (state["name"], state["message"]) == ("Completed with failures", "7 done, 0 cached, 1 failed")
+    output = checkout / "demo" / "stars-deployment"
+    assert summary(output)["parameters"]["max_planets"] == 1
+    assert {path.name for path in output.iterdir()} >= {"features.parquet", "bls_tls_features.csv", "report.html"}
 
 
 def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program, slow: Path, tmp_path: Path) -> None:
