@@ -75,7 +75,7 @@ class StarsStage(Stage):
         studied = self._study(item.payload, paths)
         document = star_document(studied.rows, {})
         work.output(f"{ROWS_FOLDER}/{item.id}.json").write_bytes(document)
-        detail = {"rows_sha256": hashlib.sha256(document).hexdigest()}
+        detail: dict[str, Any] = {"rows_sha256": hashlib.sha256(document).hexdigest()}
         if self.params.plots and studied.curve is not None:
             detail |= {"picture": self._draw(item, studied, work)}
         return StageResult(values=_values(studied), detail=detail)
@@ -84,7 +84,8 @@ class StarsStage(Stage):
         nothing = SearchResult((), None, ())
         observed: LightCurve | None = None
         try:
-            observed = read_light_curve(paths, Star(**target["star"]), self.params.flux, target["mission"])
+            star = Star(**target["star"])
+            observed = read_light_curve(paths, star, self.params.flux, target["mission"], target["segments"])
             curve = prepare(observed, self.params)
         except Unsearchable as error:
             return _Studied(observed, None, nothing, [masked_row(target, observed, None, error.reason)])

@@ -110,7 +110,7 @@ class Service:
         return self._ask("GET", path).raise_for_status().json()
 
     def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
-        # On SQLite the server says 503 to the loser of two writers (SQLITE_BUSY_SNAPSHOT), and Prefect's own client asks again.
+        # On SQLite the server says 503 to the loser of two writers, and Prefect's own client asks again.
         answers: list[httpx.Response] = []
 
         def answered() -> bool:
