@@ -73,7 +73,7 @@ class StarsStage(Stage):
             raise BadInput(f"no light curve of {item.payload['name']}: its target has no files")
         paths = [Path(work.input(path)) for path in item.inputs]
         studied = self._study(item.payload, paths)
-        document = star_document(studied.rows, {})
+        document = star_document(studied.rows)
         work.output(f"{ROWS_FOLDER}/{item.id}.json").write_bytes(document)
         detail: dict[str, Any] = {"rows_sha256": hashlib.sha256(document).hexdigest()}
         if self.params.plots and studied.curve is not None:

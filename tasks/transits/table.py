@@ -57,7 +57,7 @@ class StarFile:
 
     path    in the output folder, with the digest ``sha256`` of what was published there
     label   stands in the column ``label``
-    fields  the target list's other columns, as JSON values; they come after those that the star's file itself has
+    fields  the target list's other columns, as JSON values
 
     A changed label or field makes the table anew, and no star.
     """
@@ -98,17 +98,14 @@ def table_items(stars: Iterable[StarFile]) -> list[Item]:
     return [Item(id="features", payload={"stars": listed}, cost=float(len(listed)))] if listed else []
 
 
-def star_document(rows: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]) -> bytes:
-    """What a star publishes: its rows, and columns that are not declared, which stand in each of them.
-
-    rows    a mapping of column to value each; a declared column that is not there is empty
-    fields  JSON values
+def star_document(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """What a star publishes: its rows, each a mapping of column to value. A declared column that is not there is empty.
 
     Raises ValueError for a column that is not declared, a value that is not of its column's type, and for NaN and
     infinities, which are no values: a feature without a value is None and has a reason.
     """
     ordered = [_checked(row) for row in rows]
-    text = json.dumps({"rows": ordered, "fields": dict(fields)}, ensure_ascii=False, allow_nan=False, indent=1)
+    text = json.dumps({"rows": ordered}, ensure_ascii=False, allow_nan=False, indent=1)
     return text.encode() + b"\n"
 
 
@@ -132,7 +129,7 @@ def _check_type(column: Column, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Document:
-    """A star's rows, each with all declared columns, and its other columns."""
+    """A star's rows, each with all declared columns, and what stands in the other columns of each."""
 
     rows: Sequence[Mapping[str, Any]]
     fields: Mapping[str, Any]
@@ -156,11 +153,10 @@ def read_document(star: StarFile, output_dir: Path) -> Document:
     try:
         found = json.loads(content, parse_constant=_refuse)
         rows = [_checked(row) for row in found["rows"]]
-        fields = dict(found["fields"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{star.path} does not hold a star's rows: {error}") from error
     labelled = rows if star.label is None else [{**row, "label": star.label} for row in rows]
-    return Document(labelled, {**fields, **star.fields})
+    return Document(labelled, star.fields)
 
 
 def _refuse(word: str) -> NoReturn:
