@@ -61,7 +61,23 @@ _STOPPING: dict[StopLevel, str] = {
     "drain": "finishing the running items; Ctrl+C once more to stop now",
     "stop": "stopping now; what is not finished is left for the next run",
 }
-_MOST_LOSSES = 20  # shards lost in a row with their workers, until the cluster is to blame
+_UNREACHABLE = "Failed to reach API"  # how Prefect's words begin where a worker cannot
+_LOOK_SECONDS = 5.0  # between looks whether a cluster has any worker, while nothing comes back
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a run puts up with a cluster elsewhere until the cluster is to blame.
+
+    losses           shards lost in a row with their workers
+    deserted_seconds without any worker
+    """
+
+    losses: int = 20
+    deserted_seconds: float = 300.0
+
+
+_PATIENCE = Patience()
 
 
 class Sealed(Generic[T]):
@@ -208,6 +224,7 @@ class BatchRun:
     parameters: Mapping[str, Any]
     run_id: str
     display: ProgressDisplay
+    patience: Patience = _PATIENCE
     pictures: list[Picture] = field(default_factory=list)
     outcomes: Outcomes = field(default_factory=Outcomes)
     summary: Summary | None = None
@@ -381,12 +398,14 @@ class _StageLoop:
         self._told: StopLevel | None = None
         self._losses = 0
         self._cut_off = False
+        self._deserted_at: float | None = None
+        self._next_look = time.monotonic() + _LOOK_SECONDS
         self._in_flight: dict[int, Shard] = {}
         self._finished: queue.SimpleQueue[tuple[Shard, Any]] = queue.SimpleQueue()
 
     def run(self) -> Iterator[Outcome]:
         """Yield outcomes as they settle their items, until nothing is left or the run stops."""
-        while not self.dispatcher.finished and not self._scheduler_lost():
+        while not self.dispatcher.finished and not self._scheduler_lost() and not self._deserted():
             self._pass_on_stop()
             while shard := self.dispatcher.next_shard():
                 self._submit(shard)
@@ -396,9 +415,10 @@ class _StageLoop:
             except queue.Empty:
                 continue
             del self._in_flight[id(shard)]
+            self._next_look = time.monotonic() + _LOOK_SECONDS
             yield from self.dispatcher.take(shard, self._outcomes(shard, future))
         self.dispatcher.stop()
-        for shard in self._in_flight.values():  # there are none, unless the scheduler was lost
+        for shard in self._in_flight.values():  # there are none, unless the cluster was lost
             yield from self.dispatcher.take(shard, self._recorded(shard))
 
     def _scheduler_lost(self) -> bool:
@@ -412,6 +432,31 @@ class _StageLoop:
             self.batch.fail(RunError(f"the Dask scheduler at {address} is gone; {advice}"))
             return True
         return False
+
+    def _deserted(self) -> bool:
+        """Whether the cluster has been without a worker for too long, or has none while the run stops."""
+        if not self.batch.execution.scheduler or time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        if self._has_workers():
+            self._deserted_at = None
+            return False
+        address, patience = self.batch.execution.scheduler, self.batch.patience.deserted_seconds
+        advice = f"start some: dask worker {address}"
+        if self._deserted_at is None:
+            self._deserted_at = time.monotonic()
+            self.batch.display.say(f"{address} has no workers any more: waiting {patience:g} s for one; {advice}")
+        if time.monotonic() - self._deserted_at < patience:
+            return self.batch.stop_level is not None
+        again = "then give the same command again: what is done stays done"
+        self.batch.fail(RunError(f"{address} has had no workers for {patience:g} s; {advice}, {again}"))
+        return True
+
+    def _has_workers(self) -> bool:
+        try:
+            return bool(self.runner.client.nthreads())
+        except (OSError, CancelledError, ClosedClientError):  # the scheduler does not answer: that is another matter
+            return True
 
     def _patience(self) -> float:
         due = self.dispatcher.seconds_to_wait()
@@ -447,10 +492,16 @@ class _StageLoop:
         except RunError as error:
             self.batch.fail(error)
             return self._recorded(shard)
+        except RuntimeError as error:
+            if not (self.batch.execution.scheduler and str(error).startswith(_UNREACHABLE)):
+                raise
+            advice = "name a server that all workers reach, by PREFECT_API_URL"
+            self.batch.fail(RunError(f"a worker of {self.batch.execution.scheduler}: {error}; {advice}"))
+            return self._recorded(shard)
         except (KilledWorker, CancelledError, OSError) as error:
             self._cut_off = getattr(error, "reason", "") == "scheduler-connection-lost"
             self._losses += 1
-            if self._losses > _MOST_LOSSES:
+            if self._losses > self.batch.patience.losses:
                 self.batch.fail(RunError(f"{self._losses} workers in a row were lost; the last: {error}"))
             return self._recorded(shard)
         self._losses = 0
@@ -490,7 +541,13 @@ def _task_runner(scheduler: str | None, slots: int) -> Iterator[DaskTaskRunner]:
 
 
 @contextmanager
-def batch_run(flow: str, output_dir: Path, execution: Execution, parameters: Mapping[str, Any]) -> Iterator[BatchRun]:
+def batch_run(
+    flow: str,
+    output_dir: Path,
+    execution: Execution,
+    parameters: Mapping[str, Any],
+    patience: Patience = _PATIENCE,
+) -> Iterator[BatchRun]:
     """A run of ``flow`` into ``output_dir``; catches interruptions while it lasts, sweeps what dead runs left."""
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     output_dir = output_dir.absolute()
@@ -498,7 +555,7 @@ def batch_run(flow: str, output_dir: Path, execution: Execution, parameters: Map
     with ExitStack() as stack:
         if not execution.dry_run:
             stack.enter_context(open_output_dir(Layout(output_dir), run_id))
-        run = BatchRun(flow, output_dir, execution, parameters, run_id, display)
+        run = BatchRun(flow, output_dir, execution, parameters, run_id, display, patience)
         stack.callback(forget_signal, run_id)
         handlers = (_give_up, _give_up) if execution.dry_run else (run.interrupt, run.stop)
         stack.enter_context(caught_signals(*handlers))

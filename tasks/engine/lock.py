@@ -1,4 +1,4 @@
-"""One run at a time in an output folder: a lock that a dead owner does not hold.
+"""One run at a time in an output folder, one process at a time at an item's files: locks that the dead do not hold.
 
 The lock is a file that is made exclusively, which every filesystem can do, NFS among them; advisory locks may be
 missing there. It names its owner. An owner on this host is looked up; one on another host shows that it lives by
@@ -24,6 +24,7 @@ import psutil
 from tasks.engine.errors import RunError
 
 _TOUCH_SECONDS = 15.0
+_CLAIM_SECONDS = 0.05  # between two tries to get a claim
 _SILENT_SECONDS = 120.0  # an owner elsewhere that has not touched its lock for so long is dead
 
 
@@ -57,6 +58,22 @@ def locked(path: Path, run_id: str) -> Iterator[None]:
         toucher.join()
         if (owner := _owner(path)) and owner.run_id == run_id:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path: Path, run_id: str) -> Iterator[None]:
+    """Hold the lock at ``path`` for a moment; while another that is alive holds it, wait."""
+    owner = Owner.myself(run_id)
+    while not _make(path, owner):
+        holder = _owner(path)
+        if _lives(path, holder):
+            time.sleep(_CLAIM_SECONDS)
+        else:
+            _remove_dead(path, holder)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _take(path: Path, owner: Owner) -> None:

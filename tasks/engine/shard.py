@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tasks.engine.control import StopSignal, stop_signal
 from tasks.engine.errors import RunError, cannot_write
 from tasks.engine.files import clear_folder, free_bytes, no_room
 from tasks.engine.layout import Layout
+from tasks.engine.lock import claimed
 from tasks.engine.messages import Failed, Finished, Reply, Request
 from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.plan import PlannedItem
@@ -97,7 +98,8 @@ class _ShardLoop:
         self.slot = slot
         self.stop = stop
         self.store = RecordStore(order.context.layout, order.stage.name)
-        self.store.look([planned.item.id for planned in order.items])
+        if not self.context.elsewhere:  # where a process that is thought lost may be at the same items
+            self.store.look([planned.item.id for planned in order.items])
         self._folders = itertools.cycle(self._private_folders())
 
     def run(self) -> Iterator[Outcome]:
@@ -126,7 +128,10 @@ class _ShardLoop:
             yield self._settle(*unpublished)
 
     def _settled_before(self, planned: PlannedItem) -> Outcome | None:
-        """The item's outcome where this run has done it: Dask gives a shard out again whose worker was lost."""
+        """The item's outcome where this run has done it: Dask gives a shard out again whose worker was lost.
+
+        In one process nobody else can have done it.
+        """
         record = self.store.get(planned.item.id) if self.context.elsewhere else None
         if record is None or record.run_id != self.context.run_id or record.key != planned.key:
             return None
@@ -183,10 +188,34 @@ class _ShardLoop:
             attempts=planned.attempts + 1,
             run_id=self.context.run_id,
         )
-        publish(private / "outputs", record, self.store)
+        with self._claim(planned):
+            if settled := self._settled_before(planned):
+                return settled
+            publish(private / "outputs", record, self.store)
         return Outcome.of_record(record)
 
+    @contextmanager
+    def _claim(self, planned: PlannedItem) -> Iterator[None]:
+        """Be the only one that publishes the item.
+
+        A worker that was cut off from its cluster goes on until it notices. If it ends the item at the same time as
+        the worker that took over, then the first publishes it and the other finds the record.
+        """
+        if not self.context.elsewhere:
+            yield
+            return
+        folder = self.context.private / "claims" / self.order.stage.name
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(claimed(folder / planned.item.id, self.context.run_id))
+            except OSError as error:
+                raise cannot_write(self.context.output_dir, error) from error
+            yield
+
     def _fail(self, planned: PlannedItem, reply: Failed, log: bytes) -> Outcome:
+        if settled := self._settled_before(planned):
+            return settled
         self._check_ground(reply)
         failure = Failure(
             id=planned.item.id,

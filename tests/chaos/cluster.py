@@ -1,4 +1,4 @@
-"""A Dask cluster of separate processes on the loopback: a scheduler and two workers with their nannies."""
+"""A Dask cluster of separate processes: a scheduler and two workers with their nannies."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
+from tests.chaos.network import Machine
 from tests.engine.faults import LEDGER
 from tests.engine.processes import MARK, marked, wait_until
 from tests.runs.bench import ROOT
@@ -25,11 +26,13 @@ _CHILD = "tasks.engine.child"
 class Cluster:
     """The processes of a cluster, as a user would start them: ``dask scheduler`` and two ``dask worker``.
 
-    Workers have a thread each, know of no Prefect server, and write the ledger of items.
+    Workers have a thread each, know of no Prefect server, and write the ledger of items. The scheduler and the first
+    worker run on the first of ``machines``, the second worker on the last.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, machines: Sequence[Machine] = (Machine(),)) -> None:
         self.folder = folder
+        self.machines = machines
         self.ledger = folder / "ledger"
         self.mark = uuid.uuid4().hex
         self.address = ""
@@ -44,7 +47,8 @@ class Cluster:
             self._start_scheduler()
         self._nannies = [nanny for nanny in self._nannies if nanny.poll() is None]
         while len(self._nannies) < WORKERS:
-            self._nannies.append(self._start("worker", self.address, "--nworkers=1", "--nthreads=1"))
+            machine = self.machines[len(self._nannies) % len(self.machines)]
+            self._nannies.append(self._start(machine, "worker", self.address, "--nworkers=1", "--nthreads=1"))
         wait_until(lambda: self._registered() == WORKERS, f"{WORKERS} workers in {self._log('scheduler')}")
 
     def pick(self, target: str, number: int) -> int:
@@ -54,6 +58,15 @@ class Cluster:
             return self._scheduler.pid
         nanny = self._nannies[number % WORKERS].pid
         return nanny if target == "nanny" else self._worker(nanny)
+
+    def kill_workers(self) -> None:
+        """Kill all workers with their nannies; the scheduler lives."""
+        for nanny in self._nannies:
+            for process in (psutil.Process(nanny.pid), *psutil.Process(nanny.pid).children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            nanny.wait()
+        wait_until(lambda: self._registered() == 0, f"no worker in {self._log('scheduler')}")
 
     def reap(self) -> None:
         """Take leave of processes of ours that were killed."""
@@ -81,19 +94,23 @@ class Cluster:
         where = self.folder / "scheduler.json"
         where.unlink(missing_ok=True)
         self._log("scheduler").unlink(missing_ok=True)
-        self._scheduler = self._start("scheduler", "--port=0", "--no-dashboard", f"--scheduler-file={where}")
+        self._scheduler = self._start(
+            self.machines[0], "scheduler", "--port=0", "--no-dashboard", f"--scheduler-file={where}"
+        )
         wait_until(where.exists, "the scheduler's address")
         self.address = json.loads(where.read_bytes())["address"]
 
-    def _start(self, role: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, machine: Machine, role: str, *arguments: str) -> subprocess.Popen[bytes]:
         variables = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
             MARK: self.mark,
             LEDGER: str(self.ledger),
             "PREFECT_HOME": str(self.home),
             "PYTHONPATH": str(ROOT),
+            **machine.variables,
         }
-        command = [sys.executable, "-m", "distributed.cli.dask_" + role, "--host=127.0.0.1", *arguments]
+        program = [sys.executable, "-m", "distributed.cli.dask_" + role, f"--host={machine.address}"]
+        command = [*machine.prefix, *program, *arguments]
         with self._log(role).open("ab") as log:
             return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=variables)
 
@@ -112,10 +129,10 @@ class Cluster:
 
 
 @contextmanager
-def cluster_in(folder: Path) -> Iterator[Cluster]:
+def cluster_in(folder: Path, machines: Sequence[Machine] = (Machine(),)) -> Iterator[Cluster]:
     """A cluster with its logs in ``folder``, which is gone afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    cluster = Cluster(folder)
+    cluster = Cluster(folder, machines)
     try:
         yield cluster
     finally:

@@ -24,6 +24,7 @@ from tasks.engine.items import Item
 from tasks.engine.stage import Stage, StageResult, Workspace
 
 LEDGER = "HEADRACE_TEST_LEDGER"
+STALLED = "HEADRACE_TEST_STALLED"  # a folder: items whose names are in it stall, and all while "all" is
 _FOR_EVER = 3600
 _CHUNK_BYTES = 16 << 20
 _MOST_BYTES = 1 << 30  # where nobody stops it, the memory eater stops itself
@@ -110,6 +111,22 @@ def _wait_for(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     while not Path(item.payload["gate"]).exists():
         time.sleep(0.01)
     return _write(stage, item, work)
+
+
+def _sign(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """Two files that say who made them: another process makes others."""
+    if folder := os.environ.get(STALLED):
+        while any(Path(folder, name).exists() for name in (item.id, "all")):
+            time.sleep(0.01)
+    for name in ("first", "second"):
+        work.output(f"made/{item.id}/{name}").write_text(f"{os.getpid()} made {item.id}\n" * (os.getpid() % 100))
+    return StageResult({"maker": os.getpid()})
+
+
+def _kill_the_worker(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """End the process that looks after this one."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    return _hang_asleep(stage, item, work)
 
 
 def _hang_in_c(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
@@ -263,6 +280,8 @@ DEEDS: dict[str, Deed] = {
         _burn,
         _decode,
         _wait_for,
+        _sign,
+        _kill_the_worker,
         _hang_in_c,
         _hang_asleep,
         _hang_with_children,

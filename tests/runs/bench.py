@@ -36,6 +36,7 @@ class Bench:
         self.output = folder / "output"
         self.mark = uuid.uuid4().hex
         self.api = api
+        self.prefix: tuple[str, ...] = ()  # before the command of a flow in a process of its own
         self._home = home
         self._patch = patch
 
@@ -62,7 +63,7 @@ class Bench:
         said = self.folder / f"said-{uuid.uuid4().hex[:6]}"
         with said.open("wb") as stream:
             process = subprocess.Popen(
-                [sys.executable, str(script), *self._arguments(flow, options)],
+                [*self.prefix, sys.executable, str(script), *self._arguments(flow, options)],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

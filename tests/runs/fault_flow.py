@@ -11,7 +11,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from tasks.batch import batch_run
+from tasks.batch import Patience, batch_run
 from tasks.engine.errors import InvalidInput
 from tasks.engine.execution import Execution
 from tasks.engine.items import Item
@@ -41,16 +41,26 @@ def read_inputs(manifest: Path) -> list[Item]:
 
 
 @flow(name="fault-flow", persist_result=False)
-def fault_flow(manifest: Path, output_dir: Path, text: str = "text", execution: Execution = Execution()) -> State[Any]:
+def fault_flow(
+    manifest: Path,
+    output_dir: Path,
+    text: str = "text",
+    losses: int = Patience.losses,
+    deserted_seconds: float = Patience.deserted_seconds,
+    execution: Execution = Execution(),
+) -> State[Any]:
     """Do what the manifest says.
 
     Args:
         manifest: The items
         output_dir: Folder for what they make
         text: What they write
+        losses: Workers lost in a row, until the run gives up
+        deserted_seconds: Seconds without a worker, until the run gives up
         execution: How the run is carried out
     """
     parameters = {"manifest": str(manifest), "text": text}
-    with batch_run("fault-flow", output_dir, execution, parameters) as run:
+    patience = Patience(losses, deserted_seconds)
+    with batch_run("fault-flow", output_dir, execution, parameters, patience) as run:
         run.stage(FaultStage(FaultParams(text=text)), read_inputs(manifest))
         return run.finish()

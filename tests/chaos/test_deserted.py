@@ -1,0 +1,77 @@
+"""A cluster whose scheduler lives and whose workers are gone, and one that loses worker after worker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.cluster import Cluster, cluster_in
+from tests.chaos.network import Machine
+from tests.engine.processes import wait_until, wait_until_gone
+from tests.runs.bench import Bench
+
+NO_SECOND_CHANCE = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # Dask gives no shard out again by itself
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path, bench: Bench) -> Iterator[Cluster]:
+    with cluster_in(tmp_path / "cluster", (Machine(variables=NO_SECOND_CHANCE),)) as cluster:
+        cluster.mend()
+        bench.ledger = cluster.ledger
+        yield cluster
+
+
+def stalled(bench: Bench, count: int) -> list[dict[str, object]]:
+    return [{"id": f"item-{n}", "do": "wait_for", "gate": str(bench.folder / "gate")} for n in range(count)]
+
+
+@pytest.mark.parametrize("come_back", [False, True], ids=["for good", "for a time"])
+def test_workers_that_are_all_gone(bench: Bench, own_cluster: Cluster, come_back: bool) -> None:
+    bench.write_manifest(*stalled(bench, 6))
+    seconds = 300 if come_back else 1
+    with bench.started("--scheduler", own_cluster.address, "--deserted-seconds", seconds) as flow:
+        wait_until(lambda: len(bench.tries()) == 2, "two items at work")
+        own_cluster.kill_workers()
+        flow.wait_for_words(f"{own_cluster.address} has no workers any more: waiting {seconds} s for one")
+        (bench.folder / "gate").touch()
+        if come_back:
+            own_cluster.mend()
+        assert flow.wait() == (0 if come_back else 1), flow.said.read_text()
+        said = flow.said.read_text()
+    assert "Traceback" not in said
+    assert said.count("has no workers any more") == 1
+    wait_until_gone(bench.mark)
+    if come_back:
+        assert bench.counts() == (6, 0, 0, 0)
+        return
+    assert said.count("then give the same command again: what is done stays done") == 1
+    assert bench.summary["state"] == "failed"
+    assert bench.counts() == (0, 0, 0, 6)
+    own_cluster.mend()
+    assert bench.run("--scheduler", own_cluster.address) == 0
+    assert bench.counts() == (6, 0, 0, 0)
+
+
+def test_ctrl_c_while_no_worker_is_there(bench: Bench, own_cluster: Cluster) -> None:
+    bench.write_manifest(*stalled(bench, 6))
+    with bench.started("--scheduler", own_cluster.address) as flow:
+        wait_until(lambda: len(bench.tries()) == 2, "two items at work")
+        own_cluster.kill_workers()
+        flow.wait_for_words("has no workers any more")
+        flow.signal(2)
+        assert flow.wait() == 130, flow.said.read_text()
+    assert bench.counts() == (0, 0, 0, 6)
+
+
+def test_an_item_that_takes_its_worker_along_each_time(bench: Bench, own_cluster: Cluster) -> None:
+    """After some losses in a row the cluster is to blame, not the item; what is done stays done."""
+    bench.write_manifest({"id": "a"}, {"id": "b"}, {"id": "killer", "do": "kill_the_worker"})
+    given = ("--scheduler", own_cluster.address, "--shard-size", 1, "--order", "manifest")
+    with bench.started(*given, "--losses", 2) as flow:
+        assert flow.wait() == 1, flow.said.read_text()
+        said = flow.said.read_text()
+    assert "Traceback" not in said
+    assert "3 workers in a row were lost" in said
+    assert bench.counts() == (2, 0, 0, 1)
+    assert bench.failures == {}
+    assert bench.tries()["killer"] >= 3
