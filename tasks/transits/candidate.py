@@ -42,7 +42,7 @@ class Candidate:
     number                  1 for the first found; each further one is searched with the earlier ones masked
     transit_time_days       mid-transit of the first transit at or after the light curve's start
     duration_days           first to fourth contact (T14)
-    depth                   of the box that fits best, as a fraction
+    depth                   of the floor of the trapezoid that fits best, as a fraction
     ingress_fraction        ingress over the whole duration, of the trapezoid that fits best: 0 a box, 0.5 a V
     snr                     depth over its uncertainty, in white noise
     sde                     height of its peak in ``periodogram``

@@ -251,7 +251,7 @@ BOX_FEATURES = (
         "secondary_significance",
         "float64",
         "sigma",
-        "Its depth over its uncertainty in pink noise. The best of many phases: 3 to 4 in noise alone",
+        "Its depth over its uncertainty in pink noise. The best of many phases: 2 to 4 in noise alone",
         f"{_VETTER}, model-shift; Pont et al. 2006",
     ),
     Column(

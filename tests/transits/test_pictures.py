@@ -260,10 +260,11 @@ def test_means_recover_the_depth_and_their_errors_the_noise() -> None:
 
 
 @pytest.mark.parametrize("ingress", [0.0, 0.1, 0.3, 0.5])
-def test_the_trapezoid_has_the_area_of_the_box(ingress: float) -> None:
+def test_the_trapezoid_has_its_depth_at_the_floor(ingress: float) -> None:
     one = candidate(ingress_fraction=ingress)
     hours, flux = folding.trapezoid(one, 10.0)
-    assert np.trapezoid(1 - flux, hours) == pytest.approx(24 * one.duration_days * one.depth)
+    assert flux.min() == pytest.approx(1 - one.depth)
+    assert np.trapezoid(1 - flux, hours) == pytest.approx(24 * one.duration_days * one.depth * (1 - ingress))
 
 
 def test_the_transit_of_tls_is_round_symmetric_and_as_deep_as_it_says() -> None:

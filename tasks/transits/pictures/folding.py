@@ -81,18 +81,13 @@ def bin_width_hours(duration_days: float) -> float:
     return 24 * duration_days / _BINS_IN_TRANSIT
 
 
-def floor_depth(candidate: Candidate) -> float:
-    """Depth of the flat part of the trapezoid that is as deep on average as the box, as a fraction."""
-    return candidate.depth / (1 - min(max(candidate.ingress_fraction, 0.0), 0.5))
-
-
 def trapezoid(candidate: Candidate, half_width_hours: float) -> tuple[Floats, Floats]:
     """Corners of the trapezoid that fits best, as hours from mid-transit and flux; a box where it has no ingress."""
     half = 12 * candidate.duration_days
     flat = half * (1 - 2 * min(max(candidate.ingress_fraction, 0.0), 0.5))
     edge = max(half_width_hours, half)
     hours = np.array([-edge, -half, -flat, flat, half, edge])
-    bottom = 1 - floor_depth(candidate)
+    bottom = 1 - candidate.depth
     return hours, np.array([1.0, 1.0, bottom, bottom, 1.0, 1.0])
 
 

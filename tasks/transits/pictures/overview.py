@@ -10,7 +10,7 @@ import numpy as np
 from tasks.transits.candidate import Candidate, Periodogram
 from tasks.transits.light_curve import TIME_ZERO_DAYS, Floats, PreparedLightCurve
 from tasks.transits.pictures.canvas import Across, Box, Canvas, Words
-from tasks.transits.pictures.folding import floor_depth, in_transit, runs, transit_times
+from tasks.transits.pictures.folding import in_transit, runs, transit_times
 from tasks.transits.pictures.panel import (
     INK,
     LEFT_PX,
@@ -77,7 +77,7 @@ def _observed(
 def _detrended(
     canvas: Canvas, box: Box, axis: Broken, curve: PreparedLightCurve, candidates: Sequence[Candidate]
 ) -> None:
-    deepest = max((floor_depth(candidate) for candidate in candidates), default=0.0)
+    deepest = max((candidate.depth for candidate in candidates), default=0.0)
     low, high = np.quantile(curve.flux, (0.0005, 0.9995))
     unit, scale = _scale(min(float(low), 1 - 1.15 * deepest), float(high), 0)
     panel = Panel(canvas, box, axis, scale)

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.transits.candidate import Candidate
 from tasks.transits.light_curve import PreparedLightCurve
 from tasks.transits.pictures.canvas import Box, Canvas, Words, fitted
-from tasks.transits.pictures.folding import Folded, bin_width_hours, bins, floor_depth, fold, tls_transit, trapezoid
+from tasks.transits.pictures.folding import Folded, bin_width_hours, bins, fold, tls_transit, trapezoid
 from tasks.transits.pictures.panel import (
     INK,
     LEFT_PX,
@@ -62,7 +62,7 @@ def _head(canvas: Canvas, middle: float, candidate: Candidate, row: Mapping[str,
 def _flux_scale(curve: PreparedLightCurve, candidate: Candidate) -> tuple[Flux, Linear]:
     """Unit and axis on which the transit can be seen, however noisy the points are."""
     scatter = float(np.median(curve.noise))
-    depth = max(floor_depth(candidate), scatter / 10)
+    depth = max(candidate.depth, scatter / 10)
     noise = min(3.5 * scatter, 2.5 * depth)
     low, high = 1 - 1.2 * depth - noise, 1 + 0.2 * depth + noise
     unit = flux_unit(high - low)

@@ -90,15 +90,14 @@ class _Search:
     def _candidate(self, fit: TrapezoidFit, sde: float, spectrum: Spectrum) -> Candidate:
         signal, periodogram = fit.signal, spectrum.periodogram
         assert periodogram is not None
-        mean_shape = 1.0 - signal.ingress_fraction  # of a trapezoid over T14: a box as long has this share of its depth
         return Candidate(
             number=len(self.candidates) + 1,
             period_days=signal.period_days,
             period_uncertainty_days=fit.period_uncertainty_days,
             transit_time_days=signal.first_after(float(self.points.time[0])),
             duration_days=signal.duration_days,
-            depth=fit.depth * mean_shape,
-            depth_uncertainty=fit.depth_uncertainty * mean_shape,
+            depth=fit.depth,
+            depth_uncertainty=fit.depth_uncertainty,
             ingress_fraction=signal.ingress_fraction,
             snr=fit.depth / fit.depth_uncertainty,
             sde=sde,
