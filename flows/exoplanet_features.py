@@ -29,7 +29,7 @@ from tasks.transits.params import (
 )
 from tasks.transits.pictures.gallery import Drawn, best_pictures
 from tasks.transits.sources.items import fetch_items, with_files
-from tasks.transits.sources.settings import settings_from
+from tasks.transits.sources.settings import mast_problems, settings_from
 from tasks.transits.sources.stage import LightCurvesStage
 from tasks.transits.stage import StarsStage, star_files
 from tasks.transits.table import FeaturesStage, table_items
@@ -50,10 +50,8 @@ def read_inputs(
     found, problems = read_targets(targets, light_curves, source, {column.name for column in COLUMNS})
     problems += params_problems(run_bls, run_tls, min_period, max_period)
     problems += unknown_priority(execution, (target.fields for target in found))
-    try:
-        settings_from(os.environ)
-    except InvalidInput as error:
-        problems += error.problems
+    if source == "mast":
+        problems += mast_problems(os.environ)
     if problems:
         raise InvalidInput(problems)
     return found
@@ -105,7 +103,7 @@ def exoplanet_features(
     params = TransitParams(**{name: parameters[name] for name in TransitParams.model_fields})
     with batch_run("exoplanet-features", output_dir, execution, parameters) as run:
         if source == "mast":
-            fetched = run.stage(LightCurvesStage(settings_from(os.environ)), fetch_items(found))
+            fetched = run.stage(LightCurvesStage(settings_from(os.environ, execution.refresh)), fetch_items(found))
             if not fetched.complete:
                 return run.finish()
             found = with_files(found, {record.id: record.detail for record in fetched.records()}, output_dir)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -65,8 +65,10 @@ class MastSettings:
         return configured | _PUBLIC_COPIES if self.server == SERVER else configured
 
 
-def settings_from(environment: Mapping[str, str]) -> MastSettings:
+def settings_from(environment: Mapping[str, str], refresh: bool = False) -> MastSettings:
     """The settings that the variables ``HEADRACE_MAST_*`` make. Raises InvalidInput for values that cannot be.
+
+    ``refresh``: completed searches are not believed.
 
     ``HEADRACE_MAST_SERVER``, ``HEADRACE_MAST_RESOLVER``, ``HEADRACE_MAST_MIRROR`` (URLs),
     ``HEADRACE_MAST_CONNECTIONS``. An empty one counts as none.
@@ -80,7 +82,15 @@ def settings_from(environment: Mapping[str, str]) -> MastSettings:
     )
     if problems:
         raise InvalidInput(problems)
-    return settings
+    return replace(settings, query_seconds=0.0, empty_seconds=0.0) if refresh else settings
+
+
+def mast_problems(environment: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with the variables, or else with the cache."""
+    try:
+        return cache_problems(settings_from(environment).folder)
+    except InvalidInput as error:
+        return list(error.problems)
 
 
 def cache_problems(folder: Path) -> list[Problem]:
