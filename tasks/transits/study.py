@@ -1,0 +1,67 @@
+"""One star from its files to the rows of its candidates. Imports all that computes: only children import it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.stage import Value
+from tasks.transits.columns import Reason
+from tasks.transits.features import measure
+from tasks.transits.light_curve import LightCurve, PreparedLightCurve, Star
+from tasks.transits.params import TransitParams
+from tasks.transits.preparation import prepare
+from tasks.transits.reading import read_light_curve
+from tasks.transits.rows import candidate_row, masked_row
+from tasks.transits.searching import SearchResult, search
+from tasks.transits.unsearchable import Unsearchable
+
+
+@dataclass(frozen=True)
+class Study:
+    """A star with all that was found. ``curve`` is None where nothing could be searched in it."""
+
+    curve: PreparedLightCurve | None
+    result: SearchResult
+    rows: Sequence[Mapping[str, Any]]
+
+    def values(self) -> dict[str, Value]:
+        """Columns of ``items.parquet``."""
+        curve, best = self.curve, self.rows[0]
+        return {
+            "points": 0 if curve is None else len(curve.time),
+            "baseline_days": None if curve is None else round(curve.baseline_days, 6),
+            "noise_ppm": None if curve is None else _noise_ppm(curve),
+            "trial_periods": 0 if self.result.first is None else len(self.result.first.period_days),
+            "single_events": len(self.result.events),
+            "candidates": len(self.result.candidates),
+            "best_period_days": best["period_days"],
+            "best_sde": best["sde"],
+            "best_flags": best["false_positive_flags"],
+        }
+
+
+def study(target: Mapping[str, Any], paths: Sequence[Path], params: TransitParams) -> Study:
+    """Read, prepare, search and measure one star. ``target``: the payload of its item. Raises BadInput."""
+    observed: LightCurve | None = None
+    try:
+        star = Star(**target["star"])
+        observed = read_light_curve(paths, star, params.flux, target["mission"], target["segments"])
+        curve = prepare(observed, params)
+    except Unsearchable as error:
+        return Study(None, SearchResult((), None, ()), [masked_row(target, observed, None, error.reason)])
+    found = search(curve, params)
+    rows = [
+        candidate_row(target, curve, candidate, measure(curve, candidate, found.candidates), found.candidates)
+        for candidate in found.candidates
+    ]
+    return Study(curve, found, rows or [masked_row(target, observed, curve, Reason.NO_CANDIDATE)])
+
+
+def _noise_ppm(curve: PreparedLightCurve) -> float | None:
+    """Root of the mean variance of a point."""
+    value = 1e6 * math.sqrt(float((curve.noise**2).mean()))
+    return value if math.isfinite(value) else None
