@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import pytest
 
 from examples.demo_stars import main as make_stars
 from tests.runs.bench import Bench, listing
+from tests.transits.sources.archive import Archive
+from tests.transits.sources.conftest import make_light_curve
 
 FLOW = "flows.exoplanet_features"
 TABLES = ("features.parquet", "bls_tls_features.csv")
@@ -199,3 +201,36 @@ def test_the_summary_says_what_was_asked(bench: Bench, demo: Path) -> None:
     assert parameters["run_tls"] is False
     assert parameters["max_period"] == 12
     assert bench.summary["items"]["remaining"] == 5
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    """A server that is MAST, with two sectors of one star."""
+    own = Archive()
+    server = own.start()
+    for number in (1, 2):
+        file = f"tess2018206045859-s000{number}-0000000025155310-0120-s_lc.fits"
+        own.list(file, make_light_curve(2000, seed=number), star="25155310", number=number)
+    yield own
+    own.released.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_light_curves_from_the_archive(bench: Bench, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_CACHE", str(bench.folder / "cache"))
+    monkeypatch.setenv("HEADRACE_MAST_SERVER", archive.url)
+    monkeypatch.setenv("HEADRACE_MAST_RESOLVER", f"{archive.url}/Santa-war/query")
+    targets = bench.folder / "targets.csv"
+    targets.write_text("target_id,sectors,note\nTIC 25155310,1-2,bright\nTIC 404404404,,lost\n")
+    given = ("--targets", targets, "--source", "mast", "--output-dir", bench.output, "--no-plots", "--max-period", 5)
+    assert bench.run(*given, "--retries", 0, flow=FLOW) == 3
+    assert bench.failures["TIC404404404"]["failure_kind"] == "bad_input"
+    assert "TIC 404404404" in bench.failures["TIC404404404"]["message"]
+    (row,) = table(bench)
+    assert (row["target_id"], len(row["segments"].split(";")), row["note"]) == ("TIC 25155310", 2, "bright")
+    assert len(list((bench.output / "light_curves" / "TIC25155310").iterdir())) == 2
+    asked = len(archive.requests)
+    assert bench.run(*given, "--keep-failed", flow=FLOW) == 3
+    assert bench.counts() == (0, 3, 1, 0)
+    assert len(archive.requests) == asked, "what is there is not asked for again"
