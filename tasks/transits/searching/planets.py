@@ -36,7 +36,12 @@ class SearchResult:
 
 
 def search(curve: PreparedLightCurve, params: TransitParams) -> SearchResult:
-    """Every periodic dimming above the thresholds of ``params``, at most ``max_planets``."""
+    """Every periodic dimming above the thresholds of ``params``, at most ``max_planets``.
+
+    Nothing, where the curve is shorter than the shortest period.
+    """
+    if len(curve.time) < 2 or curve.baseline_days < params.min_period:
+        return SearchResult((), None, ())
     return _Search(curve, params).run()
 
 
