@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from astropy.timeseries import BoxLeastSquares  # type: ignore[import-untyped]
+from astropy.timeseries import BoxLeastSquares
 
 from tasks.transits.light_curve import Flags, Floats
 from tasks.transits.searching import boxes
