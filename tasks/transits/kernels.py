@@ -32,7 +32,7 @@ def compile_once() -> None:
 def _alone() -> Iterator[None]:
     """One process of this user at a time, where the filesystem has locks."""
     with ExitStack() as stack:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # the latter of a user who has no home
             folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context((folder / "kernels.lock").open("w"))
