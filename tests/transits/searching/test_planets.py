@@ -254,7 +254,7 @@ def hostile() -> dict[str, PreparedLightCurve]:
         "a slope": prepared(time, noisy + 0.01 * time),
         "a sine": prepared(time, noisy + 0.01 * np.sin(4.0 * time)),
         "a random walk": prepared(time, 1.0 + np.cumsum(1e-4 * generator.standard_normal(len(time)))),
-        "two values": prepared(time, 1.0 - 0.01 * (np.arange(len(time)) % 2)),
+        "two values": prepared(time, np.where(np.arange(len(time)) % 2, 0.99, 1.0)),
     }
 
 

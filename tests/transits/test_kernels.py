@@ -1,0 +1,156 @@
+"""Compiled kernels: once a machine, however many children start at the same moment, and wherever numba may write."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.transits import kernels
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What TLS and wotan compiled stays where it is, so that a cold cache costs a second and not a minute: ours alone is
+# looked for in the folder given.
+PROGRAM = """
+import json, sys
+import numba
+import wotan, transitleastsquares, transitleastsquares.core_fused, transitleastsquares.backends.fused
+numba.config.CACHE_DIR = sys.argv[1]
+from tasks.transits import kernels
+from tasks.transits.searching import boxes
+print("ready", flush=True)
+sys.stdin.readline()
+kernels.compile_once()
+stats = boxes._scan.stats
+print(json.dumps({"compiled": sum(stats.cache_misses.values()), "loaded": sum(stats.cache_hits.values())}))
+"""
+
+
+def started(program: str, *arguments: Path, cache_home: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache_home), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=ROOT)
+
+
+def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The last line that it prints, after a line on its standard input let it go on."""
+    out, err = process.communicate("\n", timeout=240)
+    assert process.returncode == 0, err
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+def test_of_two_children_at_once_one_compiles_and_the_other_loads(tmp_path: Path) -> None:
+    cold = tmp_path / "numba"
+    children = [started(PROGRAM, cold, cache_home=tmp_path / "cache") for _ in range(2)]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:  # all are let go before any is waited for
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+    results = sorted((result_of(child) for child in children), key=lambda result: result["compiled"])
+    assert results == [{"compiled": 0, "loaded": 1}, {"compiled": 1, "loaded": 0}]
+    assert len(list(cold.rglob("*.nbi"))) == 1
+    assert len(list(cold.rglob("*.nbc"))) == 1
+
+
+# After warming: searches in every way, of curves of every kind. Prints which kernels were still missing.
+SEARCHES = """
+import gc, json, sys
+from dataclasses import replace
+import numpy as np
+from numba.core.registry import CPUDispatcher
+from tasks.transits.kernels import compile_once
+from tasks.transits.light_curve import LightCurve
+from tasks.transits.params import TransitParams
+from tasks.transits.preparation import prepare
+from tasks.transits.searching import search
+from tests.transits.synthetic import Planet, light_curve, times
+
+def kernels():
+    found = [one for one in gc.get_objects() if type(one) is CPUDispatcher]
+    return {f"{one.py_func.__module__}.{one.py_func.__name__}{types}" for one in found for types in one.overloads}
+
+compile_once()
+before = kernels()
+half_hour = times(cadence_days=1 / 48)
+cases = [
+    (times(gaps=[(10, 12)]), {}),
+    (half_hour, {"tls_scope": "full", "max_period": 4.0}),
+    (half_hour, {"run_bls": False, "max_period": 4.0}),
+    (half_hour, {"detrend": "none"}),
+    (np.sort(np.random.default_rng(0).uniform(0.0, 27.0, 2_000)), {"max_planets": 1}),
+    (times(20.0, 1 / 3), {}),
+]
+candidates = 0
+for time, choice in cases:
+    params = TransitParams(**choice)
+    curve = light_curve(time, [Planet(radius_ratio=0.05)], noise_ppm=300.0)
+    curve = replace(curve, noise=curve.noise * np.linspace(0.5, 1.5, len(time)))
+    candidates += len(search(curve, params).candidates)
+    raw = LightCurve(curve.time, curve.flux, curve.noise, curve.segment, curve.segments, curve.star)
+    candidates += len(search(prepare(raw, params), params).candidates)
+print(json.dumps({"candidates": candidates, "warmed": len(before), "missing": sorted(kernels() - before)}))
+"""
+
+
+def test_without_a_folder_for_cache_or_lock_all_kernels_are_there_before_the_first_star(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file stands where the folders should be: root may write anywhere else."""
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(blocked))
+    result = result_of(started(SEARCHES, cache_home=blocked))
+    assert result["missing"] == []
+    assert result["warmed"] > 5
+    assert result["candidates"] >= 8
+    assert blocked.read_bytes() == b""
+
+
+def test_the_lock_is_held_meanwhile_and_let_go_of_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with kernels._alone(), (tmp_path / "headrace/kernels.lock").open("w") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (tmp_path / "headrace/kernels.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_error_while_compiling_lets_go_of_the_lock_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kernels, "search", broken)
+    with pytest.raises(OSError, match="no space left"):
+        kernels.compile_once()
+    with (tmp_path / "headrace/kernels.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_user_without_a_home_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a number that no user has."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    with kernels._alone():
+        pass
+
+
+def test_the_sample_holds_what_it_says() -> None:
+    sample = kernels._sample()
+    inside = sample.time % 3.0 < 0.1
+    assert len(sample.time) == 20 * 144
+    assert sample.flux[~inside].mean() - sample.flux[inside].mean() == pytest.approx(1e-3, rel=0.05)
