@@ -1,0 +1,1 @@
+"""The parts of the transit benchmark; ``benchmarks/transits.py`` runs them."""

@@ -1,0 +1,149 @@
+"""The flow itself on many stars, with one slot and with two; and how often its kernels are compiled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from benchmarks.transit_search.rows import save, table
+from benchmarks.transit_search.stars import K2, TESS, known_stars
+
+_ROOT = Path(__file__).resolve().parents[2]
+_ALLOWED_EXIT_CODES = (0,)
+_COMPILE = "from tasks.transits.kernels import compile_once; compile_once()"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the flow.
+
+    items_seconds   from the first star's start to the last one's end
+    cpu_seconds     of all of the run's processes
+    """
+
+    slots: int
+    cold: bool
+    items: int
+    items_seconds: float
+    item_cpu_seconds: float
+    cpu_seconds: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``compile_cpu_seconds``: what one process needs to compile everything, beyond what it needs with a warm cache."""
+
+    runs: tuple[Run, ...]
+    compile_cpu_seconds: float
+    kernels: int
+
+
+def run(folder: Path, output: Path, stars: int, repeats: int = 3) -> Scaling:
+    """Run the flow on ``stars`` copies of real stars with one slot and two, in turn, then once with a cold cache."""
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as text, _own_home(Path(text)):
+        inputs = _copies(folder, Path(text, "stars"), stars)
+        few = _copies(folder, Path(text, "few"), 4)
+        _flow(few, Path(text, "warm-up"), 2)
+        runs = [_flow(inputs, Path(text, f"{number}-{slots}"), slots) for number in range(repeats) for slots in (1, 2)]
+        once, kernels = _compiled_alone(Path(text, "alone"))
+        runs.append(_flow(few, Path(text, "few-warm"), 2))
+        runs.append(_flow(few, Path(text, "few-cold"), 2, Path(text, "cold")))
+    found = Scaling(tuple(runs), once, kernels)
+    save(output / "scaling.json", [found])
+    return found
+
+
+def _copies(folder: Path, to: Path, count: int) -> Path:
+    """Files of TESS and K2 stars in turn, each under a name of its own."""
+    to.mkdir()
+    files = [
+        star.files[0] for star in known_stars(folder) if star.family in {TESS, K2} and star.files[0].suffix == ".fits"
+    ]
+    for number in range(count):
+        shutil.copyfile(files[number % len(files)], to / f"star-{number:04d}.fits")
+    return to
+
+
+def _flow(inputs: Path, output: Path, slots: int, cache: Path | None = None) -> Run:
+    options = ["--light-curves", inputs, "--output-dir", output, "--workers", slots, "--no-plots"]
+    words = [sys.executable, "flows/exoplanet_features.py", *map(str, options)]
+    cpu, wall = _children_cpu(), time.perf_counter()
+    _run(words, cache)
+    cpu, wall = _children_cpu() - cpu, time.perf_counter() - wall
+    columns = ["started_at", "seconds", "cpu_seconds", "id"]
+    rows = [
+        row for row in pq.read_table(output / "items.parquet", columns=columns).to_pylist() if row["id"][:4] == "star"
+    ]
+    starts = [row["started_at"].timestamp() for row in rows]
+    ends = [start + row["seconds"] for start, row in zip(starts, rows, strict=True)]
+    items_cpu = sum(row["cpu_seconds"] for row in rows)
+    return Run(slots, cache is not None, len(rows), max(ends) - min(starts), items_cpu, cpu, wall)
+
+
+def _compiled_alone(folder: Path) -> tuple[float, int]:
+    """CPU seconds of compiling in a single process, and how many kernels that leaves in the cache."""
+    took = []
+    for _ in range(2):
+        before = _children_cpu()
+        _run([sys.executable, "-c", _COMPILE], folder)
+        took.append(_children_cpu() - before)
+    return took[0] - took[1], len(list(folder.rglob("*.nbi")))
+
+
+def _run(words: list[str], cache: Path | None) -> None:
+    environment = os.environ | ({"NUMBA_CACHE_DIR": str(cache)} if cache else {})
+    done = subprocess.run(words, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode not in _ALLOWED_EXIT_CODES:
+        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+
+
+def _children_cpu() -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
+
+
+@contextlib.contextmanager
+def _own_home(folder: Path) -> Iterator[None]:
+    """A Prefect home of the benchmark's own."""
+    before = {name: os.environ.pop(name, None) for name in ("PREFECT_HOME", "PREFECT_API_URL")}
+    os.environ["PREFECT_HOME"] = str(folder / "home")
+    try:
+        yield
+    finally:
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+def report(found: Scaling) -> None:
+    """Print wall seconds by slots, and how many compilations the CPU of a cold run amounts to."""
+    cold = found.runs[-1]
+    warm = found.runs[-2]
+    timed = found.runs[:-2]
+    print(f"\n{timed[0].items} stars, medians of {len(timed) // 2}\n")
+    by_slots = {slots: [run for run in timed if run.slots == slots] for slots in (1, 2)}
+    lines = [[slots, *_medians(runs)] for slots, runs in by_slots.items()]
+    print(table(["slots", "first star to last, s", "whole process, s", "CPU of the stars, s"], lines))
+    wall = {slots: statistics.median(run.items_seconds for run in runs) for slots, runs in by_slots.items()}
+    print(f"\n2 slots over 1: {wall[1] / wall[2]:.2f} times")
+    times = (cold.cpu_seconds - warm.cpu_seconds) / found.compile_cpu_seconds
+    print(
+        f"compiling {found.kernels} kernels takes {found.compile_cpu_seconds:.1f} s of CPU in one process;"
+        f" a run with 2 slots and a cold cache spends {times:.2f} times that more than one with a warm cache"
+    )
+
+
+def _medians(runs: list[Run]) -> Iterator[str]:
+    for name in ("items_seconds", "wall_seconds", "item_cpu_seconds"):
+        yield f"{statistics.median(getattr(run, name) for run in runs):.1f}"

@@ -1,0 +1,177 @@
+"""CPU seconds a star, one thread: Headrace beside the usual pipeline, in one process, in turn.
+
+The usual pipeline is lightkurve's ``flatten()`` and astropy's ``BoxLeastSquares.autopower`` with the durations that
+lightkurve takes and the grid that astropy makes of them, and TLS over all its periods. Everything runs once unmeasured.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.transit_search.rows import save, table
+from benchmarks.transit_search.stars import FOUR_YEARS, K2, TESS, KnownStar, known_stars
+from benchmarks.transit_search.ways import full_tls
+from tasks.transits.kernels import compile_once
+from tasks.transits.light_curve import LightCurve
+from tasks.transits.params import TransitParams
+from tasks.transits.preparation import prepare
+from tasks.transits.searching import search
+
+DURATIONS_DAYS = (0.05, 0.10, 0.15, 0.20, 0.25, 0.33)  # lightkurve's
+MOST_PERIODS = 1_000_000  # of a grid that is timed in full; of a larger one a sample is
+_SAMPLE = 10_000
+_STARS = {TESS: "WASP-126", K2: "WASP-47", FOUR_YEARS: "Kepler-20 A"}
+SHORT_STARS = (TESS, K2)
+ALL_STARS = (*SHORT_STARS, FOUR_YEARS)
+_ONE = TransitParams(max_planets=1)
+_ONE_BY_BOXES = TransitParams(max_planets=1, run_tls=False)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median CPU seconds, and each of them. ``note``: how many periods, and whether all of them were timed."""
+
+    family: str
+    way: str
+    seconds: float
+    each: tuple[float, ...]
+    note: str
+
+
+Timed = Callable[[], str]
+
+
+def run(folder: Path, output: Path, repeats: int, families: Sequence[str] = ALL_STARS) -> list[Timing]:
+    """Time everything, ``repeats`` times; the longest things once."""
+    stars = {star.family: star for star in known_stars(folder) if star.name == _STARS.get(star.family)}
+    found: list[Timing] = []
+    compile_once()
+    for family in families:
+        slow = family == FOUR_YEARS
+        found += _timed(family, _ways(stars[family], not slow), 1 if slow else repeats, warm=not slow)
+        print(f"  {family}: timed", flush=True)
+    save(output / "speed.json", found)
+    return found
+
+
+def _timed(family: str, ways: Mapping[str, Timed], repeats: int, warm: bool) -> list[Timing]:
+    """In turn, so that what else the machine does falls on all of them alike."""
+    each: dict[str, list[float]] = {way: [] for way in ways}
+    notes: dict[str, str] = {}
+    for number in range(repeats + warm):
+        for way, work in ways.items():
+            start = time.process_time()
+            note = work()
+            seconds = time.process_time() - start
+            scale, _, notes[way] = note.rpartition("|")
+            if number or not warm:
+                each[way].append(seconds * float(scale or 1))
+    return [Timing(family, way, statistics.median(took), tuple(took), notes[way]) for way, took in each.items()]
+
+
+FLATTEN, GRID, DEFAULT, FULL_TLS = "flatten", "astropy BLS, its own grid", "lightkurve BLS, its grid", "TLS in full"
+BOXES, BOTH, WHOLE, THREE = (
+    "headrace, BLS",
+    "headrace, BLS + TLS",
+    "headrace, all of a star",
+    "headrace, up to 3 planets",
+)
+
+
+def _ways(star: KnownStar, with_tls: bool) -> Mapping[str, Timed]:
+    curve = star.light_curve()
+    flat = _flattened(curve)
+    ways: dict[str, Timed] = {
+        FLATTEN: lambda: f"{len(_flattened(curve)):,} points",
+        GRID: lambda: _astropy(flat),
+        BOXES: lambda: _ours(curve, _ONE_BY_BOXES),
+    }
+    if with_tls:
+        prepared = prepare(curve, _ONE)
+        ways |= {
+            DEFAULT: lambda: f"{len(flat.to_periodogram(method='bls').period):,} periods",
+            FULL_TLS: lambda: f"{len(full_tls(prepared.time, prepared.flux).periods):,} periods",
+            BOTH: lambda: _ours(curve, _ONE),
+            THREE: lambda: _ours(curve, TransitParams()),
+            WHOLE: lambda: _stage(star),
+        }
+    return ways
+
+
+def _flattened(curve: LightCurve) -> Any:
+    import lightkurve
+
+    return lightkurve.LightCurve(time=curve.time, flux=curve.flux, flux_err=curve.flux_error).flatten()
+
+
+def _astropy(flat: Any) -> str:
+    """All periods of the grid, or a random sample of them; the note's number is what to multiply the time by."""
+    from astropy.timeseries import BoxLeastSquares
+
+    clean = flat.remove_nans()
+    time_days, flux = np.asarray(clean.time.value), np.asarray(clean.flux)
+    error = np.asarray(clean.flux_err)
+    model = BoxLeastSquares(time_days, flux, error if np.isfinite(error).all() else None)
+    count = _count(float(np.ptp(time_days)))
+    if count <= MOST_PERIODS:
+        found = model.autopower(np.array(DURATIONS_DAYS))
+        return f"{len(found.period):,} periods"
+    model.power(_sampled(float(np.ptp(time_days))), np.array(DURATIONS_DAYS))
+    return f"{count / _SAMPLE}|{count:,} periods, {_SAMPLE:,} of them timed"
+
+
+def _count(baseline_days: float) -> int:
+    """Periods in astropy's grid: evenly spaced in frequency, from half of the longest period to two of the shortest."""
+    low, high = 1.0 / baseline_days, 1.0 / (2.0 * max(DURATIONS_DAYS))
+    return 1 + round((high - low) * baseline_days**2 / min(DURATIONS_DAYS))
+
+
+def _sampled(baseline_days: float) -> np.ndarray:
+    """As the grid is: evenly in frequency."""
+    low, high = 1.0 / baseline_days, 1.0 / (2.0 * max(DURATIONS_DAYS))
+    return np.sort(1.0 / np.random.default_rng(0).uniform(low, high, _SAMPLE))
+
+
+def _ours(curve: LightCurve, params: TransitParams) -> str:
+    found = search(prepare(curve, params), params)
+    return f"{len(found.first.period_days) if found.first else 0:,} periods, {len(found.candidates)} found"
+
+
+def _stage(star: KnownStar) -> str:
+    """What a run does with a star: files in; BLS, TLS, 27 features and flags of up to three planets out; no picture."""
+    from tasks.engine.items import Item
+    from tasks.engine.stage import Workspace
+    from tasks.transits.stage import StarsStage
+
+    stage = StarsStage(TransitParams(plots=False))
+    payload = {"id": "star", "name": star.name, "mission": "", "segments": [], "star": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Workspace(Path(folder, "outputs"), Path(folder, "scratch"), Path(folder))
+        result = stage.run(Item("star", payload, tuple(map(str, star.files))), work)
+    return f"{result.values['candidates']} found, with files and features"
+
+
+def report(timings: Sequence[Timing]) -> None:
+    """Print the CPU seconds, and what was asked for."""
+    print("\nCPU seconds a star, one thread\n")
+    lines = [[t.family, t.way, f"{t.seconds:.3g}", f"{min(t.each):.3g} to {max(t.each):.3g}", t.note] for t in timings]
+    print(table(["star", "way", "median", "range", "what"], lines))
+    print("\nThe usual pipeline over Headrace, one planet\n")
+    families = {t.family: {other.way: other.seconds for other in timings if other.family == t.family} for t in timings}
+    print(table(["star", "BLS", "BLS, lightkurve's grid", "BLS + TLS"], [_ratios(*pair) for pair in families.items()]))
+
+
+def _ratios(family: str, seconds: Mapping[str, float]) -> list[str]:
+    usual = seconds[FLATTEN] + seconds[GRID]
+    row = [family, f"{usual / seconds[BOXES]:.1f}"]
+    row.append(f"{(seconds[FLATTEN] + seconds[DEFAULT]) / seconds[BOXES]:.1f}" if DEFAULT in seconds else "")
+    row.append(f"{(usual + seconds[FULL_TLS]) / seconds[BOTH]:.1f}" if FULL_TLS in seconds else "")
+    return row

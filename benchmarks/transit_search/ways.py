@@ -1,0 +1,117 @@
+"""Ways to search a light curve, each from the flux as it was observed to its strongest signal.
+
+headrace         boxes, and transit shapes on their highest peaks: the default
+headrace boxes   boxes alone
+lightkurve BLS   ``flatten().to_periodogram(method="bls")``, nothing set
+TLS              the call of wotan's documentation (biweight, 0.5 days), then TLS with nothing set but one thread
+TLS, prepared    the same TLS, on the light curve that Headrace has prepared: the search alone is compared
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.transits.features import measure
+from tasks.transits.light_curve import Floats, LightCurve
+from tasks.transits.params import TransitParams
+from tasks.transits.preparation import prepare
+from tasks.transits.searching import search
+
+# What a search would report with every threshold at its lowest: the strongest signal that is not a single dip.
+_STRONGEST = TransitParams(min_sde=0.0, min_snr=0.0, max_planets=1)
+_WOTAN_WINDOW_DAYS = 0.5
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The strongest signal of a light curve; 0 where there is none. ``snr`` in white noise."""
+
+    period_days: float = 0.0
+    sde: float = 0.0
+    snr: float = 0.0
+    pink_noise_snr: float = 0.0
+
+
+def headrace(curve: LightCurve) -> Detection:
+    """This project, as it is by default."""
+    return _headrace(curve, _STRONGEST)
+
+
+def headrace_boxes(curve: LightCurve) -> Detection:
+    """This project without transit shapes."""
+    return _headrace(curve, _STRONGEST.model_copy(update={"run_tls": False}))
+
+
+def _headrace(curve: LightCurve, params: TransitParams) -> Detection:
+    prepared = prepare(curve, params)
+    found = search(prepared, params).candidates
+    if not found:
+        return Detection()
+    pink = measure(prepared, found[0]).number("pink_noise_snr")
+    return Detection(found[0].period_days, found[0].sde, found[0].snr, pink or 0.0)
+
+
+def lightkurve_bls(curve: LightCurve) -> Detection:
+    """What a notebook writes. Its SDE: the highest power over the mean, in standard deviations (Kovács 2002, eq. 6)."""
+    import lightkurve
+
+    _quiet()
+    flat = lightkurve.LightCurve(time=curve.time, flux=curve.flux, flux_err=curve.flux_error).flatten()
+    found = flat.to_periodogram(method="bls")
+    power = np.asarray(found.power)
+    best = int(np.argmax(power))
+    sde = (power[best] - power.mean()) / power.std()
+    return Detection(float(found.period[best].value), float(sde), float(found.snr[best]))
+
+
+def tls(curve: LightCurve) -> Detection:
+    """TLS after wotan, as their documentation shows them."""
+    from wotan import flatten
+
+    _quiet()
+    flux = flatten(curve.time, curve.flux, method="biweight", window_length=_WOTAN_WINDOW_DAYS)
+    return _tls(curve.time, flux)
+
+
+def tls_prepared(curve: LightCurve) -> Detection:
+    """TLS after Headrace's preparation."""
+    prepared = prepare(curve, _STRONGEST)
+    return _tls(prepared.time, prepared.flux)
+
+
+def _tls(time: Floats, flux: Floats) -> Detection:
+    found = full_tls(time, flux)
+    if not math.isfinite(float(found.SDE)) or not math.isfinite(float(found.period)):
+        return Detection()
+    snr = float(found.snr)
+    return Detection(float(found.period), float(found.SDE), snr if math.isfinite(snr) else 0.0)
+
+
+def full_tls(time: Floats, flux: Floats) -> Any:
+    """TLS over all its periods, nothing set but one thread."""
+    from transitleastsquares import cleaned_array, transitleastsquares
+
+    model = transitleastsquares(*cleaned_array(time, flux), verbose=False)
+    return model.power(use_threads=1, show_progress_bar=False, verbose=False)
+
+
+def _quiet() -> None:
+    logging.getLogger("lightkurve").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+
+
+OURS, BOXES, LIGHTKURVE, TLS, TLS_PREPARED = "headrace", "headrace boxes", "lightkurve BLS", "TLS", "TLS, prepared"
+WAYS: dict[str, Callable[[LightCurve], Detection]] = {
+    OURS: headrace,
+    BOXES: headrace_boxes,
+    LIGHTKURVE: lightkurve_bls,
+    TLS: tls,
+    TLS_PREPARED: tls_prepared,
+}
