@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -104,3 +104,10 @@ class PreparedLightCurve:
     def cadence_days(self) -> float:
         """Median step between points."""
         return float(np.median(np.diff(self.time)))
+
+
+def divided(curve: PreparedLightCurve, variation: Floats) -> PreparedLightCurve:
+    """``curve`` without a variation (n,) of the star, which becomes a part of the trend; the noise shrinks with it."""
+    flux = curve.flux / variation
+    shrinks = np.median(np.abs(flux - np.median(flux))) / np.median(np.abs(curve.flux - np.median(curve.flux)))
+    return replace(curve, flux=flux, trend=curve.trend * variation, noise=curve.noise * min(float(shrinks), 1.0))

@@ -17,6 +17,7 @@ from tasks.transits.table import StarFile, star_document
 from tasks.transits.targets import Target
 
 if TYPE_CHECKING:
+    from tasks.transits.searching import SearchResult
     from tasks.transits.study import Study
 
 ROWS_FOLDER = "stars"
@@ -63,23 +64,25 @@ class StarsStage(Stage):
         document = star_document(study.rows)
         work.output(_rows_path(item.id)).write_bytes(document)
         detail: dict[str, Any] = {"rows_sha256": hashlib.sha256(document).hexdigest()}
-        if self.params.plots and study.curve is not None:
-            detail |= {"picture": self._draw(item, study, work)}
+        if self.params.plots and study.result is not None:
+            detail |= {"picture": self._draw(item, study.result, study.rows, work)}
         return StageResult(values=study.values(), detail=detail)
 
-    def _draw(self, item: Item, study: Study, work: Workspace) -> dict[str, Any]:
+    def _draw(
+        self, item: Item, found: SearchResult, rows: Sequence[Mapping[str, Any]], work: Workspace
+    ) -> dict[str, Any]:
         """Draw the star's picture; what the report's gallery has to know of it."""
         path = f"{PICTURES_FOLDER}/{item.id}.png"
         picture = self._picture(
-            study.curve,
-            study.result.candidates,
-            study.rows,
+            found.curve,
+            found.candidates,
+            rows,
             item.payload["name"],
-            periodogram=study.result.first,
+            periodogram=found.first,
             min_sde=self.params.min_sde,
         )
         work.output(path).write_bytes(picture)
-        return asdict(drawn(item.id, path, hashlib.sha256(picture).hexdigest(), study.rows))
+        return asdict(drawn(item.id, path, hashlib.sha256(picture).hexdigest(), rows))
 
 
 def star_files(targets: Sequence[Target], details: Mapping[str, Mapping[str, Any]]) -> list[StarFile]:

@@ -22,22 +22,22 @@ from tasks.transits.unsearchable import Unsearchable
 
 @dataclass(frozen=True)
 class Study:
-    """A star with all that was found. ``curve`` is None where nothing could be searched in it."""
+    """A star with all that was found. ``result`` is None where nothing could be searched in it."""
 
-    curve: PreparedLightCurve | None
-    result: SearchResult
+    result: SearchResult | None
     rows: Sequence[Mapping[str, Any]]
 
     def values(self) -> dict[str, Value]:
         """Columns of ``items.parquet``."""
-        curve, best = self.curve, self.rows[0]
+        found, best = self.result, self.rows[0]
         return {
-            "points": 0 if curve is None else len(curve.time),
-            "baseline_days": None if curve is None else round(curve.baseline_days, 6),
-            "noise_ppm": None if curve is None else _noise_ppm(curve),
-            "trial_periods": 0 if self.result.first is None else len(self.result.first.period_days),
-            "single_events": len(self.result.events),
-            "candidates": len(self.result.candidates),
+            "points": len(found.curve.time) if found else 0,
+            "baseline_days": round(found.curve.baseline_days, 6) if found else None,
+            "noise_ppm": _noise_ppm(found.curve) if found else None,
+            "trial_periods": len(found.first.period_days) if found and found.first else 0,
+            "single_events": len(found.events) if found else 0,
+            "smooth_variations": len(found.sines) if found else 0,
+            "candidates": best["candidates"],
             "best_period_days": best["period_days"],
             "best_sde": best["sde"],
             "best_flags": best["false_positive_flags"],
@@ -52,13 +52,13 @@ def study(target: Mapping[str, Any], paths: Sequence[Path], params: TransitParam
         observed = read_light_curve(paths, star, params.flux, target["mission"], target["segments"])
         curve = prepare(observed, params)
     except Unsearchable as error:
-        return Study(None, SearchResult((), None, ()), [masked_row(target, observed, None, error.reason)])
+        return Study(None, [masked_row(target, observed, None, error.reason)])
     found = search(curve, params)
     rows = [
-        candidate_row(target, curve, candidate, measure(curve, candidate, found.candidates), found.candidates)
-        for candidate in found.candidates
+        candidate_row(target, found.curve, one, measure(found.curve, one, found.candidates), found.candidates)
+        for one in found.candidates
     ]
-    return Study(curve, found, rows or [masked_row(target, observed, curve, Reason.NO_CANDIDATE)])
+    return Study(found, rows or [masked_row(target, observed, found.curve, Reason.NO_CANDIDATE)])
 
 
 def _noise_ppm(curve: PreparedLightCurve) -> float | None:

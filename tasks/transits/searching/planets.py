@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tasks.transits.candidate import Candidate, Periodogram, TlsFit
-from tasks.transits.light_curve import PreparedLightCurve
+from tasks.transits.light_curve import PreparedLightCurve, divided
 from tasks.transits.params import TransitParams
 from tasks.transits.searching.events import single_event
 from tasks.transits.searching.grid import Grid, search_grid
 from tasks.transits.searching.harmonics import Box, resolved
 from tasks.transits.searching.peaks import Spectrum, searched, strongest, transits_near
 from tasks.transits.searching.points import Points
+from tasks.transits.searching.sines import better_sine
 from tasks.transits.searching.trapezoid import Signal, TrapezoidFit, fit_trapezoid
 
 _MASKED_DURATIONS = 1.5  # of a found signal, around mid-transit, are left out of further searches
 _MAX_EVENTS = 8  # single dimmings that may be set aside in one star
+_MAX_SINES = 8  # smooth variations
 _LEAST_POINTS = 0.5  # of the curve must be left to search in it once more
 
 
@@ -25,14 +27,18 @@ _LEAST_POINTS = 0.5  # of the curve must be left to search in it once more
 class SearchResult:
     """What a star holds.
 
+    curve       what candidates were found in: without the smooth variations that were divided out
     candidates  strongest first, as they were found
     first       the spectrum before anything was masked; None where it is flat
     events      mid-times in days of single dimmings that were set aside
+    sines       periods in days of smooth variations that were divided out
     """
 
+    curve: PreparedLightCurve
     candidates: tuple[Candidate, ...]
-    first: Periodogram | None
-    events: tuple[float, ...]
+    first: Periodogram | None = None
+    events: tuple[float, ...] = ()
+    sines: tuple[float, ...] = ()
 
 
 def search(curve: PreparedLightCurve, params: TransitParams) -> SearchResult:
@@ -41,7 +47,7 @@ def search(curve: PreparedLightCurve, params: TransitParams) -> SearchResult:
     Nothing, where the curve is shorter than the shortest period.
     """
     if len(curve.time) < 2 or curve.baseline_days < params.min_period:
-        return SearchResult((), None, ())
+        return SearchResult(curve, ())
     return _Search(curve, params).run()
 
 
@@ -50,24 +56,28 @@ class _Search:
 
     def __init__(self, curve: PreparedLightCurve, params: TransitParams) -> None:
         self.params = params
-        self.points = Points(curve.time, curve.flux, curve.noise)
+        self.curve = curve
         self.grid = _grid(curve, params)
         self.used = np.ones(len(curve.time), dtype=bool)
         self.candidates: list[Candidate] = []
         self.events: list[float] = []
+        self.sines: list[float] = []
         self.first: Periodogram | None = None
 
     def run(self) -> SearchResult:
-        while len(self.candidates) < self.params.max_planets and len(self.events) <= _MAX_EVENTS:
+        while len(self.candidates) < self.params.max_planets and self._has_patience():
             if not self._next():
                 break
-        return SearchResult(tuple(self.candidates), self.first, tuple(self.events))
+        return SearchResult(self.curve, tuple(self.candidates), self.first, tuple(self.events), tuple(self.sines))
+
+    def _has_patience(self) -> bool:
+        tried = len(self.events) > _MAX_EVENTS or len(self.sines) > _MAX_SINES
+        return not tried and bool(np.mean(self.used) >= _LEAST_POINTS)
 
     def _next(self) -> bool:
-        """Find one more candidate, or set one more dimming aside; False where neither is there."""
-        if np.mean(self.used) < _LEAST_POINTS:
-            return False
-        points = self.points.where(self.used)
+        """Find one more candidate, or set aside what is none; False where neither is there."""
+        curve = self.curve
+        points = Points(curve.time, curve.flux, curve.noise).where(self.used)
         spectrum = searched(points, self.grid, self.params)
         self.first = self.first or spectrum.periodogram
         nomination = strongest(points, spectrum, self.params)
@@ -75,10 +85,7 @@ class _Search:
             return False
         box = resolved(points, self.grid, nomination.signal)
         fit = fit_trapezoid(points, box.signal)
-        event = single_event(points, fit.signal)
-        if event is not None:
-            self.events.append(event)
-            self._mask(np.abs(self.points.time - event), fit.signal.duration_days)
+        if self._set_aside(points, fit):
             return True
         candidate = self._candidate(fit, nomination.sde, spectrum)
         if candidate.snr < self.params.min_snr:
@@ -86,7 +93,21 @@ class _Search:
         if self.params.run_tls:
             candidate = replace(candidate, tls=_tls_fit(points, fit.signal, spectrum, box))
         self.candidates.append(candidate)
-        self._mask(np.abs(fit.signal.offset_days(self.points.time)), fit.signal.duration_days)
+        self._mask(np.abs(fit.signal.offset_days(curve.time)), fit.signal.duration_days)
+        return True
+
+    def _set_aside(self, points: Points, fit: TrapezoidFit) -> bool:
+        """Mask a single dimming, divide a smooth variation out; False where the signal is neither."""
+        event = single_event(points, fit.signal)
+        if event is not None:
+            self.events.append(event)
+            self._mask(np.abs(self.curve.time - event), fit.signal.duration_days)
+            return True
+        sine = better_sine(points, fit.signal.period_days, fit.gain)
+        if sine is None:
+            return False
+        self.sines.append(float(sine.period_days))
+        self.curve = divided(self.curve, sine.flux(self.curve.time))
         return True
 
     def _mask(self, distance: np.ndarray, duration_days: float) -> None:
@@ -99,7 +120,7 @@ class _Search:
             number=len(self.candidates) + 1,
             period_days=signal.period_days,
             period_uncertainty_days=fit.period_uncertainty_days,
-            transit_time_days=signal.first_after(float(self.points.time[0])),
+            transit_time_days=signal.first_after(float(self.curve.time[0])),
             duration_days=signal.duration_days,
             depth=fit.depth,
             depth_uncertainty=fit.depth_uncertainty,

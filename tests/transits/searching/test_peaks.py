@@ -26,8 +26,10 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def points_of(planets: list[Planet], noise_ppm: float = 400.0, seed: int = 0, added: Floats | None = None) -> Points:
-    curve = light_curve(times(cadence_days=TEN_MINUTES_DAYS), planets, noise_ppm, seed, added=added)
+def points_of(
+    planets: list[Planet], seed: int = 0, added: Floats | None = None, cadence_days: float = TEN_MINUTES_DAYS
+) -> Points:
+    curve = light_curve(times(cadence_days=cadence_days), planets, 400.0, seed, added=added)
     return Points(curve.time, curve.flux, curve.noise)
 
 
@@ -89,13 +91,12 @@ def test_peaks_of_noise_are_apart_and_local_maxima(seed: int) -> None:
 # What outranks what
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_transit_outranks_dips_of_another_shape_that_a_box_prefers(seed: int) -> None:
+def test_a_transit_outranks_dips_of_another_shape_that_a_box_prefers() -> None:
     """The dips between are deepest at their sides and nothing in the middle: to a box, it is all one."""
     planet = Planet(period_days=3.0, transit_time_days=1.0, radius_ratio=0.03, impact=0.6)
     offset = np.abs(Signal(4.3, 2.2, 0.1).offset_days(times(cadence_days=TEN_MINUTES_DAYS))) / planet.duration_days
     depth = 1.0 - float(planet.flux(np.array([1.0]))[0])
-    points = points_of([planet], seed=seed, added=-2.42 * depth * 2.0 * offset * (offset < 0.5))
+    points = points_of([planet], added=-2.42 * depth * 2.0 * offset * (offset < 0.5))
     alone, fitted = TransitParams(run_tls=False), TransitParams()
     boxes, both = (strongest(points, searched(points, GRID, params), params) for params in (alone, fitted))
     assert boxes is not None
@@ -131,23 +132,25 @@ def test_sde_of_transits_on_peaks_is_on_the_scale_of_the_boxes() -> None:
 # Ways of searching
 
 
-@pytest.mark.parametrize("period_days", [1.37, 3.0, 8.2])
+@pytest.mark.parametrize("period_days", [2.37, 3.0, 8.2])
 def test_each_way_finds_the_same_planet_within_a_step_of_the_grid(period_days: float) -> None:
     planet = Planet(
         period_days, transit_time_days=0.4 * period_days, radius_ratio=0.05, scaled_axis=4.2 * period_days ** (2 / 3)
     )
-    points = points_of([planet])
+    points = points_of([planet], cadence_days=1 / 48)
+    grid = search_grid(27.0, 1.5, 13.0)
     for mode, choice in MODES.items():
         params = TransitParams(**choice)
-        found = strongest(points, searched(points, GRID, params), params)
+        found = strongest(points, searched(points, grid, params), params)
         assert found is not None, mode
-        assert found.signal.period_days == pytest.approx(period_days, abs=1.5 * GRID.step_days(period_days)), mode
+        assert found.signal.period_days == pytest.approx(period_days, abs=1.5 * grid.step_days(period_days)), mode
         assert found.sde > 10.0, mode
 
 
 def test_each_way_searches_what_it_was_asked_for_and_no_more() -> None:
-    points = points_of([Planet(radius_ratio=0.05)])
-    searches = {mode: searched(points, GRID, TransitParams(**choice)) for mode, choice in MODES.items()}
+    points = points_of([Planet(radius_ratio=0.05)], cadence_days=1 / 48)
+    grid = search_grid(27.0, 2.0, 6.0)
+    searches = {mode: searched(points, grid, TransitParams(**choice)) for mode, choice in MODES.items()}
     done = {mode: (found.boxes is not None, found.transits is not None) for mode, found in searches.items()}
     assert list(done.values()) == [(True, False), (False, True), (True, False), (True, True)]
     alone = searches["transits alone"]
@@ -158,9 +161,9 @@ def test_each_way_searches_what_it_was_asked_for_and_no_more() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_flat_curve_nominates_nothing(mode: str) -> None:
-    time = times(cadence_days=TEN_MINUTES_DAYS)
+    time = times(cadence_days=1 / 48)
     points = Points(time, np.ones(len(time)), np.full(len(time), 4e-4))
     params = TransitParams(**MODES[mode])
-    spectrum = searched(points, GRID, params)
+    spectrum = searched(points, search_grid(27.0, 2.0, 6.0), params)
     assert spectrum.periodogram is None
     assert strongest(points, spectrum, params) is None
