@@ -26,9 +26,10 @@ from pydantic import TypeAdapter
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.files import clear_folder
 from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
-from tasks.engine.outcomes import FailureKind, Usage
+from tasks.engine.outcomes import COLUMNS, FailureKind, Usage
 from tasks.engine.publish import collect_outputs
 from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.strays import none_left
 
 _RESULT = TypeAdapter(StageResult)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # from linux/prctl.h
@@ -70,7 +71,7 @@ def run_item(stage: Stage, request: Request) -> Reply:
     """Run one item in its private folder and turn whatever happens into a reply."""
     meter = _Meter()
     try:
-        with _workspace(request) as work:
+        with _workspace(request) as work, none_left():
             result = _as_recorded(stage.run(request.item, work))
         outputs = collect_outputs(work.outputs)
     except Exception as error:  # noqa: BLE001 - turns an exception into a failure
@@ -108,12 +109,18 @@ def _stage_input(path: str, folder: Path) -> str:
 def _as_recorded(result: StageResult) -> StageResult:
     """``result`` as the next run will read it from its record, so that a cached item says what it said when done.
 
-    Raises TypeError for what a record cannot hold.
+    Raises TypeError for what a record cannot hold, and ValueError for values with names that are taken.
     """
     try:
-        return _RESULT.validate_json(_RESULT.dump_json(result, warnings=False))
+        recorded = _RESULT.validate_json(_RESULT.dump_json(result, warnings=False))
     except ValueError as error:
         raise TypeError(f"the stage's result cannot be kept in a record: {error}") from error
+    if taken := sorted(COLUMNS & recorded.values.keys()):
+        names = ", ".join(taken)
+        raise ValueError(
+            f"every row of items.parquet has columns of these names: {names}; the stage's values need others"
+        )
+    return recorded
 
 
 def _kind(error: Exception) -> FailureKind:

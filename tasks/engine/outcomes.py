@@ -16,6 +16,12 @@ FailureKind = Literal["bad_input", "timeout", "crash", "out_of_memory", "error"]
 OutcomeName = Literal["done", "cached", "failed", "remaining"]
 OUTCOMES: tuple[OutcomeName, ...] = ("done", "cached", "failed", "remaining")
 
+# Columns that every row of items.parquet has; no value of a stage may have one of these names.
+COLUMNS = frozenset(
+    {"id", "stage", "outcome", "failure_kind", "message", "attempts", "seconds", "cpu_seconds", "peak_memory_bytes"}
+    | {"started_at", "slot", "outputs"}
+)
+
 
 @dataclass(frozen=True)
 class Output:

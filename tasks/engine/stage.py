@@ -20,7 +20,7 @@ Value = Scalar | list[str] | list[float]
 class StageResult:
     """What a stage says of a finished item, beside the files that it wrote.
 
-    values  flat columns of ``items.parquet``; the same names for every item of a stage
+    values  flat columns of ``items.parquet``; the same names for every item of a stage, none that every row has
     detail  anything JSON can hold, kept in the record alone, for the stages that come after
     """
 

@@ -259,6 +259,10 @@ def _give_nested_values(stage: FaultStage, item: Item, work: Workspace) -> Stage
     return StageResult({"nested": {"a": 1}})  # type: ignore[dict-item]
 
 
+def _give_a_taken_name(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    return StageResult({"outcome": "good", "letters": 1, "id": "mine"})
+
+
 def _give_nothing(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     return None  # type: ignore[return-value]
 
@@ -307,6 +311,7 @@ DEEDS: dict[str, Deed] = {
         _give_an_object,
         _give_a_function,
         _give_nested_values,
+        _give_a_taken_name,
         _give_nothing,
         _talk,
     )

@@ -51,6 +51,10 @@ FAULTS = {
     "give_an_object": ("error", r"TypeError: the stage's result cannot be kept in a record: .*<class 'object'>.*"),
     "give_a_function": ("error", r"TypeError: the stage's result cannot be kept in a record: .*<class 'function'>.*"),
     "give_nested_values": ("error", r"TypeError: the stage's result cannot be kept in a record: .*values\.nested.*"),
+    "give_a_taken_name": (
+        "error",
+        r"ValueError: every row of items\.parquet has columns of these names: id, outcome; .*",
+    ),
     "give_nothing": ("error", r"TypeError: the stage's result cannot be kept in a record: .*StageResult.*"),
     "talk": ("error", r"ValueError: said enough"),
 }

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.engine import summary as summary_module
 from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Counts, Failure, Outcome, OutcomeName, Outcomes, Output, Record, Usage
+from tasks.engine.outcomes import COLUMNS, Counts, Failure, Outcome, OutcomeName, Outcomes, Output, Record, Usage
 from tasks.engine.summary import RunFigures, closing_lines, summarise, write_summary
 
 
@@ -208,3 +208,7 @@ def test_the_outcomes_of_a_long_run_take_little_memory() -> None:
     finally:
         tracemalloc.stop()
     assert taken / 2000 < 400
+
+
+def test_the_names_that_stages_may_not_use_are_those_of_the_columns() -> None:
+    assert set(summary_module._COMMON.names) == COLUMNS

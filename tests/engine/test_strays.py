@@ -1,0 +1,58 @@
+"""What an item starts and leaves behind ends when the item does; what its stage started before stays."""
+
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.items import Item
+from tasks.engine.keeper import kept_environment
+from tasks.engine.plan import PlannedItem
+from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
+from tasks.engine.slot import Limits
+from tasks.engine.stage import StageResult, Workspace
+from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.processes import MARK, marked, wait_until_gone
+
+# A process that leaves its parent and its session, and one that it has started in turn.
+LEAVES = "(setsid sh -c 'sleep 3600 & exec sleep 3600' &) ; (sleep 3600 &)"
+
+
+class HelpedStage(FaultStage):
+    """Has a helper of its own, which every item asks whether it lives."""
+
+    name = "helped"
+
+    def open(self) -> None:
+        self.helper = subprocess.Popen(["sleep", "3601"])
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        assert self.helper.poll() is None, "the helper is gone"
+        if item.payload.get("waits"):
+            subprocess.run(["sleep", "0.01"], check=True)
+        subprocess.Popen(["sh", "-c", LEAVES]).wait()
+        subprocess.Popen(["sleep", "3600"])
+        if item.payload.get("fails"):
+            raise ValueError("failed")
+        return StageResult()
+
+
+def test_nothing_but_the_stage_s_own_helper_is_left_between_items(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = uuid.uuid4().hex
+    kept_environment()  # the keeper of this process lives as long as it does: it is not to bear the mark
+    monkeypatch.setenv(MARK, mark)
+    payloads: list[dict[str, object]] = [{}, {"fails": True}, {"waits": True}, {}]
+    items = tuple(PlannedItem(Item(f"item-{n}", payload), "key", n) for n, payload in enumerate(payloads))
+    context = RunContext("strays", tmp_path, Limits(60, 1 << 30))
+    outcomes = run_shard(ShardOrder(context, HelpedStage(FaultParams()), items), lambda _: None)
+    try:
+        assert [outcome.message for outcome in outcomes] == ["", "ValueError: failed", "", ""]
+        left = marked(mark)
+        assert len(left) == 2, left
+        assert any("sleep 3601" in words for words in left.values())
+    finally:
+        close_slots("strays")
+    wait_until_gone(mark)
