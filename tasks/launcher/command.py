@@ -29,12 +29,13 @@ from tasks.launcher.api import LocalApi
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.objects import State
+    from prefect.settings.legacy import Setting
 
 EXIT_INVALID = 2
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 _LAST_WORDS_SECONDS = 5.0
-_RETRIES = 3  # of a call to our own server, 14 s: where it has died it does not come back
+_RETRIES = 2  # of a call to the server, 10 s; with Prefect's five, a run whose server has died takes minutes to end
 _NEEDS_NO_API = frozenset({"--help", "-h", "--version", "--dry-run"})
 
 
@@ -91,7 +92,7 @@ def _import(name: str) -> ModuleType:
 @contextmanager
 def _started(api: LocalApi) -> Iterator[None]:
     """Start ``api`` and point Prefect to it, unless a profile or a settings file names another."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_UI_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
     if PREFECT_API_URL.value():
         yield
@@ -99,9 +100,7 @@ def _started(api: LocalApi) -> Iterator[None]:
     api.start()
     api.wait()
     _say(f"Prefect UI while this runs: {api.ui_url}")
-    retries = int(os.environ.get(PREFECT_CLIENT_MAX_RETRIES.name, _RETRIES))
-    own = {PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url, PREFECT_CLIENT_MAX_RETRIES: retries}
-    with temporary_settings(own):
+    with temporary_settings({PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url}):
         try:
             yield
         finally:
@@ -129,11 +128,24 @@ def _forget_words() -> None:
                 service._queue.get_nowait()  # noqa: SLF001
 
 
+def _patience() -> dict[Setting, Any]:
+    """How long Prefect's client repeats a call: what the user says, or a bearable time without a random part."""
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_CLIENT_RETRY_JITTER_FACTOR, get_current_settings
+
+    given = get_current_settings().client.model_fields_set
+    own = {
+        "max_retries": (PREFECT_CLIENT_MAX_RETRIES, _RETRIES),
+        "retry_jitter_factor": (PREFECT_CLIENT_RETRY_JITTER_FACTOR, 0),
+    }
+    return dict(setting for name, setting in own.items() if name not in given)
+
+
 def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> int:
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     try:
-        state: State[Any] = flow(**parameters, return_state=True)  # type: ignore[assignment]
+        with temporary_settings(_patience()):
+            state: State[Any] = flow(**parameters, return_state=True)  # type: ignore[assignment]
     except (httpx.HTTPError, RuntimeError) as error:
         if not isinstance(error, httpx.HTTPError) and not isinstance(error.__cause__, httpx.HTTPError):
             raise

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_CLIENT_RETRY_JITTER_FACTOR, temporary_settings
 
 from tasks.launcher.api import LocalApi
+from tasks.launcher.command import _patience
 from tests.engine.processes import wait_until
 from tests.runs.bench import Bench
 
@@ -48,3 +50,10 @@ def test_a_server_that_stalls_and_comes_back(
     assert bench.counts() == (40, 0, 0, 0)
     runs = httpx.post(f"{api.url}/flow_runs/filter", json={}).json()
     assert [run["state_name"] for run in runs] == ["Completed"]
+
+
+def test_the_patience_with_a_server_that_is_gone_is_the_user_s_where_given() -> None:
+    assert _patience().get(PREFECT_CLIENT_MAX_RETRIES, 2) == 2
+    assert _patience().get(PREFECT_CLIENT_RETRY_JITTER_FACTOR, 0) == 0
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 7}):
+        assert PREFECT_CLIENT_MAX_RETRIES not in _patience()
