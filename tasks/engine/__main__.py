@@ -98,6 +98,18 @@ def sweep(output_dir: Path, *, yes: bool = False) -> int:
     return _say_or_do(layout.output_dir, upkeep.to_sweep(layout), yes)
 
 
+@app.command
+def prune(output_dir: Path, *, yes: bool = False) -> int:
+    """Remove what was made of items that the last run's manifest no longer names.
+
+    Args:
+        output_dir: The --output-dir of a run
+        yes: Do it; without it, only say what would be done
+    """
+    layout = upkeep.open_layout(output_dir)
+    return _say_or_do(layout.output_dir, upkeep.to_prune(layout), yes)
+
+
 def _say_or_do(output_dir: Path, deeds: list[upkeep.Deed], yes: bool) -> int:
     for deed in deeds:
         print(deed.words if yes else f"would {deed.words}")

@@ -110,6 +110,49 @@ def to_sweep(layout: Layout) -> list[Deed]:
     return deeds
 
 
+def to_prune(layout: Layout) -> list[Deed]:
+    """What the last run's manifest no longer names: records, outputs and failures of items that are not in it.
+
+    A stage that the last run never came to is left alone, and so is a file that an item has which is named. Raises
+    InvalidInput where no run has left an ``items.parquet``.
+    """
+    named, deeds = _last_items(layout), []
+    known = [entry for entry in entries(layout) if entry.stage in named]
+    needed = {
+        output.path
+        for entry in entries(layout)
+        if entry.record and entry.id in named.get(entry.stage, {entry.id})
+        for output in entry.record.outputs
+    }
+    for entry in known:
+        if entry.id not in named[entry.stage]:
+            files = [output.path for output in entry.record.outputs] if entry.record else []
+            outputs = [layout.output_dir / path for path in files if path not in needed]
+            books = [*RecordStore(layout, entry.stage).paths(entry.id), layout.log(entry.stage, entry.id)]
+            words = (
+                f"remove {entry.stage} {entry.id} with {len(outputs)} outputs, which the last manifest does not name"
+            )
+            deeds.append(Deed(words, (*outputs, *(path for path in books if path.exists()))))
+    return deeds
+
+
+def _last_items(layout: Layout) -> dict[str, set[str]]:
+    """Ids of all items of the last run, by stage."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = layout.output_dir / "items.parquet"
+    try:
+        table = pq.read_table(path, columns=["stage", "id"])
+    except (OSError, pa.ArrowException) as error:
+        advice = "run the flow once to its end"
+        raise InvalidInput([Problem(str(path), str(error), "what a run has left", advice)]) from None
+    named: dict[str, set[str]] = {}
+    for row in table.to_pylist():
+        named.setdefault(row["stage"], set()).add(row["id"])
+    return named
+
+
 def do(layout: Layout, deeds: Sequence[Deed]) -> None:
     """Do ``deeds`` while no run is at work. Raises RunError where one is."""
     with locked(layout.house / "lock", "upkeep"):

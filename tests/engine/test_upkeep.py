@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.engine.execution import Execution
@@ -135,3 +138,50 @@ def test_mistakes_are_one_line_each(output: Path, tmp_path: Path) -> None:
     assert [line.split(";")[0] for line in error.splitlines()] == ["error: nobody: not known", "error: none: not known"]
     code, _, error = engine("list", tmp_path / "elsewhere")
     assert (code, error.count("\n")) == (2, 1)
+
+
+def note_items(output: Path, **stages: list[str]) -> None:
+    """What the last run leaves of its manifest."""
+    rows = [(stage, item_id) for stage, ids in stages.items() for item_id in ids]
+    columns = {"id": [item_id for _, item_id in rows], "stage": [stage for stage, _ in rows]}
+    pq.write_table(pa.table(columns), output / "items.parquet")
+
+
+def test_prune_removes_what_the_last_manifest_does_not_name(output: Path) -> None:
+    note_items(output, faults=["two", "new"])
+    before = files(output)
+    code, text, _ = engine("prune", output)
+    assert code == 0
+    assert text.splitlines() == [
+        "would remove faults bad with 0 outputs, which the last manifest does not name",
+        "would remove faults one with 2 outputs, which the last manifest does not name",
+        "nothing was done; --yes does it",
+    ]
+    assert files(output) == before
+    assert engine("prune", output, "--yes")[0] == 0
+    gone = before - files(output)
+    assert {path for path in gone if not path.startswith(".headrace")} == {
+        "made/one/note.txt",
+        "made/one/more/data.bin",
+    }
+    assert not [path for path in files(output) if "/one" in path or "/bad" in path]
+    assert "faults  two  done" in engine("list", output)[1]
+    assert engine("prune", output)[1] == "nothing to do\n"
+
+
+def test_prune_leaves_shared_files_and_stages_that_the_last_run_did_not_come_to(output: Path) -> None:
+    store = RecordStore(Layout(output), STAGE.name)
+    one, two = store.get("one"), store.get("two")
+    assert one is not None
+    assert two is not None
+    store.write(dataclasses.replace(two, outputs=(*two.outputs, one.outputs[0])))
+    note_items(output, faults=["two", "bad"])
+    assert engine("prune", output, "--yes")[0] == 0
+    assert (output / one.outputs[0].path).exists()
+    assert not (output / one.outputs[1].path).exists()
+    note_items(output, another=["x"])
+    assert engine("prune", output)[1] == "nothing to do\n"
+    (output / "items.parquet").unlink()
+    code, _, error = engine("prune", output)
+    assert code == 2
+    assert "run the flow once to its end" in error
