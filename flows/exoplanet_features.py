@@ -72,8 +72,8 @@ def exoplanet_features(
     min_period: Annotated[float, Field(ge=MIN_PERIOD_DAYS, le=MAX_PERIOD_DAYS)] = 0.6,
     max_period: Annotated[float | None, Field(gt=0, le=MAX_PERIOD_DAYS)] = None,
     max_planets: Annotated[int, Field(ge=1, le=10)] = 3,
-    min_sde: Annotated[float, Field(ge=0)] = 7.0,
-    min_snr: Annotated[float, Field(ge=0)] = 7.1,
+    min_sde: Annotated[float, Field(ge=0)] = 9.0,
+    min_snr: Annotated[float, Field(ge=0)] = 8.0,
     plots: bool = True,
     execution: Execution = Execution(),
 ) -> State[Any]:
@@ -94,7 +94,7 @@ def exoplanet_features(
         max_period: Longest period, in days; by default the light curve's length
         max_planets: Candidates a star, at most
         min_sde: Signal detection efficiency from which a peak is a candidate
-        min_snr: Signal-to-noise from which a peak is a candidate
+        min_snr: Signal-to-noise in pink noise from which a peak is a candidate
         plots: Draw a picture of each star
         execution: How the run is carried out
     """

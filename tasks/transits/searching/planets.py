@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tasks.transits.candidate import Candidate, Periodogram, TlsFit
+from tasks.transits.features import measure
 from tasks.transits.light_curve import PreparedLightCurve, divided
 from tasks.transits.params import TransitParams
 from tasks.transits.searching.events import single_event
@@ -88,7 +89,7 @@ class _Search:
         if self._set_aside(points, fit):
             return True
         candidate = self._candidate(fit, nomination.sde, spectrum)
-        if candidate.snr < self.params.min_snr:
+        if self._snr(candidate) < self.params.min_snr:
             return False
         if self.params.run_tls:
             candidate = replace(candidate, tls=_tls_fit(points, fit.signal, spectrum, box))
@@ -109,6 +110,11 @@ class _Search:
         self.sines.append(float(sine.period_days))
         self.curve = divided(self.curve, sine.flux(self.curve.time))
         return True
+
+    def _snr(self, candidate: Candidate) -> float:
+        """In pink noise: what is left of a spacecraft's drifts repeats by chance more often than white noise does."""
+        pink = measure(self.curve, candidate, self.candidates).number("pink_noise_snr")
+        return candidate.snr if pink is None else pink
 
     def _mask(self, distance: np.ndarray, duration_days: float) -> None:
         self.used = self.used & (distance > _MASKED_DURATIONS / 2 * duration_days)
