@@ -6,6 +6,7 @@ No logic lives here: the engine decides, this module hands its shards to Dask an
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 import uuid
@@ -155,17 +156,18 @@ def summarise_run(name: str, sealed: Sealed[tuple[BatchRun, RunFigures]]) -> Sum
     write_results(run.layout, summary, outcomes, run.pictures)
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # by default it calls for a minute
-            _create_artifacts(summary, failure_rows(outcomes), run.layout)
+            _create_artifacts(summary, failure_rows(outcomes), run)
     except API_ERRORS as error:  # the files are written
         get_run_logger().warning("no artifacts of this run: %s", error)
     return summary
 
 
-def _create_artifacts(summary: Summary, failures: list[dict[str, Any]], layout: Layout) -> None:
+def _create_artifacts(summary: Summary, failures: list[dict[str, Any]], run: BatchRun) -> None:
     if failures:
         shown = failures[:_MOST_FAILURES_SHOWN]
-        create_table_artifact(shown, key="failures", description=f"{len(failures)} failed items")
-    create_markdown_artifact(_markdown(summary, layout), key="summary", description=summary.message)
+        create_table_artifact(shown, key=run.artifact_key("failures"), description=f"{len(failures)} failed items")
+    text = _markdown(summary, run.layout)
+    create_markdown_artifact(text, key=run.artifact_key("summary"), description=summary.message)
 
 
 class _Reporter:
@@ -293,6 +295,10 @@ class BatchRun:
         """What its shards are called in the UI: after the flow, and in later stages after the stage too."""
         return self.flow if stage.name == self._first_stage else f"{self.flow} {stage.name}"
 
+    def artifact_key(self, word: str) -> str:
+        """Prefect's key for an artifact of this flow. It allows small letters, digits and ``-``."""
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.flow}-{word}".lower())
+
     def _predict(self, stage: Stage, items: Sequence[Item], store: RecordStore) -> StageRun:
         planned = plan_stage(stage, items, store, self.execution)
         size = size_stage(stage, len(planned.todo), self.execution, read_host())
@@ -327,7 +333,7 @@ class BatchRun:
             runner = stack.enter_context(_task_runner(self.execution.scheduler, size.slots))
             stack.callback(self._close_slots, runner.client)
             runner.client.subscribe_topic(_topic(self.run_id), lambda event: _count(progress, event))
-            stack.enter_context(Watch(progress, self.stop))
+            stack.enter_context(Watch(progress, self.artifact_key("progress"), self.stop))
             stack.push(self._stop_on_error)
             loop = _StageLoop(self, runner, stage, planned, size)
             for outcome in loop.run():

@@ -34,8 +34,9 @@ API_ERRORS = (PrefectException, httpx.HTTPError, OSError)
 class Watch:
     """Watches over one stage of the current flow run. Use it as a context."""
 
-    def __init__(self, progress: StageProgress, on_cancel: Callable[[], None]) -> None:
+    def __init__(self, progress: StageProgress, key: str, on_cancel: Callable[[], None]) -> None:
         self._progress = progress
+        self._key = key
         self._on_cancel = on_cancel
         self._artifact: uuid.UUID | None = None
         self._over = threading.Event()
@@ -76,7 +77,7 @@ class Watch:
         standing = self._progress.standing()
         percent, text = 100 * standing.share, standing.line()
         if self._artifact is None:
-            self._artifact = cast("uuid.UUID", create_progress_artifact(percent, key="progress", description=text))
+            self._artifact = cast("uuid.UUID", create_progress_artifact(percent, key=self._key, description=text))
         else:
             update_progress_artifact(self._artifact, percent, description=text)
 

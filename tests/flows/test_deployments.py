@@ -97,10 +97,10 @@ def test_names_in_the_ui(service: Service, first: str) -> None:
 
 def test_failures_and_summary_are_artifacts(service: Service, first: str) -> None:
     artifacts = service.artifacts(first)
-    assert artifacts["failures"]["type"] == "table"
-    assert {row["id"] for row in json.loads(artifacts["failures"]["data"])} == DAMAGED
-    assert artifacts["summary"]["type"] == "markdown"
-    assert "13 done, 0 cached, 2 failed" in artifacts["summary"]["data"]
+    assert artifacts["dataset-prep-failures"]["type"] == "table"
+    assert {row["id"] for row in json.loads(artifacts["dataset-prep-failures"]["data"])} == DAMAGED
+    assert artifacts["dataset-prep-summary"]["type"] == "markdown"
+    assert "13 done, 0 cached, 2 failed" in artifacts["dataset-prep-summary"]["data"]
 
 
 def test_what_is_done_shows_as_cached(service: Service, second: str, checkout: Path) -> None:
@@ -149,7 +149,10 @@ def test_stars_are_searched(service: Service, worker: Program, checkout: Path) -
 def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program, slow: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     run = service.trigger(TEST, **busy(slow, output, workers=1))
-    wait_until(lambda: records(output) >= 2 and "progress" in service.artifacts(run), "two records and an artifact")
+    wait_until(
+        lambda: records(output) >= 2 and "dataset-prep-progress" in service.artifacts(run),
+        "two records and an artifact",
+    )
     service.cancel(run)
     state = service.final_state(run)
     assert state["type"] == "CANCELLED"
@@ -158,7 +161,7 @@ def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program
     assert 2 <= done < 8, "the run was over before it was cancelled"
     assert summary(output)["state"] == "interrupted"
     assert summary(output)["items"] == {"total": 8, "done": done, "cached": 0, "failed": 0, "remaining": 8 - done}
-    assert service.artifacts(run)["progress"]["type"] == "progress"
+    assert service.artifacts(run)["dataset-prep-progress"]["type"] == "progress"
 
     again = service.trigger(TEST, **busy(slow, output))
     assert service.final_state(again)["name"] == "Completed"
