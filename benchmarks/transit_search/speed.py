@@ -6,11 +6,13 @@ lightkurve takes and the grid that astropy makes of them, and TLS over all its p
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from tasks.transits.light_curve import LightCurve
 from tasks.transits.params import TransitParams
 from tasks.transits.preparation import prepare
 from tasks.transits.searching import search
+from tasks.transits.searching.boxes import BINS_A_DURATION, WIDTH_STEP, search_boxes
+from tasks.transits.searching.grid import Grid, search_grid
+from tasks.transits.searching.points import Points
 
 DURATIONS_DAYS = (0.05, 0.10, 0.15, 0.20, 0.25, 0.33)  # lightkurve's
 MOST_PERIODS = 1_000_000  # of a grid that is timed in full; of a larger one a sample is
@@ -78,6 +83,7 @@ def _timed(family: str, ways: Mapping[str, Timed], repeats: int, warm: bool) -> 
 
 
 FLATTEN, GRID, DEFAULT, FULL_TLS = "flatten", "astropy BLS, its own grid", "lightkurve BLS, its grid", "TLS in full"
+KERNEL, SAME_GRID = "headrace, the box kernel alone", "astropy BLS, headrace's grid"
 BOXES, BOTH, WHOLE, THREE = (
     "headrace, BLS",
     "headrace, BLS + TLS",
@@ -94,8 +100,11 @@ def _ways(star: KnownStar, with_tls: bool) -> Mapping[str, Timed]:
         GRID: lambda: _astropy(flat),
         BOXES: lambda: _ours(curve, _ONE_BY_BOXES),
     }
+    prepared = prepare(curve, _ONE)
+    points = Points(prepared.time, prepared.flux, prepared.noise)
+    grid = search_grid(prepared.baseline_days, _ONE.min_period, prepared.baseline_days)
+    ways |= {KERNEL: lambda: _boxes(points, grid), SAME_GRID: lambda: _astropy_on(points, grid)}
     if with_tls:
-        prepared = prepare(curve, _ONE)
         ways |= {
             DEFAULT: lambda: f"{len(flat.to_periodogram(method='bls').period):,} periods",
             FULL_TLS: lambda: f"{len(full_tls(prepared.time, prepared.flux).periods):,} periods",
@@ -128,6 +137,26 @@ def _astropy(flat: Any) -> str:
     return f"{count / _SAMPLE}|{count:,} periods, {_SAMPLE:,} of them timed"
 
 
+def _boxes(points: Points, grid: Grid) -> str:
+    """The inner loop alone: one pass over the grid."""
+    return f"{len(search_boxes(points, grid).period_days):,} periods"
+
+
+def _astropy_on(points: Points, grid: Grid) -> str:
+    """astropy's box search on the same periods, in octaves with the durations that are tried there."""
+    from astropy.timeseries import BoxLeastSquares
+
+    model = BoxLeastSquares(points.time, points.flux, points.noise)
+    octave = np.floor(np.log2(grid.period_days / grid.period_days[0]))
+    for number in np.unique(octave):
+        here = octave == number
+        shortest = float((grid.shortest_share * grid.period_days)[here].min())
+        longest = float((grid.longest_share * grid.period_days)[here].max())
+        durations = np.geomspace(shortest, longest, math.ceil(math.log(longest / shortest, WIDTH_STEP)) + 1)
+        model.power(grid.period_days[here], durations, oversample=BINS_A_DURATION)
+    return f"{len(grid):,} periods, {len(np.unique(octave))} octaves"
+
+
 def _count(baseline_days: float) -> int:
     """Periods in astropy's grid: evenly spaced in frequency, from half of the longest period to two of the shortest."""
     low, high = 1.0 / baseline_days, 1.0 / (2.0 * max(DURATIONS_DAYS))
@@ -149,14 +178,23 @@ def _stage(star: KnownStar) -> str:
     """What a run does with a star: files in; BLS, TLS, 27 features and flags of up to three planets out; no picture."""
     from tasks.engine.items import Item
     from tasks.engine.stage import Workspace
-    from tasks.transits.stage import StarsStage
 
-    stage = StarsStage(TransitParams(plots=False))
+    stage = _opened_stage()
     payload = {"id": "star", "name": star.name, "mission": "", "segments": [], "star": {}}
     with tempfile.TemporaryDirectory() as folder:
         work = Workspace(Path(folder, "outputs"), Path(folder, "scratch"), Path(folder))
         result = stage.run(Item("star", payload, tuple(map(str, star.files))), work)
     return f"{result.values['candidates']} found, with files and features"
+
+
+@cache
+def _opened_stage() -> Any:
+    """As a child has it after its start."""
+    from tasks.transits.stage import StarsStage
+
+    stage = StarsStage(TransitParams(plots=False))
+    stage.open()
+    return stage
 
 
 def report(timings: Sequence[Timing]) -> None:
