@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stars test lint format lock bench-overhead bench-frames chaos soak clean
+.PHONY: help setup demo demo-stars test lint format lock bench-overhead bench-frames bench-transits chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,9 @@ bench-overhead: $(READY)  ## Measure the engine against a process pool
 
 bench-frames: $(READY)  ## Measure frame extraction against the usual ways
 	$(BIN)/python benchmarks/frames.py $(ARGS)
+
+bench-transits: $(READY)  ## Measure the transit search on real stars and injected planets, against lightkurve and TLS (an hour)
+	$(BIN)/python benchmarks/transits.py $(ARGS)
 
 chaos: $(READY)  ## Kill parts of a hundred runs at work, and take each up again (a quarter of an hour)
 	$(BIN)/python -m tests.chaos.storm $(ARGS)

@@ -94,8 +94,8 @@ def sde(found: Detection) -> float:
 
 
 def sde_of_visible(found: Detection) -> float:
-    """SDE of what is above the default of ``min_snr``; 0 of what is not."""
-    return found.sde if found.snr >= _DEFAULTS.min_snr else 0.0
+    """SDE of what is above the default of ``min_snr``, which is in pink noise; 0 of what is not."""
+    return found.sde if found.pink_noise_snr >= _DEFAULTS.min_snr else 0.0
 
 
 def threshold(rows: Iterable[Searched], way: str, statistic: Callable[[Detection], float] = sde) -> Threshold:
@@ -122,7 +122,9 @@ def report(rows: Sequence[Searched]) -> None:
     lines = [[name, len(of), *(threshold(of, way) for way in ways)] for name, of in families.items()]
     print(table(["family", "curves", *ways], [*lines, ["all", len(rows), *(threshold(rows, way) for way in ways)]]))
     ours = [way for way in (OURS, BOXES) if way in ways]
-    print(f"\nHeadrace's, with an SNR of at least {_DEFAULTS.min_snr:g}; share that the defaults let through\n")
+    print(
+        f"\nHeadrace's, with a pink-noise SNR of at least {_DEFAULTS.min_snr:g}; share that the defaults let through\n"
+    )
     kinds = {kind: [row for row in rows if row.kind == kind] for kind in ("inverted", "scrambled")}
     groups = {**families, **kinds, "all": list(rows)}
     lines = [[name, len(of), *_passing(of, ours)] for name, of in groups.items()]

@@ -60,8 +60,8 @@ def rows_of(star: KnownStar, params: TransitParams | None = None) -> list[Row]:
     params = params or TransitParams(max_planets=max(3, len(star.planets) + _MORE))
     observed = star.light_curve()
     planets = star.planets_in(observed.time_system)
-    curve = prepare(observed, params)
-    found = list(search(curve, params).candidates)
+    result = search(prepare(observed, params), params)
+    curve, found = result.curve, list(result.candidates)
     measured = {candidate.number: _measured(curve, candidate, found) for candidate in found}
     rows = []
     for planet in planets:

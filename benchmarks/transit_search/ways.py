@@ -31,7 +31,7 @@ _WOTAN_WINDOW_DAYS = 0.5
 
 @dataclass(frozen=True)
 class Detection:
-    """The strongest signal of a light curve; 0 where there is none. ``snr`` in white noise."""
+    """The strongest signal of a light curve; 0 where there is none, or where a way does not tell."""
 
     period_days: float = 0.0
     sde: float = 0.0
@@ -51,11 +51,12 @@ def headrace_boxes(curve: LightCurve) -> Detection:
 
 def _headrace(curve: LightCurve, params: TransitParams) -> Detection:
     prepared = prepare(curve, params)
-    found = search(prepared, params).candidates
-    if not found:
+    result = search(prepared, params)
+    if not result.candidates:
         return Detection()
-    pink = measure(prepared, found[0]).number("pink_noise_snr")
-    return Detection(found[0].period_days, found[0].sde, found[0].snr, pink or 0.0)
+    found = result.candidates[0]
+    pink = measure(result.curve, found).number("pink_noise_snr")
+    return Detection(found.period_days, found.sde, found.snr, found.snr if pink is None else pink)
 
 
 def lightkurve_bls(curve: LightCurve) -> Detection:

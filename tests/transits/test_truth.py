@@ -59,10 +59,9 @@ def searched(shared_data: Path) -> Callable[..., Searched]:
     @cache
     def run(pattern: str, **params: float) -> Searched:
         options = TransitParams(**params)
-        curve = prepare(
-            read_light_curve(sorted((shared_data / "lightcurves").glob(pattern)), Star(), "pdcsap"), options
-        )
-        return Searched(curve, search(curve, options).candidates)
+        files = sorted((shared_data / "lightcurves").glob(pattern))
+        result = search(prepare(read_light_curve(files, Star(), "pdcsap"), options), options)
+        return Searched(result.curve, result.candidates)
 
     return run
 
