@@ -176,6 +176,11 @@ class Outcomes(Sequence[Outcome]):
         """One after another."""
         return map(_unpack, self._packed)
 
+    def failed(self) -> Iterator[Outcome]:
+        """Those that failed. The others are not even made: the files ask several times, of ten thousand good items."""
+        made = (_unpack(packed) for packed in self._packed if b'"failed"' in packed)
+        return (outcome for outcome in made if outcome.outcome == "failed")
+
     def append(self, outcome: Outcome) -> None:
         """Add ``outcome`` at the end."""
         self._packed.append(_pack(outcome))

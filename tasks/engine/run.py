@@ -11,7 +11,7 @@ from tasks.engine.errors import cannot_write
 from tasks.engine.files import remove_temporary, write_atomically
 from tasks.engine.layout import Layout
 from tasks.engine.lock import locked
-from tasks.engine.outcomes import Outcome
+from tasks.engine.outcomes import Outcome, Outcomes
 from tasks.engine.report import Bar, Failure, Picture, render_report
 from tasks.engine.scratch import sweep_local_scratch
 from tasks.engine.summary import Summary, as_dict, failure_rows, write_summary
@@ -46,7 +46,7 @@ def _sweep(layout: Layout) -> None:
     sweep_local_scratch(layout.output_dir)
 
 
-def write_results(layout: Layout, summary: Summary, outcomes: Sequence[Outcome], pictures: Sequence[Picture]) -> Path:
+def write_results(layout: Layout, summary: Summary, outcomes: Outcomes, pictures: Sequence[Picture]) -> Path:
     """Write every file of the run; returns the path of ``report.html``."""
     bars, seconds = _times(summary, outcomes)
     page = render_report(as_dict(summary), bars, seconds, pictures, _failures(outcomes))
@@ -68,5 +68,5 @@ def _times(summary: Summary, outcomes: Iterable[Outcome]) -> tuple[list[Bar], li
     return bars, seconds
 
 
-def _failures(outcomes: Sequence[Outcome]) -> list[Failure]:
+def _failures(outcomes: Outcomes) -> list[Failure]:
     return [Failure(**row) for row in failure_rows(outcomes)]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from tasks.engine.files import write_atomically
 from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Counts, Outcome
+from tasks.engine.outcomes import Counts, Outcome, Outcomes
 from tasks.engine.progress import duration_text
 from tasks.engine.stage import Value
 
@@ -76,7 +76,7 @@ class RunFigures:
     error: str = ""
 
 
-def summarise(figures: RunFigures, outcomes: Sequence[Outcome], max_failed: float) -> Summary:
+def summarise(figures: RunFigures, outcomes: Iterable[Outcome], max_failed: float) -> Summary:
     """Count the outcomes of all stages and judge the run."""
     tally = _Tally.of(outcomes, figures.run_id)
     counts = sum(tally.stages.values(), Counts())
@@ -151,7 +151,7 @@ def as_dict(summary: Summary) -> dict[str, Any]:
     return asdict(summary)
 
 
-def write_summary(layout: Layout, summary: Summary, outcomes: Sequence[Outcome]) -> None:
+def write_summary(layout: Layout, summary: Summary, outcomes: Outcomes) -> None:
     """Write the three files and the run's line, each whole or not at all."""
     layout.runs.mkdir(parents=True, exist_ok=True)
     text = as_dict(summary)
@@ -162,7 +162,7 @@ def write_summary(layout: Layout, summary: Summary, outcomes: Sequence[Outcome])
     write_atomically(layout.runs / f"{summary.run_id}.json", json.dumps(line).encode() + b"\n")
 
 
-def failure_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def failure_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
     """One dictionary a failed item: id, stage, failure_kind, message, attempts, log."""
     return [
         {
@@ -173,12 +173,11 @@ def failure_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "attempts": outcome.attempts,
             "log": outcome.log,
         }
-        for outcome in outcomes
-        if outcome.failure_kind
+        for outcome in outcomes.failed()
     ]
 
 
-def closing_lines(summary: Summary, outcomes: Sequence[Outcome], layout: Layout) -> list[str]:
+def closing_lines(summary: Summary, outcomes: Outcomes, layout: Layout) -> list[str]:
     """What a terminal shows when a run is over: the figures, the failures by name, and where to look."""
     failures = failure_rows(outcomes)
     shown = [f"  failed: {row['id']}: {row['failure_kind']}: {row['message']}" for row in failures[:_SHOWN_FAILURES]]

@@ -97,8 +97,8 @@ class Cluster:
         self._scheduler = self._start(
             self.machines[0], "scheduler", "--port=0", "--no-dashboard", f"--scheduler-file={where}"
         )
-        wait_until(where.exists, "the scheduler's address")
-        self.address = json.loads(where.read_bytes())["address"]
+        wait_until(lambda: _address(where), "the scheduler's address")
+        self.address = _address(where)
 
     def _start(self, machine: Machine, role: str, *arguments: str) -> subprocess.Popen[bytes]:
         variables = {
@@ -126,6 +126,14 @@ class Cluster:
         found = [child.pid for child in psutil.Process(nanny).children() if "spawn_main" in " ".join(child.cmdline())]
         assert len(found) == 1, found
         return found[0]
+
+
+def _address(scheduler_file: Path) -> str:
+    """What a scheduler's file says; empty where it is not there, or not yet whole."""
+    try:
+        return str(json.loads(scheduler_file.read_bytes())["address"])
+    except (FileNotFoundError, json.JSONDecodeError):
+        return ""
 
 
 @contextmanager

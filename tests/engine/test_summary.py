@@ -76,7 +76,7 @@ def test_figures_count_what_this_run_did() -> None:
 
 def test_the_files_say_the_same(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    outcomes = [outcome("a", "done", frames=3), outcome("b", "failed"), outcome("c", "remaining")]
+    outcomes = Outcomes([outcome("a", "done", frames=3), outcome("b", "failed"), outcome("c", "remaining")])
     summary = summarise(figures(), outcomes, 1.0)
     write_summary(layout, summary, outcomes)
     content = json.loads((tmp_path / "summary.json").read_bytes())
@@ -121,19 +121,19 @@ def test_the_files_say_the_same(tmp_path: Path) -> None:
     ],
 )
 def test_values_of_any_type_have_a_column(tmp_path: Path, values: list[Any], expected: pa.DataType) -> None:
-    outcomes = [outcome(f"item-{number}", "done", value=value) for number, value in enumerate(values)]
+    outcomes = Outcomes(outcome(f"item-{number}", "done", value=value) for number, value in enumerate(values))
     write_summary(Layout(tmp_path), summarise(figures(), outcomes, 1.0), outcomes)
     assert pq.read_table(tmp_path / "items.parquet").schema.field("value").type == expected
 
 
 def test_a_run_of_nothing_leaves_its_files_too(tmp_path: Path) -> None:
-    write_summary(Layout(tmp_path), summarise(figures(), [], 1.0), [])
+    write_summary(Layout(tmp_path), summarise(figures(), [], 1.0), Outcomes())
     assert pq.read_table(tmp_path / "items.parquet").num_rows == 0
     assert json.loads((tmp_path / "failures.json").read_bytes()) == []
 
 
 def test_closing_lines_name_the_failures_up_to_a_number(tmp_path: Path) -> None:
-    outcomes = [outcome(f"item-{number:02d}", "failed") for number in range(25)]
+    outcomes = Outcomes(outcome(f"item-{number:02d}", "failed") for number in range(25))
     lines = closing_lines(summarise(figures(), outcomes, 1.0), outcomes, Layout(tmp_path))
     assert lines[0] == "flow: 0 done, 0 cached, 25 failed (0:10, 2 slots)"
     assert lines[1] == "  failed: item-00: timeout: no result within 2 s"
@@ -170,6 +170,8 @@ def test_packed_outcomes_are_what_they_were() -> None:
     assert list(packed) == given
     assert repr(packed[0]) == repr(given[0]), "1.0 stays 1.0, True stays True"
     assert list(packed[1:3]) == given[1:3]
+    assert list(packed.failed()) == [given[1]]
+    assert list(Outcomes([outcome("a", "done", text="failed")]).failed()) == []
     packed[2] = given[0]
     packed.extend(Outcomes(given[:1]))
     assert [one.id for one in packed] == ["a", "b", "a", "d", "a"]
@@ -184,7 +186,9 @@ def test_a_value_that_only_late_items_have_is_null_before_and_after(tmp_path: Pa
         *(outcome(f"b{n}", "remaining") for n in range(4)),
         outcome("c", "done", y=2.5),
     ]
-    write_summary(Layout(tmp_path), summarise(figures(), outcomes, 1.0), [*outcomes, outcome("d", "done", x=3)])
+    write_summary(
+        Layout(tmp_path), summarise(figures(), outcomes, 1.0), Outcomes([*outcomes, outcome("d", "done", x=3)])
+    )
     table = pq.read_table(tmp_path / "items.parquet")
     assert table["x"].to_pylist() == [1, None, None, None, None, None, 3]
     assert table["y"].to_pylist() == [None, None, None, None, None, 2.5, None]
