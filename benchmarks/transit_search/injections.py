@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from benchmarks.transit_search.false_positives import all_noise, by_family, sde,
 from benchmarks.transit_search.noise import Noise
 from benchmarks.transit_search.pool import spread
 from benchmarks.transit_search.rows import Searched, save, table
+from benchmarks.transit_search.stars import K2, QUARTER, TESS
 from benchmarks.transit_search.ways import OURS, TLS, TLS_PREPARED, WAYS, Detection
 from tasks.transits.light_curve import Floats
 from tasks.transits.searching.grid import duration_share
@@ -30,7 +32,10 @@ _LIMB_DARKENING = (0.4804, 0.1867)  # quadratic, of a star like the Sun in Keple
 _FIRST_SEED = 100_000  # of scrambles: none is among those that the thresholds are taken from
 _SAME = 0.01
 _ALIASES = (0.5, 2.0)
-_FAMILY_SHARES = {"TESS 2 min": 2, "K2": 2, "Kepler quarter": 2}
+_FAMILIES = (TESS, K2, QUARTER)
+_HOURS = 24.0
+# Edges of the groups that shares are told for.
+_GROUPS = {"duration_days": (0.0, 2 / _HOURS, 4 / _HOURS, 1.0), "depth": (0.0, 2e-4, 1e-3, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def run(folder: Path, output: Path, count: int, processes: int, ways: Sequence[s
 
 
 def _plan(curves: Sequence[Noise], count: int) -> Iterator[tuple[int, int, float]]:
-    families: dict[str, list[int]] = {name: [] for name in _FAMILY_SHARES}
+    families: dict[str, list[int]] = {name: [] for name in _FAMILIES}
     for index, noise in enumerate(curves):
         if noise.family in families:
             families[noise.family].append(index)
@@ -175,13 +180,25 @@ def report(rows: Sequence[Searched], quiet: Sequence[Searched]) -> None:
     """Print how much each way recovers, each at its own threshold in each family."""
     least = thresholds(quiet)
     ways = list(rows[0].found)
-    families = {**by_family(rows), "all": list(rows)}
+    groups = {**by_family(rows), **_by_signal(rows), "all": list(rows)}
     print("\nShare of injected planets found at 1 % false positives (half or twice the period: in brackets)\n")
-    lines = [[name, len(of), *(_share(of, way, least) for way in ways)] for name, of in families.items()]
-    print(table(["family", "planets", *ways], lines))
+    lines = [[name, len(of), *(_share(of, way, least) for way in ways)] for name, of in groups.items() if of]
+    print(table(["planets", "number", *ways], lines))
     for other in (TLS, TLS_PREPARED):
         if OURS in ways and other in ways:
             print(f"\n{_paired(rows, least, other)}")
+
+
+def _by_signal(rows: Sequence[Searched]) -> Mapping[str, list[Searched]]:
+    """By duration and by depth."""
+    names = {"duration_days": ("transits of {:g} to {:g} hours", _HOURS), "depth": ("depths of {:g} to {:g} ppm", 1e6)}
+    groups = {}
+    for name, edges in _GROUPS.items():
+        text, unit = names[name]
+        for low, high in pairwise(edges):
+            title = text.format(round(low * unit, 3), round(high * unit, 3))
+            groups[title] = [row for row in rows if low <= row.signal[name] < high]
+    return groups
 
 
 def _share(rows: Sequence[Searched], way: str, least: Mapping[tuple[str, str], float]) -> str:
