@@ -28,6 +28,8 @@ from tasks.engine.stage import Stage
 
 _OPEN_SECONDS = 180.0  # a model or a compiled kernel may take long, but not for ever
 _OPEN_TRIES = 3
+# What libraries read to know how many threads they may start: one, since the slots are what runs side by side.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _MOST_ITEMS = 500  # of one child; then another takes its place, unless that would come too often to be worth it
 _LEAST_SECONDS = 60.0
 _TICK_SECONDS = 0.1  # how often a running item's memory and the stop signal are looked at
@@ -243,7 +245,7 @@ def _child_environment() -> dict[str, str]:
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     script_folder = os.path.dirname(os.path.abspath(script)) if script else None
     path = sorted(filter(None, sys.path), key=lambda entry: os.path.abspath(entry) == script_folder)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **dict.fromkeys(_THREADS, "1")}
 
 
 def _out_of_memory_kills() -> int:
