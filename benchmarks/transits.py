@@ -71,7 +71,7 @@ def main(
     if "speed" in part:
         speed.report(speed.run(folder, output_dir, repeats, speed.SHORT_STARS if quick else speed.ALL_STARS))
     if "scaling" in part:
-        scaling.report(scaling.run(folder, output_dir, 4 if quick else 60))
+        scaling.report(scaling.run(folder, output_dir, 4 if quick else 48, repeats=1 if quick else 3))
 
 
 if __name__ == "__main__":

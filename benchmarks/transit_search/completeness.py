@@ -23,12 +23,14 @@ _LEAST = 3  # planets in a cell that is coloured
 def draw(path: Path, rows: Sequence[Searched], least: Mapping[tuple[str, str], float]) -> None:
     """Write a PNG."""
     ways = list(rows[0].found)
-    figure = Figure(figsize=(15, 8.5), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
+    figure = Figure(figsize=(19, 8.5), layout="constrained")
+    axes = figure.subplots(2, 4).ravel()
     for axis, way in zip(axes, ways, strict=False):
         found = np.array([recovered(row, way, least[row.family, way]) for row in rows])
         _map(axis, rows, found, f"{way}: {found.mean():.0%} of {len(rows)}")
     _curves(axes[len(ways)], rows, {way: [recovered(row, way, least[row.family, way]) for row in rows] for way in ways})
+    for axis in axes[len(ways) + 1 :]:
+        axis.set_axis_off()
     figure.suptitle("Planets found with the right period at 1 % false positives, each way at its own threshold")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)

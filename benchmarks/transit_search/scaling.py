@@ -81,7 +81,7 @@ def _flow(inputs: Path, output: Path, slots: int, cache: Path | None = None) -> 
     options = ["--light-curves", inputs, "--output-dir", output, "--workers", slots, "--no-plots"]
     words = [sys.executable, "flows/exoplanet_features.py", *map(str, options)]
     cpu, wall = _children_cpu(), time.perf_counter()
-    _run(words, cache)
+    _run(words, cache, output)
     cpu, wall = _children_cpu() - cpu, time.perf_counter() - wall
     columns = ["started_at", "seconds", "cpu_seconds", "id"]
     rows = [
@@ -103,11 +103,13 @@ def _compiled_alone(folder: Path) -> tuple[float, int]:
     return took[0] - took[1], len(list(folder.rglob("*.nbi")))
 
 
-def _run(words: list[str], cache: Path | None) -> None:
+def _run(words: list[str], cache: Path | None, output: Path | None = None) -> None:
     environment = os.environ | ({"NUMBA_CACHE_DIR": str(cache)} if cache else {})
     done = subprocess.run(words, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode not in _ALLOWED_EXIT_CODES:
-        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+        logs = output.glob(".headrace/private/**/*.log") if output else ()
+        said = "\n".join([done.stderr, *(log.read_text(errors="replace") for log in logs)])
+        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{said[-8000:]}")
 
 
 def _children_cpu() -> float:

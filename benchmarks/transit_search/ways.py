@@ -1,6 +1,7 @@
 """Ways to search a light curve, each from the flux as it was observed to its strongest signal.
 
 headrace         boxes, and transit shapes on their highest peaks: the default
+headrace, half   the same with periods up to half of the baseline, as TLS takes them; by default it is all of it
 headrace boxes   boxes alone
 lightkurve BLS   ``flatten().to_periodogram(method="bls")``, nothing set
 TLS              the call of wotan's documentation (biweight, 0.5 days), then TLS with nothing set but one thread
@@ -42,6 +43,11 @@ class Detection:
 def headrace(curve: LightCurve) -> Detection:
     """This project, as it is by default."""
     return _headrace(curve, _STRONGEST)
+
+
+def headrace_half(curve: LightCurve) -> Detection:
+    """This project with TLS's range of periods: at least three transits fit in."""
+    return _headrace(curve, _STRONGEST.model_copy(update={"max_period": float(np.ptp(curve.time)) / 2}))
 
 
 def headrace_boxes(curve: LightCurve) -> Detection:
@@ -108,9 +114,11 @@ def _quiet() -> None:
     warnings.simplefilter("ignore")
 
 
-OURS, BOXES, LIGHTKURVE, TLS, TLS_PREPARED = "headrace", "headrace boxes", "lightkurve BLS", "TLS", "TLS, prepared"
+OURS, HALF, BOXES = "headrace", "headrace, half", "headrace boxes"
+LIGHTKURVE, TLS, TLS_PREPARED = "lightkurve BLS", "TLS", "TLS, prepared"
 WAYS: dict[str, Callable[[LightCurve], Detection]] = {
     OURS: headrace,
+    HALF: headrace_half,
     BOXES: headrace_boxes,
     LIGHTKURVE: lightkurve_bls,
     TLS: tls,
