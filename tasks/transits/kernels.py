@@ -8,23 +8,27 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import numba
 import numpy as np
 
 from tasks.transits.light_curve import LightCurve, Segment, Star
 from tasks.transits.params import TransitParams
-from tasks.transits.preparation import prepare
-from tasks.transits.searching import search
 
 
 def compile_once() -> None:
     """Load every compiled kernel, or compile it where this machine has not yet; the others wait meanwhile.
 
     numba keeps what it compiled beside the sources, or in the user's cache folder where it may not write there. On a
-    cold cache that takes half a minute, on a warm one a fraction of a second.
+    cold cache that takes half a minute, on a warm one a fraction of a second. Two processes that write to it at once
+    can leave code under another function's name, which crashes whoever loads it, and some is compiled by an import
+    alone: so nothing that computes may be imported before this was called.
     """
-    numba.set_num_threads(1)
     with _alone():
+        import numba
+
+        from tasks.transits.preparation import prepare
+        from tasks.transits.searching import search
+
+        numba.set_num_threads(1)
         search(prepare(_sample(), TransitParams()), TransitParams(min_sde=0, min_snr=0, max_planets=1))
 
 

@@ -47,9 +47,10 @@ class StarsStage(Stage):
     def open(self) -> None:
         """Import what computes and draws, which takes seconds, and compile what is compiled, once a machine."""
         from tasks.transits.kernels import compile_once
-        from tasks.transits.study import study
 
         compile_once()
+        from tasks.transits.study import study
+
         self._study = study
         if self.params.plots:
             from tasks.transits.pictures.star import star_picture

@@ -64,6 +64,15 @@ def test_of_two_children_at_once_one_compiles_and_the_other_loads(tmp_path: Path
     assert len(list(cold.rglob("*.nbc"))) == 1
 
 
+def test_nothing_is_compiled_before_the_lock_is_held() -> None:
+    """transitleastsquares compiles some of its functions when it is imported."""
+    program = (
+        "import sys, tasks.transits.stage, tasks.transits.kernels; print(sorted({'numba', 'wotan'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert ran.stdout == "[]\n"
+
+
 # After warming: searches in every way, of curves of every kind. Prints which kernels were still missing.
 SEARCHES = """
 import gc, json, sys
@@ -133,7 +142,7 @@ def test_an_error_while_compiling_lets_go_of_the_lock_and_is_told(
         raise OSError("no space left on device")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(kernels, "search", broken)
+    monkeypatch.setattr("tasks.transits.searching.search", broken)
     with pytest.raises(OSError, match="no space left"):
         kernels.compile_once()
     with (tmp_path / "headrace/kernels.lock").open("w") as file:
