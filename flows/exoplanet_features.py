@@ -72,8 +72,8 @@ def exoplanet_features(
     min_period: Annotated[float, Field(ge=MIN_PERIOD_DAYS, le=MAX_PERIOD_DAYS)] = 0.6,
     max_period: Annotated[float | None, Field(gt=0, le=MAX_PERIOD_DAYS)] = None,
     max_planets: Annotated[int, Field(ge=1, le=10)] = 3,
-    min_sde: Annotated[float, Field(ge=0)] = 9.0,
-    min_snr: Annotated[float, Field(ge=0)] = 8.0,
+    min_sde: Annotated[float, Field(ge=0)] = 10.5,
+    min_snr: Annotated[float, Field(ge=0)] = 7.1,
     plots: bool = True,
     execution: Execution = Execution(),
 ) -> State[Any]:

@@ -45,7 +45,7 @@ class Candidate:
     depth                   of the floor of the trapezoid that fits best, as a fraction
     ingress_fraction        ingress over the whole duration, of the trapezoid that fits best: 0 a box, 0.5 a V
     snr                     depth over its uncertainty, in white noise
-    sde                     it was found by: of its peak in ``periodogram``, or of a transit shape fitted there
+    sde                     height of its peak, where it was found
     used                    (n,) the points that it was found in: all but earlier candidates' transits
     """
 

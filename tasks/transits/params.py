@@ -32,8 +32,8 @@ class TransitParams(BaseModel):
         float | None, Field(gt=0, le=MAX_PERIOD_DAYS, description="In days; by default the whole baseline")
     ] = None
     max_planets: Annotated[int, Field(ge=1, le=10, description="Candidates a star, at most")] = 3
-    min_sde: Annotated[float, Field(ge=0, description="A weaker peak is no candidate")] = 9.0
-    min_snr: Annotated[float, Field(ge=0, description="A fainter signal, in pink noise, is no candidate")] = 8.0
+    min_sde: Annotated[float, Field(ge=0, description="A weaker peak is no candidate")] = 10.5
+    min_snr: Annotated[float, Field(ge=0, description="A fainter signal, in pink noise, is no candidate")] = 7.1
     plots: Annotated[bool, Field(description="Draw a picture of each star")] = True
 
 

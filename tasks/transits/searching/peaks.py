@@ -1,14 +1,12 @@
-"""Which signal a spectrum holds: boxes nominate, transit shapes decide."""
+"""Which signal a spectrum holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tasks.transits.candidate import Periodogram
-from tasks.transits.light_curve import Floats
 from tasks.transits.params import TransitParams
 from tasks.transits.searching.boxes import BoxSpectrum, search_boxes
 from tasks.transits.searching.grid import Grid
@@ -17,7 +15,6 @@ from tasks.transits.searching.spectrum import Background, background
 from tasks.transits.searching.tls import TlsSearch, search_transits
 from tasks.transits.searching.trapezoid import Signal
 
-_PEAKS = 5  # of the box search that transit shapes are fitted to
 _REACH = 3  # steps of the grid to either side of a peak that belong to it
 _OVERSAMPLING = 9  # of transit shapes near a peak, where TLS takes 3 over all periods
 
@@ -67,15 +64,14 @@ def searched(points: Points, grid: Grid, params: TransitParams) -> Spectrum:
     in_full = params.run_tls and (params.tls_scope == "full" or not params.run_bls)
     shortest, longest = float(grid.period_days[0]), float(grid.period_days[-1])
     transits = search_transits(points, shortest, longest) if in_full else None
-    return Spectrum(grid, boxes, background(boxes) if boxes else None, transits)
+    return Spectrum(grid, boxes, background(boxes, float(np.ptp(points.time))) if boxes else None, transits)
 
 
-def strongest(points: Points, spectrum: Spectrum, params: TransitParams) -> Nomination | None:
+def strongest(spectrum: Spectrum) -> Nomination | None:
     """The signal that stands out most; None where there is none."""
     found = [_of_transits(spectrum.transits)] if spectrum.transits else []
     if spectrum.boxes is not None and spectrum.ground is not None:
-        fitted = params.run_tls and params.tls_scope == "peaks"
-        found += list(_of_boxes(points, spectrum.grid, spectrum.boxes, spectrum.ground, fitted))
+        found.append(_of_boxes(spectrum.boxes, spectrum.ground))
     return max(found, key=lambda nomination: nomination.sde, default=None)
 
 
@@ -89,33 +85,7 @@ def _of_transits(found: TlsSearch) -> Nomination:
     return Nomination(Signal(found.period_days, found.transit_time_days, found.duration_days), found.sde)
 
 
-def _of_boxes(points: Points, grid: Grid, boxes: BoxSpectrum, ground: Background, fitted: bool) -> Iterator[Nomination]:
-    """The highest peaks; where they are ``fitted``, each with what a transit shape makes of it."""
+def _of_boxes(boxes: BoxSpectrum, ground: Background) -> Nomination:
     power = ground.efficiency(boxes.flat - boxes.gain)
-    for peak in _peaks(power, _PEAKS if fitted else 1):
-        transit = transits_near(points, grid, float(boxes.period_days[peak])) if fitted else None
-        gain = transit.gain if transit else 0.0
-        sde = float(ground.efficiency(points.flat_chi_square() - gain, peak)) if fitted else float(power[peak])
-        yield Nomination(boxes.signal(peak), sde)
-
-
-def _peaks(power: Floats, count: int) -> Iterator[int]:
-    """The ``count`` highest points of the spectrum that are not on another one's slope, highest first."""
-    left = power.copy()
-    for _ in range(count):
-        best = int(np.argmax(left))
-        if left[best] <= 0:
-            return
-        yield best
-        first, last = _slopes(left, best)
-        left[max(0, min(first, best - _REACH)) : max(last, best + _REACH) + 1] = -np.inf
-
-
-def _slopes(power: Floats, peak: int) -> tuple[int, int]:
-    """First and last point of the peak: downhill on both sides."""
-    first = last = peak
-    while first > 0 and power[first - 1] <= power[first]:
-        first -= 1
-    while last < len(power) - 1 and power[last + 1] <= power[last]:
-        last += 1
-    return first, last
+    peak = int(np.argmax(power))
+    return Nomination(boxes.signal(peak), float(power[peak]))

@@ -21,6 +21,8 @@ from tasks.transits.searching.trapezoid import Signal, TrapezoidFit, fit_trapezo
 _MASKED_DURATIONS = 1.5  # of a found signal, around mid-transit, are left out of further searches
 _MAX_EVENTS = 8  # single dimmings that may be set aside in one star
 _MAX_SINES = 8  # smooth variations
+_REMARKABLE_GAIN = 49.0  # 7 sigma: what is weaker hides no planet, whatever it is
+_FEWEST_POINTS = 10
 _LEAST_POINTS = 0.5  # of the curve must be left to search in it once more
 
 
@@ -73,7 +75,8 @@ class _Search:
 
     def _has_patience(self) -> bool:
         tried = len(self.events) > _MAX_EVENTS or len(self.sines) > _MAX_SINES
-        return not tried and bool(np.mean(self.used) >= _LEAST_POINTS)
+        left = np.count_nonzero(self.used)
+        return not tried and bool(left >= max(_FEWEST_POINTS, _LEAST_POINTS * len(self.used)))
 
     def _next(self) -> bool:
         """Find one more candidate, or set aside what is none; False where neither is there."""
@@ -81,13 +84,15 @@ class _Search:
         points = Points(curve.time, curve.flux, curve.noise).where(self.used)
         spectrum = searched(points, self.grid, self.params)
         self.first = self.first or spectrum.periodogram
-        nomination = strongest(points, spectrum, self.params)
-        if nomination is None or nomination.sde < self.params.min_sde:
+        nomination = strongest(spectrum)
+        if nomination is None:
             return False
         box = resolved(points, self.grid, nomination.signal)
         fit = fit_trapezoid(points, box.signal)
-        if self._set_aside(points, fit):
+        if fit.gain > _REMARKABLE_GAIN and self._set_aside(points, fit):
             return True
+        if nomination.sde < self.params.min_sde:
+            return False
         candidate = self._candidate(fit, nomination.sde, spectrum)
         if self._snr(candidate) < self.params.min_snr:
             return False

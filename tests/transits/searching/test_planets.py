@@ -154,7 +154,7 @@ def test_white_noise_holds_no_planet(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["boxes", "peaks"])
 def test_a_single_dimming_is_set_aside_and_the_planet_behind_it_found(mode: str) -> None:
     time = times(cadence_days=HALF_HOUR_DAYS)
-    once = np.asarray(-0.02 * (np.abs(time - 11.31) < 0.2))
+    once = np.asarray(-0.1 * (np.abs(time - 11.31) < 0.2))
     result = found_in(light_curve(time, [MIDDLE], noise_ppm=300.0, star=SUN, added=once), **MODES[mode])
     assert result.events == pytest.approx((11.31,), abs=0.03)
     (candidate,) = result.candidates

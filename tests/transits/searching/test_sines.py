@@ -63,7 +63,7 @@ def test_a_planet_of_a_pulsating_star_is_found_and_the_pulsation_is_not() -> Non
 
 def test_a_star_that_only_pulsates_holds_nothing() -> None:
     curve = light_curve(seed=4, planets=[])
-    shaken = 1.0 + 8e-4 * np.sin(2 * np.pi * curve.time / 1.37)
+    shaken = 1.0 + 3e-3 * np.sin(2 * np.pi * curve.time / 1.37)
     before = prepared(curve.time, curve.flux * shaken)
     result = search(before, TransitParams(min_sde=8.0))
     assert result.candidates == ()

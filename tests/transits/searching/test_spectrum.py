@@ -13,6 +13,7 @@ from tasks.transits.searching.points import Points
 from tasks.transits.searching.spectrum import Background, background
 from tests.transits.synthetic import times
 
+LONG = 1e6  # a baseline in which many transits fit at any period
 TEN_MINUTES_DAYS = 600.0 / 86_400.0
 
 
@@ -28,7 +29,7 @@ def of(gain: Floats, flat: float = 1000.0) -> BoxSpectrum:
 
 
 def ground(spectrum: BoxSpectrum) -> Background:
-    found = background(spectrum)
+    found = background(spectrum, LONG)
     assert found is not None
     return found
 
@@ -83,26 +84,26 @@ def test_a_better_fit_than_the_best_box_stands_higher() -> None:
 
 @pytest.mark.parametrize("gain", [0.0, 3.0])
 def test_the_same_gain_everywhere_is_no_spectrum(gain: float) -> None:
-    assert background(of(np.full(500, gain))) is None
+    assert background(of(np.full(500, gain)), LONG) is None
 
 
 def test_a_flat_curve_is_no_spectrum() -> None:
     time = times(cadence_days=TEN_MINUTES_DAYS)
     flat = Points(time, np.ones(len(time)), np.full(len(time), 1e-4))
-    assert background(search_boxes(flat, search_grid(27.0, 0.6, 13.0))) is None
+    assert background(search_boxes(flat, search_grid(27.0, 0.6, 13.0)), LONG) is None
 
 
 def test_a_box_that_leaves_no_residue_is_no_spectrum() -> None:
     """Chi-square over nought: a curve of two values."""
     gain = np.zeros(500)
     gain[250] = 1000.0
-    assert background(of(gain)) is None
+    assert background(of(gain), LONG) is None
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 50])
 def test_a_spectrum_shorter_than_the_window_is_measured_against_all_of_it_or_not_at_all(length: int) -> None:
     gain = np.random.default_rng(length).uniform(0.0, 100.0, length)
-    found = background(of(gain))
+    found = background(of(gain), LONG)
     if found is None:
         assert length <= 3
     else:
@@ -119,3 +120,13 @@ def test_a_slope_of_the_spectrum_is_background() -> None:
     assert int(np.argmax(power)) == 400
     assert int(np.argmax(gain)) > 1900
     assert power.max() > 15.0
+
+
+def test_where_few_transits_fit_a_peak_counts_for_less() -> None:
+    """The same spectrum, of a long curve and of one in which its longer half of periods has two transits at most."""
+    gain = np.random.default_rng(1).normal(50.0, 2.0, 901)  # periods of 1 to 10 days
+    many, few = background(of(gain), LONG), background(of(gain), 12.0)
+    assert many is not None
+    assert few is not None
+    weight = np.where(of(gain).period_days > 6.0, 1.5, 1.0)
+    assert few.efficiency(1000.0 - gain) * weight == pytest.approx(many.efficiency(1000.0 - gain))
