@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,8 +24,9 @@ _LEAST = 3  # planets in a cell that is coloured
 def draw(path: Path, rows: Sequence[Searched], least: Mapping[tuple[str, str], float]) -> None:
     """Write a PNG."""
     ways = list(rows[0].found)
-    figure = Figure(figsize=(19, 8.5), layout="constrained")
-    axes = figure.subplots(2, 4).ravel()
+    columns = math.ceil((len(ways) + 1) / 2)
+    figure = Figure(figsize=(4.8 * columns, 8.5), layout="constrained")
+    axes = figure.subplots(2, columns).ravel()
     for axis, way in zip(axes, ways, strict=False):
         found = np.array([recovered(row, way, least[row.family, way]) for row in rows])
         _map(axis, rows, found, f"{way}: {found.mean():.0%} of {len(rows)}")

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise, product
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from benchmarks.transit_search.noise import Noise
 from benchmarks.transit_search.pool import spread
 from benchmarks.transit_search.rows import Searched, save, table
 from benchmarks.transit_search.stars import K2, QUARTER, TESS
-from benchmarks.transit_search.ways import HALF, OURS, TLS, TLS_PREPARED, WAYS, Detection
+from benchmarks.transit_search.ways import OURS, TLS, TLS_PREPARED, WAYS, Detection
 from tasks.transits.light_curve import Floats
 from tasks.transits.searching.grid import duration_share
 
@@ -185,9 +185,9 @@ def report(rows: Sequence[Searched], quiet: Sequence[Searched]) -> None:
     print("\nShare of injected planets found at 1 % false positives (half or twice the period: in brackets)\n")
     lines = [[name, len(of), *(_share(of, way, least) for way in ways)] for name, of in groups.items() if of]
     print(table(["planets", "number", *ways], lines))
-    for ours, other in product((OURS, HALF), (TLS, TLS_PREPARED)):
-        if ours in ways and other in ways:
-            print(f"\n{_paired(rows, least, (ours, other))}; {_lead(rows, quiet, (ours, other))}")
+    for other in (TLS, TLS_PREPARED):
+        if OURS in ways and other in ways:
+            print(f"\n{_paired(rows, least, (OURS, other))}; {_lead(rows, quiet, (OURS, other))}")
 
 
 def _by_signal(rows: Sequence[Searched]) -> Mapping[str, list[Searched]]:

@@ -1,8 +1,6 @@
 """Ways to search a light curve, each from the flux as it was observed to its strongest signal.
 
-headrace         boxes, and transit shapes on their highest peaks: the default
-headrace, half   the same with periods up to half of the baseline, as TLS takes them; by default it is all of it
-headrace boxes   boxes alone
+headrace         as it is by default
 lightkurve BLS   ``flatten().to_periodogram(method="bls")``, nothing set
 TLS              the call of wotan's documentation (biweight, 0.5 days), then TLS with nothing set but one thread
 TLS, prepared    the same TLS, on the light curve that Headrace has prepared: the search alone is compared
@@ -42,22 +40,8 @@ class Detection:
 
 def headrace(curve: LightCurve) -> Detection:
     """This project, as it is by default."""
-    return _headrace(curve, _STRONGEST)
-
-
-def headrace_half(curve: LightCurve) -> Detection:
-    """This project with TLS's range of periods: at least three transits fit in."""
-    return _headrace(curve, _STRONGEST.model_copy(update={"max_period": float(np.ptp(curve.time)) / 2}))
-
-
-def headrace_boxes(curve: LightCurve) -> Detection:
-    """This project without transit shapes."""
-    return _headrace(curve, _STRONGEST.model_copy(update={"run_tls": False}))
-
-
-def _headrace(curve: LightCurve, params: TransitParams) -> Detection:
-    prepared = prepare(curve, params)
-    result = search(prepared, params)
+    prepared = prepare(curve, _STRONGEST)
+    result = search(prepared, _STRONGEST)
     if not result.candidates:
         return Detection()
     found = result.candidates[0]
@@ -114,12 +98,10 @@ def _quiet() -> None:
     warnings.simplefilter("ignore")
 
 
-OURS, HALF, BOXES = "headrace", "headrace, half", "headrace boxes"
+OURS = "headrace"
 LIGHTKURVE, TLS, TLS_PREPARED = "lightkurve BLS", "TLS", "TLS, prepared"
 WAYS: dict[str, Callable[[LightCurve], Detection]] = {
     OURS: headrace,
-    HALF: headrace_half,
-    BOXES: headrace_boxes,
     LIGHTKURVE: lightkurve_bls,
     TLS: tls,
     TLS_PREPARED: tls_prepared,
