@@ -17,9 +17,9 @@ from tasks.transits.candidate import Candidate
 from tasks.transits.columns import SEPARATOR, Flag
 from tasks.transits.features.chance import threshold_sigma
 from tasks.transits.features.folding import keeps_pace
-from tasks.transits.features.orbit import longest_share, scaled_axis
 from tasks.transits.features.values import PPM, Features
 from tasks.transits.light_curve import PreparedLightCurve
+from tasks.transits.orbit import longest_share, scaled_axis
 
 MIN_PINK_SNR = 7.1  # Kepler's threshold: one false alarm in 100,000 stars (Jenkins, Caldwell & Borucki 2002)
 MIN_TRANSITS = 3  # as Kepler's pipeline asks for: two dips always make a period

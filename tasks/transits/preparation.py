@@ -7,7 +7,6 @@ scatter of two-minute points stands out of that of such bins, so that the biweig
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from wotan import flatten
 
 from tasks.transits.light_curve import Flags, Floats, Indices, LightCurve, PreparedLightCurve, Star
+from tasks.transits.orbit import longest_share, scaled_axis
 from tasks.transits.params import TransitParams
 from tasks.transits.rotation import rotation_period
 from tasks.transits.unsearchable import Unsearchable
@@ -60,9 +60,7 @@ def longest_transit_days(period_days: float, star: Star) -> float:
     T14 = P / pi * asin(R / a), with R / a from Kepler's third law (Seager & Mallen-Ornelas 2003, ApJ 585, 1038): 13
     hours for the Earth. ``star.density`` is the Sun's where it is unknown.
     """
-    gravity_density = 2942.2062 * star.density  # G * M_sun / (R_sun^3) in 1/day^2, nominal values of IAU 2015 B3
-    star_over_orbit = (4 * math.pi**2 / (gravity_density * period_days**2)) ** (1 / 3)
-    return period_days / math.pi * math.asin(min(star_over_orbit, 1.0))
+    return period_days * longest_share(max(scaled_axis(period_days, star.density), 1.0))
 
 
 def least_window_days(period_days: float, star: Star) -> float:

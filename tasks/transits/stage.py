@@ -33,7 +33,7 @@ class StarsStage(Stage):
 
     name: ClassVar[str] = "stars"
     version: ClassVar[int] = 1
-    # Measured: 370 MiB for a TESS sector, 480 for four years of Kepler; half of it is numba and what it compiled.
+    # Measured: 265 MiB once it is open, mostly numba and what it compiled; 365 for a K2 campaign with its picture.
     memory_bytes: ClassVar[int] = 640 * 2**20
     timeout_seconds: ClassVar[float] = 1800.0
     packages: ClassVar[tuple[str, ...]] = ("astropy", "wotan", "transitleastsquares", "numba", "scipy")

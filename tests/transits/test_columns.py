@@ -22,7 +22,7 @@ from tasks.transits.columns import (
     markdown,
     mask_text,
 )
-from tasks.transits.features.orbit import longest_share
+from tasks.transits.orbit import longest_share
 from tasks.transits.unsearchable import Reason as Unsearchable
 
 SUFFIX_OF_UNIT = {"days": "_days", "days in time_system": "_days", "ppm": "_ppm", "solar radii": "_solar"}

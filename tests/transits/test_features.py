@@ -18,8 +18,8 @@ from tasks.transits.candidate import Candidate
 from tasks.transits.columns import FEATURES, Reason
 from tasks.transits.features import Features, masked_features, measure
 from tasks.transits.features.chance import SMALLEST, false_alarm_probability, independent_trials, threshold_sigma
-from tasks.transits.features.orbit import central_duration_days, scaled_axis
 from tasks.transits.light_curve import PreparedLightCurve, Segment, Star
+from tasks.transits.orbit import central_duration_days, scaled_axis
 from tasks.transits.params import TransitParams
 from tasks.transits.preparation import prepare
 from tasks.transits.reading import read_light_curve

@@ -11,9 +11,9 @@ import pytest
 from tasks.transits.candidate import Candidate
 from tasks.transits.columns import Flag
 from tasks.transits.features import masked_features, measure
-from tasks.transits.features.orbit import scaled_axis
 from tasks.transits.flags import CHECKS, false_positive_flags, flags_text
 from tasks.transits.light_curve import PreparedLightCurve, Star
+from tasks.transits.orbit import scaled_axis
 from tests.transits.synthetic import SUN, Planet, candidate, candidate_of, light_curve, times
 
 # Of a star like the Sun, so that its duration is right.

@@ -13,10 +13,10 @@ from tasks.transits.columns import TLS_FEATURES, Reason
 from tasks.transits.features.chance import false_alarm_probability, independent_trials
 from tasks.transits.features.folding import Events, Folded, distinct, events, expected_cycles, fold
 from tasks.transits.features.noise import depth_and_variance, external_error, red_variance, snr_of_events
-from tasks.transits.features.orbit import central_duration_days
 from tasks.transits.features.secondary import Secondary, find_secondary
 from tasks.transits.features.values import PPM, Evidence, Features, Measured, collected, known
 from tasks.transits.light_curve import PreparedLightCurve
+from tasks.transits.orbit import central_duration_days
 
 HALF_TURN_TOLERANCE = 0.25  # durations; Robovetter (Thompson et al. 2018) and LEO-Vetter (Kunimoto et al. 2025)
 _POSITIVE = ("period_days", "duration_days")
