@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import sysconfig
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_installed_versions_are_the_locked_ones() -> None:
     locked = pins((ROOT / LOCKS[1]).read_text(encoding="utf-8"))
     wrong = {
         distribution.name: distribution.version
-        for distribution in importlib.metadata.distributions()
+        for distribution in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
         if Version(distribution.version)
         not in locked.get(canonicalize_name(distribution.name), {Version(distribution.version)})
     }
