@@ -30,8 +30,9 @@ demo-stars: $(READY)  ## Search made stars for the planets that were put there
 	@$(BIN)/python examples/demo_stars.py demo
 	$(BIN)/python flows/exoplanet_features.py --targets demo/targets.csv --light-curves demo/stars --output-dir demo/stars-output || test $$? -eq 3
 
+# Much of a test's time is waiting for servers and children, so two files run at a time.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY)  ## Check style, format and types
 	$(BIN)/ruff check $(CHECKED)

@@ -1,7 +1,8 @@
 """What all tests share.
 
-shared_data   the folder of test videos that lies beside the checkout; tests that need it are skipped without it
-browser       a Chromium, for the tests that look at pages
+shared_data    the folder of test videos that lies beside the checkout; tests that need it are skipped without it
+shared_models  the folder of test models beside it, likewise
+browser        a Chromium, for the tests that look at pages
 
 With HEADRACE_CI=1 a skipped test is a failed one: CI installs what tests need. The exceptions are in MAY_SKIP.
 """
@@ -30,7 +31,17 @@ MAY_SKIP = (
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """``shared/data``, beside the checkout or where HEADRACE_SHARED says."""
-    folder = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data"
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """``shared/models``: MediaPipe's hand and face models, and a holistic one for tests."""
+    return _shared("models")
+
+
+def _shared(name: str) -> Path:
+    folder = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / name
     if not folder.is_dir():
         pytest.skip("shared/ is not beside the checkout; HEADRACE_SHARED may name it")
     return folder

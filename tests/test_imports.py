@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORCHESTRATION = {"prefect", "prefect_dask", "dask", "distributed"}
-MEDIA = {"av", "cv2", "ffmpeg", "imageio_ffmpeg", "PIL", "mediapipe"}
+MEDIA = {"av", "cv2", "ffmpeg", "imageio_ffmpeg", "PIL", "mediapipe", "pose_format"}
 SCIENCE = {
     *(
         "numpy",

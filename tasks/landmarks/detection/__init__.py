@@ -1,0 +1,1 @@
+"""Finding landmarks in pictures: MediaPipe, and a second look for hands that it lost."""

@@ -1,0 +1,1 @@
+"""The files that hold the landmarks of one sample, written and read."""

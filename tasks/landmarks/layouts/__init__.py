@@ -1,0 +1,1 @@
+"""How collections of sign-language videos lie in folders, and which samples that makes."""

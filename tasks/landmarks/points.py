@@ -1,0 +1,129 @@
+"""Which points there are: the parts of a skeleton, their names and the lines between them.
+
+Numbers and names are MediaPipe's: BlazePose's 33 points of the body, the 478 of the face mesh (the last ten are the
+irises), and 21 of each hand. Left and right are the person's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+PartName = Literal["pose_landmarks", "face_landmarks", "left_hand_landmarks", "right_hand_landmarks"]
+ModelKind = Literal["holistic", "hands", "pose", "face"]
+MODEL_KINDS: tuple[ModelKind, ...] = get_args(ModelKind)
+
+POSE_NAMES = (
+    "nose",
+    *(f"{side}_eye{where}" for side in ("left", "right") for where in ("_inner", "", "_outer")),
+    *("left_ear", "right_ear", "mouth_left", "mouth_right"),
+    *(
+        f"{side}_{joint}"
+        for joint in (
+            "shoulder",
+            "elbow",
+            "wrist",
+            "pinky",
+            "index",
+            "thumb",
+            "hip",
+            "knee",
+            "ankle",
+            "heel",
+            "foot_index",
+        )
+        for side in ("left", "right")
+    ),
+)
+HAND_NAMES = (
+    "wrist",
+    *(f"thumb_{joint}" for joint in ("cmc", "mcp", "ip", "tip")),
+    *(
+        f"{finger}_{joint}"
+        for finger in ("index_finger", "middle_finger", "ring_finger", "pinky")
+        for joint in ("mcp", "pip", "dip", "tip")
+    ),
+)
+FACE_POINTS = 478
+FACE_POINTS_WITHOUT_IRISES = 468
+
+_POSE_LIMBS = (
+    *((0, 1), (1, 2), (2, 3), (3, 7), (0, 4), (4, 5), (5, 6), (6, 8), (9, 10)),
+    *((11, 12), (11, 13), (13, 15), (15, 17), (15, 19), (15, 21), (17, 19)),
+    *((12, 14), (14, 16), (16, 18), (16, 20), (16, 22), (18, 20), (11, 23), (12, 24), (23, 24)),
+    *((23, 25), (24, 26), (25, 27), (26, 28), (27, 29), (28, 30), (29, 31), (30, 32), (27, 31), (28, 32)),
+)
+_HAND_LIMBS = (
+    *((0, 1), (1, 2), (2, 3), (3, 4), (0, 5), (5, 6), (6, 7), (7, 8), (5, 9), (9, 10), (10, 11), (11, 12)),
+    *((9, 13), (13, 14), (14, 15), (15, 16), (13, 17), (17, 18), (18, 19), (19, 20), (0, 17)),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a skeleton: ``points`` points from ``start`` on; ``limbs`` are pairs of points counted in the part."""
+
+    name: PartName
+    start: int
+    point_names: tuple[str, ...]
+    limbs: tuple[tuple[int, int], ...]
+
+    @property
+    def points(self) -> int:
+        """How many points it has."""
+        return len(self.point_names)
+
+    @property
+    def span(self) -> slice:
+        """Where its points lie on the points axis."""
+        return slice(self.start, self.start + self.points)
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The parts that a model finds, one after another on the points axis."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def points(self) -> int:
+        """How many points all parts have."""
+        return sum(part.points for part in self.parts)
+
+    def part(self, name: PartName) -> Part | None:
+        """The part of that name; None where the model does not look for it."""
+        return next((part for part in self.parts if part.name == name), None)
+
+    def number(self, name: PartName) -> int:
+        """The part's place on the parts axis. Raises ValueError where there is no such part."""
+        return [part.name for part in self.parts].index(name)
+
+
+_NAMES: Mapping[PartName, tuple[str, ...]] = {
+    "pose_landmarks": POSE_NAMES,
+    "face_landmarks": tuple(str(number) for number in range(FACE_POINTS)),
+    "left_hand_landmarks": HAND_NAMES,
+    "right_hand_landmarks": HAND_NAMES,
+}
+_LIMBS: Mapping[PartName, tuple[tuple[int, int], ...]] = {
+    "pose_landmarks": _POSE_LIMBS,
+    "face_landmarks": (),  # a mesh: what of it is worth drawing is the picture's matter
+    "left_hand_landmarks": _HAND_LIMBS,
+    "right_hand_landmarks": _HAND_LIMBS,
+}
+
+
+def _skeleton(*names: PartName) -> Skeleton:
+    starts = [sum(len(_NAMES[earlier]) for earlier in names[:number]) for number in range(len(names))]
+    return Skeleton(
+        tuple(Part(name, start, _NAMES[name], _LIMBS[name]) for name, start in zip(names, starts, strict=True))
+    )
+
+
+SKELETONS: Mapping[ModelKind, Skeleton] = {
+    "holistic": _skeleton("pose_landmarks", "face_landmarks", "left_hand_landmarks", "right_hand_landmarks"),
+    "hands": _skeleton("left_hand_landmarks", "right_hand_landmarks"),
+    "pose": _skeleton("pose_landmarks"),
+    "face": _skeleton("face_landmarks"),
+}
