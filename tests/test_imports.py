@@ -31,7 +31,8 @@ SCIENCE = {
 GLUE = {"tasks.batch", "tasks.launcher", "flows", "deployments"}
 # What a stage package may know of the engine: the words, not the machinery.
 ENGINE_WORDS = {"items", "stage", "errors", "manifest", "report"}
-NOT_STAGES = {"engine", "media", "launcher"}
+NOT_STAGES = {"engine", "media", "downloads", "launcher"}
+SHARED = ("downloads", "media")  # rooms that any stage may use
 STAGES = sorted(
     path.name for path in (ROOT / "tasks").iterdir() if (path / "__init__.py").is_file() and path.name not in NOT_STAGES
 )
@@ -73,9 +74,14 @@ def test_the_engine_imports_no_orchestration_and_no_media_or_science_library() -
     assert breaches(modules("tasks.engine"), ORCHESTRATION | MEDIA | SCIENCE | GLUE | stages | {"tasks.media"}) == []
 
 
-def test_media_imports_no_stage_and_nothing_above() -> None:
+@pytest.mark.parametrize("package", SHARED)
+def test_what_stages_share_imports_no_stage_and_nothing_above(package: str) -> None:
     stages = {f"tasks.{name}" for name in STAGES}
-    assert breaches(modules("tasks.media"), ORCHESTRATION | GLUE | stages) == []
+    assert breaches(modules(f"tasks.{package}"), ORCHESTRATION | GLUE | stages) == []
+
+
+def test_downloads_import_no_media_or_science_library() -> None:
+    assert breaches(modules("tasks.downloads"), MEDIA | SCIENCE | {"tasks.media"}) == []
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -84,7 +90,7 @@ def test_a_stage_imports_neither_orchestration_nor_another_stage(stage: str) -> 
     assert breaches(modules(f"tasks.{stage}"), ORCHESTRATION | GLUE | others) == []
 
 
-@pytest.mark.parametrize("package", [*STAGES, "media"])
+@pytest.mark.parametrize("package", [*STAGES, *SHARED])
 def test_a_stage_knows_the_engine_by_its_words_only(package: str) -> None:
     machinery = {f"tasks.engine.{path.stem}" for path in (ROOT / "tasks" / "engine").iterdir() if path.suffix == ".py"}
     machinery -= {"tasks.engine.__init__"} | {f"tasks.engine.{word}" for word in ENGINE_WORDS}

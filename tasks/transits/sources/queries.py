@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tasks.transits.sources.cache import Pace, SharedCache, digest_of, read_json, write_json
-from tasks.transits.sources.patience import Passing, patiently
+from tasks.downloads.cache import Pace, SharedCache, digest_of, read_json, write_json
+from tasks.downloads.patience import Passing, patiently
 from tasks.transits.sources.portal import search
 from tasks.transits.sources.products import AUTHORS, Choice, Product, Query, checked, choose, from_json, to_json
 from tasks.transits.sources.settings import MastSettings

@@ -6,12 +6,12 @@ None of this changes what a light curve holds, so none of it enters a key.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from tasks.downloads.folder import cache_problems, default_cache, read_url
+from tasks.downloads.patience import Origin, origin
 from tasks.engine.errors import InvalidInput, Problem
 
 SERVER = "https://mast.stsci.edu"
@@ -29,7 +29,7 @@ _DAY_SECONDS = 86_400.0
 class MastSettings:
     """How MAST is asked.
 
-    cache           the folder that runs share; None: as :func:`default_cache` has it
+    cache           the folder that runs share; None: as :func:`~tasks.downloads.folder.default_cache` has it
     server          base URL of MAST: searches and downloads
     resolver        URL of the name resolver; asked for names only, never for TIC, KIC and EPIC numbers
     mirror          base URL of a store with the layout of the public bucket ``stpubdata``, asked for files first;
@@ -56,10 +56,10 @@ class MastSettings:
     @property
     def folder(self) -> Path:
         """The cache's folder on this host."""
-        return self.cache or default_cache(os.environ)
+        return self.cache or default_cache(os.environ, "mast")
 
     @property
-    def origins(self) -> frozenset[tuple[str, str]]:
+    def origins(self) -> frozenset[Origin]:
         """Scheme and host, with its port, of every address that may be asked."""
         configured = frozenset(origin(url) for url in (self.server, self.resolver, self.mirror) if url)
         return configured | _PUBLIC_COPIES if self.server == SERVER else configured
@@ -75,9 +75,9 @@ def settings_from(environment: Mapping[str, str], refresh: bool = False) -> Mast
     """
     problems: list[Problem] = []
     settings = MastSettings(
-        server=_url("HEADRACE_MAST_SERVER", environment, SERVER, problems),
-        resolver=_url("HEADRACE_MAST_RESOLVER", environment, RESOLVER, problems),
-        mirror=_url("HEADRACE_MAST_MIRROR", environment, "", problems),
+        server=read_url("HEADRACE_MAST_SERVER", environment, SERVER, problems),
+        resolver=read_url("HEADRACE_MAST_RESOLVER", environment, RESOLVER, problems),
+        mirror=read_url("HEADRACE_MAST_MIRROR", environment, "", problems),
         connections=_connections(environment.get("HEADRACE_MAST_CONNECTIONS") or "4", problems),
     )
     if problems:
@@ -91,42 +91,6 @@ def mast_problems(environment: Mapping[str, str]) -> list[Problem]:
         return cache_problems(settings_from(environment).folder)
     except InvalidInput as error:
         return list(error.problems)
-
-
-def cache_problems(folder: Path) -> list[Problem]:
-    """A problem where ``folder`` cannot be made on this host, or takes no files."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return []
-    except OSError as error:
-        given = f"the cache {folder} takes no files ({error.strerror or error})"
-        return [Problem("HEADRACE_CACHE", given, "a folder that can be written to", "set it to one")]
-
-
-def default_cache(environment: Mapping[str, str]) -> Path:
-    """``$HEADRACE_CACHE/mast``, else ``$XDG_CACHE_HOME/headrace/mast``, else ``~/.cache/headrace/mast``."""
-    if own := environment.get("HEADRACE_CACHE"):
-        return Path(own).expanduser().absolute() / "mast"
-    base = environment.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path in it is to be ignored.
-    parent = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    return parent / "headrace" / "mast"
-
-
-def origin(url: str) -> tuple[str, str]:
-    """Scheme and host, with its port where it has one, as they are compared."""
-    parts = urlsplit(url)
-    return parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower()
-
-
-def _url(name: str, environment: Mapping[str, str], default: str, problems: list[Problem]) -> str:
-    given = environment.get(name) or default
-    parts = urlsplit(given)
-    if given and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username):
-        allowed = "a URL that begins with https:// or http://, without a query or a user"
-        problems.append(Problem(name, repr(given), allowed, "correct the variable or unset it"))
-    return given.rstrip("/")
 
 
 def _connections(given: str, problems: list[Problem]) -> int:

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.downloads.cache import Pace, SharedCache
+from tasks.downloads.patience import open_session
 from tasks.engine.errors import BadInput
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage, StageResult, Value, Workspace
-from tasks.transits.sources.cache import Pace, SharedCache
 from tasks.transits.sources.downloads import CachedFile, Downloads
-from tasks.transits.sources.patience import open_session
 from tasks.transits.sources.products import Choice, Product, Query, read_query, to_json
 from tasks.transits.sources.queries import Queries
 from tasks.transits.sources.settings import MastSettings

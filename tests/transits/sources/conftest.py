@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from tasks.downloads.cache import Pace, SharedCache
+from tasks.downloads.patience import open_session
 from tasks.engine.items import Item
 from tasks.engine.stage import StageResult, Workspace
-from tasks.transits.sources.cache import Pace, SharedCache
 from tasks.transits.sources.downloads import Downloads
-from tasks.transits.sources.patience import open_session
 from tasks.transits.sources.settings import MastSettings
 from tasks.transits.sources.stage import LightCurvesStage
 from tests.transits.sources.archive import Archive

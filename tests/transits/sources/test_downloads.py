@@ -360,9 +360,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(
 FETCH = f"""
 import sys
 from pathlib import Path
-from tasks.transits.sources.cache import Pace, SharedCache
+from tasks.downloads.cache import Pace, SharedCache
 from tasks.transits.sources.downloads import Downloads
-from tasks.transits.sources.patience import open_session
+from tasks.downloads.patience import open_session
 from tasks.transits.sources.products import Product
 from tasks.transits.sources.settings import MastSettings
 

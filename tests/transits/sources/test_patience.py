@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tasks.engine.errors import InvalidInput, TransientError
-from tasks.transits.sources import cache as cache_module
-from tasks.transits.sources.cache import Pace, SharedCache, read_json, write_json
-from tasks.transits.sources.downloads import Downloads
-from tasks.transits.sources.patience import (
+from tasks.downloads import cache as cache_module
+from tasks.downloads.cache import Pace, SharedCache, read_json, write_json
+from tasks.downloads.folder import cache_problems, default_cache
+from tasks.downloads.patience import (
     Passing,
     RefusedAddress,
     backoff_seconds,
@@ -22,8 +21,10 @@ from tasks.transits.sources.patience import (
     patiently,
     retry_after_seconds,
 )
+from tasks.engine.errors import InvalidInput, TransientError
+from tasks.transits.sources.downloads import Downloads
 from tasks.transits.sources.products import Product
-from tasks.transits.sources.settings import MastSettings, cache_problems, default_cache, settings_from
+from tasks.transits.sources.settings import MastSettings, settings_from
 from tests.engine.processes import wait_until
 from tests.transits.sources.archive import Archive, hold
 from tests.transits.sources.conftest import Clock
@@ -158,10 +159,10 @@ def test_every_wrong_setting_is_told_at_once() -> None:
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_cache({}) == tmp_path / ".cache/headrace/mast"
-    assert default_cache({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache/headrace/mast"
-    assert default_cache({"XDG_CACHE_HOME": "/x"}) == Path("/x/headrace/mast")
-    assert default_cache({"XDG_CACHE_HOME": "/x", "HEADRACE_CACHE": "~/own"}) == tmp_path / "own/mast"
+    assert default_cache({}, "mast") == tmp_path / ".cache/headrace/mast"
+    assert default_cache({"XDG_CACHE_HOME": "relative"}, "mast") == tmp_path / ".cache/headrace/mast"
+    assert default_cache({"XDG_CACHE_HOME": "/x"}, "mast") == Path("/x/headrace/mast")
+    assert default_cache({"XDG_CACHE_HOME": "/x", "HEADRACE_CACHE": "~/own"}, "mast") == tmp_path / "own/mast"
 
 
 def test_a_cache_that_takes_no_files_is_told(tmp_path: Path) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import email.utils
+import ipaddress
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 
+from tasks.downloads.cache import MAX_QUIET_SECONDS, Pace
 from tasks.engine.errors import TransientError
-from tasks.transits.sources.cache import MAX_QUIET_SECONDS, Pace
-from tasks.transits.sources.settings import MastSettings, origin
 
 BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
 _MAX_REDIRECTS = 5
+
+Origin = tuple[str, str]  # scheme and host, with its port; see origin()
+ANY_HOST = "*"  # as an origin's host
 
 T = TypeVar("T")
 
@@ -71,29 +75,57 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     return min(max(seconds, 0.0), MAX_QUIET_SECONDS) if math.isfinite(seconds) else None
 
 
-def open_session(settings: MastSettings) -> requests.Session:
+class Reach(Protocol):
+    """Which addresses may be asked, and the longest waits for a connection and for the next byte."""
+
+    @property
+    def origins(self) -> frozenset[Origin]: ...
+    @property
+    def connect_seconds(self) -> float: ...
+    @property
+    def stall_seconds(self) -> float: ...
+
+
+def open_session(reach: Reach) -> requests.Session:
     """A session that asks the configured addresses only, redirects included, and waits for none of them for ever."""
     session = requests.Session()
     session.max_redirects = _MAX_REDIRECTS
     session.headers["Connection"] = "close"  # an idle connection that is kept for later is one of the few, too
     session.headers["User-Agent"] = f"headrace {session.headers['User-Agent']}"
     for prefix in ("https://", "http://"):
-        session.mount(prefix, _Bounded(settings))
+        session.mount(prefix, _Bounded(reach))
     return session
+
+
+def origin(url: str) -> Origin:
+    """Scheme and host, with its port where it has one, as they are compared."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower()
 
 
 class _Bounded(HTTPAdapter):
     """Sends to the configured addresses, with the configured time limits whatever the caller says."""
 
-    def __init__(self, settings: MastSettings) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__()
-        self._origins = settings.origins
-        self._timeout = (settings.connect_seconds, settings.stall_seconds)
+        self._origins = reach.origins
+        self._timeout = (reach.connect_seconds, reach.stall_seconds)
 
     def send(self, request: requests.PreparedRequest, *_args: Any, **options: Any) -> requests.Response:
         """As the parent's. Raises RefusedAddress; it sees each redirect as a request of its own."""
-        if origin(request.url or "") not in self._origins:
+        scheme, host = origin(request.url or "")
+        if not {(scheme, host), (scheme, ANY_HOST)} & self._origins:
             allowed = ", ".join(sorted(f"{scheme}://{host}" for scheme, host in self._origins))
             raise RefusedAddress(f"sent on to {request.url}, which is refused; allowed: {allowed}", request=request)
+        if _is_this_machine(request.url or ""):  # where no proxy leads
+            options["proxies"] = {}
         self.close()  # a connection of before is closed by the other side, perhaps without a word: none is used again
         return super().send(request, **{**options, "timeout": self._timeout})
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

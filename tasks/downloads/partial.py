@@ -12,19 +12,26 @@ class Partial:
 
     size_bytes   how much has come
     total_bytes  how much the server says there is; None where it does not say
+
+    ``pinned_bytes``: the size of a file whose digest is known beforehand. Its rest is asked for without a proof that
+    the server still has the same file, even after another process began it, since the digest will tell.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pinned_bytes: int | None = None) -> None:
         self.path = path
         self.size_bytes = 0
-        self.total_bytes: int | None = None
+        self.total_bytes = pinned_bytes
+        self._pinned = pinned_bytes is not None
         self._version: str | None = None
+        if self._pinned and path.exists():
+            self.size_bytes = path.stat().st_size
 
     def wish(self) -> dict[str, str]:
         """Headers that ask for the rest, if the file is still the same one; none where it cannot be told."""
-        if not self.size_bytes or self._version is None or self.total_bytes is None:
+        if not self.size_bytes or self.total_bytes is None or (self._version is None and not self._pinned):
             return {}
-        return {"Range": f"bytes={self.size_bytes}-", "If-Range": self._version}
+        same = {} if self._version is None else {"If-Range": self._version}
+        return {"Range": f"bytes={self.size_bytes}-", **same}
 
     def begin(self, total_bytes: int | None, version: str | None) -> None:
         """Start over with a file of ``total_bytes``; ``version`` is its ETag, of which a weak one tells nothing."""
