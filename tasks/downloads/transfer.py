@@ -69,7 +69,7 @@ class Transfers:
         except RefusedAddress as error:
             raise BadInput(f"the download was {error}") from error
         except requests.RequestException as error:
-            raise Passing(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+            raise Passing(_told(error)) from error
         if partial.total_bytes not in {None, partial.size_bytes}:
             raise Passing(f"{partial.size_bytes} of {partial.total_bytes} bytes came")
 
@@ -92,6 +92,13 @@ class Transfers:
             raise Passing("a web page came instead of the file, as when a server is under maintenance")
         if status not in {200, 206, 416}:
             raise BadInput(f"HTTP {status} from {answer.url}; check {wanted.settings}")
+
+
+def _told(error: requests.RequestException) -> str:
+    """The error in one line: of requests' nested ones, what is at the bottom says what happened."""
+    inner = error.args[0] if error.args else error
+    reason = getattr(inner, "reason", None) or error  # urllib3's MaxRetryError has it
+    return f"{type(error).__name__}: {' '.join(str(reason).split())[:200]}"
 
 
 def _begin(answer: requests.Response, wanted: Wanted, partial: Partial) -> None:

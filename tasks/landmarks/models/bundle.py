@@ -1,0 +1,56 @@
+"""What a ``.task`` file holds: a zip of ``.tflite`` networks, by whose names MediaPipe itself goes."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.landmarks.points import ModelKind
+
+# What MediaPipe's graphs of each kind open in a bundle. The first kind that has all of its own is the bundle's.
+NEEDED: Mapping[ModelKind, frozenset[str]] = {
+    "holistic": frozenset(
+        {
+            "face_detector.tflite",
+            "face_landmarks_detector.tflite",
+            "hand_landmarks_detector.tflite",
+            "hand_roi_refinement.tflite",
+            "pose_detector.tflite",
+            "pose_landmarks_detector.tflite",
+        }
+    ),
+    "hands": frozenset({"hand_detector.tflite", "hand_landmarks_detector.tflite"}),
+    "pose": frozenset({"pose_detector.tflite", "pose_landmarks_detector.tflite"}),
+    "face": frozenset({"face_detector.tflite", "face_landmarks_detector.tflite"}),
+}
+_MOST_NAMES = 10
+
+
+class NotAModel(Exception):
+    """A file that is no bundle, a damaged one, or one for something else. Its message says which."""
+
+
+def bundle_kind(path: Path) -> ModelKind:
+    """The kind of the bundle at ``path``. Raises NotAModel, and OSError where the file cannot be read."""
+    names = _sound_names(path)
+    kind = next((kind for kind, needed in NEEDED.items() if needed <= names), None)
+    if kind is None:
+        held = ", ".join([*sorted(names)[:_MOST_NAMES], *(["..."] if len(names) > _MOST_NAMES else [])])
+        raise NotAModel(f"is a bundle of another kind; it holds {held or 'nothing'}")
+    return kind
+
+
+def _sound_names(path: Path) -> set[str]:
+    """The names in the bundle, of which each one's content was read and fits its checksum."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            damaged = bundle.testzip()
+            names = set(bundle.namelist())
+    # RuntimeError: encrypted. NotImplementedError is one too: a compression that is not known here.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise NotAModel(f"is no bundle of networks ({' '.join(str(error).split()) or type(error).__name__})") from error
+    if damaged is not None:
+        raise NotAModel(f"is damaged: {damaged} in it does not fit its checksum")
+    return names
