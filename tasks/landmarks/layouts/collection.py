@@ -1,0 +1,68 @@
+"""What a collection of sequences is, whatever its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Media = Literal["frames", "video"]
+
+NO_SPLIT = "all"  # where a collection has no splits
+FRAMES_FPS = 25.0  # PHOENIX's, and what is assumed of pictures where nobody says
+# How splits are called in the wild, letter case aside.
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "dev": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+}
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sequence of pictures of one person, or of several.
+
+    id          safe as a file name, unique in the collection
+    split       ``all`` where the collection has none
+    name        safe as a file name, unique within its split
+    path        relative to the collection's root: a folder of pictures or a video
+    fps         of the set; None: the video's own
+    annotation  the corpus' words (glosses, or what the manifest says), carried along; enters no key
+    fields      other columns of the corpus or the manifest; enter no key
+    cost        predicted work in frames; enters no key
+    """
+
+    id: str
+    split: str
+    name: str
+    path: str
+    media: Media
+    fps: float | None
+    annotation: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The samples that a run is to work on, in the order in which people would list them.
+
+    root    absolute; the paths of the samples start from it
+    layout  how it was read: ``phoenix``, ``folders``, ``videos`` or ``manifest``
+    notes   what was passed over that a user may want to know of, a line each
+    """
+
+    root: Path
+    samples: tuple[Sample, ...]
+    layout: str
+    notes: tuple[str, ...] = ()
+
+
+def split_called(name: str) -> str | None:
+    """The split that a folder or a cell called ``name`` stands for; None where it is not one of the usual ones."""
+    return SPLIT_NAMES.get(name.casefold())

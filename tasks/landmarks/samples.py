@@ -1,0 +1,167 @@
+"""From a folder or a manifest to samples, and from samples to items: one a sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, get_args
+
+from tasks.engine.errors import Problem
+from tasks.engine.items import Item
+from tasks.engine.manifest import cap_problems, shorten
+from tasks.landmarks.layouts import phoenix, table
+from tasks.landmarks.layouts.collection import FRAMES_FPS, NO_SPLIT, Collection, Sample, split_called
+from tasks.landmarks.layouts.folders import folder_samples, splits_of, twice, unlistable, video_samples
+from tasks.landmarks.layouts.phoenix import Found
+from tasks.landmarks.layouts.tree import Folder, read_tree
+
+__all__ = ["Collection", "Layout", "Sample", "read_collection", "sample_items"]
+
+Layout = Literal["auto", "phoenix", "folders", "videos"]
+
+_INPUT = "--input"
+
+
+def read_collection(
+    path: Path, layout: Layout = "auto", split: str = "all", fps: float | None = None
+) -> tuple[Collection | None, list[Problem]]:
+    """The samples of the folder or manifest at ``path`` that are in ``split``, and everything that is wrong.
+
+    ``fps`` is the frame rate of folders of pictures, 25 where nothing is given; videos have their own. Where there are
+    problems, there is no collection.
+    """
+    problems = _fps_problems(fps)
+    rate = FRAMES_FPS if problems or fps is None else fps
+    collection: Collection | None
+    if path.is_file():
+        collection, wrong = _of_manifest(path, layout, rate)
+    else:
+        collection, wrong = _of_folder(path, layout, split, rate)
+    problems += wrong
+    if not problems:
+        collection, problems = _chosen(collection, split, fps)
+    return (None, cap_problems(problems)) if problems else (collection, [])
+
+
+def sample_items(collection: Collection) -> list[Item]:
+    """One item a sample, in the collection's order. Its input is the folder of pictures or the video."""
+    return [_item(sample, collection.root) for sample in collection.samples]
+
+
+def _item(sample: Sample, root: Path) -> Item:
+    return Item(
+        id=sample.id,
+        payload={"split": sample.split, "name": sample.name, "media": sample.media, "fps": sample.fps},
+        inputs=(str(root / sample.path),),
+        cost=sample.cost,
+        fields={**sample.fields, "split": sample.split, "name": sample.name},
+    )
+
+
+def _fps_problems(fps: float | None) -> list[Problem]:
+    if fps is None or (math.isfinite(fps) and 0 < fps <= table.MAX_FPS):
+        return []
+    return [Problem("--fps", shorten(fps), f"a number above 0 and up to {table.MAX_FPS:g}", "25 is usual")]
+
+
+def _of_manifest(path: Path, layout: Layout, fps: float) -> tuple[Collection, list[Problem]]:
+    samples, problems = table.read_samples(path, fps)
+    if layout != "auto":
+        advice = "leave --layout out: the manifest says what there is"
+        problems.append(Problem("--layout", f"{layout} with the manifest {path.name}", "auto", advice))
+    return Collection(path.absolute().parent, tuple(samples), "manifest"), problems
+
+
+def _of_folder(path: Path, layout: Layout, split: str, fps: float) -> tuple[Collection | None, list[Problem]]:
+    tree, problems = read_tree(path, _INPUT)
+    if tree is None:
+        return None, problems
+    chosen = _layout(tree, path) if layout == "auto" else layout
+    if isinstance(chosen, Problem):
+        return None, [*problems, chosen]
+    found = _of_phoenix(tree, path, split, fps) if chosen == "phoenix" else _of_splits(tree, path, chosen, fps)
+    return Collection(path.absolute(), found.samples, chosen, found.notes), [*problems, *found.problems]
+
+
+def _layout(tree: Folder, root: Path) -> Layout | Problem:
+    """What the folder looks like: PHOENIX, else folders of pictures or videos, whichever there are."""
+    if phoenix.frame_folders(tree) or phoenix.has_tables(tree, root):
+        return "phoenix"
+    folders = [folder for split in splits_of(tree) for folder in split.folder.below()]
+    pictures = sum(folder.pictures for folder in folders)
+    videos = sum(len(folder.videos) for folder in folders)
+    if pictures and videos:
+        given = f"{pictures} pictures and {videos} videos"
+        return Problem(
+            f"{_INPUT} {root}", given, "one of the two", "say which with --layout folders or --layout videos"
+        )
+    if pictures or videos:
+        return "folders" if pictures else "videos"
+    return Problem(f"{_INPUT} {root}", "neither pictures nor videos", _what_is_read(), f"check {_INPUT}")
+
+
+def _what_is_read() -> str:
+    pictures = "folders of .png, .jpg, .jpeg, .bmp or .webp"
+    return f"{pictures}, videos, or a release of PHOENIX-Weather 2014 (--layout {', '.join(get_args(Layout))})"
+
+
+def _of_splits(tree: Folder, root: Path, layout: Layout, fps: float) -> Found:
+    splits, where = splits_of(tree), f"{_INPUT} {root}"
+    problems = [*twice(splits, where), *unlistable(splits, where)]
+    samples = [
+        found
+        for split in splits
+        for found in (video_samples(split) if layout == "videos" else folder_samples(split, fps))
+    ]
+    return Found(tuple(samples), tuple(problems))
+
+
+def _of_phoenix(tree: Folder, root: Path, split: str, fps: float) -> Found:
+    where = f"{_INPUT} {root}"
+    frames = phoenix.frame_folders(tree) or [tree]
+    if len(frames) > 1:
+        given = f"{len(frames)} folders of pictures: {', '.join(folder.path for folder in frames)}"
+        return Found(problems=(Problem(where, given, "one of them", f"give one of them as {_INPUT}"),))
+    splits = splits_of(frames[0])
+    if [found.name for found in splits] == [NO_SPLIT]:
+        allowed = "features/fullFrame-210x260px/{train,dev,test}/<sample>/*.png"
+        return Found(problems=(Problem(where, "no splits of PHOENIX", allowed, f"check {_INPUT}, or --layout"),))
+    wanted = [found for found in splits if split in {"all", found.name} or split_called(split) == found.name] or splits
+    parts = [phoenix.split_samples(part, frames[0], root.absolute(), fps) for part in wanted]
+    return Found(
+        tuple(sample for part in parts for sample in part.samples),
+        (*twice(splits, where), *unlistable(splits, where), *(wrong for part in parts for wrong in part.problems)),
+        tuple(note for part in parts for note in part.notes),
+    )
+
+
+def _chosen(collection: Collection | None, split: str, fps: float | None) -> tuple[Collection | None, list[Problem]]:
+    """The collection with the samples of ``split`` alone, and what is wrong with that choice or with the samples."""
+    assert collection is not None
+    wanted = split_called(split) or split
+    splits = list(dict.fromkeys(sample.split for sample in collection.samples))
+    samples = tuple(sample for sample in collection.samples if wanted in {"all", sample.split})
+    problems = _same_names(samples)
+    if not collection.samples:
+        advice = f"check {_INPUT}, or --layout"
+        problems.append(Problem(f"{_INPUT} {collection.root}", "no samples", _what_is_read(), advice))
+    elif not samples:
+        allowed = ", ".join(["all", *(name for name in splits if name != NO_SPLIT)])
+        problems.append(Problem("--split", shorten(split), allowed, "these are the splits that there are"))
+    if fps is not None and samples and all(sample.media == "video" for sample in samples):
+        problems.append(
+            Problem("--fps", f"{fps:g} with videos", "nothing with videos", "leave it out: they have their own")
+        )
+    return Collection(collection.root, samples, collection.layout, collection.notes), problems
+
+
+def _same_names(samples: Iterable[Sample]) -> list[Problem]:
+    first: dict[str, Sample] = {}
+    problems = []
+    for sample in samples:
+        other = first.setdefault(sample.id, sample)
+        if other is not sample:
+            given = f"{sample.name} in {sample.split} for both {shorten(other.path)} and {shorten(sample.path)}"
+            problems.append(Problem("names of samples", given, "each name once in its split", "rename one of the two"))
+    return problems
