@@ -1,0 +1,97 @@
+"""One landmarker of MediaPipe in VIDEO mode: built, fed with pictures, closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from ctypes import byref, c_void_p
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.errors import RunError
+from tasks.landmarks.detection.affinity import one_core
+from tasks.landmarks.detection.binding import (
+    TASK_TYPES,
+    MediaPipeError,
+    MediaPipeImage,
+    MpBaseOptionsC,
+    call,
+    library,
+)
+from tasks.landmarks.params import Device
+from tasks.landmarks.points import ModelKind
+from tasks.landmarks.sequence import Picture
+
+_VIDEO_MODE = 2
+_DELEGATES: Mapping[Device, int] = {"cpu": 1, "gpu": 2}
+_NO_FILE = -1
+# MediaPipe's own defaults.
+_HALF_SURE = 0.5
+_PERSON = ("face_detection", "face_landmarks", "pose_detection", "pose_landmarks", "hand_landmarks")
+_THRESHOLDS: Mapping[ModelKind, Mapping[str, float | int]] = {
+    "holistic": {
+        **{f"min_{what}_confidence": _HALF_SURE for what in _PERSON},
+        **{f"min_{what}_suppression_threshold": _HALF_SURE for what in ("face", "pose")},
+    },
+    "hands": {
+        "num_hands": 2,
+        **{f"min_{what}_confidence": _HALF_SURE for what in ("hand_detection", "hand_presence", "tracking")},
+    },
+    "pose": {
+        "num_poses": 1,
+        **{f"min_{what}_confidence": _HALF_SURE for what in ("pose_detection", "pose_presence", "tracking")},
+    },
+    "face": {
+        "num_faces": 1,
+        **{f"min_{what}_confidence": _HALF_SURE for what in ("face_detection", "face_presence", "tracking")},
+    },
+}
+
+
+class Graph:
+    """A landmarker in VIDEO mode. Its threads share one core's worth of executors, wherever they run."""
+
+    def __init__(self, kind: ModelKind, model: Path, device: Device) -> None:
+        """Raises RunError where the model cannot be loaded, or not on that device."""
+        self._task = TASK_TYPES[kind]
+        self._handle = c_void_p()
+        # Kept as long as the graph: the C structures point into them.
+        self._path = str(model).encode()
+        base = MpBaseOptionsC(model_asset_path=self._path, file_descriptor=_NO_FILE, delegate=_DELEGATES[device])
+        options = self._task.options(base_options=base, running_mode=_VIDEO_MODE, **_THRESHOLDS[kind])
+        library()
+        try:
+            with one_core():
+                call(f"Mp{self._task.name}Create", byref(options), byref(self._handle))
+        except MediaPipeError as error:
+            raise _cannot_start(kind, model, device, str(error)) from error
+
+    @contextmanager
+    def detect(self, picture: Picture, milliseconds: int) -> Iterator[Any]:
+        """The C structure of what is found in ``picture``; it is freed at the end of the ``with``.
+
+        ``milliseconds`` must rise from call to call. Raises MediaPipeError.
+        """
+        result = self._task.result()
+        with MediaPipeImage(picture) as image:
+            call(f"Mp{self._task.name}DetectForVideo", self._handle, image, None, milliseconds, byref(result))
+        try:
+            yield result
+        finally:
+            getattr(library(), f"Mp{self._task.name}CloseResult")(byref(result))
+
+    def close(self) -> None:
+        """End its threads and free its memory; a second time does nothing."""
+        handle, self._handle = self._handle, c_void_p()
+        if handle:
+            call(f"Mp{self._task.name}Close", handle)
+
+
+def _cannot_start(kind: ModelKind, model: Path, device: Device, error: str) -> RunError:
+    """One line that names the file or the device."""
+    reason = " ".join(error.split())
+    if device == "gpu":
+        advice = "use --device cpu, or a machine with an OpenGL ES 3.1 driver that MediaPipe can use"
+        return RunError(f"MediaPipe cannot run {model.name} on the GPU of this machine: {reason}; {advice}")
+    advice = f"give a .task file of MediaPipe's {TASK_TYPES[kind].name}"
+    return RunError(f"the model {model} cannot be loaded as {kind}: {reason}; {advice}")
