@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stars test lint format lock bench-overhead bench-frames bench-transits chaos soak clean
+.PHONY: help setup torch demo demo-stars test lint format lock bench-overhead bench-frames bench-transits chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -19,6 +19,9 @@ $(READY): requirements-dev.lock pyproject.toml scripts/environment.py
 	@echo "setting up $(VENV) (once; a minute or two)"
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.lock
 	@touch $@
+
+torch: $(READY)  ## Install PyTorch too, for LandmarkDataset and its tests (a CPU build where the index has one)
+	@$(BIN)/python scripts/install_torch.py
 
 # The demo holds two damaged videos, so its exit code is 3: finished, with failed items.
 demo: $(READY)  ## Make a training dataset out of real clips, two of them damaged
