@@ -1,4 +1,4 @@
-"""Contact sheets: the frames of a sample on one dark page, each with a caption under it."""
+"""Contact sheets of the frames of a sample, for the report."""
 
 from __future__ import annotations
 
@@ -12,39 +12,15 @@ import numpy as np
 
 from tasks.engine.report import Picture as SheetPicture
 from tasks.media.orientation import Picture
-
-# Colours are BGR.
-_PAGE = (24, 22, 20)
-_CELL = (38, 35, 32)
-_INK = (235, 232, 228)
-_MARGIN_PX = 12
-_CAPTION_PX = 32
-_FONT = cv2.FONT_HERSHEY_DUPLEX
-_FONT_SCALE = 0.65
-_JPEG_QUALITY = 85
+from tasks.media.sheets import sheet
 
 
-def contact_sheet(
-    frames: Sequence[tuple[Path, str]], columns: int = 4, thumbnail_width_px: int = 240, quality: int = _JPEG_QUALITY
-) -> bytes:
-    """A JPEG of all ``frames``, given as image files with their captions, row by row.
+def contact_sheet(frames: Sequence[tuple[Path, str]], columns: int = 4, thumbnail_width_px: int = 240) -> bytes:
+    """A JPEG of all ``frames``, given as image files with their captions: :func:`tasks.media.sheets.sheet`.
 
-    Every thumbnail has the same size: that of the first picture at ``thumbnail_width_px``, at most square; pictures
-    of another shape are centred in it. A file that is no picture leaves its cell empty. Captions are ASCII.
-    Raises ValueError where there are no frames.
+    A file that is no picture leaves its cell empty. Raises ValueError where there are no frames.
     """
-    if not frames:
-        raise ValueError("a contact sheet needs at least one frame")
-    pictures = [_picture(path) for path, _ in frames]
-    cell = _cell_size(pictures, thumbnail_width_px)
-    columns = min(columns, len(frames))
-    page = _page(cell, columns, -(-len(frames) // columns))
-    for number, (picture, (_, caption)) in enumerate(zip(pictures, frames, strict=True)):
-        row, column = divmod(number, columns)
-        left = _MARGIN_PX + column * (cell[0] + _MARGIN_PX)
-        top = _MARGIN_PX + row * (cell[1] + _CAPTION_PX + _MARGIN_PX)
-        _draw(page[top : top + cell[1] + _CAPTION_PX, left : left + cell[0]], picture, caption)
-    return bytes(cv2.imencode(".jpg", page, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+    return sheet([(_picture(path), caption) for path, caption in frames], columns, thumbnail_width_px)
 
 
 def _picture(path: Path) -> Picture | None:
@@ -54,51 +30,6 @@ def _picture(path: Path) -> Picture | None:
     except cv2.error:  # it says that it is larger than OpenCV reads
         return None
     return None if picture is None else np.asarray(picture, dtype=np.uint8)
-
-
-def _cell_size(pictures: Sequence[Picture | None], width_px: int) -> tuple[int, int]:
-    """Width and height of every thumbnail."""
-    first = next((picture for picture in pictures if picture is not None), None)
-    if first is None:
-        return width_px, width_px * 9 // 16
-    height, width = first.shape[:2]
-    return width_px, min(width_px, max(1, round(width_px * height / width)))
-
-
-def _page(cell: tuple[int, int], columns: int, rows: int) -> Picture:
-    """An empty page with room for ``columns`` x ``rows`` cells, margins and captions."""
-    width = _MARGIN_PX + columns * (cell[0] + _MARGIN_PX)
-    height = _MARGIN_PX + rows * (cell[1] + _CAPTION_PX + _MARGIN_PX)
-    return np.full((height, width, 3), _PAGE, dtype=np.uint8)
-
-
-def _draw(area: Picture, picture: Picture | None, caption: str) -> None:
-    """Fill ``area`` of the page: the picture above, its caption below."""
-    area[:] = _CELL
-    room = area[:-_CAPTION_PX]
-    if picture is not None:
-        _paste(room, picture)
-    text = caption.encode("ascii", "replace").decode()
-    scale = _fitting_scale(text, area.shape[1] - 2 * _MARGIN_PX // 2)
-    (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
-    origin = ((area.shape[1] - width) // 2, area.shape[0] - (_CAPTION_PX - height) // 2 - 1)
-    cv2.putText(area, text, origin, _FONT, scale, _INK, 1, cv2.LINE_AA)
-
-
-def _paste(room: Picture, picture: Picture) -> None:
-    """Put ``picture`` into the middle of ``room``, as large as it fits."""
-    height, width = picture.shape[:2]
-    scale = min(room.shape[1] / width, room.shape[0] / height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    left, top = (room.shape[1] - size[0]) // 2, (room.shape[0] - size[1]) // 2
-    room[top : top + size[1], left : left + size[0]] = small
-
-
-def _fitting_scale(text: str, width_px: int) -> float:
-    """The font's scale at which ``text`` fits into ``width_px``; smaller than usual only where it must be."""
-    (width, _), _ = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)
-    return _FONT_SCALE * min(1.0, width_px / max(1, width))
 
 
 def sheets(samples: Iterable[Mapping[str, Any]], output_dir: Path, most: int = 12) -> list[SheetPicture]:
