@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,6 +29,8 @@ NEEDED: Mapping[ModelKind, frozenset[str]] = {
     "face": frozenset({"face_detector.tflite", "face_landmarks_detector.tflite"}),
 }
 _MOST_NAMES = 10
+# What zipfile raises for damage. RuntimeError: encrypted, or, as NotImplementedError, a compression not known here.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError)
 
 
 class NotAModel(Exception):
@@ -48,9 +53,12 @@ def _sound_names(path: Path) -> set[str]:
         with zipfile.ZipFile(path) as bundle:
             damaged = bundle.testzip()
             names = set(bundle.namelist())
-    # RuntimeError: encrypted. NotImplementedError is one too: a compression that is not known here.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except _DAMAGE as error:
         raise NotAModel(f"is no bundle of networks ({' '.join(str(error).split()) or type(error).__name__})") from error
+    except OSError as error:
+        if error.errno not in {None, errno.EINVAL}:  # bz2 gives none; EINVAL: an offset in it is negative
+            raise
+        raise NotAModel(f"is no bundle of networks ({error.strerror or error})") from error
     if damaged is not None:
         raise NotAModel(f"is damaged: {damaged} in it does not fit its checksum")
     return names

@@ -94,7 +94,7 @@ class ModelFetcher:
                 raise BadInput(f"{wrong}, in two downloads from {url}")
             partial.publish(cached)
         finally:
-            if partial.size_bytes == 0 or not alone:
+            if not alone or not 0 < partial.size_bytes <= file.bytes:
                 partial.remove()
 
     def _fill(self, file: ModelFile, url: str, partial: Partial) -> str | None:

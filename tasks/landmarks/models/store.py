@@ -85,7 +85,7 @@ def model_path(model: Model) -> Path:
         return _verified(model, ModelFetcher(settings_from(os.environ)))
     except Unavailable as error:
         kind = TransientError if error.passing else RunError
-        raise kind(str(error.problem(_option(model, (model,))))) from error
+        raise kind(str(error.problem(_option(model, ())))) from error
 
 
 def _verified(model: Model, fetcher: ModelFetcher) -> Path:
@@ -107,9 +107,9 @@ def _official_model(file: ModelFile) -> Model:
 
 
 def _option(model: Model, wanted: tuple[Model, ...]) -> str:
-    """The option because of which ``model`` is needed: a second one is there for the hands' sake."""
-    if model == rescue_model() and wanted[0] != model:
-        return "--rescue-hands"
+    """The option because of which ``model`` is needed, as far as ``wanted``, the chosen one first, lets tell."""
+    if model == rescue_model() and wanted[:1] != (model,):
+        return "--rescue-hands" if wanted else "--model hands or --rescue-hands"
     known = official(model.sha256)
     return f"--model {known[0]}" if known and model.path is None else f"--model {model.path}"
 
