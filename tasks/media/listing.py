@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +29,9 @@ class Listing(Protocol):
     def decode(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
         """The frames with these indices, given in rising order, each with its index."""
 
+    def frames_or_damage(self, first: int) -> Iterator[tuple[int, VideoFrame | str]]:
+        """Every frame from index ``first`` on, in rising order, with its index; what is wrong with a damaged one."""
+
     def keyframe_distance(self, index: int) -> int:
         """Packets between frame ``index`` and the keyframe that it is decoded from."""
 
@@ -52,12 +56,66 @@ class IndexedListing:
             latest = -1
             for position, frame in self._decoder.wanted_frames(run):
                 missing.discard(position)
-                index = self._rank[int(self._index.pts[position])]
+                index = self._rank_of(position)
                 if index < latest:
                     raise UnreliableIndexError(f"{self._source.path.name}: {self._place(position)} comes too late")
                 latest = index
                 yield index, frame
             self._judge(run, missing)
+
+    def frames_or_damage(self, first: int) -> Iterator[tuple[int, VideoFrame | str]]:
+        """See Listing. Raises UnreliableIndexError where a frame does not exist although nothing is damaged."""
+        for run in plan_runs(self._index, self._positions[first:].tolist()):
+            yield from self._run_or_damage(run)
+
+    def _run_or_damage(self, run: Run) -> Iterator[tuple[int, VideoFrame | str]]:
+        """The frames that ``run`` wants, in the order in which they are shown."""
+        start_of = dict(zip(run.wanted, decoding_starts(self._index, run.wanted), strict=True))
+        due = deque(sorted(run.wanted, key=lambda position: int(self._index.pts[position])))
+        for position, frame in self._held_back(run):
+            if position not in due:  # it comes too late, which is told of already
+                continue
+            while due[0] != position:
+                yield self._lacking(due.popleft(), start_of)
+            due.popleft()
+            damage = self._damage(position, start_of[position])
+            yield self._rank_of(position), frame if damage is None else damage
+        while due:
+            yield self._lacking(due.popleft(), start_of)
+
+    def _held_back(self, run: Run) -> Iterator[tuple[int, VideoFrame]]:
+        """The frames that ``run`` wants, each given when all that it is decoded from has come out of the decoder.
+
+        Whether a reference is damaged may be known only when it comes out itself, which is after the frames that are
+        shown before it.
+        """
+        held: deque[tuple[int, VideoFrame]] = deque()
+        for found in self._decoder.wanted_frames(run):
+            held.append(found)
+            if len(held) > self._source.decoder.reorder_depth:
+                yield held.popleft()
+        yield from held
+
+    def _lacking(self, position: int, start_of: Mapping[int, int]) -> tuple[int, str]:
+        """The clause that stands for a frame that did not come."""
+        damage = self._damage(position, start_of[position])
+        if damage is None:
+            raise UnreliableIndexError(f"{self._source.path.name}: {self._place(position)} gives no picture")
+        return self._rank_of(position), damage
+
+    def _damage(self, position: int, start: int) -> str | None:
+        """What is wrong with the frame at ``position``, decoded from ``start`` on, as far as the decoder has said."""
+        complaints = self._decoder.complaints
+        damage = next((complaint for complaint in complaints if start <= complaint.position <= position), None)
+        if damage is None:
+            return None
+        owner = "is" if damage.position == position else "is decoded from a frame that is"
+        return f"{owner} damaged: {damage.reason}"
+
+    @property
+    def positions(self) -> Int64s:
+        """The position of each frame's packet in the index, in the order in which the frames are shown."""
+        return self._positions
 
     def keyframe_distance(self, index: int) -> int:
         """See Listing."""
@@ -66,18 +124,19 @@ class IndexedListing:
 
     def _judge(self, run: Run, missing: set[int]) -> None:
         """Raise what must be raised when ``run`` is over and the frames at ``missing`` did not come."""
-        complaints = self._decoder.complaints
         starts = decoding_starts(self._index, run.wanted)
         for start, position in zip(starts, run.wanted, strict=True):
-            damage = next((complaint for complaint in complaints if start <= complaint.position <= position), None)
+            damage = self._damage(position, start)
             if damage is not None:
-                owner = "is" if damage.position == position else "is decoded from a frame that is"
-                raise BadInput(f"{self._source.path.name}: {self._place(position)} {owner} damaged: {damage.reason}")
+                raise BadInput(f"{self._source.path.name}: {self._place(position)} {damage}")
         if missing:
             raise UnreliableIndexError(f"{self._source.path.name}: {self._place(min(missing))} gives no picture")
 
+    def _rank_of(self, position: int) -> int:
+        return self._rank[int(self._index.pts[position])]
+
     def _place(self, position: int) -> str:
-        index = self._rank[int(self._index.pts[position])]
+        index = self._rank_of(position)
         return f"frame {index} at {self.timeline.seconds(index):.3f} s"
 
     def _shown(self) -> Int64s:
@@ -119,6 +178,10 @@ class DecodedListing:
                 yield rank, frame
             if indices and rank >= indices[-1]:
                 return
+
+    def frames_or_damage(self, first: int) -> Iterator[tuple[int, VideoFrame | str]]:
+        """See Listing. Raises BadInput where anything is damaged: no time says which frames that leaves."""
+        return self.decode(range(first, len(self.timeline)))
 
     def keyframe_distance(self, index: int) -> int:
         """See Listing; counted in frames as they are shown."""

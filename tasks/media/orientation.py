@@ -1,8 +1,8 @@
-"""From a decoded frame to an upright BGR picture."""
+"""From a decoded frame to an upright picture."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from av.video.reformatter import VideoReformatter
 
 Picture = npt.NDArray[np.uint8]
 Turn = tuple[int, int, int, int]
+Channels = Literal["bgr24", "rgb24"]
 
 UPRIGHT: Turn = (1, 0, 0, 1)
 
@@ -43,14 +44,15 @@ def turned(picture: Picture, turn: Turn) -> Picture:
 class Converter:
     """Turns frames into pictures on the calling thread. Keeps swscale's tables from one frame to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Channels = "bgr24") -> None:
         self._reformatter = VideoReformatter()
+        self._channels: Channels = channels
 
     def picture(self, frame: VideoFrame) -> Picture:
-        """``frame`` upright, uint8, height x width x 3, BGR.
+        """``frame`` upright, uint8, height x width x 3, the channels in the order that was asked for.
 
         The colour matrix and range are those that the frame names; where it names none, BT.601 and limited range, as
         swscale, OpenCV and the ffmpeg command do. Pixels stay as they are stored: no other aspect, no tone mapping.
         """
-        bgr = self._reformatter.reformat(frame, format="bgr24", threads=1)
-        return turned(cast("Picture", bgr.to_ndarray()), display_turn(frame))
+        converted = self._reformatter.reformat(frame, format=self._channels, threads=1)
+        return turned(cast("Picture", converted.to_ndarray()), display_turn(frame))

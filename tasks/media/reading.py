@@ -17,12 +17,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
+from av.video.frame import VideoFrame
+
 from tasks.media.demuxing import PacketSource
 from tasks.media.listing import DecodedListing, IndexedListing, Listing, UnreliableIndexError
-from tasks.media.orientation import Converter, Picture
+from tasks.media.orientation import Channels, Converter, Picture
 from tasks.media.timeline import Timeline
 
-__all__ = ["FrameImage", "UnreliableIndexError", "VideoInfo", "VideoReader"]
+__all__ = ["DamagedFrame", "FrameImage", "UnreliableIndexError", "VideoInfo", "VideoReader"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class FrameImage:
     actual_seconds              when it is shown, since the first presented frame
     pts, time_base              the same in the file's own terms
     keyframe_distance_frames    packets between it and the keyframe that it is decoded from; 0 for a keyframe
-    image                       uint8, height x width x 3, BGR, upright
+    image                       uint8, height x width x 3, upright, BGR or what the reader was asked for
     """
 
     frame_index: int
@@ -64,16 +66,26 @@ class FrameImage:
     image: Picture
 
 
+@dataclass(frozen=True)
+class DamagedFrame:
+    """A frame that cannot be shown: its rank and its time as in FrameImage, and why not, in one clause."""
+
+    frame_index: int
+    actual_seconds: float
+    reason: str
+
+
 class VideoReader:
     """A video file opened for reading chosen frames. Use it in a ``with`` block.
 
     ``by_decoding`` makes the time line by decoding the whole video, for the rare file whose packets mislead: see
-    UnreliableIndexError. Raises BadInput where the file is damaged, empty or no video.
+    UnreliableIndexError. ``channels`` is the order in which pictures have them. Raises BadInput where the file is
+    damaged, empty or no video.
     """
 
-    def __init__(self, path: Path, by_decoding: bool = False) -> None:
+    def __init__(self, path: Path, by_decoding: bool = False, channels: Channels = "bgr24") -> None:
         self.path = path
-        self._converter = Converter()
+        self._converter = Converter(channels)
         self._shown_size: tuple[int, int] | None = None
         self._source = PacketSource(path)
         with ExitStack() as guard:
@@ -120,18 +132,34 @@ class VideoReader:
         trust the frames when the iteration ends without an error. Raises UnreliableIndexError where a sound packet
         gives no frame, or frames come in another order than their packets say.
         """
-        timeline = self.timeline
         for index, frame in self._listing.decode(sorted(set(indices))):
-            image = self._converter.picture(frame)
-            self._shown_size = image.shape[1], image.shape[0]
-            yield FrameImage(
-                frame_index=index,
-                actual_seconds=timeline.seconds(index),
-                pts=int(timeline.pts[index]),
-                time_base=timeline.time_base,
-                keyframe_distance_frames=self._listing.keyframe_distance(index),
-                image=image,
-            )
+            yield self._image(index, frame)
+
+    def frames_or_damage(self, first: int = 0) -> Iterator[FrameImage | DamagedFrame]:
+        """Every frame from index ``first`` on, in the order in which they are shown, in one pass.
+
+        A frame that is damaged, or decoded from one that is, keeps its place as a DamagedFrame. Few frames are held at
+        a time, however long the video. Raises UnreliableIndexError, before it gives anything wrong, where a sound
+        packet gives no frame: then so many frames as were given are the first ones that decoding gives too. Raises
+        BadInput for damage in a video whose timestamps do not say which frames it touches.
+        """
+        for index, found in self._listing.frames_or_damage(first):
+            if isinstance(found, str):
+                yield DamagedFrame(index, self.timeline.seconds(index), found)
+            else:
+                yield self._image(index, found)
+
+    def _image(self, index: int, frame: VideoFrame) -> FrameImage:
+        image = self._converter.picture(frame)
+        self._shown_size = image.shape[1], image.shape[0]
+        return FrameImage(
+            frame_index=index,
+            actual_seconds=self.timeline.seconds(index),
+            pts=int(self.timeline.pts[index]),
+            time_base=self.timeline.time_base,
+            keyframe_distance_frames=self._listing.keyframe_distance(index),
+            image=image,
+        )
 
 
 def _listing(source: PacketSource, by_decoding: bool) -> Listing:
