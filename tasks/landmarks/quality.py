@@ -26,10 +26,13 @@ _VISIBLE = 0.5  # below, the pose model guesses where a point may be: legs under
 # difference has a variance of 1 + 4 + 1, its length is Rayleigh's, whose median is the root of 2 ln 2.
 _SECOND_DIFFERENCE = float(np.sqrt(6 * 2 * np.log(2)))
 
-_MEMORY_SECONDS = 0.2  # how long the place of a hand that is lost is believed
+_MEMORY_SECONDS = 0.2  # how long the place of a lost hand is believed; always in the next frame
 _UNKNOWN_PALMS = 1.0  # how far a hand is taken to have moved that has no place to compare with
 _SWAP_SHARE = 0.5  # exchanged, the hands must fit at least twice as well,
 _SWAP_PALMS = 0.5  # and by at least half a palm a hand: hands that touch are no swap
+
+# One hand found twice: its points lie 0.1 to 0.35 palms apart; those of folded hands, in another order, 0.6 and more.
+_DOUBLED_PALMS = 0.5
 
 _JUMP_SHOULDERS_A_SECOND = 10.0  # about 4 m/s: no signer, but a runner, is faster
 _JUMP_SHOULDERS = 0.5  # and a step between two frames is this long at least: estimates wobble
@@ -58,6 +61,7 @@ class Quality:
     right_hand_longest_gap_frames: int | None
     hand_swaps: int | None
     wrong_wrist_frames: int | None
+    doubled_hand_frames: int | None
     wrist_hand_distance_shoulder_widths: float | None
     pose_jitter_shoulder_widths: float | None
     face_jitter_eye_distances: float | None
@@ -100,6 +104,7 @@ def measure(sequence: LandmarkSequence) -> Quality:
         right_hand_longest_gap_frames=None if right is None else _longest_run(~right),
         hand_swaps=None if left is None else _hand_swaps(view),
         wrong_wrist_frames=_wrong_wrist_frames(view),
+        doubled_hand_frames=None if left is None else _doubled_hand_frames(view),
         wrist_hand_distance_shoulder_widths=_over(_wrist_hand_distance(view), width),
         pose_jitter_shoulder_widths=_over(_jitter(view, "pose_landmarks"), width),
         face_jitter_eye_distances=_over(_jitter(view, "face_landmarks"), view.eye_distance()),
@@ -225,6 +230,14 @@ def _wrong_wrist_frames(view: _View) -> int | None:
     return int(((other < _SWAP_SHARE * own) & clear).any(axis=1).sum())
 
 
+def _doubled_hand_frames(view: _View) -> int:
+    """Frames in which left and right are the same hand, by the mean distance of their points."""
+    left, right, palm = view.xy(_HANDS[0]), view.xy(_HANDS[1]), _palm(view)
+    if left is None or right is None or palm is None:
+        return 0
+    return int((_distance(left, right) < _DOUBLED_PALMS * palm).sum())
+
+
 def _wrists(view: _View) -> tuple[Pixels, Pixels] | None:
     """The wrists of both hands, and of the pose: each float64 [frames, left and right, 2]."""
     pose, left, right = view.xy("pose_landmarks"), view.xy(_HANDS[0]), view.xy(_HANDS[1])
@@ -248,7 +261,7 @@ def _hand_swaps(view: _View) -> int:
     if left is None or right is None or palm is None:
         return 0
     hands = np.stack([left, right], axis=1)
-    remembered = _remembered(hands, view.times)
+    remembered = _remembered(hands, view.times, max(_MEMORY_SECONDS, 1.5 / view.sequence.fps))
     kept = np.where(_seen(hands), _distance(hands, remembered), 0.0)
     kept = np.where(np.isnan(kept), _UNKNOWN_PALMS * palm, kept).sum(axis=1)
     swapped = np.where(_seen(hands), _distance(hands, remembered[:, ::-1]), 0.0).sum(axis=1)
@@ -265,12 +278,12 @@ def _distance(one: Pixels, other: Pixels) -> Pixels:
     return np.asarray(_length(one - other).mean(axis=-1))
 
 
-def _remembered(hands: Pixels, times: NDArray[np.float64]) -> Pixels:
-    """Where each hand was when it was last seen before each frame; NaN where that is too long ago."""
+def _remembered(hands: Pixels, times: NDArray[np.float64], most_seconds: float) -> Pixels:
+    """Where each hand was when it was last seen before each frame; NaN where that is longer ago than that."""
     seen = _seen(hands)
     last = np.maximum.accumulate(np.where(seen, np.arange(len(hands))[:, None], -1), axis=0)
     last = np.concatenate([np.full((1, 2), -1), last[:-1]])
-    recent = (last >= 0) & (times[:, None] - times[last] <= _MEMORY_SECONDS)
+    recent = (last >= 0) & (times[:, None] - times[last] <= most_seconds)
     places = np.take_along_axis(hands, np.maximum(last, 0)[:, :, None, None], axis=0)
     return np.where(recent[:, :, None, None], places, np.nan)
 

@@ -1,0 +1,360 @@
+"""Figures of quality: synthetic tracks whose figures are known, and real ones that were made worse on purpose."""
+
+import json
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from tasks.landmarks.metrics_columns import COLUMNS, QUALITY, SUMMARY_KEYS, markdown, summary_markdown
+from tasks.landmarks.points import MODEL_KINDS, POSE_NAMES, SKELETONS
+from tasks.landmarks.quality import Quality, measure, values
+from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Source
+
+HOLISTIC = SKELETONS["holistic"]
+LEFT, RIGHT = "left_hand_landmarks", "right_hand_landmarks"
+WIDTH, HEIGHT = 640, 360
+SHOULDERS = 100.0  # px apart
+PALM = 40.0  # px
+
+
+def person(frames=50, kind="holistic", fps=25.0):
+    """A person at rest, hands 300 px apart with their wrists at the pose's: 100 px of shoulders, 40 px of palm."""
+    skeleton = SKELETONS[kind]
+    pixels = np.zeros((frames, skeleton.points, 2))
+    for part in skeleton.parts:
+        pixels[:, part.span] = _place(part)
+    points = np.ones((frames, skeleton.points, 4), np.float32)
+    points[..., :2] = pixels / (WIDTH, HEIGHT)
+    points[..., 2] = 0
+    source = np.full((frames, len(skeleton.parts)), Source.DETECTED, np.uint8)
+    return LandmarkSequence(kind, skeleton, points, source, np.arange(frames) / fps, fps, WIDTH, HEIGHT)
+
+
+def _place(part):
+    rng = np.random.default_rng(part.points)  # both hands alike
+    place = rng.uniform(-20, 20, (part.points, 2))
+    if part.name == "pose_landmarks":
+        place += (320, 180)
+        for name, at in (("shoulder", (50, 120)), ("wrist", (150, 250))):
+            place[POSE_NAMES.index(f"left_{name}")] = (320 + at[0], at[1])
+            place[POSE_NAMES.index(f"right_{name}")] = (320 - at[0], at[1])
+    elif part.name == "face_landmarks":
+        place += (320, 60)
+        place[33], place[263] = (300, 60), (350, 60)
+    else:
+        place[0], place[9] = (0, 0), (0, -PALM)
+        place = place * (1, 1) + (470, 250) if part.name == LEFT else place * (-1, 1) + (170, 250)
+    return place
+
+
+def lose(sequence, name, frames):
+    """``sequence`` without a part in ``frames``."""
+    points, source = sequence.points.copy(), sequence.source.copy()
+    points[frames, sequence.skeleton.part(name).span] = np.nan
+    source[frames, sequence.skeleton.number(name)] = Source.MISSING
+    return replace(sequence, points=points, source=source)
+
+
+def exchange(sequence, frames):
+    """``sequence`` with the names of the hands exchanged in ``frames``."""
+    points, source = sequence.points.copy(), sequence.source.copy()
+    left, right = (sequence.skeleton.part(name).span for name in (LEFT, RIGHT))
+    points[frames, left], points[frames, right] = sequence.points[frames, right], sequence.points[frames, left]
+    numbers = [sequence.skeleton.number(name) for name in (LEFT, RIGHT)]
+    source[frames, numbers[0]], source[frames, numbers[1]] = (sequence.source[frames, n] for n in reversed(numbers))
+    return replace(sequence, points=points, source=source)
+
+
+def shift(sequence, name, frames, pixels):
+    """``sequence`` with a part moved in ``frames``."""
+    points = sequence.points.copy()
+    points[frames, sequence.skeleton.part(name).span, :2] += np.array(pixels) / (WIDTH, HEIGHT)
+    return replace(sequence, points=points)
+
+
+def shake(sequence, name, sigma_px):
+    """``sequence`` with white noise on a part."""
+    points, part = sequence.points.copy(), sequence.skeleton.part(name)
+    noise = np.random.default_rng(5).normal(0, sigma_px, (sequence.frames, part.points, 2))
+    points[:, part.span, :2] += noise / (WIDTH, HEIGHT)
+    return replace(sequence, points=points)
+
+
+def test_of_a_still_person_that_is_always_found():
+    assert measure(person()) == Quality(
+        frames=50,
+        bad_frames=0,
+        duration_seconds=pytest.approx(2),
+        video_fps=25,
+        pose_coverage=1,
+        face_coverage=1,
+        left_hand_coverage=1,
+        right_hand_coverage=1,
+        hand_coverage=1,
+        any_hand_coverage=1,
+        rescued_hand_coverage=0,
+        longest_gap_frames=0,
+        left_hand_longest_gap_frames=0,
+        right_hand_longest_gap_frames=0,
+        hand_swaps=0,
+        wrong_wrist_frames=0,
+        doubled_hand_frames=0,
+        wrist_hand_distance_shoulder_widths=pytest.approx(0, abs=1e-5),
+        pose_jitter_shoulder_widths=0,
+        face_jitter_eye_distances=0,
+        left_hand_jitter_palm_lengths=0,
+        right_hand_jitter_palm_lengths=0,
+        person_jumps=0,
+        shoulder_width_px=pytest.approx(SHOULDERS, rel=1e-5),
+    )
+
+
+def test_coverage_and_gaps_are_counted_by_hand():
+    sequence = lose(lose(person(10), LEFT, [0, 1, 2, 6]), RIGHT, [2, 3])
+    sequence.source[8, 2] = Source.RESCUED
+    quality = measure(lose(sequence, "face_landmarks", slice(5, 10)))
+    assert (quality.left_hand_coverage, quality.right_hand_coverage, quality.hand_coverage) == (0.6, 0.8, 0.7)
+    assert (quality.any_hand_coverage, quality.rescued_hand_coverage) == (0.9, 0.05)
+    assert (quality.left_hand_longest_gap_frames, quality.right_hand_longest_gap_frames) == (3, 2)
+    assert (quality.face_coverage, quality.longest_gap_frames) == (0.5, 5)
+
+
+def test_what_was_filled_in_is_not_found():
+    sequence = person(10)
+    sequence.source[3:5, 2] = Source.FILLED
+    assert measure(sequence).left_hand_coverage == 0.8
+    assert measure(sequence).left_hand_longest_gap_frames == 2
+
+
+def test_bad_frames_are_counted_and_the_last_frame_has_a_length():
+    sequence = replace(person(4), bad_frames=(BadFrame(1, "a.png", "truncated"), BadFrame(2, "b.png", "truncated")))
+    assert measure(sequence).bad_frames == 2
+    assert measure(replace(sequence, times_seconds=np.array([5, 5.1, 5.5, 7]))).duration_seconds == 2.04
+
+
+@pytest.mark.parametrize("kind", MODEL_KINDS)
+@pytest.mark.parametrize("frames", [0, 1, 2, 3, 30])
+@pytest.mark.parametrize("found", [True, False])
+def test_every_model_and_length_gives_the_same_names_and_only_numbers_or_nothing(kind, frames, found):
+    sequence = person(frames, kind)
+    for part in () if found else sequence.skeleton.parts:
+        sequence = lose(sequence, part.name, slice(None))
+    figures = values(measure(sequence))
+    assert list(figures) == [column.name for column in QUALITY]
+    json.dumps(figures, allow_nan=False)
+    for column in QUALITY:
+        assert type(figures[column.name]) in (int, type(None)) or column.type == "float64", column
+
+
+@pytest.mark.parametrize(
+    ("kind", "looks_for"), [("hands", {LEFT, RIGHT}), ("pose", {"pose_landmarks"}), ("face", {"face_landmarks"})]
+)
+def test_figures_of_parts_that_nobody_looks_for_are_not_defined(kind, looks_for):
+    quality = measure(person(kind=kind))
+    has_hands, has_pose = LEFT in looks_for, "pose_landmarks" in looks_for
+    for of_hands in ("hand_coverage", "hand_swaps", "left_hand_longest_gap_frames", "right_hand_jitter_palm_lengths"):
+        assert (getattr(quality, of_hands) is not None) == has_hands
+    for of_pose in ("pose_coverage", "person_jumps", "shoulder_width_px", "pose_jitter_shoulder_widths"):
+        assert (getattr(quality, of_pose) is not None) == has_pose
+    assert quality.wrong_wrist_frames is quality.wrist_hand_distance_shoulder_widths is None
+
+
+@pytest.mark.parametrize("kind", ["holistic", "hands"])
+@pytest.mark.parametrize(
+    ("frames", "swaps"), [(slice(20, None), 1), (slice(20, 30), 2), (slice(20, 21), 2), (slice(0, 1), 1), ([], 0)]
+)
+def test_a_swap_is_counted_where_it_happens_and_where_it_ends(kind, frames, swaps):
+    assert measure(exchange(person(kind=kind), frames)).hand_swaps == swaps
+
+
+def test_a_single_hand_that_changes_its_name_is_a_swap():
+    alone = lose(person(), RIGHT, slice(None))
+    assert measure(exchange(alone, slice(20, None))).hand_swaps == 1
+
+
+def test_a_hand_that_comes_after_the_other_has_gone_is_no_swap():
+    assert measure(lose(lose(person(), RIGHT, slice(25)), LEFT, slice(25, None))).hand_swaps == 0
+
+
+def test_a_swap_across_a_short_gap_is_one_and_across_a_long_one_nobody_can_tell():
+    exchanged = exchange(person(), slice(25, None))
+    assert measure(lose(lose(exchanged, LEFT, slice(22, 25)), RIGHT, slice(22, 25))).hand_swaps == 1
+    assert measure(lose(lose(exchanged, LEFT, slice(15, 25)), RIGHT, slice(15, 25))).hand_swaps == 0
+
+
+def test_hands_that_cross_are_no_swap():
+    frames = 30
+    crossing = person(frames)
+    for frame in range(frames):
+        crossing = shift(crossing, LEFT, [frame], (-300 * frame / frames, 0))
+        crossing = shift(crossing, RIGHT, [frame], (300 * frame / frames, 0))
+    assert measure(crossing).hand_swaps == 0
+
+
+def test_a_fast_hand_is_no_swap():
+    fast = person(20)
+    for frame in range(20):
+        fast = shift(fast, LEFT, [frame], (-30 * (frame % 5), 0))  # back by 3 palms in one frame
+    assert measure(fast).hand_swaps == 0
+
+
+def test_a_hand_at_the_other_wrist_is_counted_in_every_frame():
+    assert measure(exchange(person(), slice(20, 27))).wrong_wrist_frames == 7
+    assert measure(shift(person(), LEFT, slice(5), (-250, 0))).wrong_wrist_frames == 5
+    assert measure(shift(person(), LEFT, slice(5), (-100, 0))).wrong_wrist_frames == 0
+
+
+def test_wrists_that_touch_tell_nothing_of_whose_hand_it_is():
+    sequence = person()
+    for name, x in (("left_wrist", 330), ("right_wrist", 310)):
+        sequence.points[:, POSE_NAMES.index(name), 0] = x / WIDTH
+    assert measure(exchange(sequence, slice(None))).wrong_wrist_frames == 0
+
+
+def test_one_hand_that_was_found_twice_is_counted():
+    sequence = person()
+    left, right = (HOLISTIC.part(name).span for name in (LEFT, RIGHT))
+    sequence.points[:8, right] = sequence.points[:8, left] + 0.005
+    assert measure(sequence).doubled_hand_frames == 8
+
+
+def test_the_hands_distance_from_the_wrist_is_in_shoulder_widths_of_square_pixels():
+    assert measure(shift(person(), LEFT, slice(None), (0, 30))).wrist_hand_distance_shoulder_widths == pytest.approx(
+        0.15, rel=1e-4
+    )  # median of 30 px and 0 px
+    both = shift(shift(person(), LEFT, slice(None), (18, 24)), RIGHT, slice(None), (0, 30))
+    assert measure(both).wrist_hand_distance_shoulder_widths == pytest.approx(0.3, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("part", "figure", "unit_px"),
+    [
+        ("pose_landmarks", "pose_jitter_shoulder_widths", SHOULDERS),
+        ("face_landmarks", "face_jitter_eye_distances", 50),
+        (LEFT, "left_hand_jitter_palm_lengths", PALM),
+        (RIGHT, "right_hand_jitter_palm_lengths", PALM),
+    ],
+)
+def test_jitter_is_the_standard_deviation_of_the_noise(part, figure, unit_px):
+    quality = measure(shake(person(400), part, 1.5))
+    assert getattr(quality, figure) == pytest.approx(1.5 / unit_px, rel=0.03)
+    others = [name for name in values(quality) if "jitter" in name and name != figure]
+    assert [getattr(quality, name) for name in others] == [0, 0, 0]
+
+
+def test_steady_movement_is_no_jitter_and_a_jerk_neither():
+    moving = person()
+    for frame in range(50):
+        moving = shift(moving, LEFT, [frame], (3 * frame, -2 * frame))
+    assert measure(moving).left_hand_jitter_palm_lengths == pytest.approx(0, abs=1e-5)
+    assert measure(shift(person(), LEFT, slice(25, None), (90, 0))).left_hand_jitter_palm_lengths == 0
+
+
+def test_points_that_the_pose_model_guesses_do_not_jitter():
+    sequence = shake(person(), "pose_landmarks", 5)
+    sequence.points[:, :33, 3] = 0.3
+    assert measure(sequence).pose_jitter_shoulder_widths is None
+
+
+def test_jitter_needs_three_frames_in_a_row():
+    assert measure(lose(person(), LEFT, slice(2, None, 3))).left_hand_jitter_palm_lengths is None
+
+
+@pytest.mark.parametrize(
+    ("shoulder_widths", "frames", "jumps"),
+    [(1.5, slice(25, None), 1), (1.5, slice(20, 25), 2), (0.45, slice(25, None), 0), (0.55, slice(25, None), 1)],
+)
+def test_a_body_that_moves_further_than_it_can_has_jumped(shoulder_widths, frames, jumps):
+    moved = shift(person(), "pose_landmarks", frames, (shoulder_widths * SHOULDERS, 0))
+    assert measure(moved).person_jumps == jumps
+
+
+def test_a_body_that_was_away_for_long_may_be_elsewhere():
+    moved = shift(person(), "pose_landmarks", slice(30, None), (150, 0))
+    assert measure(lose(moved, "pose_landmarks", slice(25, 30))).person_jumps == 0
+    assert measure(lose(moved, "pose_landmarks", slice(28, 30))).person_jumps == 1
+
+
+def test_the_given_sequence_is_not_touched():
+    sequence = person(5)
+    before = sequence.points.copy()
+    measure(sequence)
+    np.testing.assert_array_equal(sequence.points, before)
+
+
+@pytest.fixture(scope="module")
+def signer(shared_data, shared_models):
+    """65 frames of a person in front of a camera, as HolisticLandmarker finds them."""
+    import av
+    import mediapipe as mp
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    model = BaseOptions(model_asset_path=str(shared_models / "holistic_assembled.task"))
+    options = vision.HolisticLandmarkerOptions(base_options=model, running_mode=vision.RunningMode.VIDEO)
+    frames, times = [], []
+    with (
+        vision.HolisticLandmarker.create_from_options(options) as landmarker,
+        av.open(shared_data / "hands" / "tfjs_pose_squats.mp4") as video,
+    ):
+        for frame in video.decode(video=0):
+            picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=frame.to_ndarray(format="rgb24"))
+            frames.append(landmarker.detect_for_video(picture, round(frame.time * 1000)))
+            times.append(frame.time)
+    points = np.stack([np.concatenate([_points(frame, part) for part in HOLISTIC.parts]) for frame in frames])
+    source = np.stack([np.isfinite(points[:, part.start, 0]) for part in HOLISTIC.parts], axis=1).astype(np.uint8)
+    return LandmarkSequence("holistic", HOLISTIC, points, source, np.array(times), 5.0, picture.width, picture.height)
+
+
+def _points(frame, part):
+    found = getattr(frame, part.name)
+    if not found:
+        return np.full((part.points, 4), np.nan, np.float32)
+    return np.array([(p.x, p.y, p.z, p.visibility if part.name == "pose_landmarks" else 1) for p in found], np.float32)
+
+
+def test_of_a_real_person(signer):
+    quality = measure(signer)
+    assert (quality.frames, quality.duration_seconds) == (65, pytest.approx(13))
+    assert quality.pose_coverage == quality.face_coverage == 1
+    assert quality.hand_coverage > 0.85
+    assert (quality.hand_swaps, quality.wrong_wrist_frames, quality.person_jumps) == (0, 0, 0)
+    assert quality.wrist_hand_distance_shoulder_widths < 0.1
+    assert 0 < quality.pose_jitter_shoulder_widths < 0.1
+
+
+def test_every_swap_of_real_hands_that_are_apart_is_found(signer):
+    left, right = (signer.of_part(name)[..., :2] * (signer.width_px, signer.height_px) for name in (LEFT, RIGHT))
+    apart = np.linalg.norm(left - right, axis=-1).mean(axis=-1) > 4 * 38  # four palms: at 5 fps, a hand moves by two
+    frames = [int(frame) for frame in np.flatnonzero(apart[1:] & apart[:-1]) + 1]
+    assert len(frames) > 10
+    assert [measure(exchange(signer, slice(frame, None))).hand_swaps for frame in frames] == [1] * len(frames)
+    assert measure(exchange(signer, frames)).wrong_wrist_frames == len(frames)
+
+
+def test_noise_on_real_tracks_adds_up(signer):
+    before = measure(signer).face_jitter_eye_distances
+    after = measure(shake(signer, "face_landmarks", 30)).face_jitter_eye_distances
+    assert after > 3 * before
+
+
+def test_every_column_is_declared_once_in_the_order_of_the_figures_and_explained():
+    assert [column.name for column in QUALITY] == [field.name for field in fields(Quality)]
+    assert len({column.name for column in COLUMNS}) == len(COLUMNS)
+    assert all(column.description for column in COLUMNS)
+    for unit, end in (
+        ("s", "seconds"),
+        ("px", "_px"),
+        ("palm lengths", "_palm_lengths"),
+        ("share, 0 to 1", "coverage"),
+    ):
+        assert {column.name for column in COLUMNS if column.unit == unit} == {
+            column.name for column in COLUMNS if column.name.endswith(end)
+        }
+
+
+def test_the_tables_for_people_have_a_row_for_each():
+    lines = markdown().splitlines()
+    assert len(lines) == 2 + len(COLUMNS)
+    assert all(line.replace("\\|", "").count("|") == 4 for line in lines)
+    assert len(summary_markdown().splitlines()) == 2 + len(SUMMARY_KEYS)
