@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import platform
+from contextlib import suppress
 from ctypes import POINTER, byref, c_bool, c_char_p, c_float, c_int, c_int64, c_uint, c_uint8, c_uint32, c_void_p
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,7 @@ from tasks.landmarks.points import ModelKind
 from tasks.landmarks.sequence import Picture
 
 SUPPORTED = "1.2"
+_M_ARENA_MAX = -8  # malloc.h
 _SRGB = 1  # MpImageFormat: three bytes a pixel, red first
 _LIBRARIES = {"Linux": "libmediapipe.so", "Darwin": "libmediapipe.dylib", "Windows": "libmediapipe.dll"}
 _PACKAGES = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}  # Debian and Ubuntu
@@ -244,7 +246,19 @@ def library() -> ctypes.CDLL:
     except OSError as error:
         raise RunError(_why_not_loaded(str(error))) from error
     _declare(loaded)
+    _use_one_arena()
     return loaded
+
+
+def _use_one_arena() -> None:
+    """Let all threads take memory from one pool, where the C library is glibc.
+
+    Each graph brings threads of its own, and with them pools that never shrink: over 60 graphs a process grew by 28 MB,
+    with one pool by 2 MB.
+    """
+    if platform.system() == "Linux":
+        with suppress(AttributeError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _check_version(version: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import byref, c_void_p
@@ -49,15 +50,14 @@ _THRESHOLDS: Mapping[ModelKind, Mapping[str, float | int]] = {
 
 
 class Graph:
-    """A landmarker in VIDEO mode. Its threads share one core's worth of executors, wherever they run."""
+    """A landmarker in VIDEO mode, with as many threads as on a machine of one core; they run wherever there is room."""
 
     def __init__(self, kind: ModelKind, model: Path, device: Device) -> None:
         """Raises RunError where the model cannot be loaded, or not on that device."""
         self._task = TASK_TYPES[kind]
         self._handle = c_void_p()
-        # Kept as long as the graph: the C structures point into them.
-        self._path = str(model).encode()
-        base = MpBaseOptionsC(model_asset_path=self._path, file_descriptor=_NO_FILE, delegate=_DELEGATES[device])
+        path = os.fsencode(model)
+        base = MpBaseOptionsC(model_asset_path=path, file_descriptor=_NO_FILE, delegate=_DELEGATES[device])
         options = self._task.options(base_options=base, running_mode=_VIDEO_MODE, **_THRESHOLDS[kind])
         library()
         try:
@@ -90,8 +90,9 @@ class Graph:
 def _cannot_start(kind: ModelKind, model: Path, device: Device, error: str) -> RunError:
     """One line that names the file or the device."""
     reason = " ".join(error.split())
-    if device == "gpu":
-        advice = "use --device cpu, or a machine with an OpenGL ES 3.1 driver that MediaPipe can use"
-        return RunError(f"MediaPipe cannot run {model.name} on the GPU of this machine: {reason}; {advice}")
+    if device == "gpu" and "gpu" in reason.lower():
+        reason = reason.rpartition("cannot be created: ")[2]  # before that stands the name of a node of the graph
+        advice = "use --device cpu, or a machine with an OpenGL ES 3.1 driver for its GPU"
+        return RunError(f"--device gpu: MediaPipe finds no GPU that it can use: {reason.rstrip('.')}; {advice}")
     advice = f"give a .task file of MediaPipe's {TASK_TYPES[kind].name}"
-    return RunError(f"the model {model} cannot be loaded as {kind}: {reason}; {advice}")
+    return RunError(f"the model {model} cannot be loaded as {kind}: {reason.rstrip('.')}; {advice}")
