@@ -48,6 +48,8 @@ def restore(described: Mapping[str, Any], points: Points, raw: Points | None) ->
     if described["format_version"] != VERSION:
         raise ValueError(f"format_version is {described['format_version']}, this program reads {VERSION}")
     sequence = _sequence(described, points)
+    if raw is not None and raw.shape != points.shape:
+        raise ValueError(f"the raw points have the shape {raw.shape}, the points {points.shape}")
     return LandmarkFile(
         name=described["name"],
         sequence=sequence,

@@ -67,7 +67,13 @@ def flatten(sequence: LandmarkSequence) -> NDArray[np.float32]:
 
 
 def unflatten(vectors: NDArray[np.float32], skeleton: Skeleton) -> Points:
-    """float32 [frames, points, 4] of a vector a frame; irises are NaN, and visibility is 1 where none was kept."""
+    """float32 [frames, points, 4] of a vector a frame; irises are NaN, and visibility is 1 where none was kept.
+
+    Raises ValueError for vectors of another skeleton.
+    """
+    columns = blocks(skeleton)[-1]["stop"]
+    if vectors.ndim != 2 or vectors.shape[1] != columns:
+        raise ValueError(f"an array of shape {vectors.shape}, where a frame has {columns} columns")
     points = np.full((len(vectors), skeleton.points, 4), np.nan, np.float32)
     for part, block in zip(skeleton.parts, blocks(skeleton), strict=True):
         count, values = block["points"], len(block["values"])

@@ -43,7 +43,8 @@ def _arrays(file: LandmarkFile) -> dict[str, Any]:
 
 def read(path: Path) -> LandmarkFile:
     """What ``path`` holds, exactly. Raises KeyError, ValueError or zipfile.BadZipFile for anything else."""
-    with np.load(path, allow_pickle=False) as arrays:
+    # numpy leaves a file open that it opened itself and found to be no archive.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         described = json.loads(str(arrays["metadata"]))
         described["times_seconds"] = arrays["times_seconds"]
         names = [part["name"] for part in described["parts"]]

@@ -1,0 +1,165 @@
+"""What is written, as its users open it: with numpy, pyarrow, and the line of Kaggle's own starter code."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.landmarks.formats import islr, npy
+from tasks.landmarks.params import LandmarkFormat
+from tasks.landmarks.points import MODEL_KINDS, SKELETONS
+from tests.landmarks.formats.samples import BAD, DIGESTS, EMPTY, FILLED, FRAMES, changed, sample, write_into
+
+FORMATS: tuple[LandmarkFormat, ...] = get_args(LandmarkFormat)
+NAME = sample().name
+
+
+@pytest.mark.parametrize(
+    ("format", "suffixes", "more"),
+    [
+        ("npz", [".npz"], []),
+        ("npy", [".npy", ".mask.npy", ".json"], [".raw.npy"]),
+        ("pose", [".pose", ".json"], [".raw.npy"]),
+        ("parquet", [".parquet"], [".raw.npy"]),
+    ],
+)
+def test_files_of_a_sample(tmp_path: Path, format: LandmarkFormat, suffixes: list[str], more: list[str]) -> None:
+    written = write_into(tmp_path, sample(), format)
+    assert [path.name for path in written] == [NAME + suffix for suffix in suffixes]
+    assert all(path.is_file() for path in written)
+    assert [path.name for path in write_into(tmp_path, changed(), format)] == ["a" + end for end in suffixes + more]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_same_sample_gives_the_same_bytes(tmp_path: Path, format: LandmarkFormat) -> None:
+    one, other = (write_into(tmp_path / folder, changed(), format) for folder in "ab")
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_order_of_the_models_changes_no_byte(tmp_path: Path, format: LandmarkFormat) -> None:
+    turned = replace(sample(), models=dict(reversed(DIGESTS.items())))
+    one, other = write_into(tmp_path / "a", sample(), format), write_into(tmp_path / "b", turned, format)
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+
+
+def test_npz(tmp_path: Path) -> None:
+    file = changed()
+    [path] = write_into(tmp_path, file, "npz")
+    with np.load(path, allow_pickle=False) as arrays:
+        assert list(arrays) == ["landmarks", "mask", "raw", "source", "times_seconds", "metadata"]
+        assert arrays["landmarks"].dtype == arrays["raw"].dtype == np.float32
+        np.testing.assert_array_equal(arrays["landmarks"], file.sequence.points)
+        np.testing.assert_array_equal(arrays["raw"], file.raw.points)
+        np.testing.assert_array_equal(arrays["mask"], ~np.isnan(file.sequence.points[..., 0]))
+        np.testing.assert_array_equal(arrays["source"], file.sequence.source)
+        np.testing.assert_array_equal(arrays["times_seconds"], file.sequence.times_seconds)
+        described = json.loads(str(arrays["metadata"]))
+    assert described["models"] == DIGESTS
+    assert (described["fps"], described["width_px"], described["height_px"]) == (30000 / 1001, 210, 260)
+    assert described["bad_frames"] == [{"frame_index": BAD, "name": "images0004.png", "reason": "truncated: „Übung“"}]
+    assert described["parts"][2] == {"name": "left_hand_landmarks", "start": 511, "points": 21}
+    assert described["point_names"]["right_hand_landmarks"][8] == "index_finger_tip"
+    with zipfile.ZipFile(path) as archive:  # no clock enters it
+        assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_npz_has_raw_points_only_where_they_can_differ(tmp_path: Path) -> None:
+    [path] = write_into(tmp_path, sample(), "npz")
+    with np.load(path) as arrays:
+        assert "raw" not in arrays
+
+
+def test_npy_is_the_classic_vector(tmp_path: Path) -> None:
+    file = sample()
+    path, mask_path, side = write_into(tmp_path, file, "npy")
+    vectors, points = np.load(path), file.sequence.points
+    assert (vectors.shape, vectors.dtype) == ((FRAMES, 1662), np.float32)
+    tutorial = [points[0, :33].ravel(), points[0, 33:501, :3].ravel(), *(points[0, 511:, :3].reshape(2, -1))]
+    np.testing.assert_array_equal(vectors[0], np.concatenate(tutorial))
+    assert np.isnan(vectors[[BAD, EMPTY]]).all()
+    assert np.isnan(vectors[FILLED, -63:]).all()
+    assert not np.isnan(vectors[FILLED, :-63]).any()
+    mask = np.load(mask_path)
+    assert (mask.shape, mask.dtype) == ((FRAMES, 4), np.bool_)
+    described = json.loads(side.read_text(encoding="utf-8"))
+    sizes = [block["stop"] - block["start"] for block in described["blocks"]]
+    np.testing.assert_array_equal(np.repeat(mask, sizes, axis=1), ~np.isnan(vectors))
+    assert (described["models"], described["fps"]) == (DIGESTS, 30000 / 1001)
+    assert [frame["frame_index"] for frame in described["bad_frames"]] == [BAD]
+
+
+@pytest.mark.parametrize(("kind", "columns"), [("holistic", 1662), ("hands", 126), ("pose", 132), ("face", 1404)])
+def test_blocks_cover_the_vector(kind, columns: int) -> None:
+    blocks = npy.blocks(SKELETONS[kind])
+    assert [block["start"] for block in blocks] == [0, *(block["stop"] for block in blocks[:-1])]
+    assert blocks[-1]["stop"] == columns == npy.flatten(sample(kind).sequence).shape[1]
+    assert [block["part"] for block in blocks] == [part.name for part in SKELETONS[kind].parts]
+
+
+def test_parquet_is_the_layout_of_islr(tmp_path: Path) -> None:
+    file = sample()
+    [path] = write_into(tmp_path, file, "parquet")
+    table = pq.read_table(path)
+    assert [(field.name, field.type) for field in table.schema] == [
+        ("frame", pa.int16()),
+        ("row_id", pa.string()),
+        ("type", pa.string()),
+        ("landmark_index", pa.int16()),
+        *((axis, pa.float64()) for axis in "xyz"),
+    ]
+    assert table.num_rows == FRAMES * 543
+    rows = table.slice(2 * 543, 543).to_pylist()
+    assert {row["frame"] for row in rows} == {2}
+    assert [(rows[at]["row_id"]) for at in (0, 467, 468, 489, 522, 542)] == [
+        *("2-face-0", "2-face-467", "2-left_hand-0", "2-pose-0", "2-right_hand-0", "2-right_hand-20")
+    ]
+    assert all(row["row_id"] == f"2-{row['type']}-{row['landmark_index']}" for row in rows)
+    assert rows[489 + 15]["x"] == file.sequence.points[2, 15, 0]  # the left wrist
+
+
+@pytest.mark.parametrize("kind", MODEL_KINDS)
+def test_parquet_of_any_model_reshapes_to_543_rows(tmp_path: Path, kind) -> None:
+    file = sample(kind)
+    [path] = write_into(tmp_path, file, "parquet")
+    table = pq.read_table(path, columns=["x", "y", "z"])
+    # load_relevant_data_subset of the competition's page
+    data = np.stack([table[axis].to_numpy() for axis in "xyz"], axis=1)
+    found = data.reshape(int(len(data) / 543), 543, 3).astype(np.float32)
+    places = {
+        "face_landmarks": slice(0, 468),
+        "left_hand_landmarks": slice(468, 489),
+        "pose_landmarks": slice(489, 522),
+        "right_hand_landmarks": slice(522, 543),
+    }
+    for name, place in places.items():
+        points = file.sequence.of_part(name)
+        expected = np.full_like(found[:, place], np.nan) if points is None else points[:, :468, :3]
+        np.testing.assert_array_equal(found[:, place], expected)
+
+
+def test_parquet_says_what_it_is_made_of(tmp_path: Path) -> None:
+    [path] = write_into(tmp_path, sample(), "parquet")
+    described = json.loads(pq.read_schema(path).metadata[islr.METADATA_KEY])
+    assert (described["models"], described["fps"], described["frames"]) == (DIGESTS, 30000 / 1001, FRAMES)
+    assert described["source"]["right_hand_landmarks"][4:7] == [1, 0, 2]
+
+
+def test_parquet_counts_frames_over_its_groups(tmp_path: Path) -> None:
+    [path] = write_into(tmp_path, sample("hands", 600), "parquet")
+    assert pq.ParquetFile(path).num_row_groups == 3
+    frames = pq.read_table(path, columns=["frame"])["frame"].to_numpy()
+    np.testing.assert_array_equal(frames, np.repeat(np.arange(600), 543))
+
+
+def test_parquet_has_room_for_more_frames_than_an_int16_counts() -> None:
+    assert islr.schema(32768).field("frame").type == pa.int16()
+    assert islr.schema(32769).field("frame").type == pa.int32()
