@@ -1,0 +1,212 @@
+"""`LandmarkDataset` over real output folders, alone and in a DataLoader with worker processes."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from tasks.landmarks.formats.writing import LandmarkFile
+from tasks.landmarks.params import LandmarkFormat
+from tasks.landmarks.torch_dataset import LandmarkDataset, collate, import_torch
+from tests.landmarks.formats.samples import BAD, FILLED, changed, sample, write_into
+
+ROOT = Path(__file__).resolve().parents[2]
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed: make torch")
+FORMATS: tuple[LandmarkFormat, ...] = get_args(LandmarkFormat)
+ANNOTATION = "ABER FREUEN MORGEN, „SONNE“"
+
+
+def publish(folder: Path, files: Sequence[LandmarkFile], format: LandmarkFormat = "npz") -> None:
+    """Output of a run: landmarks and the table of the samples, in the order of ``files``."""
+    for file in files:
+        write_into(folder, file, format)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "extraction_metrics.csv").open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["id", "name", "annotation", "frames"])
+        for number, file in enumerate(files):
+            rows.writerow([f"train.{file.name}", file.name, "" if number else ANNOTATION, file.sequence.frames])
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A run with three samples of 12, 5 and 1 frames in its split train."""
+    files = [sample(name="b"), sample(frames=20, name="a.avi_pid0"), sample(frames=11, name="c")]
+    publish(tmp_path / "train", files)
+    return tmp_path
+
+
+@needs_torch
+def test_a_sample(out: Path) -> None:
+    import torch
+
+    expected = sample().sequence.points
+    found = LandmarkDataset(out, split="train")[0]
+    assert set(found) == {"landmarks", "mask", "fps", "name", "annotation"}
+    assert (found["landmarks"].dtype, found["landmarks"].shape) == (torch.float32, (12, 553, 4))
+    assert (found["mask"].dtype, found["mask"].shape) == (torch.bool, (12, 553))
+    np.testing.assert_array_equal(found["mask"].numpy(), ~np.isnan(expected[..., 0]))
+    np.testing.assert_array_equal(found["landmarks"].numpy(), np.nan_to_num(expected))
+    assert not found["mask"][BAD].any()
+    assert not found["landmarks"][~found["mask"]].any()
+    assert (found["fps"], found["name"], found["annotation"]) == (30000 / 1001, "b", ANNOTATION)
+
+
+@needs_torch
+def test_order_is_that_of_the_table(out: Path) -> None:
+    dataset = LandmarkDataset(out, split="train")
+    assert len(dataset) == 3
+    assert [dataset[index]["name"] for index in range(3)] == ["b", "a.avi_pid0", "c"]
+    with pytest.raises(IndexError):
+        dataset[3]
+
+
+@needs_torch
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_serves(tmp_path: Path, format: LandmarkFormat) -> None:
+    publish(tmp_path / "all", [changed()], format)
+    found = LandmarkDataset(tmp_path)[0]
+    assert found["landmarks"].isfinite().all()
+    np.testing.assert_allclose(
+        found["landmarks"][..., :3][found["mask"]].numpy(),
+        changed().sequence.points[..., :3][found["mask"].numpy()],
+        rtol=1e-6,
+    )
+    assert found["mask"][FILLED].all() or format in {"npy", "parquet"}  # those have no irises
+
+
+@needs_torch
+def test_raw_has_the_gaps(tmp_path: Path) -> None:
+    publish(tmp_path / "all", [changed()])
+    found = LandmarkDataset(tmp_path, raw=True)[0]
+    assert not found["mask"][FILLED, -21:].any()
+    np.testing.assert_array_equal(found["landmarks"].numpy(), np.nan_to_num(changed().raw.points))
+
+
+@needs_torch
+def test_collate_pads_to_the_longest(out: Path) -> None:
+    import torch
+
+    dataset = LandmarkDataset(out, split="train")
+    batch = collate([dataset[index] for index in range(3)])
+    assert batch["landmarks"].shape == (3, 20, 553, 4)
+    assert batch["mask"].shape == (3, 20, 553)
+    assert batch["lengths"].tolist() == batch["frame_mask"].sum(dim=1).tolist() == [12, 20, 11]
+    assert (batch["frame_mask"].dtype, batch["frame_mask"][0].tolist()) == (torch.bool, [True] * 12 + [False] * 8)
+    assert not batch["landmarks"][~batch["mask"]].any()
+    assert not batch["mask"][~batch["frame_mask"]].any()
+    assert torch.equal(batch["landmarks"][2, :11], dataset[2]["landmarks"])
+    assert batch["fps"].tolist() == pytest.approx([30000 / 1001] * 3)
+    assert (batch["name"], batch["annotation"]) == (["b", "a.avi_pid0", "c"], [ANNOTATION, "", ""])
+
+
+@needs_torch
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="give it at least one sample"):
+        collate([])
+
+
+@needs_torch
+def test_worker_processes_load_it(out: Path) -> None:
+    """By a plain script: pytest's own threads make of a fork a warning, which is no matter of the dataset's."""
+    script = out / "train.py"
+    script.write_text(
+        "import sys\n"
+        "from torch.utils.data import DataLoader\n"
+        "from tasks.landmarks.torch_dataset import LandmarkDataset, collate\n"
+        "if __name__ == '__main__':\n"
+        "    dataset = LandmarkDataset(sys.argv[1])\n"
+        "    loader = DataLoader(dataset, batch_size=2, num_workers=2, collate_fn=collate)\n"
+        "    for batch in loader:\n"
+        "        print(batch['name'], tuple(batch['landmarks'].shape), batch['lengths'].tolist())\n"
+    )
+    command = [sys.executable, str(script), str(out)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout.splitlines() == ["['b', 'a.avi_pid0'] (2, 20, 553, 4) [12, 20]", "['c'] (1, 11, 553, 4) [11]"], (
+        ran.stderr
+    )
+
+
+@needs_torch
+def test_it_is_sent_to_processes_that_are_not_forked(out: Path) -> None:
+    again = pickle.loads(pickle.dumps(LandmarkDataset(out)))
+    assert [again[index]["name"] for index in range(3)] == ["b", "a.avi_pid0", "c"]
+    assert pickle.loads(pickle.dumps(collate)) is collate
+
+
+@needs_torch
+def test_a_data_loader_shuffles_it(out: Path) -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
+    dataset = LandmarkDataset(out, split="train")
+    loader: DataLoader = DataLoader(
+        dataset, batch_size=3, shuffle=True, collate_fn=collate, generator=torch.Generator().manual_seed(1)
+    )
+    [batch] = loader
+    assert sorted(batch["name"]) == ["a.avi_pid0", "b", "c"]
+
+
+@needs_torch
+class TestFolders:
+    """Which folder, split and format is meant."""
+
+    def test_the_folder_of_a_split(self, out: Path) -> None:
+        assert len(LandmarkDataset(out / "train")) == 3
+
+    def test_the_only_split(self, out: Path) -> None:
+        assert len(LandmarkDataset(str(out))) == 3
+
+    def test_several_splits(self, out: Path) -> None:
+        publish(out / "dev", [sample()])
+        with pytest.raises(ValueError, match="has several splits, choose one: split='dev' or 'train'"):
+            LandmarkDataset(out)
+        assert len(LandmarkDataset(out, "dev")) == 1
+
+    def test_an_unknown_split(self, out: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="has no split 'test'; there is train"):
+            LandmarkDataset(out, "test")
+
+    def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match=r"has no extraction_metrics.csv.*: give landmark_extr"):
+            LandmarkDataset(tmp_path)
+
+    def test_several_formats(self, out: Path) -> None:
+        for file in (sample(name="b"), sample(frames=20, name="a.avi_pid0"), sample(frames=11, name="c")):
+            write_into(out / "train", file, "npy")
+        with pytest.raises(ValueError, match="has several formats, choose one: format='npy' or 'npz'"):
+            LandmarkDataset(out)
+        assert LandmarkDataset(out, format="npy").suffix == ".npy"
+
+    def test_a_missing_file(self, out: Path) -> None:
+        (out / "train" / "landmarks" / "c.npz").unlink()
+        with pytest.raises(FileNotFoundError, match="lacks the landmarks of 1 of 3 samples, c the first"):
+            LandmarkDataset(out)
+
+    def test_no_sample(self, tmp_path: Path) -> None:
+        publish(tmp_path / "dev", [])
+        assert len(LandmarkDataset(tmp_path)) == 0
+
+
+def test_without_torch_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"LandmarkDataset needs PyTorch: pip install 'headrace\[torch\]'"):
+        LandmarkDataset(tmp_path)
+    with pytest.raises(ImportError, match="make torch"):
+        import_torch()
+
+
+def test_the_import_takes_no_heavy_library() -> None:
+    heavy = ("torch", "mediapipe", "cv2", "pose_format", "scipy", "prefect", "dask")
+    code = f"import sys, tasks.landmarks.torch_dataset; print([name for name in {heavy} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout.strip() == "[]"
