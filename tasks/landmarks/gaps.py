@@ -41,7 +41,9 @@ def _fill(
         return
     before, after = before[gaps], after[gaps]
     first, last = points[before, part.span], points[after, part.span]
-    weight = _weights(times_seconds[gaps], times_seconds[before], times_seconds[after])[:, None, None]
+    weight = _weights(times_seconds[gaps], times_seconds[before], times_seconds[after]).astype(np.float32)[
+        :, None, None
+    ]
     filled = (1 - weight) * first + weight * last
     filled[..., _VISIBILITY] = np.minimum(first, last)[..., _VISIBILITY]
     points[gaps, part.span] = filled
@@ -60,4 +62,4 @@ def _weights(now: NDArray[np.float64], before: NDArray[np.float64], after: NDArr
     """How far ``now`` is on the way from ``before`` to ``after``, 0 to 1; half way where all are shown at once."""
     span = after - before
     halves = np.full_like(span, 0.5)
-    return np.divide(now - before, span, out=halves, where=span > 0)
+    return np.divide(now - before, span, out=halves, where=span > 0).astype(np.float32)

@@ -74,8 +74,8 @@ QUALITY = (
         "doubled_hand_frames",
         "int64",
         "frames",
-        "Frames in which both hands lie, point by point, less than half a palm length apart in the mean: one hand found "
-        "twice, which `hand_coverage` counts as two",
+        "Frames in which both hands lie, point by point, less than half a palm length apart in the mean: one hand "
+        "found twice, which `hand_coverage` counts as two",
     ),
     Column(
         "wrist_hand_distance_shoulder_widths",

@@ -82,9 +82,12 @@ def _medians(both: NDArray[np.float64]) -> Shoulders | None:
 
 
 def _scaled(sequence: LandmarkSequence, frame: Shoulders) -> LandmarkSequence:
-    scale = np.array([sequence.width_px, sequence.height_px, sequence.width_px, frame.width_px]) / frame.width_px
-    origin = np.array([frame.middle_x_px, frame.middle_y_px, 0.0, 0.0]) / frame.width_px
-    return replace(sequence, points=(sequence.points * scale - origin).astype(np.float32))
+    points = sequence.points.copy()
+    scales = (sequence.width_px, sequence.height_px, sequence.width_px)
+    origins = (frame.middle_x_px, frame.middle_y_px, 0.0)
+    for axis, (scale, origin) in enumerate(zip(scales, origins, strict=True)):  # one at a time: doubles take room
+        points[..., axis] = (sequence.points[..., axis].astype(np.float64) * scale - origin) / frame.width_px
+    return replace(sequence, points=points)
 
 
 def _without_points(sequence: LandmarkSequence) -> LandmarkSequence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,12 @@ from tasks.landmarks.sequence import LandmarkSequence, Source
 Pixels = NDArray[np.float64]  # ..., (x, y)
 
 _HANDS: tuple[PartName, PartName] = ("left_hand_landmarks", "right_hand_landmarks")
-_WRISTS = (POSE_NAMES.index("left_wrist"), POSE_NAMES.index("right_wrist"))
-_SHOULDERS = (POSE_NAMES.index("left_shoulder"), POSE_NAMES.index("right_shoulder"))
-_PALM = (HAND_NAMES.index("wrist"), HAND_NAMES.index("middle_finger_mcp"))
-_OUTER_EYE_CORNERS = (33, 263)  # of the face mesh
+_WRISTS = [POSE_NAMES.index("left_wrist"), POSE_NAMES.index("right_wrist")]
+_SHOULDERS = [POSE_NAMES.index("left_shoulder"), POSE_NAMES.index("right_shoulder")]
+_PALM = [HAND_NAMES.index("wrist"), HAND_NAMES.index("middle_finger_mcp")]
+_OUTER_EYE_CORNERS = [33, 263]  # of the face mesh
+_ALL = slice(None)
+_AT_A_TIME = 32  # points: the face of a long video would take a gigabyte at once
 
 _VISIBLE = 0.5  # below, the pose model guesses where a point may be: legs under a table do not jitter
 # Median length of a second difference of white noise in the plane, over its standard deviation a coordinate: the
@@ -130,22 +132,28 @@ class _View:
         """bool [frames]; likewise."""
         return self._has(name, Source.RESCUED)
 
-    def xy(self, name: PartName) -> Pixels | None:
-        """float64 [frames, points of the part, 2]; None where the model does not look for the part."""
+    def xy(self, name: PartName, chosen: slice | list[int] = _ALL) -> Pixels | None:
+        """float64 [frames, chosen points of the part, 2]; None where the model does not look for the part."""
         points, found = self.sequence.of_part(name), self.found(name)
         if points is None or found is None:
             return None
-        xy = points[..., :2].astype(np.float64) * (self.sequence.width_px, self.sequence.height_px)
+        xy = points[:, chosen, :2].astype(np.float64) * (self.sequence.width_px, self.sequence.height_px)
         xy[~found] = np.nan
         return xy
 
+    def guessed(self, name: PartName, chosen: slice) -> NDArray[np.bool_]:
+        """bool [frames, chosen points]: where the model says that a point is hidden or outside of the picture."""
+        points = self.sequence.of_part(name)
+        assert points is not None
+        return np.asarray(points[:, chosen, 3] < _VISIBLE)
+
     def palm(self, name: PartName) -> float | None:
         """Median distance in pixels from a hand's wrist to the knuckle of its middle finger."""
-        return _median_distance(self.xy(name), _PALM)
+        return _median_distance(self.xy(name, _PALM))
 
     def eye_distance(self) -> float | None:
         """Median distance in pixels between the outer corners of the eyes."""
-        return _median_distance(self.xy("face_landmarks"), _OUTER_EYE_CORNERS)
+        return _median_distance(self.xy("face_landmarks", _OUTER_EYE_CORNERS))
 
     def _has(self, name: PartName, *sources: Source) -> NDArray[np.bool_] | None:
         if self.sequence.skeleton.part(name) is None:
@@ -182,13 +190,14 @@ def _over(value: float | None, unit: float | None) -> float | None:
     return None if value is None or unit is None or unit <= 0 else value / unit
 
 
-def _median(lengths: Pixels) -> float | None:
+def _median(lengths: NDArray[np.floating[Any]]) -> float | None:
     known = lengths[np.isfinite(lengths)]
     return float(np.median(known)) if known.size else None
 
 
-def _median_distance(xy: Pixels | None, ends: tuple[int, int]) -> float | None:
-    return None if xy is None else _median(_length(xy[:, ends[0]] - xy[:, ends[1]]))
+def _median_distance(ends: Pixels | None) -> float | None:
+    """``ends`` is float64 [frames, 2 points, (x, y)]."""
+    return None if ends is None else _median(_length(ends[:, 0] - ends[:, 1]))
 
 
 def _length(vectors: Pixels) -> Pixels:
@@ -202,13 +211,21 @@ def _jitter(view: _View, name: PartName) -> float | None:
     white noise of 1. Steady movement has no second difference, and short jerks move no median. After DER_SNR (Stoehr
     et al. 2008), which takes a spectrum's noise from such differences, in the plane and of next neighbours.
     """
-    xy, points = view.xy(name), view.sequence.of_part(name)
-    if xy is None or points is None:
+    part = view.sequence.skeleton.part(name)
+    if part is None:
         return None
-    if name == "pose_landmarks":
-        xy = np.where(points[..., 3:] >= _VISIBLE, xy, np.nan)
-    median = _median(_length(xy[2:] - 2 * xy[1:-1] + xy[:-2]))
+    starts = range(0, part.points, _AT_A_TIME)
+    lengths = [_second_differences(view, name, slice(start, start + _AT_A_TIME)) for start in starts]
+    median = _median(np.concatenate(lengths, axis=1))
     return None if median is None else median / _SECOND_DIFFERENCE
+
+
+def _second_differences(view: _View, name: PartName, chosen: slice) -> NDArray[np.float32]:
+    """Their lengths in pixels: [frames - 2, chosen points]."""
+    xy = view.xy(name, chosen)
+    assert xy is not None
+    xy[view.guessed(name, chosen)] = np.nan
+    return _length(xy[2:] - 2 * xy[1:-1] + xy[:-2]).astype(np.float32)
 
 
 def _wrist_hand_distance(view: _View) -> float | None:
@@ -240,10 +257,10 @@ def _doubled_hand_frames(view: _View) -> int:
 
 def _wrists(view: _View) -> tuple[Pixels, Pixels] | None:
     """The wrists of both hands, and of the pose: each float64 [frames, left and right, 2]."""
-    pose, left, right = view.xy("pose_landmarks"), view.xy(_HANDS[0]), view.xy(_HANDS[1])
+    pose, left, right = view.xy("pose_landmarks", _WRISTS), view.xy(_HANDS[0], [0]), view.xy(_HANDS[1], [0])
     if pose is None or left is None or right is None:
         return None
-    return np.stack([left[:, 0], right[:, 0]], axis=1), pose[:, _WRISTS]
+    return np.concatenate([left, right], axis=1), pose
 
 
 def _palm(view: _View) -> float | None:
@@ -293,10 +310,10 @@ def _person_jumps(view: _View, width: float | None) -> int | None:
 
     Too far is more than 10 shoulder widths a second (about 4 m/s), and more than half a shoulder width.
     """
-    pose = view.xy("pose_landmarks")
-    if pose is None:
+    both = view.xy("pose_landmarks", _SHOULDERS)
+    if both is None:
         return None
-    middle = pose[:, _SHOULDERS].mean(axis=1)
+    middle = both.mean(axis=1)
     known = np.isfinite(middle).all(axis=1)
     if width is None or known.sum() < 2:
         return 0

@@ -183,6 +183,13 @@ def test_a_swap_across_a_short_gap_is_one_and_across_a_long_one_nobody_can_tell(
     assert measure(lose(lose(exchanged, LEFT, slice(15, 25)), RIGHT, slice(15, 25))).hand_swaps == 0
 
 
+def test_hands_in_one_place_that_wobble_are_no_swap():
+    sequence = person()
+    left, right = (HOLISTIC.part(name).span for name in (LEFT, RIGHT))
+    sequence.points[:, right] = sequence.points[:, left] + (0.2 * PALM / WIDTH, 0, 0, 0)
+    assert measure(exchange(sequence, slice(1, None, 2))).hand_swaps == 0
+
+
 def test_hands_that_cross_are_no_swap():
     frames = 30
     crossing = person(frames)
@@ -209,7 +216,8 @@ def test_wrists_that_touch_tell_nothing_of_whose_hand_it_is():
     sequence = person()
     for name, x in (("left_wrist", 330), ("right_wrist", 310)):
         sequence.points[:, POSE_NAMES.index(name), 0] = x / WIDTH
-    assert measure(exchange(sequence, slice(None))).wrong_wrist_frames == 0
+    folded = shift(shift(sequence, LEFT, slice(None), (-140, 0)), RIGHT, slice(None), (140, 0))
+    assert measure(exchange(folded, slice(20, 30))).wrong_wrist_frames == 0
 
 
 def test_one_hand_that_was_found_twice_is_counted():
@@ -241,6 +249,14 @@ def test_jitter_is_the_standard_deviation_of_the_noise(part, figure, unit_px):
     assert getattr(quality, figure) == pytest.approx(1.5 / unit_px, rel=0.03)
     others = [name for name in values(quality) if "jitter" in name and name != figure]
     assert [getattr(quality, name) for name in others] == [0, 0, 0]
+
+
+def test_jitter_is_of_the_points_of_a_part_all_together():
+    still, span = person(), HOLISTIC.part("face_landmarks").span
+    for shaking, jitters in ((200, False), (400, True)):  # of 478
+        sequence = shake(still, "face_landmarks", 1.5)
+        sequence.points[:, span][:, :-shaking] = still.points[:, span][:, :-shaking]
+        assert (measure(sequence).face_jitter_eye_distances > 0) == jitters
 
 
 def test_steady_movement_is_no_jitter_and_a_jerk_neither():
