@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, WebPImagePlugin
 
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.manifest import showable
@@ -24,8 +24,8 @@ from tasks.landmarks.sequence import Picture
 MAX_PIXELS = 2**26
 # No picture of so many pixels needs more: 16 bits of four channels, and something over.
 MAX_FILE_BYTES = 2**30
-# As of what gives a folder of pictures: PNG, JPEG, BMP, WebP, whatever the name says.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "MPO")
+# Whatever the name says. WebP's plugin is named so that Pillow need not load all that it has to find it.
+_FORMATS = ("PNG", "JPEG", "BMP", WebPImagePlugin.WebPImageFile.format)
 _PASSING = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN})
 _ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -14,7 +14,8 @@ from tasks.landmarks.layouts import phoenix, table
 from tasks.landmarks.layouts.collection import FRAMES_FPS, NO_SPLIT, Collection, Sample, split_called
 from tasks.landmarks.layouts.folders import folder_samples, splits_of, twice, unlistable, video_samples
 from tasks.landmarks.layouts.phoenix import Found
-from tasks.landmarks.layouts.tree import Folder, read_tree
+from tasks.landmarks.layouts.tree import Folder, read_tree, suffix_of
+from tasks.media.suffixes import VIDEO_SUFFIXES
 
 __all__ = ["Collection", "Layout", "Sample", "read_collection", "sample_items"]
 
@@ -24,20 +25,20 @@ _INPUT = "--input"
 
 
 def read_collection(
-    path: Path, layout: Layout = "auto", split: str = "all", fps: float | None = None
+    input: Path, layout: Layout = "auto", split: str = "all", fps: float | None = None
 ) -> tuple[Collection | None, list[Problem]]:
-    """The samples of the folder or manifest at ``path`` that are in ``split``, and everything that is wrong.
+    """The samples of the folder or manifest ``input`` that are in ``split``, and everything that is wrong.
 
     ``fps`` is the frame rate of folders of pictures, 25 where nothing is given; videos have their own. Where there are
     problems, there is no collection.
     """
     problems = _fps_problems(fps)
-    rate = FRAMES_FPS if problems or fps is None else fps
+    rate = FRAMES_FPS if fps is None else float(fps)
     collection: Collection | None
-    if path.is_file():
-        collection, wrong = _of_manifest(path, layout, rate)
+    if input.is_dir():
+        collection, wrong = _of_folder(input, layout, split, rate)
     else:
-        collection, wrong = _of_folder(path, layout, split, rate)
+        collection, wrong = _of_manifest(input, layout, rate)
     problems += wrong
     if not problems:
         collection, problems = _chosen(collection, split, fps)
@@ -65,7 +66,11 @@ def _fps_problems(fps: float | None) -> list[Problem]:
     return [Problem("--fps", shorten(fps), f"a number above 0 and up to {table.MAX_FPS:g}", "25 is usual")]
 
 
-def _of_manifest(path: Path, layout: Layout, fps: float) -> tuple[Collection, list[Problem]]:
+def _of_manifest(path: Path, layout: Layout, fps: float) -> tuple[Collection | None, list[Problem]]:
+    if not path.exists() or suffix_of(path.name) in VIDEO_SUFFIXES:
+        given = "is a video" if path.exists() else "does not exist"
+        allowed = "a folder, or a manifest in CSV, TSV, JSON, JSON Lines or Parquet"
+        return None, [Problem(f"{_INPUT} {path}", given, allowed, "give the folder that holds the samples")]
     samples, problems = table.read_samples(path, fps)
     if layout != "auto":
         advice = "leave --layout out: the manifest says what there is"

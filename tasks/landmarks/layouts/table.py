@@ -19,7 +19,7 @@ from typing import Any
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import is_safe_id, safe_id
-from tasks.engine.manifest import InputFolder, Row, carried, missing_columns, read_table, shorten, showable
+from tasks.engine.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten, showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, PICTURE_SUFFIXES, Sample, split_called
 from tasks.landmarks.layouts.folders import inner_folder, sample, video_cost
 from tasks.landmarks.layouts.tree import Folder, Video, list_folder, suffix_of
@@ -32,16 +32,17 @@ _OWN = frozenset({*_NAMES, "path", "split", "annotation"})
 
 @dataclass(frozen=True)
 class _Place:
-    """What a row's path leads to: a folder of pictures with how many there are, or a video."""
+    """What a row's path leads to: a folder of pictures or a video. ``called`` is its name where the row gives none."""
 
     path: str
+    called: str
     cost: float
     is_video: bool
 
 
 def read_samples(manifest: Path, fps: float) -> tuple[list[Sample], list[Problem]]:
     """The samples of ``manifest`` in its order, without the rows that have problems. ``fps`` is for folders."""
-    table = read_table(manifest)
+    table = _read(manifest)
     if not table.rows:
         return [], list(table.problems)
     folder = InputFolder(manifest.absolute().parent, "the folder of --input")
@@ -57,6 +58,13 @@ def read_samples(manifest: Path, fps: float) -> tuple[list[Sample], list[Problem
     return samples, problems
 
 
+def _read(manifest: Path) -> Table:
+    """The table, with advice that names this flow's option."""
+    table = read_table(manifest)
+    problems = [replace(found, advice=found.advice.replace("--manifest", "--input")) for found in table.problems]
+    return Table(table.rows, tuple(problems))
+
+
 def _sample(row: Row, folder: InputFolder, fps: float) -> tuple[Sample | None, list[Problem]]:
     fields, problems = carried(row, _OWN)
     place, split, rate, words = _place(row, folder), _split(row), _fps(row, fps), _annotation(row)
@@ -68,13 +76,8 @@ def _sample(row: Row, folder: InputFolder, fps: float) -> tuple[Sample | None, l
         return None, problems
     if not place.is_video:
         fields = {column: value for column, value in fields.items() if column != "fps"}
-    called = name or safe_id(_stem(place))
-    made = sample(split, called, place.path, place.cost, None if place.is_video else rate)
+    made = sample(split, name or safe_id(place.called), place.path, place.cost, None if place.is_video else rate)
     return replace(made, annotation=words, fields=fields), problems
-
-
-def _stem(place: _Place) -> str:
-    return str(PurePosixPath(place.path).with_suffix("")) if place.is_video else place.path
 
 
 def _name(row: Row) -> str | Problem | None:
@@ -133,7 +136,7 @@ def _place(row: Row, folder: InputFolder) -> _Place | Problem | None:
     if given in (None, ""):
         return None
     where = f"{row.where}, path"
-    if isinstance(given, str) and "\0" not in given and (folder.root / given).is_dir():
+    if isinstance(given, str) and os.path.isdir(folder.root / given):  # noqa: PTH112 - nothing makes it raise
         return _folder(given, folder, where)
     found = folder.relative(given, where)
     if isinstance(found, Problem):
@@ -142,7 +145,7 @@ def _place(row: Row, folder: InputFolder) -> _Place | Problem | None:
         allowed = f"a folder of pictures, or a file ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
         return Problem(where, f"the file {shorten(found)}", allowed, _advice(found))
     size = os.stat(folder.root / found).st_size  # noqa: PTH116
-    return _Place(found, video_cost(Video(found, size)), is_video=True)
+    return _Place(found, str(PurePosixPath(found).with_suffix("")), video_cost(Video(found, size)), is_video=True)
 
 
 def _advice(path: str) -> str:
@@ -159,4 +162,4 @@ def _folder(given: str, folder: InputFolder, where: str) -> _Place | Problem:
         return Problem(where, f"{shorten(given)} is a link that leads out", f"folders inside {folder.root}", advice)
     listed, problems = list_folder(folder.root, str(path))
     pictures: Folder = inner_folder(listed) or listed
-    return problems[0] if problems else _Place(pictures.path, max(pictures.pictures, 1), is_video=False)
+    return problems[0] if problems else _Place(pictures.path, str(path), max(pictures.pictures, 1), is_video=False)

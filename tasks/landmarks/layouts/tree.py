@@ -15,6 +15,7 @@ from tasks.media.suffixes import VIDEO_SUFFIXES
 
 MAX_LEVELS = 32  # of folders within each other: no collection has more
 _PASSED_OVER = frozenset({"__MACOSX"})
+_WANTED = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,14 @@ class _Walk:
         except OSError as error:
             return Folder(path, name, reason=f"cannot be listed ({error.strerror})")
         folders = [entry for entry in entries if entry.is_dir()]
-        files = [entry for entry in entries if suffix_of(entry.name) in PICTURE_SUFFIXES | VIDEO_SUFFIXES]
-        files = [entry for entry in files if not entry.is_dir() and self._may_be_read(path, entry)]
+        kinds = [(entry, suffix_of(entry.name)) for entry in entries if not entry.is_dir()]
+        files = [(entry, kind) for entry, kind in kinds if kind in _WANTED and self._may_be_read(path, entry)]
         return Folder(
             path,
             name,
             tuple(self._folders(path, folders, above)),
-            sum(suffix_of(entry.name) in PICTURE_SUFFIXES for entry in files),
-            tuple(self._videos(path, files)),
+            sum(kind in PICTURE_SUFFIXES for _, kind in files),
+            tuple(self._videos(path, [entry for entry, kind in files if kind in VIDEO_SUFFIXES])),
         )
 
     def _folders(self, path: str, entries: list[os.DirEntry[str]], above: tuple[str, ...]) -> Iterator[Folder]:
@@ -108,7 +109,7 @@ class _Walk:
 
     def _videos(self, path: str, entries: list[os.DirEntry[str]]) -> Iterator[Video]:
         for entry in sorted(entries, key=lambda entry: natural(entry.name)):
-            if suffix_of(entry.name) in VIDEO_SUFFIXES and self._has_plain_name(path, entry.name):
+            if self._has_plain_name(path, entry.name):
                 try:
                     yield Video(entry.name, entry.stat().st_size)
                 except OSError:  # a link to nothing: its item says so
