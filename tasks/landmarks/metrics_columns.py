@@ -89,7 +89,7 @@ QUALITY = (
         "shoulder widths",
         "Standard deviation a coordinate of the white noise that shakes the points as much: the median of |p(t+1) - "
         "2 p(t) + p(t-1)| over points and frames, over √(12 ln 2). Points of visibility 0.5 and more (after DER_SNR, "
-        "Stoehr et al. 2008)",
+        "Stoehr et al. 2008). Quick movement counts in, more so at few frames a second: compare samples of like rates",
     ),
     Column(
         "face_jitter_eye_distances",

@@ -208,8 +208,9 @@ def _jitter(view: _View, name: PartName) -> float | None:
     """Standard deviation in pixels, a coordinate, of the white noise that would shake the points as much as this.
 
     Median length of ``p[t+1] - 2 p[t] + p[t-1]`` over points and triples of frames that all have them, over that of
-    white noise of 1. Steady movement has no second difference, and short jerks move no median. After DER_SNR (Stoehr
-    et al. 2008), which takes a spectrum's noise from such differences, in the plane and of next neighbours.
+    white noise of 1. Steady movement has no second difference, and short jerks move no median; but of a person who
+    never rests, at few frames a second, movement counts in. After DER_SNR (Stoehr et al. 2008), which takes a
+    spectrum's noise from such differences; here in the plane, and of next neighbours.
     """
     part = view.sequence.skeleton.part(name)
     if part is None:
