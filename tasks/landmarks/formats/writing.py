@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tasks.landmarks.formats import islr, npy, npz, pose
-from tasks.landmarks.formats.file import LandmarkFile
+from tasks.landmarks.formats.file import RAW_SUFFIX, LandmarkFile
 from tasks.landmarks.params import LandmarkFormat
 
-__all__ = ["LandmarkFile", "write_landmarks"]
+__all__ = ["LandmarkFile", "clashes", "write_landmarks"]
 
 Contents = Mapping[str, Callable[[Path], None]]
 _FORMATS: Mapping[LandmarkFormat, Callable[[LandmarkFile], Contents]] = {
@@ -35,3 +35,15 @@ def write_landmarks(
         write(output(relative))
         written.append(relative)
     return written
+
+
+def clashes(names: Iterable[str], format: LandmarkFormat) -> list[tuple[str, str]]:
+    """Pairs of samples of one split of which the second's landmarks would lie where the first's side file does.
+
+    Only `.npy` has side files with the suffix of the landmarks: ``a.mask.npy`` is the mask of ``a``, or ``a.mask``.
+    """
+    if format != "npy":
+        return []
+    known = set(names)
+    endings = [ending.removesuffix(npy.SUFFIX) for ending in (npy.MASK_SUFFIX, RAW_SUFFIX)]
+    return sorted((name, name + ending) for name in known for ending in endings if name + ending in known)

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.landmarks.formats import islr, npy
+from tasks.landmarks.formats.reading import read_landmarks
+from tasks.landmarks.formats.writing import clashes
 from tasks.landmarks.params import LandmarkFormat
 from tasks.landmarks.points import MODEL_KINDS, SKELETONS
 from tests.landmarks.formats.samples import BAD, DIGESTS, EMPTY, FILLED, FRAMES, changed, sample, write_into
@@ -163,3 +165,22 @@ def test_parquet_counts_frames_over_its_groups(tmp_path: Path) -> None:
 def test_parquet_has_room_for_more_frames_than_an_int16_counts() -> None:
     assert islr.schema(32768).field("frame").type == pa.int16()
     assert islr.schema(32769).field("frame").type == pa.int32()
+
+
+def test_names_whose_files_would_be_the_same_are_told() -> None:
+    names = ["a", "a.mask", "b.raw", "c", "c.raw", "d.json"]
+    assert clashes(names, "npy") == [("a", "a.mask"), ("c", "c.raw")]
+    assert [clashes(names, other) for other in ("npz", "pose", "parquet")] == [[], [], []]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_other_names_share_no_file(tmp_path: Path, format: LandmarkFormat) -> None:
+    """Ids with dots, that look like suffixes."""
+    names = ["a", "a.npz", "a.npy", "a.json", "a.pose", "a.mask", "a.raw"]
+    clash = {other for _, other in clashes(names, format)}
+    files = [replace(changed(), name=name) for name in names if name not in clash]
+    written = [path for file in files for path in write_into(tmp_path, file, format)]
+    assert len(set(written)) == len(written)
+    assert [read_landmarks(tmp_path / "landmarks" / f"{file.name}.{format}").name for file in files] == [
+        file.name for file in files
+    ]
