@@ -60,8 +60,8 @@ QUALITY = (
         "int64",
         "swaps",
         "How often the hands exchange their names from one frame to the next: exchanged, the hands lie, point by "
-        "point, at most half as far from where they were in the last 0.2 s or the last frame, and half a palm length a hand nearer. A "
-        "hand that was not there counts as one palm length away. A swap and its return are two",
+        "point, at most half as far from where they were in the last 0.2 s or the last frame, and half a palm length a "
+        "hand nearer. A hand that was not there counts as one palm length away. A swap and its return are two",
     ),
     Column(
         "wrong_wrist_frames",
