@@ -160,8 +160,8 @@ def _draw_part(
     unit = min(unit, _extent_px(places[shown]) / look.extent_px)
     lines = [(side, _ends(places, ends[shown[ends].all(axis=1)], kind)) for side, ends in shape.lines.items()]
     dots = [(side, places[numbers[shown[numbers]]]) for side, numbers in shape.dots.items()]
-    width, rim = max(1, round(look.line * unit)), max(1, round(look.rim * unit))
-    if look.rim:
+    width, rim = max(1, round(look.line * unit)), round(look.rim * unit)
+    if rim:
         _strokes(drawn, np.concatenate([ends for _, ends in lines]), _DARK, width + rim)
         _discs(drawn, np.concatenate([centres for _, centres in dots]), _DARK, look.dot_radius * unit + rim / 2)
     for side, ends in lines:
