@@ -109,9 +109,10 @@ def clip_size(picture: Picture) -> tuple[int, int]:
 
 
 def _shown_size(picture: Picture, size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of ``picture`` in a clip of that ``size``: stretched by a pixel rather than with a thin rim."""
+    """Width and height of ``picture`` in a clip of that ``size``: stretched by a hundredth rather than with a thin rim."""
     fitting = fitting_size(picture, *size)
-    return size if max(size[0] - fitting[0], size[1] - fitting[1]) <= 2 else fitting
+    rim_px = max(size[0] - fitting[0], size[1] - fitting[1])
+    return size if rim_px <= 2 + max(size) / 100 else fitting
 
 
 def _even(side_px: float) -> int:
