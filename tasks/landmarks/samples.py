@@ -84,7 +84,7 @@ def _of_folder(path: Path, layout: Layout, split: str, fps: float) -> tuple[Coll
         return None, problems
     chosen = _layout(tree, path) if layout == "auto" else layout
     if isinstance(chosen, Problem):
-        return None, [*problems, chosen]
+        return None, problems or [chosen]  # where something may not be read, that is why nothing is there
     found = _of_phoenix(tree, path, split, fps) if chosen == "phoenix" else _of_splits(tree, path, chosen, fps)
     return Collection(path.absolute(), found.samples, chosen, found.notes), [*problems, *found.problems]
 

@@ -1,0 +1,78 @@
+"""What the tests of landmark extraction share.
+
+picture   writes a small picture, whose content says its number, at a path
+release   a release of PHOENIX in miniature, with the corpus' own forms of tables and folders
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+MULTISIGNER = "phoenix2014-release/phoenix-2014-multisigner"
+SI5 = "phoenix2014-release/phoenix-2014-signerindependent-SI5"
+TRANSLATION = "PHOENIX-2014-T-release-v3/PHOENIX-2014-T"
+FRAMES = "features/fullFrame-210x260px"
+
+
+def write_picture(path: Path, number: int = 0, size: tuple[int, int] = (8, 6)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((size[1], size[0], 3), number, np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def picture() -> Callable[..., Path]:
+    return write_picture
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of PHOENIX below ``root``: its folder, and how to add to it."""
+
+    root: Path
+    folder: str
+    inner: str
+    frames: str = FRAMES
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.folder
+
+    def sample(self, split: str, name: str, pictures: int = 2) -> Path:
+        """A sample with its pictures, called as in the release."""
+        folder = self.path / self.frames / split / name / self.inner
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(pictures):
+            write_picture(folder / self._file(name, number), number)
+        return folder
+
+    def table(self, split: str, rows: Sequence[str], name: str | None = None) -> Path:
+        """The corpus table of ``split``, whose header is that of the release."""
+        header = "name|video|start|end|speaker|orth|translation" if self._is_2014t else "id|folder|signer|annotation"
+        called = "PHOENIX-2014-T.{}.corpus.csv" if self._is_2014t else "{}.corpus.csv"
+        called = "{}.SI5.corpus.csv" if self.folder == SI5 else called
+        path = self.path / "annotations" / "manual" / (name or called.format(split))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        return path
+
+    @property
+    def _is_2014t(self) -> bool:
+        return self.folder == TRANSLATION
+
+    def _file(self, name: str, number: int) -> str:
+        return f"images{number + 1:04}.png" if self._is_2014t else f"{name}.avi_pid0_fn{number:06}-0.png"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Callable[..., Release]:
+    def make(folder: str = MULTISIGNER, frames: str = FRAMES) -> Release:
+        return Release(tmp_path / "data", folder, "" if folder == TRANSLATION else "1", frames)
+
+    return make
