@@ -109,7 +109,7 @@ def clip_size(picture: Picture) -> tuple[int, int]:
 
 
 def _shown_size(picture: Picture, size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of ``picture`` in a clip of that ``size``: stretched by a hundredth rather than with a thin rim."""
+    """Width and height of ``picture`` in a clip of ``size``: stretched by a hundredth rather than with a thin rim."""
     fitting = fitting_size(picture, *size)
     rim_px = max(size[0] - fitting[0], size[1] - fitting[1])
     return size if rim_px <= 2 + max(size) / 100 else fitting

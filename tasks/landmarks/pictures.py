@@ -131,8 +131,11 @@ def best_and_worst(rows: Sequence[PreviewRow], output_dir: Path, most: int = 6) 
     taken = {(row.split, row.name) for row, _ in worst}
     others = [row for row in rows if (row.split, row.name) not in taken]
     best = _there(sorted(others, key=lambda row: _rank(row, -1)), output_dir, most // 2)
-    return [_picture(row, data, "lowest") for row, data in worst] + [
-        _picture(row, data, "highest") for row, data in best
+    if len(rows) == 1:
+        return [_picture(row, data, "") for row, data in worst]
+    return [
+        *(_picture(row, data, "Among the lowest coverage: ") for row, data in worst),
+        *(_picture(row, data, "Among the highest coverage: ") for row, data in best),
     ]
 
 
@@ -163,8 +166,8 @@ def _content(row: PreviewRow, output_dir: Path) -> bytes | None:
     return data if is_its_own and data.startswith(_JPEG_START) else None
 
 
-def _picture(row: PreviewRow, data: bytes, end: str) -> ReportPicture:
+def _picture(row: PreviewRow, data: bytes, why: str) -> ReportPicture:
     shares = [(name.removesuffix("_coverage"), row.coverage.get(name)) for name in _COVERAGES]
     known = [f"{word} {share:.0%}" for word, share in shares if share is not None]
     frames = f"{row.frames} frame" if row.frames == 1 else f"{row.frames} frames"
-    return ReportPicture(f"{row.split}/{row.name}", f"Among the {end} coverage: {', '.join([*known, frames])}", data)
+    return ReportPicture(f"{row.split}/{row.name}", f"{why}{', '.join([*known, frames])}", data)

@@ -200,9 +200,16 @@ def test_sheets_that_are_gone_or_altered_make_room_for_the_next(tmp_path: Path) 
 
 
 def test_the_caption_has_the_figures_that_there_are(tmp_path: Path) -> None:
+    rows = [row(tmp_path, "a", 0.126), row(tmp_path, "b", None, 0.5), row(tmp_path, "c", 1.0, None)]
+    worst, *best = best_and_worst(rows, tmp_path)
+    assert worst.caption == "Among the lowest coverage: pose 50%, 50 frames"
+    assert [picture.caption for picture in best] == [
+        "Among the highest coverage: hand 100%, 50 frames",
+        "Among the highest coverage: hand 13%, pose 100%, 50 frames",
+    ]
+    assert {(picture.data, picture.media_type) for picture in [worst, *best]} == {(SHEET, "image/jpeg")}
+
+
+def test_an_only_sample_is_neither_best_nor_worst(tmp_path: Path) -> None:
     (picture,) = best_and_worst([row(tmp_path, "a", 0.126)], tmp_path)
-    assert picture.caption == "Among the lowest coverage: hand 13%, pose 100%, 50 frames"
-    assert picture.data == SHEET
-    assert picture.media_type == "image/jpeg"
-    (bare,) = best_and_worst([row(tmp_path, "a", None, 0.5)], tmp_path)
-    assert bare.caption == "Among the lowest coverage: pose 50%, 50 frames"
+    assert picture.caption == "hand 13%, pose 100%, 50 frames"
