@@ -8,7 +8,7 @@ part leaves its rows NaN. The layout has no visibility. Everything else is in th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,25 @@ LAYOUT: tuple[tuple[str, PartName, int], ...] = (
 )
 ROWS = sum(count for _, _, count in LAYOUT)
 _FRAMES_AT_ONCE = 256  # bounds the memory of a long video: a row costs some 100 bytes while it is made
-_TYPES = pa.array([kind for kind, _, count in LAYOUT for _ in range(count)])
 _INDEXES = np.array([index for _, _, count in LAYOUT for index in range(count)], np.int16)
-_ROW_NAMES = pa.array([f"{kind}-{index}" for kind, _, count in LAYOUT for index in range(count)])
+
+
+# pyarrow's own conversions import pandas where there is one: 47 MB in every child, for nothing.
+def _numbers(values: NDArray[Any]) -> pa.Array:
+    """``values`` as an Arrow array; NaN stays NaN, as in the files of ISLR."""
+    values = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
+
+
+def _strings(values: Sequence[str]) -> pa.Array:
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+
+
+_TYPES = _strings([kind for kind, _, count in LAYOUT for _ in range(count)])
+_ROW_NAMES = _strings([f"{kind}-{index}" for kind, _, count in LAYOUT for index in range(count)])
+_DASHES = _strings(["-"] * ROWS)
 
 
 def contents(file: LandmarkFile) -> dict[str, Callable[[Path], None]]:
@@ -72,17 +88,19 @@ def _write(file: LandmarkFile, path: Path) -> None:
 
 
 def _table(points: Points, skeleton: Skeleton, start: int, columns: pa.Schema) -> pa.Table:
-    frames = pa.array(np.repeat(np.arange(start, start + len(points)), ROWS)).cast(columns.field("frame").type)
-    names = pa.concat_arrays([_ROW_NAMES] * len(points))
+    frames = len(points)
+    numbers = np.repeat(np.arange(start, start + frames), ROWS)
+    texts = _numbers(numbers).cast(pa.string())
+    dashes = pa.concat_arrays([_DASHES] * frames)
     values = rows_of(points, skeleton).astype(np.float64)
-    arrays = {
-        "frame": frames,
-        "row_id": pc.binary_join_element_wise(frames.cast(pa.string()), names, "-"),
-        "type": pa.concat_arrays([_TYPES] * len(points)),
-        "landmark_index": np.tile(_INDEXES, len(points)),
-        **{axis: pa.array(values[:, number]) for number, axis in enumerate("xyz")},
-    }
-    return pa.table(arrays, schema=columns)
+    arrays = [
+        _numbers(numbers).cast(columns.field("frame").type),
+        pc.binary_join_element_wise(texts, pa.concat_arrays([_ROW_NAMES] * frames), dashes),
+        pa.concat_arrays([_TYPES] * frames),
+        _numbers(np.tile(_INDEXES, frames)),
+        *(_numbers(values[:, axis]) for axis in range(3)),
+    ]
+    return pa.Table.from_arrays(arrays, schema=columns)
 
 
 def rows_of(points: Points, skeleton: Skeleton) -> NDArray[np.float32]:

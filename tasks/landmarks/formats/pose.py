@@ -10,14 +10,14 @@ The format has no room for anything else, so the rest is in a side file.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.landmarks.formats.face_mesh import face_limbs
 from tasks.landmarks.formats.file import RAW_SUFFIX, SIDE_SUFFIX, LandmarkFile
 from tasks.landmarks.formats.metadata import describe, restore, write_side_file
 from tasks.landmarks.formats.npy import read_raw
@@ -49,7 +49,8 @@ def _write(file: LandmarkFile, path: Path) -> None:
     sequence = file.sequence
     size = PoseHeaderDimensions(sequence.width_px, sequence.height_px)
     header = PoseHeader(version=0.2, dimensions=size, components=[_component(part) for part in sequence.skeleton.parts])
-    data = np.nan_to_num(sequence.points[..., :3] * _scale(file.normalize, size.width, size.height))
+    data = sequence.points[..., :3] * _scale(file.normalize, size.width, size.height)
+    np.nan_to_num(data, copy=False)
     body = NumPyPoseBody(sequence.fps, data[:, None], _confidence(sequence.points)[:, None])
     with path.open("wb") as stream:
         Pose(header, body).write(stream)
@@ -70,22 +71,10 @@ def _component(part: Part) -> Any:
     from pose_format.pose_header import PoseHeaderComponent
     from pose_format.utils.openpose import hand_colors
 
-    limbs = _face_limbs() if part.name == "face_landmarks" else part.limbs
+    limbs = face_limbs() if part.name == "face_landmarks" else part.limbs
     colours = [_COLOURS[part.name]] if part.name in _COLOURS else hand_colors
     points = [name.upper() for name in part.point_names]
     return PoseHeaderComponent(part.name.upper(), points, list(limbs), colours, "XYZC")
-
-
-@cache
-def _face_limbs() -> tuple[tuple[int, int], ...]:
-    from mediapipe.tasks.python.vision import FaceLandmarksConnections as Face
-
-    lists = (Face.FACE_LANDMARKS_TESSELATION, Face.FACE_LANDMARKS_LEFT_IRIS, Face.FACE_LANDMARKS_RIGHT_IRIS)
-    return tuple(pair for connections in lists for pair in _pairs(connections))
-
-
-def _pairs(connections: Iterable[Any]) -> list[tuple[int, int]]:
-    return [(connection.start, connection.end) for connection in connections]
 
 
 def read(path: Path) -> LandmarkFile:

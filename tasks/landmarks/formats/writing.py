@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from tasks.landmarks.formats import islr, npy, npz, pose
+from tasks.landmarks.formats import npy, npz, pose
 from tasks.landmarks.formats.file import RAW_SUFFIX, LandmarkFile
 from tasks.landmarks.params import LandmarkFormat
 
@@ -16,8 +16,15 @@ _FORMATS: Mapping[LandmarkFormat, Callable[[LandmarkFile], Contents]] = {
     "npz": npz.contents,
     "npy": npy.contents,
     "pose": pose.contents,
-    "parquet": islr.contents,
 }
+
+
+def _contents(file: LandmarkFile, format: LandmarkFormat) -> Contents:
+    if format == "parquet":
+        from tasks.landmarks.formats import islr  # pyarrow: 40 MB, in the children of those who ask for it
+
+        return islr.contents(file)
+    return _FORMATS[format](file)
 
 
 def write_landmarks(
@@ -30,7 +37,7 @@ def write_landmarks(
     The same file gives the same bytes.
     """
     written = []
-    for suffix, write in _FORMATS[format](file).items():
+    for suffix, write in _contents(file, format).items():
         relative = f"{folder}/{file.name}{suffix}"
         write(output(relative))
         written.append(relative)

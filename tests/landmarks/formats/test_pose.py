@@ -16,6 +16,8 @@ from pose_format.utils.generic import (
 )
 from pose_format.utils.hand import estimate_active_hand
 
+from tasks.engine.errors import RunError
+from tasks.landmarks.formats import face_mesh
 from tasks.landmarks.formats.writing import LandmarkFile
 from tests.landmarks.formats.samples import BAD, EMPTY, FILLED, FRAMES, changed, sample, write_into
 
@@ -49,14 +51,26 @@ def test_components_are_those_of_its_own_extractor(pose: Pose) -> None:
 
 
 def test_limbs_are_those_of_mediapipe(pose: Pose) -> None:
-    from mediapipe.tasks.python.vision import HandLandmarksConnections, PoseLandmarksConnections
+    from mediapipe.tasks.python.vision import (
+        FaceLandmarksConnections,
+        HandLandmarksConnections,
+        PoseLandmarksConnections,
+    )
 
-    body, _, left, _ = pose.header.components
+    irises = FaceLandmarksConnections.FACE_LANDMARKS_LEFT_IRIS + FaceLandmarksConnections.FACE_LANDMARKS_RIGHT_IRIS
+    body, face, left, _ = pose.header.components
     for component, lines in (
         (body, PoseLandmarksConnections.POSE_LANDMARKS),
+        (face, FaceLandmarksConnections.FACE_LANDMARKS_TESSELATION + irises),
         (left, HandLandmarksConnections.HAND_CONNECTIONS),
     ):
         assert {tuple(limb) for limb in component.limbs} == {(line.start, line.end) for line in lines}
+
+
+def test_another_mediapipe_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face_mesh, "_source", lambda: "class FaceLandmarksConnections: pass")
+    with pytest.raises(RunError, match=r"does not list the lines of the face .*install mediapipe 1\.2"):
+        face_mesh.face_limbs.__wrapped__()
 
 
 def test_body_is_in_pixels(pose: Pose) -> None:

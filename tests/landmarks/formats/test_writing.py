@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from tests.landmarks.formats.samples import BAD, DIGESTS, EMPTY, FILLED, FRAMES,
 
 FORMATS: tuple[LandmarkFormat, ...] = get_args(LandmarkFormat)
 NAME = sample().name
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -184,3 +187,18 @@ def test_other_names_share_no_file(tmp_path: Path, format: LandmarkFormat) -> No
     assert [read_landmarks(tmp_path / "landmarks" / f"{file.name}.{format}").name for file in files] == [
         file.name for file in files
     ]
+
+
+@pytest.mark.parametrize(("format", "also"), [("npz", []), ("pose", ["pose_format"]), ("parquet", ["pyarrow"])])
+def test_a_child_imports_no_more_than_its_format_takes(tmp_path: Path, format: LandmarkFormat, also: list[str]) -> None:
+    """mediapipe's package costs 60 MB a child, pandas 47, pyarrow 40."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.landmarks.formats.samples import changed, write_into\n"
+        "write_into(Path(sys.argv[1]), changed(), sys.argv[2])\n"
+        "heavy = ('mediapipe', 'cv2', 'matplotlib', 'scipy', 'torch', 'pandas', 'pyarrow', 'pose_format')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), format]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout.strip() == str(also)
