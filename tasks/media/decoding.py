@@ -50,7 +50,11 @@ class RunDecoder:
 
     def all_frames(self) -> Iterator[VideoFrame]:
         """Every frame of the video in the order in which the decoder gives it."""
-        return self._frames(Run(0, len(self._source.index), ()), None)
+        return self.frames_from(0)
+
+    def frames_from(self, position: int) -> Iterator[VideoFrame]:
+        """Every frame that a clean decoder gives from the packet at ``position`` on."""
+        return self._frames(Run(position, len(self._source.index), ()), None)
 
     def _frames(self, run: Run, needed: set[int] | None) -> Iterator[VideoFrame]:
         """What a clean decoder makes of ``run``. Where ``needed`` is given, frames not in it that no other frame

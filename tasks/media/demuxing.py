@@ -37,10 +37,12 @@ class _OutOfStepError(Exception):
 class PacketSource:
     """A video file, its packet index and its decoder. Use it in a ``with`` block.
 
+    ``index`` is the file's packet index where an earlier reading has made it: the file is then not read through again.
+    ``cut_short`` takes a file whose end is missing for what there is of it.
     Raises BadInput where the file is damaged, empty or no video.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: PacketIndex | None = None, cut_short: bool = False) -> None:
         self.path = path
         self._resources = ExitStack()
         with ExitStack() as guard:
@@ -49,11 +51,9 @@ class PacketSource:
             self.decoder: VideoCodecContext = self.stream.codec_context
             self._reorders = self.decoder.reorder_depth > 0
             self._rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
-            with reading(path):
-                self.index: PacketIndex = read_index(self.container, self.stream)
-            check_whole(self.stream, path)
+            self.index: PacketIndex = self._read_index(cut_short) if index is None else index
             guard.pop_all()
-        self._cursor = len(self.index)  # position of the packet that comes next
+        self._cursor = len(self.index) if index is None else 0  # position of the packet that comes next
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +104,14 @@ class PacketSource:
             yield from self._in_step(start, stop)
         except _OutOfStepError as error:
             raise BadInput(f"{self.path.name}: gives other packets when it is read again") from error
+
+    def _read_index(self, cut_short: bool) -> PacketIndex:
+        """Read the file through. Raises BadInput where its end is missing, unless that is allowed."""
+        with reading(self.path):
+            index = read_index(self.container, self.stream, cut_short)
+        if not cut_short:
+            check_whole(self.stream, self.path)
+        return index
 
     def _open(self) -> None:
         self.container: InputContainer = self._resources.enter_context(open_container(self.path))

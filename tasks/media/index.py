@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -10,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.error import InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -68,15 +70,16 @@ class PacketIndex:
         return np.flatnonzero(self.keyframe & (self.pts > shown_before)).astype(np.int64)
 
 
-def read_index(container: InputContainer, stream: VideoStream) -> PacketIndex:
+def read_index(container: InputContainer, stream: VideoStream, cut_short: bool = False) -> PacketIndex:
     """Read every packet of ``stream`` from where ``container`` stands: its beginning. Nothing is decoded.
 
-    Raises av.error.FFmpegError where the demuxer fails.
+    Raises av.error.FFmpegError where the demuxer fails; with ``cut_short`` its failure is the end of the file.
     """
     is_vp8 = stream.codec_context.name == "vp8"
     rows = array("q")  # 56 bytes a packet: ten hours of video are some millions
-    for packet in demuxed(container, stream):
-        rows.extend(_row(packet, is_vp8))
+    with suppress(*((InvalidDataError, EOFError) if cut_short else ())):
+        for packet in demuxed(container, stream):
+            rows.extend(_row(packet, is_vp8))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T.copy()
     pts, dts, durations, sizes, keyframe, hidden, corrupt = columns
     time_base = stream.time_base or Fraction(1, 90_000)

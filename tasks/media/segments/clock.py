@@ -1,0 +1,89 @@
+"""When each frame that is written is shown. Pure: no file, no decoder.
+
+A step may write another number of frames than it reads: two for each one where it bobs, four for five where it takes
+telecine out. Its clock follows from the source's time line exactly, in whole ticks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from tasks.media.index import Int64s
+from tasks.media.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When each frame of a written video is shown.
+
+    pts         int64, one a frame, strictly rising, in units of ``time_base``; what the source says, where it is sound
+    end_pts     when the last frame ends
+    time_base   seconds a tick
+    ratio       frames written for each frame read
+    moved       frames of the source that had the time of the frame before, and are shown a tick after it
+    """
+
+    pts: Int64s
+    end_pts: int
+    time_base: Fraction
+    ratio: Fraction = Fraction(1)
+    moved: int = 0
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def durations(self) -> Int64s:
+        """int64, one a frame: how long it is shown, in ticks."""
+        return np.diff(self.pts, append=self.end_pts)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second, on average, as a fraction that encoders take."""
+        span = (self.end_pts - int(self.pts[0])) * self.time_base
+        return (len(self) / span).limit_denominator(60_000)
+
+    def written(self, start_frame: int, end_frame: int) -> tuple[int, int]:
+        """Which frames are written for the source's ``start_frame`` up to and without ``end_frame``; half-open too."""
+        return math.ceil(start_frame * self.ratio), math.ceil(end_frame * self.ratio)
+
+    def part(self, start_frame: int, end_frame: int) -> Clock:
+        """The clock of the frames written for these frames of the source, from 0 on."""
+        start, end = self.written(start_frame, end_frame)
+        begin = int(self.pts[start])
+        end_pts = int(self.pts[end]) if end < len(self) else self.end_pts
+        return Clock(self.pts[start:end] - begin, end_pts - begin, self.time_base, self.ratio)
+
+
+def output_clock(timeline: Timeline, ratio: Fraction | int = 1) -> Clock:
+    """The clock of a video for which ``ratio`` frames are written for each frame of ``timeline``.
+
+    Written frame j is shown where position j / ``ratio`` lies among the source's frames; between two of them the time
+    is divided evenly. The time base is the source's, divided so that every such time is a whole tick.
+    """
+    ratio = Fraction(ratio)
+    times, moved = _rising(timeline.ticks + _first_pts(timeline))
+    end = max(int(times[-1]) + 1, timeline.end_ticks + _first_pts(timeline))
+    bounds = np.append(times, end)
+    # Position j / ratio is whole + rest / parts, and a tick is divided into as many parts.
+    parts = ratio.numerator
+    positions = np.arange(math.ceil(len(times) * ratio), dtype=np.int64) * ratio.denominator
+    whole, rest = np.divmod(positions, parts)
+    pts = bounds[whole] * parts + rest * (bounds[whole + 1] - bounds[whole])
+    return Clock(pts, end * parts, timeline.time_base / parts, ratio, moved)
+
+
+def _first_pts(timeline: Timeline) -> int:
+    """When the first frame is shown, in the file's own terms."""
+    return int(timeline.pts.min())
+
+
+def _rising(times: Int64s) -> tuple[Int64s, int]:
+    """``times``, which never fall, with those that repeat put one tick after the one before; and how many moved."""
+    ranks = np.arange(len(times), dtype=np.int64)
+    rising = np.maximum.accumulate(times - ranks) + ranks
+    return rising, int(np.count_nonzero(rising != times))

@@ -1,0 +1,34 @@
+"""A second frame with the same content, which stays as it is when the first one is written to."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+
+class FrameCopier:
+    """Copies frames with all that they say of themselves. Pixels are shared until one of the two is written to."""
+
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+        self._kind: tuple[int, int, str] | None = None
+
+    def copy(self, frame: VideoFrame) -> VideoFrame:
+        """A frame with the pixels, the time and the flags of ``frame``."""
+        kind = frame.width, frame.height, frame.format.name
+        if self._graph is None or kind != self._kind:
+            self._graph, self._kind = _passage(frame), kind
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+
+def _passage(frame: VideoFrame) -> Graph:
+    """A graph that gives each frame that it is given, as a new one."""
+    graph = Graph()
+    time_base = frame.time_base or Fraction(1)
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+    source.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph

@@ -1,0 +1,143 @@
+"""What is learnt of a video once, so that no segment has to read the file through again.
+
+The survey of a video is made before it is cut, written beside its plan, and read by each segment and by the join.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.engine.errors import BadInput
+from tasks.media.decoding import RunDecoder
+from tasks.media.demuxing import PacketSource
+from tasks.media.index import Int64s, PacketIndex
+from tasks.media.listing import IndexedListing, UnreliableIndexError
+from tasks.media.runs import plan_runs
+from tasks.media.segments.counting import Counted, count_frames
+from tasks.media.segments.tail import Damage, cut_damaged_end, missing_end
+from tasks.media.timeline import Timeline
+
+# Where packets are tried for giving the frames that they promise, so many are decoded in a row.
+_TRIED_PACKETS = 48
+_COLUMNS = ("pts", "dts", "durations", "sizes", "keyframe", "hidden", "corrupt")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a video file.
+
+    positions   int64, one a frame in the order in which they are shown: its packet's position in ``index``; ``None``
+                where packets do not tell which frame is shown when, and frames are counted
+    restarts    where counting may start: see Counted
+    tolerant    damaged frames are taken as the decoder conceals them; else they are an error
+    damage      what is missing at the end; ``None`` where nothing is
+    """
+
+    file_size_bytes: int
+    index: PacketIndex
+    timeline: Timeline
+    positions: Int64s | None
+    restarts: Int64s
+    tolerant: bool
+    damage: Damage | None
+
+    def check_file(self, path: Path) -> None:
+        """Raises BadInput where the file at ``path`` cannot be the one that was surveyed."""
+        size = path.stat().st_size if path.is_file() else -1
+        if size != self.file_size_bytes:
+            raise BadInput(f"{path.name}: has changed since it was cut into segments; run it again")
+
+
+def survey(path: Path, tolerant: bool = False, by_decoding: bool = False) -> Survey:
+    """Read the video at ``path`` through, without decoding more of it than is needed to know its frames.
+
+    ``by_decoding`` decodes all of it, for files whose packets mislead; where a few tries show that they do, that is
+    done unasked. ``tolerant`` takes a damaged or cut file for what there is of it.
+    Raises BadInput where the file is damaged, empty or no video.
+    """
+    with PacketSource(path, cut_short=tolerant) as source:
+        orderly = source.index.is_orderly and not source.lacks_presentation_times
+        if orderly and not by_decoding:
+            try:
+                return _by_index(source, tolerant)
+            except UnreliableIndexError:
+                pass
+        return _survey(source, count_frames(source, tolerant), None, tolerant)
+
+
+def _by_index(source: PacketSource, tolerant: bool) -> Survey:
+    listing = IndexedListing(source)
+    positions, timeline = listing.positions, listing.timeline
+    damage = None
+    if tolerant:
+        positions, damage = cut_damaged_end(source, positions)
+        timeline = _shortened(timeline, len(positions))
+    _try_out(source, positions)
+    return _survey(source, Counted(timeline, np.empty((0, 2), np.int64), damage), positions, tolerant)
+
+
+def _survey(source: PacketSource, counted: Counted, positions: Int64s | None, tolerant: bool) -> Survey:
+    damage = missing_end(source, int(counted.timeline.pts[-1]), counted.damage) if tolerant else counted.damage
+    size = source.path.stat().st_size
+    return Survey(size, source.index, counted.timeline, positions, counted.restarts, tolerant, damage)
+
+
+def _shortened(timeline: Timeline, frames: int) -> Timeline:
+    """The first ``frames`` of a time line."""
+    if frames == len(timeline):
+        return timeline
+    return Timeline(timeline.ticks[:frames], timeline.pts[:frames], int(timeline.ticks[frames]), timeline.time_base)
+
+
+def _try_out(source: PacketSource, positions: Int64s) -> None:
+    """Decode a few packets at the beginning, in the middle and at the end.
+
+    Raises UnreliableIndexError where a sound packet gives no frame, as fields in packets of their own do.
+    """
+    decoder = RunDecoder(source)
+    for start in {0, len(positions) // 2, max(0, len(positions) - _TRIED_PACKETS)}:
+        wanted = sorted(positions[start : start + _TRIED_PACKETS].tolist())
+        for run in plan_runs(source.index, wanted):
+            shown = {position for position, _ in decoder.wanted_frames(run)}
+            if not decoder.complaints and not shown.issuperset(run.wanted):
+                raise UnreliableIndexError(f"{source.path.name}: packets give no pictures")
+
+
+def save_survey(found: Survey, path: Path) -> None:
+    """Write a survey to ``path``, an .npz file that ``load_survey`` reads."""
+    index, timeline = found.index, found.timeline
+    about = {
+        "file_size_bytes": found.file_size_bytes,
+        "index_time_base": str(index.time_base),
+        "time_base": str(timeline.time_base),
+        "end_ticks": timeline.end_ticks,
+        "tolerant": found.tolerant,
+        "by_decoding": found.positions is None,
+        "damage": asdict(found.damage) if found.damage else None,
+    }
+    arrays: dict[str, Any] = {name: getattr(index, name) for name in _COLUMNS}
+    arrays |= {"shown_ticks": timeline.ticks, "shown_pts": timeline.pts, "about": np.array(json.dumps(about))}
+    arrays["restarts"] = found.restarts
+    arrays["positions"] = np.empty(0, np.int64) if found.positions is None else found.positions
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_survey(path: Path) -> Survey:
+    """The survey at ``path``. Raises OSError or ValueError where it is none."""
+    with np.load(path, allow_pickle=False) as arrays:
+        about = json.loads(str(arrays["about"]))
+        columns = {name: arrays[name] for name in _COLUMNS}
+        index = PacketIndex(**columns, time_base=Fraction(about["index_time_base"]))
+        time_base = Fraction(about["time_base"])
+        timeline = Timeline(arrays["shown_ticks"], arrays["shown_pts"], about["end_ticks"], time_base)
+        positions = None if about["by_decoding"] else arrays["positions"]
+        restarts = arrays["restarts"]
+    damage = Damage(**about["damage"]) if about["damage"] else None
+    return Survey(about["file_size_bytes"], index, timeline, positions, restarts, about["tolerant"], damage)

@@ -1,0 +1,83 @@
+"""What the tests of segments share.
+
+kind     a video by what is special about it, with more kinds than the reader's own tests have
+frames   (pts, digest of the stored pixels) of each frame of a video, from a plain full decode on one thread
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+
+from tasks.media.segments.planes import frame_digest
+
+from ..conftest import DEFECTS, X264_OPEN, run_ffmpeg  # noqa: TID252
+
+PICTURE = "-f lavfi -i testsrc2=s=192x108:r=25:d=1.6"
+SOUND = "-f lavfi -i sine=f=440:r=48000:d=1.7"
+OTHER_SOUND = "-f lavfi -i sine=f=880:r=44100:d=1.2"
+NTSC = "-f lavfi -i testsrc2=s=360x240:r=30000/1001:d=1.2"
+
+# Beside those of tests/media. File name -> ffmpeg's arguments.
+KINDS = {
+    "sound.mp4": f"{PICTURE} {SOUND} {X264_OPEN} -c:a aac -metadata title=Two -metadata:s:a language=deu "
+    "-metadata creation_time=2001-02-03T04:05:06Z -colorspace bt470bg -color_primaries bt470bg -color_trc gamma28",
+    "sound.mkv": f"{PICTURE} {SOUND} {X264_OPEN} -c:a libopus -metadata title=Two -metadata:s:a language=deu",
+    "sound.ts": f"{PICTURE} {SOUND} {X264_OPEN} -c:a aac",
+    "sound.mpg": f"{PICTURE} {SOUND} -c:v mpeg2video -g 12 -bf 2 -c:a mp2 -b:a 192k -ar 48000",
+    "sound.avi": f"{PICTURE} {SOUND} -c:v mjpeg -c:a pcm_s16le",
+    "sound.webm": f"{PICTURE} {SOUND} -c:v libvpx-vp9 -cpu-used 8 -deadline realtime -g 20 -c:a libopus",
+    "sound-before.mp4": f"-itsoffset 0.5 {PICTURE} {SOUND} {X264_OPEN} -c:a aac",
+    "sound-after.mp4": f"{PICTURE} -itsoffset 0.7103 {SOUND} {X264_OPEN} -c:a aac",
+    "two-sounds.mkv": f"{PICTURE} {SOUND} {OTHER_SOUND} -map 0 -map 1 -map 2 {X264_OPEN} -c:a:0 flac -c:a:1 ac3 "
+    "-metadata:s:a:0 language=eng -metadata:s:a:1 language=fra -disposition:a:1 comment",
+    "bob.mp4": "-f lavfi -i testsrc2=s=192x144:r=50:d=1.2 -vf interlace=scan=tff -flags +ildct+ilme -c:v libx264",
+    "ntsc-dv-like.avi": f"{NTSC} -s 720x480 -pix_fmt yuv411p -c:v dvvideo",
+    "one-frame.mp4": "-f lavfi -i testsrc2=s=192x108:r=25:d=0.04 -c:v libx264",
+    "ntsc.mp4": f"{NTSC} {X264_OPEN} -video_track_timescale 30000",
+    "cut-by-edit-list.mp4": "-ss 0.52 -i {sound.mp4} -c copy",
+    "ten-bit-hevc.mp4": f"{PICTURE} -pix_fmt yuv422p10le -c:v libx265 -g 15 -x265-params log-level=error",
+    "wide-pixels.mp4": f"{PICTURE} -vf setsar=16/11 {X264_OPEN}",
+}
+
+# Of those of tests/media, the ones that are special for segments.
+TRIED_DEFECTS = (
+    "fragmented.mp4 vfr.mp4 vfr.mkv edit-list.mp4 non-zero-start.mkv open-gop-h264.ts open-gop-hevc.mp4 "
+    "temporal-layers.mp4 intra-refresh.mp4 cut-in-open-gop.ts mpeg2-without-b-frames.mpg mpeg2-interlaced.ts "
+    "mpeg4-b-frames.avi h264-without-times.avi no-container.h264 hidden-frames.webm superframes.webm odd-size.mp4 "
+    "ten-bit-full-range.mkv two-in-one.ts"
+).split()
+
+
+@pytest.fixture(scope="session")
+def kind(tmp_path_factory: pytest.TempPathFactory, defect: Callable[[str], Path]) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("kinds")
+
+    def make(name: str) -> Path:
+        if name in DEFECTS:
+            return defect(name)
+        path = folder / name
+        if not path.exists():
+            words = KINDS[name].split()
+            run_ffmpeg(*(str(make(word[1:-1])) if word.startswith("{") else word for word in words), str(path))
+        return path
+
+    return make
+
+
+@functools.cache
+def decoded(path: Path) -> list[tuple[int | None, str]]:
+    """(pts, digest of the stored pixels) of each frame, as a plain full decode gives them."""
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        stream.thread_type = "NONE"
+        return [(frame.pts, frame_digest(frame)) for frame in container.decode(stream)]
+
+
+@pytest.fixture(scope="session")
+def frames() -> Callable[[Path], list[tuple[int | None, str]]]:
+    return decoded

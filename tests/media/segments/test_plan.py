@@ -1,0 +1,99 @@
+"""Segments cover a video: each frame in one of them, equal in length, never too short."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tasks.media.segments.clock import output_clock
+from tasks.media.segments.plan import Cut, plan_segments
+from tasks.media.timeline import Timeline
+
+
+def line(frames: int, ticks: int = 512, start: int = 0) -> Timeline:
+    times = np.arange(frames, dtype=np.int64) * ticks
+    return Timeline(times, times + start, frames * ticks, Fraction(1, 12_800))
+
+
+def test_any_cut_covers_each_frame_once_and_evenly() -> None:
+    rng = random.Random(0)
+    for _ in range(300):
+        frames, align = rng.randrange(1, 900), rng.choice([1, 2, 5])
+        cut = Cut(count=rng.randrange(1, 40), min_segment_frames=rng.randrange(1, 80), align_frames=align)
+        segments = plan_segments(line(frames), cut)
+        covered = [index for segment in segments for index in range(segment.start_frame, segment.end_frame)]
+        assert covered == list(range(frames))
+        assert [segment.number for segment in segments] == list(range(len(segments)))
+        lengths = [len(segment) for segment in segments]
+        assert max(lengths) - min(lengths) < 2 * align
+        assert all(segment.start_frame % align == 0 for segment in segments)
+        assert len(segments) == 1 or min(lengths[:-1]) >= cut.min_segment_frames
+        assert len(segments) == 1 or lengths[-1] > cut.min_segment_frames - align
+
+
+def test_context_stays_in_the_video() -> None:
+    segments = plan_segments(line(100), Cut(count=3, min_segment_frames=1, context_frames=40))
+    assert [(segment.read_start, segment.read_end) for segment in segments] == [(0, 73), (0, 100), (26, 100)]
+
+
+def test_a_segment_too_short_is_not_made() -> None:
+    assert len(plan_segments(line(100), Cut(count=7, min_segment_frames=60))) == 1
+    assert len(plan_segments(line(1), Cut(count=7))) == 1
+    assert len(plan_segments(line(420), Cut(count=7, min_segment_frames=60))) == 7
+
+
+def test_automatic_segments_fill_the_slots() -> None:
+    assert len(plan_segments(line(25 * 3600), Cut(slots=8))) == 120
+    assert len(plan_segments(line(25 * 100), Cut(slots=4))) == 4
+    assert len(plan_segments(line(25 * 100), Cut(seconds=10.0, slots=4))) == 10
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"count": 0}, {"count": 2, "seconds": 1.0}, {"seconds": -1.0}, {"slots": 0}, {"context_frames": -1}]
+)
+def test_cuts_that_make_no_sense(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"at least|by count|positive"):
+        Cut(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_clock_without_change_is_the_source() -> None:
+    clock = output_clock(line(10, 512, start=777))
+    assert clock.pts.tolist() == [777 + 512 * index for index in range(10)]
+    assert (clock.end_pts, clock.time_base, clock.moved) == (777 + 5120, Fraction(1, 12_800), 0)
+    assert clock.rate == 25
+
+
+def test_bobbed_frames_come_half_way_even_where_the_frame_rate_varies() -> None:
+    times = np.array([0, 10, 21, 50], dtype=np.int64)
+    clock = output_clock(Timeline(times, times + 3, 60, Fraction(1, 100)), 2)
+    assert clock.time_base == Fraction(1, 200)
+    assert (clock.pts - 6).tolist() == [0, 10, 20, 31, 42, 71, 100, 110]
+    assert clock.durations.sum() == clock.end_pts - clock.pts[0] == 120
+
+
+def test_four_frames_for_five() -> None:
+    clock = output_clock(line(50, 1001), Fraction(4, 5))
+    assert len(clock) == 40
+    assert set(np.diff(clock.pts).tolist()) == {5005}
+    assert clock.written(20, 45) == (16, 36)
+
+
+def test_the_parts_of_a_clock_are_the_clock() -> None:
+    rng = np.random.default_rng(0)
+    times = np.cumsum(rng.integers(1, 9, 100)).astype(np.int64)
+    for ratio in (1, 2, Fraction(4, 5), Fraction(5, 2)):
+        clock = output_clock(Timeline(times - times[0], times, int(times[-1] - times[0]) + 5, Fraction(1, 90)), ratio)
+        parts = [clock.part(start, start + 20) for start in range(0, 100, 20)]
+        whole = np.concatenate([part.durations for part in parts])
+        assert whole.tolist() == clock.durations.tolist()
+        assert all(part.pts[0] == 0 for part in parts)
+
+
+def test_times_that_repeat_are_told_apart() -> None:
+    times = np.array([0, 10, 10, 10, 11, 30], dtype=np.int64)
+    clock = output_clock(Timeline(times, times, 40, Fraction(1, 100)))
+    assert clock.pts.tolist() == [0, 10, 11, 12, 13, 30]
+    assert clock.moved == 3

@@ -1,0 +1,155 @@
+"""The frames of all segments together are those of a full decode, pixel by pixel, whatever the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tasks.engine.errors import BadInput
+from tasks.media.segments.clock import output_clock
+from tasks.media.segments.copies import FrameCopier
+from tasks.media.segments.plan import Cut, plan_segments
+from tasks.media.segments.planes import frame_digest, planes
+from tasks.media.segments.reading import SegmentReader
+from tasks.media.segments.source import Survey, load_survey, save_survey, survey
+
+from .conftest import KINDS, TRIED_DEFECTS
+
+Frames = Callable[[Path], list[tuple[int | None, str]]]
+REAL = (
+    "av1_video.mkv cv_box.mp4 discard_first_keyframe.mp4 kivy_cityCC0.mpg mpy_fire2.mp4 mpy_no_duration.webm "
+    "nasa_13013.mp4 nasa_13013_hdr.mp4 nasa_13013_rotated.mp4 test_non_zero_start.mp4 "
+    "testsrc2_odd_height_and_width_mpeg2.mp4 testsrc2_odd_height_and_width_vp9.mp4"
+).split()
+# Their files hold no presentation times, or some twice.
+TIMELESS = {"h264-without-times.avi", "no-container.h264", "two-in-one.ts"}
+
+
+def read(path: Path, found: Survey, count: int, context: int = 0) -> list[str]:
+    """The digests of the frames of ``count`` segments, each read by a reader of its own, without their context."""
+    digests: list[str] = []
+    for segment in plan_segments(found.timeline, Cut(count, min_segment_frames=1, context_frames=context)):
+        with SegmentReader(path, found) as reader:
+            taken = list(reader.frames(segment))
+            assert [frame.index for frame in taken] == list(range(segment.read_start, segment.read_end))
+            kept = [frame for frame in taken if segment.start_frame <= frame.index < segment.end_frame]
+            digests += [frame_digest(frame.frame) for frame in kept]
+    return digests
+
+
+def check(path: Path, frames: Frames, tmp_path: Path) -> None:
+    expected = frames(path)
+    save_survey(survey(path), tmp_path / "survey.npz")
+    found = load_survey(tmp_path / "survey.npz")
+    for count, context in ((3, 2), (7, 0)):
+        assert read(path, found, count, context) == [digest for _, digest in expected]
+    if path.name not in TIMELESS | {"cv_box.mp4"}:
+        assert output_clock(found.timeline).pts.tolist() == [pts for pts, _ in expected]
+
+
+@pytest.mark.parametrize("name", [*TRIED_DEFECTS, *KINDS])
+def test_segments_are_the_video(name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+    check(kind(name), frames, tmp_path)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_segments_of_real_videos_are_the_video(name: str, shared_data: Path, frames: Frames, tmp_path: Path) -> None:
+    check(shared_data / "video" / name, frames, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mpeg2-without-b-frames.mpg", "h264-without-times.avi"])
+def test_counted_frames_need_not_be_counted_from_the_beginning(name: str, kind: Callable[[str], Path]) -> None:
+    found = survey(kind(name))
+    assert found.positions is None
+    assert found.restarts[:, 0].tolist() == [0, 15, 30, 45]
+    with SegmentReader(kind(name), found) as reader:
+        next(iter(reader.range(46, 48)))
+        assert reader._source._cursor > 45
+
+
+def test_a_frame_keeps_what_it_says_of_itself(kind: Callable[[str], Path]) -> None:
+    with SegmentReader(kind("bob.mp4"), survey(kind("bob.mp4"))) as reader:
+        assert all(frame.frame.interlaced_frame for frame in reader.range(0, 5))
+    with SegmentReader(kind("ten-bit-full-range.mkv"), survey(kind("ten-bit-full-range.mkv"))) as reader:
+        frame = next(reader.range(3, 4)).frame
+        assert (frame.format.name, frame.color_range) == ("yuv420p10le", 2)
+        luma, chroma, _ = planes(frame)
+        assert (luma.dtype, luma.shape, chroma.shape) == (np.uint16, (180, 320), (90, 160))
+
+
+@pytest.mark.parametrize(
+    "pixels", ["yuv420p", "yuv422p10le", "gray", "rgb24", "nv12", "yuyv422", "gbrp", "yuv444p12le"]
+)
+def test_planes_are_the_pixels(pixels: str) -> None:
+    frame = av.VideoFrame(33, 17, pixels)
+    rng = np.random.default_rng(1)
+    for view in planes(frame):
+        view[:] = rng.integers(0, 200, view.shape, dtype=view.dtype)
+    copy = FrameCopier().copy(frame)
+    before = frame_digest(frame)
+    frame.make_writable()
+    planes(frame)[0][16, 32] ^= 1
+    assert frame_digest(copy) == before != frame_digest(frame)
+    if pixels in {"gray", "rgb24"}:
+        np.testing.assert_array_equal(planes(frame)[0].reshape(frame.to_ndarray().shape), frame.to_ndarray())
+
+
+def cut(path: Path, share: float, tmp_path: Path) -> Path:
+    short = tmp_path / f"short{path.suffix}"
+    data = path.read_bytes()
+    short.write_bytes(data[: int(len(data) * share)])
+    return short
+
+
+@pytest.mark.parametrize("name", ["plain.ts", "vfr.mkv", "fragmented.mp4", "sound.mpg", "sound.avi"])
+def test_a_video_cut_short_is_read_as_far_as_it_goes(
+    name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+) -> None:
+    whole, short = frames(kind(name)), cut(kind(name), 0.63, tmp_path)
+    found = survey(short, tolerant=True)
+    assert 0.4 * len(whole) < len(found.timeline) < 0.8 * len(whole)
+    digests = read(short, found, 3)
+    assert digests == [digest for _, digest in whole][: len(digests)]
+
+
+def test_what_is_missing_is_told(kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+    """The index at the front promises frames that are cut off."""
+    whole = tmp_path / "whole.mp4"
+    ffmpeg("-i", str(kind("plain.mp4")), "-c", "copy", "-movflags", "+faststart", str(whole))
+    short = cut(whole, 0.5, tmp_path)
+    with pytest.raises(BadInput, match="is cut short"):
+        survey(short)
+    found = survey(short, tolerant=True)
+    assert found.damage is not None
+    assert found.damage.missing_frames is not None
+    assert abs(found.damage.missing_frames + len(found.timeline) - 50) <= 1
+    assert len(read(short, found, 2)) == len(found.timeline)
+
+
+def test_damage_in_the_middle_is_an_error_or_told(kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+    data = bytearray(kind("plain.ts").read_bytes())
+    middle = len(data) // 2 // 188 * 188
+    data[middle + 40 : middle + 188] = bytes(148)
+    path = tmp_path / "hurt.ts"
+    path.write_bytes(data)
+    strict = survey(path)
+    with SegmentReader(path, strict) as reader, pytest.raises(BadInput, match=r"frame \d+ at .* is damaged"):
+        list(reader.range(0, len(strict.timeline)))
+    found = survey(path, tolerant=True)
+    with SegmentReader(path, found) as reader:
+        taken = list(reader.range(0, 50))
+    whole = [digest for _, digest in frames(kind("plain.ts"))]
+    differing = [frame.index for frame, digest in zip(taken, whole, strict=True) if frame_digest(frame.frame) != digest]
+    assert differing
+    assert set(differing) <= set(reader.damaged)
+    assert taken[max(differing)].damage
+    assert len({index // 15 for index in differing}) == 1  # the damage ends with its group of pictures
+
+
+def test_another_file_in_its_place_is_refused(kind: Callable[[str], Path]) -> None:
+    with pytest.raises(BadInput, match="has changed since"):
+        SegmentReader(kind("vfr.mp4"), survey(kind("plain.mp4")))
