@@ -168,7 +168,7 @@ class DecodedListing:
         if not frames:
             raise BadInput(f"{source.path.name}: its video stream holds no frame that can be decoded")
         self._keyframes = np.flatnonzero([is_key for _, is_key in frames])
-        self.timeline = self._timeline([pts for pts, _ in frames])
+        self.timeline = timeline_of(source, [pts for pts, _ in frames])
 
     def decode(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
         """See Listing. Raises BadInput where anything up to the last of the frames is damaged."""
@@ -204,14 +204,16 @@ class DecodedListing:
             reason = self._decoder.complaints[0].reason
             raise BadInput(f"{self._source.path.name}: is damaged, and its timestamps do not say where: {reason}")
 
-    def _timeline(self, pts: list[int | None]) -> Timeline:
-        times = [time for time in pts if time is not None]
-        if len(times) < len(pts):  # no times at all: the frames are shown at the stream's rate
-            ranks = np.arange(len(pts), dtype=np.int64)
-            return Timeline(ranks, ranks, len(pts), 1 / self._source.rate)
-        ticks = continuous_ticks(times, jump=round(1 / self._source.index.time_base), step=self._source.frame_ticks)
-        end = int(ticks[-1]) + last_frame_ticks(ticks, None, self._source.frame_ticks)
-        return Timeline(ticks, np.array(times, dtype=np.int64), end, self._source.index.time_base)
+
+def timeline_of(source: PacketSource, pts: list[int | None]) -> Timeline:
+    """The time line of frames that a full decode gives with these times, in the order in which they are shown."""
+    times = [time for time in pts if time is not None]
+    if len(times) < len(pts):  # no times at all: the frames are shown at the stream's rate
+        ranks = np.arange(len(pts), dtype=np.int64)
+        return Timeline(ranks, ranks, len(pts), 1 / source.rate)
+    ticks = continuous_ticks(times, jump=round(1 / source.index.time_base), step=source.frame_ticks)
+    end = int(ticks[-1]) + last_frame_ticks(ticks, None, source.frame_ticks)
+    return Timeline(ticks, np.array(times, dtype=np.int64), end, source.index.time_base)
 
 
 def _doubtful(index: PacketIndex) -> Int64s:

@@ -6,6 +6,7 @@ decoder says of them: field order, colour, sample aspect. No more of them are he
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from tasks.media.decoding import RunDecoder
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s
 from tasks.media.listing import UnreliableIndexError
-from tasks.media.runs import decoding_starts, plan_runs
+from tasks.media.runs import Run, decoding_starts, plan_runs
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.counting import frames_from
 from tasks.media.segments.plan import Segment
@@ -31,8 +32,8 @@ class SegmentFrame:
 
     index    its rank among the frames of the video, from 0
     frame    as the decoder gives it; may be written to after ``make_writable()``
-    damage   what is wrong with it, in one clause; empty where nothing is, or where it turns out only later: frames may
-             be decoded from one that is shown after them. ``SegmentReader.damaged`` is complete.
+    damage   what is wrong with it, in one clause; empty where nothing is. It may turn out later than with the frame:
+             ``SegmentReader.damaged`` is complete.
     """
 
     index: int
@@ -88,11 +89,24 @@ class SegmentReader:
         rank = {position: first + number for number, position in enumerate(wanted)}
         starts = dict(zip(wanted, decoding_starts(index, wanted), strict=True))
         for run in plan_runs(index, wanted):
-            for position, frame in self._decoder.wanted_frames(run):
+            for position, frame in self._held_back(run):
                 damage = self._damage(starts[position], position)
                 yield SegmentFrame(rank[position], frame, self._judged(rank[position], damage))
             for position in run.wanted:  # what is shown after a frame may have come before it, and be damaged
                 self._judged(rank[position], self._damage(starts[position], position))
+
+    def _held_back(self, run: Run) -> Iterator[tuple[int, VideoFrame]]:
+        """The frames that ``run`` wants, as late as that whether what they are decoded from is damaged is known.
+
+        It may be known only when that comes out itself, after the frames that are shown before it.
+        """
+        depth = self._source.decoder.reorder_depth if self._survey.tolerant else 0
+        held: deque[tuple[int, VideoFrame]] = deque()
+        for found in self._decoder.wanted_frames(run):
+            held.append(found)
+            if len(held) > depth:
+                yield held.popleft()
+        yield from held
 
     def _counted(self, start_frame: int, end_frame: int) -> Iterator[SegmentFrame]:
         """The same by counting frames."""
