@@ -20,14 +20,16 @@ from tasks.landmarks.layouts.collection import FRAMES_FPS, PICTURE_SUFFIXES
 from tasks.landmarks.layouts.tree import is_hidden, natural, suffix_of
 from tasks.landmarks.sequence import Picture
 
-# 8192 x 8192, as of videos: a PNG of some kB can say that it is a thousand times as large.
-MAX_PIXELS = 2**26
+# 5792 x 5792, three times what a video of 4K has: 240 MB while it is decoded (7 bytes a pixel, measured), which with
+# the model is what a slot may use. A PNG of some kB can say that it is a thousand times as large.
+MAX_PIXELS = 2**25
 # No picture of so many pixels needs more: 16 bits of four channels, and something over.
 MAX_FILE_BYTES = 2**30
 # Whatever the name says. WebP's plugin is named so that Pillow need not load all that it has to find it.
 _FORMATS = ("PNG", "JPEG", "BMP", WebPImagePlugin.WebPImageFile.format)
 _PASSING = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN})
 _ORIENTATION = 0x0112
+_BAND_PIXELS = 2**20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CUT = "is cut short"
 _SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -146,11 +148,11 @@ def decoded(data: bytes) -> Picture:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height}"
-                raise UnreadablePictureError(f"is {size}; at most {MAX_PIXELS:,} pixels are read")
+                raise UnreadablePictureError(f"is {size}; at most {MAX_PIXELS:,} pixels are read; shrink it")
             image.load()
             return _rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadablePictureError(f"is too large: at most {MAX_PIXELS:,} pixels are read") from error
+        raise UnreadablePictureError(f"is too large: at most {MAX_PIXELS:,} pixels are read; shrink it") from error
     except Image.UnidentifiedImageError as error:
         raise UnreadablePictureError("is no PNG, JPEG, BMP or WebP picture, or its beginning is damaged") from error
     except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
@@ -185,7 +187,19 @@ def _rgb(image: Image.Image) -> Picture:
         whole = image.convert("RGBA")
         image = Image.new("RGB", image.size)
         image.paste(whole, mask=whole.getchannel("A"))
-    return np.array(image.convert("RGB") if image.mode != "RGB" else image)
+    return _array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _array(image: Image.Image) -> Picture:
+    """The pixels of an RGB image. Band by band where it is large: NumPy and Pillow would hold it three times over."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    if image.height <= rows:
+        return np.array(image)
+    picture = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, rows):
+        below = min(top + rows, image.height)
+        picture[top:below] = np.asarray(image.crop((0, top, image.width, below)))
+    return picture
 
 
 def _upright(image: Image.Image) -> Image.Image:
