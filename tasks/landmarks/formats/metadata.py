@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,18 @@ import numpy as np
 
 from tasks.landmarks.formats.file import LandmarkFile
 from tasks.landmarks.points import SKELETONS
-from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Points, Source
+from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Points
 
 VERSION = 1
 
 
 def describe(file: LandmarkFile) -> dict[str, Any]:
-    """Everything but the points: ``times_seconds`` and ``source`` (a list of numbers a part) are the longest of it."""
+    """Everything but the points: ``times_seconds`` and ``source`` (a list of numbers a part) are the longest of it.
+
+    ``raw_source`` is there where raw points are: normalisation takes a sample without shoulders away altogether.
+    """
     sequence = file.sequence
-    return {
+    described = {
         "format_version": VERSION,
         "name": file.name,
         "model_kind": sequence.kind,
@@ -34,10 +37,13 @@ def describe(file: LandmarkFile) -> dict[str, Any]:
         "bad_frames": [asdict(frame) for frame in sequence.bad_frames],
         "parts": [{"name": part.name, "start": part.start, "points": part.points} for part in sequence.skeleton.parts],
         "times_seconds": sequence.times_seconds.tolist(),
-        "source": {
-            part.name: sequence.source[:, number].tolist() for number, part in enumerate(sequence.skeleton.parts)
-        },
+        "source": _by_part(sequence),
     }
+    return {**described, "raw_source": _by_part(file.raw)} if file.differs else described
+
+
+def _by_part(sequence: LandmarkSequence) -> dict[str, list[int]]:
+    return {part.name: sequence.source[:, number].tolist() for number, part in enumerate(sequence.skeleton.parts)}
 
 
 def restore(described: Mapping[str, Any], points: Points, raw: Points | None) -> LandmarkFile:
@@ -47,24 +53,23 @@ def restore(described: Mapping[str, Any], points: Points, raw: Points | None) ->
     """
     if described["format_version"] != VERSION:
         raise ValueError(f"format_version is {described['format_version']}, this program reads {VERSION}")
-    sequence = _sequence(described, points)
-    if raw is not None and raw.shape != points.shape:
-        raise ValueError(f"the raw points have the shape {raw.shape}, the points {points.shape}")
+    sequence = _sequence(described, points, described["source"])
     return LandmarkFile(
         name=described["name"],
         sequence=sequence,
-        raw=sequence if raw is None else replace(sequence, points=raw, source=_as_found(sequence.source)),
+        raw=sequence if raw is None else _sequence(described, raw, described["raw_source"]),
         models=described["models"],
         normalize=described["normalize"],
         fill_gaps=described["fill_gaps"],
     )
 
 
-def _sequence(described: Mapping[str, Any], points: Points) -> LandmarkSequence:
+def _sequence(described: Mapping[str, Any], points: Points, by_part: Mapping[str, Any]) -> LandmarkSequence:
     skeleton = SKELETONS[described["model_kind"]]
-    source = np.array([described["source"][part.name] for part in skeleton.parts], np.uint8).T
-    if points.shape != (described["frames"], skeleton.points, 4) or source.shape != (len(points), len(skeleton.parts)):
-        raise ValueError(f"{described['frames']} frames are described, and there are points of shape {points.shape}")
+    source = np.array([by_part[part.name] for part in skeleton.parts], np.uint8).T
+    shape = (described["frames"], skeleton.points, 4)
+    if points.shape != shape or len(source) != len(points):
+        raise ValueError(f"points of shape {points.shape} and sources of {len(source)} frames, described as {shape}")
     return LandmarkSequence(
         kind=described["model_kind"],
         skeleton=skeleton,
@@ -76,11 +81,6 @@ def _sequence(described: Mapping[str, Any], points: Points) -> LandmarkSequence:
         height_px=described["height_px"],
         bad_frames=tuple(BadFrame(**frame) for frame in described["bad_frames"]),
     )
-
-
-def _as_found(source: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Sources before gaps were filled: what was filled was missing."""
-    return np.where(source == Source.FILLED, np.uint8(Source.MISSING), source)
 
 
 def write_side_file(path: Path, described: Mapping[str, Any]) -> None:

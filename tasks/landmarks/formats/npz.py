@@ -17,6 +17,7 @@ from tasks.landmarks.formats.file import LandmarkFile
 from tasks.landmarks.formats.metadata import describe, restore
 
 SUFFIX = ".npz"
+_AS_ARRAYS = {"times_seconds", "source", "raw_source"}
 
 
 def contents(file: LandmarkFile) -> dict[str, Callable[[Path], None]]:
@@ -27,7 +28,7 @@ def contents(file: LandmarkFile) -> dict[str, Callable[[Path], None]]:
 def _write(file: LandmarkFile, path: Path) -> None:
     described = describe(file)
     described["point_names"] = {part.name: part.point_names for part in file.sequence.skeleton.parts}
-    for name in ("times_seconds", "source"):
+    for name in _AS_ARRAYS & described.keys():
         del described[name]
     # The dates in the archive are zip's earliest: the same arrays give the same bytes.
     np.savez(path, allow_pickle=False, **_arrays(file), metadata=np.array(json.dumps(described, ensure_ascii=False)))
@@ -35,10 +36,10 @@ def _write(file: LandmarkFile, path: Path) -> None:
 
 def _arrays(file: LandmarkFile) -> dict[str, Any]:
     sequence = file.sequence
-    arrays = {"landmarks": sequence.points, "mask": ~np.isnan(sequence.points[..., 0])}
+    arrays = {"landmarks": sequence.points, "mask": ~np.isnan(sequence.points[..., 0]), "source": sequence.source}
     if file.differs:
-        arrays["raw"] = file.raw.points
-    return {**arrays, "source": sequence.source, "times_seconds": sequence.times_seconds}
+        arrays |= {"raw": file.raw.points, "raw_source": file.raw.source}
+    return {**arrays, "times_seconds": sequence.times_seconds}
 
 
 def read(path: Path) -> LandmarkFile:
@@ -48,5 +49,6 @@ def read(path: Path) -> LandmarkFile:
         described = json.loads(str(arrays["metadata"]))
         described["times_seconds"] = arrays["times_seconds"]
         names = [part["name"] for part in described["parts"]]
-        described["source"] = dict(zip(names, arrays["source"].T, strict=True))
+        for name in ("source", "raw_source"):
+            described[name] = dict(zip(names, arrays[name].T, strict=True)) if name in arrays else None
         return restore(described, arrays["landmarks"], arrays.get("raw"))

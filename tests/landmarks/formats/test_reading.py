@@ -71,6 +71,19 @@ def test_nobody_is_found_in_any_frame(tmp_path: Path, format: LandmarkFormat) ->
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_no_shoulders_to_normalise_by(tmp_path: Path, format: LandmarkFormat) -> None:
+    """Nothing is left to use, and everything that was found is still there as it was found."""
+    raw = sample().raw
+    nothing = replace(raw, points=np.full_like(raw.points, np.nan), source=np.zeros_like(raw.source))
+    file = replace(sample(), sequence=nothing, normalize="shoulders")
+    found = read_landmarks(write_into(tmp_path, file, format)[0])
+    assert np.isnan(found.sequence.points).all()
+    assert (found.sequence.source == Source.MISSING).all()
+    np.testing.assert_array_equal(found.raw.points, raw.points)
+    np.testing.assert_array_equal(found.raw.source, raw.source)
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_one_frame(tmp_path: Path, format: LandmarkFormat) -> None:
     file = sample()
     sequence = file.sequence
@@ -106,7 +119,7 @@ def test_a_side_file_of_another_model_is_told(tmp_path: Path, format: LandmarkFo
 def test_raw_points_of_another_sample_are_told(tmp_path: Path, format: LandmarkFormat) -> None:
     path = write_into(tmp_path, changed(), format)[0]
     np.save(path.with_suffix(".raw.npy"), changed().raw.points[1:])
-    with pytest.raises(ValueError, match="the raw points have the shape"):
+    with pytest.raises(ValueError, match=r"points of shape \(11, 553, 4\)"):
         read_landmarks(path)
 
 

@@ -60,12 +60,13 @@ def test_npz(tmp_path: Path) -> None:
     file = changed()
     [path] = write_into(tmp_path, file, "npz")
     with np.load(path, allow_pickle=False) as arrays:
-        assert list(arrays) == ["landmarks", "mask", "raw", "source", "times_seconds", "metadata"]
+        assert list(arrays) == [*("landmarks", "mask", "source", "raw", "raw_source", "times_seconds", "metadata")]
         assert arrays["landmarks"].dtype == arrays["raw"].dtype == np.float32
         np.testing.assert_array_equal(arrays["landmarks"], file.sequence.points)
         np.testing.assert_array_equal(arrays["raw"], file.raw.points)
         np.testing.assert_array_equal(arrays["mask"], ~np.isnan(file.sequence.points[..., 0]))
         np.testing.assert_array_equal(arrays["source"], file.sequence.source)
+        np.testing.assert_array_equal(arrays["raw_source"], file.raw.source)
         np.testing.assert_array_equal(arrays["times_seconds"], file.sequence.times_seconds)
         described = json.loads(str(arrays["metadata"]))
     assert described["models"] == DIGESTS
