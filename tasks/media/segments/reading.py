@@ -25,6 +25,9 @@ from tasks.media.segments.counting import frames_from
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import Survey
 
+# So many frames at most come out of a decoder before one that they are decoded from (16 references in H.264 and HEVC).
+_MOST_REORDERED = 16
+
 
 @dataclass(frozen=True)
 class SegmentFrame:
@@ -100,11 +103,16 @@ class SegmentReader:
 
         It may be known only when that comes out itself, after the frames that are shown before it.
         """
-        depth = self._source.decoder.reorder_depth if self._survey.tolerant else 0
         held: deque[tuple[int, VideoFrame]] = deque()
+        outstanding = deque(run.wanted)
+        come: set[int] = set()
+        most = _MOST_REORDERED if self._survey.tolerant else 0
         for found in self._decoder.wanted_frames(run):
             held.append(found)
-            if len(held) > depth:
+            come.add(found[0])
+            while outstanding and outstanding[0] in come:
+                come.discard(outstanding.popleft())
+            while held and (len(held) > most or not outstanding or held[0][0] < outstanding[0]):
                 yield held.popleft()
         yield from held
 
