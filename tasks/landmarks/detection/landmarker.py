@@ -15,6 +15,9 @@ from tasks.landmarks.params import Device
 from tasks.landmarks.points import SKELETONS, ModelKind, Skeleton
 from tasks.landmarks.sequence import Picture, Points
 
+# Not 0: MediaPipe's one-euro filters take 0 for "no time yet", and the second frame for 1/30 s after such a first.
+_BEGIN_MILLISECONDS = 1
+
 
 class Landmarker:
     """Finds the landmarks of one person in the frames of one sample after another.
@@ -42,7 +45,8 @@ class Landmarker:
 
     def _fresh(self) -> None:
         """What is known of a graph that has seen no frame."""
-        self._milliseconds: int | None = None
+        self._begin_milliseconds: int | None = None
+        self._milliseconds = _BEGIN_MILLISECONDS - 1
         self._size: tuple[int, ...] | None = None
 
     def restart(self) -> None:
@@ -58,11 +62,17 @@ class Landmarker:
         MediaPipeError where the library fails, RunError where the model's points are not the skeleton's.
         """
         graph = self._graph_for(picture.shape[:2])
-        last = self._milliseconds
-        self._milliseconds = milliseconds if last is None else max(milliseconds, last + 1)
         height, width = picture.shape[:2]
-        with graph.detect(picture, self._milliseconds) as result:
+        with graph.detect(picture, self._after_the_last(milliseconds)) as result:
             return self._laid_out(found(self._kind, result, width / height))
+
+    def _after_the_last(self, milliseconds: int) -> int:
+        """The time on the graph's own clock, which begins with its first frame."""
+        if self._begin_milliseconds is None:
+            self._begin_milliseconds = milliseconds
+        since = milliseconds - self._begin_milliseconds
+        self._milliseconds = max(_BEGIN_MILLISECONDS + since, self._milliseconds + 1)
+        return self._milliseconds
 
     def _graph_for(self, size: tuple[int, ...]) -> Graph:
         """A graph that has seen frames of that size alone, or none."""

@@ -1,0 +1,58 @@
+"""What the tests of detection share.
+
+clips        a few frames each of three real samples: two of one size, one of another
+models       the .task file of each kind; the pose model is taken out of the holistic one
+landmarkers  makes landmarkers, which are closed after the test
+"""
+
+import zipfile
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tasks.landmarks.detection.landmarker import Landmarker
+
+POSE_PARTS = ("pose_detector.tflite", "pose_landmarks_detector.tflite")
+
+
+def frames_of(video: Path, numbers: range) -> list[np.ndarray]:
+    """uint8 [height, width, 3], RGB, as PyAV gives them."""
+    with av.open(str(video)) as container:
+        decoded = zip(range(numbers.stop), container.decode(video=0), strict=False)
+        return [frame.to_ndarray(format="rgb24") for number, frame in decoded if number in numbers]
+
+
+@pytest.fixture(scope="session")
+def clips(shared_data):
+    selfie = shared_data / "hands" / "mp_selfie_segmentation_web.mp4"
+    squats = shared_data / "hands" / "tfjs_pose_squats.mp4"
+    return {
+        "selfie": frames_of(selfie, range(0, 12, 2)),
+        "later": frames_of(selfie, range(40, 52, 2)),
+        "squats": frames_of(squats, range(0, 12, 2)),
+    }
+
+
+@pytest.fixture(scope="session")
+def models(shared_models, tmp_path_factory):
+    holistic, pose = shared_models / "holistic_assembled.task", tmp_path_factory.mktemp("models") / "pose.task"
+    with zipfile.ZipFile(holistic) as whole, zipfile.ZipFile(pose, "w", zipfile.ZIP_STORED) as part:
+        for name in POSE_PARTS:
+            part.writestr(name, whole.read(name))
+    others = {"hands": shared_models / "hand_landmarker.task", "face": shared_models / "face_landmarker.task"}
+    return {"holistic": holistic, "pose": pose, **others}
+
+
+@pytest.fixture
+def landmarkers(models):
+    made = []
+
+    def make(kind, **options):
+        made.append(Landmarker(kind, models[kind], **options))
+        return made[-1]
+
+    yield make
+    for landmarker in made:
+        landmarker.close()

@@ -1,0 +1,191 @@
+"""The C interface as declared here, beside mediapipe's own declarations of it and the values that it gives.
+
+`package` imports mediapipe as its users do. Every comparison is exact: the same library, the same model, the same
+frames.
+"""
+
+import ctypes
+import importlib
+import importlib.util
+import sys
+import warnings
+from importlib import metadata
+
+import numpy as np
+import pytest
+
+from tasks.engine.errors import RunError
+from tasks.landmarks.detection import binding
+from tasks.landmarks.detection.graph import _DELEGATES, _NO_FILE, _THRESHOLDS, _VIDEO_MODE
+from tasks.landmarks.detection.handedness import SIDES
+from tasks.landmarks.points import SKELETONS
+
+BEGIN_MILLISECONDS = 1
+MODULES = {
+    "holistic": "holistic_landmarker",
+    "hands": "hand_landmarker",
+    "pose": "pose_landmarker",
+    "face": "face_landmarker",
+}
+CONTAINERS = {
+    "MpNormalizedLandmarkC": "landmark_c",
+    "MpNormalizedLandmarksC": "landmark_c",
+    "MpCategoryC": "category_c",
+    "MpCategoriesC": "category_c",
+}
+
+
+@pytest.fixture(scope="module")
+def package():
+    """Modules of ``mediapipe.tasks.python`` by their dotted name."""
+
+    def module(name):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(f"mediapipe.tasks.python.{name}")
+
+    return module
+
+
+def layout(structure):
+    """Names, places and sizes of its fields."""
+    fields = [(name, getattr(structure, name)) for name, *_ in structure._fields_]
+    return [(name, field.offset, field.size) for name, field in fields], ctypes.sizeof(structure)
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_options_and_results_are_laid_out_as_mediapipe_has_them(package, kind):
+    module, task = package(f"vision.{MODULES[kind]}"), binding.TASK_TYPES[kind]
+    for structure in (task.options, task.result):
+        assert layout(structure) == layout(getattr(module, structure.__name__))
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_points_and_labels_are_laid_out_as_mediapipe_has_them(package, name):
+    theirs = getattr(package(f"components.containers.{CONTAINERS[name]}"), name)
+    assert layout(getattr(binding, name)) == layout(theirs)
+
+
+def test_base_options_are_what_mediapipe_gives(package):
+    assert layout(binding.MpBaseOptionsC) == layout(package("core.base_options_c").MpBaseOptionsC)
+    base = package("core.base_options").BaseOptions
+    theirs = base(model_asset_path="x", delegate=base.Delegate.GPU).to_ctypes()
+    assert (theirs.delegate, theirs.file_descriptor) == (_DELEGATES["gpu"], _NO_FILE)
+    assert base(model_asset_path="x").to_ctypes().delegate == _DELEGATES["cpu"]
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_functions_take_the_arguments_that_mediapipe_gives_them(package, kind):
+    signatures = {signature.func_name: signature for signature in package(f"vision.{MODULES[kind]}")._CTYPES_SIGNATURES}
+    loaded, name = binding.library(), binding.TASK_TYPES[kind].name
+    for what in ("Create", "DetectForVideo", "CloseResult", "Close"):
+        theirs, ours = signatures[f"Mp{name}{what}"], getattr(loaded, f"Mp{name}{what}")
+        assert [ctypes.sizeof(argument) for argument in ours.argtypes] == [ctypes.sizeof(a) for a in theirs.argtypes]
+        assert ours.restype == theirs.restype
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_thresholds_are_mediapipes_defaults(package, kind):
+    name = binding.TASK_TYPES[kind].name
+    defaults = getattr(package(f"vision.{MODULES[kind]}"), f"{name}Options")(base_options=None)
+    ours = dict(_THRESHOLDS[kind])
+    assert ours.pop("num_hands", 2) == 2  # theirs is 1
+    assert ours == {field: getattr(defaults, field) for field in ours}
+    names = {field for field, *_ in binding.TASK_TYPES[kind].options._fields_ if field.startswith(("min_", "num_"))}
+    assert set(_THRESHOLDS[kind]) == names
+
+
+def public(package, kind, model, frames):
+    """float32 [frames, points, 4] by mediapipe's own classes and their objects."""
+    vision, image = package("vision"), package("vision.core.image")
+    assert vision.RunningMode.VIDEO.ctype == _VIDEO_MODE
+    name = binding.TASK_TYPES[kind].name
+    more = {"num_hands": 2} if kind == "hands" else {}
+    base = package("core.base_options").BaseOptions(model_asset_path=str(model))
+    options = getattr(vision, f"{name}Options")(base_options=base, running_mode=vision.RunningMode.VIDEO, **more)
+    rows = []
+    with getattr(vision, name).create_from_options(options) as landmarker:
+        for number, frame in enumerate(frames):
+            picture = image.Image(image.ImageFormat.SRGB, np.ascontiguousarray(frame))
+            rows.append(row(kind, landmarker.detect_for_video(picture, BEGIN_MILLISECONDS + 40 * number)))
+    return np.stack(rows)
+
+
+def row(kind, result):
+    points = np.full((SKELETONS[kind].points, 4), np.nan, np.float32)
+    for part, landmarks in parts(kind, result).items():
+        for number, point in zip(range(*SKELETONS[kind].part(part).span.indices(len(points))), landmarks, strict=True):
+            points[number] = point.x, point.y, point.z, 1 if point.visibility is None else point.visibility
+    return points
+
+
+def parts(kind, result):
+    if kind == "holistic":
+        found = {part.name: getattr(result, part.name) for part in SKELETONS[kind].parts}
+    elif kind == "hands":
+        sides = [SIDES[labels[0].category_name.lower()] for labels in result.handedness]
+        assert len(set(sides)) == len(sides)
+        found = dict(zip(sides, result.hand_landmarks, strict=True))
+    else:
+        persons = getattr(result, f"{kind}_landmarks")
+        found = {f"{kind}_landmarks": persons[0]} if persons else {}
+    return {part: landmarks for part, landmarks in found.items() if landmarks}
+
+
+@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.parametrize("clip", ["selfie", "squats"])
+def test_values_are_those_of_mediapipes_own_classes(package, clips, models, landmarkers, kind, clip):
+    landmarker = landmarkers(kind)
+    ours = np.stack([landmarker.detect(frame, 40 * number) for number, frame in enumerate(clips[clip])])
+    assert np.isfinite(ours).any() or (kind, clip) == ("face", "squats")  # too small there
+    np.testing.assert_array_equal(ours, public(package, kind, models[kind], clips[clip]))
+
+
+@pytest.fixture
+def fresh():
+    """``library`` as a process has it that has not loaded it yet."""
+    return binding.library.__wrapped__
+
+
+def test_without_mediapipe_it_says_what_to_install(fresh, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        RunError, match=r"^mediapipe is not installed; install it: pip install 'mediapipe>=1\.2,<1\.3'$"
+    ):
+        fresh()
+
+
+@pytest.mark.parametrize("version", ["0.10.21", "1.1.9", "1.3.0", "1.20.0", "2.2.0"])
+def test_another_mediapipe_is_not_even_loaded(fresh, monkeypatch, version):
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    with pytest.raises(
+        RunError, match=rf"^mediapipe is {version}; the landmarks work with 1\.2 alone; install it: pip "
+    ):
+        fresh()
+
+
+@pytest.mark.parametrize("missing", ["libEGL.so.1", "libGLESv2.so.2"])
+def test_a_missing_library_of_the_system_is_named_with_its_package(fresh, monkeypatch, missing):
+    def load(path):
+        raise OSError(f"{missing}: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    with pytest.raises(RunError, match=f"^mediapipe needs {missing}.*: apt-get install libegl1 libgles2$"):
+        fresh()
+
+
+def test_a_library_that_is_damaged_is_told_in_the_loaders_words(fresh, monkeypatch, tmp_path):
+    (tmp_path / "mediapipe" / "tasks" / "c").mkdir(parents=True)
+    (tmp_path / "mediapipe" / "__init__.py").touch()
+    (tmp_path / "mediapipe" / "tasks" / "c" / "libmediapipe.so").write_bytes(b"\x7fELF")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "mediapipe", raising=False)
+    with pytest.raises(
+        RunError, match=r"cannot be loaded: .*libmediapipe\.so: file too short; install mediapipe again"
+    ):
+        fresh()
+
+
+def test_an_error_of_the_library_bears_its_message():
+    with pytest.raises(binding.MediaPipeError, match=r"\w+ \w+"):
+        binding.call("MpImageCreateFromUint8Data", 99, 1, 1, None, 3, ctypes.byref(ctypes.c_void_p()))
