@@ -6,12 +6,15 @@ import errno
 import io
 import os
 import stat
+import struct
+import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, WebPImagePlugin
+from PIL import Image, WebPImagePlugin
 
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.manifest import showable
@@ -29,6 +32,16 @@ MAX_FILE_BYTES = 2**30
 _FORMATS = ("PNG", "JPEG", "BMP", WebPImagePlugin.WebPImageFile.format)
 _PASSING = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN})
 _ORIENTATION = 0x0112
+# EXIF 2.32, table 7: where the first row and column of what is stored are shown.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _BAND_PIXELS = 2**20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CUT = "is cut short"
@@ -145,18 +158,26 @@ def decoded(data: bytes) -> Picture:
     if data.startswith(_PNG):
         _check_png(data)
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with _quietly(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height}"
                 raise UnreadablePictureError(f"is {size}; at most {MAX_PIXELS:,} pixels are read; shrink it")
             image.load()
             return _rgb(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise UnreadablePictureError(f"is too large: at most {MAX_PIXELS:,} pixels are read; shrink it") from error
     except Image.UnidentifiedImageError as error:
         raise UnreadablePictureError("is no PNG, JPEG, BMP or WebP picture, or its beginning is damaged") from error
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, zlib.error) as error:
         raise UnreadablePictureError(f"is damaged: {error}") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Pillow's warnings: of broken EXIF, which concerns nobody, and of sizes that are refused anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_png(data: bytes) -> None:
@@ -203,7 +224,9 @@ def _array(image: Image.Image) -> Picture:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """``image`` turned as its EXIF says, where it says so."""
-    if image.getexif().get(_ORIENTATION, 1) == 1:
+    """``image`` turned as its EXIF says, where it says so; where the EXIF is broken, it says nothing."""
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except (SyntaxError, ValueError, TypeError, KeyError, EOFError, OSError, struct.error):
         return image
-    return ImageOps.exif_transpose(image)
+    return image if turn is None else image.transpose(turn)

@@ -162,6 +162,22 @@ def test_exif_orientation(folder: Make) -> None:
     assert found.flags.c_contiguous
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation(orientation: int, folder: Make) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(noise(), "PNG", exif=exif)
+    right = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(only(folder(a_png=data)), np.asarray(right))
+
+
+def test_broken_exif_says_nothing(folder: Make) -> None:
+    data = saved(RED_OVER_BLUE, "WEBP", lossless=True, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0broken")
+    assert np.array_equal(only(folder(a_webp=data)), RED_OVER_BLUE)
+
+
 def test_mixed_sizes(tmp_path: Path, picture: Make) -> None:
     for number, size in enumerate([(8, 6), (6, 8), (30, 20)]):
         picture(tmp_path / f"{number}.png", size=size)

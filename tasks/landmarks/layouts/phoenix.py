@@ -20,7 +20,7 @@ from tasks.engine.items import safe_id
 from tasks.engine.manifest import shorten
 from tasks.landmarks.layouts.collection import Sample
 from tasks.landmarks.layouts.folders import Split, inner_folder, sample, splits_of
-from tasks.landmarks.layouts.tree import Folder, natural
+from tasks.landmarks.layouts.tree import Folder
 
 _FRAMES = "fullFrame-"
 _LEVELS_ABOVE = 4  # phoenix-2014.v3/phoenix2014-release/phoenix-2014-multisigner/features
@@ -122,8 +122,9 @@ def _of_table(split: Split, table: Path, lines: list[Line], problems: list[Probl
     samples = [_annotated(split, line, folders[line.name], fps) for line in lines if line.name in folders]
     lacking = [line for line in lines if line.name not in folders]
     wrong = [_without_folder(line, split) for line in lacking]
-    others = sorted(folders.keys() - {line.name for line in lines}, key=natural)
-    notes = [f"{split.name}: {len(others)} folders that {table.name} does not name are passed over"] if others else []
+    others = folders.keys() - {line.name for line in lines}
+    count = f"{len(others)} folder{'s' if len(others) > 1 else ''}"
+    notes = [f"{split.name}: passed over {count} that {table.name} does not name"] if others else []
     return Found(tuple(samples), (*problems, *wrong), tuple(notes))
 
 

@@ -148,7 +148,7 @@ def test_a_folder_that_the_table_does_not_name_is_no_sample(release: MakeRelease
     made.table("train", [LINE_2014])
     collection = read(made.root)
     assert only(collection).name == FIRST
-    assert collection.notes == ("train: 1 folders that train.SI5.corpus.csv does not name are passed over",)
+    assert collection.notes == ("train: passed over 1 folder that train.SI5.corpus.csv does not name",)
 
 
 def test_without_tables_all_folders_are_samples(release: MakeRelease) -> None:
