@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import byref, c_void_p
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tasks.engine.errors import RunError
-from tasks.landmarks.detection.affinity import one_core
 from tasks.landmarks.detection.binding import (
     TASK_TYPES,
     MediaPipeError,
@@ -25,7 +22,6 @@ from tasks.landmarks.sequence import Picture
 
 _VIDEO_MODE = 2
 _DELEGATES: Mapping[Device, int] = {"cpu": 1, "gpu": 2}
-_NO_FILE = -1
 # MediaPipe's own defaults.
 _HALF_SURE = 0.5
 _PERSON = ("face_detection", "face_landmarks", "pose_detection", "pose_landmarks", "hand_landmarks")
@@ -50,21 +46,19 @@ _THRESHOLDS: Mapping[ModelKind, Mapping[str, float | int]] = {
 
 
 class Graph:
-    """A landmarker in VIDEO mode, with as many threads as on a machine of one core; they run wherever there is room."""
+    """A landmarker in VIDEO mode."""
 
-    def __init__(self, kind: ModelKind, model: Path, device: Device) -> None:
-        """Raises RunError where the model cannot be loaded, or not on that device."""
+    def __init__(self, kind: ModelKind, model: BinaryIO, device: Device) -> None:
+        """``model`` is the open .task file. Raises RunError where it cannot be loaded, or not on that device."""
         self._task = TASK_TYPES[kind]
         self._handle = c_void_p()
-        path = os.fsencode(model)
-        base = MpBaseOptionsC(model_asset_path=path, file_descriptor=_NO_FILE, delegate=_DELEGATES[device])
+        base = MpBaseOptionsC(file_descriptor=model.fileno(), delegate=_DELEGATES[device])
         options = self._task.options(base_options=base, running_mode=_VIDEO_MODE, **_THRESHOLDS[kind])
         library()
         try:
-            with one_core():
-                call(f"Mp{self._task.name}Create", byref(options), byref(self._handle))
+            call(f"Mp{self._task.name}Create", byref(options), byref(self._handle))
         except MediaPipeError as error:
-            raise _cannot_start(kind, model, device, str(error)) from error
+            raise cannot_load(kind, model.name, device, str(error)) from error
 
     @contextmanager
     def detect(self, picture: Picture, milliseconds: int) -> Iterator[Any]:
@@ -87,7 +81,7 @@ class Graph:
             call(f"Mp{self._task.name}Close", handle)
 
 
-def _cannot_start(kind: ModelKind, model: Path, device: Device, error: str) -> RunError:
+def cannot_load(kind: ModelKind, model: str, device: Device, error: str) -> RunError:
     """One line that names the file or the device."""
     reason = " ".join(error.split())
     if device == "gpu" and "gpu" in reason.lower():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 
 from tasks.engine.errors import RunError
-from tasks.landmarks.detection.graph import Graph
+from tasks.landmarks.detection.graph import Graph, cannot_load
 from tasks.landmarks.detection.results import Found, found
 from tasks.landmarks.params import Device
 from tasks.landmarks.points import SKELETONS, ModelKind, Skeleton
@@ -38,10 +38,15 @@ class Landmarker:
         """
         self.skeleton = SKELETONS[kind]
         self._kind = kind
-        self._model = model
         self._device = device
-        self._graph: Graph | None = Graph(kind, model, device)
+        self._model = _opened(kind, model)
+        self._graph: Graph | None = None
         self._fresh()
+        try:
+            self._graph = self._new_graph()
+        except RunError:
+            self.close()
+            raise
 
     def _fresh(self) -> None:
         """What is known of a graph that has seen no frame."""
@@ -79,9 +84,13 @@ class Landmarker:
         if self._size not in (None, size):
             self._close_graph()
         if self._graph is None:
-            self._graph = Graph(self._kind, self._model, self._device)
+            self._graph = self._new_graph()
         self._size = size
         return self._graph
+
+    def _new_graph(self) -> Graph:
+        """From the file as it was opened: one that takes its place meanwhile changes nothing."""
+        return Graph(self._kind, self._model, self._device)
 
     def _laid_out(self, parts: list[Found]) -> Points:
         """All parts one after another, as the skeleton has them."""
@@ -102,8 +111,9 @@ class Landmarker:
             graph.close()
 
     def close(self) -> None:
-        """Free the model's memory and end its threads; a second time does nothing."""
+        """Free the model's memory, end its threads and close its file; a second time does nothing."""
         self._close_graph()
+        self._model.close()
 
     def __enter__(self) -> Self:
         return self
@@ -112,3 +122,11 @@ class Landmarker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _opened(kind: ModelKind, model: Path) -> BinaryIO:
+    """The model's file. Raises RunError where it cannot be opened."""
+    try:
+        return model.open("rb")
+    except OSError as error:
+        raise cannot_load(kind, str(model), "cpu", error.strerror or str(error)) from error

@@ -152,16 +152,28 @@ def test_a_restart_before_the_first_frame_keeps_the_graph(landmarkers):
     assert landmarker._graph is graph
 
 
-def test_it_goes_on_after_a_close(clips, landmarkers):
+def test_after_a_close_there_is_nothing_to_detect_with(clips, landmarkers):
     landmarker = landmarkers("hands")
-    before = sample(landmarker, clips["later"][:2])
     landmarker.close()
     landmarker.close()
-    assert sample(landmarker, clips["later"][:2]).tobytes() == before.tobytes()
+    with pytest.raises(ValueError, match="closed file"):
+        landmarker.detect(clips["selfie"][0], 0)
+
+
+def test_a_model_whose_file_is_replaced_meanwhile_stays_what_it_was(clips, models, tmp_path):
+    file, other = tmp_path / "hand.task", tmp_path / "other.task"
+    file.write_bytes(models["hands"].read_bytes())
+    other.write_text("no model")
+    with Landmarker("hands", file) as landmarker:
+        before = sample(landmarker, clips["selfie"])
+        other.replace(file)
+        assert sample(landmarker, clips["selfie"]).tobytes() == before.tobytes()
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(RunError, match=r"the model .*none\.task cannot be loaded as hands: Unable to open file"):
+    with pytest.raises(
+        RunError, match=r"the model .*none\.task cannot be loaded as hands: No such file or directory; give"
+    ):
         Landmarker("hands", tmp_path / "none.task")
 
 
