@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from ctypes import byref, c_void_p
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from tasks.engine.errors import RunError
@@ -48,17 +49,24 @@ _THRESHOLDS: Mapping[ModelKind, Mapping[str, float | int]] = {
 class Graph:
     """A landmarker in VIDEO mode."""
 
-    def __init__(self, kind: ModelKind, model: BinaryIO, device: Device) -> None:
-        """``model`` is the open .task file. Raises RunError where it cannot be loaded, or not on that device."""
+    def __init__(self, kind: ModelKind, model: Path | BinaryIO, device: Device) -> None:
+        """``model`` is the .task file, or the same opened, for those who build several graphs of one and the same.
+
+        Raises RunError where it cannot be loaded as that kind, or not on that device.
+        """
         self._task = TASK_TYPES[kind]
         self._handle = c_void_p()
+        with opened(kind, model) if isinstance(model, Path) else nullcontext(model) as file:
+            self._start(kind, file, device)
+
+    def _start(self, kind: ModelKind, model: BinaryIO, device: Device) -> None:
         base = MpBaseOptionsC(file_descriptor=model.fileno(), delegate=_DELEGATES[device])
         options = self._task.options(base_options=base, running_mode=_VIDEO_MODE, **_THRESHOLDS[kind])
         library()
         try:
             call(f"Mp{self._task.name}Create", byref(options), byref(self._handle))
         except MediaPipeError as error:
-            raise cannot_load(kind, model.name, device, str(error)) from error
+            raise _cannot_load(kind, model.name, device, str(error)) from error
 
     @contextmanager
     def detect(self, picture: Picture, milliseconds: int) -> Iterator[Any]:
@@ -81,7 +89,15 @@ class Graph:
             call(f"Mp{self._task.name}Close", handle)
 
 
-def cannot_load(kind: ModelKind, model: str, device: Device, error: str) -> RunError:
+def opened(kind: ModelKind, model: Path) -> BinaryIO:
+    """The model's file. Raises RunError where it cannot be opened."""
+    try:
+        return model.open("rb")
+    except OSError as error:
+        raise _cannot_load(kind, str(model), "cpu", error.strerror or str(error)) from error
+
+
+def _cannot_load(kind: ModelKind, model: str, device: Device, error: str) -> RunError:
     """One line that names the file or the device."""
     reason = " ".join(error.split())
     if device == "gpu" and "gpu" in reason.lower():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 
 from tasks.engine.errors import RunError
-from tasks.landmarks.detection.graph import Graph, cannot_load
+from tasks.landmarks.detection.graph import Graph, opened
 from tasks.landmarks.detection.results import Found, found
 from tasks.landmarks.params import Device
 from tasks.landmarks.points import SKELETONS, ModelKind, Skeleton
@@ -39,7 +39,7 @@ class Landmarker:
         self.skeleton = SKELETONS[kind]
         self._kind = kind
         self._device = device
-        self._model = _opened(kind, model)
+        self._model = opened(kind, model)
         self._graph: Graph | None = None
         self._fresh()
         try:
@@ -122,11 +122,3 @@ class Landmarker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _opened(kind: ModelKind, model: Path) -> BinaryIO:
-    """The model's file. Raises RunError where it cannot be opened."""
-    try:
-        return model.open("rb")
-    except OSError as error:
-        raise cannot_load(kind, str(model), "cpu", error.strerror or str(error)) from error

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from tasks.engine.errors import RunError
+from tasks.landmarks.detection.graph import Graph
 from tasks.landmarks.detection.landmarker import Landmarker
+from tasks.landmarks.detection.results import points_of
 
 ROOT = Path(__file__).resolve().parents[3]
 KINDS = ("holistic", "hands", "pose", "face")
@@ -168,6 +170,14 @@ def test_a_model_whose_file_is_replaced_meanwhile_stays_what_it_was(clips, model
         before = sample(landmarker, clips["selfie"])
         other.replace(file)
         assert sample(landmarker, clips["selfie"]).tobytes() == before.tobytes()
+
+
+def test_a_graph_is_built_from_a_path_too(clips, models, landmarkers):
+    graph = Graph("pose", models["pose"], "cpu")
+    with graph.detect(clips["selfie"][0], 1) as result:
+        points = points_of(result.pose_landmarks[0])
+    graph.close()
+    assert points.tobytes() == sample(landmarkers("pose"), clips["selfie"][:1])[0].tobytes()
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path):
