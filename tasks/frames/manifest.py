@@ -25,17 +25,12 @@ from tasks.engine.manifest import (
     read_table,
     shorten,
 )
+from tasks.media.suffixes import VIDEO_SUFFIXES
 
 REQUIRED = ("id", "video_path")
 KNOWN = frozenset({*REQUIRED, "support_frames"})
 # What the dataset's rows say themselves; a manifest column of that name would be lost or would lie.
 RESERVED = frozenset({"video", "frames", "support_seconds", "outside_seconds", "repeated_seconds", "dropped_seconds"})
-# fmt: off
-VIDEO_SUFFIXES = frozenset({
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
-})
-# fmt: on
 _SECONDS = "a list of seconds, such as [1.5, 4.0]"
 _SECONDS_TEXT = "seconds as [1.5, 4.0], or 1.5;4.0, or 1.5 4.0"
 
