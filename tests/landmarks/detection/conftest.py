@@ -29,9 +29,9 @@ def clips(shared_data):
     selfie = shared_data / "hands" / "mp_selfie_segmentation_web.mp4"
     squats = shared_data / "hands" / "tfjs_pose_squats.mp4"
     return {
-        "selfie": frames_of(selfie, range(0, 12, 2)),
-        "later": frames_of(selfie, range(40, 52, 2)),
-        "squats": frames_of(squats, range(0, 12, 2)),
+        "selfie": frames_of(selfie, range(0, 10, 2)),
+        "later": frames_of(selfie, range(40, 50, 2)),
+        "squats": frames_of(squats, range(0, 10, 2)),
     }
 
 
