@@ -49,7 +49,12 @@ class Clock:
 
     def written(self, start_frame: int, end_frame: int) -> tuple[int, int]:
         """Which frames are written for the source's ``start_frame`` up to and without ``end_frame``; half-open too."""
-        return math.ceil(start_frame * self.ratio), math.ceil(end_frame * self.ratio)
+        return self.written_at(start_frame, self.ratio), self.written_at(end_frame, self.ratio)
+
+    @staticmethod
+    def written_at(frame: int, ratio: Fraction | int) -> int:
+        """How many frames are written before the one that frame ``frame`` of the source begins, at that ratio."""
+        return math.ceil(frame * ratio)
 
     def part(self, start_frame: int, end_frame: int) -> Clock:
         """The clock of the frames written for these frames of the source, from 0 on."""
@@ -78,8 +83,21 @@ def output_clock(timeline: Timeline, ratio: Fraction | int = 1) -> Clock:
 
 
 def _first_pts(timeline: Timeline) -> int:
-    """When the first frame is shown, in the file's own terms."""
-    return int(timeline.pts.min())
+    """When the first frame is shown, in the file's own terms: of the first recording, where it holds several."""
+    begun = restarts_of_time(timeline)
+    return int(timeline.pts[: begun[0]].min() if begun else timeline.pts.min())
+
+
+def restarts_of_time(timeline: Timeline) -> list[int]:
+    """The frames at which the file's times begin anew: where they fall by more than a second."""
+    second = round(1 / timeline.time_base)
+    return [int(index) + 1 for index in np.flatnonzero(np.diff(timeline.pts) < -second)]
+
+
+def moves_of_time(timeline: Timeline) -> list[Fraction]:
+    """For each time that the file's times begin anew: how many seconds later than they say its pictures are shown."""
+    shown = timeline.ticks + _first_pts(timeline)
+    return [int(shown[index] - timeline.pts[index]) * timeline.time_base for index in restarts_of_time(timeline)]
 
 
 def _rising(times: Int64s) -> tuple[Int64s, int]:

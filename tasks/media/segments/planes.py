@@ -10,6 +10,8 @@ import numpy.typing as npt
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
+from tasks.media.segments.picture import plain_name
+
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
@@ -24,7 +26,8 @@ def planes(frame: VideoFrame) -> tuple[Plane, ...]:
 
 def frame_digest(frame: VideoFrame) -> str:
     """32 hexadecimal digits of what ``frame`` shows: size, pixel format and every pixel; not its time or its flags."""
-    digest = hashlib.blake2b(f"{frame.width}x{frame.height} {frame.format.name}".encode(), digest_size=16)
+    what = f"{frame.width}x{frame.height} {plain_name(frame.format.name)}"
+    digest = hashlib.blake2b(what.encode(), digest_size=16)
     for number in range(len(frame.planes)):
         digest.update(np.ascontiguousarray(_rows(frame, number)).data)
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from tasks.engine.errors import BadInput
 from tasks.media.decoding import RunDecoder
@@ -22,6 +23,7 @@ from tasks.media.listing import UnreliableIndexError
 from tasks.media.runs import Run, decoding_starts, plan_runs
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.counting import frames_from
+from tasks.media.segments.picture import plain_name
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import Survey
 
@@ -56,6 +58,7 @@ class SegmentReader:
         self._survey = found
         self.damaged: dict[int, str] = {}
         self._copier = FrameCopier()
+        self._reformatter = VideoReformatter()
         self._source = PacketSource(path, index=found.index)
         self._decoder = RunDecoder(self._source)
 
@@ -94,7 +97,7 @@ class SegmentReader:
         for run in plan_runs(index, wanted):
             for position, frame in self._held_back(run):
                 damage = self._damage(starts[position], position)
-                yield SegmentFrame(rank[position], frame, self._judged(rank[position], damage))
+                yield SegmentFrame(rank[position], self._plain(frame), self._judged(rank[position], damage))
             for position in run.wanted:  # what is shown after a frame may have come before it, and be damaged
                 self._judged(rank[position], self._damage(starts[position], position))
 
@@ -125,7 +128,12 @@ class SegmentReader:
             damage = complaints[0].reason if complaints and index else ""
             complaints.clear()
             if index >= start_frame:
-                yield SegmentFrame(index, frame, self._judged(index, damage))
+                yield SegmentFrame(index, self._plain(frame), self._judged(index, damage))
+
+    def _plain(self, frame: VideoFrame) -> VideoFrame:
+        """``frame`` in the format that the survey's picture names: the same pixels."""
+        name = frame.format.name
+        return frame if plain_name(name) == name else self._reformatter.reformat(frame, format=plain_name(name))
 
     def _damage(self, start: int, position: int) -> str:
         """What was said against the packets from ``start`` to ``position``, one of which is needed for the other."""

@@ -20,6 +20,7 @@ from tasks.media.index import Int64s, PacketIndex
 from tasks.media.listing import IndexedListing, UnreliableIndexError
 from tasks.media.runs import plan_runs
 from tasks.media.segments.counting import Counted, count_frames
+from tasks.media.segments.picture import PictureFormat, picture_format
 from tasks.media.segments.tail import Damage, cut_damaged_end, missing_end
 from tasks.media.timeline import Timeline
 
@@ -32,14 +33,17 @@ _COLUMNS = ("pts", "dts", "durations", "sizes", "keyframe", "hidden", "corrupt")
 class Survey:
     """What is known of a video file.
 
-    positions   int64, one a frame in the order in which they are shown: its packet's position in ``index``; ``None``
-                where packets do not tell which frame is shown when, and frames are counted
-    restarts    where counting may start: see Counted
-    tolerant    damaged frames are taken as the decoder conceals them; else they are an error
-    damage      what is missing at the end; ``None`` where nothing is
+    display_matrix  how frames are to be turned to be shown: nine int32 as in libavutil/display.h; empty for not at all
+    positions       int64, one a frame in the order in which they are shown: its packet's position in ``index``;
+                    ``None`` where packets do not tell which frame is shown when, and frames are counted
+    restarts        where counting may start: see Counted
+    tolerant        damaged frames are taken as the decoder conceals them; else they are an error
+    damage          what is missing at the end; ``None`` where nothing is
     """
 
     file_size_bytes: int
+    picture: PictureFormat
+    display_matrix: tuple[int, ...]
     index: PacketIndex
     timeline: Timeline
     positions: Int64s | None
@@ -84,8 +88,25 @@ def _by_index(source: PacketSource, tolerant: bool) -> Survey:
 
 def _survey(source: PacketSource, counted: Counted, positions: Int64s | None, tolerant: bool) -> Survey:
     damage = missing_end(source, int(counted.timeline.pts[-1]), counted.damage) if tolerant else counted.damage
-    size = source.path.stat().st_size
-    return Survey(size, source.index, counted.timeline, positions, counted.restarts, tolerant, damage)
+    matrix = _display_matrix(source)
+    return Survey(
+        file_size_bytes=source.path.stat().st_size,
+        picture=picture_format(source.stream),
+        display_matrix=matrix,
+        index=source.index,
+        timeline=counted.timeline,
+        positions=positions,
+        restarts=counted.restarts,
+        tolerant=tolerant,
+        damage=damage,
+    )
+
+
+def _display_matrix(source: PacketSource) -> tuple[int, ...]:
+    """The first frame's display matrix; decoding it also completes what the decoder knows of the format."""
+    frame = next(RunDecoder(source).frames_from(0), None)
+    data: Any = None if frame is None else frame.side_data.get("DISPLAYMATRIX")
+    return () if data is None else tuple(np.frombuffer(bytes(data), dtype=np.int32).tolist())
 
 
 def _shortened(timeline: Timeline, frames: int) -> Timeline:
@@ -114,6 +135,8 @@ def save_survey(found: Survey, path: Path) -> None:
     index, timeline = found.index, found.timeline
     about = {
         "file_size_bytes": found.file_size_bytes,
+        "display_matrix": found.display_matrix,
+        "picture": asdict(found.picture) | {"sample_aspect": str(found.picture.sample_aspect)},
         "index_time_base": str(index.time_base),
         "time_base": str(timeline.time_base),
         "end_ticks": timeline.end_ticks,
@@ -139,5 +162,15 @@ def load_survey(path: Path) -> Survey:
         timeline = Timeline(arrays["shown_ticks"], arrays["shown_pts"], about["end_ticks"], time_base)
         positions = None if about["by_decoding"] else arrays["positions"]
         restarts = arrays["restarts"]
-    damage = Damage(**about["damage"]) if about["damage"] else None
-    return Survey(about["file_size_bytes"], index, timeline, positions, restarts, about["tolerant"], damage)
+    shown = about["picture"] | {"sample_aspect": Fraction(about["picture"]["sample_aspect"])}
+    return Survey(
+        file_size_bytes=about["file_size_bytes"],
+        picture=PictureFormat(**shown),
+        display_matrix=tuple(about["display_matrix"]),
+        index=index,
+        timeline=timeline,
+        positions=positions,
+        restarts=restarts,
+        tolerant=about["tolerant"],
+        damage=Damage(**about["damage"]) if about["damage"] else None,
+    )

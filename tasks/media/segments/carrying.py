@@ -1,0 +1,70 @@
+"""What a file says about itself and its streams: carried from the source to the joined video."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from av.container import InputContainer, OutputContainer
+from av.stream import AttachmentStream, Stream
+
+from tasks.media.opening import open_container
+from tasks.media.segments.errors import SegmentError
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter  # a name of PyAV's stubs alone
+
+# What speaks of the file that was, of its encoder or of its container, and not of the video.
+_OF_THE_FILE = frozenset(
+    (
+        "major_brand minor_version compatible_brands encoder vendor_id duration bps number_of_bytes number_of_frames "
+        "rotate"
+    ).split()
+)
+
+
+def about(metadata: dict[str, str]) -> dict[str, str]:
+    """Those of a file's or a stream's tags that speak of the video."""
+    return {
+        name: value
+        for name, value in metadata.items()
+        if name.lower() not in _OF_THE_FILE and not name.startswith("_STATISTICS") and not name.startswith("BPS-")
+    }
+
+
+def carry_about_file(source: InputContainer, joined: OutputContainer, begin_seconds: Fraction) -> None:
+    """Tags, the time of creation among them, and chapters; their times ``begin_seconds`` earlier."""
+    joined.metadata.update(about(source.metadata))
+    joined.set_chapters([_earlier(chapter, begin_seconds) for chapter in source.chapters()])
+
+
+def carry_about_stream(source: Stream, joined: Stream) -> None:
+    """Tags, the language among them, and dispositions."""
+    joined.metadata.update(about(source.metadata))
+    joined.disposition = source.disposition
+
+
+def carry_attachment(path: Path, stream: Stream, joined: OutputContainer) -> None:
+    """A font or a cover of the file at ``path``, into Matroska."""
+    if isinstance(stream, AttachmentStream):
+        kind = stream.mimetype or "application/octet-stream"
+        joined.add_attachment(stream.name or "attachment", kind, stream.data)
+        return
+    name = stream.codec_context.name
+    kind = {"mjpeg": "jpeg"}.get(name, name)
+    joined.add_attachment(f"cover.{kind}", f"image/{kind}", _cover(path, stream.index))
+
+
+def _cover(path: Path, index: int) -> bytes:
+    with open_container(path) as container:
+        for packet in container.demux(container.streams[index]):
+            if packet.size:
+                return bytes(packet)
+    raise SegmentError(f"{path.name}: its cover is not there any more")
+
+
+def _earlier(chapter: Chapter, seconds: Fraction) -> Chapter:
+    ticks = round(seconds / (chapter["time_base"] or Fraction(1)))
+    start, end = max(0, chapter["start"] - ticks), max(0, chapter["end"] - ticks)
+    return {**chapter, "start": start, "end": end}

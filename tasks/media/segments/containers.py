@@ -1,0 +1,102 @@
+"""Which container a joined video gets, and what of its source that container cannot hold."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import AttachmentStream, DataStream, Disposition, Stream
+
+from tasks.media.opening import open_container
+from tasks.media.segments.settings import Codec
+
+# File name extension -> FFmpeg's muxer.
+MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+
+_HOLDS: dict[str, frozenset[Codec]] = {
+    ".mp4": frozenset({"x264", "x265", "svtav1", "ffv1"}),
+    ".mov": frozenset({"x264", "x265", "svtav1"}),
+    ".mkv": frozenset({"x264", "x265", "svtav1", "ffv1"}),
+    ".webm": frozenset({"svtav1"}),
+}
+
+
+@dataclass(frozen=True)
+class ContainerChoice:
+    """A container for a joined video.
+
+    suffix   extension of its file name
+    lost     streams of the source that it cannot hold, a line each
+    """
+
+    suffix: str
+    lost: tuple[str, ...]
+
+
+def choose_container(source: Path, codec: Codec) -> ContainerChoice:
+    """The container like the source's that holds all of its streams; the one that holds most where none does.
+
+    Matroska stays Matroska and WebM WebM; everything else becomes MP4, QuickTime or Matroska, whichever comes first
+    that holds it all. FFV1 goes to Matroska, where players expect it, unless the source is MP4, whose edit lists
+    Matroska has not. Raises BadInput where the source is no video.
+    """
+    with open_container(source) as container:
+        choices = [ContainerChoice(suffix, lost_streams(container, suffix)) for suffix in _candidates(container, codec)]
+    return min(choices, key=lambda choice: len(choice.lost))
+
+
+def lost_streams(container: InputContainer, suffix: str) -> tuple[str, ...]:
+    """The streams beside the video that a file with this extension cannot hold, a line each."""
+    main = container.streams.best("video")
+    others = [stream for stream in container.streams if stream is not main and not is_chapter_text(stream)]
+    return tuple(_named(stream) for stream in others if not fits(stream, suffix))
+
+
+def fits(stream: Stream, suffix: str) -> bool:
+    """Whether packets of ``stream`` can be copied into a file with this extension."""
+    if isinstance(stream, AttachmentStream) or is_cover(stream):
+        return suffix == ".mkv" or (is_cover(stream) and suffix == ".mp4")
+    if isinstance(stream, DataStream) or stream.codec_context is None:
+        return False
+    if suffix == ".mp4" and stream.codec_context.name.startswith("pcm_"):
+        return False  # the standard has it, few players do
+    with av.open(io.BytesIO(), "w", format=MUXERS[suffix]) as trial:
+        try:
+            trial.add_stream_from_template(stream, opaque=True)
+        except ValueError:
+            return False
+    return True
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether the stream is a picture that goes with the file."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def is_chapter_text(stream: Stream) -> bool:
+    """Whether the stream holds what is carried otherwise: QuickTime's chapter titles and time codes."""
+    return isinstance(stream, DataStream) and stream.name in {"bin_data", None}
+
+
+def _candidates(container: InputContainer, codec: Codec) -> list[str]:
+    """Extensions to try, best first."""
+    source = container.format.name
+    if source.startswith("matroska"):
+        wanted = [".webm", ".mkv"] if Path(container.name).suffix.lower() == ".webm" else [".mkv"]
+    elif container.metadata.get("major_brand", "").strip() == "qt":
+        wanted = [".mov", ".mp4", ".mkv"]
+    elif codec == "ffv1" and not source.startswith("mov,"):
+        wanted = [".mkv"]
+    else:
+        wanted = [".mp4", ".mov", ".mkv"]
+    return [suffix for suffix in wanted if codec in _HOLDS[suffix]]
+
+
+def _named(stream: Stream) -> str:
+    """A stream as people know it."""
+    name = stream.codec_context.name if stream.codec_context is not None else stream.name or "unknown"
+    language = f", {stream.language}" if stream.language else ""
+    return f"stream {stream.index} ({stream.type}, {name}{language})"

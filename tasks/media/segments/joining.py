@@ -1,0 +1,212 @@
+"""From segment files and their source to one video.
+
+Packets of the segments are copied one after another, with the times that the source's clock gives them. Everything
+else comes from the source by packet copy, once: sound with its start and its priming samples, subtitles, attachments,
+chapters, names, languages. What the container cannot hold is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeAlias
+
+import av
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from tasks.media.demuxing import VideoPacket
+from tasks.media.opening import open_container, reading, video_stream
+from tasks.media.segments.carrying import carry_about_file, carry_about_stream, carry_attachment
+from tasks.media.segments.clock import Clock
+from tasks.media.segments.containers import MUXERS, fits, is_cover, lost_streams
+from tasks.media.segments.copying import AnyPacket, copied_packets, time_shift
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.parts import Part, check_part, check_together, inspect_part
+from tasks.media.segments.plan import Segment
+from tasks.media.segments.source import Survey
+
+_LARGEST_TIMESCALE = 2**31 - 1
+
+# A packet and the stream of the joined video that it goes to.
+Addressed: TypeAlias = "tuple[AnyPacket, Stream]"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A video that was joined.
+
+    frames          of its picture
+    begin_seconds   what was taken from every time of the source; 0 but for MPEG streams, whose clocks stand anywhere
+    copied          for each stream of the source that was copied, its index there and its index in the joined video
+    lost            what the source has and the container cannot hold, a line each
+    """
+
+    path: Path
+    frames: int
+    begin_seconds: Fraction
+    copied: tuple[tuple[int, int], ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JoinPlan:
+    """What is joined: the files of all segments of a video, in order.
+
+    clock          of the whole video that is written
+    keep_rotation  the display matrix of the source is carried; not where the frames were turned
+    """
+
+    source: Path
+    survey: Survey
+    clock: Clock
+    segments: tuple[Segment, ...]
+    files: tuple[Path, ...]
+    keep_rotation: bool = True
+
+
+def join_segments(plan: JoinPlan, output: Path) -> Joined:
+    """Join the segments of ``plan`` into ``output``, whose extension says which container: mp4, mov, mkv or webm.
+
+    Raises SegmentError where a segment is missing, damaged, of other length than planned, or encoded otherwise than
+    the first; BadInput where the source cannot be read; ValueError for another extension.
+    """
+    if output.suffix not in MUXERS:
+        raise ValueError(f"{output.name}: a joined video ends in {', '.join(MUXERS)}")
+    plan.survey.check_file(plan.source)
+    parts = checked_parts(plan)
+    with ExitStack() as files, reading(plan.source):
+        source = files.enter_context(open_container(plan.source))
+        first = files.enter_context(open_container(parts[0].path))
+        others = [stream for stream in source.streams if stream is not source.streams.best("video")]
+        kept = [stream for stream in others if fits(stream, output.suffix)]
+        options = _muxer_options(output.suffix, plan.clock, kept)
+        joined = files.enter_context(av.open(str(output), "w", format=MUXERS[output.suffix], options=options))
+        return _Join(plan, parts, source, joined, output).run(video_stream(first, parts[0].path), kept)
+
+
+def checked_parts(plan: JoinPlan) -> list[Part]:
+    """The segment files of ``plan``, inspected, each by itself and all together. Raises SegmentError."""
+    if len(plan.files) != len(plan.segments):
+        raise SegmentError(f"{len(plan.files)} segment files for {len(plan.segments)} segments")
+    parts = [inspect_part(path) for path in plan.files]
+    due = 0
+    for part, segment in zip(parts, plan.segments, strict=True):
+        if segment.start_frame != due:
+            raise SegmentError(f"{part.path.name}: begins with frame {segment.start_frame} instead of {due}")
+        check_part(part, plan.clock.part(segment.start_frame, segment.end_frame))
+        due = segment.end_frame
+    if due != len(plan.survey.timeline):
+        raise SegmentError(f"the segments end at frame {due} of {len(plan.survey.timeline)}")
+    check_together(parts)
+    return parts
+
+
+class _Join:
+    """One join while it runs."""
+
+    def __init__(
+        self, plan: JoinPlan, parts: Sequence[Part], source: InputContainer, joined: OutputContainer, output: Path
+    ) -> None:
+        self._plan, self._parts = plan, parts
+        self._source, self._joined, self._output = source, joined, output
+
+    def run(self, pattern: VideoStream, kept: Sequence[Stream]) -> Joined:
+        """Copy all packets. ``pattern`` is the first segment's stream, ``kept`` what is copied of the source."""
+        lost = lost_streams(self._source, self._output.suffix)
+        video, copies = self._add_streams(pattern, kept)
+        streams = [stream for stream in kept if stream.index in copies]
+        shift = time_shift(self._source, streams, self._plan.survey, self._plan.clock)
+        carry_about_file(self._source, self._joined, shift.begin_seconds)
+        begin = round(shift.begin_seconds / self._plan.clock.time_base)
+        pictures = _timed_packets(self._parts, self._plan.clock, begin)
+        others = copied_packets(self._source, streams, shift, self._plan.survey.tolerant)
+        onto_copies = ((packet, copies[packet.stream_index]) for packet in others)
+        for packet, stream in _merged(((packet, video) for packet in pictures), onto_copies):
+            packet.stream = stream
+            self._joined.mux(packet)
+        copied = tuple((index, stream.index) for index, stream in copies.items())
+        return Joined(self._output, len(self._plan.clock), shift.begin_seconds, copied, lost)
+
+    def _add_streams(self, pattern: VideoStream, kept: Sequence[Stream]) -> tuple[VideoStream, dict[int, Stream]]:
+        """The streams of the joined video in the order of the source's; copies by their index there."""
+        main = self._source.streams.best("video")
+        copies: dict[int, Stream] = {}
+        for stream in list(self._source.streams):
+            if stream is main:
+                video = self._add_video(pattern)
+                carry_about_stream(stream, video)
+            elif stream not in kept:
+                continue
+            elif self._output.suffix == ".mkv" and (is_cover(stream) or stream.type == "attachment"):
+                carry_attachment(self._plan.source, stream, self._joined)
+            else:
+                copies[stream.index] = self._joined.add_stream_from_template(stream, opaque=True)
+                carry_about_stream(stream, copies[stream.index])
+        return video, copies
+
+    def _add_video(self, pattern: VideoStream) -> VideoStream:
+        video = self._joined.add_stream_from_template(pattern, opaque=True)
+        video.time_base = self._plan.clock.time_base
+        if self._plan.keep_rotation and self._plan.survey.display_matrix:
+            video.set_display_matrix(self._plan.survey.display_matrix)
+        return video
+
+
+def _timed_packets(parts: Sequence[Part], clock: Clock, begin: int) -> Iterator[VideoPacket]:
+    """All packets of all segments with their times in the joined video, in decoding order.
+
+    Decoding times are presentation times moved by the reordering delay: they rise, and none is later than its own.
+    """
+    delay = max(part.delay for part in parts)
+    step = int(clock.durations[0])
+    early = clock.pts[0] - step * np.arange(delay, 0, -1)
+    dts = np.concatenate([early, clock.pts]) - begin
+    durations = clock.durations
+    done = 0
+    for part in parts:
+        for number, packet in enumerate(part.packets()):
+            shown = done + int(part.ranks[number])
+            packet.time_base = clock.time_base
+            packet.pts, packet.dts = int(clock.pts[shown]) - begin, int(dts[done + number])
+            packet.duration = int(durations[shown])
+            yield packet
+        done += len(part)
+
+
+def _merged(pictures: Iterator[Addressed], others: Iterator[Addressed]) -> Iterator[Addressed]:
+    """Both in one order of decoding times, as far as the others' own order allows."""
+    picture = next(pictures, None)
+    for packet, stream in others:
+        time = _decoding_seconds(packet)
+        while picture is not None and _decoding_seconds(picture[0]) <= time:
+            yield picture
+            picture = next(pictures, None)
+        yield packet, stream
+    if picture is not None:
+        yield picture
+    yield from pictures
+
+
+def _decoding_seconds(packet: AnyPacket) -> float:
+    return (packet.dts or 0) * packet.time_base.numerator / packet.time_base.denominator
+
+
+def _muxer_options(suffix: str, clock: Clock, streams: Sequence[Stream]) -> dict[str, str]:
+    """Options with which the container keeps times as exactly as it can."""
+    options = {"fflags": "+bitexact"}
+    if suffix in {".mp4", ".mov"}:
+        options["video_track_timescale"] = str(clock.time_base.denominator)
+        # Edit lists count in ticks of the file: those of picture and sound at once, where that is possible.
+        scale = clock.time_base.denominator
+        for stream in streams:
+            together = math.lcm(scale, getattr(stream.codec_context, "sample_rate", 1) or 1)
+            scale = together if together <= _LARGEST_TIMESCALE else scale
+        options["movie_timescale"] = str(max(1000, scale))
+    return options

@@ -1,0 +1,130 @@
+"""Handing the frames of a segment to an external ffmpeg, which filters them and writes the segment file.
+
+Frames go through a pipe as raw video in NUT, which keeps the time of each one exactly. What NUT does not keep, the
+filters say: field order, colour, sample aspect. Context frames are filtered with the others, and dropped after.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+import av
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tasks.media.segments.clock import Clock
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.plan import Segment
+
+PIPE_INPUT = ("-f", "nut", "-i", "pipe:0")
+
+_BUFFER_BYTES = 1 << 20
+_LOG_BYTES = 2000
+
+
+def first_filters(picture: PictureFormat) -> str:
+    """The filters that come first: they say of the piped frames what the pipe does not keep."""
+    mode = {"progressive": "prog", "": "auto"}.get(picture.field_order, picture.field_order)
+    color = f"color_primaries={picture.primaries}:color_trc={picture.transfer}:colorspace={picture.matrix}"
+    return f"setparams=field_mode={mode}:range={picture.color_range}:{color},setsar={picture.sample_aspect}"
+
+
+def last_filters(segment: Segment, ratio: Fraction | int = 1) -> str:
+    """The filters that come last: they drop what the context became, and begin at 0.
+
+    ``ratio`` is how many frames the filters before give for each one that they get.
+    """
+    whole = Clock.written_at(segment.read_start, ratio)
+    start = Clock.written_at(segment.start_frame, ratio) - whole
+    end = Clock.written_at(segment.end_frame, ratio) - whole
+    return f"trim=start_frame={start}:end_frame={end},setpts=PTS-STARTPTS"
+
+
+class FramePipe:
+    """An ffmpeg that is fed frames. Use it in a ``with`` block, and write every frame in order.
+
+    ``command`` reads PIPE_INPUT and writes its output to a file; what it says goes to ``log``. ``clock`` says when each
+    frame that is written to it is shown, from 0: ``Clock.part`` of a clock of ratio 1, with the context.
+    Leaving the block waits for the program's end. Raises SegmentError with its last words where it failed, or where
+    the frames were not as many as the clock has.
+    """
+
+    def __init__(self, command: Sequence[str], picture: PictureFormat, clock: Clock, log: Path) -> None:
+        self._picture, self._clock, self._log, self._written = picture, clock, log, 0
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(
+                list(command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+            )
+        self._stdin = cast("IO[bytes]", self._process.stdin)
+        self._container = av.open(_Writer(self._stdin), "w", format="nut", buffer_size=_BUFFER_BYTES)
+        self._stream = self._add_stream()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._process.kill()
+            self._process.wait()
+            with suppress(OSError):
+                self._stdin.close()
+            with suppress(OSError, av.error.FFmpegError):
+                self._container.close()
+
+    def write(self, frame: VideoFrame) -> None:
+        """Hand over ``frame`` as the next one. Its time is the clock's; what it says itself is overwritten."""
+        if self._written == len(self._clock):
+            raise SegmentError(f"ffmpeg was given more than {len(self._clock)} frames")
+        frame.pts, frame.time_base = int(self._clock.pts[self._written]), self._clock.time_base
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (OSError, av.error.FFmpegError) as failed:
+            raise self._failure() from failed
+        self._written += 1
+
+    def _finish(self) -> None:
+        if self._written != len(self._clock):
+            raise SegmentError(f"ffmpeg was given {self._written} frames instead of {len(self._clock)}")
+        with suppress(OSError, av.error.FFmpegError):  # its exit status says more
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            self._stdin.close()
+        if self._process.wait() != 0:
+            raise self._failure()
+
+    def _failure(self) -> SegmentError:
+        """What to raise where the program has stopped listening, or failed."""
+        self._process.wait()
+        words = self._log.read_bytes()[-_LOG_BYTES:].decode("utf-8", errors="replace").strip()
+        said = words.splitlines()[-1] if words else "without a word"
+        return SegmentError(f"ffmpeg ended with exit status {self._process.returncode}: {said}")
+
+    def _add_stream(self) -> VideoStream:
+        stream = self._container.add_stream("rawvideo", rate=self._clock.rate)
+        context, picture = stream.codec_context, self._picture
+        context.width, context.height, context.pix_fmt = picture.width_px, picture.height_px, picture.pixel_format
+        context.time_base = stream.time_base = self._clock.time_base
+        return stream
+
+
+class _Writer:
+    """A file that can only be written to: what PyAV must take a pipe for."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        """Write all of ``data``."""
+        return self._file.write(data)

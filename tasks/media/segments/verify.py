@@ -1,0 +1,260 @@
+"""Whether a segment file, or a joined video, is what it must be: counted, timed and compared, not believed."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.stream import Stream
+
+from tasks.engine.errors import BadInput
+from tasks.media.decoding import RunDecoder
+from tasks.media.demuxing import PacketSource
+from tasks.media.index import PacketIndex
+from tasks.media.opening import open_container, reading
+from tasks.media.runs import plan_runs
+from tasks.media.segments.clock import Clock
+from tasks.media.segments.copying import AnyPacket, TimeShift, copied_packets, time_shift
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.joining import Joined, JoinPlan
+from tasks.media.segments.parts import check_part, inspect_part
+from tasks.media.segments.planes import frame_digest
+
+Seconds = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class SegmentReport:
+    """A segment file that is as planned: how many frames it has, and the digests of the first and the last."""
+
+    frames: int
+    first_digest: str
+    last_digest: str
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """A copied stream that is as in the source.
+
+    late_seconds   by how much, at most, a packet's time differs from the source's: what the container rounds
+    """
+
+    stream: int
+    kind: str
+    packets: int
+    payload_bytes: int
+    late_seconds: float
+
+
+@dataclass(frozen=True)
+class JoinedReport:
+    """A joined video that is as planned.
+
+    late_seconds      by how much, at most, a frame's time differs from the source's: what the container rounds
+    moved_seconds     how much later than in the source all streams are: WebM and Matroska have no times before 0
+    compared_frames   frames at the ends of segments that were decoded and found to be those of the segments
+    """
+
+    frames: int
+    duration_seconds: float
+    late_seconds: float
+    moved_seconds: float
+    compared_frames: int
+    copies: tuple[CopyReport, ...]
+
+
+def verify_segment(path: Path, clock: Clock) -> SegmentReport:
+    """Check the segment file at ``path`` against the clock of its frames, which begins at 0.
+
+    Raises SegmentError with the first thing that is wrong.
+    """
+    part = inspect_part(path)
+    check_part(part, clock)
+    first, last = _digests(path, part.index, [0, len(part) - 1])
+    return SegmentReport(len(part), first, last)
+
+
+def verify_joined(joined: Joined, plan: JoinPlan, reports: Sequence[SegmentReport]) -> JoinedReport:
+    """Check a joined video against its source and the reports of its segments.
+
+    Every frame is counted and its time compared; the frames at the ends of segments are decoded and compared; every
+    packet of the other streams is compared with the source's, byte for byte and in time.
+    Raises SegmentError with the first difference.
+    """
+    try:
+        with PacketSource(joined.path) as video:
+            index = video.index
+    except BadInput as error:
+        raise SegmentError(f"joined video {error}") from error
+    due = plan.clock.pts - round(joined.begin_seconds / plan.clock.time_base)
+    moved, late = _check_times(joined.path, index, due * float(plan.clock.time_base))
+    _check_ends(joined.path, index, plan, reports)
+    copies = _check_copies(joined, plan, moved)
+    last = int(plan.clock.durations[-1]) * plan.clock.time_base  # Matroska does not say
+    duration = float(int(index.pts.max() - index.pts.min()) * index.time_base + last)
+    return JoinedReport(len(index), duration, late, moved, 2 * len(reports), copies)
+
+
+def _check_times(path: Path, index: PacketIndex, due: Seconds) -> tuple[float, float]:
+    """How much later all frames of the file are than ``due``, in seconds, and how much more any one of them is."""
+    if len(index) != len(due):
+        raise SegmentError(f"{path.name}: has {len(index)} frames instead of {len(due)}")
+    if not index.is_orderly:
+        raise SegmentError(f"{path.name}: frames without a time, or two at the same")
+    tick = float(index.time_base)
+    seconds = np.sort(index.pts) * tick
+    moved = _moved(float(seconds[0] - due[0]), tick)
+    errors = np.abs(seconds - due - moved)
+    first = int(np.argmax(errors > 0.51 * tick + 1e-9))
+    if errors[first] > 0.51 * tick + 1e-9:
+        raise SegmentError(
+            f"{path.name}: frame {first} is shown at {seconds[first]:.6f} s instead of {due[first]:.6f} s"
+        )
+    return moved, float(errors.max())
+
+
+def _moved(seconds: float, tick: float) -> float:
+    """``seconds``, where that is more than rounding."""
+    return round(seconds / tick) * tick if abs(seconds) > tick else 0.0
+
+
+def _check_ends(path: Path, index: PacketIndex, plan: JoinPlan, reports: Sequence[SegmentReport]) -> None:
+    """Raises SegmentError where a frame at an end of a segment is not the one that the segment's report has."""
+    expected: dict[int, str] = {}
+    for segment, report in zip(plan.segments, reports, strict=True):
+        start, end = plan.clock.written(segment.start_frame, segment.end_frame)
+        expected |= {start: report.first_digest, end - 1: report.last_digest}
+    ranks = sorted(expected)
+    for rank, digest in zip(ranks, _digests(path, index, ranks), strict=True):
+        if digest != expected[rank]:
+            raise SegmentError(f"{path.name}: frame {rank} is not the one that its segment has there")
+
+
+def _digests(path: Path, index: PacketIndex, ranks: Sequence[int]) -> list[str]:
+    """The digests of the frames with these ranks, rising. Raises SegmentError where one cannot be decoded."""
+    order = np.argsort(index.pts, kind="stable")
+    rank_of = {int(order[rank]): rank for rank in ranks}
+    found: dict[int, str] = {}
+    with PacketSource(path, index=index) as source:
+        decoder = RunDecoder(source)
+        for run in plan_runs(index, sorted(rank_of)):
+            found |= {rank_of[position]: frame_digest(frame) for position, frame in decoder.wanted_frames(run)}
+            if decoder.complaints:
+                raise SegmentError(f"{path.name}: is damaged: {decoder.complaints[0].reason}")
+    missing = set(ranks) - set(found)
+    if missing:
+        raise SegmentError(f"{path.name}: frame {min(missing)} cannot be decoded")
+    return [found[rank] for rank in ranks]
+
+
+@dataclass
+class _Trace:
+    """What the packets of one stream are, and when: 20 bytes a packet."""
+
+    is_stream_of_bytes: bool
+    time_base: Fraction
+    times: array[int] = field(default_factory=lambda: array("q"))
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    sums: array[int] = field(default_factory=lambda: array("L"))
+    whole: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+
+    def add(self, packet: AnyPacket, payload: memoryview) -> None:
+        """Take ``packet`` into account, of which ``payload`` counts."""
+        self.times.append(packet.pts if packet.pts is not None else packet.dts or 0)
+        self.sizes.append(len(payload))
+        self.sums.append(zlib.crc32(payload))
+        self.whole.update(payload)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Of all packets together."""
+        return sum(self.sizes)
+
+
+def _check_copies(joined: Joined, plan: JoinPlan, moved: float) -> tuple[CopyReport, ...]:
+    """Compare every copied stream of a joined video with the source's."""
+    with open_container(plan.source) as container, reading(plan.source):
+        streams = [container.streams[index] for index, _ in joined.copied]
+        shift = time_shift(container, streams, plan.survey, plan.clock)
+        sources = _traces(container, streams, shift, plan.survey.tolerant)
+        kinds = [f"{stream.type} ({stream.codec_context.name})" for stream in streams]
+    with open_container(joined.path) as container, reading(joined.path):
+        streams = [container.streams[index] for _, index in joined.copied]
+        copies = _traces(container, streams, TimeShift(Fraction(0), ()), tolerant=False)
+    numbers = [index for _, index in joined.copied]
+    found = zip(numbers, kinds, sources, copies, strict=True)
+    return tuple(_compared(number, kind, before, after, moved) for number, kind, before, after in found)
+
+
+def _traces(container: InputContainer, streams: Sequence[Stream], shift: TimeShift, tolerant: bool) -> list[_Trace]:
+    """The traces of ``streams``, from one pass through the file."""
+    traces = {
+        stream.index: _Trace(stream.codec_context.name.startswith("pcm_"), stream.time_base or Fraction(1))
+        for stream in streams
+    }
+    adts = {stream.index for stream in streams if stream.codec_context.name == "aac"}
+    for packet in copied_packets(container, streams, shift, tolerant):
+        payload = memoryview(packet)
+        traces[packet.stream_index].add(packet, _without_adts(payload) if packet.stream_index in adts else payload)
+    return [traces[stream.index] for stream in streams]
+
+
+def _without_adts(payload: memoryview) -> memoryview:
+    """An AAC frame without the header that it has in transport streams (ISO/IEC 14496-3, 1.A.2.2) and in no other file.
+
+    The header's own length field must agree: raw frames may begin with the same bits.
+    """
+    if len(payload) < 7 or payload[0] != 0xFF or payload[1] & 0xF6 != 0xF0:
+        return payload
+    length = (payload[3] & 3) << 11 | payload[4] << 3 | payload[5] >> 5
+    return payload[7 if payload[1] & 1 else 9 :] if length == len(payload) else payload
+
+
+def _compared(number: int, kind: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:
+    """The report on one copy. Raises SegmentError with the first difference."""
+    what = f"stream {number}, {kind}"
+    if before.is_stream_of_bytes and before.sizes != after.sizes:
+        return _compared_bytes(number, what, before, after, moved)
+    for name, ours, theirs in (("sizes", before.sizes, after.sizes), ("bytes", before.sums, after.sums)):
+        first = _first_difference(ours, theirs)
+        if first is not None:
+            raise SegmentError(f"{what}: packet {first} of {len(before.sizes)} differs from the source's in its {name}")
+    late = _lateness(before, after) - moved
+    allowed = float(before.time_base + after.time_base)
+    first = int(np.argmax(np.abs(late))) if len(late) else 0
+    if len(late) and abs(late[first]) > allowed:
+        raise SegmentError(f"{what}: packet {first} is {late[first]:+.6f} s away from its time in the source")
+    return CopyReport(number, kind, len(after.sizes), after.payload_bytes, float(np.abs(late).max(initial=0.0)))
+
+
+def _compared_bytes(number: int, what: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:
+    """The same for raw samples, which containers pack as they like: all bytes in order, and the time of the first."""
+    if before.payload_bytes != after.payload_bytes or before.whole.digest() != after.whole.digest():
+        raise SegmentError(f"{what}: {after.payload_bytes} bytes that are not the source's {before.payload_bytes}")
+    late = float(after.times[0] * after.time_base - before.times[0] * before.time_base) - moved
+    if abs(late) > before.time_base + after.time_base:
+        raise SegmentError(f"{what}: begins {late:+.6f} s away from its time in the source")
+    return CopyReport(number, what, len(after.sizes), after.payload_bytes, abs(late))
+
+
+def _lateness(before: _Trace, after: _Trace) -> Seconds:
+    """How much later each packet is than its original, in seconds."""
+    then = np.frombuffer(before.times, np.int64) * float(before.time_base)
+    return np.frombuffer(after.times, np.int64) * float(after.time_base) - then
+
+
+def _first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
+    """Where two sequences differ first; ``None`` where they do not."""
+    if ours == theirs:
+        return None
+    pairs: Iterable[tuple[int, int]] = zip(ours, theirs, strict=False)
+    return next((number for number, (mine, other) in enumerate(pairs) if mine != other), min(len(ours), len(theirs)))
