@@ -38,12 +38,20 @@ class PacketSource:
     """A video file, its packet index and its decoder. Use it in a ``with`` block.
 
     ``index`` is the file's packet index where an earlier reading has made it: the file is then not read through again.
-    ``cut_short`` takes a file whose end is missing for what there is of it.
+    ``cut_short`` takes a file whose end is missing for what there is of it. ``stream_index`` names the stream, where it
+    is not the one that a player would show.
     Raises BadInput where the file is damaged, empty or no video.
     """
 
-    def __init__(self, path: Path, index: PacketIndex | None = None, cut_short: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        index: PacketIndex | None = None,
+        cut_short: bool = False,
+        stream_index: int | None = None,
+    ) -> None:
         self.path = path
+        self._stream_index = stream_index
         self._resources = ExitStack()
         with ExitStack() as guard:
             guard.callback(self._resources.close)
@@ -115,7 +123,7 @@ class PacketSource:
 
     def _open(self) -> None:
         self.container: InputContainer = self._resources.enter_context(open_container(self.path))
-        self.stream: VideoStream = video_stream(self.container, self.path)
+        self.stream: VideoStream = video_stream(self.container, self.path, self._stream_index)
         self._demuxed: Iterator[VideoPacket] = demuxed(self.container, self.stream)
 
     def _reopen(self) -> None:

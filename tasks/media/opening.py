@@ -93,12 +93,12 @@ def reading(path: Path) -> Iterator[None]:
         raise BadInput(f"{path.name}: {_what_is_wrong(path, error)}") from error
 
 
-def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The stream that a player would show, set to one decoding thread; every other stream is not even read.
+def video_stream(container: InputContainer, path: Path, index: int | None = None) -> VideoStream:
+    """The stream that a player would show, or the one at ``index``, set to one decoding thread.
 
-    Raises BadInput where there is none.
+    Every other stream is not even read. Raises BadInput where there is none.
     """
-    stream = container.streams.best("video")
+    stream = container.streams.best("video") if index is None else container.streams[index]
     if not isinstance(stream, VideoStream) or _is_cover(stream):
         raise BadInput(f"{path.name}: holds no video stream; give a file that has one")
     if stream.codec_context is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from av.container import InputContainer, OutputContainer
-from av.stream import AttachmentStream, Stream
+from av.stream import AttachmentStream, Disposition, Stream
 
 from tasks.media.opening import open_container
 from tasks.media.segments.errors import SegmentError
@@ -22,6 +23,8 @@ _OF_THE_FILE = frozenset(
         "rotate"
     ).split()
 )
+# Carried where the container has room for it, and missed by nobody where it has not.
+_OF_NO_USE = frozenset({"handler_name"})
 
 
 def about(metadata: dict[str, str]) -> dict[str, str]:
@@ -43,6 +46,34 @@ def carry_about_stream(source: Stream, joined: Stream) -> None:
     """Tags, the language among them, and dispositions."""
     joined.metadata.update(about(source.metadata))
     joined.disposition = source.disposition
+
+
+def step_back(joined: Stream) -> None:
+    """Let another picture than that of ``joined`` be the one that players show."""
+    joined.disposition = joined.disposition & ~Disposition.default
+
+
+def not_carried(source: InputContainer, joined: InputContainer, streams: Sequence[tuple[int, int]]) -> list[str]:
+    """What the container did not take of tags, chapters, languages and dispositions, a line each.
+
+    ``streams`` are pairs of the same stream's index in the source and in the joined video.
+    """
+    lost = _lost_tags("", source.metadata, joined.metadata)
+    if len(source.chapters()) != len(joined.chapters()):
+        lost.append(f"{len(source.chapters()) - len(joined.chapters())} of {len(source.chapters())} chapters")
+    for before, after in streams:
+        ours, theirs = source.streams[before], joined.streams[after]
+        lost += _lost_tags(f"stream {before}: ", ours.metadata, theirs.metadata)
+        missing = ours.disposition & ~theirs.disposition & ~Disposition.default
+        lost += [f"stream {before}: disposition {missing.name}"] if missing else []
+    return lost
+
+
+def _lost_tags(where: str, before: dict[str, str], after: dict[str, str]) -> list[str]:
+    found = {name.lower(): value for name, value in after.items()}
+    unneeded = _OF_NO_USE | ({"creation_time"} if where else set())  # the file has one, too
+    wanted = {name: value for name, value in about(before).items() if name.lower() not in unneeded and value != "und"}
+    return [f"{where}tag {name}" for name, value in wanted.items() if found.get(name.lower()) != value]
 
 
 def carry_attachment(path: Path, stream: Stream, joined: OutputContainer) -> None:

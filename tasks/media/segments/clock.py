@@ -15,6 +15,9 @@ import numpy as np
 from tasks.media.index import Int64s
 from tasks.media.timeline import Timeline
 
+# Of frame rates, in the headers that have the least room for them.
+_LARGEST_DENOMINATOR = 60_000
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -24,12 +27,14 @@ class Clock:
     end_pts     when the last frame ends
     time_base   seconds a tick
     ratio       frames written for each frame read
+    rate        frames a second of the whole video, on average: parts have it too, for encoders put it into headers
     moved       frames of the source that had the time of the frame before, and are shown a tick after it
     """
 
     pts: Int64s
     end_pts: int
     time_base: Fraction
+    rate: Fraction
     ratio: Fraction = Fraction(1)
     moved: int = 0
 
@@ -40,12 +45,6 @@ class Clock:
     def durations(self) -> Int64s:
         """int64, one a frame: how long it is shown, in ticks."""
         return np.diff(self.pts, append=self.end_pts)
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames a second, on average, as a fraction that encoders take."""
-        span = (self.end_pts - int(self.pts[0])) * self.time_base
-        return (len(self) / span).limit_denominator(60_000)
 
     def written(self, start_frame: int, end_frame: int) -> tuple[int, int]:
         """Which frames are written for the source's ``start_frame`` up to and without ``end_frame``; half-open too."""
@@ -61,7 +60,7 @@ class Clock:
         start, end = self.written(start_frame, end_frame)
         begin = int(self.pts[start])
         end_pts = int(self.pts[end]) if end < len(self) else self.end_pts
-        return Clock(self.pts[start:end] - begin, end_pts - begin, self.time_base, self.ratio)
+        return Clock(self.pts[start:end] - begin, end_pts - begin, self.time_base, self.rate, self.ratio)
 
 
 def output_clock(timeline: Timeline, ratio: Fraction | int = 1) -> Clock:
@@ -79,7 +78,9 @@ def output_clock(timeline: Timeline, ratio: Fraction | int = 1) -> Clock:
     positions = np.arange(math.ceil(len(times) * ratio), dtype=np.int64) * ratio.denominator
     whole, rest = np.divmod(positions, parts)
     pts = bounds[whole] * parts + rest * (bounds[whole + 1] - bounds[whole])
-    return Clock(pts, end * parts, timeline.time_base / parts, ratio, moved)
+    time_base = timeline.time_base / parts
+    rate = len(pts) / ((end * parts - int(pts[0])) * time_base)
+    return Clock(pts, end * parts, time_base, rate.limit_denominator(_LARGEST_DENOMINATOR), ratio, moved)
 
 
 def _first_pts(timeline: Timeline) -> int:

@@ -8,9 +8,9 @@ chapters, names, languages. What the container cannot hold is told.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias
@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from tasks.media.demuxing import VideoPacket
 from tasks.media.opening import open_container, reading, video_stream
-from tasks.media.segments.carrying import carry_about_file, carry_about_stream, carry_attachment
+from tasks.media.segments.carrying import carry_about_file, carry_about_stream, carry_attachment, not_carried, step_back
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.containers import MUXERS, fits, is_cover, lost_streams
 from tasks.media.segments.copying import AnyPacket, copied_packets, time_shift
@@ -43,6 +43,7 @@ class Joined:
     """A video that was joined.
 
     frames          of its picture
+    video           its index among the streams of the joined video
     begin_seconds   what was taken from every time of the source; 0 but for MPEG streams, whose clocks stand anywhere
     copied          for each stream of the source that was copied, its index there and its index in the joined video
     lost            what the source has and the container cannot hold, a line each
@@ -50,6 +51,7 @@ class Joined:
 
     path: Path
     frames: int
+    video: int
     begin_seconds: Fraction
     copied: tuple[tuple[int, int], ...]
     lost: tuple[str, ...]
@@ -87,8 +89,12 @@ def join_segments(plan: JoinPlan, output: Path) -> Joined:
         others = [stream for stream in source.streams if stream is not source.streams.best("video")]
         kept = [stream for stream in others if fits(stream, output.suffix)]
         options = _muxer_options(output.suffix, plan.clock, kept)
-        joined = files.enter_context(av.open(str(output), "w", format=MUXERS[output.suffix], options=options))
-        return _Join(plan, parts, source, joined, output).run(video_stream(first, parts[0].path), kept)
+        with av.open(str(output), "w", format=MUXERS[output.suffix], options=options) as joined:
+            result = _Join(plan, parts, source, joined, output).run(video_stream(first, parts[0].path), kept)
+        written = files.enter_context(open_container(output))
+        main = source.streams.best("video")
+        pairs = [*result.copied, (main.index if main else 0, result.video)]
+        return replace(result, lost=(*result.lost, *not_carried(source, written, pairs)))
 
 
 def checked_parts(plan: JoinPlan) -> list[Part]:
@@ -116,10 +122,10 @@ class _Join:
     ) -> None:
         self._plan, self._parts = plan, parts
         self._source, self._joined, self._output = source, joined, output
+        self._edited: set[int] = set()
 
     def run(self, pattern: VideoStream, kept: Sequence[Stream]) -> Joined:
         """Copy all packets. ``pattern`` is the first segment's stream, ``kept`` what is copied of the source."""
-        lost = lost_streams(self._source, self._output.suffix)
         video, copies = self._add_streams(pattern, kept)
         streams = [stream for stream in kept if stream.index in copies]
         shift = time_shift(self._source, streams, self._plan.survey, self._plan.clock)
@@ -127,12 +133,26 @@ class _Join:
         begin = round(shift.begin_seconds / self._plan.clock.time_base)
         pictures = _timed_packets(self._parts, self._plan.clock, begin)
         others = copied_packets(self._source, streams, shift, self._plan.survey.tolerant)
-        onto_copies = ((packet, copies[packet.stream_index]) for packet in others)
-        for packet, stream in _merged(((packet, video) for packet in pictures), onto_copies):
+        for packet, stream in _merged(((packet, video) for packet in pictures), self._onto(copies, others)):
             packet.stream = stream
             self._joined.mux(packet)
         copied = tuple((index, stream.index) for index, stream in copies.items())
-        return Joined(self._output, len(self._plan.clock), shift.begin_seconds, copied, lost)
+        return Joined(self._output, len(self._plan.clock), video.index, shift.begin_seconds, copied, self._lost())
+
+    def _onto(self, copies: Mapping[int, Stream], packets: Iterator[AnyPacket]) -> Iterator[Addressed]:
+        """``packets``, each with the stream that it goes to. Notices what only an edit list can say of them."""
+        for packet in packets:
+            if packet.is_discard or packet.has_sidedata("skip_samples"):
+                self._edited.add(packet.stream_index)
+            yield packet, copies[packet.stream_index]
+
+    def _lost(self) -> tuple[str, ...]:
+        """Streams that the container cannot hold, and edit lists."""
+        lost = list(lost_streams(self._source, self._output.suffix))
+        if self._output.suffix in {".mkv", ".webm"} and self._source.format.name.startswith("mov,"):
+            cut = "its edit list: samples that it cuts off (priming, at least) are played, and all starts later by them"
+            lost += [f"stream {index}: {cut}" for index in sorted(self._edited)]
+        return tuple(lost)
 
     def _add_streams(self, pattern: VideoStream, kept: Sequence[Stream]) -> tuple[VideoStream, dict[int, Stream]]:
         """The streams of the joined video in the order of the source's; copies by their index there."""
@@ -149,6 +169,8 @@ class _Join:
             else:
                 copies[stream.index] = self._joined.add_stream_from_template(stream, opaque=True)
                 carry_about_stream(stream, copies[stream.index])
+                if stream.type == "video" and not is_cover(stream):
+                    step_back(copies[stream.index])
         return video, copies
 
     def _add_video(self, pattern: VideoStream) -> VideoStream:

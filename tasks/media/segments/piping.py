@@ -57,7 +57,8 @@ class FramePipe:
     """
 
     def __init__(self, command: Sequence[str], picture: PictureFormat, clock: Clock, log: Path) -> None:
-        self._picture, self._clock, self._log, self._written = picture, clock, log, 0
+        self._picture, self._clock, self._log = picture, clock, log
+        self._written, self._has_enough = 0, False
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 list(command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
@@ -88,11 +89,16 @@ class FramePipe:
         if self._written == len(self._clock):
             raise SegmentError(f"ffmpeg was given more than {len(self._clock)} frames")
         frame.pts, frame.time_base = int(self._clock.pts[self._written]), self._clock.time_base
+        self._written += 1
+        if self._has_enough:
+            return
         try:
             self._container.mux(self._stream.encode(frame))
         except (OSError, av.error.FFmpegError) as failed:
-            raise self._failure() from failed
-        self._written += 1
+            # It may end well before the last context frames, having all that it needs.
+            if self._process.wait() != 0:
+                raise self._failure() from failed
+            self._has_enough = True
 
     def _finish(self) -> None:
         if self._written != len(self._clock):

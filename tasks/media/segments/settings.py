@@ -68,14 +68,13 @@ def encoder_options(settings: EncoderSettings, picture: PictureFormat, clock: Cl
 
 def _own_options(settings: EncoderSettings, clock: Clock) -> dict[str, str]:
     """What makes the headers of one encoder constant, its groups closed and its threads so many."""
-    threads, rate = settings.threads, clock.rate
+    threads, fps = settings.threads, f"{clock.rate.numerator}/{clock.rate.denominator}"
     match settings.codec:
         case "x264":
-            return {"x264-params": "stitchable=1:open-gop=0"}
+            return {"x264-params": f"stitchable=1:open-gop=0:fps={fps}"}
         case "x265":
             pools = "none" if threads == 1 else str(threads)
             frames = 1 if threads == 1 else 0
-            fps = f"{rate.numerator}/{rate.denominator}"
             fixed = f"open-gop=0:info=0:fps={fps}:log-level=error"
             return {"x265-params": f"{fixed}:pools={pools}:frame-threads={frames}"}
         case "svtav1":

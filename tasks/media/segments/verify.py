@@ -91,13 +91,13 @@ def verify_joined(joined: Joined, plan: JoinPlan, reports: Sequence[SegmentRepor
     Raises SegmentError with the first difference.
     """
     try:
-        with PacketSource(joined.path) as video:
+        with PacketSource(joined.path, stream_index=joined.video) as video:
             index = video.index
     except BadInput as error:
         raise SegmentError(f"joined video {error}") from error
     due = plan.clock.pts - round(joined.begin_seconds / plan.clock.time_base)
     moved, late = _check_times(joined.path, index, due * float(plan.clock.time_base))
-    _check_ends(joined.path, index, plan, reports)
+    _check_ends(joined, index, plan, reports)
     copies = _check_copies(joined, plan, moved)
     last = int(plan.clock.durations[-1]) * plan.clock.time_base  # Matroska does not say
     duration = float(int(index.pts.max() - index.pts.min()) * index.time_base + last)
@@ -127,24 +127,24 @@ def _moved(seconds: float, tick: float) -> float:
     return round(seconds / tick) * tick if abs(seconds) > tick else 0.0
 
 
-def _check_ends(path: Path, index: PacketIndex, plan: JoinPlan, reports: Sequence[SegmentReport]) -> None:
+def _check_ends(joined: Joined, index: PacketIndex, plan: JoinPlan, reports: Sequence[SegmentReport]) -> None:
     """Raises SegmentError where a frame at an end of a segment is not the one that the segment's report has."""
     expected: dict[int, str] = {}
     for segment, report in zip(plan.segments, reports, strict=True):
         start, end = plan.clock.written(segment.start_frame, segment.end_frame)
         expected |= {start: report.first_digest, end - 1: report.last_digest}
     ranks = sorted(expected)
-    for rank, digest in zip(ranks, _digests(path, index, ranks), strict=True):
+    for rank, digest in zip(ranks, _digests(joined.path, index, ranks, joined.video), strict=True):
         if digest != expected[rank]:
-            raise SegmentError(f"{path.name}: frame {rank} is not the one that its segment has there")
+            raise SegmentError(f"{joined.path.name}: frame {rank} is not the one that its segment has there")
 
 
-def _digests(path: Path, index: PacketIndex, ranks: Sequence[int]) -> list[str]:
+def _digests(path: Path, index: PacketIndex, ranks: Sequence[int], stream: int | None = None) -> list[str]:
     """The digests of the frames with these ranks, rising. Raises SegmentError where one cannot be decoded."""
     order = np.argsort(index.pts, kind="stable")
     rank_of = {int(order[rank]): rank for rank in ranks}
     found: dict[int, str] = {}
-    with PacketSource(path, index=index) as source:
+    with PacketSource(path, index=index, stream_index=stream) as source:
         decoder = RunDecoder(source)
         for run in plan_runs(index, sorted(rank_of)):
             found |= {rank_of[position]: frame_digest(frame) for position, frame in decoder.wanted_frames(run)}

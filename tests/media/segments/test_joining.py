@@ -1,0 +1,202 @@
+"""A video that is cut, encoded and joined is the video: every frame, every time, every packet of its sound."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from tasks.media.segments.copies import FrameCopier
+from tasks.media.segments.settings import Codec
+
+from .conftest import KINDS, TRIED_DEFECTS
+from .workshop import LOSSLESS, QUICK, barcode, with_barcode, work_on
+
+Frames = Callable[[Path], list[tuple[int | None, str]]]
+COUNTS = itertools.cycle((2, 3, 7))
+# Their files hold no presentation times, or some twice; theirs are made, and begin at 0.
+TIMELESS = {"h264-without-times.avi", "no-container.h264", "two-in-one.ts"}
+
+
+def decoded_sound(path: Path) -> list[tuple[Any, bytes]]:
+    """For each stream of sound, when it begins, in seconds, and all its samples."""
+    sounds = []
+    with av.open(str(path)) as container:
+        indices = [stream.index for stream in container.streams.audio]
+    for index in indices:
+        with av.open(str(path)) as container:
+            frames = list(container.decode(container.streams[index]))
+            samples = b"".join(np.ascontiguousarray(frame.to_ndarray()).tobytes() for frame in frames)
+            sounds.append((frames[0].pts * frames[0].time_base, samples))
+    return sounds
+
+
+def check(source: Path, folder: Path, count: int, frames: Frames) -> None:
+    work = work_on(source, folder, count)
+    joined, report = work.join([work.encode(segment) for segment in work.segments])
+    expected, got = frames(source), frames(joined.path)
+    assert [digest for _, digest in got] == [digest for _, digest in expected]
+    assert report.frames == len(expected)
+    before, after = decoded_sound(source), decoded_sound(joined.path)
+    assert [samples for _, samples in after] == [samples for _, samples in before]
+    assert report.moved_seconds == 0
+    with av.open(str(joined.path)) as container:
+        tick = float(container.streams[joined.video].time_base)
+    allowed = 0.51 * tick if joined.path.suffix == ".mkv" else 0
+    assert report.late_seconds <= allowed + 1e-9
+    if source.name not in TIMELESS:
+        due = [float(pts * work.found.timeline.time_base - joined.begin_seconds) for pts, _ in expected]
+        times = [float(pts * Fraction(tick).limit_denominator(10**6)) for pts, _ in got]
+        np.testing.assert_allclose(times, due, rtol=0, atol=allowed + 1e-9)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_in_two_three_and_seven_segments(
+    name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+) -> None:
+    for count in (2, 3, 7):
+        check(kind(name), tmp_path, count, frames)
+
+
+@pytest.mark.parametrize(("name", "count"), zip(TRIED_DEFECTS, COUNTS, strict=False))
+def test_special_videos(name: str, count: int, kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+    check(kind(name), tmp_path, count, frames)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "av1_video.mkv",
+        "discard_first_keyframe.mp4",
+        "kivy_cityCC0.mpg",
+        "mpy_fire2.mp4",
+        "nasa_13013_rotated.mp4",
+        "test_non_zero_start.mp4",
+        "testsrc2_odd_height_and_width_mpeg2.mp4",
+        "testsrc2_odd_height_and_width_vp9.mp4",
+    ],
+)
+def test_real_videos(name: str, shared_data: Path, frames: Frames, tmp_path: Path) -> None:
+    check(shared_data / "video" / name, tmp_path, 3, frames)
+
+
+@pytest.mark.parametrize("codec", QUICK)
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_numbers_burnt_in_come_in_order(codec: Codec, ratio: int, kind: Callable[[str], Path], tmp_path: Path) -> None:
+    """Also where the frame rate varies, and where each frame becomes two."""
+    work = work_on(kind("vfr.mp4"), tmp_path, 3, QUICK[codec], ratio)
+    copier = FrameCopier()
+
+    def numbered(index: int, frame: av.VideoFrame) -> list[av.VideoFrame]:
+        return [with_barcode(copier.copy(frame), index * ratio + half) for half in range(ratio)]
+
+    joined, report = work.join([work.encode(segment, numbered) for segment in work.segments])
+    with av.open(str(joined.path)) as container:
+        stream = container.streams.video[0]
+        shown = [(frame.pts, barcode(frame)) for frame in container.decode(stream)]
+        assert stream.time_base == work.clock.time_base
+    assert [number for _, number in shown] == list(range(ratio * 29))
+    assert [pts for pts, _ in shown] == work.clock.pts.tolist()
+    assert report.late_seconds == 0
+
+
+def test_what_the_file_says_is_carried(
+    kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
+    chapters = tmp_path / "chapters.txt"
+    chapters.write_text(
+        ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=700\ntitle=One\n"
+        "[CHAPTER]\nTIMEBASE=1/1000\nSTART=700\nEND=1600\ntitle=Two\n"
+    )
+    source = tmp_path / "tagged.mp4"
+    turned = ["-display_rotation", "90", "-i", str(kind("sound.mp4")), "-i", str(chapters)]
+    ffmpeg(*turned, "-map", "0", "-map_chapters", "1", "-c", "copy", str(source))
+    work = work_on(source, tmp_path, 2, QUICK["x264"])
+    joined, _ = work.join([work.encode(segment) for segment in work.segments])
+    assert joined.lost == ()
+    with av.open(str(joined.path)) as container:
+        assert container.metadata["title"] == "Two"
+        assert container.metadata["creation_time"].startswith("2001-02-03T04:05:06")
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["One", "Two"]
+        assert container.streams.audio[0].language == "deu"
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc) == (5, 5, 5)
+        assert next(container.decode(video=0)).rotation == 90
+    assert work_on(joined.path, tmp_path, 1).found.display_matrix == work.found.display_matrix
+
+
+def test_sample_aspect_and_fields_are_carried(kind: Callable[[str], Path], tmp_path: Path) -> None:
+    for name, suffix in (("wide-pixels.mp4", ".mp4"), ("wide-pixels.mp4", ".mkv"), ("bob.mp4", ".mp4")):
+        work = work_on(kind(name), tmp_path, 2, QUICK["x264"])
+        joined, _ = work.join([work.encode(segment) for segment in work.segments], suffix)
+        again = work_on(joined.path, tmp_path, 1).found.picture
+        assert again == work.found.picture
+    assert again.field_order == "tff"
+
+
+def test_several_sounds_subtitles_and_attachments(
+    kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
+    words = tmp_path / "words.srt"
+    words.write_text("1\n00:00:00,200 --> 00:00:00,900\nhello\n\n2\n00:00:01,000 --> 00:00:01,500\nyou\n")
+    source = tmp_path / "all.mkv"
+    more = ["-map", "0", "-map", "1", "-c", "copy", "-metadata:s:s", "language=eng", "-attach", str(words)]
+    ffmpeg(
+        "-i", str(kind("two-sounds.mkv")), "-i", str(words), *more, "-metadata:s:t", "mimetype=text/plain", str(source)
+    )
+    work = work_on(source, tmp_path, 2)
+    reports = [work.encode(segment) for segment in work.segments]
+    joined, report = work.join(reports)
+    assert joined.lost == ()
+    assert [copy.kind for copy in report.copies] == ["audio (flac)", "audio (ac3)", "subtitle (subrip)"]
+    with av.open(str(joined.path)) as container:
+        assert [stream.language for stream in container.streams.audio] == ["eng", "fra"]
+        assert container.streams.audio[1].disposition == av.stream.Disposition.comment
+        assert container.streams.attachments[0].data == words.read_bytes()
+    joined, report = work.join(reports, ".mp4")
+    assert joined.lost[:2] == ("stream 3 (subtitle, subrip, eng)", "stream 4 (attachment, words.srt)")
+    assert [copy.kind for copy in report.copies] == ["audio (flac)", "audio (ac3)"]
+
+
+def test_what_matroska_cannot_say_is_told(kind: Callable[[str], Path], tmp_path: Path) -> None:
+    """It has no edit lists: priming samples of AAC are heard, and all streams come later by them, together."""
+    work = work_on(kind("sound.mp4"), tmp_path, 2)
+    joined, report = work.join([work.encode(segment) for segment in work.segments], ".mkv")
+    assert [line for line in joined.lost if line.startswith("stream 1: its edit list")]
+    assert report.moved_seconds == pytest.approx(1024 / 48_000, abs=0.001)
+    assert report.copies[0].late_seconds < 0.0011
+
+
+def test_a_video_cut_short_keeps_its_sound(kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+    short = tmp_path / "short.ts"
+    data = kind("sound.ts").read_bytes()
+    short.write_bytes(data[: int(len(data) * 0.7)])
+    work = work_on(short, tmp_path, 3, LOSSLESS, tolerant=True)
+    joined, report = work.join([work.encode(segment) for segment in work.segments])
+    expected = [digest for _, digest in frames(kind("sound.ts"))]
+    got = [digest for _, digest in frames(joined.path)]
+    assert 15 < len(got) < 40
+    assert got == expected[: len(got)]
+    assert report.copies[0].packets > 30
+
+
+def test_recordings_one_after_another_stay_in_sync(kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+    """Where the times of the source begin anew, sound goes on with the picture that it belongs to."""
+    double = tmp_path / "double.ts"
+    double.write_bytes(kind("sound.ts").read_bytes() * 2)
+    work = work_on(double, tmp_path, 3)
+    joined, _ = work.join([work.encode(segment) for segment in work.segments])
+    assert len(frames(joined.path)) == 80
+    with av.open(str(joined.path)) as container:
+        packets = [packet for packet in container.demux(container.streams.audio[0]) if packet.size]
+        times = [float(packet.pts * packet.time_base) for packet in packets]
+    half = len(packets) // 2
+    assert bytes(packets[0]) == bytes(packets[half])
+    assert times[half] - times[0] == pytest.approx(1.6, abs=0.15)
+    assert all(before < after for before, after in itertools.pairwise(times))

@@ -1,0 +1,134 @@
+"""A video cut, encoded and joined the way a flow does it, for the tests of the steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from av.video.frame import VideoFrame
+
+from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.containers import choose_container
+from tasks.media.segments.encoding import SegmentEncoder
+from tasks.media.segments.joining import Joined, JoinPlan, join_segments
+from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.piping import PIPE_INPUT, FramePipe, first_filters, last_filters
+from tasks.media.segments.plan import Cut, Segment, plan_segments
+from tasks.media.segments.planes import planes
+from tasks.media.segments.reading import SegmentReader
+from tasks.media.segments.settings import EncoderSettings, ffmpeg_encoder_arguments
+from tasks.media.segments.source import Survey, survey
+from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined, verify_segment
+
+LOSSLESS = EncoderSettings("ffv1")
+QUICK = {
+    "x264": EncoderSettings("x264", crf=20, preset="ultrafast", gop_frames=9, options=(("bf", "2"),)),
+    "x265": EncoderSettings("x265", crf=24, preset="ultrafast", gop_frames=9),
+    "svtav1": EncoderSettings("svtav1", crf=30, preset="12", gop_frames=9),
+}
+
+Change = Callable[[int, VideoFrame], list[VideoFrame]]
+
+
+def unchanged(index: int, frame: VideoFrame) -> list[VideoFrame]:
+    return [frame]
+
+
+@dataclass
+class Work:
+    """One video on its way."""
+
+    source: Path
+    folder: Path
+    found: Survey
+    clock: Clock
+    segments: tuple[Segment, ...]
+    settings: EncoderSettings
+    picture: PictureFormat
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(self.folder / f"{self.source.name}.{segment.number}.mp4" for segment in self.segments)
+
+    @property
+    def plan(self) -> JoinPlan:
+        return JoinPlan(self.source, self.found, self.clock, self.segments, self.files)
+
+    def part(self, segment: Segment) -> Clock:
+        return self.clock.part(segment.start_frame, segment.end_frame)
+
+    def encode(self, segment: Segment, change: Change = unchanged) -> SegmentReport:
+        path = self.files[segment.number]
+        with (
+            SegmentReader(self.source, self.found) as reader,
+            SegmentEncoder(path, self.settings, self.picture, self.part(segment)) as encoder,
+        ):
+            for frame in reader.frames(segment):
+                if segment.start_frame <= frame.index < segment.end_frame:
+                    for written in change(frame.index, frame.frame):
+                        encoder.write(written)
+        return verify_segment(path, self.part(segment))
+
+    def command(self, segment: Segment, filters: str) -> list[str]:
+        chain = [first_filters(self.found.picture), filters, last_filters(segment, self.clock.ratio)]
+        program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *PIPE_INPUT]
+        encoder = ffmpeg_encoder_arguments(self.settings, self.picture, self.clock)
+        return [*program, "-vf", ",".join(filter(None, chain)), *encoder, str(self.files[segment.number])]
+
+    def pipe(self, segment: Segment, filters: str = "") -> SegmentReport:
+        read = output_clock(self.found.timeline).part(segment.read_start, segment.read_end)
+        command, log = self.command(segment, filters), self.folder / "ffmpeg.log"
+        with (
+            SegmentReader(self.source, self.found) as reader,
+            FramePipe(command, self.found.picture, read, log) as pipe,
+        ):
+            for frame in reader.frames(segment):
+                pipe.write(frame.frame)
+        return verify_segment(self.files[segment.number], self.part(segment))
+
+    def join(self, reports: list[SegmentReport], suffix: str = "") -> tuple[Joined, JoinedReport]:
+        suffix = suffix or choose_container(self.source, self.settings.codec).suffix
+        joined = join_segments(self.plan, self.folder / f"{self.source.name}.joined{suffix}")
+        return joined, verify_joined(joined, self.plan, reports)
+
+
+def work_on(
+    source: Path,
+    folder: Path,
+    count: int,
+    settings: EncoderSettings = LOSSLESS,
+    ratio: Fraction | int = 1,
+    tolerant: bool = False,
+    **picture: object,
+) -> Work:
+    found = survey(source, tolerant=tolerant)
+    segments = plan_segments(found.timeline, Cut(count, min_segment_frames=1, context_frames=3))
+    clock = output_clock(found.timeline, ratio)
+    format_ = dataclasses.replace(found.picture, **picture)  # type: ignore[arg-type]
+    return Work(source, folder, found, clock, segments, settings, format_)
+
+
+# Barcodes: a frame's number in 12 cells of luma, 16 pixels wide and high, over its own pixels.
+CELL_PX = 16
+CELLS = 12
+
+
+def with_barcode(frame: VideoFrame, number: int) -> VideoFrame:
+    frame.make_writable()
+    luma = planes(frame)[0]
+    top = 235 << (8 if luma.dtype == np.uint16 else 0)
+    for bit in range(CELLS):
+        luma[:CELL_PX, bit * CELL_PX : (bit + 1) * CELL_PX] = top if number >> bit & 1 else 16
+    return frame
+
+
+def barcode(frame: VideoFrame) -> int:
+    luma = planes(frame)[0]
+    inner = luma[4 : CELL_PX - 4, : CELLS * CELL_PX].reshape(CELL_PX - 8, CELLS, CELL_PX)[:, :, 4:-4]
+    bright = inner.mean(axis=(0, 2)) > 125
+    return int(sum(1 << bit for bit in range(CELLS) if bright[bit]))
