@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.stream import AttachmentStream, DataStream, Disposition, Stream
 
@@ -97,6 +98,11 @@ def _candidates(container: InputContainer, codec: Codec) -> list[str]:
 
 def _named(stream: Stream) -> str:
     """A stream as people know it."""
-    name = stream.codec_context.name if stream.codec_context is not None else stream.name or "unknown"
     language = f", {stream.language}" if stream.language else ""
-    return f"stream {stream.index} ({stream.type}, {name}{language})"
+    return f"stream {stream.index} ({stream.type}, {codec_name(stream)}{language})"
+
+
+def codec_name(stream: Stream) -> str:
+    """FFmpeg's name of what the stream holds, whichever decoder there is for it."""
+    context: CodecContext | None = stream.codec_context
+    return context.codec.canonical_name if context is not None else stream.name or "unknown"

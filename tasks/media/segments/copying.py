@@ -83,22 +83,31 @@ class _StreamClock:
         self._offset = -round(shift.begin_seconds / self._time_base)
         self._moves = [round(move / self._time_base) + self._offset for move in shift.moves_seconds]
         self._second = round(1 / self._time_base)
+        self._least = max(1, self._second // 1000)  # Matroska tells no less apart
+        self._may_coincide = stream.type == "subtitle"
         self._read: int | None = None
         self._written: int | None = None
         self._end = 0
 
     def set_times(self, packet: AnyPacket) -> None:
-        """Shift ``packet``; give it a time where it has none, and a later one where it would not rise."""
+        """Shift ``packet``; give it a time where it has none, and a later one where times that begin anew overlap."""
         dts = packet.dts if packet.dts is not None else packet.pts
         if dts is None:  # it follows what came before
             packet.pts = packet.dts = dts = self._end
         else:
             self._notice_restart(dts)
             presentation = packet.pts if packet.pts is not None else dts
-            late = 0 if self._written is None else max(0, self._written + 1 - (dts + self._offset))
-            packet.dts, packet.pts = dts + self._offset + late, presentation + self._offset + late
+            moved = self._offset + self._late(dts + self._offset)
+            packet.dts, packet.pts = dts + moved, presentation + moved
         self._written = packet.dts
         self._end = (packet.dts or 0) + max(1, packet.duration or 0)
+
+    def _late(self, due: int) -> int:
+        """By how much a packet that is due then must come later, for decoding times to rise."""
+        written = self._written
+        if written is None or due > written or (due == written and self._may_coincide):
+            return 0
+        return written + self._least - due
 
     def _notice_restart(self, dts: int) -> None:
         """Where the source's times begin anew, go on as the picture does."""

@@ -7,8 +7,9 @@ from fractions import Fraction
 
 from av.video.stream import VideoStream
 
-# FFmpeg's AVFieldOrder: fields that are coded in one order and shown in another are told apart there, not here.
-_FIELD_ORDERS = {1: "progressive", 2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+# FFmpeg's AVFieldOrder. 4 and 5 are fields that lie line by line in one frame: the ffmpeg command gives 4 to frames
+# whose top field comes first, and its muxers read it so.
+_FIELD_ORDERS = {1: "progressive", 2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 _FIELD_NUMBERS = {"progressive": 1, "tff": 2, "bff": 3}
 UNSPECIFIED = 2
 FULL_RANGE = 2

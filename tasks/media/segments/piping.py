@@ -33,7 +33,9 @@ def first_filters(picture: PictureFormat) -> str:
     """The filters that come first: they say of the piped frames what the pipe does not keep."""
     mode = {"progressive": "prog", "": "auto"}.get(picture.field_order, picture.field_order)
     color = f"color_primaries={picture.primaries}:color_trc={picture.transfer}:colorspace={picture.matrix}"
-    return f"setparams=field_mode={mode}:range={picture.color_range}:{color},setsar={picture.sample_aspect}"
+    return (
+        f"setparams=field_mode={mode}:range={picture.color_range}:{color},setsar=sar={picture.sample_aspect}:max=65535"
+    )
 
 
 def last_filters(segment: Segment, ratio: Fraction | int = 1) -> str:

@@ -23,6 +23,7 @@ from tasks.media.index import PacketIndex
 from tasks.media.opening import open_container, reading
 from tasks.media.runs import plan_runs
 from tasks.media.segments.clock import Clock
+from tasks.media.segments.containers import codec_name
 from tasks.media.segments.copying import AnyPacket, TimeShift, copied_packets, time_shift
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import Joined, JoinPlan
@@ -186,7 +187,7 @@ def _check_copies(joined: Joined, plan: JoinPlan, moved: float) -> tuple[CopyRep
         streams = [container.streams[index] for index, _ in joined.copied]
         shift = time_shift(container, streams, plan.survey, plan.clock)
         sources = _traces(container, streams, shift, plan.survey.tolerant)
-        kinds = [f"{stream.type} ({stream.codec_context.name})" for stream in streams]
+        kinds = [f"{stream.type} ({codec_name(stream)})" for stream in streams]
     with open_container(joined.path) as container, reading(joined.path):
         streams = [container.streams[index] for _, index in joined.copied]
         copies = _traces(container, streams, TimeShift(Fraction(0), ()), tolerant=False)

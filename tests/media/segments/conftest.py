@@ -25,7 +25,7 @@ NTSC = "-f lavfi -i testsrc2=s=360x240:r=30000/1001:d=1.2"
 # Beside those of tests/media. File name -> ffmpeg's arguments.
 KINDS = {
     "sound.mp4": f"{PICTURE} {SOUND} {X264_OPEN} -c:a aac -metadata title=Two -metadata:s:a language=deu "
-    "-metadata creation_time=2001-02-03T04:05:06Z -colorspace bt470bg -color_primaries bt470bg -color_trc gamma28",
+    "-vf setparams=color_primaries=bt470bg:color_trc=bt470bg:colorspace=bt470bg",
     "sound.mkv": f"{PICTURE} {SOUND} {X264_OPEN} -c:a libopus -metadata title=Two -metadata:s:a language=deu",
     "sound.ts": f"{PICTURE} {SOUND} {X264_OPEN} -c:a aac",
     "sound.mpg": f"{PICTURE} {SOUND} -c:v mpeg2video -g 12 -bf 2 -c:a mp2 -b:a 192k -ar 48000",

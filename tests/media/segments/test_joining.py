@@ -22,6 +22,7 @@ Frames = Callable[[Path], list[tuple[int | None, str]]]
 COUNTS = itertools.cycle((2, 3, 7))
 # Their files hold no presentation times, or some twice; theirs are made, and begin at 0.
 TIMELESS = {"h264-without-times.avi", "no-container.h264", "two-in-one.ts"}
+CREATED = ("-metadata", "creation_time=2001-02-03T04:05:06Z")
 
 
 def decoded_sound(path: Path) -> list[tuple[Any, bytes]]:
@@ -64,7 +65,7 @@ def test_in_two_three_and_seven_segments(
         check(kind(name), tmp_path, count, frames)
 
 
-@pytest.mark.parametrize(("name", "count"), zip(TRIED_DEFECTS, COUNTS, strict=False))
+@pytest.mark.parametrize(("name", "count"), list(zip(TRIED_DEFECTS, COUNTS, strict=False)))
 def test_special_videos(name: str, count: int, kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
     check(kind(name), tmp_path, count, frames)
 
@@ -116,7 +117,7 @@ def test_what_the_file_says_is_carried(
     )
     source = tmp_path / "tagged.mp4"
     turned = ["-display_rotation", "90", "-i", str(kind("sound.mp4")), "-i", str(chapters)]
-    ffmpeg(*turned, "-map", "0", "-map_chapters", "1", "-c", "copy", str(source))
+    ffmpeg(*turned, "-map", "0", "-map_chapters", "1", "-c", "copy", *CREATED, str(source))
     work = work_on(source, tmp_path, 2, QUICK["x264"])
     joined, _ = work.join([work.encode(segment) for segment in work.segments])
     assert joined.lost == ()

@@ -1,0 +1,234 @@
+"""What has gone wrong with segments before, elsewhere: each is found out, and the message says where."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from tasks.engine.errors import BadInput
+from tasks.media.segments.containers import choose_container
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.joining import join_segments
+from tasks.media.segments.piping import PIPE_INPUT, FramePipe
+from tasks.media.segments.settings import EncoderSettings
+from tasks.media.segments.verify import SegmentReport, verify_joined, verify_segment
+
+from .workshop import LOSSLESS, QUICK, Work, work_on
+
+Kind = Callable[[str], Path]
+Run = Callable[..., bytes]
+
+
+@pytest.fixture
+def done(kind: Kind, tmp_path: Path) -> tuple[Work, list[SegmentReport]]:
+    """A video in three segments, all encoded."""
+    work = work_on(kind("sound.mp4"), tmp_path, 3, QUICK["x264"])
+    return work, [work.encode(segment) for segment in work.segments]
+
+
+def rewritten(path: Path, ffmpeg: Run, *arguments: str) -> None:
+    """``path`` as ffmpeg writes it with these arguments."""
+    before = path.with_suffix(".before.mp4")
+    path.rename(before)
+    ffmpeg("-i", str(before), *arguments, str(path))
+
+
+def test_a_segment_that_is_missing(done: tuple[Work, list[SegmentReport]]) -> None:
+    work, _ = done
+    work.files[1].unlink()
+    with pytest.raises(SegmentError, match=r"segment sound\.mp4\.1\.mp4: no such file"):
+        join_segments(work.plan, work.folder / "out.mp4")
+
+
+def test_a_segment_left_out(done: tuple[Work, list[SegmentReport]]) -> None:
+    work, _ = done
+    first, _, last = work.segments
+    without = dataclasses.replace(work.plan, files=work.files[::2], segments=(first, last))
+    with pytest.raises(SegmentError, match=r"2\.mp4: begins with frame 26 instead of 13"):
+        join_segments(without, work.folder / "out.mp4")
+    with pytest.raises(SegmentError, match="the segments end at frame 26 of 40"):
+        join_segments(
+            dataclasses.replace(work.plan, files=work.files[:2], segments=work.segments[:2]), work.folder / "out.mp4"
+        )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_segment_half_written(share: float, done: tuple[Work, list[SegmentReport]]) -> None:
+    work, _ = done
+    data = work.files[1].read_bytes()
+    work.files[1].write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(SegmentError, match=r"segment sound\.mp4\.1\.mp4: is "):
+        verify_segment(work.files[1], work.part(work.segments[1]))
+    with pytest.raises(SegmentError, match=r"segment sound\.mp4\.1\.mp4: is "):
+        join_segments(work.plan, work.folder / "out.mp4")
+
+
+def test_a_segment_of_a_killed_encoder_is_no_segment(kind: Kind, tmp_path: Path) -> None:
+    work = work_on(kind("sound.mp4"), tmp_path, 3, QUICK["x264"])
+
+    def killed(index: int, frame: av.VideoFrame) -> list[av.VideoFrame]:
+        if index == 20:
+            raise KeyboardInterrupt
+        return [frame]
+
+    with pytest.raises(KeyboardInterrupt):
+        work.encode(work.segments[1], killed)
+    with pytest.raises(SegmentError, match=r"1\.mp4: has \d+ frames instead of 13"):
+        verify_segment(work.files[1], work.part(work.segments[1]))
+
+
+def test_frames_lost_or_doubled(kind: Kind, tmp_path: Path) -> None:
+    work = work_on(kind("sound.mp4"), tmp_path, 3, QUICK["x264"])
+    with pytest.raises(SegmentError, match=r"1\.mp4: got 12 frames instead of 13"):
+        work.encode(work.segments[1], lambda index, frame: [] if index == 20 else [frame])
+    with pytest.raises(SegmentError, match=r"1\.mp4: got more than its 13 frames"):
+        work.encode(work.segments[1], lambda index, frame: [frame, frame] if index == 20 else [frame])
+
+
+def test_a_segment_with_other_frames_than_its_own(done: tuple[Work, list[SegmentReport]]) -> None:
+    work, reports = done
+    shutil.copy(work.files[0], work.files[1])  # as many frames, at the same times
+    joined = join_segments(work.plan, work.folder / "out.mp4")
+    with pytest.raises(SegmentError, match=r"out\.mp4: frame 13 is not the one that its segment has there"):
+        verify_joined(joined, work.plan, reports)
+
+
+def test_a_varying_frame_rate_made_constant(kind: Kind, ffmpeg: Run, tmp_path: Path) -> None:
+    work = work_on(kind("vfr.mp4"), tmp_path, 2, QUICK["x264"])
+    for segment in work.segments:
+        work.encode(segment)
+    rate = str(work.clock.rate)
+    rewritten(work.files[0], ffmpeg, "-vf", f"setpts=N/({rate})/TB", "-fps_mode", "passthrough", "-c:v", "libx264")
+    with pytest.raises(SegmentError, match=r"0\.mp4: frame \d+ is shown at .* s instead of "):
+        join_segments(work.plan, work.folder / "out.mp4")
+
+
+def test_segments_with_other_settings(done: tuple[Work, list[SegmentReport]]) -> None:
+    work, _ = done
+    other = EncoderSettings("x264", crf=20, preset="medium", gop_frames=9)
+    dataclasses.replace(work, settings=other).encode(work.segments[2])
+    with pytest.raises(SegmentError, match=r"2\.mp4: has other parameter_sets as .*0\.mp4; encode all segments with"):
+        join_segments(work.plan, work.folder / "out.mp4")
+    dataclasses.replace(work, settings=QUICK["x265"]).encode(work.segments[2])
+    with pytest.raises(SegmentError, match=r"2\.mp4: has codec hevc and not h264 as "):
+        join_segments(work.plan, work.folder / "out.mp4")
+
+
+def test_a_segment_that_begins_without_a_keyframe(done: tuple[Work, list[SegmentReport]], ffmpeg: Run) -> None:
+    work, _ = done
+    rewritten(work.files[0], ffmpeg, "-c", "copy", "-bsf:v", "noise=drop=lt(n\\,1)")
+    with pytest.raises(SegmentError, match=r"0\.mp4: "):
+        verify_segment(work.files[0], work.part(work.segments[0]))
+
+
+def test_a_source_that_was_replaced(done: tuple[Work, list[SegmentReport]], tmp_path: Path) -> None:
+    work, _ = done
+    other = tmp_path / "other.mp4"
+    other.write_bytes(work.source.read_bytes() + b"\0")
+    with pytest.raises(BadInput, match="has changed since"):
+        join_segments(dataclasses.replace(work.plan, source=other), work.folder / "out.mp4")
+
+
+def test_another_extension(done: tuple[Work, list[SegmentReport]]) -> None:
+    work, _ = done
+    with pytest.raises(ValueError, match=r"ends in \.mp4, \.mov, \.mkv, \.webm"):
+        join_segments(work.plan, work.folder / "out.avi")
+
+
+# What ffmpeg does to the joined video -> what the message says.
+ALTERED = {
+    "a frame lost": ("-c copy -bsf:v noise=drop=eq(n\\,39)", r"has 39 frames instead of 40"),
+    "sound late": ("-itsoffset 0.04 -i {joined} -map 0:v -map 1:a -c copy", r"stream 1, audio .* \+0\.04.* s away"),
+    "a packet of sound lost": ("-c copy -bsf:a noise=drop=eq(n\\,7)", r"stream 1, audio \(aac\): packet 7 of 81"),
+    "sound encoded again": ("-c:v copy -c:a aac -b:a 64k", r"stream 1, audio \(aac\): packet \d+ of 81 differs"),
+    "constant rate": ("-c:v libx264 -r 24 -c:a copy", r"frame 1 is shown at 0.041667 s instead of 0.04"),
+    "picture late": ("-c copy -bsf:v setts=ts=TS+gte(N\\,20)*300", r"frame \d+ is shown at"),
+}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_a_joined_video_that_was_altered(what: str, done: tuple[Work, list[SegmentReport]], ffmpeg: Run) -> None:
+    work, reports = done
+    joined, _ = work.join(reports)
+    arguments, message = ALTERED[what]
+    altered = work.folder / "altered.mp4"
+    ffmpeg("-i", str(joined.path), *arguments.replace("{joined}", str(joined.path)).split(), str(altered))
+    with pytest.raises(SegmentError, match=message):
+        verify_joined(dataclasses.replace(joined, path=altered), work.plan, reports)
+
+
+def test_a_joined_video_whose_frames_are_others(done: tuple[Work, list[SegmentReport]]) -> None:
+    work, reports = done
+    joined, _ = work.join(reports)
+    wrong = [dataclasses.replace(report, last_digest=reports[0].first_digest) for report in reports]
+    with pytest.raises(SegmentError, match=r"frame 12 is not the one that its segment has there"):
+        verify_joined(joined, work.plan, wrong)
+
+
+def test_pictures_that_an_encoder_cannot_take(kind: Kind, tmp_path: Path) -> None:
+    work = work_on(kind("ntsc-dv-like.avi"), tmp_path, 1, QUICK["x264"])
+    with pytest.raises(ValueError, match="x264 takes no yuv411p; it takes yuv420p"):
+        work.encode(work.segments[0])
+    fields = work_on(kind("bob.mp4"), tmp_path, 1, QUICK["svtav1"])
+    with pytest.raises(ValueError, match="svtav1 cannot keep fields; deinterlace"):
+        fields.encode(fields.segments[0])
+
+
+def test_frames_of_another_size_are_not_scaled(kind: Kind, tmp_path: Path) -> None:
+    work = work_on(kind("sound.mp4"), tmp_path, 1, LOSSLESS, width_px=96)
+    with pytest.raises(SegmentError, match=r"frame 0 is 192x108 yuv420p, not 96x108 yuv420p"):
+        work.encode(work.segments[0])
+
+
+def test_containers_that_fit(kind: Kind) -> None:
+    fitting = {
+        ("sound.mp4", "x264"): ".mp4",
+        ("sound.mp4", "ffv1"): ".mp4",
+        ("sound.mkv", "x265"): ".mkv",
+        ("sound.webm", "svtav1"): ".webm",
+        ("sound.webm", "x264"): ".mkv",
+        ("sound.ts", "x264"): ".mp4",
+        ("sound.mpg", "ffv1"): ".mkv",
+        ("sound.avi", "x264"): ".mov",  # raw samples
+    }
+    assert {key: choose_container(kind(key[0]), key[1]).suffix for key in fitting} == fitting
+    assert all(choose_container(kind(name), codec).lost == () for name, codec in fitting)
+
+
+def test_half_a_frame_late_is_not_rounding(kind: Kind, tmp_path: Path) -> None:
+    """Matroska's milliseconds pass for a segment's times; a shift does not."""
+    work = work_on(kind("sound.mp4"), tmp_path, 1, QUICK["x264"])
+    report = work.encode(work.segments[0])
+    late = dataclasses.replace(work.clock, pts=work.clock.pts + np.arange(40) * 8)
+    with pytest.raises(SegmentError, match=r"frame 33 is shown at 1\.32"):
+        verify_segment(work.files[0], late.part(0, 40))
+    assert report.frames == 40
+
+
+def test_an_external_program_that_fails(kind: Kind, tmp_path: Path) -> None:
+    work = work_on(kind("sound.mp4"), tmp_path, 2, QUICK["x264"])
+    with pytest.raises(SegmentError, match=r"ffmpeg ended with exit status [1-9]"):
+        work.pipe(work.segments[0], "nonsense")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *PIPE_INPUT, "-f", "null", "-"]
+    clock = work.part(work.segments[0])
+    with (
+        pytest.raises(SegmentError, match="ffmpeg was given 0 frames instead of 20"),
+        FramePipe(command, work.picture, clock, tmp_path / "log"),
+    ):
+        pass
+
+
+def test_no_process_outlives_an_error(kind: Kind, tmp_path: Path) -> None:
+    work = work_on(kind("sound.mp4"), tmp_path, 2)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *PIPE_INPUT, "-f", "null", "-"]
+    pipe = FramePipe(command, work.picture, work.part(work.segments[0]), tmp_path / "log")
+    with pytest.raises(KeyboardInterrupt), pipe:
+        raise KeyboardInterrupt
+    assert pipe._process.returncode is not None
