@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars test lint format lock bench-overhead bench-frames bench-transits chaos soak clean
+.PHONY: help setup torch demo demo-stars demo-signs test lint format lock bench-overhead bench-frames bench-transits bench-landmarks chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,6 +32,12 @@ demo: $(READY)  ## Make a training dataset out of real clips, two of them damage
 demo-stars: $(READY)  ## Search made stars for the planets that were put there
 	@$(BIN)/python examples/demo_stars.py demo
 	$(BIN)/python flows/exoplanet_features.py --targets demo/targets.csv --light-curves demo/stars --output-dir demo/stars-output || test $$? -eq 3
+
+# One of the samples is empty: exit code 3, as above. MODEL= may name a .task file where none can be downloaded.
+MODEL ?= holistic
+demo-signs: $(READY)  ## Find the landmarks of a man who talks and gestures
+	@$(BIN)/python examples/demo_signs.py demo
+	$(BIN)/python flows/landmark_extraction.py --input demo/signs --model $(MODEL) --overlay --output-dir demo/signs-output || test $$? -eq 3
 
 # Much of a test's time is waiting for servers and children, so two files run at a time.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest
@@ -57,6 +63,9 @@ bench-frames: $(READY)  ## Measure frame extraction against the usual ways
 
 bench-transits: $(READY)  ## Measure the transit search on real stars and injected planets, against lightkurve and TLS (an hour)
 	$(BIN)/python benchmarks/transits.py $(ARGS)
+
+bench-landmarks: $(READY)  ## Measure landmarks against a plain loop and pose-format's extractor
+	$(BIN)/python benchmarks/landmarks.py $(ARGS)
 
 chaos: $(READY)  ## Kill parts of a hundred runs at work, and take each up again (a quarter of an hour)
 	$(BIN)/python -m tests.chaos.storm $(ARGS)

@@ -36,6 +36,8 @@ FOREIGN = {
     "--no-run-bls",
     "--no-run-tls",
     "--no-plots",
+    "--no-rescue-hands",
+    "--no-overlay",
     "--verbose",
 }
 
@@ -190,6 +192,14 @@ def test_the_table_of_candidates_is_told_as_it_is_declared() -> None:
     assert [line for line in declared if line not in page] == []
     words = [f"| `{word.value}` | {text} |" for words in (REASONS, FLAGS) for word, text in words.items()]
     assert [line for line in words if line not in page] == []
+
+
+def test_the_figures_of_samples_and_splits_are_told_as_they_are_declared() -> None:
+    from tasks.landmarks.metrics_columns import markdown, summary_markdown
+
+    page = (ROOT / "docs" / "landmark_extraction.md").read_text(encoding="utf-8")
+    declared = [*markdown().splitlines(), *summary_markdown().splitlines()]
+    assert [line for line in declared if line not in page] == []
 
 
 def test_every_module_has_its_line() -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, WebPImagePlugin
+from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.manifest import showable
@@ -166,7 +166,7 @@ def decoded(data: bytes) -> Picture:
             return _rgb(image)
     except Image.DecompressionBombError as error:
         raise UnreadablePictureError(f"is too large: at most {MAX_PIXELS:,} pixels are read; shrink it") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnreadablePictureError("is no PNG, JPEG, BMP or WebP picture, or its beginning is damaged") from error
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, zlib.error) as error:
         raise UnreadablePictureError(f"is damaged: {error}") from error
@@ -193,7 +193,7 @@ def _check_png(data: bytes) -> None:
             raise UnreadablePictureError(_PNG_CUT)
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             raise UnreadablePictureError("is damaged: a checksum in it is wrong")
-        if view[at + 4 : at + 8] == b"IEND":
+        if data[at + 4 : at + 8] == b"IEND":
             return
         at = end + 4
     raise UnreadablePictureError(_PNG_CUT)

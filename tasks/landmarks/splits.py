@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tasks.engine.stage import Scalar
+from tasks.engine.stage import Value
 from tasks.landmarks.metrics_columns import COLUMNS, QUALITY, SAMPLE, SEPARATOR
 
 Outcome = Literal["done", "cached", "failed", "remaining"]
@@ -51,7 +51,7 @@ class SampleAccount:
     attempts: int = 0
     seconds: float | None = None
     cpu_seconds: float | None = None
-    values: Mapping[str, Scalar] | None = None
+    values: Mapping[str, Value] | None = None
     outputs: tuple[str, ...] = ()
 
 

@@ -60,7 +60,7 @@ def busy(slow: Path, output: Path, **execution: Any) -> dict[str, Any]:
     return {**BUSY, "videos_dir": str(slow), "output_dir": str(output), "execution": execution}
 
 
-@pytest.mark.parametrize("flow", ["dataset_prep", "exoplanet_features"])
+@pytest.mark.parametrize("flow", ["dataset_prep", "exoplanet_features", "landmark_extraction"])
 def test_what_is_deployed(service: Service, worker: Program, checkout: Path, flow: str) -> None:
     for name in ("default", "test"):
         deployment = service.deployment(f"{flow.replace('_', '-')}/{name}")
@@ -144,6 +144,20 @@ def test_stars_are_searched(service: Service, worker: Program, checkout: Path) -
     output = checkout / "demo" / "stars-deployment"
     assert summary(output)["parameters"]["max_planets"] == 1
     assert {path.name for path in output.iterdir()} >= {"features.parquet", "bls_tls_features.csv", "report.html"}
+
+
+def test_landmarks_are_found(service: Service, worker: Program, checkout: Path, shared_models: Path) -> None:
+    model = shared_models / "holistic_assembled.task"
+    run = service.trigger("landmark-extraction/test", model=str(model), split="train")
+    state = service.final_state(run)
+    assert (state["name"], state["message"]) == ("Completed with failures", "3 done, 0 cached, 1 failed")
+    output = checkout / "demo" / "signs-deployment"
+    assert summary(output)["parameters"]["fill_gaps"] == 3
+    assert {path.name for path in (output / "train" / "landmarks").iterdir()} == {
+        "left-turn.npz",
+        "passing.npz",
+        "torn.npz",
+    }
 
 
 def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program, slow: Path, tmp_path: Path) -> None:

@@ -287,6 +287,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
     for task in TASK_TYPES.values():
         result = POINTER(task.result)
         _function(loaded, f"Mp{task.name}Create", POINTER(task.options), POINTER(c_void_p), message)
+        _function(loaded, f"Mp{task.name}DetectImage", c_void_p, c_void_p, c_void_p, result, message)
         _function(loaded, f"Mp{task.name}DetectForVideo", c_void_p, c_void_p, c_void_p, c_int64, result, message)
         _function(loaded, f"Mp{task.name}CloseResult", result, returns=None)
         _function(loaded, f"Mp{task.name}Close", c_void_p, message)

@@ -1,4 +1,4 @@
-"""One landmarker of MediaPipe in VIDEO mode: built, fed with pictures, closed."""
+"""One landmarker of MediaPipe: built, fed with pictures, closed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from ctypes import byref, c_void_p
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from tasks.engine.errors import RunError
 from tasks.landmarks.detection.binding import (
@@ -21,7 +21,8 @@ from tasks.landmarks.params import Device
 from tasks.landmarks.points import ModelKind
 from tasks.landmarks.sequence import Picture
 
-_VIDEO_MODE = 2
+Mode = Literal["image", "video"]
+_MODES: Mapping[Mode, int] = {"image": 1, "video": 2}
 _DELEGATES: Mapping[Device, int] = {"cpu": 1, "gpu": 2}
 # MediaPipe's own defaults.
 _HALF_SURE = 0.5
@@ -47,9 +48,9 @@ _THRESHOLDS: Mapping[ModelKind, Mapping[str, float | int]] = {
 
 
 class Graph:
-    """A landmarker in VIDEO mode."""
+    """A landmarker: in ``video`` mode it follows what it sees from frame to frame, in ``image`` mode it does not."""
 
-    def __init__(self, kind: ModelKind, model: Path | BinaryIO, device: Device) -> None:
+    def __init__(self, kind: ModelKind, model: Path | BinaryIO, device: Device, mode: Mode = "video") -> None:
         """``model`` is the .task file, or the same opened, for those who build several graphs of one and the same.
 
         Raises RunError where it cannot be loaded as that kind, or not on that device.
@@ -57,11 +58,11 @@ class Graph:
         self._task = TASK_TYPES[kind]
         self._handle = c_void_p()
         with opened(kind, model) if isinstance(model, Path) else nullcontext(model) as file:
-            self._start(kind, file, device)
+            self._start(kind, file, device, mode)
 
-    def _start(self, kind: ModelKind, model: BinaryIO, device: Device) -> None:
+    def _start(self, kind: ModelKind, model: BinaryIO, device: Device, mode: Mode) -> None:
         base = MpBaseOptionsC(file_descriptor=model.fileno(), delegate=_DELEGATES[device])
-        options = self._task.options(base_options=base, running_mode=_VIDEO_MODE, **_THRESHOLDS[kind])
+        options = self._task.options(base_options=base, running_mode=_MODES[mode], **_THRESHOLDS[kind])
         library()
         try:
             call(f"Mp{self._task.name}Create", byref(options), byref(self._handle))
@@ -70,13 +71,24 @@ class Graph:
 
     @contextmanager
     def detect(self, picture: Picture, milliseconds: int) -> Iterator[Any]:
-        """The C structure of what is found in ``picture``; it is freed at the end of the ``with``.
+        """The C structure of what is found in ``picture``, of a video; it is freed at the end of the ``with``.
 
         ``milliseconds`` must rise from call to call. Raises MediaPipeError.
         """
+        with self._result("DetectForVideo", picture, milliseconds) as result:
+            yield result
+
+    @contextmanager
+    def detect_alone(self, picture: Picture) -> Iterator[Any]:
+        """The same of a picture by itself, in ``image`` mode."""
+        with self._result("DetectImage", picture) as result:
+            yield result
+
+    @contextmanager
+    def _result(self, function: str, picture: Picture, *more: int) -> Iterator[Any]:
         result = self._task.result()
         with MediaPipeImage(picture) as image:
-            call(f"Mp{self._task.name}DetectForVideo", self._handle, image, None, milliseconds, byref(result))
+            call(f"Mp{self._task.name}{function}", self._handle, image, None, *more, byref(result))
         try:
             yield result
         finally:

@@ -38,7 +38,7 @@ def found(kind: ModelKind, result: Any, aspect: float) -> list[Found]:
     ``aspect`` is the picture's width over its height. The arrays are copies: the structure may be freed.
     """
     if kind == "hands":
-        return _hands(result, aspect)
+        return [Found(SIDES[side], hand.points) for side, hand in by_side(hands_of(result), aspect).items()]
     if kind == "holistic":
         lists = [(name, getattr(result, name)) for name in _HOLISTIC]
         return [Found(name, points_of(points)) for name, points in lists if points.landmarks_count]
@@ -47,13 +47,12 @@ def found(kind: ModelKind, result: Any, aspect: float) -> list[Found]:
     return [Found(name, points_of(getattr(result, name)[0]))] if persons else []
 
 
-def _hands(result: Any, aspect: float) -> list[Found]:
-    hands = [
+def hands_of(result: Any) -> list[Hand]:
+    """The hands in ``result``, a C structure of the hand landmarker; the arrays are copies."""
+    return [
         Hand(points_of(result.hand_landmarks[number]), *_label(result.handedness[number]))
         for number in range(min(result.hand_landmarks_count, result.handedness_count))
     ]
-    sides = by_side(hands, aspect)
-    return [Found(SIDES[side], hand.points) for side, hand in sides.items()]
 
 
 def _label(categories: Any) -> tuple[str, float]:

@@ -16,7 +16,7 @@ import pytest
 
 from tasks.engine.errors import RunError
 from tasks.landmarks.detection import binding
-from tasks.landmarks.detection.graph import _DELEGATES, _THRESHOLDS, _VIDEO_MODE
+from tasks.landmarks.detection.graph import _DELEGATES, _MODES, _THRESHOLDS
 from tasks.landmarks.detection.handedness import SIDES
 from tasks.landmarks.points import SKELETONS
 
@@ -77,7 +77,7 @@ def test_base_options_are_what_mediapipe_gives(package):
 def test_functions_take_the_arguments_that_mediapipe_gives_them(package, kind):
     signatures = {signature.func_name: signature for signature in package(f"vision.{MODULES[kind]}")._CTYPES_SIGNATURES}
     loaded, name = binding.library(), binding.TASK_TYPES[kind].name
-    for what in ("Create", "DetectForVideo", "CloseResult", "Close"):
+    for what in ("Create", "DetectImage", "DetectForVideo", "CloseResult", "Close"):
         theirs, ours = signatures[f"Mp{name}{what}"], getattr(loaded, f"Mp{name}{what}")
         assert [ctypes.sizeof(argument) for argument in ours.argtypes] == [ctypes.sizeof(a) for a in theirs.argtypes]
         assert ours.restype == theirs.restype
@@ -97,7 +97,7 @@ def test_thresholds_are_mediapipes_defaults(package, kind):
 def public(package, kind, model, frames):
     """float32 [frames, points, 4] by mediapipe's own classes and their objects."""
     vision, image = package("vision"), package("vision.core.image")
-    assert vision.RunningMode.VIDEO.ctype == _VIDEO_MODE
+    assert {mode.name.lower(): mode.ctype for mode in vision.RunningMode if mode.name.lower() in _MODES} == _MODES
     name = binding.TASK_TYPES[kind].name
     more = {"num_hands": 2} if kind == "hands" else {}
     base = package("core.base_options").BaseOptions(model_asset_path=str(model))

@@ -1,0 +1,99 @@
+"""The stage of landmark_extraction: the frames of one sample in, its landmarks out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import ClassVar
+
+import cv2
+
+from tasks.engine.items import Item
+from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.landmarks.detection.landmarker import Landmarker
+from tasks.landmarks.detection.rescue import HandRescue
+from tasks.landmarks.extraction import Extractor, Track
+from tasks.landmarks.formats.writing import LandmarkFile, write_landmarks
+from tasks.landmarks.frames import FrameSource, open_frames
+from tasks.landmarks.gaps import fill_gaps
+from tasks.landmarks.models.store import Model, model_path
+from tasks.landmarks.normalization import normalize
+from tasks.landmarks.overlay import Overlay
+from tasks.landmarks.params import LandmarkParams
+from tasks.landmarks.pictures import Strip
+from tasks.landmarks.quality import measure, values
+from tasks.landmarks.sequence import LandmarkSequence
+
+
+def preview_path(split: str, name: str) -> str:
+    """Where the sheet of a sample's frames is published, relative to the output folder."""
+    return f"{split}/previews/{name}.jpg"
+
+
+class LandmarksStage(Stage):
+    """Finds the landmarks in every frame of one sample.
+
+    The item's only input is a folder of pictures or a video; its payload is ``{"split", "name", "media", "fps"}``.
+    Published are ``SPLIT/landmarks/NAME.*``, ``SPLIT/previews/NAME.jpg`` and, where asked for,
+    ``SPLIT/overlays/NAME.*``.
+    """
+
+    name: ClassVar[str] = "landmarks"
+    version: ClassVar[int] = 1
+    memory_bytes: ClassVar[int] = 450 * 2**20
+    timeout_seconds: ClassVar[float] = 3600.0  # an hour of video takes about as long
+    packages: ClassVar[tuple[str, ...]] = ("mediapipe", "opencv-contrib-python-headless", "av", "pose-format")
+    params: LandmarkParams
+
+    def __init__(self, params: LandmarkParams, model: Model, rescue: Model | None = None) -> None:
+        super().__init__(params)
+        self._model = model
+        self._rescue = rescue
+        self._extractor: Extractor | None = None
+
+    def model_digests(self) -> Mapping[str, str]:
+        """sha256 by file name of the model, and of the one that looks for lost hands."""
+        rescue = {f"{self._rescue.file_name} (rescue)": self._rescue.sha256} if self._rescue else {}
+        return {self._model.file_name: self._model.sha256, **rescue}
+
+    def open(self) -> None:
+        """Build the landmarkers; each takes one thread's worth of a core."""
+        cv2.setNumThreads(1)
+        device = self.params.device
+        rescue = HandRescue(model_path(self._rescue), device) if self._rescue else None
+        self._extractor = Extractor(Landmarker(self.params.kind, model_path(self._model), device), rescue)
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Write the landmarks of the item's sample. Raises BadInput where none of its frames can be read."""
+        split, name = item.payload["split"], item.payload["name"]
+        with open_frames(work.input(item.inputs[0]), item.payload["media"], item.payload["fps"]) as source:
+            raw = self._extract(source, split, name, work)
+        self._write(raw, split, name, work)
+        bad = [asdict(frame) for frame in raw.bad_frames]
+        return StageResult(values(measure(raw)), {"split": split, "name": name, "bad_frames": bad})
+
+    def _extract(self, source: FrameSource, split: str, name: str, work: Workspace) -> LandmarkSequence:
+        """The landmarks as found; the pictures of them are drawn on the way."""
+        assert self._extractor is not None, "open() comes first"
+        skeleton = self._extractor.skeleton
+        track, strip = Track(self.params.kind, skeleton), Strip(skeleton, source.frames or None)
+        with ExitStack() as stack:
+            overlay: Overlay | None = None
+            if self.params.overlay:
+                folder = work.output(f"{split}/overlays/{name}").parent
+                overlay = Overlay(folder, name, skeleton, source.fps)
+                stack.callback(overlay.close)
+            for look in self._extractor.looks(source):
+                track.add(look)
+                strip.add(look.frame.frame_index, look.frame.picture, look.points, look.source)
+                if overlay:
+                    overlay.add(look.frame.picture, look.points, look.source, look.frame.seconds)
+        work.output(preview_path(split, name)).write_bytes(strip.jpeg())
+        return track.sequence(source.fps)
+
+    def _write(self, raw: LandmarkSequence, split: str, name: str, work: Workspace) -> None:
+        params = self.params
+        finished = normalize(fill_gaps(raw, params.fill_gaps), params.normalize)
+        file = LandmarkFile(name, finished, raw, self.model_digests(), params.normalize, params.fill_gaps)
+        write_landmarks(file, params.format, work.output, f"{split}/landmarks")
