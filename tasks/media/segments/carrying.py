@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from av.container import InputContainer, OutputContainer
+from av.container import Container, InputContainer, OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
 from tasks.media.opening import open_container
@@ -38,14 +38,23 @@ def about(metadata: dict[str, str]) -> dict[str, str]:
 
 def carry_about_file(source: InputContainer, joined: OutputContainer, begin_seconds: Fraction) -> None:
     """Tags, the time of creation among them, and chapters; their times ``begin_seconds`` earlier."""
-    joined.metadata.update(about(source.metadata))
+    joined.metadata.update(_fitting(source.metadata, joined))
     joined.set_chapters([_earlier(chapter, begin_seconds) for chapter in source.chapters()])
 
 
 def carry_about_stream(source: Stream, joined: Stream) -> None:
     """Tags, the language among them, and dispositions."""
-    joined.metadata.update(about(source.metadata))
+    joined.metadata.update(_fitting(source.metadata, joined.container))
     joined.disposition = source.disposition
+
+
+def _fitting(metadata: dict[str, str], joined: Container) -> dict[str, str]:
+    """What of ``metadata`` may be said in the joined file.
+
+    Of a time code QuickTime makes a track, for which it wants a nominal frame rate that PyAV cannot give a copy.
+    """
+    is_mov = joined.format.name in {"mp4", "mov"}
+    return {name: value for name, value in about(metadata).items() if not (is_mov and name.lower() == "timecode")}
 
 
 def step_back(joined: Stream) -> None:

@@ -23,6 +23,8 @@ _HOLDS: dict[str, frozenset[Codec]] = {
     ".mkv": frozenset({"x264", "x265", "svtav1", "ffv1"}),
     ".webm": frozenset({"svtav1"}),
 }
+# MP4 can hold them, and few players know.
+_UNUSUAL_IN_MP4 = ("pcm_", "vorbis")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def choose_container(source: Path, codec: Codec) -> ContainerChoice:
 def lost_streams(container: InputContainer, suffix: str) -> tuple[str, ...]:
     """The streams beside the video that a file with this extension cannot hold, a line each."""
     main = container.streams.best("video")
-    others = [stream for stream in container.streams if stream is not main and not is_chapter_text(stream)]
+    others = [stream for stream in container.streams if stream is not main and not is_carried_otherwise(stream)]
     return tuple(_named(stream) for stream in others if not fits(stream, suffix))
 
 
@@ -62,8 +64,8 @@ def fits(stream: Stream, suffix: str) -> bool:
         return suffix == ".mkv" or (is_cover(stream) and suffix == ".mp4")
     if isinstance(stream, DataStream) or stream.codec_context is None:
         return False
-    if suffix == ".mp4" and stream.codec_context.name.startswith("pcm_"):
-        return False  # the standard has it, few players do
+    if suffix == ".mp4" and codec_name(stream).startswith(_UNUSUAL_IN_MP4):
+        return False
     with av.open(io.BytesIO(), "w", format=MUXERS[suffix]) as trial:
         try:
             trial.add_stream_from_template(stream, opaque=True)
@@ -77,9 +79,12 @@ def is_cover(stream: Stream) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def is_chapter_text(stream: Stream) -> bool:
-    """Whether the stream holds what is carried otherwise: QuickTime's chapter titles and time codes."""
-    return isinstance(stream, DataStream) and stream.name in {"bin_data", None}
+def is_carried_otherwise(stream: Stream) -> bool:
+    """Whether the stream holds what tags and chapters say, too: QuickTime's time codes and chapter titles."""
+    if not isinstance(stream, DataStream):
+        return False
+    is_chapters = stream.name == "bin_data" and "SubtitleHandler" in stream.metadata.get("handler_name", "")
+    return "timecode" in stream.metadata or (is_chapters and bool(stream.container.chapters()))
 
 
 def _candidates(container: InputContainer, codec: Codec) -> list[str]:

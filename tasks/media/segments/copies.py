@@ -9,9 +9,13 @@ from av.video.frame import VideoFrame
 
 
 class FrameCopier:
-    """Copies frames with all that they say of themselves. Pixels are shared until one of the two is written to."""
+    """Copies frames with all that they say of themselves.
 
-    def __init__(self) -> None:
+    Pixels are shared until one of the two is written to; with ``upright`` they are copied, from the top row down.
+    """
+
+    def __init__(self, upright: bool = False) -> None:
+        self._upright = upright
         self._graph: Graph | None = None
         self._kind: tuple[int, int, str] | None = None
 
@@ -19,16 +23,20 @@ class FrameCopier:
         """A frame with the pixels, the time and the flags of ``frame``."""
         kind = frame.width, frame.height, frame.format.name
         if self._graph is None or kind != self._kind:
-            self._graph, self._kind = _passage(frame), kind
+            self._graph, self._kind = _passage(frame, self._upright), kind
         self._graph.vpush(frame)
         return self._graph.vpull()
 
 
-def _passage(frame: VideoFrame) -> Graph:
+def _passage(frame: VideoFrame, upright: bool) -> Graph:
     """A graph that gives each frame that it is given, as a new one."""
     graph = Graph()
     time_base = frame.time_base or Fraction(1)
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+    if upright:
+        copied = graph.add("copy")
+        source.link_to(copied)
+        source = copied
     source.link_to(graph.add("buffersink"))
     graph.configure()
     return graph

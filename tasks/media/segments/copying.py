@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeAlias
 
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import InvalidDataError
 from av.packet import Packet
 from av.stream import Discard, Stream
 
+from tasks.media.opening import reading
 from tasks.media.segments.clock import Clock, moves_of_time
 from tasks.media.segments.source import Survey
 
@@ -44,32 +48,55 @@ def time_shift(container: InputContainer, streams: Sequence[Stream], found: Surv
 
 
 def copied_packets(
-    container: InputContainer, streams: Sequence[Stream], shift: TimeShift, tolerant: bool
+    path: Path, container: InputContainer, streams: Sequence[Stream], shift: TimeShift, tolerant: bool
 ) -> Iterator[AnyPacket]:
-    """The packets of ``streams`` in the order of the file, shifted; in each stream decoding times rise.
+    """The packets of ``streams`` of the file at ``path``, in its order, shifted; in each stream decoding times rise.
 
-    With ``tolerant`` a failure of the demuxer is the end of the file.
+    With ``tolerant`` a failure of the demuxer is the end of the file, and a packet that it cut in two is left out; else
+    it raises BadInput.
     """
     for stream in container.streams:
         stream.discard = Discard.default if stream in streams else Discard.all
     clocks = {stream.index: _StreamClock(stream, shift) for stream in streams}
-    for packet in _demuxed(container, streams, tolerant):
-        if packet.size and packet.stream_index in clocks:
+    for packet in _demuxed(path, container, streams, tolerant):
+        is_wanted = packet.size and packet.stream_index in clocks
+        if is_wanted and not (tolerant and _is_cut(packet, container.streams[packet.stream_index])):
             clocks[packet.stream_index].set_times(packet)
             yield packet
 
 
-def _demuxed(container: InputContainer, streams: Sequence[Stream], tolerant: bool) -> Iterator[AnyPacket]:
+def _is_cut(packet: AnyPacket, stream: Stream) -> bool:
+    """Whether the packet is the beginning of one: an AAC frame shorter than its header says, or part of a sample."""
+    name = stream.codec_context.codec.canonical_name
+    if name == "aac":
+        stated = adts_length(memoryview(packet))
+        return stated is not None and stated != packet.size
+    if isinstance(stream, AudioStream) and name.startswith("pcm_"):
+        context = stream.codec_context
+        return packet.size % (context.channels * context.format.bytes) != 0
+    return False
+
+
+def adts_length(payload: memoryview) -> int | None:
+    """How long an AAC frame is as its header says, in bytes; ``None`` where it has no header.
+
+    It has one in transport streams and in no other container (ISO/IEC 14496-3, 1.A.2.2).
+    """
+    if len(payload) < 7 or payload[0] != 0xFF or payload[1] & 0xF6 != 0xF0:
+        return None
+    return (payload[3] & 3) << 11 | payload[4] << 3 | payload[5] >> 5
+
+
+def _demuxed(path: Path, container: InputContainer, streams: Sequence[Stream], tolerant: bool) -> Iterator[AnyPacket]:
     packets = container.demux(*streams) if streams else iter(())
     while True:
         try:
-            packet = next(packets, None)
+            with nullcontext() if tolerant else reading(path):
+                packet = next(packets, None)
         except IndexError:  # PyAV 18, at the end of a file in which further streams turned up while it was read
             return
         except (InvalidDataError, EOFError):
-            if tolerant:
-                return
-            raise
+            return
         if packet is None:
             return
         yield packet

@@ -22,7 +22,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from tasks.media.demuxing import VideoPacket
-from tasks.media.opening import open_container, reading, video_stream
+from tasks.media.opening import open_container, video_stream
 from tasks.media.segments.carrying import carry_about_file, carry_about_stream, carry_attachment, not_carried, step_back
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.containers import MUXERS, fits, is_cover, lost_streams
@@ -83,7 +83,7 @@ def join_segments(plan: JoinPlan, output: Path) -> Joined:
         raise ValueError(f"{output.name}: a joined video ends in {', '.join(MUXERS)}")
     plan.survey.check_file(plan.source)
     parts = checked_parts(plan)
-    with ExitStack() as files, reading(plan.source):
+    with ExitStack() as files:
         source = files.enter_context(open_container(plan.source))
         first = files.enter_context(open_container(parts[0].path))
         others = [stream for stream in source.streams if stream is not source.streams.best("video")]
@@ -132,7 +132,7 @@ class _Join:
         carry_about_file(self._source, self._joined, shift.begin_seconds)
         begin = round(shift.begin_seconds / self._plan.clock.time_base)
         pictures = _timed_packets(self._parts, self._plan.clock, begin)
-        others = copied_packets(self._source, streams, shift, self._plan.survey.tolerant)
+        others = copied_packets(self._plan.source, self._source, streams, shift, self._plan.survey.tolerant)
         for packet, stream in _merged(((packet, video) for packet in pictures), self._onto(copies, others)):
             packet.stream = stream
             self._joined.mux(packet)

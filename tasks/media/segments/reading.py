@@ -58,6 +58,7 @@ class SegmentReader:
         self._survey = found
         self.damaged: dict[int, str] = {}
         self._copier = FrameCopier()
+        self._turner = FrameCopier(upright=True)
         self._reformatter = VideoReformatter()
         self._source = PacketSource(path, index=found.index)
         self._decoder = RunDecoder(self._source)
@@ -131,7 +132,9 @@ class SegmentReader:
                 yield SegmentFrame(index, self._plain(frame), self._judged(index, damage))
 
     def _plain(self, frame: VideoFrame) -> VideoFrame:
-        """``frame`` in the format that the survey's picture names: the same pixels."""
+        """``frame`` in the format that the survey's picture names, rows from the top down: the same pixels."""
+        if any(plane.line_size < 0 for plane in frame.planes):  # bitmaps in AVI
+            frame = self._turner.copy(frame)
         name = frame.format.name
         return frame if plain_name(name) == name else self._reformatter.reformat(frame, format=plain_name(name))
 

@@ -8,9 +8,9 @@ from fractions import Fraction
 from tasks.engine.errors import BadInput
 from tasks.media.decoding import RunDecoder
 from tasks.media.demuxing import PacketSource
-from tasks.media.index import Int64s, PacketIndex
+from tasks.media.index import Int64s
 from tasks.media.opening import is_cut_short
-from tasks.media.runs import Run, decoding_starts
+from tasks.media.runs import Run
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Damage:
 
 
 def cut_damaged_end(source: PacketSource, positions: Int64s) -> tuple[Int64s, Damage | None]:
-    """``positions`` of the frames of a video without those at its end that are damaged.
+    """``positions`` of the frames of a video without those at its end that are damaged themselves.
 
-    Only what comes after the last seek point but one is decoded: damage before it is no missing end.
-    Raises BadInput where no frame is left.
+    A sound frame that is decoded from a damaged one stays: a flipped bit is no missing end. Only what comes after the
+    last seek point but one is decoded, for the same reason. Raises BadInput where no frame is left.
     """
     index = source.index
     start = int(index.seek_points[-2]) if len(index.seek_points) > 1 else 0
     tested = tuple(sorted(int(position) for position in positions if position >= start))
     decoder = RunDecoder(source)
     shown = {position for position, _ in decoder.wanted_frames(Run(start, len(index), tested))}
-    damaged = _damaged(index, decoder, tested) | (set(tested) - shown)
+    damaged = {complaint.position for complaint in decoder.complaints} | (set(tested) - shown)
     keep = len(positions)
     while keep and int(positions[keep - 1]) in damaged:
         keep -= 1
@@ -46,17 +46,6 @@ def cut_damaged_end(source: PacketSource, positions: Int64s) -> tuple[Int64s, Da
         return positions, None
     reason = decoder.complaints[0].reason if decoder.complaints else "packets at its end give no picture"
     return positions[:keep], Damage(len(positions) - keep, reason)
-
-
-def _damaged(index: PacketIndex, decoder: RunDecoder, tested: tuple[int, ...]) -> set[int]:
-    """Positions whose packets, or packets that they are decoded from, the decoder complained about."""
-    starts = decoding_starts(index, tested)
-    wrong = [complaint.position for complaint in decoder.complaints]
-    return {
-        position
-        for start, position in zip(starts, tested, strict=True)
-        if any(start <= place <= position for place in wrong)
-    }
 
 
 def missing_end(source: PacketSource, last_pts: int, damage: Damage | None) -> Damage | None:

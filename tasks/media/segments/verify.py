@@ -20,11 +20,11 @@ from tasks.engine.errors import BadInput
 from tasks.media.decoding import RunDecoder
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import PacketIndex
-from tasks.media.opening import open_container, reading
+from tasks.media.opening import open_container
 from tasks.media.runs import plan_runs
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.containers import codec_name
-from tasks.media.segments.copying import AnyPacket, TimeShift, copied_packets, time_shift
+from tasks.media.segments.copying import AnyPacket, TimeShift, adts_length, copied_packets, time_shift
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import Joined, JoinPlan
 from tasks.media.segments.parts import check_part, inspect_part
@@ -183,41 +183,37 @@ class _Trace:
 
 def _check_copies(joined: Joined, plan: JoinPlan, moved: float) -> tuple[CopyReport, ...]:
     """Compare every copied stream of a joined video with the source's."""
-    with open_container(plan.source) as container, reading(plan.source):
+    with open_container(plan.source) as container:
         streams = [container.streams[index] for index, _ in joined.copied]
         shift = time_shift(container, streams, plan.survey, plan.clock)
-        sources = _traces(container, streams, shift, plan.survey.tolerant)
+        sources = _traces(plan.source, container, streams, shift, plan.survey.tolerant)
         kinds = [f"{stream.type} ({codec_name(stream)})" for stream in streams]
-    with open_container(joined.path) as container, reading(joined.path):
+    with open_container(joined.path) as container:
         streams = [container.streams[index] for _, index in joined.copied]
-        copies = _traces(container, streams, TimeShift(Fraction(0), ()), tolerant=False)
+        copies = _traces(joined.path, container, streams, TimeShift(Fraction(0), ()), tolerant=False)
     numbers = [index for _, index in joined.copied]
     found = zip(numbers, kinds, sources, copies, strict=True)
     return tuple(_compared(number, kind, before, after, moved) for number, kind, before, after in found)
 
 
-def _traces(container: InputContainer, streams: Sequence[Stream], shift: TimeShift, tolerant: bool) -> list[_Trace]:
+def _traces(
+    path: Path, container: InputContainer, streams: Sequence[Stream], shift: TimeShift, tolerant: bool
+) -> list[_Trace]:
     """The traces of ``streams``, from one pass through the file."""
     traces = {
         stream.index: _Trace(stream.codec_context.name.startswith("pcm_"), stream.time_base or Fraction(1))
         for stream in streams
     }
     adts = {stream.index for stream in streams if stream.codec_context.name == "aac"}
-    for packet in copied_packets(container, streams, shift, tolerant):
+    for packet in copied_packets(path, container, streams, shift, tolerant):
         payload = memoryview(packet)
         traces[packet.stream_index].add(packet, _without_adts(payload) if packet.stream_index in adts else payload)
     return [traces[stream.index] for stream in streams]
 
 
 def _without_adts(payload: memoryview) -> memoryview:
-    """An AAC frame without the header that it has in transport streams (ISO/IEC 14496-3, 1.A.2.2) and in no other file.
-
-    The header's own length field must agree: raw frames may begin with the same bits.
-    """
-    if len(payload) < 7 or payload[0] != 0xFF or payload[1] & 0xF6 != 0xF0:
-        return payload
-    length = (payload[3] & 3) << 11 | payload[4] << 3 | payload[5] >> 5
-    return payload[7 if payload[1] & 1 else 9 :] if length == len(payload) else payload
+    """An AAC frame without its header, if it has one. Raw frames may begin with the same bits: lengths must agree."""
+    return payload[7 if payload[1] & 1 else 9 :] if adts_length(payload) == len(payload) else payload
 
 
 def _compared(number: int, kind: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:

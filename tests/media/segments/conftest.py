@@ -15,7 +15,7 @@ import pytest
 
 from tasks.media.segments.planes import frame_digest
 
-from ..conftest import DEFECTS, X264_OPEN, run_ffmpeg  # noqa: TID252
+from ..conftest import DEFECTS, UNEVEN, X264_OPEN, run_ffmpeg  # noqa: TID252
 
 PICTURE = "-f lavfi -i testsrc2=s=192x108:r=25:d=1.6"
 SOUND = "-f lavfi -i sine=f=440:r=48000:d=1.7"
@@ -41,14 +41,18 @@ KINDS = {
     "ntsc.mp4": f"{NTSC} {X264_OPEN} -video_track_timescale 30000",
     "cut-by-edit-list.mp4": "-ss 0.52 -i {sound.mp4} -c copy",
     "ten-bit-hevc.mp4": f"{PICTURE} -pix_fmt yuv422p10le -c:v libx265 -g 15 -x265-params log-level=error",
+    "frames-dropped.avi": f"{PICTURE} {SOUND} {UNEVEN} -c:v mjpeg -c:a pcm_s16le",
+    "sound.dv": "-f lavfi -i testsrc2=s=720x576:r=25:d=0.4 -f lavfi -i sine=r=48000:d=0.4 -pix_fmt yuv420p -ac 2",
+    "cover.mp4": "-i {sound.mp4} -f lavfi -i testsrc2=s=64x64:d=0.04 -map 0 -map 1 -c:v:0 copy -c:a copy -c:v:1 mjpeg "
+    "-disposition:v:1 attached_pic",
     "wide-pixels.mp4": f"{PICTURE} -vf setsar=16/11 {X264_OPEN}",
 }
 
 # Of those of tests/media, the ones that are special for segments.
 TRIED_DEFECTS = (
-    "fragmented.mp4 vfr.mp4 vfr.mkv edit-list.mp4 non-zero-start.mkv open-gop-h264.ts open-gop-hevc.mp4 "
-    "temporal-layers.mp4 intra-refresh.mp4 cut-in-open-gop.ts mpeg2-without-b-frames.mpg mpeg2-interlaced.ts "
-    "mpeg4-b-frames.avi h264-without-times.avi no-container.h264 hidden-frames.webm superframes.webm odd-size.mp4 "
+    "vfr.mp4 vfr.mkv edit-list.mp4 non-zero-start.mkv open-gop-h264.ts open-gop-hevc.mp4 "
+    "intra-refresh.mp4 cut-in-open-gop.ts mpeg2-without-b-frames.mpg mpeg2-interlaced.ts "
+    "mpeg4-b-frames.avi h264-without-times.avi hidden-frames.webm superframes.webm odd-size.mp4 "
     "ten-bit-full-range.mkv two-in-one.ts"
 ).split()
 

@@ -21,7 +21,7 @@ from .workshop import LOSSLESS, QUICK, barcode, with_barcode, work_on
 Frames = Callable[[Path], list[tuple[int | None, str]]]
 COUNTS = itertools.cycle((2, 3, 7))
 # Their files hold no presentation times, or some twice; theirs are made, and begin at 0.
-TIMELESS = {"h264-without-times.avi", "no-container.h264", "two-in-one.ts"}
+TIMELESS = {"h264-without-times.avi", "two-in-one.ts"}
 CREATED = ("-metadata", "creation_time=2001-02-03T04:05:06Z")
 
 
@@ -174,10 +174,24 @@ def test_what_matroska_cannot_say_is_told(kind: Callable[[str], Path], tmp_path:
     assert report.copies[0].late_seconds < 0.0011
 
 
-def test_a_video_cut_short_keeps_its_sound(kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+def test_a_time_code_in_quicktime_is_told(
+    kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
+    source = tmp_path / "code.mov"
+    ffmpeg("-i", str(kind("sound.mp4")), "-c", "copy", "-timecode", "01:00:00:00", str(source))
+    work = work_on(source, tmp_path, 2, QUICK["x264"])
+    joined, _ = work.join([work.encode(segment) for segment in work.segments])
+    assert joined.path.suffix == ".mov"
+    assert "stream 0: tag timecode" in joined.lost
+
+
+@pytest.mark.parametrize("share", [0.7, 0.72, 0.74])
+def test_a_video_cut_short_keeps_its_sound(
+    share: float, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+) -> None:
     short = tmp_path / "short.ts"
     data = kind("sound.ts").read_bytes()
-    short.write_bytes(data[: int(len(data) * 0.7)])
+    short.write_bytes(data[: int(len(data) * share)])
     work = work_on(short, tmp_path, 3, LOSSLESS, tolerant=True)
     joined, report = work.join([work.encode(segment) for segment in work.segments])
     expected = [digest for _, digest in frames(kind("sound.ts"))]
