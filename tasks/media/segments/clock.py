@@ -12,11 +12,13 @@ from fractions import Fraction
 
 import numpy as np
 
+from tasks.engine.errors import BadInput
 from tasks.media.index import Int64s
 from tasks.media.timeline import Timeline
 
 # Of frame rates, in the headers that have the least room for them.
 _LARGEST_DENOMINATOR = 60_000
+_LARGEST_TIME = 2**61
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,13 @@ def output_clock(timeline: Timeline, ratio: Fraction | int = 1) -> Clock:
 
     Written frame j is shown where position j / ``ratio`` lies among the source's frames; between two of them the time
     is divided evenly. The time base is the source's, divided so that every such time is a whole tick.
+    Raises BadInput where the source's times are too large to be counted with, as damaged ones may be.
     """
     ratio = Fraction(ratio)
     times, moved = _rising(timeline.ticks + _first_pts(timeline))
     end = max(int(times[-1]) + 1, timeline.end_ticks + _first_pts(timeline))
+    if max(abs(end), abs(int(times[0]))) * ratio.numerator > _LARGEST_TIME:
+        raise BadInput(f"the times of its frames, up to {end * timeline.time_base} s, are damaged")
     bounds = np.append(times, end)
     # Position j / ratio is whole + rest / parts, and a tick is divided into as many parts.
     parts = ratio.numerator

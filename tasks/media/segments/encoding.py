@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.picture import PictureFormat, check_frame
 from tasks.media.segments.settings import EncoderSettings, container_options, encoder_options
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes forty lines to stderr for each encoder: errors only
@@ -57,11 +57,7 @@ class SegmentEncoder:
 
         Raises SegmentError for a frame of another format, or one too many.
         """
-        wanted = self._picture
-        if (frame.width, frame.height, frame.format.name) != (wanted.width_px, wanted.height_px, wanted.pixel_format):
-            given = f"{frame.width}x{frame.height} {frame.format.name}"
-            due = f"{wanted.width_px}x{wanted.height_px} {wanted.pixel_format}"
-            raise SegmentError(f"{self._path.name}: frame {self._written} is {given}, not {due}")
+        check_frame(frame, self._picture, f"{self._path.name}: frame {self._written}")
         if self._written == len(self._clock):
             raise SegmentError(f"{self._path.name}: got more than its {len(self._clock)} frames")
         frame.pts, frame.time_base = int(self._clock.pts[self._written]), self._clock.time_base

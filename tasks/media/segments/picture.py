@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from tasks.media.segments.errors import SegmentError
 
 # FFmpeg's AVFieldOrder. 4 and 5 are fields that lie line by line in one frame: the ffmpeg command gives 4 to frames
 # whose top field comes first, and its muxers read it so.
@@ -61,6 +64,14 @@ def picture_format(stream: VideoStream) -> PictureFormat:
         matrix=context.colorspace,
         color_range=FULL_RANGE if (context.pix_fmt or "").startswith("yuvj") else context.color_range,
     )
+
+
+def check_frame(frame: VideoFrame, picture: PictureFormat, what: str) -> None:
+    """Raises SegmentError where ``frame``, which is ``what``, is not in that format: PyAV would convert it, untold."""
+    given = f"{frame.width}x{frame.height} {frame.format.name}"
+    due = f"{picture.width_px}x{picture.height_px} {picture.pixel_format}"
+    if given != due:
+        raise SegmentError(f"{what} is {given}, not {due}")
 
 
 def plain_name(pixel_format: str) -> str:

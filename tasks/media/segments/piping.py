@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.picture import PictureFormat, check_frame
 from tasks.media.segments.plan import Segment
 
 PIPE_INPUT = ("-f", "nut", "-i", "pipe:0")
@@ -87,7 +87,11 @@ class FramePipe:
                 self._container.close()
 
     def write(self, frame: VideoFrame) -> None:
-        """Hand over ``frame`` as the next one. Its time is the clock's; what it says itself is overwritten."""
+        """Hand over ``frame`` as the next one. Its time is the clock's; what it says itself is overwritten.
+
+        Raises SegmentError for a frame of another format, one too many, or where the program has failed.
+        """
+        check_frame(frame, self._picture, f"frame {self._written} for ffmpeg")
         if self._written == len(self._clock):
             raise SegmentError(f"ffmpeg was given more than {len(self._clock)} frames")
         frame.pts, frame.time_base = int(self._clock.pts[self._written]), self._clock.time_base

@@ -29,7 +29,8 @@ class EncoderSettings:
 
     crf, preset   as the encoder understands them; ``None`` for its own choice; ffv1 has neither
     gop_frames    a keyframe at least every so many frames; every frame of ffv1 is one
-    options       further options of the encoder, by the names that FFmpeg has for them
+    options       further options of the encoder, by the names that FFmpeg has for them; x264-params and the like are
+                  added to those that segments need
     """
 
     codec: Codec
@@ -63,7 +64,10 @@ def encoder_options(settings: EncoderSettings, picture: PictureFormat, clock: Cl
         options["preset"] = settings.preset
     if picture.is_interlaced:
         options["flags"] = "+ildct+ilme" if settings.codec == "x264" else "+ildct"
-    return options | dict(settings.options)
+    for name, value in settings.options:
+        # What the encoder itself is told is added: the headers stay as they must be.
+        options[name] = f"{options[name]}:{value}" if name.endswith("-params") and name in options else value
+    return options
 
 
 def _own_options(settings: EncoderSettings, clock: Clock) -> dict[str, str]:

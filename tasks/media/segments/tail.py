@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,6 +12,9 @@ from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s
 from tasks.media.opening import is_cut_short
 from tasks.media.runs import Run
+
+# Matroska's statistics tag.
+_HOURS_MINUTES_SECONDS = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def _promised_end(source: PacketSource) -> int:
         return 0  # edit lists make the stated duration another one
     if stream.duration is not None:
         return (stream.start_time or 0) + stream.duration
-    stated = stream.metadata.get("DURATION", "")  # Matroska's statistics tag, hh:mm:ss.nnnnnnnnn
-    hours, minutes, seconds = ([*stated.split(":"), "", ""])[:3] if stated.count(":") == 2 else ("0", "0", "0")
-    return round((int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)) / source.index.time_base)
+    stated = _HOURS_MINUTES_SECONDS.fullmatch(stream.metadata.get("DURATION", ""))
+    if stated is None:
+        return 0
+    hours, minutes, seconds = (Fraction(part) for part in stated.groups())
+    return round((hours * 3600 + minutes * 60 + seconds) / source.index.time_base)

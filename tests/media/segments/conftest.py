@@ -45,6 +45,7 @@ KINDS = {
     "sound.dv": "-f lavfi -i testsrc2=s=720x576:r=25:d=0.4 -f lavfi -i sine=r=48000:d=0.4 -pix_fmt yuv420p -ac 2",
     "cover.mp4": "-i {sound.mp4} -f lavfi -i testsrc2=s=64x64:d=0.04 -map 0 -map 1 -c:v:0 copy -c:a copy -c:v:1 mjpeg "
     "-disposition:v:1 attached_pic",
+    "no-duration.webm": "-i {sound.webm} -c copy -live 1",
     "wide-pixels.mp4": f"{PICTURE} -vf setsar=16/11 {X264_OPEN}",
 }
 

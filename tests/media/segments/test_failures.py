@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 
 from tasks.engine.errors import BadInput
+from tasks.media.segments.clock import output_clock
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import join_segments
 from tasks.media.segments.piping import PIPE_INPUT, FramePipe
-from tasks.media.segments.settings import EncoderSettings
+from tasks.media.segments.settings import EncoderSettings, encoder_options
 from tasks.media.segments.verify import SegmentReport, verify_joined, verify_segment
+from tasks.media.timeline import Timeline
 
 from .workshop import LOSSLESS, QUICK, Work, work_on
 
@@ -185,6 +188,29 @@ def test_frames_of_another_size_are_not_scaled(kind: Kind, tmp_path: Path) -> No
     work = work_on(kind("sound.mp4"), tmp_path, 1, LOSSLESS, width_px=96)
     with pytest.raises(SegmentError, match=r"frame 0 is 192x108 yuv420p, not 96x108 yuv420p"):
         work.encode(work.segments[0])
+
+
+def test_an_encoders_own_options_keep_the_headers(kind: Kind, tmp_path: Path) -> None:
+    settings = dataclasses.replace(QUICK["x264"], options=(("x264-params", "aq-mode=0"),))
+    work = work_on(kind("sound.mp4"), tmp_path, 3, settings)
+    assert "stitchable=1" in encoder_options(settings, work.picture, work.clock)["x264-params"]
+    _, report = work.join([work.encode(segment) for segment in work.segments])
+    assert report.frames == 40
+
+
+def test_frames_of_another_format_are_not_piped(kind: Kind, tmp_path: Path) -> None:
+    work = work_on(kind("sound.mp4"), tmp_path, 2)
+    other = work_on(kind("ten-bit-hevc.mp4"), tmp_path, 2)
+    work.found = dataclasses.replace(other.found, picture=work.found.picture)
+    work.source = other.source
+    with pytest.raises(SegmentError, match="frame 0 for ffmpeg is 192x108 yuv422p10le, not 192x108 yuv420p"):
+        work.pipe(work.segments[0])
+
+
+def test_times_that_no_clock_can_hold() -> None:
+    times = np.array([0, 2**62], dtype=np.int64)
+    with pytest.raises(BadInput, match="are damaged"):
+        output_clock(Timeline(times, times, 2**62 + 1, Fraction(1, 90_000)), 2)
 
 
 def test_containers_that_fit(kind: Kind) -> None:
