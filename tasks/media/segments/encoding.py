@@ -24,6 +24,8 @@ os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes forty lines to stderr fo
 class SegmentEncoder:
     """Writes a segment file (mp4, whatever the codec). Use it in a ``with`` block, and write every frame in order.
 
+    The encoder counts frames at the clock's average rate, which it puts into headers; packets get the clock's times.
+
     ``clock`` says when each frame is shown and begins at 0: ``Clock.part``. Frames must have the format that
     ``picture`` says: none is converted. Leaving the block without an error raises SegmentError where the frames
     written are not as many as the clock has. Raises ValueError for pictures that the encoder cannot take.
@@ -33,7 +35,7 @@ class SegmentEncoder:
         settings.check(picture)
         self._path, self._picture, self._clock = path, picture, clock
         self._written = 0
-        self._durations = dict(zip(clock.pts.tolist(), clock.durations.tolist(), strict=True))
+        self._durations = clock.durations
         with ExitStack() as guard:
             self._container = av.open(str(path), "w", format="mp4", options=container_options(clock))
             guard.callback(self._container.close)
@@ -60,7 +62,7 @@ class SegmentEncoder:
         check_frame(frame, self._picture, f"{self._path.name}: frame {self._written}")
         if self._written == len(self._clock):
             raise SegmentError(f"{self._path.name}: got more than its {len(self._clock)} frames")
-        frame.pts, frame.time_base = int(self._clock.pts[self._written]), self._clock.time_base
+        frame.pts, frame.time_base = self._written, 1 / self._clock.rate
         frame.pict_type = 0  # else the encoder copies the source's choice of keyframes
         self._mux(self._stream.encode(frame))
         self._written += 1
@@ -71,8 +73,16 @@ class SegmentEncoder:
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
-            packet.duration = self._durations.get(packet.pts or 0, 0)
+            rank, place = packet.pts or 0, packet.dts or 0
+            packet.time_base = self._clock.time_base
+            packet.pts, packet.duration = int(self._clock.pts[rank]), int(self._durations[rank])
+            packet.dts = self._decoding_time(place)
             self._container.mux(packet)
+
+    def _decoding_time(self, place: int) -> int:
+        """When the packet is decoded that the encoder has at ``place``, counted in frames: below 0 before the first."""
+        pts = self._clock.pts
+        return int(pts[place]) if place >= 0 else int(pts[0]) + place * int(self._durations[0])
 
     def _add_stream(self, settings: EncoderSettings) -> VideoStream:
         picture, clock = self._picture, self._clock
@@ -80,7 +90,7 @@ class SegmentEncoder:
         stream = cast("VideoStream", self._container.add_stream(settings.encoder, rate=clock.rate, options=options))
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = picture.width_px, picture.height_px, picture.pixel_format
-        context.time_base = stream.time_base = clock.time_base
+        context.time_base, stream.time_base = 1 / clock.rate, clock.time_base
         context.sample_aspect_ratio = picture.sample_aspect
         context.color_primaries, context.color_trc = picture.primaries, picture.transfer
         context.colorspace, context.color_range = picture.matrix, picture.color_range

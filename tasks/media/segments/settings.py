@@ -109,4 +109,6 @@ def ffmpeg_encoder_arguments(settings: EncoderSettings, picture: PictureFormat, 
         **encoder_options(settings, picture, clock),
         **container_options(clock),
     }
+    if settings.codec == "x264":  # it writes the rate of its time base, thousands of frames a second
+        options["bsf:v"] = f"h264_metadata=tick_rate={2 * clock.rate}"
     return [word for name, value in options.items() for word in (f"-{name}", value)] + ["-an", "-f", "mp4", "-y"]

@@ -93,15 +93,14 @@ def verify_joined(joined: Joined, plan: JoinPlan, reports: Sequence[SegmentRepor
     """
     try:
         with PacketSource(joined.path, stream_index=joined.video) as video:
-            index = video.index
+            index, stated = video.index, video.stream.duration
     except BadInput as error:
         raise SegmentError(f"joined video {error}") from error
     due = plan.clock.pts - round(joined.begin_seconds / plan.clock.time_base)
     moved, late = _check_times(joined.path, index, due * float(plan.clock.time_base))
     _check_ends(joined, index, plan, reports)
     copies = _check_copies(joined, plan, moved)
-    last = int(plan.clock.durations[-1]) * plan.clock.time_base  # Matroska does not say
-    duration = float(int(index.pts.max() - index.pts.min()) * index.time_base + last)
+    duration = _check_duration(joined.path, index, stated, plan.clock)
     return JoinedReport(len(index), duration, late, moved, 2 * len(reports), copies)
 
 
@@ -109,6 +108,9 @@ def _check_times(path: Path, index: PacketIndex, due: Seconds) -> tuple[float, f
     """How much later all frames of the file are than ``due``, in seconds, and how much more any one of them is."""
     if len(index) != len(due):
         raise SegmentError(f"{path.name}: has {len(index)} frames instead of {len(due)}")
+    if index.hidden.any():
+        rank = int(np.argsort(np.argsort(index.pts))[np.argmax(index.hidden)])
+        raise SegmentError(f"{path.name}: frame {rank} is not shown: an edit list cuts it off")
     if not index.is_orderly:
         raise SegmentError(f"{path.name}: frames without a time, or two at the same")
     tick = float(index.time_base)
@@ -121,6 +123,20 @@ def _check_times(path: Path, index: PacketIndex, due: Seconds) -> tuple[float, f
             f"{path.name}: frame {first} is shown at {seconds[first]:.6f} s instead of {due[first]:.6f} s"
         )
     return moved, float(errors.max())
+
+
+def _check_duration(path: Path, index: PacketIndex, stated: int | None, clock: Clock) -> float:
+    """How long the video is, in seconds, from the first frame's start to the last one's end.
+
+    ``stated`` is what the container says, in ticks; Matroska does not say, nor how long its last frame is shown.
+    """
+    last = int(clock.durations[-1]) * clock.time_base
+    duration = float(int(index.pts.max() - index.pts.min()) * index.time_base + last)
+    if stated is not None and abs(float(stated * index.time_base) - duration) > 0.001 + float(index.time_base):
+        raise SegmentError(
+            f"{path.name}: says that it is {float(stated * index.time_base):.3f} s and not {duration:.3f}"
+        )
+    return duration
 
 
 def _moved(seconds: float, tick: float) -> float:

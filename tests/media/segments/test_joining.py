@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from tasks.media.segments.copies import FrameCopier
+from tasks.media.segments.joining import join_segments
 from tasks.media.segments.settings import Codec
+from tasks.media.segments.verify import verify_joined
 
 from .conftest import KINDS, TRIED_DEFECTS
 from .workshop import LOSSLESS, QUICK, barcode, with_barcode, work_on
@@ -104,6 +107,21 @@ def test_numbers_burnt_in_come_in_order(codec: Codec, ratio: int, kind: Callable
     assert [number for _, number in shown] == list(range(ratio * 29))
     assert [pts for pts, _ in shown] == work.clock.pts.tolist()
     assert report.late_seconds == 0
+
+
+def test_segments_may_come_in_any_container(
+    kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
+    """Times that Matroska has rounded become exact again: the clock's."""
+    work = work_on(kind("ntsc.mp4"), tmp_path, 3, QUICK["x264"])
+    reports = [work.encode(segment) for segment in work.segments]
+    files = []
+    for path in work.files:
+        files.append(path.with_suffix(".mkv"))
+        ffmpeg("-i", str(path), "-c", "copy", str(files[-1]))
+    plan = dataclasses.replace(work.plan, files=tuple(files))
+    joined = join_segments(plan, tmp_path / "joined.mp4")
+    assert verify_joined(joined, plan, reports).late_seconds == 0
 
 
 def test_what_the_file_says_is_carried(

@@ -47,6 +47,16 @@ def test_headers_do_not_depend_on_content(codec: Codec, kind: Callable[[str], Pa
     assert times == work.clock.pts.tolist()
 
 
+@pytest.mark.parametrize("codec", QUICK)
+def test_headers_tell_the_rate(codec: Codec, kind: Callable[[str], Path], tmp_path: Path) -> None:
+    """Matroska without a rate of its own believes them."""
+    work = work_on(kind("ntsc.mp4"), tmp_path, 2, QUICK[codec])
+    for encode in (work.encode, work.pipe):
+        joined, _ = work.join([encode(segment) for segment in work.segments], ".mkv")
+        with av.open(str(joined.path)) as container:
+            assert container.streams.video[0].average_rate == pytest.approx(30_000 / 1001, rel=0.01)
+
+
 @pytest.mark.parametrize("name", ["bob.mp4", "vfr.mp4"])
 def test_bobbing_gives_the_same_frames_in_segments_as_in_one_go(
     name: str, kind: Callable[[str], Path], tmp_path: Path
