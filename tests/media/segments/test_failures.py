@@ -152,8 +152,8 @@ ALTERED = {
     "a packet of sound lost": ("-c copy -bsf:a noise=drop=eq(n\\,7)", r"stream 1, audio \(aac\): packet 7 of 81"),
     "sound encoded again": ("-c:v copy -c:a aac -b:a 64k", r"stream 1, audio \(aac\): packet \d+ of 81 differs"),
     "constant rate": ("-c:v libx264 -r 24 -c:a copy", r"frame 1 is shown at 0.041667 s instead of 0.04"),
-    "a frame late": ("-c copy -bsf:v setts=ts=TS+eq(N\\,20)*100", r"frame \d+ is shown at"),
-    "the last frame hidden": ("-c copy -bsf:v setts=ts=TS+gte(N\\,20)*300", r"frame 39 is not shown: an edit list"),
+    "a frame late": ("-c copy -bsf:v setts=pts=PTS+eq(PTS\\,10240)*100:dts=DTS", r"frame 20 is shown at"),
+    "the first frame hidden": ("-c copy -bsf:v setts=ts=TS", r"frame 0 is not shown: an edit list"),
 }
 
 

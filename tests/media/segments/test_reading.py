@@ -110,6 +110,18 @@ def test_a_flipped_bit_is_no_missing_end(kind: Callable[[str], Path], tmp_path: 
     assert (len(found.timeline), found.damage) == (40, None)
 
 
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize("name", ["bob.mp4", "ten-bit-full-range.mkv", "sound.mp4"])
+def test_a_copy_says_the_same_of_itself(name: str, upright: bool, kind: Callable[[str], Path]) -> None:
+    with SegmentReader(kind(name), survey(kind(name))) as reader:
+        copier = FrameCopier(upright)
+        for frame in reader.range(3, 6):
+            copy = copier.copy(frame.frame)
+            for word in ("pts", "time_base", "interlaced_frame", "color_range", "colorspace", "color_trc", "pict_type"):
+                assert getattr(copy, word) == getattr(frame.frame, word), word
+            assert frame_digest(copy) == frame_digest(frame.frame)
+
+
 def cut(path: Path, share: float, tmp_path: Path) -> Path:
     short = tmp_path / f"short{path.suffix}"
     data = path.read_bytes()
