@@ -11,7 +11,12 @@ from tasks.landmarks.detection.landmarker import Landmarker
 from tasks.landmarks.detection.rescue import HandRescue
 from tasks.landmarks.frames import Frame, FrameSource
 from tasks.landmarks.points import ModelKind, Skeleton
-from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Points, Source, Sources
+from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Picture, Points, Source, Sources
+from tasks.media.sheets import fitting_size, scaled
+
+# The models take pictures of 256 x 256 at most, of a hand too; what is larger only costs (at 1080p a quarter of the CPU
+# goes into a mask of the person that nobody asked for).
+LONGEST_SIDE_PX = 1280
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Extractor:
     def _look(self, frame: Frame) -> Look:
         assert frame.picture is not None
         milliseconds = round(frame.seconds * 1000)
-        points = self._landmarker.detect(frame.picture, milliseconds)
+        points = self._landmarker.detect(_shrunk(frame.picture), milliseconds)
         source = _sources(points, self.skeleton)
         if self._rescue:
             for name in self._rescue.rescue(frame.picture, points, milliseconds):
@@ -56,6 +61,14 @@ class Extractor:
     def _nothing(self, frame: Frame) -> Look:
         points = np.full((self.skeleton.points, 4), np.nan, np.float32)
         return Look(frame, points, np.zeros(len(self.skeleton.parts), np.uint8))
+
+
+def _shrunk(picture: Picture) -> Picture:
+    """``picture`` with its longer side at most as long as any use is of: points are shares, and stay what they are."""
+    longest = max(picture.shape[:2])
+    if longest <= LONGEST_SIDE_PX:
+        return picture
+    return scaled(picture, fitting_size(picture, LONGEST_SIDE_PX, LONGEST_SIDE_PX))
 
 
 def _sources(points: Points, skeleton: Skeleton) -> Sources:

@@ -8,7 +8,7 @@ moment ago, around the wrist, and, where neither hand is to be had, the whole pi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,11 @@ _MEMORY_SECONDS = 0.3
 _SIDE_SECONDS = 2.0
 # Two hands are one where their points lie nearer than this share of the smaller one's palm, on average.
 _SAME_PALMS = 0.5
+# Where the crop shows one hand alone, it is the other one unless it lies farther from it than this: of two hands that
+# lie on one another both are found.
+_SAME_PALMS_ALONE = 1.2
+# The least score of a hand's label in a crop: what is no hand looks like neither.
+_LEAST_SCORE = 0.6
 # After a fruitless look, so many frames without one; each further one doubles them.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 8
 
@@ -164,19 +169,21 @@ class HandRescue:
     def _best(self, frame: _Frame, side: Side, crop: _Crop) -> Points | None:
         """The hand in ``crop`` whose wrist is nearest to where it should be, and that is not the other hand."""
         near = []
-        for hand in self._look(frame, crop):
+        found = self._look(frame, crop)
+        same_palms = _SAME_PALMS_ALONE if len(found) == 1 else _SAME_PALMS
+        for hand in (one.points for one in found if one.score >= _LEAST_SCORE):
             pixels = hand[:, :2] * frame.size
             distance = float(np.hypot(*(pixels[_WRIST] - crop.wrist)))
-            if distance <= crop.reach_px and not frame.is_there(_OTHER[side], pixels):
+            if distance <= crop.reach_px and not frame.is_there(_OTHER[side], pixels, same_palms):
                 near.append((distance, hand))
         return min(near, key=lambda found: found[0])[1] if near else None
 
-    def _look(self, frame: _Frame, crop: _Crop) -> list[Points]:
+    def _look(self, frame: _Frame, crop: _Crop) -> list[Hand]:
         """The hands in ``crop``, in shares of the whole picture."""
         part = np.ascontiguousarray(frame.picture[crop.top : crop.bottom, crop.left : crop.right])
         with self._graph.detect_alone(part) as result:
             hands = hands_of(result)
-        return [_in_whole(hand.points, crop, frame.size) for hand in hands]
+        return [replace(hand, points=_in_whole(hand.points, crop, frame.size)) for hand in hands]
 
     def _look_everywhere(self, frame: _Frame, milliseconds: int) -> list[Side]:
         """Look for both hands in the whole picture; for hands without a person, or with a pose that is wrong."""
@@ -225,13 +232,13 @@ class _Frame:
         """Fill it in: float32 [21, 4], shares of the picture."""
         self._part(SIDES[side])[:] = hand
 
-    def is_there(self, side: Side, hand: Pixels) -> bool:
-        """Whether the hand of that side lies where ``hand`` does: then they are one."""
+    def is_there(self, side: Side, hand: Pixels, same_palms: float) -> bool:
+        """Whether the hand of that side lies within so many palms of ``hand``: then they are one."""
         if not self.has(side):
             return False
         other = self.hand(side)
         palm = min(_palm(hand), _palm(other))
-        return float(np.hypot(*(hand - other).T).mean()) < _SAME_PALMS * palm
+        return float(np.hypot(*(hand - other).T).mean()) < same_palms * palm
 
     def around_wrist(self, side: Side) -> _Crop | None:
         """Where the pose says that the hand is; None where there is no pose, or its wrist is outside the picture."""

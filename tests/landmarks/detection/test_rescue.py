@@ -114,6 +114,18 @@ def test_the_other_hand_is_not_taken_twice(rescue, signing):
     assert np.isnan(lost[LEFT]).all()
 
 
+def test_one_hand_that_the_model_puts_elsewhere_is_still_one(rescue, signing):
+    """As above, and the right hand that is known lies most of a palm beside the one that is found."""
+    picture, points = signing[0]
+    lost = without(points, LEFT)
+    pose = SKELETON.part("pose_landmarks").point_names
+    for name in ("wrist", "elbow", "pinky", "index", "thumb"):
+        lost[pose.index(f"left_{name}")] = lost[pose.index(f"right_{name}")]
+    knuckle, wrist = (lost[RIGHT][number, :2] * picture.shape[1::-1] for number in (9, 0))
+    lost[RIGHT, 0] += 0.8 * np.hypot(*(knuckle - wrist)) / picture.shape[1]
+    assert rescue.rescue(picture, lost, 0) == frozenset()
+
+
 def test_hands_without_a_person_are_found_in_the_whole_picture(rescue, asl_hand):
     found = []
     for number, picture in enumerate(asl_hand):
