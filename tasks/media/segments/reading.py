@@ -133,6 +133,7 @@ class SegmentReader:
 
     def _plain(self, frame: VideoFrame) -> VideoFrame:
         """``frame`` in the format that the survey's picture names, rows from the top down: the same pixels."""
+        frame.time_base = self._survey.index.time_base  # the last ones come without
         if any(plane.line_size < 0 for plane in frame.planes):  # bitmaps in AVI
             frame = self._turner.copy(frame)
         name = frame.format.name
