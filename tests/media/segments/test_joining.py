@@ -78,7 +78,6 @@ def test_special_videos(name: str, count: int, kind: Callable[[str], Path], fram
     [
         "av1_video.mkv",
         "discard_first_keyframe.mp4",
-        "mpy_fire2.mp4",
         "nasa_13013_rotated.mp4",
         "test_non_zero_start.mp4",
         "testsrc2_odd_height_and_width_mpeg2.mp4",
