@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from tasks.engine.errors import Problem
@@ -25,7 +23,7 @@ from tasks.engine.manifest import (
     read_table,
     shorten,
 )
-from tasks.media.suffixes import VIDEO_SUFFIXES
+from tasks.media.folder import VIDEO_SUFFIXES, ids_of, videos_below
 
 REQUIRED = ("id", "video_path")
 KNOWN = frozenset({*REQUIRED, "support_frames"})
@@ -164,35 +162,10 @@ def _numbers_in_text(text: str) -> tuple[float, ...] | None:
 
 def _scan(folder: InputFolder) -> tuple[list[Sample], list[Problem]]:
     """A sample for each video in the folder and the folders in it; hidden files and folders are passed over."""
-    found = [folder.relative(path, path) for path in sorted(_videos(folder.root), key=_natural)]
+    found = [folder.relative(path, path) for path in videos_below(folder.root)]
     videos = [video for video in found if isinstance(video, str)]
     problems = [problem for problem in found if isinstance(problem, Problem)]
     if not found:
         allowed = f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
         problems = [Problem(f"--videos-dir {folder.root}", "no videos", allowed, "check --videos-dir")]
-    return [Sample(sample_id, video, where=video) for sample_id, video in _ids_of(videos)], problems
-
-
-def _videos(root: Path) -> list[str]:
-    """Relative paths of the videos under ``root``; links to folders are not followed, as they may form a ring."""
-    found: list[str] = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        within = PurePosixPath(Path(folder).relative_to(root))
-        names = (name for name in files if not name.startswith("."))
-        found += [str(within / name) for name in names if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES]
-    return found
-
-
-def _natural(path: str) -> tuple[list[tuple[bool, int, str]], str]:
-    """Sorts ``clip2`` before ``clip10``, letter case aside; the path itself decides between equals."""
-    parts = re.findall(r"\d+|\D+", path.casefold())
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts], path
-
-
-def _ids_of(videos: Sequence[str]) -> list[tuple[str, str]]:
-    """An id for each video: its path without the suffix, or with it where that would be another video's id too."""
-    full = {safe_id(video): video for video in videos}
-    short = {video: safe_id(str(PurePosixPath(video).with_suffix(""))) for video in videos}
-    taken = Counter([*short.values(), *full])
-    return [(stem if taken[stem] == 1 else safe_id(video), video) for video, stem in short.items()]
+    return [Sample(sample_id, video, where=video) for sample_id, video in ids_of(videos)], problems

@@ -15,7 +15,7 @@ from tasks.landmarks.layouts.collection import FRAMES_FPS, NO_SPLIT, Collection,
 from tasks.landmarks.layouts.folders import folder_samples, splits_of, twice, unlistable, video_samples
 from tasks.landmarks.layouts.phoenix import Found
 from tasks.landmarks.layouts.tree import Folder, read_tree, suffix_of
-from tasks.media.suffixes import VIDEO_SUFFIXES
+from tasks.media.folder import VIDEO_SUFFIXES
 
 __all__ = ["Collection", "Layout", "Sample", "read_collection", "sample_items"]
 

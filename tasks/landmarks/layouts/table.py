@@ -23,7 +23,7 @@ from tasks.engine.manifest import InputFolder, Row, Table, carried, missing_colu
 from tasks.landmarks.layouts.collection import NO_SPLIT, PICTURE_SUFFIXES, Sample, split_called
 from tasks.landmarks.layouts.folders import inner_folder, sample, video_cost
 from tasks.landmarks.layouts.tree import Folder, Video, list_folder, suffix_of
-from tasks.media.suffixes import VIDEO_SUFFIXES
+from tasks.media.folder import VIDEO_SUFFIXES
 
 MAX_FPS = 1000.0
 _NAMES = ("name", "id")

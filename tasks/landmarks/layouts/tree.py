@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from tasks.engine.errors import Problem
 from tasks.engine.manifest import InputFolder, shorten, showable
 from tasks.landmarks.layouts.collection import PICTURE_SUFFIXES
-from tasks.media.suffixes import VIDEO_SUFFIXES
+from tasks.media.folder import VIDEO_SUFFIXES, natural
 
 MAX_LEVELS = 32  # of folders within each other: no collection has more
 _PASSED_OVER = frozenset({"__MACOSX"})
@@ -52,12 +51,6 @@ class Folder:
     def child(self, name: str) -> Folder | None:
         """The folder of that name in it."""
         return next((folder for folder in self.folders if folder.name == name), None)
-
-
-def natural(text: str) -> tuple[list[tuple[bool, int, str]], str]:
-    """Sorts ``img2`` before ``img10``, letter case aside; the text itself decides between equals."""
-    parts = re.findall(r"\d+|\D+", text.casefold())
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts], text
 
 
 def suffix_of(name: str) -> str:
