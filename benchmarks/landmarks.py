@@ -1,7 +1,8 @@
 """How well and how fast landmarks are found: ``python benchmarks/landmarks.py``.
 
 clips       CPU a frame and hand coverage of each clip: this flow by default, with everything on but the rescue of
-            lost hands, and with that too, beside a plain loop of HolisticLandmarker (IMAGE and VIDEO mode) and pose-format's own extractor
+            lost hands, and with that too, beside a plain loop of HolisticLandmarker (IMAGE and VIDEO mode) and
+            pose-format's own extractor
 throughput  all slots together beside what the cores and the plain loop's CPU a frame allow
 memory      peak memory of a slot over 500 short items
 
