@@ -1,0 +1,64 @@
+"""Frames on their way into an external ffmpeg; what it says is in the item's log, and in the error where it fails."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from av.video.frame import VideoFrame
+
+from tasks.media.segments.clock import Clock
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.piping import FramePipe
+from tasks.media.segments.reading import SegmentReader
+from tasks.restoration.engines.base import SegmentJob
+
+_WHO = re.compile(r"^\[[^\]]* @ 0x[0-9a-f]+\] ")
+_LOG_BYTES = 64 * 1024
+
+
+def feed_source(job: SegmentJob, command: Sequence[str], log: Path) -> None:
+    """Put the frames of ``job``'s segment, with their context, through ``command``.
+
+    Raises BadInput where they cannot be read, SegmentError where the command fails.
+    """
+    with SegmentReader(job.source, job.found) as reader:
+        frames = (read.frame for read in reader.frames(job.segment))
+        feed(frames, job.found.picture, job.read, command, log)
+        for index, damage in sorted(reader.damaged.items()):
+            sys.stderr.write(f"{job.source.name}: frame {index}: {damage}\n")
+
+
+def feed(frames: Iterable[VideoFrame], picture: PictureFormat, clock: Clock, command: Sequence[str], log: Path) -> None:
+    """Put ``frames``, of the format ``picture`` and shown when ``clock`` says, through ``command``.
+
+    What it says goes to ``log``, and to the item's log. Raises SegmentError where it fails.
+    """
+    try:
+        with FramePipe(command, picture, clock, log) as pipe:
+            for frame in frames:
+                pipe.write(frame)
+    except SegmentError as error:
+        raise SegmentError(f"{error}{_cause(log)}") from error
+    finally:
+        tell(log)
+
+
+def tell(log: Path) -> None:
+    """Put the end of the file ``log`` into the item's log, which is what this process writes to standard error."""
+    if log.is_file():
+        sys.stderr.write(tail(log))
+
+
+def tail(log: Path) -> str:
+    """The last 64 KiB of ``log``."""
+    return log.read_bytes()[-_LOG_BYTES:].decode("utf-8", errors="replace")
+
+
+def _cause(log: Path) -> str:
+    """The first thing that ffmpeg said, which is why it said the others; who of it said so is of no use."""
+    lines = [line for line in tail(log).splitlines() if line.strip()] if log.is_file() else []
+    return f"; first it said: {_WHO.sub('', lines[0])}" if len(lines) > 1 else ""

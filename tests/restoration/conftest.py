@@ -1,0 +1,120 @@
+"""What the tests of restoration share.
+
+tape   a real clip, degraded as a tape is, by the name of what is wrong with it; made once a session by TAPES
+work   a tape, cut and ready for an engine
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import pytest
+
+from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.joining import Joined, JoinPlan, join_segments
+from tasks.media.segments.plan import Cut, Segment, plan_segments
+from tasks.media.segments.planes import frame_digest
+from tasks.media.segments.settings import EncoderSettings
+from tasks.media.segments.source import Survey, survey
+from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined
+from tasks.restoration.chain import Chain, Step
+from tasks.restoration.engines.base import Engine, SegmentJob
+
+# 96 pictures of skv_bikes.mp4 at 50 a second, in an old frame's shape; 96 of them become 48 interlaced frames.
+_FIELDS = "scale=352:288,setpts=N/(50*TB),fps=50,trim=end_frame=96"
+_FILM = "scale=352:240,setpts=N*1001/(24000*TB),fps=24000/1001,trim=end_frame=40"
+_NOISE = "noise=c0s=18:c0f=t:c1s=25:c1f=t:c2s=25:c2f=t:all_seed=6"
+
+# File name -> ffmpeg's arguments between the clip and the file.
+TAPES = {
+    "interlaced.mkv": f"-vf {_FIELDS},tinterlace=interleave_top,setsar=12/11 -c:v ffv1",
+    "noisy-interlaced.mkv": f"-vf {_FIELDS},{_NOISE},tinterlace=interleave_top,setsar=12/11,setparams=colorspace=5 "
+    "-c:v mpeg2video -q:v 2 -flags +ildct+ilme -g 12 -bf 2",
+    "bottom-field-first.mkv": f"-vf {_FIELDS},tinterlace=interleave_bottom,setsar=12/11 -c:v ffv1",
+    "telecined.mkv": f"-vf {_FILM},telecine=pattern=23,setsar=10/11 -c:v ffv1",
+    "full-range.mkv": "-vf scale=352:288:out_range=pc,trim=end_frame=12 -color_range pc -c:v ffv1",
+}
+
+
+@pytest.fixture(scope="session")
+def tape(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("tapes")
+    clip = shared_data / "video" / "skv_bikes.mp4"
+
+    @functools.cache
+    def make(name: str) -> Path:
+        program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(clip)]
+        subprocess.run([*program, *TAPES[name].split(), str(folder / name)], check=True)
+        return folder / name
+
+    return make
+
+
+def chain_of(*steps: Step, ratio: Fraction | int = 1, **values: object) -> Chain:
+    """A chain with these steps for a picture of 352x288, unless ``values`` say otherwise."""
+    usual = {"context_frames": 5, "width_px": 352, "height_px": 288, "sample_aspect": "1:1", "interlaced": False}
+    usual |= {"pixel_format": "yuv420p", "color_matrix": "bt470bg"}
+    return Chain(steps=steps, ratio=Fraction(ratio), **(usual | values))  # type: ignore[arg-type]
+
+
+def step(filter: str, **options: str) -> Step:
+    return Step(filter, options, "a test asks for it")
+
+
+BOB = step("bwdif", mode="send_field", parity="tff", deint="all")
+DENOISE = step("hqdn3d", luma_spatial="3", chroma_spatial="6", luma_tmp="4", chroma_tmp="9")
+LOSSLESS = EncoderSettings("ffv1")
+QUICK = EncoderSettings("x264", crf=20, preset="ultrafast", gop_frames=12, options=(("bf", "2"),))
+
+
+@dataclass(frozen=True)
+class Work:
+    """A tape on its way through an engine."""
+
+    source: Path
+    folder: Path
+    found: Survey
+    chain: Chain
+    settings: EncoderSettings
+    segments: tuple[Segment, ...]
+
+    @property
+    def clock(self) -> Clock:
+        return output_clock(self.found.timeline, self.chain.ratio)
+
+    def job(self, number: int = 0) -> SegmentJob:
+        scratch = self.folder / f"scratch {number}"
+        scratch.mkdir(parents=True, exist_ok=True)
+        output = self.folder / f"{number}.mp4"
+        segment = self.segments[number]
+        return SegmentJob(self.source, self.found, segment, self.chain, self.settings, output, scratch)
+
+    def restore(self, engine: Engine) -> list[SegmentReport]:
+        return [engine.restore(self.job(segment.number)) for segment in self.segments]
+
+    def join(self, reports: list[SegmentReport]) -> tuple[Joined, JoinedReport]:
+        files = tuple(self.job(segment.number).output for segment in self.segments)
+        plan = JoinPlan(self.source, self.found, self.clock, self.segments, files)
+        joined = join_segments(plan, self.folder / "joined.mp4")
+        return joined, verify_joined(joined, plan, reports)
+
+
+def work_on(source: Path, folder: Path, chain: Chain, count: int = 1, settings: EncoderSettings = LOSSLESS) -> Work:
+    """``source`` cut into ``count`` segments."""
+    found = survey(source)
+    align = chain.ratio.denominator
+    cut = Cut(count, min_segment_frames=1, context_frames=chain.context_frames, align_frames=align)
+    return Work(source, folder, found, chain, settings, plan_segments(found.timeline, cut))
+
+
+def decoded(path: Path) -> list[tuple[int | None, str]]:
+    """(pts, digest of the stored pixels) of each frame."""
+    with av.open(str(path)) as container:
+        return [(frame.pts, frame_digest(frame)) for frame in container.decode(container.streams.video[0])]
