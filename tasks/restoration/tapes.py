@@ -1,0 +1,134 @@
+"""From a folder of tapes, and a table of what some of them need, to the tapes of a run.
+
+The table (``--settings``) has a column ``tape``, with a path relative to the folder, and a column for each option that
+is not the same for all tapes; a cell that is empty leaves the option as it is for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tasks.engine.errors import Problem
+from tasks.engine.manifest import InputFolder, Row, cap_problems, carried, missing_columns, read_table, shorten
+from tasks.media.folder import VIDEO_SUFFIXES, ids_of, videos_below
+from tasks.restoration.options import TapeOptions
+
+TAPE = "tape"
+_INPUT = "--input"
+
+
+@dataclass(frozen=True)
+class Tape:
+    """One tape.
+
+    id      safe as a file name
+    path    relative to the folder of all tapes
+    fields  columns of the table that are no options; enter no key
+    """
+
+    id: str
+    path: str
+    options: TapeOptions
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What the table says of one tape: where it says so, the options that it changes, and other columns."""
+
+    where: str
+    options: Mapping[str, Any]
+    fields: Mapping[str, Any]
+
+
+def read_tapes(
+    folder: Path, settings: Path | None, common: TapeOptions, presets: Collection[str]
+) -> tuple[list[Tape], list[Problem]]:
+    """Every video under ``folder``, in natural order, with its options; and everything that is wrong.
+
+    ``common`` are the options of all tapes, which a tape's own line in ``settings`` changes; ``presets`` are the names
+    of all presets.
+    """
+    root = InputFolder(folder, _INPUT)
+    if problems := root.problems():
+        return [], problems
+    paths, problems = _paths(root)
+    lines, wrong = _lines(settings, paths) if settings else ({}, [])
+    problems += wrong
+    tapes = []
+    for tape_id, path in ids_of(paths):
+        line = lines.get(path, _Line(_INPUT, {}, {}))
+        options, wrong = _options(common, line, presets)
+        problems += wrong
+        tapes.append(Tape(tape_id, path, options, line.fields))
+    return tapes, cap_problems(dict.fromkeys(problems))
+
+
+def _paths(root: InputFolder) -> tuple[list[str], list[Problem]]:
+    found = [root.relative(path, path) for path in videos_below(root.root)]
+    problems = [problem for problem in found if isinstance(problem, Problem)]
+    if not found:
+        allowed = f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
+        problems = [Problem(f"{_INPUT} {root.root}", "no videos", allowed, f"check {_INPUT}")]
+    return [path for path in found if isinstance(path, str)], problems
+
+
+def _lines(settings: Path, paths: Sequence[str]) -> tuple[dict[str, _Line], list[Problem]]:
+    """The lines of the table by the tape that each is about."""
+    table = read_table(settings)
+    problems = [*table.problems, *(missing_columns(table, [TAPE], settings.name) if table.rows else [])]
+    lines: dict[str, _Line] = {}
+    for row in table.rows:
+        tape = row.values.get(TAPE)
+        if tape in (None, ""):
+            continue
+        if problem := _unusable(row, tape, paths, lines):
+            problems.append(problem)
+            continue
+        line, wrong = _line(row)
+        problems += wrong
+        lines[str(tape)] = line
+    return lines, problems
+
+
+def _unusable(row: Row, tape: object, paths: Sequence[str], lines: Mapping[str, _Line]) -> Problem | None:
+    """Why the row is about no tape, or about one that another row is about."""
+    if tape not in paths:
+        close = [path for path in paths if Path(path).stem == str(tape)]
+        advice = f"did you mean {close[0]}?" if close else "check the column"
+        return row.problem(TAPE, f"{shorten(tape)} is no video of {_INPUT}", "a path relative to that folder", advice)
+    if tape in lines:
+        return row.problem(
+            TAPE, f"{shorten(tape)} again, as in {lines[str(tape)].where}", "a line a tape", "merge them"
+        )
+    return None
+
+
+def _line(row: Row) -> tuple[_Line, list[Problem]]:
+    names = TapeOptions.model_fields.keys()
+    options = {name: value for name, value in row.values.items() if name in names and value not in (None, "")}
+    fields, problems = carried(row, without={TAPE, *names})
+    return _Line(row.where, options, fields), problems
+
+
+def _options(common: TapeOptions, line: _Line, presets: Collection[str]) -> tuple[TapeOptions, list[Problem]]:
+    """The options of a tape; those of all, and a problem for each, where its line has some that cannot be."""
+    try:
+        options = TapeOptions.model_validate({**common.model_dump(), **line.options})
+    except ValidationError as error:
+        return common, [_problem(line, found["loc"], found["msg"]) for found in error.errors()]
+    if options.preset not in presets:
+        where = f"{line.where}, preset" if "preset" in line.options else "--preset"
+        return options, [Problem(where, shorten(options.preset), ", ".join(presets), "name one of these")]
+    return options, []
+
+
+def _problem(line: _Line, where: Sequence[int | str], message: str) -> Problem:
+    name = str(where[0])
+    allowed = message.removeprefix("Input should be ").removeprefix("a valid ")
+    return Problem(f"{line.where}, {name}", shorten(line.options.get(name)), allowed, "change it or leave it empty")

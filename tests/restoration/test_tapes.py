@@ -1,0 +1,92 @@
+"""Tapes of a folder, and what a table says of some of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.restoration.options import TapeOptions
+from tasks.restoration.tapes import Tape, read_tapes
+
+PRESETS = ("vhs_standard", "vhs_heavy")
+COMMON = TapeOptions(height=720)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    folder = tmp_path / "tapes"
+    (folder / "1991").mkdir(parents=True)
+    for name in ("tape2.avi", "tape10.mp4", "1991/wedding.mpg", "notes.txt", ".hidden.mp4"):
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def table(folder: Path, text: str) -> Path:
+    path = folder.parent / "per_tape.csv"
+    path.write_text(text)
+    return path
+
+
+def said(shelf: Path, text: str) -> list[str]:
+    return [str(problem) for problem in read_tapes(shelf, table(shelf, text), COMMON, PRESETS)[1]]
+
+
+def test_every_video_of_the_folder_in_natural_order(shelf: Path) -> None:
+    tapes, problems = read_tapes(shelf, None, COMMON, PRESETS)
+    assert problems == []
+    assert [tape.path for tape in tapes] == ["1991/wedding.mpg", "tape2.avi", "tape10.mp4"]
+    assert tapes[1] == Tape("tape2", "tape2.avi", COMMON)
+    assert tapes[0].id.startswith("1991-wedding")
+
+
+def test_a_tapes_own_line_wins(shelf: Path) -> None:
+    settings = table(shelf, "tape,preset,height,crf,shelf\ntape2.avi,vhs_heavy,,18,B4\n")
+    tapes, problems = read_tapes(shelf, settings, COMMON, PRESETS)
+    assert problems == []
+    own = next(tape for tape in tapes if tape.id == "tape2")
+    assert own.options == TapeOptions(preset="vhs_heavy", height=720, crf=18)
+    assert own.fields == {"shelf": "B4"}
+    assert all(tape.options == COMMON for tape in tapes if tape.id != "tape2")
+
+
+def test_everything_that_is_wrong_with_a_table_is_said_at_once(shelf: Path) -> None:
+    lines = said(
+        shelf,
+        "tape,preset,height,codec\ntape2.avi,vhs_hevy,721,x266\ntape2.avi,,,\nwedding,,,\n,vhs_heavy,,\n",
+    )
+    text = "\n".join(lines)
+    for words in ("height: '721'", "codec: 'x266'", "again, as in per_tape.csv line 2", "line 5, tape: nothing"):
+        assert words in text
+    assert "did you mean 1991/wedding.mpg?" in text
+    assert len(lines) == 5
+
+
+def test_an_unknown_preset_is_said_once_for_all_tapes(shelf: Path) -> None:
+    _, problems = read_tapes(shelf, None, TapeOptions(preset="vhs"), PRESETS)
+    assert [str(problem) for problem in problems] == [
+        "--preset: 'vhs'; allowed: vhs_standard, vhs_heavy; name one of these"
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "tape;preset\n", "preset\nvhs_heavy\n", "\xff\xfe\x00"])
+def test_a_broken_table_is_named(shelf: Path, content: str) -> None:
+    path = shelf.parent / "per_tape.csv"
+    path.write_bytes(content.encode("latin-1"))
+    tapes, problems = read_tapes(shelf, path, COMMON, PRESETS)
+    assert problems
+    assert all("per_tape.csv" in str(problem) for problem in problems)
+    assert len(tapes) == 3
+
+
+def test_a_folder_without_videos_or_no_folder(tmp_path: Path) -> None:
+    assert "no videos" in str(read_tapes(tmp_path, None, COMMON, PRESETS)[1][0])
+    assert "does not exist" in str(read_tapes(tmp_path / "gone", None, COMMON, PRESETS)[1][0])
+
+
+def test_a_link_out_of_the_folder_is_refused(shelf: Path, tmp_path: Path) -> None:
+    (tmp_path / "private.mp4").write_bytes(b"x")
+    (shelf / "linked.mp4").symlink_to(tmp_path / "private.mp4")
+    tapes, problems = read_tapes(shelf, None, COMMON, PRESETS)
+    assert ["leads out" in str(problem) for problem in problems] == [True]
+    assert "linked" not in {tape.id for tape in tapes}
