@@ -1,0 +1,130 @@
+"""From a tape to its restored segments, and from these to the restored tape, as items of the engine are run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.errors import BadInput
+from tasks.engine.stage import StageResult, Workspace
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.plan import Segment
+from tasks.media.segments.source import save_survey, survey
+from tasks.restoration.join_stage import JoinStage, join_item
+from tasks.restoration.segment_stage import SegmentStage, segment_items
+from tasks.restoration.work import TapeWork, as_payload, cut_tape, from_payload
+from tests.restoration.conftest import BOB, DENOISE, QUICK, chain_of, decoded, work_on
+
+CHAIN = chain_of(BOB, DENOISE, ratio=2)
+
+
+class Run:
+    """An output folder, and the stages of one tape in it."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.source, self.output = source, folder / "output"
+        found = survey(source)
+        path = self.output / "surveys" / "tape.npz"
+        path.parent.mkdir(parents=True)
+        save_survey(found, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.work = TapeWork("tape", "surveys/tape.npz", digest, CHAIN, QUICK, "ffmpeg", ".mp4")
+        self.segments = work_on(source, folder, CHAIN, 3).segments
+        self._folder = folder
+
+    def restore(self) -> list[StageResult]:
+        stage = SegmentStage()
+        return [self._run(stage, item) for item in segment_items(self.work, self.segments, self.source)]
+
+    def join(self) -> StageResult:
+        return self._run(JoinStage(), join_item(self.work, self.segments, self.source))
+
+    def _run(self, stage, item):
+        private = self._folder / "private" / stage.name / item.id
+        (private / "scratch").mkdir(parents=True, exist_ok=True)
+        workspace = Workspace(private / "outputs", private / "scratch", self.output)
+        result = stage.run(item, workspace)
+        for path in [path for path in workspace.outputs.rglob("*") if path.is_file()]:  # as the engine publishes them
+            target = self.output / path.relative_to(workspace.outputs)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        return result
+
+
+@pytest.fixture
+def run(tape: Callable[[str], Path], tmp_path: Path) -> Run:
+    return Run(tape("noisy-interlaced.mkv"), tmp_path)
+
+
+def test_segments_become_a_tape(run: Run) -> None:
+    restored = run.restore()
+    assert [result.values["segment"] for result in restored] == [0, 1, 2]
+    frames = 2 * len(survey(run.source).timeline)
+    assert sum(result.values["frames"] for result in restored) == frames
+    joined = run.join()
+    assert (joined.values["frames"], joined.values["segments"], joined.values["missing"]) == (frames, 3, None)
+    assert len(decoded(run.output / "restored" / "tape.mp4")) == frames
+    assert joined.detail["steps"] == [step.reason for step in CHAIN.steps]
+
+
+def test_the_same_bytes_whatever_came_before(run: Run, tape: Callable[[str], Path], tmp_path: Path) -> None:
+    run.restore()
+    other = Run(tape("noisy-interlaced.mkv"), tmp_path / "again")
+    stage = SegmentStage()
+    for item in reversed(segment_items(other.work, other.segments, other.source)):
+        other._run(stage, item)
+    files = sorted(path.relative_to(run.output) for path in (run.output / "segments").rglob("*.mp4"))
+    assert len(files) == 3
+    assert [(run.output / path).read_bytes() for path in files] == [
+        (other.output / path).read_bytes() for path in files
+    ]
+
+
+def test_a_segment_that_is_gone_is_told(run: Run) -> None:
+    run.restore()
+    (run.output / run.work.file(run.segments[1])).unlink()
+    with pytest.raises(SegmentError, match="0001.mp4"):
+        run.join()
+    (run.output / run.work.report(run.segments[1])).unlink()
+    with pytest.raises((SegmentError, BadInput), match="0001"):
+        run.join()
+
+
+def test_a_segment_that_was_altered_is_told(run: Run) -> None:
+    run.restore()
+    path = run.output / run.work.report(run.segments[2])
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"first_digest": "0" * 32}))
+    with pytest.raises(SegmentError):
+        run.join()
+
+
+def test_a_tape_that_changed_meanwhile_is_told(run: Run, tmp_path: Path) -> None:
+    run.restore()
+    copy = tmp_path / "changed.mkv"
+    copy.write_bytes(run.source.read_bytes() + b"more")
+    run.source = copy
+    with pytest.raises((SegmentError, BadInput)):
+        run.join()
+
+
+def test_work_survives_its_journey(run: Run) -> None:
+    payload = json.loads(json.dumps(as_payload(run.work, run.segments)))
+    assert from_payload(payload) == (run.work, run.segments)
+
+
+def test_the_items_of_a_long_tape_are_small(run: Run) -> None:
+    """Of a thousand segments none bears the other ones."""
+    many = [Segment(number, 10 * number, 10 * number + 10, 0, 0) for number in range(1000)]
+    items = segment_items(run.work, many, run.source)
+    assert len({item.id for item in items}) == 1000
+    assert max(len(json.dumps(item.payload)) for item in items) < 2000
+
+
+def test_segments_begin_where_the_pattern_of_telecine_does(tape: Callable[[str], Path]) -> None:
+    found = survey(tape("telecined.mkv"))
+    segments = cut_tape(found, chain_of(ratio=chain_of().ratio * 4 / 5), 0.5, 2)
+    assert all(segment.start_frame % 5 == 0 for segment in segments)
