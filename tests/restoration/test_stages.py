@@ -87,7 +87,7 @@ def test_the_same_bytes_whatever_came_before(run: Run, tape: Callable[[str], Pat
 def test_a_segment_that_is_gone_is_told(run: Run) -> None:
     run.restore()
     (run.output / run.work.file(run.segments[1])).unlink()
-    with pytest.raises(SegmentError, match="0001.mp4"):
+    with pytest.raises(SegmentError, match=r"0001\.mp4"):
         run.join()
     (run.output / run.work.report(run.segments[1])).unlink()
     with pytest.raises((SegmentError, BadInput), match="0001"):
