@@ -42,6 +42,7 @@ _LEAST_CYCLES = 3
 _CYCLE_SHARE = 0.7
 # In 3:2 telecine the own field fits worse than the other by so much of what fields a frame further misfit.
 _TELECINE_DEPTH = 0.15
+_OUTLIER = 4.0
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,11 @@ def _folds(near: Series, far: Series) -> bool:
     cycles = len(near) // _CYCLE
     if cycles < _LEAST_CYCLES:
         return False
+    # A cut from one scene to another is worth no more than movement.
+    most = _OUTLIER * float(np.median(np.maximum(np.abs(near), np.abs(far))))
+    near, far = np.clip(near, -most, most), np.clip(far, -most, most)
     folded = near[: cycles * _CYCLE].reshape(cycles, _CYCLE)
-    reference = max(float(far[: cycles * _CYCLE].mean()), 1e-3)
+    reference = max(float(far.mean()), 1e-3)
     means = folded.mean(axis=0)
     phase = int(np.argmin(means + np.roll(means, -1)))
     pair = np.roll(folded, -phase, axis=1)
@@ -150,14 +154,15 @@ def _folds(near: Series, far: Series) -> bool:
 def _repeats(series: FieldSeries) -> npt.NDArray[np.bool_]:
     """For each frame whether one of its fields is that of the frame before, while the other is not."""
     low, high = np.minimum(series.top, series.bottom), np.maximum(series.top, series.bottom)
-    return (high > 0.05) & (low < _REPEATED * high)
+    repeated: npt.NDArray[np.bool_] = (high > 0.05) & (low < _REPEATED * high)
+    return repeated
 
 
 def _squared(one: Floats, other: Floats) -> Series:
     """The mean squared difference, frame by frame."""
     different = one - other
-    sums: Series = np.einsum("nyx,nyx->n", different, different, dtype=np.float64)
-    return sums / max(1, different[0].size)
+    means: Series = np.einsum("nyx,nyx->n", different, different, dtype=np.float64) / max(1, different[0].size)
+    return means
 
 
 def _together(values: Series) -> Series:
