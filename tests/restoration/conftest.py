@@ -27,9 +27,9 @@ from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_join
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.engines.base import Engine, SegmentJob
 
-# 96 pictures of skv_bikes.mp4 at 50 a second, in an old frame's shape; 96 of them become 48 interlaced frames.
-_FIELDS = "scale=352:288,setpts=N/(50*TB),fps=50,trim=end_frame=96"
-_FILM = "scale=352:240,setpts=N*1001/(24000*TB),fps=24000/1001,trim=end_frame=40"
+# Small, for the tests' sake. 48 pictures of skv_bikes.mp4 at 50 a second become 24 interlaced frames.
+_FIELDS = "scale=192:144,setpts=N/(50*TB),fps=50,trim=end_frame=48"
+_FILM = "scale=192:144,setpts=N*1001/(24000*TB),fps=24000/1001,trim=end_frame=40"
 _NOISE = "noise=c0s=18:c0f=t:c1s=25:c1f=t:c2s=25:c2f=t:all_seed=6"
 
 # File name -> ffmpeg's arguments between the clip and the file.
@@ -39,7 +39,7 @@ TAPES = {
     "-c:v mpeg2video -q:v 2 -flags +ildct+ilme -g 12 -bf 2",
     "bottom-field-first.mkv": f"-vf {_FIELDS},tinterlace=interleave_bottom,setsar=12/11 -c:v ffv1",
     "telecined.mkv": f"-vf {_FILM},telecine=pattern=23,setsar=10/11 -c:v ffv1",
-    "full-range.mkv": "-vf scale=352:288:out_range=pc,trim=end_frame=12 -color_range pc -c:v ffv1",
+    "full-range.mkv": "-vf scale=192:144:out_range=pc,trim=end_frame=12 -color_range pc -c:v ffv1",
 }
 
 
@@ -58,8 +58,8 @@ def tape(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 
 def chain_of(*steps: Step, ratio: Fraction | int = 1, **values: object) -> Chain:
-    """A chain with these steps for a picture of 352x288, unless ``values`` say otherwise."""
-    usual = {"context_frames": 5, "width_px": 352, "height_px": 288, "sample_aspect": "1:1", "interlaced": False}
+    """A chain with these steps for a picture of 192x144, unless ``values`` say otherwise."""
+    usual = {"context_frames": 5, "width_px": 192, "height_px": 144, "sample_aspect": "1:1", "interlaced": False}
     usual |= {"pixel_format": "yuv420p", "color_matrix": "bt470bg"}
     return Chain(steps=steps, ratio=Fraction(ratio), **(usual | values))  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
+from tasks.engine.errors import ItemError
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import PictureFormat
@@ -43,6 +44,11 @@ def feed(frames: Iterable[VideoFrame], picture: PictureFormat, clock: Clock, com
                 pipe.write(frame)
     except SegmentError as error:
         raise SegmentError(f"{error}{_cause(log)}") from error
+    except ValueError as error:
+        # Left by another error, the pipe flushes what it no longer can, and says only that.
+        if isinstance(error.__context__, ItemError):
+            raise error.__context__ from None
+        raise
     finally:
         tell(log)
 

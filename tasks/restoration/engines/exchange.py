@@ -1,0 +1,122 @@
+"""What a program of the user's is given, and what it gives back: a clip, or a folder of pictures.
+
+Both count: a program must make one picture for each that it was given, and what it makes is read by order alone, since
+few programs keep times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from tasks.engine.errors import BadInput
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.picture import FULL_RANGE, UNSPECIFIED, PictureFormat
+from tasks.media.segments.reading import SegmentReader
+from tasks.media.segments.source import survey
+
+PICTURE_NAMES = "%08d.png"
+_RGB_MATRIX = 0
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a program made: its frames in order, and their format."""
+
+    frames: Iterator[VideoFrame]
+    picture: PictureFormat
+
+
+def is_rgb(picture: PictureFormat) -> bool:
+    """Whether its samples are red, green and blue."""
+    return picture.pixel_format.startswith(("gbr", "rgb", "bgr"))
+
+
+@contextmanager
+def opened_clip(given: Path, made: Path, who: str) -> Iterator[Made]:
+    """The frames of the clip ``made``, which ``who`` made of the clip ``given``.
+
+    Raises SegmentError where there is none, it cannot be read, or it has more or fewer frames.
+    """
+    if not made.is_file():
+        raise SegmentError(f"{who} ended well and wrote no clip: it must write the file that {{output}} stands for")
+    ours = survey(given)
+    try:
+        theirs = survey(made)
+        _check_count(len(ours.timeline), len(theirs.timeline), who)
+        with SegmentReader(made, theirs) as reader:
+            frames = (read.frame for read in reader.range(0, len(theirs.timeline)))
+            yield Made(frames, _as_given(theirs.picture, ours.picture))
+    except BadInput as error:
+        raise SegmentError(f"the clip that {who} made cannot be read: {error}") from error
+
+
+@contextmanager
+def opened_pictures(given: Path, made: Path, who: str) -> Iterator[Made]:
+    """The pictures in the folder ``made``, which ``who`` made of those in ``given``; the same as for clips."""
+    files = _paired(sorted(given.glob("*.png")), _listed(made, who), who)
+    first = _picture(files[0], who)
+    is_deep = max(component.bits for component in first.format.components) > 8
+    name = "rgb48le" if is_deep else "rgb24"
+    picture = PictureFormat(first.width, first.height, name, matrix=_RGB_MATRIX, color_range=FULL_RANGE)
+    reformatter = VideoReformatter()
+    yield Made((reformatter.reformat(_picture(file, who), format=name) for file in files), picture)
+
+
+def _check_count(given: int, made: int, who: str) -> None:
+    if made < given:
+        raise SegmentError(f"{who} was given {given} frames and made {made}: {given - made} missing")
+    if made > given:
+        raise SegmentError(f"{who} was given {given} frames and made {made}: {made - given} too many")
+
+
+def _as_given(theirs: PictureFormat, ours: PictureFormat) -> PictureFormat:
+    """``theirs``, with what we know where they say nothing: few programs carry more than pixels."""
+    named = {
+        name: getattr(ours, name)
+        for name in ("primaries", "transfer", "matrix")
+        if getattr(theirs, name) == UNSPECIFIED and not is_rgb(theirs)
+    }
+    return replace(theirs, sample_aspect=ours.sample_aspect, field_order=ours.field_order, **named)
+
+
+def _listed(folder: Path, who: str) -> list[Path]:
+    found = sorted(folder.glob("*.png")) if folder.is_dir() else []
+    if not found:
+        raise SegmentError(f"{who} ended well and wrote no picture (.png) into {folder.name}")
+    return found
+
+
+def _paired(given: Sequence[Path], made: Sequence[Path], who: str) -> list[Path]:
+    """What was made of each of ``given``, in that order: names begin alike."""
+    originals = {file.stem for file in given}
+    stem_length = len(given[0].stem)
+    files: dict[str, Path] = {}
+    extra = []
+    for file in made:
+        stem = file.stem[:stem_length]
+        if stem in originals and stem not in files:
+            files[stem] = file
+        else:
+            extra.append(file.name)
+    missing = sorted(originals - set(files))
+    if missing:
+        first = f"the first of them {missing[0]}.png"
+        raise SegmentError(f"{who} was given {len(given)} pictures and made none of {len(missing)}, {first}")
+    if extra:
+        raise SegmentError(f"{who} made {len(extra)} pictures too many, the first of them {extra[0]}")
+    return [files[file.stem] for file in given]
+
+
+def _picture(file: Path, who: str) -> VideoFrame:
+    try:
+        with av.open(str(file), format="png_pipe") as container:
+            return next(container.decode(video=0))
+    except (av.error.FFmpegError, StopIteration) as error:
+        raise SegmentError(f"the picture {file.name} that {who} made cannot be read: {error}") from error

@@ -1,0 +1,215 @@
+"""The engine that runs a program of the user's. The programs are real: ffmpeg, and small scripts of our own."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import psutil
+import pytest
+
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.source import survey
+from tasks.restoration.chain import Chain
+from tasks.restoration.engines.command import CommandEngine, split_at_scaling
+from tasks.restoration.engines.ffmpeg import FfmpegEngine
+from tasks.restoration.engines.template import CommandTemplate, Form, command_problems
+
+from ..conftest import BOB, DENOISE, LOSSLESS, QUICK, chain_of, decoded, step, work_on  # noqa: TID252
+
+Tape = Callable[[str], Path]
+
+FFMPEG = f"{shlex.quote(imageio_ffmpeg.get_ffmpeg_exe())} -v error -nostdin -i {{input}}"
+COPY = f"{FFMPEG} -c copy {{output}}"
+TWICE = f"{FFMPEG} -vf scale=iw*2:ih*2:flags=neighbor -c:v ffv1 {{output}}"
+SMALL = {"width_px": 96, "height_px": 72}
+SHRINK = step("scale", width="96", height="72", flags="area")
+
+# Each is given the folder of pictures, and the one to write into.
+SCRIPTS = {
+    "copies": "for file in files: shutil.copy(file, made / file.name)",
+    "renames": "for file in files: shutil.copy(file, made / f'{file.stem}_restored.png')",
+    "drops one": "for file in files[:3] + files[4:]: shutil.copy(file, made / file.name)",
+    "adds one": "for file in files: shutil.copy(file, made / file.name)\nshutil.copy(file, made / 'extra.png')",
+    "writes nothing": "",
+    "makes a folder": "made /= 'restored_imgs'\nfor file in files: shutil.copy(file, made / file.name)",
+    "breaks one": "for file in files: shutil.copy(file, made / file.name)\n(made / file.name).write_bytes(b'no PNG')",
+    "changes size": "import cv2\nfor n, file in enumerate(files):\n"
+    "    cv2.imwrite(str(made / file.name), cv2.resize(cv2.imread(str(file)), (40, 30) if n == 2 else (60, 40)))",
+    "fails": "print('no licence for this machine', file=sys.stderr)\nsys.exit(7)",
+    "crashes": "import os\nos.abort()",
+}
+START = "import pathlib, shutil, sys\ngiven, made = map(pathlib.Path, sys.argv[1:3])\nfiles = sorted(given.iterdir())\n"
+
+
+def script(folder: Path, text: str, *arguments: str) -> str:
+    """A command that runs ``text`` with Python."""
+    path = folder / "a program.py"
+    path.write_text(START + text)
+    return shlex.join([sys.executable, str(path), "{input}", "{output}", *arguments])
+
+
+def engine(text: str, form: Form = "clip", results: str = "") -> CommandEngine:
+    template = CommandTemplate(text, form, results)
+    assert command_problems(template) == []
+    return CommandEngine(template)
+
+
+@pytest.mark.parametrize("chain", [chain_of(BOB, SHRINK, ratio=2, **SMALL), chain_of(SHRINK, **SMALL)])
+def test_a_program_that_changes_nothing_changes_nothing(chain: Chain, tape: Tape, tmp_path: Path) -> None:
+    """The same frames as without it, so that context, trimming and colour are right on both sides of it."""
+    work = work_on(tape("noisy-interlaced.mkv"), tmp_path, chain, 2)
+    plain, _ = work.join(work.restore(FfmpegEngine()))
+    before = decoded(plain.path)
+    joined, report = work.join(work.restore(engine(COPY)))
+    assert decoded(joined.path) == before
+    assert report.frames == len(work.clock)
+
+
+def test_a_program_that_enlarges_is_scaled_to_the_size_of_the_chain(tape: Tape, tmp_path: Path) -> None:
+    chain = chain_of(BOB, ratio=2, width_px=160, height_px=120, color_matrix="bt709")
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain, 2, QUICK)
+    joined, _ = work.join(work.restore(engine(TWICE)))
+    found = survey(joined.path)
+    assert (found.picture.width_px, found.picture.height_px, found.picture.matrix) == (160, 120, 1)
+    assert len(found.timeline) == len(work.clock)
+
+
+@pytest.mark.parametrize(("name", "results"), [("copies", ""), ("renames", ""), ("makes a folder", "restored_imgs")])
+def test_a_program_on_pictures(name: str, results: str, tape: Tape, tmp_path: Path) -> None:
+    """Pictures are RGB, of 8 bits: the trip there and back costs a code here and there."""
+    chain = chain_of(BOB, SHRINK, ratio=2, **SMALL)
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain, 2)
+    plain, _ = work.join(work.restore(FfmpegEngine()))
+    before = luma(plain.path)
+    joined, _ = work.join(work.restore(engine(script(tmp_path, SCRIPTS[name]), "frames", results)))
+    after = luma(joined.path)
+    assert before.shape == after.shape
+    differences = np.abs(before - after)
+    assert (differences > 1).mean() < 0.001  # RGB has nothing above white
+    assert differences.mean() < 0.02
+
+
+def luma(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    return np.stack([frame.to_ndarray()[: frame.height] for frame in frames]).astype(int)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("drops one", r"was given 24 pictures and made none of 1, the first of them 00000003\.png"),
+        ("adds one", r"made 1 pictures too many, the first of them extra\.png"),
+        ("writes nothing", r"ended well and wrote no picture \(\.png\) into made"),
+        ("breaks one", r"the picture 00000023\.png that python[\d.]* made cannot be read"),
+        ("changes size", r"frame 2 for ffmpeg is 40x30 rgb24, not 60x40 rgb24"),
+        ("fails", r"python[\d.]* ended with exit status 7: no licence for this machine"),
+        ("crashes", r"python[\d.]* was ended by SIGABRT"),
+    ],
+)
+def test_a_program_that_does_not_do_its_work(name: str, words: str, tape: Tape, tmp_path: Path) -> None:
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
+    with pytest.raises(SegmentError, match=words):
+        engine(script(tmp_path, SCRIPTS[name]), "frames").restore(work.job())
+    assert list(work.job().scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{FFMPEG} -vf \"select='not(eq(n,5))'\" -c:v ffv1 {{output}}", r"was given 24 frames and made 23: 1 missing"),
+        (f"{FFMPEG} -vf fps=30 -c:v ffv1 {{output}}", r"was given 24 frames and made \d+: \d+ too many"),
+        (f"{FFMPEG} -f null {{output}}", r"ended well and wrote no clip: it must write the file"),
+        (f"{FFMPEG} -an -frames:v 3 -f rawvideo {{output}}", r"the clip that \S* made cannot be read: made\.mkv: "),
+        (f"{FFMPEG} -vf unheard_of {{output}}", r"ended with exit status \d+: Error opening output files: Filter not"),
+    ],
+)
+def test_a_program_on_clips_that_does_not_do_its_work(text: str, words: str, tape: Tape, tmp_path: Path) -> None:
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
+    with pytest.raises(SegmentError, match=words):
+        engine(text).restore(work.job())
+
+
+def test_what_a_program_says_is_in_the_log_of_the_item(tape: Tape, tmp_path: Path, capfd) -> None:
+    work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
+    said = "print('model loaded')\n" + SCRIPTS["copies"]
+    engine(script(tmp_path, said), "frames").restore(work.job())
+    assert "model loaded" in capfd.readouterr().err
+
+
+def test_placeholders(tape: Tape, tmp_path: Path) -> None:
+    said = SCRIPTS["copies"] + "\npathlib.Path(sys.argv[3]).write_text('|'.join(sys.argv[4:]))"
+    note = tmp_path / "it's a note.txt"
+    text = script(tmp_path, said, str(note), "{width}x{height}", "{fps}", "{{a}}", "$HOME;true")
+    work = work_on(tape("telecined.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
+    engine(text, "frames").restore(work.job())
+    size, fps, *others = note.read_text().split("|")
+    assert (size, others) == ("96x72", ["{a}", "$HOME;true"])
+    assert float(fps) == pytest.approx(30_000 / 1001, rel=0.001)
+
+
+def test_what_a_program_leaves_behind_ends_with_it(tape: Tape, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    left = "import subprocess\nleft = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
+    text = script(tmp_path, left + f"pathlib.Path({str(note)!r}).write_text(str(left.pid))\n{SCRIPTS['copies']}")
+    work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
+    engine(text, "frames").restore(work.job())
+    pid = int(note.read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_program_in_a_group_of_its_own_sees_our_folder(tape: Tape, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    said = f"import os\npathlib.Path({str(note)!r}).write_text(f'{{os.getpgid(0) == os.getpid()}} {{os.getcwd()}}')\n"
+    work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
+    engine(script(tmp_path, said + SCRIPTS["copies"]), "frames").restore(work.job())
+    assert note.read_text() == f"True {Path.cwd()}"
+
+
+def test_fields_are_no_whole_frames(tape: Tape, tmp_path: Path) -> None:
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(interlaced=True), settings=LOSSLESS)
+    with pytest.raises(SegmentError, match="this chain keeps fields: choose a deinterlacer"):
+        engine(COPY).restore(work.job())
+
+
+def test_the_program_comes_before_the_scaling() -> None:
+    matrix = step("scale", out_color_matrix="bt709")
+    sharpen = step("unsharp", luma_amount="0.5")
+    assert split_at_scaling((BOB, matrix, DENOISE, SHRINK, sharpen)) == ((BOB, matrix, DENOISE), (SHRINK, sharpen))
+    assert split_at_scaling((BOB, DENOISE)) == ((BOB, DENOISE), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", ["command: no command; allowed: a program and its arguments, with {input} and {output}"]),
+        ("cat '{input} {output}", ['command: "cat \'{input} {output}" (no closing quotation); allowed: ']),
+        ("no-such-program {input} {output}", ["command: 'no-such-program', which is no program here; allowed: "]),
+        ("cat {input}", ["command: no {output}; allowed: a command with {output}"]),
+        ("cat", ["command: no {input}; ", "command: no {output}; "]),
+        ("cat {input} {output} {heigth}", ["command: the placeholder {heigth}; allowed: {input}, {output}, {width}"]),
+        ("cat {input} {output} {}", ["command: the placeholder {}; allowed: {input}"]),
+        ("cat {input} {output} {width:05}", ["command: the placeholder {width:05}; allowed: {input}"]),
+        ("cat {input} {output} {fps!r}", ["command: the placeholder {fps!r}; allowed: {input}"]),
+        ("cat {input} {output} {width", ["command: '{width' ("]),
+        ("nope {what} {input}", ["'nope', which is no", "placeholder {what}", "no {output}"]),
+    ],
+)
+def test_templates_that_cannot_work_are_told_at_the_door(text: str, lines: list[str]) -> None:
+    problems = [str(problem) for problem in command_problems(CommandTemplate(text))]
+    assert len(problems) == len(lines)
+    assert all(line in problem for line, problem in zip(lines, problems, strict=True))
+
+
+def test_forms_and_folders_are_checked() -> None:
+    text = "cat {input} {output}"
+    assert command_problems(CommandTemplate(text, "frames", "restored_imgs")) == []
+    unknown, results = command_problems(CommandTemplate(text, "film", "../x"), "--command")  # type: ignore[arg-type]
+    assert str(unknown) == "--command form: 'film'; allowed: clip or frames"
+    assert str(results).startswith("--command results: '../x'; allowed: a folder within {output}")
