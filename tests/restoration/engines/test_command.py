@@ -91,7 +91,7 @@ def test_a_program_on_pictures(name: str, results: str, tape: Tape, tmp_path: Pa
     after = luma(joined.path)
     assert before.shape == after.shape
     differences = np.abs(before - after)
-    assert (differences > 1).mean() < 0.001  # RGB has nothing above white
+    assert (differences > 1).mean() < 0.005  # RGB has nothing above white, nor colours beyond its own
     assert differences.mean() < 0.02
 
 
