@@ -1,26 +1,35 @@
 """How far the colour lies beside its picture: where edges of chroma best meet edges of luma.
 
-The strength of chroma's edges is correlated with that of luma's, moved by each distance in turn, over all pictures. The
-strength and not the direction: what is brighter may be bluer or yellower.
+The strength of chroma's edges is correlated with that of luma's at every distance at once, in the frequency domain,
+and summed over all pictures. The strength and not the direction: what is brighter may be bluer or yellower. Edges from
+left to right and from top to bottom are correlated apart and added, so that a slanted edge does not pass a shift in one
+direction for one in the other. The top of the correlation is found between samples by a parabola.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.restoration.measuring.pictures import Floats, Picture
 
-MOST_SHIFT_PX = 12
+Surface: TypeAlias = npt.NDArray[np.float64]
+
+# In samples of chroma: 12 luma pixels in 4:2:0.
+MOST_SHIFT = 6
 # Less is within the difference of how formats place chroma between the luma pixels.
-_LEAST_SHIFT_PX = 1.0
+_LEAST_SHIFT_PX = 1.5
 # Correlation below which edges do not belong to each other, and how much better than no shift it must be.
-_LEAST_CORRELATION = 0.1
+_LEAST_CORRELATION = 0.03
 _LEAST_GAIN = 1.1
 # Stronger edges count no more than this, in codes: else one caption decides.
 _STRONGEST = 40.0
+# Left out on each side, as a share: borders, torn lines.
+_MARGIN_SHARE = 1 / 16
+_LEAST_SAMPLES = 4 * MOST_SHIFT
 
 
 @dataclass(frozen=True)
@@ -32,90 +41,117 @@ class ChromaShift:
 
 
 class ChromaMeter:
-    """Takes pictures of a tape."""
+    """Takes pictures of a tape, of one size."""
 
     def __init__(self) -> None:
-        self._across, self._down = _Sums(), _Sums()
-        self._lines_apart = 1
+        self._sums: dict[bool, _Sums] = {}
 
     def add(self, picture: Picture, interlaced: bool) -> None:
         """Correlate ``picture``; the fields of an interlaced one by themselves."""
         if not picture.chroma.size:
             return
-        parts = _fields(picture) if interlaced else (picture,)
-        self._lines_apart = max(self._lines_apart, len(parts))
-        for part in parts:
-            for component in part.chroma:
-                self._across.add(part.luma, component, part.step_x)
-                self._down.add(part.luma.T, component.T, part.step_y)
+        sums = self._sums.setdefault(interlaced, _Sums(picture.step_x, picture.step_y * (2 if interlaced else 1)))
+        for luma, chroma in _parts(picture, interlaced):
+            thin = _thinned(luma, chroma.shape[1:])
+            for component in chroma:
+                sums.add(_inner(thin), _inner(component))
 
     def shift(self) -> ChromaShift:
         """The shift that fits best; 0 where edges tell nothing, or no shift fits about as well."""
-        return ChromaShift(self._across.best(), self._down.best() * self._lines_apart)
+        most = max(self._sums.values(), key=lambda sums: sums.pictures, default=None)
+        return ChromaShift(0.0, 0.0) if most is None else most.best()
 
 
 class _Sums:
-    """Sums over pictures of what a correlation at each distance needs, along the second axis."""
+    """The correlation over pictures: for each shift down and right, in samples of chroma."""
 
-    def __init__(self) -> None:
-        self._products = np.zeros(2 * MOST_SHIFT_PX + 1)
-        self._luma = np.zeros(2 * MOST_SHIFT_PX + 1)
-        self._chroma = 0.0
+    def __init__(self, step_x: int, step_y: int) -> None:
+        self.pictures = 0
+        self._step_x, self._step_y = step_x, step_y
+        self._products = np.zeros((2 * MOST_SHIFT + 1, 2 * MOST_SHIFT + 1))
+        self._luma = self._chroma = 0.0
 
-    def add(self, luma: Floats, chroma: Floats, step: int) -> None:
-        strong = _edges(chroma)
-        detail = _edges(_thinned(luma, chroma.shape[0]))
-        # Samples so far inside that a shifted luma pixel exists for each of them.
-        inside = np.arange(-(-MOST_SHIFT_PX // step), strong.shape[1] - -(-MOST_SHIFT_PX // step))
-        if len(inside) < 8:
+    def add(self, luma: Floats, chroma: Floats) -> None:
+        if min(luma.shape) < _LEAST_SAMPLES:
             return
-        taken = strong[:, inside]
-        taken = taken - taken.mean()
-        self._chroma += float((taken * taken).sum())
-        for number, shift in enumerate(range(-MOST_SHIFT_PX, MOST_SHIFT_PX + 1)):
-            places = np.clip(inside * step - shift, 0, detail.shape[1] - 1)
-            moved = detail[:, places]
-            moved = moved - moved.mean()
-            self._products[number] += float((taken * moved).sum())
-            self._luma[number] += float((moved * moved).sum())
+        self.pictures += 1
+        for one, other in zip(_edges(luma), _edges(chroma), strict=True):
+            self._products += _correlation(one, other)
+            self._luma += float(np.square(one).sum())
+            self._chroma += float(np.square(other).sum())
 
-    def best(self) -> float:
-        if not self._chroma or not self._luma.all():
-            return 0.0
+    def best(self) -> ChromaShift:
+        if not self._luma or not self._chroma:
+            return ChromaShift(0.0, 0.0)
         fit = self._products / np.sqrt(self._luma * self._chroma)
-        place = int(np.argmax(fit))
-        if fit[place] < _LEAST_CORRELATION or fit[place] < _LEAST_GAIN * fit[MOST_SHIFT_PX]:
-            return 0.0
-        shift = place - MOST_SHIFT_PX + _between(fit, place)
-        return 0.0 if abs(shift) < _LEAST_SHIFT_PX else round(shift * 2) / 2
+        row, column = divmod(int(np.argmax(fit)), fit.shape[1])
+        if fit[row, column] < _LEAST_CORRELATION or fit[row, column] < _LEAST_GAIN * fit[MOST_SHIFT, MOST_SHIFT]:
+            return ChromaShift(0.0, 0.0)
+        right = column - MOST_SHIFT + _between(fit[row], column)
+        down = row - MOST_SHIFT + _between(fit[:, column], row)
+        return ChromaShift(_told(right * self._step_x), _told(down * self._step_y))
 
 
-def _fields(picture: Picture) -> tuple[Picture, Picture]:
-    return (
-        Picture(picture.luma[0::2], picture.chroma[:, 0::2]),
-        Picture(picture.luma[1::2], picture.chroma[:, 1::2]),
-    )
+def _parts(picture: Picture, interlaced: bool) -> list[tuple[Floats, Floats]]:
+    """Luma and chroma of the frame, or of each field."""
+    if not interlaced:
+        return [(picture.luma, picture.chroma)]
+    return [(picture.luma[parity::2], picture.chroma[:, parity::2]) for parity in (0, 1)]
 
 
-def _edges(plane: Floats) -> Floats:
-    """How strong the edge at each pixel is, along the second axis."""
-    strength = np.zeros_like(plane)
-    strength[:, 1:-1] = np.abs(plane[:, 2:] - plane[:, :-2])
-    return np.minimum(strength, np.float32(_STRONGEST))
-
-
-def _thinned(luma: Floats, rows: int) -> Floats:
-    """``luma`` with as many rows as chroma has, each the mean of those that it stands for."""
-    step = max(1, round(luma.shape[0] / rows))
-    places = np.minimum(np.arange(rows)[:, None] * step + np.arange(step), luma.shape[0] - 1)
-    thin: Floats = luma[places].mean(axis=1)
+def _thinned(luma: Floats, shape: tuple[int, ...]) -> Floats:
+    """``luma`` with as many samples as chroma has, each the mean of those that it stands for."""
+    steps = [max(1, round(size / few)) for size, few in zip(luma.shape, shape, strict=True)]
+    missing = [(0, max(0, few * step - size)) for size, few, step in zip(luma.shape, shape, steps, strict=True)]
+    whole = np.pad(luma, missing, mode="edge")[: shape[0] * steps[0], : shape[1] * steps[1]]
+    thin: Floats = whole.reshape(shape[0], steps[0], shape[1], steps[1]).mean(axis=(1, 3))
     return thin
 
 
-def _between(fit: npt.NDArray[np.float64], place: int) -> float:
-    """How far beside ``place`` the top of the parabola through it and its neighbours lies."""
+def _inner(plane: Floats) -> Floats:
+    rows, columns = (int(size * _MARGIN_SHARE) for size in plane.shape)
+    return plane[rows : plane.shape[0] - rows, columns : plane.shape[1] - columns]
+
+
+def _edges(plane: Floats) -> tuple[Floats, Floats]:
+    """How strong the edges from left to right, and those from top to bottom, are: Sobel's, about their means."""
+    across = _smoothed(plane[:, 2:] - plane[:, :-2], axis=0)
+    down = _smoothed(plane[2:] - plane[:-2], axis=1)
+    return _strength(across), _strength(down)
+
+
+def _smoothed(plane: Floats, axis: int) -> Floats:
+    turned = np.moveaxis(plane, axis, 0)
+    smooth = (turned[:-2] + 2 * turned[1:-1] + turned[2:]) * np.float32(0.25)
+    return np.moveaxis(smooth, 0, axis)
+
+
+def _strength(edges: Floats) -> Floats:
+    """The strength about its mean, falling off to 0 at the sides, which would else fit each other best."""
+    strength = np.minimum(np.abs(edges), np.float32(_STRONGEST))
+    fall = [np.hanning(size).astype(np.float32) for size in strength.shape]
+    faded: Floats = (strength - strength.mean()) * fall[0][:, None] * fall[1]
+    return faded
+
+
+def _correlation(luma: Floats, chroma: Floats) -> Surface:
+    """The products of ``chroma`` with ``luma`` moved down and right by each shift from -MOST_SHIFT to MOST_SHIFT."""
+    spectrum = np.conj(np.fft.rfft2(luma)) * np.fft.rfft2(chroma)
+    whole = np.fft.irfft2(spectrum, s=luma.shape)
+    shifts = np.arange(-MOST_SHIFT, MOST_SHIFT + 1)
+    near: Surface = whole[np.ix_(shifts, shifts)]
+    return near
+
+
+def _between(fit: Surface, place: int) -> float:
+    """How far beside ``place`` the top of the parabola through it and its neighbours lies, in samples."""
     if not 0 < place < len(fit) - 1:
         return 0.0
     left, middle, right = fit[place - 1 : place + 2]
     bend = left - 2 * middle + right
     return float((left - right) / (2 * bend)) if bend < 0 else 0.0
+
+
+def _told(shift_px: float) -> float:
+    """To half a pixel; 0 for what is within the measure's error."""
+    return 0.0 if abs(shift_px) < _LEAST_SHIFT_PX else round(shift_px * 2) / 2
