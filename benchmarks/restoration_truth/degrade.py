@@ -68,6 +68,34 @@ class Tape:
     seed: int = 0
 
 
+TAPES = {
+    "good": Tape(
+        chroma_shift_x_px=2.0,
+        chroma_shift_y_px=0,
+        noise_luma=1.5,
+        noise_chroma=2.5,
+        jitter_px=0.2,
+        head_switching_lines=6,
+        dropouts_per_field=0.05,
+        black_level=20.0,
+        seed=1,
+    ),
+    "fair": Tape(),
+    "worn": Tape(
+        luma_bandwidth_hz=2.5e6,
+        chroma_shift_x_px=6.0,
+        chroma_shift_y_px=4,
+        noise_luma=6.0,
+        noise_chroma=9.0,
+        jitter_px=0.8,
+        head_switching_lines=10,
+        dropouts_per_field=1.5,
+        black_level=28.0,
+        seed=2,
+    ),
+}
+
+
 def degrade(pictures: Frames, tape: Tape) -> tuple[Frames, Frames, Frames]:
     """Record ``pictures`` (N, 3, lines, 720; Y, Cb, Cr of 4:4:4, limited range) on ``tape``, and play it.
 

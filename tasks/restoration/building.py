@@ -162,8 +162,7 @@ def _repairs(diagnosis: Diagnosis, preset: Preset, keeps_fields: bool) -> Iterat
 
 def _converted(pixel_format: str, reason: str, keeps_fields: bool) -> Iterator[Step]:
     """Frames in another pixel format. The chroma of kept fields must not be mixed on the way."""
-    if keeps_fields:
-        yield Step("scale", {"interl": "1"}, "each field's colour by itself")
+    yield Step("scale", {"interl": str(int(keeps_fields)), "out_range": "tv"}, "limited range; fields not mixed")
     yield Step("format", {"pix_fmts": pixel_format}, reason)
 
 
