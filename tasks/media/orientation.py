@@ -47,12 +47,29 @@ class Converter:
     def __init__(self, channels: Channels = "bgr24") -> None:
         self._reformatter = VideoReformatter()
         self._channels: Channels = channels
+        self._turn: Turn | None = None
+        self._last: tuple[float, bool] = (0.0, False)
 
-    def picture(self, frame: VideoFrame) -> Picture:
+    def picture(self, frame: VideoFrame, follows: bool = False) -> Picture:
         """``frame`` upright, uint8, height x width x 3, the channels in the order that was asked for.
 
+        ``follows``: it is the one that comes after the last in the video.
         The colour matrix and range are those that the frame names; where it names none, BT.601 and limited range, as
         swscale, OpenCV and the ffmpeg command do. Pixels stay as they are stored: no other aspect, no tone mapping.
         """
         converted = self._reformatter.reformat(frame, format=self._channels, threads=1)
-        return turned(cast("Picture", converted.to_ndarray()), display_turn(frame))
+        return turned(cast("Picture", converted.to_ndarray()), self._turn_of(frame, follows))
+
+    def _turn_of(self, frame: VideoFrame, follows: bool) -> Turn:
+        """How to turn ``frame``. A matrix that says something else comes with a keyframe, or with another rotation.
+
+        It is looked up no more often than that: PyAV's side data and their frame refer to each other, so that a frame
+        that was asked for them lives on until Python looks for such rings, with hundreds of others.
+        """
+        rotation, last, self._last = frame.rotation, self._last, (frame.rotation, bool(frame.key_frame))
+        begins_group = (
+            self._last[1] and not last[1]
+        )  # where every frame is a keyframe, the container alone has a matrix
+        if self._turn is None or not follows or begins_group or rotation != last[0]:
+            self._turn = display_turn(frame)
+        return self._turn

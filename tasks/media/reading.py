@@ -147,10 +147,10 @@ class VideoReader:
             if isinstance(found, str):
                 yield DamagedFrame(index, self.timeline.seconds(index), found)
             else:
-                yield self._image(index, found)
+                yield self._image(index, found, follows=True)
 
-    def _image(self, index: int, frame: VideoFrame) -> FrameImage:
-        image = self._converter.picture(frame)
+    def _image(self, index: int, frame: VideoFrame, follows: bool = False) -> FrameImage:
+        image = self._converter.picture(frame, follows)
         self._shown_size = image.shape[1], image.shape[0]
         return FrameImage(
             frame_index=index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,3 +47,32 @@ def test_real_videos(name: str, shared_data: Path, ffmpeg: Callable[..., bytes])
 
 def test_odd_size(defect: Callable[[str], Path]) -> None:
     assert first_picture(defect("odd-size.mp4")).shape == (181, 321, 3)
+
+
+@pytest.mark.parametrize("flip", FLIPS)
+@pytest.mark.parametrize("degrees", ["0", "90"])
+def test_a_whole_video_is_turned_as_its_frames_are(
+    degrees: str, flip: list[str], tmp_path: Path, ffmpeg: Callable[..., bytes], defect: Callable[[str], Path]
+) -> None:
+    path = tmp_path / "turned.mp4"
+    ffmpeg("-display_rotation", degrees, *flip, "-i", str(defect("odd-size.mp4")), "-c", "copy", str(path))
+    with VideoReader(path) as reader:
+        chosen = [frame.image for frame in reader.frames(range(len(reader.timeline)))]
+        every = [frame.image for frame in reader.frames_or_damage()]
+    np.testing.assert_array_equal(chosen, every)
+
+
+def test_decoded_frames_do_not_pile_up(defect: Callable[[str], Path]) -> None:
+    """As long as they live, a long video fills the memory of a slot."""
+    from av.video.frame import VideoFrame
+
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoReader(defect("odd-size.mp4")) as reader:
+            frames = sum(1 for _ in reader.frames_or_damage())
+            alive = sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert frames >= 20
+    assert alive <= 4
