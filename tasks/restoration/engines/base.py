@@ -22,6 +22,7 @@ LIMITED_RANGE = 1
 # Primaries, transfer and matrix in the numbers of ITU-T H.273, as FFmpeg's filter colorspace groups them. BT.601 has
 # one transfer for 625 and 525 lines; the gamma of 2.8 that H.273 also knows for 625 lines is that of old screens.
 _COLORS = {"bt709": (1, 1, 1), "smpte170m": (6, 6, 6), "bt470bg": (5, 6, 5)}
+_NUMBERS = {"bt709": 1, "bt470bg": 5, "smpte170m": 6}
 _FIELD_MODES = {"tff": "tff", "bff": "bff", "prog": "progressive"}
 
 
@@ -79,7 +80,10 @@ class Engine(Protocol):
 
 
 def written_format(chain: Chain, source: PictureFormat) -> PictureFormat:
-    """The format of the frames that ``chain`` makes of frames of the format ``source``: in limited range."""
+    """The format of the frames that ``chain`` makes of frames of the format ``source``: in limited range.
+
+    Primaries and transfer are those that its last ``setparams`` names, else those that go with its matrix.
+    """
     primaries, transfer, matrix = _COLORS[chain.color_matrix]
     return PictureFormat(
         width_px=chain.width_px,
@@ -87,8 +91,8 @@ def written_format(chain: Chain, source: PictureFormat) -> PictureFormat:
         pixel_format=chain.pixel_format,
         sample_aspect=Fraction(chain.sample_aspect.replace(":", "/")),
         field_order=_kept_order(chain, source) if chain.interlaced else "progressive",
-        primaries=primaries,
-        transfer=transfer,
+        primaries=_NUMBERS.get(_last_said(chain, "color_primaries"), primaries),
+        transfer=_NUMBERS.get(_last_said(chain, "color_trc"), transfer),
         matrix=matrix,
         color_range=LIMITED_RANGE,
     )
@@ -116,9 +120,11 @@ def checked(job: SegmentJob) -> SegmentReport:
 
 def _kept_order(chain: Chain, source: PictureFormat) -> str:
     """Which field is first where fields are kept: as the chain's last word on it says, else as the source says."""
-    said = [
-        step.options.get("mode" if step.filter == "setfield" else "field_mode", "")
-        for step in chain.steps
-        if step.filter in {"setfield", "setparams"}
-    ]
-    return next((_FIELD_MODES[word] for word in reversed(said) if word in _FIELD_MODES), source.field_order)
+    return _FIELD_MODES.get(_last_said(chain, "field_mode"), source.field_order)
+
+
+def _last_said(chain: Chain, name: str) -> str:
+    """The last value that the chain gives frames for ``name``, an option of ``setparams``; empty without one."""
+    names = {"setparams": name, "setfield": "mode" if name == "field_mode" else ""}
+    said = [step.options.get(names.get(step.filter, ""), "") for step in chain.steps]
+    return next((value for value in reversed(said) if value not in {"", "auto"}), "")

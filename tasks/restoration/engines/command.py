@@ -17,13 +17,13 @@ from av.video.format import VideoFormat
 
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.picture import UNSPECIFIED, PictureFormat
 from tasks.media.segments.piping import first_filters, last_filters
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.verify import SegmentReport
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.engines.base import SegmentJob, checked, encoder_arguments
-from tasks.restoration.engines.exchange import PICTURE_NAMES, Made, is_rgb, opened_clip, opened_pictures
+from tasks.restoration.engines.exchange import PICTURE_NAMES, RGB_MATRIX, Made, is_rgb, opened_clip, opened_pictures
 from tasks.restoration.engines.feeding import feed, feed_source
 from tasks.restoration.engines.graph import ffmpeg_command, graph_text, joined, naming_filters
 from tasks.restoration.engines.program import run_program
@@ -31,12 +31,12 @@ from tasks.restoration.engines.template import CommandTemplate
 
 _SCALERS = frozenset({"scale", "zscale"})
 _SIZES = frozenset({"w", "width", "h", "height", "s", "size"})
+_PASSTHROUGH = ("-fps_mode", "passthrough", "-an", "-y")
 # FFV1 with checksums, and slices for programs that decode on several threads; small PNG files are not worth the time.
 _CLIP = ("-c:v", "ffv1", "-level", "3", "-slices", "4", "-slicecrc", "1", "-threads", "1", "-f", "matroska")
 _PICTURES = ("-c:v", "png", "-pix_fmt", "rgb24", "-compression_level", "1", "-threads", "1", "-start_number", "0")
 # Between RGB and YUV, swscale's quick ways are off by a code or more.
 _EXACT = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
-_PASSTHROUGH = ("-fps_mode", "passthrough", "-an", "-y")
 
 
 @dataclass(frozen=True)
@@ -85,25 +85,26 @@ class _Errand:
 
     def prepare(self, steps: Sequence[Step]) -> None:
         """Write what the program is given: a clip, or a folder of pictures."""
-        graph = joined(first_filters(self.job.found.picture), graph_text(steps))
-        output = ffmpeg_command(*self._clip(graph) if self._is_clip else self._pictures(graph))
-        feed_source(self.job, output, self.folder / "before.log")
+        # The matrix that the chain takes the colours for, whatever the tape says: RGB is made of them by it.
+        named = Step("setparams", {"colorspace": between_matrix(self.job)}, "as the chain takes them")
+        filters, output = self._clip() if self._is_clip else self._pictures()
+        graph = joined(first_filters(self.job.found.picture), graph_text((*steps, named)), filters)
+        feed_source(self.job, ffmpeg_command(graph, [*_PASSTHROUGH, *output]), self.folder / "before.log")
 
-    def _clip(self, graph: str) -> tuple[str, list[str]]:
-        """Frames get times of an even rate: a program that counts on one would else repeat or drop some."""
+    def _clip(self) -> tuple[str, list[str]]:
+        """The last filters of the clip that is given, and how it is written.
+
+        Frames get times of an even rate: a program that counts on one would else repeat or drop some.
+        """
         rate = self.job.clock.rate
-        evenly = f"settb=expr={rate.denominator}/{rate.numerator},setpts=expr=N"
-        return joined(graph, evenly), [*_CLIP, *_PASSTHROUGH, str(self._given)]
+        return f"settb=expr={rate.denominator}/{rate.numerator},setpts=expr=N", [*_CLIP, str(self._given)]
 
-    def _pictures(self, graph: str) -> tuple[str, list[str]]:
+    def _pictures(self) -> tuple[str, list[str]]:
+        """The same for pictures; makes their folder, and the one for what is made of them."""
         self._given.mkdir()
         (self._room / self.template.results).mkdir(parents=True)
-        convert = (
-            Step("scale", {"flags": _EXACT}, "programs want RGB"),
-            Step("format", {"pix_fmts": "rgb24"}, "so do they"),
-        )
-        graph = joined(graph, graph_text(convert), last_filters(self.job.segment, self.job.chain.ratio))
-        return graph, [*_PICTURES, *_PASSTHROUGH, str(self._given / PICTURE_NAMES)]
+        graph = joined(f"scale=flags={_EXACT},format=rgb24", last_filters(self.job.segment, self.job.chain.ratio))
+        return graph, [*_PICTURES, str(self._given / PICTURE_NAMES)]
 
     def run(self) -> None:
         """Run the program."""
@@ -118,7 +119,7 @@ class _Errand:
         with self._made(who) as made:
             graph = joined(
                 first_filters(made.picture),
-                graph_text((*_from_rgb(made.picture, job.picture), *steps, _fitting(job.chain))),
+                graph_text((*_from_rgb(made.picture, job), *steps, _fitting(job.chain))),
                 naming_filters(job.picture),
                 last_filters(_as_written(job)) if self._is_clip else "",
             )
@@ -154,12 +155,25 @@ def scratch_bytes(chain: Chain, source: PictureFormat, frames: int) -> int:
     return int(3 * pixels * frames * chain.ratio)
 
 
-def _from_rgb(made: PictureFormat, due: PictureFormat) -> tuple[Step, ...]:
-    """What makes YUV of a program's RGB, before its colours are halved with its size."""
+def between_matrix(job: SegmentJob) -> str:
+    """The colour matrix of the frames where the program comes, by its name or its number.
+
+    The scaling that follows may insist on one, whatever the tape says of itself; BT.601 where nobody says.
+    """
+    _, after = split_at_scaling(job.chain.steps)
+    said = after[0].options.get("in_color_matrix", "auto") if after else "auto"
+    if said != "auto":
+        return "bt470bg" if said == "bt601" else said  # not all filters have a name for both of its kinds
+    matrix = job.found.picture.matrix
+    return "bt470bg" if matrix in {UNSPECIFIED, RGB_MATRIX} else str(matrix)
+
+
+def _from_rgb(made: PictureFormat, job: SegmentJob) -> tuple[Step, ...]:
+    """What makes YUV of a program's RGB as it was before, with the colours at full size: scaling comes after it."""
     if not is_rgb(made):
         return ()
-    is_deep = any(component.bits > 8 for component in VideoFormat(due.pixel_format).components)
-    options = {"out_color_matrix": str(due.matrix), "out_range": "limited", "flags": _EXACT}
+    is_deep = any(component.bits > 8 for component in VideoFormat(job.chain.pixel_format).components)
+    options = {"out_color_matrix": between_matrix(job), "out_range": "limited", "flags": _EXACT}
     planes = {"pix_fmts": "yuv444p10" if is_deep else "yuv444p"}
     return Step("scale", options, "the program made RGB"), Step("format", planes, "and its colours at full size")
 

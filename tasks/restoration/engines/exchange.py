@@ -22,7 +22,7 @@ from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey
 
 PICTURE_NAMES = "%08d.png"
-_RGB_MATRIX = 0
+RGB_MATRIX = 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def opened_pictures(given: Path, made: Path, who: str) -> Iterator[Made]:
     first = _picture(files[0], who)
     is_deep = max(component.bits for component in first.format.components) > 8
     name = "rgb48le" if is_deep else "rgb24"
-    picture = PictureFormat(first.width, first.height, name, matrix=_RGB_MATRIX, color_range=FULL_RANGE)
+    picture = PictureFormat(first.width, first.height, name, matrix=RGB_MATRIX, color_range=FULL_RANGE)
     reformatter = VideoReformatter()
     yield Made((reformatter.reformat(_picture(file, who), format=name) for file in files), picture)
 

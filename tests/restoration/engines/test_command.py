@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Callable
@@ -93,6 +94,28 @@ def test_a_program_on_pictures(name: str, results: str, tape: Tape, tmp_path: Pa
     differences = np.abs(before - after)
     assert (differences > 1).mean() < 0.005  # RGB has nothing above white, nor colours beyond its own
     assert differences.mean() < 0.02
+
+
+@pytest.mark.parametrize("form", ["frames", "clip"])
+def test_colours_survive_a_program_where_the_chain_names_their_matrix(form: Form, tape: Tape, tmp_path: Path) -> None:
+    """What the tape says of itself may be wrong: the chain's word counts on both sides of the program."""
+    options = {
+        "in_color_matrix": "bt470bg",
+        "out_color_matrix": "bt709",
+        "flags": "bilinear+accurate_rnd+full_chroma_int",
+    }
+    chain = chain_of(step("scale", width="96", height="72", **options), color_matrix="bt709", **SMALL)
+    wrong = step("setparams", colorspace="bt709"), step("hue", s="2"), step("format", pix_fmts="yuv444p")
+    work = work_on(tape("interlaced.mkv"), tmp_path, dataclasses.replace(chain, steps=(*wrong, *chain.steps)))
+    command = (
+        script(tmp_path, SCRIPTS["copies"]) if form == "frames" else f"{FFMPEG} -pix_fmt gbrp -c:v ffv1 {{output}}"
+    )
+    pictures = []
+    for worker in (FfmpegEngine(), engine(command, form)):
+        worker.restore(work.job())
+        with av.open(str(work.job().output)) as container:
+            pictures.append(np.stack([frame.to_ndarray().astype(int) for frame in container.decode(video=0)]))
+    assert np.abs(pictures[0] - pictures[1]).mean() < 0.2  # with the wrong matrix 0.7
 
 
 def luma(path: Path) -> np.ndarray:

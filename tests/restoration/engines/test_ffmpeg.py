@@ -96,6 +96,15 @@ def test_headers_say_what_the_chain_says(tape: Tape, tmp_path: Path) -> None:
     assert (found.sample_aspect, found.field_order) == (Fraction(4, 3), "progressive")
 
 
+def test_headers_say_what_the_chain_names_last(tape: Tape, tmp_path: Path) -> None:
+    """Colours of a tape in a new matrix keep the tape's primaries, where a chain says so."""
+    tags = step("setparams", colorspace="bt709", color_primaries="bt470bg", color_trc="smpte170m")
+    work = work_on(tape("full-range.mkv"), tmp_path, chain_of(tags, color_matrix="bt709"), 1, QUICK)
+    joined, _ = work.join(work.restore(FfmpegEngine()))
+    found = survey(joined.path).picture
+    assert (found.primaries, found.transfer, found.matrix) == (5, 6, 1)
+
+
 @pytest.mark.parametrize(("name", "order"), [("interlaced.mkv", "tff"), ("bottom-field-first.mkv", "bff")])
 def test_fields_that_are_kept_keep_their_order(name: str, order: str, tape: Tape, tmp_path: Path) -> None:
     chain = chain_of(step("setfield", mode=order), interlaced=True, sample_aspect="12:11")
