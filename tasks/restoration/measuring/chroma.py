@@ -18,13 +18,15 @@ from tasks.restoration.measuring.pictures import Floats, Picture
 
 Surface: TypeAlias = npt.NDArray[np.float64]
 
-# In samples of chroma: 12 luma pixels in 4:2:0.
-MOST_SHIFT = 6
+# In samples of chroma, with two in which the correlation must fall off: 12 luma pixels in 4:2:0.
+MOST_SHIFT = 8
 # Less is within the difference of how formats place chroma between the luma pixels.
 _LEAST_SHIFT_PX = 1.5
 # Correlation below which edges do not belong to each other, and how much better than no shift it must be.
 _LEAST_CORRELATION = 0.03
-_LEAST_GAIN = 1.1
+_LEAST_GAIN = 1.03
+# So many samples beside its top the correlation must have fallen by this share of it.
+_SLOPE, _LEAST_FALL = 2, 0.06
 # Stronger edges count no more than this, in codes: else one caption decides.
 _STRONGEST = 40.0
 # Left out on each side, as a share: borders, torn lines.
@@ -87,8 +89,7 @@ class _Sums:
         row, column = divmod(int(np.argmax(fit)), fit.shape[1])
         if fit[row, column] < _LEAST_CORRELATION or fit[row, column] < _LEAST_GAIN * fit[MOST_SHIFT, MOST_SHIFT]:
             return ChromaShift(0.0, 0.0)
-        right = column - MOST_SHIFT + _between(fit[row], column)
-        down = row - MOST_SHIFT + _between(fit[:, column], row)
+        right, down = _summit(fit[row], column), _summit(fit[:, column], row)
         return ChromaShift(_told(right * self._step_x), _told(down * self._step_y))
 
 
@@ -143,13 +144,18 @@ def _correlation(luma: Floats, chroma: Floats) -> Surface:
     return near
 
 
-def _between(fit: Surface, place: int) -> float:
-    """How far beside ``place`` the top of the parabola through it and its neighbours lies, in samples."""
-    if not 0 < place < len(fit) - 1:
+def _summit(fit: Surface, place: int) -> float:
+    """The shift at which the parabola through the highest place and its neighbours is highest, in samples.
+
+    0 where there is no summit but a ridge, as in a picture that has edges in one direction only.
+    """
+    if not _SLOPE <= place < len(fit) - _SLOPE:
+        return 0.0
+    if max(fit[place - _SLOPE], fit[place + _SLOPE]) > (1 - _LEAST_FALL) * fit[place]:
         return 0.0
     left, middle, right = fit[place - 1 : place + 2]
     bend = left - 2 * middle + right
-    return float((left - right) / (2 * bend)) if bend < 0 else 0.0
+    return place - MOST_SHIFT + (float((left - right) / (2 * bend)) if bend < 0 else 0.0)
 
 
 def _told(shift_px: float) -> float:

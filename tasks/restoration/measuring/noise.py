@@ -1,6 +1,6 @@
 """How strong the noise is: what changes from frame to frame where the picture has no detail that could move.
 
-The picture is cut into blocks. In the smoothest quarter of them half the variance of the difference of two frames is
+The picture is cut into blocks. In the smoothest eighth of them half the variance of the difference of two frames is
 the variance of the noise (as J. S. Lee's and later estimators take the variance of homogeneous blocks; see Immerkaer,
 "Fast noise variance estimation", 1996, for the one in space). Movement adds to it, so luma is also measured in space,
 across the lines of one field, of which each has noise of its own on a tape; the lower figure counts.
@@ -19,7 +19,7 @@ from tasks.restoration.measuring.pictures import Floats, Picture
 
 # Lines and columns of a block. Its quarters, in which noise averages out, tell whether it is smooth.
 _LINES, _COLUMNS = 8, 16
-_SMOOTH_SHARE = 0.25
+_SMOOTH_SHARE = 0.12
 _LEAST_BLOCKS = 8
 # Black that was put in and white that was clipped have no noise.
 _LOWEST, _HIGHEST = 20.0, 230.0

@@ -1,0 +1,134 @@
+"""Real clips worn like tapes, each defect of a known size, for the tests of measuring."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+from tasks.media.segments.source import survey
+from tasks.restoration.diagnosis import Diagnosis
+from tasks.restoration.measuring.measure import diagnose
+
+Plane = npt.NDArray[np.uint8]
+WIDTH, HEIGHT = 480, 384
+SIZE = f"scale={WIDTH}:{HEIGHT}:flags=area"
+# Raw samples: what is put in is what is measured.
+STORED = ("-c:v", "rawvideo")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames in yuv420p: frames x height x width each."""
+
+    luma: Plane
+    blue: Plane
+    red: Plane
+
+    def __add__(self, other: Clip) -> Clip:
+        pairs = ((self.luma, other.luma), (self.blue, other.blue), (self.red, other.red))
+        return Clip(*(np.concatenate(pair) for pair in pairs))
+
+    def cut(self, start: int, stop: int) -> Clip:
+        return Clip(self.luma[start:stop], self.blue[start:stop], self.red[start:stop])
+
+
+Wear = Callable[[Clip], Clip]
+
+
+@functools.cache
+def clip(path: Path, filters: str = SIZE, frames: int = 60) -> Clip:
+    """The first frames of a real clip, filtered to WIDTH x HEIGHT."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-vf", filters, "-an"]
+    form = ["-frames:v", str(frames), "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"]
+    data = np.frombuffer(subprocess.run([*command, *form], check=True, capture_output=True).stdout, np.uint8)
+    whole, part = WIDTH * HEIGHT, WIDTH * HEIGHT // 4
+    rows = data.reshape(-1, whole + 2 * part)
+    half = (-1, HEIGHT // 2, WIDTH // 2)
+    blue, red = rows[:, whole : whole + part].reshape(half), rows[:, whole + part :].reshape(half)
+    return Clip(rows[:, :whole].reshape(-1, HEIGHT, WIDTH), blue, red)
+
+
+def record(frames: Clip, path: Path, rate: str = "30000/1001", extra: tuple[str, ...] = ()) -> Path:
+    """``frames`` as a file, bit by bit; ``extra`` are a further input and options of ffmpeg's."""
+    size = f"{frames.luma.shape[2]}x{frames.luma.shape[1]}"
+    source = ["-f", "rawvideo", "-s", size, "-pix_fmt", "yuv420p", "-r", rate, "-i", "pipe:0"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *source, *extra]
+    command += [*([] if "-c:v" in extra else STORED), str(path)]
+    planes = zip(frames.luma, frames.blue, frames.red, strict=True)
+    data = b"".join(plane.tobytes() for picture in planes for plane in picture)
+    subprocess.run(command, input=data, check=True, capture_output=True)
+    return path
+
+
+def measured(path: Path, tolerant: bool = False) -> Diagnosis:
+    return diagnose(path, survey(path, tolerant=tolerant))
+
+
+def noisy(luma_sigma: float, chroma_sigma: float = 0.0) -> Wear:
+    def wear(frames: Clip) -> Clip:
+        rng = np.random.default_rng(7)
+        sigmas = (luma_sigma, chroma_sigma, chroma_sigma)
+        planes = (frames.luma, frames.blue, frames.red)
+        return Clip(*(_plus(plane, sigma, rng) for plane, sigma in zip(planes, sigmas, strict=True)))
+
+    return wear
+
+
+def _plus(plane: Plane, sigma: float, rng: np.random.Generator) -> Plane:
+    if not sigma:
+        return plane
+    added = plane + sigma * rng.standard_normal(plane.shape, dtype=np.float32)
+    return np.clip(np.rint(added), 0, 255).astype(np.uint8)
+
+
+def chroma_moved(right_px: int, down_px: int) -> Wear:
+    """Chroma moved by luma pixels: multiples of 2."""
+
+    def wear(frames: Clip) -> Clip:
+        moves = (down_px // 2, right_px // 2)
+        blue, red = (np.roll(plane, moves, axis=(1, 2)) for plane in (frames.blue, frames.red))
+        return replace(frames, blue=blue, red=red)
+
+    return wear
+
+
+def torn(lines: int, noise: bool = False) -> Wear:
+    """The last lines moved sideways, by another distance in each frame, or nothing but noise."""
+
+    def wear(frames: Clip) -> Clip:
+        rng = np.random.default_rng(3)
+        luma = frames.luma.copy()
+        for picture in luma:
+            bottom = picture[-lines:]
+            strange = rng.integers(16, 235, bottom.shape, dtype=np.uint8)
+            picture[-lines:] = strange if noise else np.roll(bottom, int(rng.integers(10, 30)), axis=1)
+        return replace(frames, luma=luma)
+
+    return wear
+
+
+def bordered(left: int, right: int, top: int, bottom: int, level: int = 16) -> Wear:
+    def wear(frames: Clip) -> Clip:
+        luma = np.full_like(frames.luma, level)
+        inner = (slice(None), slice(top, HEIGHT - bottom), slice(left, WIDTH - right))
+        luma[inner] = frames.luma[inner]
+        return replace(frames, luma=luma)
+
+    return wear
+
+
+def levelled(black: float, white: float) -> Wear:
+    """Luma brought linearly from 16..235 to these codes."""
+
+    def wear(frames: Clip) -> Clip:
+        table = np.clip(black + (np.arange(256) - 16) * (white - black) / 219, 0, 255)
+        return replace(frames, luma=np.rint(table).astype(np.uint8)[frames.luma])
+
+    return wear

@@ -1,0 +1,99 @@
+"""Field order, telecine and mixtures of real movement, made by FFmpeg's own filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.media.segments.source import survey
+
+from .tapes import HEIGHT, SIZE, WIDTH, Clip, clip, measured, noisy, record
+
+MOVING = ("skv_bikes.mp4", "kivy_cityCC0.mpg", "skv_bigbuckbunny.mp4", "dash_solidWhiteRight.mp4", "mpy_chaplin.mp4")
+FIELDS = {"tff": "tinterlace=interleave_top", "bff": "tinterlace=interleave_bottom"}
+TELECINE = {"tff": "telecine=first_field=top:pattern=23", "bff": "telecine=first_field=bottom:pattern=23"}
+
+
+def worn(shared_data: Path, name: str, filters: str, sigma: float, tmp_path: Path, frames: int = 60) -> Path:
+    picture = clip(shared_data / "video" / name, f"{SIZE},{filters}", frames)
+    return record(noisy(sigma)(picture), tmp_path / "tape.nut")
+
+
+@pytest.mark.parametrize("sigma", [8])
+@pytest.mark.parametrize("name", MOVING)
+def test_progressive(name: str, sigma: float, shared_data: Path, tmp_path: Path) -> None:
+    found = measured(worn(shared_data, name, "null", sigma, tmp_path))
+    assert (found.field_order, found.telecine, found.is_mixed) == ("progressive", "none", False)
+    assert found.interlaced_share < 0.1
+
+
+@pytest.mark.parametrize("sigma", [8])
+@pytest.mark.parametrize(("name", "order"), [*((name, "tff") for name in MOVING), (MOVING[0], "bff")])
+def test_fields(name: str, order: str, sigma: float, shared_data: Path, tmp_path: Path) -> None:
+    found = measured(worn(shared_data, name, FIELDS[order], sigma, tmp_path))
+    assert (found.field_order, found.telecine, found.is_mixed) == (order, "none", False)
+    assert found.interlaced_share > 0.8
+
+
+@pytest.mark.parametrize("sigma", [0, 8])
+@pytest.mark.parametrize(("name", "order"), [*((name, "tff") for name in MOVING[:3]), (MOVING[1], "bff")])
+def test_telecine(name: str, order: str, sigma: float, shared_data: Path, tmp_path: Path) -> None:
+    found = measured(worn(shared_data, name, TELECINE[order], sigma, tmp_path))
+    assert (found.field_order, found.telecine, found.is_mixed) == (order, "3:2", False)
+    assert sigma or 0.35 < found.windows[0].repeated_field_share < 0.55
+
+
+@pytest.mark.parametrize("filters", ["fps=12,fps=24", "fps=15,fps=30", "telecine=pattern=22"])
+def test_other_repeats_are_no_telecine(filters: str, shared_data: Path, tmp_path: Path) -> None:
+    """Every frame twice, or film at two fields a frame, as in PAL."""
+    found = measured(worn(shared_data, "skv_bikes.mp4", filters, 0, tmp_path))
+    assert (found.field_order, found.telecine) == ("progressive", "none")
+
+
+def test_a_tape_that_changes_is_mixed(shared_data: Path, tmp_path: Path) -> None:
+    video = shared_data / "video"
+    fields = clip(video / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['bff']}")
+    frames = clip(video / "skv_bigbuckbunny.mp4")
+    found = measured(record(fields + frames, tmp_path / "tape.nut"))
+    assert (found.field_order, found.is_mixed) == ("bff", True)
+    assert 0.4 < found.interlaced_share < 0.6
+    shares = [(window.bff_share > 0.8, window.progressive_share > 0.8) for window in found.windows]
+    assert shares == [(True, False), (False, True)]
+
+
+def test_still_windows_do_not_vote(shared_data: Path, tmp_path: Path) -> None:
+    """Two thirds of the tape are a still title in noise: it has no combs, but that proves nothing."""
+    moving = clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['tff']}")
+    title = moving.cut(0, 1)
+    still = Clip(*(np.repeat(plane, 120, axis=0) for plane in (title.luma, title.blue, title.red)))
+    found = measured(record(noisy(4)(still + moving), tmp_path / "tape.nut"))
+    assert (found.field_order, found.is_mixed) == ("tff", False)
+    assert [window.tff_share + window.bff_share + window.progressive_share > 0.5 for window in found.windows] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_without_movement_the_file_is_believed(shared_data: Path, tmp_path: Path) -> None:
+    title = clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['tff']}").cut(0, 1)
+    still = Clip(*(np.repeat(plane, 20, axis=0) for plane in (title.luma, title.blue, title.red)))
+    path = record(still, tmp_path / "tape.mkv", extra=("-vf", "setfield=bff", "-c:v", "ffv1"))
+    assert survey(path).picture.field_order == "bff"
+    assert measured(path).field_order == "bff"
+    assert measured(record(still, tmp_path / "untold.nut")).field_order == "progressive"
+
+
+def test_a_picture_that_moves_up_line_by_line_is_progressive(shared_data: Path, tmp_path: Path) -> None:
+    """A frame a line: the fields of one frame fit those of the next nearly as well as their own."""
+    tall = clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE}", 1)
+    for lines in (1, 2, -1):
+        planes = [
+            np.concatenate([np.roll(plane, -number * lines // step, axis=1) for number in range(40)])
+            for plane, step in ((tall.luma, 1), (tall.blue, 2), (tall.red, 2))
+        ]
+        found = measured(record(Clip(*planes), tmp_path / f"tape{lines}.nut"))
+        assert found.field_order == "progressive"
+        assert (found.width_px, found.height_px, found.frames) == (WIDTH, HEIGHT, 40)
