@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs test lint format lock bench-overhead bench-frames bench-transits bench-landmarks chaos soak clean
+.PHONY: help setup torch demo demo-stars demo-signs test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -66,6 +66,9 @@ bench-transits: $(READY)  ## Measure the transit search on real stars and inject
 
 bench-landmarks: $(READY)  ## Measure landmarks against a plain loop and pose-format's extractor
 	$(BIN)/python benchmarks/landmarks.py $(ARGS)
+
+bench-restoration: $(READY)  ## Measure restored tapes against what was recorded on them
+	$(BIN)/python benchmarks/restoration.py $(ARGS)
 
 chaos: $(READY)  ## Kill parts of a hundred runs at work, and take each up again (a quarter of an hour)
 	$(BIN)/python -m tests.chaos.storm $(ARGS)

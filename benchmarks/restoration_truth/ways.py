@@ -30,6 +30,7 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
     "spline": {"scaler": "spline"},
     "dedot": {"dedot": True},
     "black lines": {"head_switching": "black"},
+    "hqdn3d": {"denoise": "hqdn3d", "denoise_luma": 1.3, "denoise_chroma": 2.4},
     "atadenoise": {"denoise": "atadenoise"},
     "vaguedenoiser": {"denoise": "vaguedenoiser"},
     "fftdnoiz": {"denoise": "fftdnoiz"},

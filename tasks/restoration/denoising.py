@@ -6,10 +6,18 @@ Strengths here are standard deviations in 8-bit codes, of luma and of chroma.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-Options = dict[str, str]
 
-_CONTEXT = {"none": 0, "hqdn3d": 24, "atadenoise": 4, "vaguedenoiser": 0, "fftdnoiz": 1, "nlmeans": 0}
+@dataclass(frozen=True)
+class Denoise:
+    """One filter, and its options."""
+
+    filter: str
+    options: dict[str, str]
+
+
+_CONTEXT = {"none": 0, "hqdn3d": 24, "atadenoise": 4, "vaguedenoiser": 0, "fftdnoiz": 1, "nlmeans": 0, "temporal": 26}
 
 
 def denoise_context(name: str) -> int:
@@ -17,45 +25,59 @@ def denoise_context(name: str) -> int:
     return _CONTEXT[name]
 
 
-def denoise_options(name: str, luma: float, chroma: float) -> list[Options]:
-    """The options of the denoiser ``name``, one set for each time that it is used."""
+def denoise_filters(name: str, luma: float, chroma: float) -> list[Denoise]:
+    """The filters of the way ``name``, in their order."""
     return _WAYS[name](luma, chroma)
 
 
-def _hqdn3d(luma: float, chroma: float) -> list[Options]:
+def _temporal(luma: float, chroma: float) -> list[Denoise]:
+    """Frames that agree are averaged first, which takes dropouts too; then little is left for hqdn3d.
+
+    The two together gain more PSNR, SSIM and VMAF than either of them at any strength.
+    """
+    return [_averaged(5, (3 * luma, 3.6 * chroma), (5 * luma, 6 * chroma)), *_hqdn3d(0.8 * luma, 2.4 * chroma)]
+
+
+def _hqdn3d(luma: float, chroma: float) -> list[Denoise]:
     names = ("luma_spatial", "chroma_spatial", "luma_tmp", "chroma_tmp")
     values = (luma, chroma, 1.5 * luma, 1.5 * chroma)
-    return [{name: f"{value:.2f}" for name, value in zip(names, values, strict=True)}]
+    return [Denoise("hqdn3d", {name: f"{value:.2f}" for name, value in zip(names, values, strict=True)})]
 
 
-def _atadenoise(luma: float, chroma: float) -> list[Options]:
-    options = {"s": "9"}
-    for plane, strength in enumerate((luma, chroma, chroma)):
-        options |= {
-            f"{plane}a": f"{min(2 * strength / 255, 0.3):.4f}",
-            f"{plane}b": f"{min(8 * strength / 255, 5):.4f}",
-        }
-    return [options]
+def _atadenoise(luma: float, chroma: float) -> list[Denoise]:
+    return [_averaged(9, (2 * luma, 2 * chroma), (8 * luma, 8 * chroma))]
 
 
-def _vaguedenoiser(luma: float, chroma: float) -> list[Options]:
-    return [{"threshold": f"{luma:.2f}", "planes": "1"}, {"threshold": f"{chroma:.2f}", "planes": "6"}]
+def _averaged(frames: int, each: tuple[float, float], together: tuple[float, float]) -> Denoise:
+    """atadenoise: how much one frame may differ from this one, and all of them together; luma and chroma."""
+    options = {"s": str(frames)}
+    for plane in range(3):
+        options[f"{plane}a"] = f"{min(each[plane > 0] / 255, 0.3):.4f}"
+        options[f"{plane}b"] = f"{min(together[plane > 0] / 255, 5.0):.4f}"
+    return Denoise("atadenoise", options)
 
 
-def _fftdnoiz(luma: float, chroma: float) -> list[Options]:
-    both = {"block": "16", "prev": "1", "next": "1"}
+def _vaguedenoiser(luma: float, chroma: float) -> list[Denoise]:
+    both = (("1", luma), ("6", chroma))
+    return [Denoise("vaguedenoiser", {"threshold": f"{value:.2f}", "planes": planes}) for planes, value in both]
+
+
+def _fftdnoiz(luma: float, chroma: float) -> list[Denoise]:
+    near = {"block": "16", "prev": "1", "next": "1"}
+    both = (("1", luma), ("6", chroma))
     return [
-        {"sigma": f"{min(luma, 100):.2f}", "planes": "1", **both},
-        {"sigma": f"{min(chroma, 100):.2f}", "planes": "6", **both},
+        Denoise("fftdnoiz", {"sigma": f"{min(value, 100):.2f}", "planes": planes, **near}) for planes, value in both
     ]
 
 
-def _nlmeans(luma: float, chroma: float) -> list[Options]:
+def _nlmeans(luma: float, chroma: float) -> list[Denoise]:
+    """nlmeans has one strength: that of luma."""
     del chroma
-    return [{"s": f"{min(max(luma, 1.0), 30):.2f}", "p": "5", "r": "9"}]
+    return [Denoise("nlmeans", {"s": f"{min(max(luma, 1.0), 30):.2f}", "p": "5", "r": "9"})]
 
 
-_WAYS: dict[str, Callable[[float, float], list[Options]]] = {
+_WAYS: dict[str, Callable[[float, float], list[Denoise]]] = {
+    "temporal": _temporal,
     "hqdn3d": _hqdn3d,
     "atadenoise": _atadenoise,
     "vaguedenoiser": _vaguedenoiser,

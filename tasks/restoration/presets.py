@@ -20,7 +20,7 @@ from tasks.media.segments.settings import Codec
 from tasks.restoration.diagnosis import Diagnosis
 
 Deinterlacer = Literal["bwdif", "nnedi", "estdif", "none"]
-Denoiser = Literal["none", "hqdn3d", "atadenoise", "vaguedenoiser", "fftdnoiz", "nlmeans"]
+Denoiser = Literal["none", "temporal", "hqdn3d", "atadenoise", "vaguedenoiser", "fftdnoiz", "nlmeans"]
 HeadSwitching = Literal["fill", "black", "crop", "keep"]
 Borders = Literal["crop", "keep"]
 Scaler = Literal["bicubic", "lanczos", "spline"]
@@ -37,6 +37,7 @@ class Preset(BaseModel):
 
     deinterlace     what makes frames of fields where the user leaves it to the preset; ``none`` keeps fields
     nnedi_weights   the file that ``nnedi`` reads; FFmpeg comes without it
+    denoise         ``temporal`` is atadenoise and then hqdn3d
     denoise_luma, denoise_chroma  strength, times the measured noise: 1 is what the denoiser's author means by it
     least_noise     standard deviation in 8-bit codes; less is left alone
     dedot           whether dot crawl and rainbows are removed: of composite video, which VHS players seldom show

@@ -1,0 +1,204 @@
+"""The chain that a diagnosis asks for: its order, its figures, its reasons, and that ffmpeg runs it."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from tasks.engine.errors import InvalidInput
+from tasks.restoration.building import Deinterlace, build_chain
+from tasks.restoration.chain import Chain
+from tasks.restoration.diagnosis import Borders, Diagnosis
+from tasks.restoration.presets import Preset, load_presets, override
+
+PRESETS = load_presets().presets
+STANDARD = PRESETS["vhs_standard"]
+FAIR = Diagnosis(
+    width_px=720,
+    height_px=576,
+    sample_aspect="16:15",
+    fps=25.0,
+    frames=250,
+    duration_seconds=10.0,
+    field_order="tff",
+    interlaced_share=1.0,
+    is_mixed=False,
+    telecine="none",
+    noise_luma=3.0,
+    noise_chroma=5.0,
+    chroma_shift_x_px=4.0,
+    chroma_shift_y_px=2.0,
+    head_switching_lines=8,
+    borders=Borders(),
+    black_level=22.0,
+    white_level=235.0,
+    audio_channels=2,
+    audio_rate_hz=48000,
+    silent_channels=(),
+    windows=(),
+)
+
+
+def tape(**values: object) -> Diagnosis:
+    return Diagnosis(**{**vars(FAIR), **values})  # type: ignore[arg-type]
+
+
+def preset(**values: object) -> Preset:
+    return override(STANDARD, values)
+
+
+def filters(chain: Chain) -> list[str]:
+    return [step.filter for step in chain.steps]
+
+
+def options(chain: Chain, name: str) -> dict[str, str]:
+    return dict(next(step.options for step in chain.steps if step.filter == name))
+
+
+def test_the_order_is_that_of_practitioners() -> None:
+    order = [name for name in filters(build_chain(FAIR, STANDARD, 1080)) if name not in ("format", "scale")]
+    assert order[:5] == ["setfield", "bwdif", "fillborders", "chromashift", "lutyuv"]
+    assert order[5:] == ["atadenoise", "hqdn3d", "unsharp", "setsar", "setparams"]
+
+
+def test_every_step_has_its_reason() -> None:
+    chain = build_chain(FAIR, STANDARD, 1080)
+    reasons = {step.filter: step.reason for step in chain.steps}
+    assert all(reasons.values())
+    assert reasons["chromashift"] == "colour lies +4.0 px right of and +2.0 px below its picture"
+    assert "8 lines" in reasons["fillborders"]
+    assert "black is at 22" in reasons["lutyuv"]
+    assert "3.0 codes in luma, 5.0 in chroma" in reasons["hqdn3d"]
+
+
+def test_fields_become_twice_as_many_frames_of_square_samples() -> None:
+    chain = build_chain(FAIR, STANDARD, 1080)
+    assert (chain.ratio, chain.interlaced) == (Fraction(2), False)
+    assert (chain.width_px, chain.height_px, chain.sample_aspect) == (1440, 1080, "1:1")
+
+
+@pytest.mark.parametrize(
+    ("values", "height", "matrix", "width"),
+    [
+        ({}, 1080, "bt709", 1440),
+        ({}, None, "bt470bg", 768),
+        ({"height_px": 480, "fps": 30000 / 1001, "sample_aspect": "8:9"}, None, "smpte170m", 640),
+        ({"height_px": 480, "fps": 30000 / 1001, "sample_aspect": "32:27"}, 720, "bt709", 1280),
+    ],
+)
+def test_colour_matrix_and_width_follow_the_height(
+    values: dict[str, object], height: int | None, matrix: str, width: int
+) -> None:
+    chain = build_chain(tape(**values), STANDARD, height)
+    assert (chain.color_matrix, chain.width_px) == (matrix, width)
+    assert options(chain, "setparams")["colorspace"] == matrix
+
+
+def test_telecine_is_undone_and_a_fifth_of_the_frames_goes() -> None:
+    film = tape(telecine="3:2", fps=30000 / 1001, height_px=480, sample_aspect="8:9")
+    chain = build_chain(film, STANDARD)
+    assert filters(chain)[:4] == ["setfield", "fieldmatch", "bwdif", "decimate"]
+    assert chain.ratio == Fraction(4, 5)
+    assert chain.context_frames % 5 == 0
+
+
+def test_a_progressive_tape_is_not_deinterlaced() -> None:
+    chain = build_chain(tape(field_order="progressive", interlaced_share=0.0), STANDARD)
+    assert not {"setfield", "bwdif"} & set(filters(chain))
+    assert chain.ratio == 1
+
+
+def test_a_perfect_tape_is_only_made_progressive_and_square() -> None:
+    spotless = tape(
+        noise_luma=0.3,
+        noise_chroma=0.4,
+        chroma_shift_x_px=0.5,
+        chroma_shift_y_px=0.0,
+        head_switching_lines=0,
+        black_level=16.5,
+        white_level=230.0,
+    )
+    unwanted = {"fillborders", "chromashift", "lutyuv", "atadenoise", "hqdn3d"}
+    assert not unwanted & set(filters(build_chain(spotless, STANDARD)))
+
+
+def test_colour_moves_back_in_samples_of_its_own_plane() -> None:
+    moved = options(build_chain(FAIR, STANDARD), "chromashift")
+    assert moved == {"cbh": "-2", "crh": "-2", "cbv": "-2", "crv": "-2"}
+
+
+def test_a_picture_without_black_is_not_stretched_much() -> None:
+    assert options(build_chain(tape(black_level=60.0), STANDARD), "lutyuv")["y"].startswith("(val-96.00)")
+
+
+def test_more_noise_is_met_with_more_strength_and_chroma_with_most() -> None:
+    mild = options(build_chain(tape(noise_luma=2.0, noise_chroma=3.0), STANDARD), "hqdn3d")
+    strong = options(build_chain(tape(noise_luma=6.0, noise_chroma=9.0), STANDARD), "hqdn3d")
+    assert float(strong["luma_tmp"]) == pytest.approx(3 * float(mild["luma_tmp"]), abs=0.02)
+    assert float(mild["chroma_tmp"]) > float(mild["luma_tmp"])
+
+
+def test_torn_lines_and_borders_are_cut_off_where_the_preset_says_so() -> None:
+    bordered = tape(borders=Borders(left_px=9, right_px=8, top_px=2), head_switching_lines=7)
+    chain = build_chain(bordered, preset(head_switching="crop", borders="crop"))
+    assert (chain.height_px, chain.width_px) == (566, 2 * round(702 * 16 / 15 / 2))
+    assert [dict(step.options) for step in chain.steps if step.filter == "crop"] == [
+        {"w": "iw", "h": "ih-8", "x": "0", "y": "0"},
+        {"w": "702", "h": "566", "x": "10", "y": "2"},
+    ]
+
+
+def test_kept_fields_get_nothing_that_mixes_lines() -> None:
+    chain = build_chain(FAIR, STANDARD, deinterlace="none")
+    assert chain.interlaced
+    assert (chain.ratio, chain.sample_aspect, chain.width_px) == (Fraction(1), "16:15", 720)
+    assert not {"bwdif", "atadenoise", "hqdn3d", "unsharp"} & set(filters(chain))
+    assert {step.options["interl"] for step in chain.steps if step.filter == "scale"} == {"1"}
+    assert options(chain, "chromashift")["cbv"] == "0"
+
+
+def test_interlaced_frames_cannot_be_scaled() -> None:
+    with pytest.raises(InvalidInput, match="--height: 1080 with fields kept; allowed: 576"):
+        build_chain(FAIR, STANDARD, 1080, "none")
+
+
+def test_nnedi_asks_for_its_weights() -> None:
+    with pytest.raises(InvalidInput, match=r"nnedi without its weights.*nnedi_weights.*nnedi3_weights\.bin"):
+        build_chain(FAIR, STANDARD, deinterlace="nnedi")
+
+
+def test_nnedi_is_given_its_weights(tmp_path: Path) -> None:
+    chain = build_chain(FAIR, preset(nnedi_weights=tmp_path / "w.bin"), deinterlace="nnedi")
+    assert options(chain, "nnedi") == {"weights": str(tmp_path / "w.bin"), "field": "tf"}
+
+
+@pytest.mark.parametrize("name", ["vhs_standard", "vhs_clean", "vhs_heavy", "vhs_archive"])
+@pytest.mark.parametrize("deinterlace", ["auto", "estdif"])
+def test_ffmpeg_runs_the_chain_and_gives_what_it_promises(name: str, deinterlace: Deinterlace) -> None:
+    chain = build_chain(tape(width_px=180, height_px=144), PRESETS[name], deinterlace=deinterlace)
+    assert frames_of(chain) == 4 * chain.ratio
+
+
+@pytest.mark.parametrize("denoise", ["atadenoise", "vaguedenoiser", "fftdnoiz", "nlmeans"])
+def test_ffmpeg_runs_every_denoiser(denoise: str) -> None:
+    chain = build_chain(tape(width_px=180, height_px=144), preset(denoise=denoise))
+    assert denoise in filters(chain)
+    assert frames_of(chain) == 8
+
+
+def frames_of(chain: Chain) -> int:
+    """How many frames of the promised size and format ffmpeg makes of 4 frames."""
+    graph = ",".join(
+        f"{step.filter}=" + ":".join(f"{k}='{v}'" for k, v in step.options.items()) for step in chain.steps
+    )
+    source = "testsrc2=size=180x144:rate=25,format=yuv422p,trim=end_frame=4"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", f"{source},{graph}"]
+    raw = subprocess.run([*command, "-fps_mode", "passthrough", "-f", "rawvideo", "-"], check=True, capture_output=True)
+    bits = {"yuv420p": 12, "yuv422p10le": 32}[chain.pixel_format]
+    whole, rest = divmod(len(raw.stdout), chain.width_px * chain.height_px * bits // 8)
+    assert rest == 0
+    return whole
