@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from tasks.engine.errors import BadInput
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey
@@ -15,7 +18,7 @@ from tasks.restoration.measuring.chroma import ChromaMeter, ChromaShift
 from tasks.restoration.measuring.fields import FieldMeter, has_telecine, judge_window, verdict
 from tasks.restoration.measuring.levels import LevelMeter, Levels
 from tasks.restoration.measuring.noise import Noise, NoiseMeter
-from tasks.restoration.measuring.pictures import Floats, Picture, PictureMaker
+from tasks.restoration.measuring.pictures import Picture, PictureMaker
 from tasks.restoration.measuring.sound import listen
 from tasks.restoration.measuring.tearing import TearMeter
 from tasks.restoration.measuring.windows import pair_starts, plan_windows, read_window
@@ -53,7 +56,7 @@ class PictureMeters:
     def __init__(self) -> None:
         self._noise, self._chroma = NoiseMeter(), ChromaMeter()
         self._tears, self._borders = TearMeter(), BorderMeter()
-        self._lumas: list[Floats] = []
+        self._lumas: list[npt.NDArray[np.uint8]] = []  # levels are counted when borders are known
 
     def add(self, look: Look) -> None:
         """Measure the pictures of one window."""
@@ -64,14 +67,14 @@ class PictureMeters:
             self._chroma.add(first, interlaced)
             self._tears.add(first.luma)
             self._borders.add(first.luma)
-            self._lumas.append(first.luma)
+            self._lumas.append(np.clip(np.rint(first.luma), 0, 255).astype(np.uint8))
 
     def condition(self) -> Condition:
         """What the windows so far tell together."""
         torn = self._tears.lines()
         borders, levels = self._borders.borders(torn), LevelMeter()
         for luma in self._lumas:
-            levels.add(luma, borders, torn)
+            levels.add(luma.astype(np.float32), borders, torn)
         return Condition(self._noise.noise(), self._chroma.shift(), torn, borders, levels.levels())
 
 

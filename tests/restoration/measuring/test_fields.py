@@ -64,14 +64,13 @@ def test_a_tape_that_changes_is_mixed(shared_data: Path, tmp_path: Path) -> None
 
 
 def test_still_windows_do_not_vote(shared_data: Path, tmp_path: Path) -> None:
-    """Two thirds of the tape are a still title in noise: it has no combs, but that proves nothing."""
+    """Half of the tape is a still title in noise: it has no combs, but that proves nothing."""
     moving = clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['tff']}")
     title = moving.cut(0, 1)
-    still = Clip(*(np.repeat(plane, 120, axis=0) for plane in (title.luma, title.blue, title.red)))
+    still = Clip(*(np.repeat(plane, 60, axis=0) for plane in (title.luma, title.blue, title.red)))
     found = measured(record(noisy(4)(still + moving), tmp_path / "tape.nut"))
     assert (found.field_order, found.is_mixed) == ("tff", False)
     assert [window.tff_share + window.bff_share + window.progressive_share > 0.5 for window in found.windows] == [
-        False,
         False,
         True,
     ]
