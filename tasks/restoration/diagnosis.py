@@ -38,7 +38,8 @@ class Diagnosis:
     width_px, height_px     of the frame as it is stored
     sample_aspect           width over height of a stored pixel, as ``16:15``
     fps                     stored frames a second, on average
-    field_order             of most windows; ``progressive`` where the frames are not interlaced
+    field_order             of most windows; ``progressive`` where the frames are not interlaced. In a mixed or
+                            telecined tape the order of what holds fields; where nothing moves, what the file says
     interlaced_share        share of the frames that are interlaced
     is_mixed                windows disagree: some of the tape is interlaced and some is not
     telecine                ``3:2`` where 23.976 film frames a second are spread over 59.94 fields
