@@ -16,8 +16,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tasks.engine.errors import BadInput
+from tasks.media.demuxing import PacketSource
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.picture import FULL_RANGE, UNSPECIFIED, PictureFormat
+from tasks.media.segments.picture import FULL_RANGE, UNSPECIFIED, PictureFormat, picture_format
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey
 
@@ -46,13 +47,14 @@ def opened_clip(given: Path, made: Path, who: str) -> Iterator[Made]:
     """
     if not made.is_file():
         raise SegmentError(f"{who} ended well and wrote no clip: it must write the file that {{output}} stands for")
-    ours = survey(given)
+    with PacketSource(given) as source:  # ours: its packets are its frames
+        count, ours = len(source.index), picture_format(source.stream)
     try:
         theirs = survey(made)
-        _check_count(len(ours.timeline), len(theirs.timeline), who)
+        _check_count(count, len(theirs.timeline), who)
         with SegmentReader(made, theirs) as reader:
             frames = (read.frame for read in reader.range(0, len(theirs.timeline)))
-            yield Made(frames, _as_given(theirs.picture, ours.picture))
+            yield Made(frames, _as_given(theirs.picture, ours))
     except BadInput as error:
         raise SegmentError(f"the clip that {who} made cannot be read: {error}") from error
 
