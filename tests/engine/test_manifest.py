@@ -55,6 +55,7 @@ def test_json_in_every_shape_gives_the_same_rows(tmp_path, name, content):
 def test_parquet_keeps_types_and_numbers_rows_from_1(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "t.parquet")
     table = read_table(tmp_path / "t.parquet")
+    assert table.problems == ()
     assert [row.values for row in table.rows] == ROWS
     assert [row.where for row in table.rows] == ["t.parquet row 1", "t.parquet row 2"]
     assert all(row.typed for row in table.rows)

@@ -179,7 +179,7 @@ def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
         "--detrend: 'magic'",
         "--run-bls, --run-tls",
         "--max-period: 2",
-        "-3",
+        "'-3'",
         "'Jupiter'",
         "no light curves",
     ):

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
+from av.codec.context import CodecContext
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -116,9 +118,14 @@ def _paired(given: Sequence[Path], made: Sequence[Path], who: str) -> list[Path]
     return [files[file.stem] for file in given]
 
 
+def _decoded(png: bytes) -> VideoFrame:
+    """The picture in a PNG; nothing but the decoder sees it. Raises FFmpegError or StopIteration where it is none."""
+    decoder = CodecContext.create("png", "r")
+    return next(iter([*decoder.decode(Packet(png)), *decoder.decode(None)]))
+
+
 def _picture(file: Path, who: str) -> VideoFrame:
     try:
-        with av.open(str(file), format="png_pipe") as container:
-            return next(container.decode(video=0))
-    except (av.error.FFmpegError, StopIteration) as error:
+        return _decoded(file.read_bytes())
+    except (OSError, av.error.FFmpegError, StopIteration) as error:
         raise SegmentError(f"the picture {file.name} that {who} made cannot be read: {error}") from error
