@@ -165,7 +165,9 @@ class Service:
         return any(name.startswith("summarise ") for name in states) and set(states.values()) <= {"Completed", "Cached"}
 
     def _task_runs(self, run: str) -> dict[str, str]:
-        return {row["name"]: row["state"]["name"] for row in self.find("task_runs", **_of(run))}
+        rows = self.find("task_runs", **_of(run))
+        # The server makes a task run of the first event that comes in of it; its state may come a moment later.
+        return {row["name"]: row["state"]["name"] if row["state"] else "" for row in rows}
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
         """A run's artifacts by key."""
