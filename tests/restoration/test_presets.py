@@ -8,39 +8,16 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.errors import InvalidInput
-from tasks.restoration.diagnosis import Borders, Diagnosis
+from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.presets import load_presets, override
+from tests.restoration.tapes import FAIR
 
 NAMES = ("vhs_standard", "vhs_clean", "vhs_heavy", "vhs_archive", "vhs")
 
 
 def tape(**values: object) -> Diagnosis:
     """A PAL tape in fair condition, unless ``values`` say otherwise."""
-    fair = Diagnosis(
-        width_px=720,
-        height_px=576,
-        sample_aspect="16:15",
-        fps=25.0,
-        frames=250,
-        duration_seconds=10.0,
-        field_order="tff",
-        interlaced_share=1.0,
-        is_mixed=False,
-        telecine="none",
-        noise_luma=3.0,
-        noise_chroma=5.0,
-        chroma_shift_x_px=4.0,
-        chroma_shift_y_px=2.0,
-        head_switching_lines=8,
-        borders=Borders(),
-        black_level=22.0,
-        white_level=235.0,
-        audio_channels=2,
-        audio_rate_hz=48000,
-        silent_channels=(),
-        windows=(),
-    )
-    return replace(fair, **values)  # type: ignore[arg-type]
+    return replace(FAIR, **values)  # type: ignore[arg-type]
 
 
 def written(folder: Path, text: str) -> Path:
