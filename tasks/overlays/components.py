@@ -1,0 +1,127 @@
+"""Frames as arrays a component, and back: every sample of every component, exactly as it is stored.
+
+Formats whose samples lie side by side (nv12, rgb24, yuyv422) have a planar twin with the same samples in another
+order; frames are worked on, and written, in that one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from tasks.engine.errors import BadInput
+from tasks.media.segments.planes import Plane, planes
+from tasks.overlays.overlay import Box, Mask
+
+# Packed or half-packed formats and the planar format that has the same samples.
+_TWINS = {
+    "nv12": "yuv420p",
+    "nv21": "yuv420p",
+    "nv16": "yuv422p",
+    "nv24": "yuv444p",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "yvyu422": "yuv422p",
+    "p010le": "yuv420p10le",
+    "p210le": "yuv422p10le",
+    "rgb24": "gbrp",
+    "bgr24": "gbrp",
+    "rgba": "gbrap",
+    "bgra": "gbrap",
+    "argb": "gbrap",
+    "abgr": "gbrap",
+    "rgb48le": "gbrp16le",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The components of a planar pixel format.
+
+    bits       of a sample
+    divisors   for each component, by what the picture's width and height are divided, rounded up
+    is_rgb     whether the components are green, blue, red
+    """
+
+    pixel_format: str
+    bits: int
+    divisors: tuple[tuple[int, int], ...]
+    is_rgb: bool
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """Boxes whose edges are multiples of these (x, y) lie between whole samples of all components."""
+        return max(x for x, _ in self.divisors), max(y for _, y in self.divisors)
+
+    def part(self, box: Box, component: int) -> tuple[slice, slice]:
+        """Rows and columns of that component that lie in ``box``, whose edges are multiples of ``step``.
+
+        At the right and bottom of a picture of odd size, an edge may lie one sample beyond it.
+        """
+        across, down = self.divisors[component]
+        rows = slice(box.y // down, -(-box.bottom // down))
+        return rows, slice(box.x // across, -(-box.right // across))
+
+
+def planar_name(pixel_format: str) -> str:
+    """The planar format with the same samples; the format itself where it is planar."""
+    return _TWINS.get(pixel_format, pixel_format)
+
+
+def component_shape(pixel_format: str) -> Shape:
+    """How the components of the planar ``pixel_format`` lie. Raises BadInput for formats that are not taken."""
+    found = VideoFormat(pixel_format)
+    components = found.components
+    bits = {component.bits for component in components}
+    planar = found.is_planar or len(components) == 1
+    if not planar or found.has_palette or found.is_bit_stream or len(bits) != 1 or not 8 <= min(bits) <= 16:
+        raise BadInput(f"frames of the pixel format {pixel_format} cannot be worked on; convert the video to yuv420p")
+    wide, high = VideoFormat(pixel_format, 64, 64), 64
+    divisors = tuple((high // one.width, high // one.height) for one in wide.components)
+    return Shape(pixel_format, min(bits), divisors, found.is_rgb)
+
+
+class ComponentReader:
+    """Gives a frame's components; holds what converting packed frames needs."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def planar(self, frame: VideoFrame) -> VideoFrame:
+        """``frame``, or its planar twin: the same samples, writable, with what the decoder said of it."""
+        name = planar_name(frame.format.name)
+        if name != frame.format.name:
+            return self._reformatter.reformat(frame, format=name)
+        frame.make_writable()
+        return frame
+
+    def components(self, frame: VideoFrame) -> tuple[Plane, ...]:
+        """Views of the samples of a planar ``frame``: height x width of each component, uint8 or uint16."""
+        return planes(frame)
+
+
+def aligned(box: Box, shape: Shape, width_px: int, height_px: int) -> Box:
+    """The smallest box around ``box`` whose edges are multiples of ``shape.step``, within the picture.
+
+    The picture's own right and bottom edge count as such.
+    """
+    across, down = shape.step
+    left, top = max(0, box.x // across * across), max(0, box.y // down * down)
+    right = min(width_px, -(-box.right // across) * across)
+    bottom = min(height_px, -(-box.bottom // down) * down)
+    return Box(left, top, max(0, right - left), max(0, bottom - top))
+
+
+def component_mask(mask: Mask, shape: Shape, component: int) -> Mask:
+    """``mask``, bool, height x width in pixels, in samples of that component: touched where any of their pixels is."""
+    across, down = shape.divisors[component]
+    if (across, down) == (1, 1):
+        return mask
+    height, width = mask.shape
+    padded = np.pad(mask, ((0, -height % down), (0, -width % across)))
+    blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
+    return np.asarray(blocks.any(axis=(1, 3)))
