@@ -25,7 +25,6 @@ HeadSwitching = Literal["fill", "black", "crop", "keep"]
 Borders = Literal["crop", "keep"]
 Scaler = Literal["bicubic", "lanczos", "spline"]
 PixelFormat = Literal["yuv420p", "yuv422p", "yuv420p10le", "yuv422p10le"]
-AudioCodec = Literal["copy", "flac", "aac"]
 
 SHIPPED = Path(__file__).with_name("presets.toml")
 _BASE = "based_on"
@@ -47,6 +46,8 @@ class Preset(BaseModel):
     sharpen         how much, from 0 to 1.5, with what it does to noise
     height          in square pixels, where the user names none; None keeps the tape's lines
     crf             as the encoder understands it; None for its own choice
+
+    Of sound there is nothing here: it is always copied as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +72,6 @@ class Preset(BaseModel):
     pixel_format: PixelFormat
     codec: Codec
     crf: Annotated[float, Field(ge=0, le=63)] | None = None
-    audio: AudioCodec
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
