@@ -265,10 +265,11 @@ class BatchRun:
         self._error = self._error or str(error)
         self._stop.stop()
 
-    def stage(self, stage: Stage, items: Sequence[Item], prune: bool = False) -> StageRun:
+    def stage(self, stage: Stage, items: Sequence[Item], prune: bool = False, limited: bool = True) -> StageRun:
         """Run every item of ``stage`` that an earlier run has not done; returns when all are settled or the run stops.
 
         ``prune``: what an earlier run made of items that are no longer among ``items`` is removed.
+        ``limited``: ``--max-items`` holds; not for parts of items that it has been applied to.
         """
         store = RecordStore(self.layout, stage.name)
         self._packages += stage.packages
@@ -276,7 +277,8 @@ class BatchRun:
         self._input_root = input_root(items)
         if self.execution.dry_run:
             return self._predict(stage, items, store)
-        order = PlanOrder(stage, items, store, self.execution)
+        execution = self.execution if limited else self.execution.model_copy(update={"max_items": None})
+        order = PlanOrder(stage, items, store, execution)
         planned: Plan = plan(stage.name, Sealed(order), return_state=True).result()
         outcomes, unsettled = planned.outcomes(stage.name), len(planned.todo) + len(planned.left)
         if planned.todo:
@@ -290,6 +292,19 @@ class BatchRun:
         self.outcomes.extend(outcomes)
         store.tidy({item.id for item in items} if prune and not self.stop_level else None)
         return StageRun(outcomes, not self.stop_level and not unsettled, store)
+
+    def outlook(self, stage: Stage, items: Sequence[Item]) -> Plan:
+        """What :meth:`stage` would do with ``items``: for a flow whose other stages depend on it. Nothing runs."""
+        return plan_stage(stage, items, RecordStore(self.layout, stage.name), self.execution)
+
+    def leave(self, stage: Stage, items: Iterable[Item]) -> None:
+        """Account for items that this run does not attempt."""
+        self.outcomes.extend(Outcomes(Outcome(item.id, stage.name, "remaining") for item in items))
+
+    def keep_only(self, stage: Stage, items: Iterable[Item]) -> None:
+        """Remove what ``stage`` made of any other items. Nothing is removed once the run stops, or in a dry run."""
+        if not self.stop_level and not self.execution.dry_run:
+            RecordStore(self.layout, stage.name).tidy({item.id for item in items})
 
     def shard_name(self, stage: Stage) -> str:
         """What its shards are called in the UI: after the flow, and in later stages after the stage too."""

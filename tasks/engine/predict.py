@@ -44,7 +44,7 @@ def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution,
     if not planned.todo:
         return
     yield f"{stage.name}: {size.reason}"
-    probes = probe_items(stage, _spread(planned.todo), size, execution)
+    probes = probe_items(stage, _spread(planned.todo), size, execution, output_dir)
     for probe in probes:
         if probe.failure:
             yield f"{stage.name}: probed {probe.id}: {probe.failure}"
@@ -77,8 +77,13 @@ def _spread(todo: Sequence[PlannedItem]) -> list[PlannedItem]:
     return [by_cost[math.floor((n + 0.5) * len(by_cost) / count)] for n in range(count)]
 
 
-def probe_items(stage: Stage, probed: Sequence[PlannedItem], size: Size, execution: Execution) -> list[Probe]:
-    """Run ``probed`` one after another in a scratch folder that is gone afterwards."""
+def probe_items(
+    stage: Stage, probed: Sequence[PlannedItem], size: Size, execution: Execution, output_dir: Path
+) -> list[Probe]:
+    """Run ``probed`` one after another in a scratch folder that is gone afterwards.
+
+    ``output_dir`` is for reading what earlier stages published there.
+    """
     seconds = min(_PROBE_SECONDS, execution.timeout or stage.timeout_seconds)
     limits = Limits(seconds, size.memory_per_slot_bytes)
     with tempfile.TemporaryDirectory(prefix="headrace-probe-") as scratch:
@@ -86,14 +91,14 @@ def probe_items(stage: Stage, probed: Sequence[PlannedItem], size: Size, executi
         log.touch()
         slot = Slot(stage, "probe", log)
         try:
-            return [_probe(slot, planned, Path(scratch), limits) for planned in probed]
+            return [_probe(slot, planned, Path(scratch), output_dir, limits) for planned in probed]
         finally:
             slot.close()
 
 
-def _probe(slot: Slot, planned: PlannedItem, scratch: Path, limits: Limits) -> Probe:
+def _probe(slot: Slot, planned: PlannedItem, scratch: Path, output_dir: Path, limits: Limits) -> Probe:
     slot.open()
-    slot.start(Request(planned.item, scratch / planned.item.id, scratch))
+    slot.start(Request(planned.item, scratch / planned.item.id, output_dir))
     reply: Reply | None = slot.wait(limits, StopSignal())
     assert reply is not None  # nobody stops this signal
     usage = reply.usage

@@ -345,7 +345,7 @@ class SlotPool:
         folder = context.private
         log = folder / f"{order.stage.name}-{label}-{threading.get_native_id()}.log"
         log.touch()
-        return Slot(order.stage, label, log)
+        return Slot(order.stage, label, log, self._made[key] - 1)
 
 
 pool = SlotPool()

@@ -53,18 +53,24 @@ def memory_share() -> float:
 
 
 def size_stage(stage: Stage, items: int, execution: Execution, host: Host) -> Size:
-    """Slots = min(cores - reserved, free memory / memory per item, items), or what ``--workers`` says."""
-    per_item = int(execution.memory_per_item or stage.memory_bytes)
+    """Slots = min(cores - reserved, free memory / memory per item, items), or what ``--workers`` says.
+
+    Never more than the stage has devices for.
+    """
+    needs = stage.needs()
+    per_item = int(execution.memory_per_item or needs.memory_bytes)
     usable = int(host.free_memory_bytes * MEMORY_SHARE)
     by_cores = max(1, int(host.cores) - _reserved(host.cores))
     by_memory = max(1, usable // per_item)
-    slots = execution.workers or max(1, min(by_cores, by_memory, items))
+    wished = execution.workers or max(1, min(by_cores, by_memory, items))
+    slots = min(wished, needs.most_slots or wished)
     cap = int(execution.memory_per_item or max(per_item, usable // slots))
     figures = (
         f"{host.cores:g} cores less {_reserved(host.cores)}, {_gib(usable)} usable memory at {_gib(per_item)} an item, "
         f"{items} items"
     )
     why = f"--workers {execution.workers} ({figures})" if execution.workers else f"the least of {figures}"
+    why += f"; {needs.most_slots} devices" if needs.most_slots else ""
     alone = int(execution.memory_per_item or max(cap, usable))
     return Size(slots, cap, alone, f"{slots} slots: {why}; an item may use {_gib(cap)}")
 

@@ -51,12 +51,17 @@ class Limits:
 
 
 class Slot:
-    """One child process at a time. Used by one thread at a time."""
+    """One child process at a time. Used by one thread at a time.
 
-    def __init__(self, stage: Stage, label: str, log: Path) -> None:
+    ``number`` counts the slots of a process and a stage from 0. The child finds it in the variable HEADRACE_SLOT, so
+    that slots can share out what there are several of: graphics cards.
+    """
+
+    def __init__(self, stage: Stage, label: str, log: Path, number: int = 0) -> None:
         self.stage = stage
         self.label = label
         self.log = log
+        self.number = number
         self._process: subprocess.Popen[bytes] | None = None
         self._child: psutil.Process | None = None
         self._pipe: Connection | None = None
@@ -153,7 +158,7 @@ class Slot:
         with theirs, self.log.open("ab") as log:
             descriptor = theirs.fileno()
             command = [sys.executable, "-P", "-m", "tasks.engine.child", str(descriptor), str(os.getpid())]
-            self._process = _spawner.submit(_spawn, command, log, descriptor).result()
+            self._process = _spawner.submit(_spawn, command, log, descriptor, self.number).result()
         self._pipe = ours
         self._born, self._items = time.monotonic(), 0
         self._out_of_memory_kills = _out_of_memory_kills()
@@ -211,7 +216,7 @@ class Slot:
         return total
 
 
-def _spawn(command: list[str], log: BinaryIO, descriptor: int) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -219,7 +224,7 @@ def _spawn(command: list[str], log: BinaryIO, descriptor: int) -> subprocess.Pop
         stderr=log,
         pass_fds=(descriptor,),
         start_new_session=True,
-        env={**_child_environment(), **kept_environment()},
+        env={**_child_environment(), **kept_environment(), "HEADRACE_SLOT": str(slot)},
     )
 
 

@@ -55,6 +55,18 @@ class Workspace:
         return Path(self.staged.get(path, path))
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a stage's items ask of the host.
+
+    memory_bytes  of one item, the child's own memory included
+    most_slots    no more run at a time, since each has something of its own, such as a graphics card; None for no bound
+    """
+
+    memory_bytes: int
+    most_slots: int | None = None
+
+
 class Stage(ABC):
     """Turns one item into files and values. Lives in a child process; pickled to get there.
 
@@ -72,6 +84,10 @@ class Stage(ABC):
 
     def __init__(self, params: BaseModel) -> None:
         self.params = params
+
+    def needs(self) -> Needs:
+        """What one item asks of the host, where that depends on more than the class."""
+        return Needs(self.memory_bytes)
 
     def model_digests(self) -> Mapping[str, str]:
         """sha256 of every model file that the results depend on, by name."""

@@ -8,6 +8,7 @@ import pytest
 from tasks.engine import sizing
 from tasks.engine.execution import Execution
 from tasks.engine.sizing import Host, read_host, size_stage
+from tasks.engine.stage import Needs
 from tests.engine.faults import FaultParams, FaultStage
 
 GIB = 2**30
@@ -116,3 +117,18 @@ def test_this_host_has_something() -> None:
     host = read_host()
     assert host.cores > 0
     assert host.free_memory_bytes > 0
+
+
+class DeviceStage(FaultStage):
+    """Each of its items has one of two devices to itself."""
+
+    def needs(self) -> Needs:
+        return Needs(self.memory_bytes, most_slots=2)
+
+
+def test_no_more_slots_than_devices() -> None:
+    stage, host = DeviceStage(FaultParams()), Host(16, 64 * GIB)
+    found = size_stage(stage, 1000, Execution(), host)
+    assert (found.slots, "2 devices" in found.reason) == (2, True)
+    assert size_stage(stage, 1000, Execution(workers=8), host).slots == 2
+    assert size_stage(stage, 1, Execution(), host).slots == 1
