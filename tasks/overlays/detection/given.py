@@ -1,0 +1,161 @@
+"""What the user says is an overlay: a picture of it, or a box."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from tasks.engine.errors import Problem
+from tasks.engine.manifest import shorten
+from tasks.overlays.components import Shape, aligned, component_mask
+from tasks.overlays.overlay import Box, FrameRange, Layer, Mask, Overlay, Source
+
+_OPTION = "--mask"
+_BOX = re.compile(r"\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*[xX]\s*(\d{1,5})\s*")
+_NUMBERS = re.compile(r"[\s\d.,;:xX+-]+")
+_ALLOWED = "a picture (PNG) of the video's size, or a box as LEFT,TOP,WIDTHxHEIGHT in pixels, as in 20,16,180x64"
+_MOST_PIXELS = 2**26  # as of a video's pictures
+
+
+@dataclass(frozen=True)
+class PictureMask:
+    """A mask that was read from a picture: bool, height x width; True where the overlay is."""
+
+    mask: Mask
+    name: str
+
+
+GivenMask = Box | PictureMask
+
+
+def parse_mask(text: str) -> GivenMask | Problem:
+    """What ``--mask`` gives: a box, or the mask in a picture file; a problem where it is neither."""
+    if found := _BOX.fullmatch(text):
+        box = Box(*map(int, found.groups()))
+        return box if box.width and box.height else _problem(f"the box {text.strip()} is empty", "give it a size")
+    path = Path(text).expanduser()
+    if _NUMBERS.fullmatch(text) and not path.exists():
+        return _problem(f"{text!r} is no box", "write it as in the example")
+    return _read_picture(path)
+
+
+def mask_problem(given: GivenMask, width_px: int, height_px: int, name: str) -> Problem | None:
+    """Why ``given`` does not fit the video ``name``; None where it does. The size is that of the picture as stored."""
+    size = f"{width_px}x{height_px}"
+    if isinstance(given, Box):
+        if given.right <= width_px and given.bottom <= height_px:
+            return None
+        text = f"{given.x},{given.y},{given.width}x{given.height}"
+        advice = f"it ends at {given.right},{given.bottom}: move it or make it smaller"
+        return Problem(_OPTION, f"the box {text} leaves the picture of {name}", f"within {size}", advice)
+    height, width = given.mask.shape
+    if (width, height) == (width_px, height_px):
+        return None
+    advice = "make the mask from a frame of the video, or give a box"
+    return Problem(_OPTION, f"{given.name} has {width}x{height} pixels and {name} {size}", f"{size} for it", advice)
+
+
+def overlay_of_mask(given: GivenMask, shape: Shape, width_px: int, height_px: int, frames: int) -> Overlay:
+    """The overlay that ``given`` says of a video with ``frames`` frames; ``mask_problem`` has nothing against it.
+
+    It shows in all of them, and neither its opacity nor its colour is known.
+    """
+    ranges = (FrameRange(0, frames),)
+    if isinstance(given, Box):
+        return box_overlay(given, shape, (width_px, height_px), ranges, "mask")
+    box = aligned(_bounds(given.mask), shape, width_px, height_px)
+    within = given.mask[box.y : box.bottom, box.x : box.right]
+    return Overlay(box, _unknown_layers(within, shape), ranges, "mask", 1.0)
+
+
+def box_overlay(
+    box: Box,
+    shape: Shape,
+    size: tuple[int, int],
+    ranges: tuple[FrameRange, ...],
+    source: Source,
+    confidence: float = 1.0,
+    label: str = "",
+) -> Overlay:
+    """An overlay of which only the place is known: all of ``box``, in a picture of ``size`` (width, height)."""
+    whole = aligned(box, shape, *size)
+    mask = np.zeros((whole.height, whole.width), bool)
+    mask[box.y - whole.y : box.bottom - whole.y, box.x - whole.x : box.right - whole.x] = True
+    return Overlay(whole, _unknown_layers(mask, shape), ranges, source, confidence, label)
+
+
+def _unknown_layers(mask: Mask, shape: Shape) -> tuple[Layer, ...]:
+    """A layer for each component; ``mask`` lies over the overlay's box."""
+    return tuple(_unknown_layer(component_mask(mask, shape, number)) for number in range(len(shape.divisors)))
+
+
+def _unknown_layer(mask: Mask) -> Layer:
+    unknown = np.where(mask, np.float32(np.nan), np.float32(0)).astype(np.float32)
+    return Layer(mask, unknown, np.full(mask.shape, np.nan, np.float32))
+
+
+def _bounds(mask: Mask) -> Box:
+    """The smallest box around what is True in ``mask``, of which something is."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    return Box(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
+
+
+def _read_picture(path: Path) -> PictureMask | Problem:
+    """The mask in the picture at ``path``."""
+    shown = shorten(str(path))
+    if not path.is_file():
+        return _problem(f"{shown} is {'a folder' if path.is_dir() else 'neither a file nor a box'}", "check it")
+    try:
+        data = np.fromfile(path, np.uint8)
+        if (size := _stated_pixels(data)) > _MOST_PIXELS:
+            return _problem(f"{shown} has {size:,} pixels", f"at most {_MOST_PIXELS:,} are read")
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except OSError as error:
+        return _problem(f"{shown} cannot be read ({error.strerror})", "check its permissions")
+    except cv2.error:
+        picture = None
+    if picture is None:
+        return _problem(f"{shown} is no picture or a damaged one", "write it again as PNG")
+    mask = _mask_of(np.asarray(picture))
+    wrong = _useless(mask)
+    return _problem(f"{shown} is {wrong}", _ADVICE) if wrong else PictureMask(mask, path.name)
+
+
+_ADVICE = "make what is to be removed white or opaque, and the rest black or transparent"
+
+
+def _stated_pixels(data: npt.NDArray[np.uint8]) -> int:
+    """The pixels that a PNG says it has; 0 for other formats."""
+    head = data[:24].tobytes()
+    if not head.startswith(b"\x89PNG\r\n\x1a\n") or len(head) < 24:
+        return 0
+    return int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
+
+
+def _mask_of(picture: npt.NDArray[np.integer]) -> Mask:
+    """Where the overlay is: what is not transparent where the picture has transparency, else what is rather white."""
+    if picture.ndim == 3 and picture.shape[2] == 4 and not _is_opaque(picture[:, :, 3]):
+        return np.asarray(picture[:, :, 3] > 0)
+    brightest = picture if picture.ndim == 2 else picture[:, :, :3].max(axis=2)
+    return np.asarray(brightest >= (np.iinfo(picture.dtype).max + 1) // 2)
+
+
+def _is_opaque(alpha: npt.NDArray[np.integer]) -> bool:
+    return bool((alpha == np.iinfo(alpha.dtype).max).all())
+
+
+def _useless(mask: Mask) -> str:
+    """What is wrong with a mask that marks nothing, or leaves nothing to fill it from."""
+    if not mask.any():
+        return "black or transparent all over: it marks nothing"
+    return "white or opaque all over: it leaves nothing of the picture" if mask.all() else ""
+
+
+def _problem(given: str, advice: str) -> Problem:
+    return Problem(_OPTION, given, _ALLOWED, advice)
