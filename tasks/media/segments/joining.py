@@ -176,6 +176,8 @@ class _Join:
     def _add_video(self, pattern: VideoStream) -> VideoStream:
         video = self._joined.add_stream_from_template(pattern, opaque=True)
         video.time_base = self._plan.clock.time_base
+        # What only the segment's container knew, as with FFV1 and AV1, is not in the template's codec.
+        video.codec_context.sample_aspect_ratio = self._parts[0].header.sample_aspect
         if self._plan.keep_rotation and self._plan.survey.display_matrix:
             video.set_display_matrix(self._plan.survey.display_matrix)
         return video

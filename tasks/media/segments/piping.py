@@ -81,10 +81,12 @@ class FramePipe:
         finally:
             self._process.kill()
             self._process.wait()
-            with suppress(OSError):
-                self._stdin.close()
+            # In this order: what the container still holds goes into a broken pipe, which is no error of anybody's,
+            # and not into a closed file, which would hide the error that the block was left by.
             with suppress(OSError, av.error.FFmpegError):
                 self._container.close()
+            with suppress(OSError):
+                self._stdin.close()
 
     def write(self, frame: VideoFrame) -> None:
         """Hand over ``frame`` as the next one. Its time is the clock's; what it says itself is overwritten.

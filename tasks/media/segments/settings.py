@@ -8,6 +8,7 @@ their encoders may be of different versions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,10 +55,40 @@ class EncoderSettings:
             raise ValueError(f"{self.codec} cannot keep fields; deinterlace, or use {' or '.join(sorted(_INTERLACED))}")
 
 
+# H.264 by its quantiser: its rate factor 0 is lossless at 8 bits alone.
+_LOSSLESS = (
+    EncoderSettings("x264", preset="veryfast", options=(("qp", "0"),)),
+    EncoderSettings("ffv1"),
+    EncoderSettings("x265", preset="superfast", options=(("x265-params", "lossless=1"),)),
+)
+
+
+def lossless_settings(picture: PictureFormat) -> EncoderSettings:
+    """Settings with which every pixel of such pictures comes back, in the same pixel format.
+
+    H.264 where that is so, else FFV1, or HEVC for planes of RGB.
+    Raises ValueError where no encoder takes them, as with packed RGB: they would have to be converted first.
+    """
+    for settings in _LOSSLESS:
+        with suppress(ValueError):
+            settings.check(picture)
+            if _comes_back(settings.codec, picture.pixel_format):
+                return settings
+    raise ValueError(f"no lossless encoder here takes {picture.pixel_format}; convert such frames to planes first")
+
+
+def _comes_back(codec: Codec, pixel_format: str) -> bool:
+    """Whether the decoder gives the format that the encoder took.
+
+    That of H.264 makes colours for grey pictures, that of FFV1 packed pixels of planes of 8-bit RGB.
+    """
+    return {"x264": pixel_format.startswith("yuv"), "ffv1": pixel_format != "gbrp"}.get(codec, True)
+
+
 def encoder_options(settings: EncoderSettings, picture: PictureFormat, clock: Clock) -> dict[str, str]:
     """The encoder's options, by the names that FFmpeg has for them. Every segment of a video gets the same ones."""
     options = {"threads": str(settings.threads), "g": str(settings.gop_frames)}
-    options |= _own_options(settings, clock)
+    options |= _own_options(settings, picture, clock)
     if settings.crf is not None and settings.codec != "ffv1":
         options["crf"] = f"{settings.crf:g}"
     if settings.preset is not None and settings.codec != "ffv1":
@@ -70,12 +101,14 @@ def encoder_options(settings: EncoderSettings, picture: PictureFormat, clock: Cl
     return options
 
 
-def _own_options(settings: EncoderSettings, clock: Clock) -> dict[str, str]:
+def _own_options(settings: EncoderSettings, picture: PictureFormat, clock: Clock) -> dict[str, str]:
     """What makes the headers of one encoder constant, its groups closed and its threads so many."""
     threads, fps = settings.threads, f"{clock.rate.numerator}/{clock.rate.denominator}"
     match settings.codec:
         case "x264":
-            return {"x264-params": f"stitchable=1:open-gop=0:fps={fps}"}
+            # It takes the order of fields from the frames, too late for its first headers.
+            order = ":bff=1" if picture.field_order == "bff" else ""
+            return {"x264-params": f"stitchable=1:open-gop=0:fps={fps}{order}"}
         case "x265":
             pools = "none" if threads == 1 else str(threads)
             frames = 1 if threads == 1 else 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,37 @@ from tasks.media.segments.copying import AnyPacket, TimeShift, adts_length, copi
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import Joined, JoinPlan
 from tasks.media.segments.parts import check_part, inspect_part
+from tasks.media.segments.plan import Segment
 from tasks.media.segments.planes import frame_digest
 
 Seconds = npt.NDArray[np.floating[Any]]
 
+_TOLD_DAMAGE = 5
+
 
 @dataclass(frozen=True)
 class SegmentReport:
-    """A segment file that is as planned: how many frames it has, and the digests of the first and the last."""
+    """A segment file that is as planned: how many frames it has, and the digests of the first and the last.
+
+    damaged_frames   of the source's frames that it was made of: those that the decoder had to conceal or repeat
+    damage           what is wrong with the first few of these, a line each
+    """
 
     frames: int
     first_digest: str
     last_digest: str
+    damaged_frames: int = 0
+    damage: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """JSON, which reports go through, has lists for tuples."""
+        object.__setattr__(self, "damage", tuple(self.damage))
+
+    def with_damage(self, damaged: Mapping[int, str], segment: Segment) -> SegmentReport:
+        """The same report with what ``SegmentReader.damaged`` says of frames of ``segment``, without its context."""
+        own = sorted(index for index in damaged if segment.start_frame <= index < segment.end_frame)
+        lines = tuple(f"frame {index}: {damaged[index]}" for index in own[:_TOLD_DAMAGE])
+        return replace(self, damaged_frames=len(own), damage=lines)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -100,22 +101,21 @@ def written_format(chain: Chain, source: PictureFormat) -> PictureFormat:
 
 def encoder_arguments(job: SegmentJob) -> list[str]:
     """What an ffmpeg is told that encodes the frames of ``job``, before the name of the file."""
-    settings = job.settings
-    if settings.codec == "x264" and job.picture.field_order == "bff":
-        # It takes the order from the frames too late for its first headers.
-        settings = replace(settings, options=(*settings.options, ("x264-params", "bff=1")))
-    return ffmpeg_encoder_arguments(settings, job.picture, job.clock)
+    return ffmpeg_encoder_arguments(job.settings, job.picture, job.clock)
 
 
-def checked(job: SegmentJob) -> SegmentReport:
-    """The report on what was written for ``job``. Raises SegmentError where it is not what it must be."""
+def checked(job: SegmentJob, damaged: Mapping[int, str] | None = None) -> SegmentReport:
+    """The report on what was written for ``job``. Raises SegmentError where it is not what it must be.
+
+    ``damaged`` is what ``feed_source`` gave; frames of the context do not count, they are another segment's.
+    """
     report = verify_segment(job.output, job.part)
     header, due = inspect_part(job.output).header, job.picture
     given = f"{header.width_px}x{header.height_px} {header.pixel_format}"
     planned = f"{due.width_px}x{due.height_px} {due.pixel_format}"
     if given != planned:
         raise SegmentError(f"{job.output.name}: the filters made pictures of {given}, and the chain says {planned}")
-    return report
+    return report.with_damage(damaged or {}, job.segment)
 
 
 def _kept_order(chain: Chain, source: PictureFormat) -> str:

@@ -7,7 +7,7 @@ comes next need no code here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +56,10 @@ class CommandEngine:
         before, after = split_at_scaling(job.chain.steps)
         with TemporaryDirectory(prefix="program-", dir=job.scratch) as folder:
             errand = _Errand(job, self.template, Path(folder))
-            errand.prepare(before)
+            damaged = errand.prepare(before)
             errand.run()
             errand.finish(after)
-        return checked(job)
+        return checked(job, damaged)
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class _Errand:
         """Where the program is to write."""
         return self.folder / ("made.mkv" if self._is_clip else "made")
 
-    def prepare(self, steps: Sequence[Step]) -> None:
-        """Write what the program is given: a clip, or a folder of pictures."""
+    def prepare(self, steps: Sequence[Step]) -> Mapping[int, str]:
+        """Write what the program is given: a clip, or a folder of pictures. Returns the frames that are damaged."""
         # The matrix that the chain takes the colours for, whatever the tape says: RGB is made of them by it.
         named = Step("setparams", {"colorspace": between_matrix(self.job)}, "as the chain takes them")
         filters, output = self._clip() if self._is_clip else self._pictures()
         graph = joined(first_filters(self.job.found.picture), graph_text((*steps, named)), filters)
-        feed_source(self.job, ffmpeg_command(graph, [*_PASSTHROUGH, *output]), self.folder / "before.log")
+        return feed_source(self.job, ffmpeg_command(graph, [*_PASSTHROUGH, *output]), self.folder / "before.log")
 
     def _clip(self) -> tuple[str, list[str]]:
         """The last filters of the clip that is given, and how it is written.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from tasks.engine.errors import ItemError
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import PictureFormat
@@ -21,9 +20,10 @@ _WHO = re.compile(r"^\[[^\]]* @ 0x[0-9a-f]+\] ")
 _LOG_BYTES = 64 * 1024
 
 
-def feed_source(job: SegmentJob, command: Sequence[str], log: Path) -> None:
+def feed_source(job: SegmentJob, command: Sequence[str], log: Path) -> Mapping[int, str]:
     """Put the frames of ``job``'s segment, with their context, through ``command``.
 
+    Returns which of them are damaged, by their rank in the video, and how, in one clause; the survey tolerates that.
     Raises BadInput where they cannot be read, SegmentError where the command fails.
     """
     with SegmentReader(job.source, job.found) as reader:
@@ -31,6 +31,7 @@ def feed_source(job: SegmentJob, command: Sequence[str], log: Path) -> None:
         feed(frames, job.found.picture, job.read, command, log)
         for index, damage in sorted(reader.damaged.items()):
             sys.stderr.write(f"{job.source.name}: frame {index}: {damage}\n")
+        return dict(reader.damaged)
 
 
 def feed(frames: Iterable[VideoFrame], picture: PictureFormat, clock: Clock, command: Sequence[str], log: Path) -> None:
@@ -44,11 +45,6 @@ def feed(frames: Iterable[VideoFrame], picture: PictureFormat, clock: Clock, com
                 pipe.write(frame)
     except SegmentError as error:
         raise SegmentError(f"{error}{_cause(log)}") from error
-    except ValueError as error:
-        # Left by another error, the pipe flushes what it no longer can, and says only that.
-        if isinstance(error.__context__, ItemError):
-            raise error.__context__ from None
-        raise
     finally:
         tell(log)
 

@@ -24,5 +24,5 @@ class FfmpegEngine:
             last_filters(job.segment, job.chain.ratio),
         )
         command = ffmpeg_command(graph, [*encoder_arguments(job), str(job.output)])
-        feed_source(job, command, job.scratch / "ffmpeg.log")
-        return checked(job)
+        damaged = feed_source(job, command, job.scratch / "ffmpeg.log")
+        return checked(job, damaged)

@@ -31,7 +31,8 @@ _MICROSECONDS = 1_000_000
 class Sound:
     """The first audio stream; zeros without one.
 
-    silent_channels   channels, from 0, that are silent in all that was heard while another is not
+    silent_channels   the channel, from 0, of two that is silent in all that was heard while the other is not: a mono
+                      recording. Of other layouts nothing is said: in surround sound a silent channel means nothing
     """
 
     channels: int = 0
@@ -59,7 +60,8 @@ def _heard(container: InputContainer, stream: AudioStream, places_seconds: Seque
     for place in places_seconds:
         loudness = _loudness(container, stream, place, channels)
         loudest = np.maximum(loudest, loudness)
-    silent = np.flatnonzero(loudest < _SILENT) if loudest.max(initial=0.0) > _HEARD else ()
+    is_mono = channels == 2 and loudest.max() > _HEARD
+    silent = np.flatnonzero(loudest < _SILENT) if is_mono else ()
     return Sound(channels, rate, tuple(int(channel) for channel in silent))
 
 

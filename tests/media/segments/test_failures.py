@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -19,6 +20,7 @@ from tasks.media.segments.containers import choose_container
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import join_segments
 from tasks.media.segments.piping import PIPE_INPUT, FramePipe
+from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.settings import EncoderSettings, encoder_options
 from tasks.media.segments.verify import SegmentReport, verify_joined, verify_segment
 from tasks.media.timeline import Timeline
@@ -259,3 +261,39 @@ def test_no_process_outlives_an_error(kind: Kind, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), pipe:
         raise KeyboardInterrupt
     assert pipe._process.returncode is not None
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_what_is_wrong_with_the_source_is_said_and_not_what_the_pipe_makes_of_it(
+    share: float, kind: Kind, tmp_path: Path
+) -> None:
+    """The reader's error leaves the block while ffmpeg waits for more, and the pipe holds some of it."""
+    data = bytearray(kind("plain.ts").read_bytes())
+    middle = int(len(data) * share) // 188 * 188 + 188 * 4
+    data[middle + 40 : middle + 188] = bytes(148)
+    source = tmp_path / "hurt.ts"
+    source.write_bytes(data)
+    work = work_on(source, tmp_path, 1)
+    with pytest.raises(BadInput, match=r"hurt\.ts: frame \d+ at .* is damaged") as caught:
+        work.pipe(work.segments[0])
+    assert caught.value.__context__ is None
+
+
+def test_damage_of_a_tolerated_source_is_in_the_report(kind: Kind, tmp_path: Path) -> None:
+    data = bytearray(kind("plain.ts").read_bytes())
+    middle = len(data) // 2 // 188 * 188
+    data[middle + 40 : middle + 188] = bytes(148)
+    source = tmp_path / "hurt.ts"
+    source.write_bytes(data)
+    work = work_on(source, tmp_path, 3, tolerant=True)
+    reports = [work.encode(segment) for segment in work.segments]
+    with SegmentReader(source, work.found) as reader:
+        list(reader.range(0, 50))
+        counts = [report.damaged_frames for report in reports]
+        assert sum(counts) == len(reader.damaged) > 5
+    assert counts[0] == 0
+    hurt = next(report for report in reports if report.damaged_frames)
+    first = min(reader.damaged)
+    assert hurt.damage[0] == f"frame {first}: {reader.damaged[first]}"
+    assert len(hurt.damage) <= 5
+    assert SegmentReport(**json.loads(json.dumps(dataclasses.asdict(hurt)))) == hurt

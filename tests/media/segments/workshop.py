@@ -72,7 +72,7 @@ class Work:
                 if segment.start_frame <= frame.index < segment.end_frame:
                     for written in change(frame.index, frame.frame):
                         encoder.write(written)
-        return verify_segment(path, self.part(segment))
+        return verify_segment(path, self.part(segment)).with_damage(reader.damaged, segment)
 
     def command(self, segment: Segment, filters: str) -> list[str]:
         chain = [first_filters(self.found.picture), filters, last_filters(segment, self.clock.ratio)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,6 +16,7 @@ import pytest
 from tasks.engine.errors import BadInput
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.planes import frame_digest
+from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey
 from tasks.restoration.chain import Chain
 from tasks.restoration.engines.base import written_format
@@ -171,3 +173,19 @@ def test_a_source_that_is_damaged_in_the_middle(tape: Tape, tmp_path: Path) -> N
     work = work_on(source, tmp_path, chain_of(BOB, ratio=2))
     with pytest.raises(BadInput, match=r"damaged\.mkv: frame \d+ at [\d.]+ s is damaged"):
         FfmpegEngine().restore(work.job())
+
+
+def test_damage_that_is_tolerated_is_in_the_report(tape: Tape, tmp_path: Path) -> None:
+    """Each damaged frame is told by the segment that it belongs to, and by no other that has it as context."""
+    source = tmp_path / "damaged.mkv"
+    data = bytearray(tape("noisy-interlaced.mkv").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+    source.write_bytes(data)
+    work = work_on(source, tmp_path, chain_of(BOB, ratio=2, context_frames=24), 2)
+    work = dataclasses.replace(work, found=survey(source, tolerant=True))
+    reports = work.restore(FfmpegEngine())
+    with SegmentReader(source, work.found) as reader:
+        list(reader.range(0, len(work.found.timeline)))
+    assert sum(report.damaged_frames for report in reports) == len(reader.damaged) > 0
+    lines = [line for report in reports for line in report.damage]
+    assert lines[0].startswith(f"frame {min(reader.damaged)}: ")

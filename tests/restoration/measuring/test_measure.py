@@ -133,6 +133,9 @@ def test_levels(black: float, white: float, shared_data: Path, tmp_path: Path) -
 MONO = "aevalsrc=0|0.3*sin(2*PI*440*t):s=48000:d=2"
 STEREO = "aevalsrc=0.1*sin(2*PI*300*t)|0.3*sin(2*PI*440*t):s=44100:d=2"
 QUIET = "aevalsrc=0|0:s=48000:d=2"
+# Surround sound with the front channels alone, and one channel alone.
+SURROUND = "aevalsrc=0.3*sin(2*PI*440*t)|0.3*sin(2*PI*300*t)|0|0|0|0:s=48000:d=2:c=5.1"
+ONE = "aevalsrc=0.3*sin(2*PI*440*t):s=48000:d=2"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,9 @@ QUIET = "aevalsrc=0|0:s=48000:d=2"
         (MONO, "aac", (2, 48000, (0,))),
         (STEREO, "pcm_s16le", (2, 44100, ())),
         (QUIET, "pcm_s16le", (2, 48000, ())),
+        (SURROUND, "pcm_s16le", (6, 48000, ())),
+        (SURROUND, "ac3", (6, 48000, ())),
+        (ONE, "pcm_s16le", (1, 48000, ())),
     ],
 )
 def test_sound(
