@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.stream import AttachmentStream, DataStream, Disposition, Stream
 
 from tasks.media.opening import open_container
+from tasks.media.segments.converting import lossless_encoder
 from tasks.media.segments.settings import Codec
 
 # File name extension -> FFmpeg's muxer.
@@ -31,31 +32,48 @@ _UNUSUAL_IN_MP4 = ("pcm_", "vorbis")
 class ContainerChoice:
     """A container for a joined video.
 
-    suffix   extension of its file name
-    lost     streams of the source that it cannot hold, a line each
+    suffix     extension of its file name
+    lost       streams of the source that it cannot hold, a line each
+    converted  streams of sound that it cannot hold as they are, and gets without loss in another codec, a line each
     """
 
     suffix: str
     lost: tuple[str, ...]
+    converted: tuple[str, ...] = ()
 
 
 def choose_container(source: Path, codec: Codec) -> ContainerChoice:
-    """The container like the source's that holds all of its streams; the one that holds most where none does.
+    """The container like the source's that holds all of its streams as they are; else the one that loses least, and
+    of these the one in which the fewest have to be encoded again.
 
     Matroska stays Matroska and WebM WebM; everything else becomes MP4, QuickTime or Matroska, whichever comes first
     that holds it all. FFV1 goes to Matroska, where players expect it, unless the source is MP4, whose edit lists
     Matroska has not. Raises BadInput where the source is no video.
     """
     with open_container(source) as container:
-        choices = [ContainerChoice(suffix, lost_streams(container, suffix)) for suffix in _candidates(container, codec)]
-    return min(choices, key=lambda choice: len(choice.lost))
+        choices = [
+            ContainerChoice(suffix, lost_streams(container, suffix), _converted_streams(container, suffix))
+            for suffix in _candidates(container, codec)
+        ]
+    return min(choices, key=lambda choice: (len(choice.lost), len(choice.converted)))
 
 
 def lost_streams(container: InputContainer, suffix: str) -> tuple[str, ...]:
     """The streams beside the video that a file with this extension cannot hold, a line each."""
     main = container.streams.best("video")
     others = [stream for stream in container.streams if stream is not main and not is_carried_otherwise(stream)]
-    return tuple(_named(stream) for stream in others if not fits(stream, suffix))
+    return tuple(
+        _named(stream) for stream in others if not fits(stream, suffix) and not lossless_encoder(stream, suffix)
+    )
+
+
+def _converted_streams(container: InputContainer, suffix: str) -> tuple[str, ...]:
+    """The streams of sound that are encoded again for a file with this extension, a line each."""
+    return tuple(
+        _named(stream)
+        for stream in container.streams.audio
+        if not fits(stream, suffix) and lossless_encoder(stream, suffix)
+    )
 
 
 def fits(stream: Stream, suffix: str) -> bool:

@@ -2,7 +2,8 @@
 
 Packets of the segments are copied one after another, with the times that the source's clock gives them. Everything
 else comes from the source by packet copy, once: sound with its start and its priming samples, subtitles, attachments,
-chapters, names, languages. What the container cannot hold is told.
+chapters, names, languages. Sound that the container cannot hold as it is is encoded again, without loss; what it cannot
+hold at all is told.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from tasks.media.demuxing import VideoPacket
 from tasks.media.opening import open_container, video_stream
 from tasks.media.segments.carrying import carry_about_file, carry_about_stream, carry_attachment, not_carried, step_back
 from tasks.media.segments.clock import Clock
-from tasks.media.segments.containers import MUXERS, fits, is_cover, lost_streams
+from tasks.media.segments.containers import MUXERS, codec_name, fits, is_cover, lost_streams
+from tasks.media.segments.converting import Conversion, SoundConverter, lossless_encoder
 from tasks.media.segments.copying import AnyPacket, copied_packets, time_shift
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.parts import Part, check_part, check_together, inspect_part
@@ -47,6 +49,7 @@ class Joined:
     begin_seconds   what was taken from every time of the source; 0 but for MPEG streams, whose clocks stand anywhere
     copied          for each stream of the source that was copied, its index there and its index in the joined video
     lost            what the source has and the container cannot hold, a line each
+    converted       streams of sound that the container cannot hold as they are, and that were encoded without loss
     """
 
     path: Path
@@ -55,6 +58,7 @@ class Joined:
     begin_seconds: Fraction
     copied: tuple[tuple[int, int], ...]
     lost: tuple[str, ...]
+    converted: tuple[Conversion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,14 @@ def join_segments(plan: JoinPlan, output: Path) -> Joined:
         source = files.enter_context(open_container(plan.source))
         first = files.enter_context(open_container(parts[0].path))
         others = [stream for stream in source.streams if stream is not source.streams.best("video")]
-        kept = [stream for stream in others if fits(stream, output.suffix)]
+        kept = [stream for stream in others if fits(stream, output.suffix) or lossless_encoder(stream, output.suffix)]
         options = _muxer_options(output.suffix, plan.clock, kept)
         with av.open(str(output), "w", format=MUXERS[output.suffix], options=options) as joined:
             result = _Join(plan, parts, source, joined, output).run(video_stream(first, parts[0].path), kept)
         written = files.enter_context(open_container(output))
         main = source.streams.best("video")
-        pairs = [*result.copied, (main.index if main else 0, result.video)]
+        converted = [(conversion.stream, conversion.joined) for conversion in result.converted]
+        pairs = [*result.copied, *converted, (main.index if main else 0, result.video)]
         return replace(result, lost=(*result.lost, *not_carried(source, written, pairs)))
 
 
@@ -123,11 +128,12 @@ class _Join:
         self._plan, self._parts = plan, parts
         self._source, self._joined, self._output = source, joined, output
         self._edited: set[int] = set()
+        self._converters: dict[int, SoundConverter] = {}
 
     def run(self, pattern: VideoStream, kept: Sequence[Stream]) -> Joined:
         """Copy all packets. ``pattern`` is the first segment's stream, ``kept`` what is copied of the source."""
         video, copies = self._add_streams(pattern, kept)
-        streams = [stream for stream in kept if stream.index in copies]
+        streams = [stream for stream in kept if stream.index in copies or stream.index in self._converters]
         shift = time_shift(self._source, streams, self._plan.survey, self._plan.clock)
         carry_about_file(self._source, self._joined, shift.begin_seconds)
         begin = round(shift.begin_seconds / self._plan.clock.time_base)
@@ -137,14 +143,28 @@ class _Join:
             packet.stream = stream
             self._joined.mux(packet)
         copied = tuple((index, stream.index) for index, stream in copies.items())
-        return Joined(self._output, len(self._plan.clock), video.index, shift.begin_seconds, copied, self._lost())
+        frames, begun = len(self._plan.clock), shift.begin_seconds
+        return Joined(self._output, frames, video.index, begun, copied, self._lost(), self._converted())
 
     def _onto(self, copies: Mapping[int, Stream], packets: Iterator[AnyPacket]) -> Iterator[Addressed]:
         """``packets``, each with the stream that it goes to. Notices what only an edit list can say of them."""
         for packet in packets:
+            converter = self._converters.get(packet.stream_index)
+            if converter is not None:
+                yield from ((made, converter.stream) for made in converter.packets(packet))
+                continue
             if packet.is_discard or packet.has_sidedata("skip_samples"):
                 self._edited.add(packet.stream_index)
             yield packet, copies[packet.stream_index]
+        for converter in self._converters.values():
+            yield from ((made, converter.stream) for made in converter.packets(None))
+
+    def _converted(self) -> tuple[Conversion, ...]:
+        """What became of the sound that the container cannot hold as it is."""
+        return tuple(
+            Conversion(index, converter.stream.index, codec_name(self._source.streams[index]), converter.codec)
+            for index, converter in self._converters.items()
+        )
 
     def _lost(self) -> tuple[str, ...]:
         """Streams that the container cannot hold, and edit lists."""
@@ -166,12 +186,19 @@ class _Join:
                 continue
             elif self._output.suffix == ".mkv" and (is_cover(stream) or stream.type == "attachment"):
                 carry_attachment(self._plan.source, stream, self._joined)
+            elif not fits(stream, self._output.suffix):
+                self._add_converter(stream)
             else:
                 copies[stream.index] = self._joined.add_stream_from_template(stream, opaque=True)
                 carry_about_stream(stream, copies[stream.index])
                 if stream.type == "video" and not is_cover(stream):
                     step_back(copies[stream.index])
         return video, copies
+
+    def _add_converter(self, stream: Stream) -> None:
+        converter = SoundConverter(stream, self._joined, lossless_encoder(stream, self._output.suffix) or "")
+        carry_about_stream(stream, converter.stream)
+        self._converters[stream.index] = converter
 
     def _add_video(self, pattern: VideoStream) -> VideoStream:
         video = self._joined.add_stream_from_template(pattern, opaque=True)

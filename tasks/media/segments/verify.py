@@ -24,6 +24,7 @@ from tasks.media.opening import open_container
 from tasks.media.runs import plan_runs
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.containers import codec_name
+from tasks.media.segments.converting import Conversion, heard
 from tasks.media.segments.copying import AnyPacket, TimeShift, adts_length, copied_packets, time_shift
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import Joined, JoinPlan
@@ -76,12 +77,27 @@ class CopyReport:
 
 
 @dataclass(frozen=True)
+class ConversionReport:
+    """A stream of sound that was encoded again, and has all samples that the source's decoder gives.
+
+    what           one line for people
+    late_seconds   by how much its start differs from the source's: what the container rounds
+    """
+
+    stream: int
+    what: str
+    samples: int
+    late_seconds: float
+
+
+@dataclass(frozen=True)
 class JoinedReport:
     """A joined video that is as planned.
 
     late_seconds      by how much, at most, a frame's time differs from the source's: what the container rounds
     moved_seconds     how much later than in the source all streams are: WebM and Matroska have no times before 0
     compared_frames   frames at the ends of segments that were decoded and found to be those of the segments
+    conversions       streams of sound in another codec, with the same samples as the source's
     """
 
     frames: int
@@ -90,6 +106,7 @@ class JoinedReport:
     moved_seconds: float
     compared_frames: int
     copies: tuple[CopyReport, ...]
+    conversions: tuple[ConversionReport, ...] = ()
 
 
 def verify_segment(path: Path, clock: Clock) -> SegmentReport:
@@ -107,7 +124,8 @@ def verify_joined(joined: Joined, plan: JoinPlan, reports: Sequence[SegmentRepor
     """Check a joined video against its source and the reports of its segments.
 
     Every frame is counted and its time compared; the frames at the ends of segments are decoded and compared; every
-    packet of the other streams is compared with the source's, byte for byte and in time.
+    packet of the other streams is compared with the source's, byte for byte and in time; sound that was encoded again
+    is decoded and compared, sample by sample.
     Raises SegmentError with the first difference.
     """
     try:
@@ -120,7 +138,8 @@ def verify_joined(joined: Joined, plan: JoinPlan, reports: Sequence[SegmentRepor
     _check_ends(joined, index, plan, reports)
     copies = _check_copies(joined, plan, moved)
     duration = _check_duration(joined.path, index, stated, plan.clock)
-    return JoinedReport(len(index), duration, late, moved, 2 * len(reports), copies)
+    conversions = _check_conversions(joined, plan, moved)
+    return JoinedReport(len(index), duration, late, moved, 2 * len(reports), copies, conversions)
 
 
 def _check_times(path: Path, index: PacketIndex, due: Seconds) -> tuple[float, float]:
@@ -229,6 +248,31 @@ def _check_copies(joined: Joined, plan: JoinPlan, moved: float) -> tuple[CopyRep
     numbers = [index for _, index in joined.copied]
     found = zip(numbers, kinds, sources, copies, strict=True)
     return tuple(_compared(number, kind, before, after, moved) for number, kind, before, after in found)
+
+
+def _check_conversions(joined: Joined, plan: JoinPlan, moved: float) -> tuple[ConversionReport, ...]:
+    """Compare every stream of sound that was encoded again with the source's."""
+    return tuple(_check_conversion(conversion, joined, plan, moved) for conversion in joined.converted)
+
+
+def _check_conversion(conversion: Conversion, joined: Joined, plan: JoinPlan, moved: float) -> ConversionReport:
+    """Raises SegmentError where a sample differs, or the start."""
+    with open_container(plan.source) as container:
+        copied = [index for index, _ in joined.copied] + [other.stream for other in joined.converted]
+        shift = time_shift(container, [container.streams[index] for index in copied], plan.survey, plan.clock)
+        stream = container.streams[conversion.stream]
+        before = heard(stream, copied_packets(plan.source, container, [stream], shift, plan.survey.tolerant))
+    with open_container(joined.path) as container:
+        stream = container.streams[conversion.joined]
+        unmoved = TimeShift(Fraction(0), ())
+        after = heard(stream, copied_packets(joined.path, container, [stream], unmoved, tolerant=False))
+        tick = float(stream.time_base or 0)
+    if (before.count, before.digest) != (after.count, after.digest):
+        raise SegmentError(f"{conversion}: has {after.count} samples that are not the source's {before.count}")
+    late = (after.start - before.start) / before.rate - moved
+    if abs(late) > 0.51 * tick + 0.51 / before.rate:
+        raise SegmentError(f"{conversion}: begins {late:+.6f} s away from its time in the source")
+    return ConversionReport(conversion.stream, str(conversion), after.count, abs(late))
 
 
 def _traces(
