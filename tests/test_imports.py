@@ -28,7 +28,7 @@ SCIENCE = {
         "wotan",
     )
 }
-GLUE = {"tasks.batch", "tasks.launcher", "flows", "deployments"}
+GLUE = {"tasks.assembly", "tasks.batch", "tasks.launcher", "flows", "deployments"}
 # What a stage package may know of the engine: the words, not the machinery.
 ENGINE_WORDS = {"items", "stage", "errors", "manifest", "report"}
 NOT_STAGES = {"engine", "media", "downloads", "launcher"}

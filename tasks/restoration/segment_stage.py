@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.items import Item, safe_id
-from tasks.engine.stage import Stage, StageResult, Workspace
-from tasks.media.segments.plan import Segment
+from tasks.engine.stage import Needs, Stage, StageResult, Workspace
 from tasks.restoration.engines.base import Engine, SegmentJob
+from tasks.restoration.engines.choice import Engines
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
+from tasks.restoration.options import EngineName
+from tasks.restoration.planning import PlannedTape
 from tasks.restoration.work import TapeWork, as_payload, from_payload
+
+_LEAST_BYTES = 400 * 2**20
+_BYTES_A_PIXEL = 150
 
 
 class NoParams(BaseModel):
@@ -37,9 +41,15 @@ class SegmentStage(Stage):
     timeout_seconds: ClassVar[float] = 6 * 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "imageio-ffmpeg", "ffmpeg-python")
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engines: Mapping[EngineName, Engine] | None = None, needs: Needs | None = None) -> None:
+        """``engines`` are those that items ask for; ``needs`` is what the largest of them takes."""
         super().__init__(NoParams())
-        self._engine = engine or FfmpegEngine()
+        self._engines = engines or {"ffmpeg": FfmpegEngine()}
+        self._needs = needs or super().needs()
+
+    def needs(self) -> Needs:
+        """Of the largest picture, and the engine that takes most."""
+        return self._needs
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Restore the item's segment. Raises BadInput where the tape is damaged there, SegmentError where it failed."""
@@ -54,20 +64,34 @@ class SegmentStage(Stage):
             output=output,
             scratch=work.scratch,
         )
-        report = self._engine.restore(job)
+        report = self._engines[tape.engine].restore(job)
         work.output(tape.report(segment)).write_text(json.dumps(asdict(report)), encoding="utf-8")
         return StageResult({"tape": tape.tape, "segment": segment.number, "frames": report.frames})
 
 
-def segment_items(work: TapeWork, segments: Sequence[Segment], tape: Path) -> list[Item]:
-    """An item for each of the segments of the tape at ``tape``."""
+def segment_items(planned: PlannedTape) -> list[Item]:
+    """An item for each of the segments of a tape."""
+    work, tape = planned.work, planned.diagnosed.path
     return [
         Item(
             id=safe_id(f"{work.tape}.{segment.number:04d}"),
             payload=as_payload(work, [segment]),
             inputs=(str(tape),),
             cost=float(len(segment) * work.chain.width_px * work.chain.height_px * work.chain.ratio),
-            fields={"tape": work.tape},
+            fields={"tape": work.tape, **planned.diagnosed.tape.fields},
         )
-        for segment in segments
+        for segment in planned.segments
     ]
+
+
+def segment_needs(works: Iterable[TapeWork], engines: Engines) -> Needs:
+    """What a segment takes of the host: that of the tape whose picture, and whose engine, take most.
+
+    An encoder holds some forty frames to look ahead, filters and pipes a few more.
+    """
+    most, names = 0, set[EngineName]()
+    for work in works:
+        most = max(most, work.chain.width_px * work.chain.height_px)
+        names.add(work.engine)
+    own = max((engines.memory_bytes.get(name, 0) for name in names), default=0)
+    return Needs(_LEAST_BYTES + most * _BYTES_A_PIXEL + own, engines.most_slots)

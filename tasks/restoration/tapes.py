@@ -6,7 +6,7 @@ is not the same for all tapes; a cell that is empty leaves the option as it is f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tasks.engine.errors import Problem
 from tasks.engine.manifest import InputFolder, Row, cap_problems, carried, missing_columns, read_table, shorten
 from tasks.media.folder import VIDEO_SUFFIXES, ids_of, videos_below
 from tasks.restoration.options import TapeOptions
+from tasks.restoration.presets import Presets
 
 TAPE = "tape"
 _INPUT = "--input"
@@ -67,6 +68,25 @@ def read_tapes(
         problems += wrong
         tapes.append(Tape(tape_id, path, options, line.fields))
     return tapes, cap_problems(dict.fromkeys(problems))
+
+
+def common_options(**values: Any) -> tuple[TapeOptions, list[Problem]]:
+    """The options of all tapes, each by itself already checked; problems where they do not go together."""
+    try:
+        return TapeOptions(**values), []
+    except ValidationError as error:
+        words = [found["msg"].removeprefix("Value error, ") for found in error.errors()]
+        allowed = "options that go together"
+        return TapeOptions(), [Problem("--codec, --crf", word, allowed, "change one of them") for word in words]
+
+
+def unmeasured_problems(tapes: Iterable[Tape], presets: Presets, auto_detect: bool) -> list[Problem]:
+    """A problem where a preset is to be chosen by what is measured, and nothing is."""
+    names = {tape.options.preset for tape in tapes} & presets.automatic.keys()
+    if auto_detect or not names:
+        return []
+    given = f"{', '.join(sorted(names))} with --no-auto-detect"
+    return [Problem("--preset", given, ", ".join(presets.presets), "measure the tapes, or name one of these")]
 
 
 def _paths(root: InputFolder) -> tuple[list[str], list[Problem]]:
@@ -129,6 +149,9 @@ def _options(common: TapeOptions, line: _Line, presets: Collection[str]) -> tupl
 
 
 def _problem(line: _Line, where: Sequence[int | str], message: str) -> Problem:
+    if not where:
+        allowed = "options that go together"
+        return Problem(line.where, message.removeprefix("Value error, "), allowed, "change one of them")
     name = str(where[0])
     allowed = message.removeprefix("Input should be ").removeprefix("a valid ")
     return Problem(f"{line.where}, {name}", shorten(line.options.get(name)), allowed, "change it or leave it empty")

@@ -16,24 +16,33 @@ from tasks.media.segments.source import Survey, load_survey
 from tasks.restoration.chain import Chain
 from tasks.restoration.options import EngineName
 
+# What a kill may cost, against what a start costs; a short tape is to fill some slots, too.
+_USUAL_SECONDS, _LEAST_SECONDS, _SHORT_PARTS = 30.0, 4.0, 16
+
 
 @dataclass(frozen=True)
 class TapeWork:
     """How one tape is restored. Plain values: it goes through payloads as JSON.
 
     tape     its id
+    folder   of its restored segments, relative to the output folder
     survey   where the survey of it was published, relative to the output folder
     digest   sha256 of that file: what was learnt of the tape enters the keys of what is made of it
+    identity  of what the engine works with beside FFmpeg: a program's command, a network's digest; empty for nothing
     suffix   of the restored file
+    preset   by which the chain was built
     """
 
     tape: str
+    folder: str
     survey: str
     digest: str
     chain: Chain
     encoder: EncoderSettings
     engine: EngineName
+    identity: str
     suffix: str
+    preset: str
 
     def clock(self, found: Survey) -> Clock:
         """Of the whole restored video."""
@@ -45,11 +54,11 @@ class TapeWork:
 
     def file(self, segment: Segment) -> str:
         """Where the restored segment is published, relative to the output folder."""
-        return f"segments/{self.tape}/{segment.number:04d}.mp4"
+        return f"{self.folder}/{segment.number:04d}.mp4"
 
     def report(self, segment: Segment) -> str:
         """Where it is said what is in that file."""
-        return f"segments/{self.tape}/{segment.number:04d}.json"
+        return f"{self.folder}/{segment.number:04d}.json"
 
 
 _WORK = TypeAdapter(TapeWork)
@@ -69,12 +78,12 @@ def from_payload(payload: Mapping[str, Any]) -> tuple[TapeWork, tuple[Segment, .
     return _WORK.validate_python(payload["work"]), _SEGMENTS.validate_python(payload["segments"])
 
 
-def cut_tape(found: Survey, chain: Chain, seconds: float | None, slots: int) -> tuple[Segment, ...]:
-    """The segments of a tape: each about ``seconds`` long, or as suits so many ``slots``.
+def cut_tape(found: Survey, chain: Chain, seconds: float | None = None) -> tuple[Segment, ...]:
+    """The segments of a tape: each about ``seconds`` long; by default 30 s, and in short tapes a sixteenth.
 
-    Where the chain drops frames by their place, segments begin where its pattern does.
+    How many slots there are has no part in it: another run, with more of them, takes the same segments up. Where the
+    chain drops frames by their place, segments begin where its pattern does.
     """
-    align = chain.ratio.denominator
-    return plan_segments(
-        found.timeline, Cut(seconds=seconds, slots=slots, context_frames=chain.context_frames, align_frames=align)
-    )
+    length = seconds or min(_USUAL_SECONDS, max(_LEAST_SECONDS, found.timeline.duration_seconds / _SHORT_PARTS))
+    cut = Cut(seconds=length, context_frames=chain.context_frames, align_frames=chain.ratio.denominator)
+    return plan_segments(found.timeline, cut)

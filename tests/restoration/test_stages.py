@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,15 @@ from tasks.engine.stage import StageResult, Workspace
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import save_survey, survey
-from tasks.restoration.join_stage import JoinStage, join_item
+from tasks.restoration.diagnosis_stage import Diagnosed
+from tasks.restoration.join_stage import JoinStage, join_item, refused
+from tasks.restoration.options import TapeOptions
+from tasks.restoration.planning import PlannedTape
 from tasks.restoration.segment_stage import SegmentStage, segment_items
+from tasks.restoration.tapes import Tape
 from tasks.restoration.work import TapeWork, as_payload, cut_tape, from_payload
 from tests.restoration.conftest import BOB, DENOISE, QUICK, chain_of, decoded, work_on
+from tests.restoration.tapes import FAIR
 
 CHAIN = chain_of(BOB, DENOISE, ratio=2)
 
@@ -32,16 +37,34 @@ class Run:
         path.parent.mkdir(parents=True)
         save_survey(found, path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.work = TapeWork("tape", "surveys/tape.npz", digest, CHAIN, QUICK, "ffmpeg", ".mp4")
+        self.work = TapeWork(
+            tape="tape",
+            folder="segments/tape",
+            survey="surveys/tape.npz",
+            digest=digest,
+            chain=CHAIN,
+            encoder=QUICK,
+            engine="ffmpeg",
+            identity="",
+            suffix=".mp4",
+            preset="vhs_standard",
+        )
         self.segments = work_on(source, folder, CHAIN, 3).segments
         self._folder = folder
 
+    def planned(self, segments: Sequence[Segment] | None = None) -> PlannedTape:
+        work = self.work
+        known = Diagnosed(
+            Tape("tape", "tape.mkv", TapeOptions()), self.source, FAIR, work.survey, work.digest, {}, None
+        )
+        return PlannedTape(known, work, tuple(segments or self.segments), "asked for")
+
     def restore(self) -> list[StageResult]:
         stage = SegmentStage()
-        return [self._run(stage, item) for item in segment_items(self.work, self.segments, self.source)]
+        return [self._run(stage, item) for item in segment_items(self.planned())]
 
     def join(self) -> StageResult:
-        return self._run(JoinStage(), join_item(self.work, self.segments, self.source))
+        return self._run(JoinStage(), join_item(self.planned()))
 
     def _run(self, stage, item):
         private = self._folder / "private" / stage.name / item.id
@@ -68,14 +91,14 @@ def test_segments_become_a_tape(run: Run) -> None:
     joined = run.join()
     assert (joined.values["frames"], joined.values["segments"], joined.values["missing"]) == (frames, 3, None)
     assert len(decoded(run.output / "restored" / "tape.mp4")) == frames
-    assert joined.detail["steps"] == [step.reason for step in CHAIN.steps]
+    assert joined.values["chain"] == [f"{step.filter}: {step.reason}" for step in CHAIN.steps]
 
 
 def test_the_same_bytes_whatever_came_before(run: Run, tape: Callable[[str], Path], tmp_path: Path) -> None:
     run.restore()
     other = Run(tape("noisy-interlaced.mkv"), tmp_path / "again")
     stage = SegmentStage()
-    for item in reversed(segment_items(other.work, other.segments, other.source)):
+    for item in reversed(segment_items(other.planned())):
         other._run(stage, item)
     files = sorted(path.relative_to(run.output) for path in (run.output / "segments").rglob("*.mp4"))
     assert len(files) == 3
@@ -90,7 +113,7 @@ def test_a_segment_that_is_gone_is_told(run: Run) -> None:
     with pytest.raises(SegmentError, match=r"0001\.mp4"):
         run.join()
     (run.output / run.work.report(run.segments[1])).unlink()
-    with pytest.raises((SegmentError, BadInput), match="0001"):
+    with pytest.raises(BadInput, match=r"1 of 3 segments were not restored \(1\)"):
         run.join()
 
 
@@ -119,12 +142,17 @@ def test_work_survives_its_journey(run: Run) -> None:
 def test_the_items_of_a_long_tape_are_small(run: Run) -> None:
     """Of a thousand segments none bears the other ones."""
     many = [Segment(number, 10 * number, 10 * number + 10, 0, 0) for number in range(1000)]
-    items = segment_items(run.work, many, run.source)
+    items = segment_items(run.planned(many))
     assert len({item.id for item in items}) == 1000
     assert max(len(json.dumps(item.payload)) for item in items) < 2000
 
 
 def test_segments_begin_where_the_pattern_of_telecine_does(tape: Callable[[str], Path]) -> None:
     found = survey(tape("telecined.mkv"))
-    segments = cut_tape(found, chain_of(ratio=chain_of().ratio * 4 / 5), 0.5, 2)
+    segments = cut_tape(found, chain_of(ratio=chain_of().ratio * 4 / 5), 2.0)
     assert all(segment.start_frame % 5 == 0 for segment in segments)
+
+
+def test_a_tape_for_which_nothing_can_be_done_fails_and_says_why(run: Run) -> None:
+    with pytest.raises(BadInput, match="no such height"):
+        run._run(JoinStage(), refused(join_item(run.planned()), "no such height"))

@@ -1,0 +1,74 @@
+"""The pictures of restored tapes that the report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.report import Picture
+from tasks.restoration.diagnosis import Diagnosis
+from tasks.restoration.preview_stage import sheet_path
+
+_JPEG_START = b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A restored tape: what was wrong with it, and the values of its item."""
+
+    tape: str
+    diagnosis: Diagnosis
+    values: Mapping[str, Any]
+
+
+def gallery(tapes: Sequence[Shown], output_dir: Path, most: int = 12) -> list[Picture]:
+    """The sheets of at most ``most`` tapes, evenly through them, each with what was measured and what was done."""
+    chosen = tapes[:: max(1, -(-len(tapes) // most))]
+    return [picture for one in chosen if (picture := _picture(one, output_dir))]
+
+
+def _picture(shown: Shown, output_dir: Path) -> Picture | None:
+    try:
+        data = (output_dir / sheet_path(shown.tape)).read_bytes()
+    except OSError:
+        return None
+    return Picture(shown.tape, caption(shown), data) if data.startswith(_JPEG_START) else None
+
+
+def caption(shown: Shown) -> str:
+    """What was measured, what was chosen and why, and what is missing, in a few clauses."""
+    values = shown.values
+    words = [*condition(shown.diagnosis), f"{values['preset']} ({values['chosen_because']}): {_filters(values)}"]
+    if values["missing"]:
+        words.append(f"PARTIAL: {values['missing']}")
+    if values["damaged_frames"]:
+        words.append(f"{values['damaged_frames']} damaged frames")
+    return "; ".join(words)
+
+
+def _filters(values: Mapping[str, Any]) -> str:
+    """The filters that change pixels, in order."""
+    names = [str(line).partition(":")[0] for line in values["chain"]]
+    return ", ".join(name for name in names if name not in {"format", "setsar", "setparams", "setfield"})
+
+
+def condition(found: Diagnosis) -> list[str]:
+    """A diagnosis in words, a clause each."""
+    fields = {"tff": "top field first", "bff": "bottom field first", "progressive": "progressive"}[found.field_order]
+    words = [f"{found.width_px}x{found.height_px} at {found.fps:.2f}, {fields}"]
+    if found.is_mixed:
+        words.append(f"{found.interlaced_share:.0%} of it interlaced")
+    if found.telecine != "none":
+        words.append(f"telecine {found.telecine}")
+    words.append(f"noise {found.noise_luma:.1f} and {found.noise_chroma:.1f} codes")
+    if abs(found.chroma_shift_x_px) >= 1 or abs(found.chroma_shift_y_px) >= 1:
+        words.append(f"colour off by {found.chroma_shift_x_px:+.1f}, {found.chroma_shift_y_px:+.1f} px")
+    if found.head_switching_lines:
+        words.append(f"{found.head_switching_lines} torn lines")
+    if not found.audio_channels:
+        words.append("no sound")
+    elif found.silent_channels:
+        words.append(f"channel {found.silent_channels[0] + 1} of {found.audio_channels} silent")
+    return words
