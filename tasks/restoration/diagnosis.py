@@ -47,7 +47,8 @@ class Diagnosis:
     chroma_shift_x_px, chroma_shift_y_px  how far the colour lies right of and below its picture, in luma pixels
     head_switching_lines    lines at the bottom that are torn by the head switch
     borders                 black borders, without those lines
-    black_level, white_level  luma codes of 8 bits that nearly all of the picture lies between; 16 and 235 are nominal
+    black_level             the luma code of 8 bits that black is played at; the nominal 16 where no picture shows black
+    white_level             that of white, nominally 235; where none shows white, what nearly all pixels are darker than
     audio_channels, audio_rate_hz  of the first audio stream; 0 without one
     silent_channels         channels of it, from 0, in which nothing is heard while another has sound
     windows                 what was seen, window by window

@@ -108,8 +108,9 @@ def test_colour_moves_back_in_samples_of_its_own_plane() -> None:
     assert moved == {"cbh": "-2", "crh": "-2", "cbv": "-2", "crv": "-2"}
 
 
-def test_a_picture_without_black_is_not_stretched_much() -> None:
-    assert options(build_chain(tape(black_level=60.0), STANDARD), "lutyuv")["y"].startswith("(val-96.00)")
+def test_black_is_put_right_no_further_than_the_preset_allows() -> None:
+    chain = build_chain(tape(black_level=30.0), preset(most_levels=8))
+    assert options(chain, "lutyuv")["y"].startswith("(val-96.00)")
 
 
 def test_more_noise_is_met_with_more_strength_and_chroma_with_most() -> None:

@@ -75,7 +75,8 @@ class PictureMeters:
         borders, levels = self._borders.borders(torn), LevelMeter()
         for luma in self._lumas:
             levels.add(luma.astype(np.float32), borders, torn)
-        return Condition(self._noise.noise(), self._chroma.shift(), torn, borders, levels.levels())
+        noise = self._noise.noise()
+        return Condition(noise, self._chroma.shift(), torn, borders, levels.levels(noise.luma))
 
 
 def diagnose(path: Path, found: Survey) -> Diagnosis:
