@@ -115,6 +115,6 @@ class Assembly:
         total = sum(whole.parts_bytes for whole in todo)
         free = free_bytes(run.output_dir)
         run.display.say(
-            f"{self.wholes.name}: {len(todo)} to put together, about {total / _GIB:.1f} GiB; the parts of the largest take "
-            f"{largest / _GIB:.1f} GiB until then, {free / _GIB:.1f} GiB is free"
+            f"{self.wholes.name}: {len(todo)} to put together, about {total / _GIB:.1f} GiB; the parts of the largest "
+            f"take {largest / _GIB:.1f} GiB until then, {free / _GIB:.1f} GiB is free"
         )

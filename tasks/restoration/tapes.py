@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks.engine.errors import Problem
+from tasks.engine.items import safe_id
 from tasks.engine.manifest import InputFolder, Row, cap_problems, carried, missing_columns, read_table, shorten
 from tasks.media.folder import VIDEO_SUFFIXES, ids_of, videos_below
 from tasks.restoration.options import TapeOptions
@@ -68,6 +69,29 @@ def read_tapes(
         problems += wrong
         tapes.append(Tape(tape_id, path, options, line.fields))
     return tapes, cap_problems(dict.fromkeys(problems))
+
+
+def read_tape(
+    path: Path, names: Sequence[str], presets: Presets, **values: Any
+) -> tuple[Tape | None, list[TapeOptions], list[Problem]]:
+    """The one tape at ``path``, its options once for each of the presets ``names``, and everything that is wrong."""
+    wished = [TapeOptions(preset=name.strip(), **values) for name in names if name.strip()]
+    problems = [
+        Problem("--presets", shorten(one.preset), ", ".join(presets.names), "name some of these")
+        for one in wished
+        if one.preset not in presets.names
+    ]
+    twice = sorted({one.preset for one in wished if wished.count(one) > 1})
+    problems += [Problem("--presets", f"{name} twice", "each preset once", "leave one out") for name in twice]
+    if not wished:
+        problems.append(Problem("--presets", "none", ", ".join(presets.names), "name some of these"))
+    root = InputFolder(path.parent, _INPUT)
+    if wrong := root.problems():
+        return None, wished, problems + wrong
+    relative = root.relative(path.name, path.name)
+    if isinstance(relative, Problem):
+        return None, wished, [*problems, relative]
+    return Tape(safe_id(path.stem), relative, wished[0] if wished else TapeOptions()), wished, problems
 
 
 def common_options(**values: Any) -> tuple[TapeOptions, list[Problem]]:

@@ -1,0 +1,67 @@
+"""The stage that puts what several presets made of one tape side by side."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter
+
+from tasks.engine.items import Item
+from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.restoration.comparison import Piece, as_rows, compare
+from tasks.restoration.planning import PlannedTape
+from tasks.restoration.segment_stage import NoParams
+from tasks.restoration.work import as_payload, from_payload
+
+SHEET, TABLE = "comparison.jpg", "comparison.csv"
+_COSTS = TypeAdapter(dict[str, float])
+
+
+class ComparisonStage(Stage):
+    """Compares presets. The item's only input is the tape; its payload is the work of each preset, on all pieces."""
+
+    name: ClassVar[str] = "comparison"
+    version: ClassVar[int] = 1
+    memory_bytes: ClassVar[int] = 768 * 2**20
+    timeout_seconds: ClassVar[float] = 1800.0
+    packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python-headless")
+
+    def __init__(self) -> None:
+        super().__init__(NoParams())
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Measure, and make sheet and table. Raises BadInput where tape or pieces cannot be read."""
+        source = work.input(item.inputs[0])
+        costs = _COSTS.validate_python(item.payload["cpu_seconds"])
+        pieces: list[Piece] = []
+        for payload in item.payload["presets"]:
+            tape, segments = from_payload(payload)
+            for segment in segments:
+                file = work.output_dir / tape.file(segment)
+                pieces.append(Piece(tape.preset, segment, file, tape.chain, costs[tape.file(segment)]))
+        found = tape.loaded(work.output_dir)
+        picture, figures = compare(source, found, source.stat().st_size, pieces)
+        work.output(SHEET).write_bytes(picture)
+        _write_table(work.output(TABLE), list(as_rows(figures)))
+        return StageResult({"presets": len(item.payload["presets"]), "pieces": len(pieces)})
+
+
+def comparison_item(tapes: Sequence[PlannedTape], cpu_seconds: Mapping[str, float], digests: Mapping[str, str]) -> Item:
+    """The item that compares ``tapes``, the same one by several presets.
+
+    ``cpu_seconds`` and ``digests`` (sha256) are of each restored piece, by its path in the output folder.
+    """
+    payload: dict[str, Any] = {
+        "presets": [as_payload(one.work, one.segments) for one in tapes],
+        "cpu_seconds": dict(cpu_seconds),
+        "digests": dict(digests),
+    }
+    return Item("comparison", payload, (str(tapes[0].diagnosed.path),))
+
+
+def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
