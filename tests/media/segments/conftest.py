@@ -15,7 +15,7 @@ import pytest
 
 from tasks.media.segments.planes import frame_digest
 
-from ..conftest import DEFECTS, UNEVEN, X264_OPEN, run_ffmpeg  # noqa: TID252
+from ..conftest import DEFECTS, UNEVEN, X264_OPEN, X265_OPEN, run_ffmpeg  # noqa: TID252
 
 PICTURE = "-f lavfi -i testsrc2=s=192x108:r=25:d=1.6"
 SOUND = "-f lavfi -i sine=f=440:r=48000:d=1.7"
@@ -46,6 +46,11 @@ KINDS = {
     "cover.mp4": "-i {sound.mp4} -f lavfi -i testsrc2=s=64x64:d=0.04 -map 0 -map 1 -c:v:0 copy -c:a copy -c:v:1 mjpeg "
     "-disposition:v:1 attached_pic",
     "no-duration.webm": "-i {sound.webm} -c copy -live 1",
+    "vfr-sound.mp4": f"{PICTURE} {SOUND} {UNEVEN} -c:v libx264 -g 15 -bf 2 -c:a aac",
+    "vfr-sound.mkv": f"{PICTURE} {SOUND} {UNEVEN} -c:v libx264 -g 15 -bf 2 -c:a flac",
+    "late-sound.mkv": "-itsoffset 7 -i {sound.ts} -c copy -copyts",
+    "late-sound.mp4": "-itsoffset 7 -i {sound.ts} -c copy -copyts",
+    "open-gop-hevc-sound.mp4": f"{PICTURE} {SOUND} {X265_OPEN} -c:a aac",
     "wide-pixels.mp4": f"{PICTURE} -vf setsar=16/11 {X264_OPEN}",
 }
 

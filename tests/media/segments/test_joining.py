@@ -15,7 +15,7 @@ import pytest
 
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.joining import join_segments
-from tasks.media.segments.settings import Codec
+from tasks.media.segments.settings import Codec, EncoderSettings, lossless_settings
 from tasks.media.segments.verify import verify_joined
 
 from .conftest import KINDS, TRIED_DEFECTS
@@ -41,8 +41,8 @@ def decoded_sound(path: Path) -> list[tuple[Any, bytes]]:
     return sounds
 
 
-def check(source: Path, folder: Path, count: int, frames: Frames) -> None:
-    work = work_on(source, folder, count)
+def check(source: Path, folder: Path, count: int, frames: Frames, settings: EncoderSettings = LOSSLESS) -> None:
+    work = work_on(source, folder, count, settings)
     joined, report = work.join([work.encode(segment) for segment in work.segments])
     expected, got = frames(source), frames(joined.path)
     assert [digest for _, digest in got] == [digest for _, digest in expected]
@@ -86,6 +86,45 @@ def test_special_videos(name: str, count: int, kind: Callable[[str], Path], fram
 )
 def test_real_videos(name: str, shared_data: Path, frames: Frames, tmp_path: Path) -> None:
     check(shared_data / "video" / name, tmp_path, 3, frames)
+
+
+UNTOUCHED = "sound.ts open-gop-hevc-sound.mp4 vfr-sound.mp4 vfr-sound.mkv late-sound.mkv late-sound.mp4".split()
+
+
+@pytest.mark.parametrize("name", UNTOUCHED)
+def test_a_video_that_nothing_is_done_to_is_the_same(
+    name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+) -> None:
+    """In H.264 without loss, which reorders frames where FFV1 does not."""
+    settings = lossless_settings(work_on(kind(name), tmp_path, 1).found.picture)
+    assert settings.codec == "x264"
+    reordering = dataclasses.replace(settings, gop_frames=9, options=(*settings.options, ("bf", "3")))
+    check(kind(name), tmp_path, 3, frames, reordering)
+
+
+@pytest.mark.parametrize("name", ["sound.mp4", "sound.mkv", "sound.ts", "vfr-sound.mp4"])
+def test_a_video_with_a_damaged_tail_is_the_same_up_to_there(
+    name: str, kind: Callable[[str], Path], frames: Frames, ffmpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
+    whole, source = tmp_path / f"whole-{name}", tmp_path / name
+    ffmpeg("-i", str(kind(name)), "-c", "copy", "-movflags", "+faststart", str(whole))
+    data = bytearray(whole.read_bytes())
+    lost = len(data) // 8
+    data[-lost:] = np.random.default_rng(0).bytes(lost)
+    source.write_bytes(data)
+    work = work_on(source, tmp_path, 3, tolerant=True)
+    reports = [work.encode(segment) for segment in work.segments]
+    joined, report = work.join(reports)
+    before, after = [digest for _, digest in frames(whole)], frames(joined.path)
+    differing = [place for place, (_, digest) in enumerate(after) if digest != before[place]]
+    assert len(before) // 2 < (differing[0] if differing else len(after)) <= len(after) < len(before)
+    assert work.found.damage or sum(report.damaged_frames for report in reports)
+    shown = work.clock.pts - round(joined.begin_seconds / work.clock.time_base)
+    with av.open(str(joined.path)) as container:
+        tick = container.streams[joined.video].time_base
+    times = np.array([float(pts * tick) for pts, _ in after])
+    np.testing.assert_allclose(times - report.moved_seconds, shown * float(work.clock.time_base), rtol=0, atol=0.00051)
+    assert report.copies[0].late_seconds < 0.0011
 
 
 @pytest.mark.parametrize("codec", QUICK)
