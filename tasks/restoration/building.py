@@ -56,11 +56,13 @@ def build_chain(
     keeps_fields = way == "none" and diagnosis.field_order != "progressive"
     _check(diagnosis, preset, height, way, keeps_fields)
     picture = _cropped(diagnosis, preset, keeps_fields)
-    target = picture if keeps_fields else _scaled(picture, height)
-    matrix = "bt709" if target.height_px >= HD_LINES and not keeps_fields else _tape_matrix(diagnosis)
+    keeps_samples = keeps_fields or (height is None and not preset.square_samples)
+    target = picture if keeps_samples else _scaled(picture, height)
+    matrix = "bt709" if target.height_px >= HD_LINES and not keeps_samples else _tape_matrix(diagnosis)
     steps = [*_to_frames(diagnosis, preset, way), *_repairs(diagnosis, preset, keeps_fields)]
     if not keeps_fields:
         steps += [*_denoised(diagnosis, preset), *_sharpened(preset)]
+    if not keeps_samples:
         steps += _enlarged(diagnosis, preset, target, matrix)
     steps += _last(diagnosis, preset, target, matrix, keeps_fields)
     return Chain(
@@ -250,14 +252,16 @@ def _last(diagnosis: Diagnosis, preset: Preset, target: _Picture, matrix: str, k
     aspect = f"{target.aspect.numerator}/{target.aspect.denominator}"
     yield Step("setsar", {"sar": aspect, "max": "65535"}, "the shape of a sample")
     yield from _converted(preset.pixel_format, f"what {preset.name} is written in", keeps_fields)
-    tape = _tape_matrix(diagnosis)
+    tape = _tape_matrix(diagnosis)  # its name is that of its primaries, too
     transfer = "bt709" if matrix == "bt709" else "smpte170m"
     tags = {"colorspace": matrix, "color_primaries": tape, "color_trc": transfer, "range": "tv"}
     yield Step("setparams", tags, f"{tape} on the tape, {matrix} in the file")
 
 
 def _tape_matrix(diagnosis: Diagnosis) -> str:
-    """bt470bg for 25 frames a second, smpte170m for 29.97: the same numbers, with other primaries."""
+    """bt470bg for 25 frames a second, smpte170m for 29.97: the same numbers, with other primaries. bt709 of HD."""
+    if diagnosis.height_px >= HD_LINES:
+        return "bt709"
     return "bt470bg" if abs(diagnosis.fps / 25 - round(diagnosis.fps / 25)) < 0.01 else "smpte170m"
 
 

@@ -45,6 +45,7 @@ class Preset(BaseModel):
     levels          whether raised black and too bright white are put right, by at most ``most_levels`` 8-bit codes
     sharpen         how much, from 0 to 1.5, with what it does to noise
     height          in square pixels, where the user names none; None keeps the tape's lines
+    square_samples  whether frames become square samples where nobody names a height; kept fields never do
     crf             as the encoder understands it; None for its own choice
 
     Of sound there is nothing here: it is always copied as it is.
@@ -69,6 +70,7 @@ class Preset(BaseModel):
     sharpen: Annotated[float, Field(ge=0, le=1.5)]
     scaler: Scaler
     height: Annotated[int, Field(ge=120, le=4320, multiple_of=2)] | None = None
+    square_samples: bool = True
     pixel_format: PixelFormat
     codec: Codec
     crf: Annotated[float, Field(ge=0, le=63)] | None = None

@@ -10,9 +10,12 @@ import imageio_ffmpeg
 import pytest
 
 from tasks.engine.errors import InvalidInput
+from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.settings import Codec, EncoderSettings
 from tasks.restoration.building import Deinterlace, build_chain
 from tasks.restoration.chain import Chain
 from tasks.restoration.diagnosis import Borders, Diagnosis
+from tasks.restoration.engines.base import written_format
 from tasks.restoration.presets import Preset, load_presets, override
 from tests.restoration.tapes import FAIR
 
@@ -139,6 +142,40 @@ def test_kept_fields_get_nothing_that_mixes_lines() -> None:
     assert options(chain, "chromashift")["cbv"] == "0"
 
 
+ARCHIVE = PRESETS["vhs_archive"]
+STORED = PictureFormat(720, 576, "yuv422p", Fraction(16, 15), "tff")
+
+
+def test_the_archive_keeps_fields_which_ffv1_can_write_and_x265_cannot() -> None:
+    written = written_format(build_chain(FAIR, ARCHIVE), STORED)
+    assert (written.pixel_format, written.field_order, written.sample_aspect) == (
+        "yuv422p10le",
+        "tff",
+        Fraction(16, 15),
+    )
+    EncoderSettings("ffv1").check(written)
+    with pytest.raises(ValueError, match="x265 cannot keep fields; deinterlace, or use ffv1 or x264"):
+        EncoderSettings("x265").check(written)
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "x265"])
+def test_the_archive_is_bobbed_when_asked_to_and_is_otherwise_as_it_was(codec: Codec) -> None:
+    chain = build_chain(FAIR, ARCHIVE, deinterlace="bwdif")
+    assert (chain.ratio, chain.interlaced, chain.sample_aspect, chain.width_px) == (Fraction(2), False, "16:15", 720)
+    assert not {"atadenoise", "hqdn3d", "unsharp", "lutyuv", "fillborders", "chromashift"} & set(filters(chain))
+    EncoderSettings(codec).check(written_format(chain, STORED))
+
+
+def test_the_archive_is_made_of_square_samples_where_a_height_is_asked_for() -> None:
+    chain = build_chain(FAIR, ARCHIVE, 720, "bwdif")
+    assert (chain.width_px, chain.height_px, chain.sample_aspect, chain.color_matrix) == (960, 720, "1:1", "bt709")
+
+
+def test_an_archive_of_a_progressive_tape_keeps_its_samples() -> None:
+    chain = build_chain(tape(field_order="progressive"), ARCHIVE)
+    assert (chain.ratio, chain.width_px, chain.sample_aspect) == (Fraction(1), 720, "16:15")
+
+
 def test_interlaced_frames_cannot_be_scaled() -> None:
     with pytest.raises(InvalidInput, match="--height: 1080 with fields kept; allowed: 576"):
         build_chain(FAIR, STANDARD, 1080, "none")
@@ -161,6 +198,53 @@ def test_ffmpeg_runs_the_chain_and_gives_what_it_promises(name: str, deinterlace
     assert frames_of(chain) == 4 * chain.ratio
 
 
+PROGRESSIVE: dict[str, object] = {"field_order": "progressive", "interlaced_share": 0.0}
+HD: dict[str, object] = {"width_px": 1920, "height_px": 1080, "sample_aspect": "1:1"}
+MUCH: dict[str, object] = {
+    "noise_luma": 49.0,
+    "noise_chroma": 49.0,
+    "chroma_shift_x_px": -12.0,
+    "chroma_shift_y_px": -8.0,
+    "head_switching_lines": 40,
+    "black_level": 0.0,
+    "white_level": 255.0,
+}
+
+
+@pytest.mark.parametrize("name", ["vhs_standard", "vhs_archive"])
+@pytest.mark.parametrize(
+    ("values", "pixels", "frames"),
+    [
+        pytest.param(PROGRESSIVE, "yuv420p", 4, id="progressive"),
+        pytest.param({"frames": 1, "fps": 0.0, "duration_seconds": 0.0}, "yuv422p", 1, id="one frame, no rate"),
+        pytest.param({"width_px": 181, "height_px": 145}, "yuv444p", 4, id="odd"),
+        pytest.param({**PROGRESSIVE, "width_px": 181, "height_px": 145}, "yuv444p", 4, id="odd, progressive"),
+        pytest.param({}, "gray", 4, id="gray"),
+        pytest.param({}, "yuv422p10le", 4, id="10 bits"),
+        pytest.param({}, "gbrp", 4, id="rgb"),
+        pytest.param(HD, "yuv420p", 1, id="1080i"),
+        pytest.param(MUCH, "yuv420p", 4, id="more of everything than there is"),
+        pytest.param({"sample_aspect": "128:117"}, "yuv420p", 4, id="an aspect of its own"),
+        pytest.param({"audio_channels": 0, "audio_rate_hz": 0}, "yuv420p", 4, id="no sound"),
+    ],
+)
+def test_ffmpeg_runs_the_chains_of_strange_tapes(
+    name: str, values: dict[str, object], pixels: str, frames: int
+) -> None:
+    strange = tape(**{"width_px": 180, "height_px": 144, **values})
+    chain = build_chain(strange, PRESETS[name])
+    assert frames_of(chain, f"{strange.width_px}x{strange.height_px}", pixels, frames) == frames * chain.ratio
+
+
+def test_hd_is_in_the_colours_of_hd() -> None:
+    tags = options(build_chain(tape(**HD), ARCHIVE), "setparams")
+    assert (tags["colorspace"], tags["color_primaries"], tags["color_trc"]) == ("bt709", "bt709", "bt709")
+    scaled = [
+        step.options for step in build_chain(tape(**HD), STANDARD, 720).steps if "out_color_matrix" in step.options
+    ]
+    assert [(one["in_color_matrix"], one["out_color_matrix"]) for one in scaled] == [("bt709", "bt709")]
+
+
 @pytest.mark.parametrize("denoise", ["atadenoise", "vaguedenoiser", "fftdnoiz", "nlmeans"])
 def test_ffmpeg_runs_every_denoiser(denoise: str) -> None:
     chain = build_chain(tape(width_px=180, height_px=144), preset(denoise=denoise))
@@ -168,15 +252,22 @@ def test_ffmpeg_runs_every_denoiser(denoise: str) -> None:
     assert frames_of(chain) == 8
 
 
-def frames_of(chain: Chain) -> int:
-    """How many frames of the promised size and format ffmpeg makes of 4 frames."""
+def frames_of(chain: Chain, size: str = "180x144", pixels: str = "yuv422p", frames: int = 4) -> int:
+    """How many frames of the promised size and format ffmpeg makes of ``frames`` frames."""
     graph = ",".join(
         f"{step.filter}=" + ":".join(f"{k}='{v}'" for k, v in step.options.items()) for step in chain.steps
     )
-    source = "testsrc2=size=180x144:rate=25,format=yuv422p,trim=end_frame=4"
+    source = f"testsrc2=size={size}:rate=25,format={pixels},trim=end_frame={frames}"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", f"{source},{graph}"]
     raw = subprocess.run([*command, "-fps_mode", "passthrough", "-f", "rawvideo", "-"], check=True, capture_output=True)
-    bits = {"yuv420p": 12, "yuv422p10le": 32}[chain.pixel_format]
-    whole, rest = divmod(len(raw.stdout), chain.width_px * chain.height_px * bits // 8)
+    whole, rest = divmod(len(raw.stdout), frame_bytes(chain))
     assert rest == 0
     return whole
+
+
+def frame_bytes(chain: Chain) -> int:
+    """Of one frame as FFmpeg writes it raw: half widths and heights are rounded up."""
+    wide, high = chain.width_px, chain.height_px
+    if chain.pixel_format == "yuv420p":
+        return wide * high + 2 * (-(-wide // 2) * -(-high // 2))
+    return 2 * (wide * high + 2 * -(-wide // 2) * high)
