@@ -1,0 +1,197 @@
+"""Finding overlays without training: edges that stay while what lies beneath them changes.
+
+It abstains where that cannot be told from a picture that stands still: where much of the picture lasts, where nothing
+changes around the edges, and where lasting edges go on beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from tasks.media.segments.source import Survey
+from tasks.overlays.components import Shape, aligned, component_mask
+from tasks.overlays.detection.found import Found
+from tasks.overlays.detection.static_evidence import Evidence, gather, lasting_share, regions
+from tasks.overlays.detection.static_fitting import Fit, fit
+from tasks.overlays.detection.static_ranges import shown_ranges
+from tasks.overlays.detection.static_sampling import Samples, sample_frames
+from tasks.overlays.overlay import Box, Floats, Layer, Mask, Overlay
+
+Number = TypeVar("Number", np.bool_, np.float32)
+
+# Edges that reach the picture's own are the scene's, or a border's.
+_MARGIN_PX = 1
+_REACH_SHARE, _LEAST_REACH_PX = 1 / 30, 8
+# With less of what happens under an overlay explained, its opacity is as good as unknown.
+_LEAST_EXPLAINED = 0.5
+_FEWEST_FRAMES = 6
+
+
+@dataclass(frozen=True)
+class StaticSettings:
+    """What counts as an overlay.
+
+    most_frames        sampled, spread through the video
+    most_scenes        groups of frames that look alike, which count alike
+    least_edge_px      pixels on an overlay's edges
+    least_contrast     mean strength of its edges, in 8-bit codes a pixel
+    least_variety      mean standard deviation over scenes of what surrounds it, in 8-bit codes
+    most_beside        the share of pixels around it that have lasting edges as well
+    most_lasting       the share of the picture with lasting edges that are no overlay's
+    largest_share      of the picture that an overlay's box takes
+    """
+
+    most_frames: int = 64
+    most_scenes: int = 12
+    least_edge_px: int = 60
+    least_contrast: float = 3.2
+    least_variety: float = 4.5
+    most_beside: float = 0.02
+    most_lasting: float = 0.1
+    largest_share: float = 0.35
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    box: Box
+    edges: Mask
+    contrast: float
+    variety: float
+    beside: float
+
+
+def find_static(path: Path, found: Survey, settings: StaticSettings | None = None) -> Found:
+    """What lies over the video at ``path`` all the time, or most of it; ``found`` is its survey.
+
+    Only sampled frames are decoded. Raises BadInput where none can be, or the file is not the one surveyed.
+    """
+    settings = settings or StaticSettings()
+    cv2.setNumThreads(1)
+    samples = sample_frames(path, found, settings.most_frames, settings.most_scenes)
+    if len(samples.indices) < _FEWEST_FRAMES:
+        return Found((), 0.0, f"{len(samples.indices)} frames are too few to tell an overlay from the picture")
+    evidence = gather(samples)
+    height, width = evidence.lasting.shape
+    reach = max(_LEAST_REACH_PX, round(height * _REACH_SHARE))
+    candidates = [_candidate(evidence, *part) for part in regions(evidence, reach)]
+    likely = [one for one in candidates if _is_overlay(one, (height, width), settings)]
+    rest = lasting_share(evidence, [one.box for one in likely])
+    if rest > settings.most_lasting:
+        return Found((), 0.0, f"the picture stands still: {rest:.0%} of it has edges that last, overlay or not")
+    if not likely:
+        return _nothing(candidates, settings)
+    return _overlays(path, found, samples, likely)
+
+
+def _candidate(evidence: Evidence, box: Box, edges: Mask) -> _Candidate:
+    part = np.s_[box.y : box.bottom, box.x : box.right]
+    around = cv2.dilate(edges.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+    lasting, variety = evidence.lasting[part], evidence.variety[part]
+    if not around.any():
+        return _Candidate(box, edges, 0.0, 0.0, 1.0)
+    beside = float((lasting[around] > evidence.likely).mean())
+    return _Candidate(box, edges, float(lasting[edges].mean()), float(variety[around].mean()), beside)
+
+
+def _is_overlay(one: _Candidate, size: tuple[int, int], settings: StaticSettings) -> bool:
+    return bool(
+        np.count_nonzero(one.edges) >= settings.least_edge_px
+        and one.contrast >= settings.least_contrast
+        and one.variety >= settings.least_variety
+        and one.beside <= settings.most_beside
+        and one.box.width * one.box.height <= settings.largest_share * size[0] * size[1]
+        and not _at_border(one, size)
+    )
+
+
+def _at_border(one: _Candidate, size: tuple[int, int]) -> bool:
+    """Whether its edges reach the picture's edges."""
+    rows, columns = np.flatnonzero(one.edges.any(axis=1)) + one.box.y, np.flatnonzero(one.edges.any(axis=0)) + one.box.x
+    first, last = min(rows[0], columns[0]), min(size[0] - rows[-1], size[1] - columns[-1])
+    return bool(first < 1 + _MARGIN_PX or last <= 1 + _MARGIN_PX)
+
+
+def _nothing(candidates: list[_Candidate], settings: StaticSettings) -> Found:
+    """Why there is no overlay: nothing lasts, or what lasts may be the scene's own."""
+    strong = [
+        one
+        for one in candidates
+        if one.contrast >= settings.least_contrast and np.count_nonzero(one.edges) >= settings.least_edge_px
+    ]
+    if not strong:
+        return Found((), 0.9, "no edges last while the picture changes")
+    if all(one.variety < settings.least_variety for one in strong):
+        return Found((), 0.3, "edges last, but nothing changes around them: they may belong to the scene")
+    return Found((), 0.6, "edges last, but others go on beside them: they belong to the scene")
+
+
+def _overlays(path: Path, found: Survey, samples: Samples, likely: list[_Candidate]) -> Found:
+    size = samples.components[0].shape[1:]
+    others = np.zeros(size, bool)
+    for one in likely:
+        others[one.box.y : one.box.bottom, one.box.x : one.box.right] |= one.edges
+    overlays = []
+    for one in likely:
+        fitted = fit(samples, one.box, one.edges, others)
+        if fitted is not None:
+            overlays.append(_overlay(path, found, samples, one, fitted))
+    if not overlays:
+        return Found((), 0.3, "edges last, but enclose nothing that differs from its surroundings")
+    confidence = min(one.confidence for one in overlays)
+    known = sum(one.is_known for one in overlays)
+    opacity = f"; opacity known of {known}" if known < len(overlays) else ""
+    return Found(tuple(overlays), confidence, f"{len(overlays)} of lasting edges over a changing picture{opacity}")
+
+
+def _overlay(path: Path, found: Survey, samples: Samples, one: _Candidate, fitted: Fit) -> Overlay:
+    known = fitted.explained >= _LEAST_EXPLAINED
+    confidence = min(1.0, one.contrast / 6) * min(1.0, one.variety / 12) ** 0.5 * (1 - 10 * one.beside)
+    box = _tight(fitted, samples)
+    layers = tuple(_layer(fitted, box, samples.shape, number, known) for number in range(len(samples.components)))
+    ranges = shown_ranges(path, found, samples, fitted)
+    return Overlay(box, layers, ranges, "static", float(np.clip(confidence, 0.05, 1)))
+
+
+def _tight(fitted: Fit, samples: Samples) -> Box:
+    """The smallest box around the mask whose edges lie between samples of all components, in pixels of the picture."""
+    rows, columns = np.flatnonzero(fitted.mask.any(axis=1)), np.flatnonzero(fitted.mask.any(axis=0))
+    box = Box(
+        fitted.box.x + int(columns[0]), fitted.box.y + int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+    )
+    height, width = samples.components[0].shape[1:]
+    return aligned(box, samples.shape, width, height)
+
+
+def _layer(fitted: Fit, box: Box, shape: Shape, number: int, known: bool) -> Layer:
+    """One component of the overlay: chroma samples have the mean opacity of their pixels, and its weighted colour."""
+    mask = component_mask(_within(fitted.mask, fitted.box, box), shape, number)
+    alpha, color = _within(fitted.alpha, fitted.box, box), _within(fitted.color[number], fitted.box, box)
+    small, weighted = _averaged(alpha, shape.divisors[number]), _averaged(alpha * color, shape.divisors[number])
+    own = np.divide(weighted, small, out=np.full_like(small, np.nan), where=mask & (small > 0))
+    small = np.where(mask, small if known else np.float32(np.nan), np.float32(0))
+    return Layer(mask, small.astype(np.float32), own if known else np.full_like(own, np.nan))
+
+
+def _within(values: npt.NDArray[Number], box: Box, wanted: Box) -> npt.NDArray[Number]:
+    """``values``, which lie over ``box``, over ``wanted``; 0 where it goes beyond."""
+    found = np.zeros((wanted.height, wanted.width), values.dtype)
+    left, top = max(box.x, wanted.x), max(box.y, wanted.y)
+    right, bottom = min(box.right, wanted.right), min(box.bottom, wanted.bottom)
+    part = values[top - box.y : bottom - box.y, left - box.x : right - box.x]
+    found[top - wanted.y : bottom - wanted.y, left - wanted.x : right - wanted.x] = part
+    return found
+
+
+def _averaged(values: Floats, step: tuple[int, int]) -> Floats:
+    """The means of blocks of that width and height; where the picture ends within one, its last pixels count twice."""
+    across, down = step
+    height, width = values.shape
+    padded = np.pad(values, ((0, -height % down), (0, -width % across)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))

@@ -1,0 +1,345 @@
+"""How opaque an overlay is, and its colour, out of frames in which different things lie beneath it.
+
+A sample is J = (1 - a) I + a W. I is not seen, but what surrounds the overlay is: the region is filled in from its
+border by Laplace's equation, which gives an estimate of I in each frame. Over frames, J follows that estimate with the
+slope 1 - a. I itself follows the estimate with a slope below 1: that is measured beside the overlay, where the same
+region is filled in over a picture that is known, and divided out. The lasting gradients, integrated over the region by
+Poisson's equation, are the mean of J - I = a (W - I): with the opacity that gives the colour, and with the colour each
+pixel's own opacity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.sparse import csc_matrix
+from scipy.sparse.linalg import splu
+
+from tasks.media.segments.planes import Plane
+from tasks.overlays.components import Shape
+from tasks.overlays.detection.static_sampling import Samples
+from tasks.overlays.overlay import Box, Floats, Mask
+
+# Of the values in memory while one overlay is fitted.
+_MOST_VALUES = 3 << 20
+# A pixel is touched where it differs from what surrounds it by this share of the most, and by so many 8-bit codes.
+_LEAST_SHARE, _LEAST_CODES = 0.09, 1.2
+# Chroma has fewer samples: it says less of where an overlay ends.
+_CHROMA_WEIGHT = 0.5
+_CORE_SHARE = 0.8
+# So near to its border a filled-in region is trusted for slopes.
+_NEAR_PX = 4
+# So deep inside an overlay its opacity has reached that of its core.
+_DEEP_PX = 3
+_SAME_COLOR = 14.0
+_OPAQUE = 0.96
+_LEAST_ALPHA = 0.02
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One overlay over its box, at the picture's resolution.
+
+    mask      bool, height x width: pixels that it touches
+    alpha     float32, height x width, 0 to 1; 0 outside the mask
+    color     float32, components x height x width, codes of the source
+    core      the opacity of its most opaque pixels
+    explained the share of what happens under the core that alpha and color account for, at most 1
+    shown     float32, one a frame: how strong it is there, as a share of what it is over all
+    """
+
+    box: Box
+    mask: Mask
+    alpha: Floats
+    color: Floats
+    core: float
+    explained: float
+    shown: Floats
+
+
+class Filler:
+    """Fills in the pixels of ``region`` from those around it, by Laplace's equation; others stay as they are."""
+
+    def __init__(self, region: Mask) -> None:
+        self.region = region
+        number = np.full(np.add(region.shape, 2), -1)
+        number[1:-1, 1:-1][region] = np.arange(int(region.sum()))
+        inside = np.zeros(number.shape, bool)
+        inside[1:-1, 1:-1] = True
+        at = np.argwhere(number >= 0)
+        self._count = len(at)
+        rows, columns, values = [np.arange(self._count)], [np.arange(self._count)], [np.zeros(self._count)]
+        self._known: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        for step in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+            beside = at + step
+            there = inside[tuple(beside.T)]
+            values[0] += there
+            other = number[tuple(beside.T)]
+            linked = np.flatnonzero(other >= 0)
+            rows.append(linked)
+            columns.append(other[linked])
+            values.append(np.full(len(linked), -1.0))
+            border = np.flatnonzero(there & (other < 0))
+            self._known.append((border, np.ravel_multi_index(tuple((beside[border] - 1).T), region.shape)))
+        place = (np.concatenate(rows), np.concatenate(columns))
+        self._solver = splu(csc_matrix((np.concatenate(values), place), shape=(self._count, self._count)))
+
+    def __call__(self, frames: Floats) -> Floats:
+        """``frames``, frames x height x width, with the region filled in: a copy."""
+        filled = frames.copy()
+        flat = frames.reshape(len(frames), -1)
+        right = np.zeros((self._count, len(frames)))
+        for border, place in self._known:
+            np.add.at(right, border, flat[:, place].T)
+        filled[:, self.region] = self._solver.solve(right).T
+        return filled
+
+    def relief(self, across: Floats, down: Floats) -> Floats:
+        """What has these differences to the next pixel, across and down, in the region, and is 0 around it.
+
+        Poisson's equation: least squares over the differences.
+        """
+        right = np.zeros(across.shape, np.float64)
+        right += across + down
+        right[:, 1:] -= across[:, :-1]
+        right[1:] -= down[:-1]
+        found = np.zeros(across.shape, np.float32)
+        found[self.region] = self._solver.solve(-right[self.region])
+        return found
+
+
+def fit(samples: Samples, box: Box, edges: Mask, others: Mask) -> Fit | None:
+    """Fit what lies over ``box``, whose lasting edges are ``edges``; ``others`` are pixels of the picture in overlays.
+
+    ``None`` where nothing is left of it.
+    """
+    crop = _Crop(samples, box)
+    region = _grown(_solid(edges), 2)
+    for _ in range(2):
+        if region.all() or not region.any():
+            return None
+        filler = Filler(region)
+        near = _grown(edges, 2)
+        offset = np.stack([filler.relief(*crop.lasting(frames, near)) for frames in crop.frames])
+        mask = _touched(offset, region, edges)
+        region = _grown(mask, 2)
+    if not mask.any():
+        return None
+    beneath = filler_each(filler, crop.frames)
+    return _fitted(crop, filler, beneath, mask, offset, others)
+
+
+def strength(planes: Sequence[Plane], shape: Shape, fitted: Fit, filler: Filler) -> float:
+    """By what factor the overlay shows in one frame, whose components are ``planes``; ``filler`` is its filler."""
+    unit = np.float32(1 << (shape.bits - 8))
+    parts = zip(planes, shape.divisors, strict=True)
+    frames = [_enlarged(plane[None], step, fitted.box, shape) for plane, step in parts]
+    return float(_factors(frames, filler_each(filler, frames), fitted.alpha, fitted.color / unit)[0])
+
+
+def filler_of(fitted: Fit) -> Filler:
+    """What fills in the overlay's pixels from around it."""
+    return Filler(_grown(fitted.mask, 2))
+
+
+def filler_each(filler: Filler, components: list[Floats]) -> list[Floats]:
+    """All components filled in."""
+    return [filler(frames) for frames in components]
+
+
+class _Crop:
+    """The sampled frames within a box: each component at the picture's resolution, in 8-bit codes."""
+
+    def __init__(self, samples: Samples, box: Box) -> None:
+        self.samples, self.box = samples, box
+        count = len(samples.indices)
+        most = max(16, _MOST_VALUES // (box.width * box.height))
+        self.taken = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+        groups = samples.groups[self.taken]
+        sizes = np.bincount(groups)
+        self.weights = np.asarray(1 / sizes[groups] / np.count_nonzero(sizes), np.float32)
+        self.frames = self.at(box.x, box.y)
+
+    def at(self, x: int, y: int) -> list[Floats]:
+        """The same box elsewhere."""
+        box = Box(x, y, self.box.width, self.box.height)
+        parts = zip(self.samples.components, self.samples.shape.divisors, strict=True)
+        return [_enlarged(stack[self.taken], step, box, self.samples.shape) for stack, step in parts]
+
+    def lasting(self, frames: Floats, near: Mask) -> tuple[Floats, Floats]:
+        """The medians over scenes of the differences to the next pixel, across and down; 0 away from ``near``."""
+        groups = self.samples.groups[self.taken]
+        scenes = np.stack([frames[groups == group].mean(axis=0) for group in np.unique(groups)])
+        across = np.median(np.diff(scenes, axis=2, append=scenes[:, :, -1:]), axis=0)
+        down = np.median(np.diff(scenes, axis=1, append=scenes[:, -1:]), axis=0)
+        return np.where(near, across, 0).astype(np.float32), np.where(near, down, 0).astype(np.float32)
+
+    def mean(self, values: Floats) -> Floats:
+        """The mean over frames, scenes counting alike."""
+        return np.asarray(np.tensordot(self.weights, values, axes=1), np.float32)
+
+
+def _enlarged(stack: npt.NDArray[np.generic], step: tuple[int, int], box: Box, shape: Shape) -> Floats:
+    """A component's samples over ``box``, each as often as it covers pixels, in 8-bit codes."""
+    rows = np.minimum(np.arange(box.y, box.bottom) // step[1], stack.shape[1] - 1)
+    columns = np.minimum(np.arange(box.x, box.right) // step[0], stack.shape[2] - 1)
+    part = stack[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    part /= np.float32(1 << (shape.bits - 8))
+    return np.asarray(part[:, rows - rows[0]][:, :, columns - columns[0]], np.float32)
+
+
+def _fitted(crop: _Crop, filler: Filler, beneath: list[Floats], mask: Mask, offset: Floats, others: Mask) -> Fit | None:
+    core = _core(_strengths(offset), mask)
+    slope = _slope(crop, crop.frames, beneath, core, filler.region)
+    usual = _usual_slope(crop, filler, core, others)
+    opacity = float(np.clip(1 - slope / usual, _LEAST_ALPHA, 1))
+    opacity = 1.0 if opacity > _OPAQUE else opacity
+    under = np.stack([crop.mean(frames) for frames in beneath])
+    color = _colors(mask, core, offset, under, opacity)
+    alpha = _alphas(offset, color - under, mask, opacity)
+    explained = _explained(crop, beneath, alpha, color, core)
+    shown = _shown(crop, beneath, alpha, color)
+    unit = np.float32(1 << (crop.samples.shape.bits - 8))
+    return Fit(crop.box, mask, alpha, color * unit, opacity, explained, shown)
+
+
+def _touched(offset: Floats, region: Mask, edges: Mask) -> Mask:
+    """Pixels of ``region`` that differ from their surroundings, as far as they hang together with edges."""
+    strengths = _strengths(offset)
+    most = cv2.dilate(strengths, np.ones((25, 25), np.uint8))
+    found = region & (strengths > np.maximum(_LEAST_SHARE * most, _LEAST_CODES))
+    labels, _ = ndimage.label(found, np.ones((3, 3)))
+    wanted = np.unique(labels[edges & found])
+    return np.asarray(np.isin(labels, wanted[wanted > 0]))
+
+
+def _strengths(offset: Floats) -> Floats:
+    """How much each pixel differs from its surroundings, in all components: height x width."""
+    weights = np.full((len(offset), 1, 1), _CHROMA_WEIGHT, np.float32)
+    weights[0] = 1
+    return np.asarray(np.sqrt(((weights * offset) ** 2).sum(axis=0)), np.float32)
+
+
+def _core(strengths: Floats, mask: Mask) -> Mask:
+    """Pixels that differ from their surroundings about as much as any of their part does."""
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    core = np.zeros_like(mask)
+    for number in range(1, count + 1):
+        part = labels == number
+        core |= part & (strengths >= _CORE_SHARE * np.quantile(strengths[part], 0.95))
+    return core
+
+
+def _slope(crop: _Crop, frames: list[Floats], beneath: list[Floats], core: Mask, region: Mask) -> float:
+    """The slope of what is seen over what is estimated beneath, over frames, at core pixels near the border."""
+    product, square = _moments(crop, frames, beneath, core & _near(region, core))
+    return product / max(square, 1e-6)
+
+
+def _near(region: Mask, core: Mask) -> Mask:
+    depth = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3)
+    least = float(depth[core].min(initial=_NEAR_PX))
+    return np.asarray(depth <= max(_NEAR_PX, least + 1) + 2)
+
+
+def _moments(crop: _Crop, frames: list[Floats], beneath: list[Floats], where: Mask) -> tuple[float, float]:
+    """Covariance and variance over frames, summed over pixels and components."""
+    product = square = 0.0
+    for seen, guess in zip(frames, beneath, strict=True):
+        j, i = seen[:, where], guess[:, where]
+        j, i = j - crop.mean(j), i - crop.mean(i)
+        product += float((crop.mean(j * i)).sum())
+        square += float((crop.mean(i * i)).sum())
+    return product, square
+
+
+def _usual_slope(crop: _Crop, filler: Filler, core: Mask, others: Mask) -> float:
+    """The same slope where nothing lies over the picture: beside, above and below the overlay."""
+    near = core & _near(filler.region, core)
+    product = square = 0.0
+    for x, y in _beside(crop.box, others, filler.region):
+        frames = crop.at(x, y)
+        more = _moments(crop, frames, filler_each(filler, frames), near)
+        product, square = product + more[0], square + more[1]
+    return float(np.clip(product / square, 0.5, 1.1)) if square > 0 else 1.0
+
+
+def _beside(box: Box, others: Mask, region: Mask) -> Iterator[tuple[int, int]]:
+    """Where the box fits in beside itself without overlays in it, four places at most."""
+    height, width = others.shape
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    down, across = int(np.ptp(rows)) + 5, int(np.ptp(columns)) + 5
+    for x, y in ((0, -down), (0, down), (-across, 0), (across, 0), (0, -2 * down), (0, 2 * down)):
+        left, top = box.x + x, box.y + y
+        inside = left >= 0 and top >= 0 and left + box.width <= width and top + box.height <= height
+        if inside and not (others[top : top + box.height, left : left + box.width] & region).any():
+            yield left, top
+
+
+def _colors(mask: Mask, core: Mask, offset: Floats, under: Floats, opacity: float) -> Floats:
+    """The colour of each part out of its core; parts of nearly the same colour share it."""
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    sizes = np.array([np.count_nonzero(core & (labels == number)) for number in range(1, count + 1)])
+    own = np.array([_core_color(offset, under, core & (labels == number), opacity) for number in range(1, count + 1)])
+    shared = own.copy()
+    for number in range(count):
+        alike = np.abs(own - own[number]).max(axis=1) < _SAME_COLOR
+        shared[number] = np.average(own[alike], axis=0, weights=sizes[alike])
+    near = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
+    return np.asarray(shared[labels[tuple(near)] - 1].transpose(2, 0, 1), np.float32)
+
+
+def _core_color(offset: Floats, under: Floats, core: Mask, opacity: float) -> npt.NDArray[np.float64]:
+    color = under[:, core].mean(axis=1) + offset[:, core].mean(axis=1) / opacity
+    return np.asarray(np.clip(color, 0, 255), np.float64)
+
+
+def _alphas(offset: Floats, reach: Floats, mask: Mask, opacity: float) -> Floats:
+    """Each pixel's opacity: ``offset`` as a share of ``reach``, by least squares; in the depth of a part the core's."""
+    alpha = (offset * reach).sum(axis=0) / np.maximum((reach * reach).sum(axis=0), 1)
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    alpha[depth > _DEEP_PX] = opacity
+    return np.where(mask, np.clip(alpha, 0, opacity), 0).astype(np.float32)
+
+
+def _explained(crop: _Crop, beneath: list[Floats], alpha: Floats, color: Floats, core: Mask) -> float:
+    """How much of the difference between what is seen and what is estimated beneath the overlay accounts for."""
+    left = whole = 0.0
+    for seen, guess, own in zip(crop.frames, beneath, color, strict=True):
+        difference = (seen - guess)[:, core]
+        rest = difference - (alpha * (own - guess))[:, core]
+        left += float(crop.mean(rest * rest).sum())
+        whole += float(crop.mean(difference * difference).sum())
+    return 1 - left / max(whole, 1e-6)
+
+
+def _shown(crop: _Crop, beneath: list[Floats], alpha: Floats, color: Floats) -> Floats:
+    """For each sampled frame, by what factor the overlay shows there; NaN for frames that were not looked at."""
+    shown = np.full(len(crop.samples.indices), np.nan, np.float32)
+    shown[crop.taken] = _factors(crop.frames, beneath, alpha, color)
+    return shown
+
+
+def _factors(frames: list[Floats], beneath: list[Floats], alpha: Floats, color: Floats) -> Floats:
+    """Least squares a frame: what differs from the estimate beneath, as a share of what the overlay should change."""
+    product = square = np.zeros(len(frames[0]), np.float32)
+    for seen, guess, own in zip(frames, beneath, color, strict=True):
+        due = alpha * (own - guess)
+        product = product + ((seen - guess) * due).sum(axis=(1, 2))
+        square = square + (due * due).sum(axis=(1, 2))
+    return np.asarray(product / np.maximum(square, 1e-3), np.float32)
+
+
+def _solid(edges: Mask) -> Mask:
+    """Edges with what they enclose."""
+    closed = cv2.morphologyEx(edges.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    return np.asarray(ndimage.binary_fill_holes(closed))
+
+
+def _grown(mask: Mask, by_px: int) -> Mask:
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((2 * by_px + 1,) * 2, np.uint8)) > 0)

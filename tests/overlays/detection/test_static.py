@@ -1,0 +1,134 @@
+"""Overlays found without training, on small videos whose overlay is known, and not found where there is none."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tasks.media.segments.source import survey
+from tasks.overlays.detection.static import find_static
+from tasks.overlays.overlay import FrameRange, Overlay
+
+WIDTH, HEIGHT, SCENES, FRAMES = 320, 180, 8, 80
+COLOR = (220, 100, 150)
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Veil:
+    """What is blended over luma: opacity a pixel, from and up to a frame."""
+
+    alpha: npt.NDArray[np.float32]
+    start: int = 0
+    end: int = FRAMES
+
+
+def letters(opacity: float) -> npt.NDArray[np.float32]:
+    """Two letters with soft edges at the bottom right."""
+    page = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.putText(page, "TV", (236, 150), cv2.FONT_HERSHEY_SIMPLEX, 1.3, 255, 6, cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(page, (0, 0), 0.6), np.float32) / np.float32(255) * np.float32(opacity)
+
+
+def texture(seed: int, size: tuple[int, int], low: int, high: int) -> npt.NDArray[np.float32]:
+    noise = np.random.default_rng(seed).normal(size=size).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 4) + 0.05 * cv2.GaussianBlur(noise, (0, 0), 1)
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+    return np.asarray(low + (high - low) * smooth, np.float32)
+
+
+def frames(scenes: int, drift_px: int, veil: Veil | None, bar_px: int = 0) -> list[bytes]:
+    """Frames in yuv420p: textures that drift by that much a frame, cut to another from scene to scene."""
+    made, each = [], FRAMES // scenes
+    for index in range(FRAMES):
+        scene, left = index // each, drift_px * (index % each)
+        level = 20 * (scene % 5)
+        luma = texture(scene, (HEIGHT, WIDTH + 200), 30 + level, 110 + level)[:, left : left + WIDTH].copy()
+        if bar_px:
+            luma[:bar_px] = luma[-bar_px:] = 16
+        chroma = [np.full((HEIGHT // 2, WIDTH // 2), 120 + 2 * (scene % 4), np.float32) for _ in range(2)]
+        planes = [luma, *chroma]
+        if veil is not None and veil.start <= index < veil.end:
+            small = cv2.resize(veil.alpha, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)
+            alphas = [veil.alpha, small, small]
+            planes = [(1 - a) * p + a * c for a, p, c in zip(alphas, planes, COLOR, strict=True)]
+        made.append(b"".join(np.rint(plane).astype(np.uint8).tobytes() for plane in planes))
+    return made
+
+
+def video(path: Path, pictures: list[bytes], *codec: str) -> Path:
+    size = f"{WIDTH}x{HEIGHT}"
+    given = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", size, "-r", "25", "-i", "-"]
+    codec = codec or ("-c:v", "ffv1")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *given, "-threads", "1", *codec, str(path)]
+    subprocess.run(command, input=b"".join(pictures), check=True)
+    return path
+
+
+def painted(overlays: tuple[Overlay, ...], name: str) -> npt.NDArray[np.float32]:
+    """Masks or opacities of luma, over the whole picture."""
+    page = np.zeros((HEIGHT, WIDTH), np.float32)
+    for one in overlays:
+        page[one.box.y : one.box.bottom, one.box.x : one.box.right] += getattr(one.layers[0], name)
+    return page
+
+
+def overlap(overlays: tuple[Overlay, ...], truth: npt.NDArray[np.bool_]) -> float:
+    mask = painted(overlays, "mask") > 0
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
+@pytest.mark.parametrize("opacity", [0.3, 0.5, 1.0])
+def test_logo_over_changing_scenes(tmp_path, opacity):
+    alpha = letters(opacity)
+    path = video(tmp_path / "logo.mkv", frames(SCENES, 3, Veil(alpha)))
+    found = find_static(path, survey(path))
+    assert overlap(found.overlays, alpha > 0.04 * opacity) >= 0.8
+    assert all(one.ranges == (FrameRange(0, FRAMES),) and one.is_known for one in found.overlays)
+    error = np.abs(painted(found.overlays, "alpha") - alpha)[painted(found.overlays, "mask") > 0]
+    assert error.mean() < 0.06
+    core = found.overlays[0].layers[0]
+    assert abs(float(np.nanmedian(core.color)) - COLOR[0]) < 12
+    assert [layer.mask.shape[0] * 2 for layer in found.overlays[0].layers[1:]] == [core.mask.shape[0]] * 2
+
+
+def test_logo_in_a_compressed_video(tmp_path):
+    alpha = letters(0.5)
+    path = video(tmp_path / "lossy.mp4", frames(SCENES, 3, Veil(alpha)), "-c:v", "libx264", "-crf", "20")
+    found = find_static(path, survey(path))
+    assert overlap(found.overlays, alpha > 0.02) >= 0.75
+    assert 0.5 < found.confidence <= 1
+
+
+def test_overlay_that_ends_early_ends_at_that_frame(tmp_path):
+    path = video(tmp_path / "ends.mkv", frames(SCENES, 3, Veil(letters(0.75), 0, 75)))
+    found = find_static(path, survey(path))
+    assert {one.ranges for one in found.overlays} == {(FrameRange(0, 75),)}
+
+
+@pytest.mark.parametrize(("scenes", "bar_px"), [(SCENES, 0), (SCENES, 20), (1, 0)])
+def test_nothing_over_clean_videos(tmp_path, scenes, bar_px):
+    path = video(tmp_path / "clean.mkv", frames(scenes, 2, None, bar_px))
+    found = find_static(path, survey(path))
+    assert found.overlays == ()
+    assert found.reason
+
+
+def test_picture_that_stands_still_is_no_overlay(tmp_path):
+    path = video(tmp_path / "still.mkv", frames(1, 0, Veil(letters(0.5))))
+    found = find_static(path, survey(path))
+    assert found.overlays == ()
+    assert found.confidence < 0.5
+
+
+@pytest.mark.parametrize("name", ["skv_bikes.mp4", "mpy_chaplin.mp4", "cv_box.mp4", "nasa_13013_hdr.mp4"])
+def test_nothing_over_clean_clips(shared_data, name):
+    path = shared_data / "video" / name
+    assert find_static(path, survey(path)).overlays == ()
