@@ -52,19 +52,25 @@ def last_filters(segment: Segment, ratio: Fraction | int = 1) -> str:
 class FramePipe:
     """An ffmpeg that is fed frames. Use it in a ``with`` block, and write every frame in order.
 
-    ``command`` reads PIPE_INPUT and writes its output to a file; what it says goes to ``log``. ``clock`` says when each
-    frame that is written to it is shown, from 0: ``Clock.part`` of a clock of ratio 1, with the context.
+    ``command`` reads PIPE_INPUT and writes its output to a file, or to the file descriptor ``stdout``, which stays
+    open here; what it says goes to ``log``. ``clock`` says when each frame that is written to it is shown, from 0:
+    ``Clock.part`` of a clock of ratio 1, with the context.
     Leaving the block waits for the program's end. Raises SegmentError with its last words where it failed, or where
     the frames were not as many as the clock has.
     """
 
-    def __init__(self, command: Sequence[str], picture: PictureFormat, clock: Clock, log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        picture: PictureFormat,
+        clock: Clock,
+        log: Path,
+        stdout: int = subprocess.DEVNULL,
+    ) -> None:
         self._picture, self._clock, self._log = picture, clock, log
         self._written, self._has_enough = 0, False
         with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
-            )
+            self._process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=stdout, stderr=errors)
         self._stdin = cast("IO[bytes]", self._process.stdin)
         self._container = av.open(_Writer(self._stdin), "w", format="nut", buffer_size=_BUFFER_BYTES)
         self._stream = self._add_stream()

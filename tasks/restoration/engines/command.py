@@ -13,30 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from av.video.format import VideoFormat
-
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.picture import UNSPECIFIED, PictureFormat
+from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.piping import first_filters, last_filters
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.verify import SegmentReport
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.engines.base import SegmentJob, checked, encoder_arguments
-from tasks.restoration.engines.exchange import PICTURE_NAMES, RGB_MATRIX, Made, is_rgb, opened_clip, opened_pictures
+from tasks.restoration.engines.between import EXACT, fitting, from_rgb, split_at_scaling, taken_matrix
+from tasks.restoration.engines.exchange import PICTURE_NAMES, Made, opened_clip, opened_pictures
 from tasks.restoration.engines.feeding import feed, feed_source
 from tasks.restoration.engines.graph import ffmpeg_command, graph_text, joined, naming_filters
 from tasks.restoration.engines.program import run_program
 from tasks.restoration.engines.template import CommandTemplate
 
-_SCALERS = frozenset({"scale", "zscale"})
-_SIZES = frozenset({"w", "width", "h", "height", "s", "size"})
 _PASSTHROUGH = ("-fps_mode", "passthrough", "-an", "-y")
 # FFV1 with checksums, and slices for programs that decode on several threads; small PNG files are not worth the time.
 _CLIP = ("-c:v", "ffv1", "-level", "3", "-slices", "4", "-slicecrc", "1", "-threads", "1", "-f", "matroska")
 _PICTURES = ("-c:v", "png", "-pix_fmt", "rgb24", "-compression_level", "1", "-threads", "1", "-start_number", "0")
-# Between RGB and YUV, swscale's quick ways are off by a code or more.
-_EXACT = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
 
 @dataclass(frozen=True)
@@ -85,8 +80,7 @@ class _Errand:
 
     def prepare(self, steps: Sequence[Step]) -> Mapping[int, str]:
         """Write what the program is given: a clip, or a folder of pictures. Returns the frames that are damaged."""
-        # The matrix that the chain takes the colours for, whatever the tape says: RGB is made of them by it.
-        named = Step("setparams", {"colorspace": between_matrix(self.job)}, "as the chain takes them")
+        named = taken_matrix(self.job)  # RGB is made of the colours by it
         filters, output = self._clip() if self._is_clip else self._pictures()
         graph = joined(first_filters(self.job.found.picture), graph_text((*steps, named)), filters)
         return feed_source(self.job, ffmpeg_command(graph, [*_PASSTHROUGH, *output]), self.folder / "before.log")
@@ -103,7 +97,7 @@ class _Errand:
         """The same for pictures; makes their folder, and the one for what is made of them."""
         self._given.mkdir()
         (self._room / self.template.results).mkdir(parents=True)
-        graph = joined(f"scale=flags={_EXACT},format=rgb24", last_filters(self.job.segment, self.job.chain.ratio))
+        graph = joined(f"scale=flags={EXACT},format=rgb24", last_filters(self.job.segment, self.job.chain.ratio))
         return graph, [*_PICTURES, str(self._given / PICTURE_NAMES)]
 
     def run(self) -> None:
@@ -119,7 +113,7 @@ class _Errand:
         with self._made(who) as made:
             graph = joined(
                 first_filters(made.picture),
-                graph_text((*_from_rgb(made.picture, job), *steps, _fitting(job.chain))),
+                graph_text((*from_rgb(made.picture, job), *steps, fitting(job.chain))),
                 naming_filters(job.picture),
                 last_filters(_as_written(job)) if self._is_clip else "",
             )
@@ -138,13 +132,6 @@ class _Errand:
         return self.job.clock.part(segment.read_start, segment.read_end) if self._is_clip else self.job.part
 
 
-def split_at_scaling(steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """The steps before the first one that changes the size, and the others."""
-    places = [place for place, step in enumerate(steps) if step.filter in _SCALERS and _SIZES & step.options.keys()]
-    place = places[0] if places else len(steps)
-    return tuple(steps[:place]), tuple(steps[place:])
-
-
 def scratch_bytes(chain: Chain, source: PictureFormat, frames: int) -> int:
     """About how much room a segment of ``frames`` frames of the source takes while a program works on it.
 
@@ -153,35 +140,6 @@ def scratch_bytes(chain: Chain, source: PictureFormat, frames: int) -> int:
     """
     pixels = source.width_px * source.height_px + chain.width_px * chain.height_px
     return int(3 * pixels * frames * chain.ratio)
-
-
-def between_matrix(job: SegmentJob) -> str:
-    """The colour matrix of the frames where the program comes, by its name or its number.
-
-    The scaling that follows may insist on one, whatever the tape says of itself; BT.601 where nobody says.
-    """
-    _, after = split_at_scaling(job.chain.steps)
-    said = after[0].options.get("in_color_matrix", "auto") if after else "auto"
-    if said != "auto":
-        return "bt470bg" if said == "bt601" else said  # not all filters have a name for both of its kinds
-    matrix = job.found.picture.matrix
-    return "bt470bg" if matrix in {UNSPECIFIED, RGB_MATRIX} else str(matrix)
-
-
-def _from_rgb(made: PictureFormat, job: SegmentJob) -> tuple[Step, ...]:
-    """What makes YUV of a program's RGB as it was before, with the colours at full size: scaling comes after it."""
-    if not is_rgb(made):
-        return ()
-    is_deep = any(component.bits > 8 for component in VideoFormat(job.chain.pixel_format).components)
-    options = {"out_color_matrix": between_matrix(job), "out_range": "limited", "flags": _EXACT}
-    planes = {"pix_fmts": "yuv444p10" if is_deep else "yuv444p"}
-    return Step("scale", options, "the program made RGB"), Step("format", planes, "and its colours at full size")
-
-
-def _fitting(chain: Chain) -> Step:
-    """What makes the written size of any other, and leaves that alone."""
-    size = {"width": str(chain.width_px), "height": str(chain.height_px), "flags": "lanczos+accurate_rnd"}
-    return Step("scale", size, "the program writes the size that it likes")
 
 
 def _as_written(job: SegmentJob) -> Segment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,27 +21,37 @@ _WHO = re.compile(r"^\[[^\]]* @ 0x[0-9a-f]+\] ")
 _LOG_BYTES = 64 * 1024
 
 
-def feed_source(job: SegmentJob, command: Sequence[str], log: Path) -> Mapping[int, str]:
-    """Put the frames of ``job``'s segment, with their context, through ``command``.
+def feed_source(
+    job: SegmentJob, command: Sequence[str], log: Path, stdout: int = subprocess.DEVNULL
+) -> Mapping[int, str]:
+    """Put the frames of ``job``'s segment, with their context, through ``command``, as ``feed`` does.
 
     Returns which of them are damaged, by their rank in the video, and how, in one clause; the survey tolerates that.
     Raises BadInput where they cannot be read, SegmentError where the command fails.
     """
     with SegmentReader(job.source, job.found) as reader:
         frames = (read.frame for read in reader.frames(job.segment))
-        feed(frames, job.found.picture, job.read, command, log)
+        feed(frames, job.found.picture, job.read, command, log, stdout)
         for index, damage in sorted(reader.damaged.items()):
             sys.stderr.write(f"{job.source.name}: frame {index}: {damage}\n")
         return dict(reader.damaged)
 
 
-def feed(frames: Iterable[VideoFrame], picture: PictureFormat, clock: Clock, command: Sequence[str], log: Path) -> None:
+def feed(
+    frames: Iterable[VideoFrame],
+    picture: PictureFormat,
+    clock: Clock,
+    command: Sequence[str],
+    log: Path,
+    stdout: int = subprocess.DEVNULL,
+) -> None:
     """Put ``frames``, of the format ``picture`` and shown when ``clock`` says, through ``command``.
 
-    What it says goes to ``log``, and to the item's log. Raises SegmentError where it fails.
+    What it says goes to ``log``, and to the item's log; what it writes to its standard output goes to the file
+    descriptor ``stdout``. Raises SegmentError where it fails.
     """
     try:
-        with FramePipe(command, picture, clock, log) as pipe:
+        with FramePipe(command, picture, clock, log, stdout) as pipe:
             for frame in frames:
                 pipe.write(frame)
     except SegmentError as error:

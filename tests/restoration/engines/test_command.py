@@ -17,7 +17,8 @@ import pytest
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.source import survey
 from tasks.restoration.chain import Chain
-from tasks.restoration.engines.command import CommandEngine, split_at_scaling
+from tasks.restoration.engines.between import split_at_scaling
+from tasks.restoration.engines.command import CommandEngine
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
 from tasks.restoration.engines.template import CommandTemplate, Form, command_problems
 
