@@ -20,7 +20,9 @@ from tasks.overlays.removal.veil import Veil
 # Variance of a sample by rounding and compression, in 8-bit codes squared.
 NOISE = 1.5
 # Standard deviation of an opacity as detectors give it.
-_ALPHA_ERROR = 0.01
+_ALPHA_ERROR = 0.015
+# Standard deviation of an overlay's own colour as detectors give it, in 8-bit codes.
+_COLOR_ERROR = 1.0
 # The variance of a filling a sample away from what is known, as a multiple of the mean squared step between
 # neighbours around it.
 _GROWTH = 0.7
@@ -77,7 +79,9 @@ class PriorMaker:
         at = self._through
         color, own = self._veil.color[at], plane[at]
         contrast = (own - color) * self._gain
-        doubt = self._gain**2 * (NOISE * self._unit**2 + (_ALPHA_ERROR * contrast) ** 2)
+        likely = np.maximum(np.abs(contrast), np.abs(value[at] - color))
+        noise = (NOISE + (_COLOR_ERROR * self._veil.alpha[at]) ** 2) * self._unit**2
+        doubt = self._gain**2 * (noise + (_ALPHA_ERROR * likely) ** 2)
         share = variance[at] / (variance[at] + doubt)
         value[at] += share * (color + contrast - value[at])
         variance[at] = share * doubt

@@ -1,0 +1,113 @@
+"""Small made videos: a camera that pans over a drawn wall, with a sign burned in, and the truth beneath it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from tasks.media.segments.planes import Plane
+from tasks.overlays.components import Shape, component_mask, component_shape
+from tasks.overlays.overlay import Box, Floats, FrameRange, Layer, Overlay
+from tasks.overlays.removal.base import Crop, Region
+
+WIDTH, HEIGHT = 160, 96
+BOX = Box(56, 36, 48, 24)
+
+
+@dataclass(frozen=True)
+class Pan:
+    """``clean`` and ``marked`` frames, a tuple of components each, and the overlay that makes the difference."""
+
+    shape: Shape
+    overlay: Overlay
+    clean: list[tuple[Plane, ...]]
+    marked: list[tuple[Plane, ...]]
+
+
+def pan(
+    opacity: float,
+    pixel_format: str = "yuv420p",
+    frames: int = 40,
+    speed_px: float = 1.5,
+    shown: tuple[FrameRange, ...] = (FrameRange(0, 10_000),),
+) -> Pan:
+    """A pan with a sign of that opacity over it in the frames ``shown``."""
+    shape = component_shape(pixel_format)
+    overlay = sign(opacity, shape, shown)
+    clean = [wall(speed_px * index, shape) for index in range(frames)]
+    marked = [burned(planes, overlay, shape) if overlay.shows(n) else planes for n, planes in enumerate(clean)]
+    return Pan(shape, overlay, clean, marked)
+
+
+def sign(opacity: float, shape: Shape, shown: tuple[FrameRange, ...]) -> Overlay:
+    """Thick letters with soft edges, light in all components."""
+    page = np.zeros((BOX.height, BOX.width), np.uint8)
+    cv2.putText(page, "AE7", (3, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2, cv2.LINE_AA)
+    alpha = (page / 255 * opacity).astype(np.float32)
+    layers = tuple(_layer(alpha, shape, component) for component in range(len(shape.divisors)))
+    return Overlay(BOX, layers, shown, "mask", 1.0)
+
+
+def _layer(alpha: Floats, shape: Shape, component: int) -> Layer:
+    across, down = shape.divisors[component]
+    mask = component_mask(alpha > 0, shape, component)
+    small = cv2.resize(alpha, (BOX.width // across, BOX.height // down), interpolation=cv2.INTER_AREA)
+    light = np.full_like(small, (230 if component == 0 else 150) * 2 ** (shape.bits - 8))
+    return Layer(mask, np.where(mask, small, np.float32(0)), light)
+
+
+def wall(at_px: float, shape: Shape) -> tuple[Plane, ...]:
+    """What the camera sees ``at_px`` to the right: the sum of waves in two directions, different in each component."""
+    return tuple(_waves(at_px, shape, component) for component in range(len(shape.divisors)))
+
+
+def _waves(at_px: float, shape: Shape, component: int) -> Plane:
+    across, down = shape.divisors[component]
+    y, x = np.mgrid[: HEIGHT // down, : WIDTH // across].astype(np.float64)
+    x, y = x * across + at_px, y * down
+    chance = np.random.default_rng(component)
+    total = np.full(x.shape, 110.0)
+    for _ in range(14):
+        wave, turn, phase = chance.uniform(9, 40), chance.uniform(0, np.pi), chance.uniform(0, 6.3)
+        total += 9 * np.sin(2 * np.pi * (x * np.cos(turn) + y * np.sin(turn)) / wave + phase)
+    codes = np.clip(np.rint(total * 2 ** (shape.bits - 8)), 0, 2**shape.bits - 1)
+    return codes.astype(np.uint8 if shape.bits == 8 else np.uint16)
+
+
+def burned(planes: tuple[Plane, ...], overlay: Overlay, shape: Shape) -> tuple[Plane, ...]:
+    """``planes`` with the overlay over them."""
+    copies = tuple(plane.copy() for plane in planes)
+    for component, (plane, layer) in enumerate(zip(copies, overlay.layers, strict=True)):
+        part = plane[shape.part(overlay.box, component)]
+        blended = np.rint((1 - layer.alpha) * part + layer.alpha * layer.color)
+        part[layer.mask] = blended[layer.mask].astype(part.dtype)
+    return copies
+
+
+def unknown(overlay: Overlay) -> Overlay:
+    """``overlay`` as one finds it who knows only where it lies."""
+    layers = tuple(replace(one, alpha=np.where(one.mask, np.float32(np.nan), np.float32(0))) for one in overlay.layers)
+    return replace(overlay, layers=layers)
+
+
+def crops(frames: list[tuple[Plane, ...]], region: Region, shape: Shape, first: int = 0) -> Iterator[Crop]:
+    """The region's samples in ``frames``, of which the first has the index ``first``."""
+    for index, planes in enumerate(frames, first):
+        parts = (plane[shape.part(region.box, component)].copy() for component, plane in enumerate(planes))
+        yield Crop(index, tuple(parts))
+
+
+def masks(region: Region, overlay: Overlay, shape: Shape) -> list[np.ndarray]:
+    """Where the overlay lies in the components of the region: bool, height x width each."""
+    found = []
+    for component, layer in enumerate(overlay.layers):
+        rows, columns = shape.part(region.box, component)
+        mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
+        down, across = shape.part(overlay.box, component)
+        top, left = down.start - rows.start, across.start - columns.start
+        mask[top : top + layer.mask.shape[0], left : left + layer.mask.shape[1]] = layer.mask
+        found.append(mask)
+    return found

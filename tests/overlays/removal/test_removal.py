@@ -1,0 +1,149 @@
+"""Overlays are taken away: near the truth under them, nothing else touched, the same wherever segments are cut."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from tasks.media.segments.planes import Plane
+from tasks.overlays.overlay import FrameRange, Overlay
+from tasks.overlays.removal.base import Crop, Method, Region, context_frames, make_remover, regions
+from tests.overlays.removal.pans import HEIGHT, WIDTH, Pan, burned, crops, masks, pan, unknown
+
+METHODS: tuple[Method, ...] = ("auto", "unblend", "temporal", "spatial")
+
+
+def region_of(given: Pan, overlay: Overlay | None = None) -> Region:
+    (region,) = regions([overlay or given.overlay], given.shape, WIDTH, HEIGHT)
+    return region
+
+
+def cleaned(given: Pan, method: Method, region: Region, wanted: FrameRange | None = None) -> list[Crop]:
+    """The wanted frames; only those are read that a segment reads."""
+    wanted = wanted or FrameRange(0, len(given.marked))
+    context = context_frames(method)
+    first = max(0, wanted.start_frame - context)
+    read = given.marked[first : wanted.end_frame + context]
+    return list(make_remover(method, region, given.shape).cleaned(crops(read, region, given.shape, first), wanted))
+
+
+def psnr(given: Pan, region: Region, found: list[tuple[Plane, ...]]) -> float:
+    """In the mask, of all components and frames, in dB."""
+    truth = [crop.components for crop in crops(given.clean, region, given.shape)]
+    errors = [
+        (one.astype(float) - other)[mask]
+        for planes, true in zip(found, truth, strict=True)
+        for one, other, mask in zip(planes, true, masks(region, given.overlay, given.shape), strict=True)
+    ]
+    return 20 * math.log10((2**given.shape.bits - 1) / math.sqrt(np.mean(np.concatenate(errors) ** 2) + 1e-12))
+
+
+def telea(given: Pan, region: Region) -> list[tuple[Plane, ...]]:
+    hidden = [mask.astype(np.uint8) for mask in masks(region, given.overlay, given.shape)]
+    return [
+        tuple(cv2.inpaint(p, m, 3, cv2.INPAINT_TELEA) for p, m in zip(crop.components, hidden, strict=True))
+        for crop in crops(given.marked, region, given.shape)
+    ]
+
+
+@pytest.mark.parametrize(("opacity", "gain_db"), [(0.3, 6.0), (0.5, 6.0), (0.75, 6.0), (1.0, 6.0)])
+def test_a_sign_over_a_pan_goes(opacity: float, gain_db: float) -> None:
+    given = pan(opacity, frames=24)
+    region = region_of(given)
+    found = [crop.components for crop in cleaned(given, "auto", region)]
+    assert psnr(given, region, found) >= psnr(given, region, telea(given, region)) + gain_db
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv422p10le", "yuv444p", "gray", "gbrp", "yuv420p12le"])
+def test_every_format_keeps_what_is_not_under_the_mask(pixel_format: str) -> None:
+    given = pan(0.5, pixel_format, frames=12)
+    region = region_of(given)
+    found = cleaned(given, "auto", region)
+    for crop, before in zip(found, crops(given.marked, region, given.shape), strict=True):
+        for plane, was, mask in zip(
+            crop.components, before.components, masks(region, given.overlay, given.shape), strict=True
+        ):
+            assert plane.dtype == was.dtype
+            assert np.array_equal(plane[~mask], was[~mask])
+    assert psnr(given, region, [crop.components for crop in found]) > 40
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_where_segments_are_cut_changes_nothing(method: Method) -> None:
+    given = pan(0.75, frames=44)
+    region = region_of(given)
+    whole = cleaned(given, method, region)
+    parts = [
+        crop
+        for start, end in pairwise((0, 7, 25, 26, 44))
+        for crop in cleaned(given, method, region, FrameRange(start, end))
+    ]
+    assert [crop.index for crop in parts] == list(range(44))
+    for one, other in zip(whole, parts, strict=True):
+        assert all(map(np.array_equal, one.components, other.components))
+
+
+def test_frames_without_the_sign_stay_and_show_what_it_hid() -> None:
+    given = pan(1.0, frames=30, speed_px=0, shown=(FrameRange(10, 20),))  # nothing moves
+    region = region_of(given)
+    found = cleaned(given, "auto", region)
+    for crop, before in zip(found, crops(given.marked, region, given.shape), strict=True):
+        if not given.overlay.shows(crop.index):
+            assert all(map(np.array_equal, crop.components, before.components))
+    assert psnr(given, region, [crop.components for crop in found]) > 45
+
+
+def test_a_sign_that_shows_nowhere_here_changes_nothing() -> None:
+    given = pan(1.0, frames=6, shown=(FrameRange(100, 200),))
+    region = region_of(given)
+    remover = make_remover("auto", region, given.shape)
+    found = list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 6)))
+    assert [crop.index for crop in found] == list(range(6))
+    assert remover.shares.total == 0
+
+
+def test_opacity_that_is_not_known_is_filled_from_other_frames() -> None:
+    given = pan(0.5, frames=24)
+    region = region_of(given, unknown(given.overlay))
+    remover = make_remover("auto", region, given.shape)
+    found = list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 24)))
+    assert psnr(given, region, [crop.components for crop in found]) > psnr(given, region, telea(given, region)) + 3
+    assert remover.shares.unblended == 0
+    assert remover.shares.temporal > remover.shares.spatial
+
+
+def test_shares_count_every_sample_once() -> None:
+    given = pan(0.5, frames=5)
+    region = region_of(given)
+    remover = make_remover("unblend", region, given.shape)
+    list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 5)))
+    hidden = sum(int(layer.mask.sum()) for layer in given.overlay.layers)
+    assert remover.shares.total == 5 * hidden
+    assert remover.shares.unblended > 0.9 * remover.shares.total
+
+
+def test_a_cut_brings_nothing_of_the_other_scene() -> None:
+    before, after = pan(1.0, frames=12), pan(1.0, frames=12)
+    other = [tuple(np.flip(255 - plane, 0) for plane in planes) for planes in after.clean]
+    overlay = before.overlay
+    marked = [burned(planes, overlay, after.shape) for planes in other]
+    given = replace(before, clean=[*before.clean, *other], marked=[*before.marked, *marked])
+    region = region_of(given)
+    found = [crop.components for crop in cleaned(given, "auto", region)]
+    assert psnr(given, region, found) > psnr(given, region, telea(given, region)) + 2
+
+
+def test_crops_of_another_size_or_out_of_order_are_refused() -> None:
+    given = pan(0.5, frames=4)
+    region = region_of(given)
+    all_crops = list(crops(given.marked, region, given.shape))
+    small = Crop(0, tuple(plane[:-2] for plane in all_crops[0].components))
+    with pytest.raises(ValueError, match="frame 0: crops of"):
+        list(make_remover("auto", region, given.shape).cleaned([small], FrameRange(0, 1)))
+    with pytest.raises(ValueError, match="frame 3 after 1"):
+        list(make_remover("auto", region, given.shape).cleaned(all_crops[:2] + all_crops[3:], FrameRange(0, 4)))
