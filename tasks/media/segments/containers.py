@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 from av.codec.context import CodecContext
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.stream import AttachmentStream, DataStream, Disposition, Stream
 
 from tasks.media.opening import open_container
@@ -20,7 +22,7 @@ MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 _HOLDS: dict[str, frozenset[Codec]] = {
     ".mp4": frozenset({"x264", "x265", "svtav1", "ffv1"}),
-    ".mov": frozenset({"x264", "x265", "svtav1"}),
+    ".mov": frozenset({"x264", "x265"}),
     ".mkv": frozenset({"x264", "x265", "svtav1", "ffv1"}),
     ".webm": frozenset({"svtav1"}),
 }
@@ -84,11 +86,20 @@ def fits(stream: Stream, suffix: str) -> bool:
         return False
     if suffix == ".mp4" and codec_name(stream).startswith(_UNUSUAL_IN_MP4):
         return False
-    with av.open(io.BytesIO(), "w", format=MUXERS[suffix]) as trial:
-        try:
-            trial.add_stream_from_template(stream, opaque=True)
-        except ValueError:
-            return False
+    return _is_taken(stream, MUXERS[suffix])
+
+
+def _is_taken(stream: Stream, muxer: str) -> bool:
+    """Whether that muxer writes its header with such a stream: some of what it says that it takes, it does not."""
+    trial = av.open(io.BytesIO(), "w", format=muxer)
+    try:
+        trial.add_stream_from_template(stream, opaque=True)
+        trial.start_encoding()
+    except (ValueError, FFmpegError):
+        return False
+    finally:
+        with suppress(FFmpegError):  # there are no packets
+            trial.close()
     return True
 
 

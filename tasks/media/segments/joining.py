@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +30,7 @@ from tasks.media.segments.containers import MUXERS, codec_name, fits, is_cover, 
 from tasks.media.segments.converting import Conversion, SoundConverter, lossless_encoder
 from tasks.media.segments.copying import AnyPacket, copied_packets, time_shift
 from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.matroska import set_sample_aspect
 from tasks.media.segments.parts import Part, check_part, check_together, inspect_part
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import Survey
@@ -81,7 +82,8 @@ def join_segments(plan: JoinPlan, output: Path) -> Joined:
     """Join the segments of ``plan`` into ``output``, whose extension says which container: mp4, mov, mkv or webm.
 
     Raises SegmentError where a segment is missing, damaged, of other length than planned, or encoded otherwise than
-    the first; BadInput where the source cannot be read; ValueError for another extension.
+    the first, and where the output cannot be written; BadInput where the source cannot be read; ValueError for another
+    extension.
     """
     if output.suffix not in MUXERS:
         raise ValueError(f"{output.name}: a joined video ends in {', '.join(MUXERS)}")
@@ -93,8 +95,9 @@ def join_segments(plan: JoinPlan, output: Path) -> Joined:
         others = [stream for stream in source.streams if stream is not source.streams.best("video")]
         kept = [stream for stream in others if fits(stream, output.suffix) or lossless_encoder(stream, output.suffix)]
         options = _muxer_options(output.suffix, plan.clock, kept)
-        with av.open(str(output), "w", format=MUXERS[output.suffix], options=options) as joined:
+        with _writing(output), av.open(str(output), "w", format=MUXERS[output.suffix], options=options) as joined:
             result = _Join(plan, parts, source, joined, output).run(video_stream(first, parts[0].path), kept)
+        _say_aspect(result, parts[0])
         written = files.enter_context(open_container(output))
         main = source.streams.best("video")
         converted = [(conversion.stream, conversion.joined) for conversion in result.converted]
@@ -117,6 +120,24 @@ def checked_parts(plan: JoinPlan) -> list[Part]:
         raise SegmentError(f"the segments end at frame {due} of {len(plan.survey.timeline)}")
     check_together(parts)
     return parts
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """What FFmpeg raises inside the block is said of ``output``, and not of a file that happens to be open as well."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
+        raise SegmentError(f"{output.name}: cannot be written: {error.strerror or error}") from error
+
+
+def _say_aspect(joined: Joined, part: Part) -> None:
+    """Matroska gets the sample aspect of the segments after the fact."""
+    header = part.header
+    if joined.path.suffix in {".mkv", ".webm"} and header.sample_aspect != 1:
+        set_sample_aspect(joined.path, joined.video, (header.width_px, header.height_px), header.sample_aspect)
 
 
 class _Join:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from tasks.media.timeline import Timeline
 
 # Where the number is ours to choose, a segment is about that long: what a kill may cost, against what a start costs.
-_AUTO_SECONDS = 30.0
+# A short video is to fill some slots, too.
+_AUTO_SECONDS, _LEAST_SECONDS, _SHORT_PARTS = 30.0, 4.0, 16
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,14 @@ def plan_segments(timeline: Timeline, cut: Cut) -> tuple[Segment, ...]:
         Segment(number, start, end, max(0, start - cut.context_frames), min(frames, end + cut.context_frames))
         for number, (start, end) in enumerate(itertools.pairwise(bounds))
     )
+
+
+def usual_seconds(timeline: Timeline) -> float:
+    """How long segments are where the user says nothing: 30 s, and in short videos a sixteenth, but 4 s at least.
+
+    How many slots there are has no part in it: another run, with more of them, takes the same segments up.
+    """
+    return min(_AUTO_SECONDS, max(_LEAST_SECONDS, timeline.duration_seconds / _SHORT_PARTS))
 
 
 def _wanted(timeline: Timeline, cut: Cut) -> int:

@@ -130,11 +130,12 @@ def verify_joined(joined: Joined, plan: JoinPlan, reports: Sequence[SegmentRepor
     """
     try:
         with PacketSource(joined.path, stream_index=joined.video) as video:
-            index, stated = video.index, video.stream.duration
+            index, stated, aspect = video.index, video.stream.duration, video.stream.sample_aspect_ratio
     except BadInput as error:
         raise SegmentError(f"joined video {error}") from error
     due = plan.clock.pts - round(joined.begin_seconds / plan.clock.time_base)
     moved, late = _check_times(joined.path, index, due * float(plan.clock.time_base))
+    _check_aspect(joined.path, aspect or Fraction(1), plan)
     _check_ends(joined, index, plan, reports)
     copies = _check_copies(joined, plan, moved)
     duration = _check_duration(joined.path, index, stated, plan.clock)
@@ -161,6 +162,17 @@ def _check_times(path: Path, index: PacketIndex, due: Seconds) -> tuple[float, f
             f"{path.name}: frame {first} is shown at {seconds[first]:.6f} s instead of {due[first]:.6f} s"
         )
     return moved, float(errors.max())
+
+
+def _check_aspect(path: Path, aspect: Fraction, plan: JoinPlan) -> None:
+    """Raises SegmentError where pixels are to be shown wider or higher than those of the segments are.
+
+    WebM says how wide pictures are shown in whole pixels.
+    """
+    header = inspect_part(plan.files[0]).header
+    allowed = Fraction(1, header.width_px) if path.suffix == ".webm" else 0
+    if abs(aspect - header.sample_aspect) > allowed:
+        raise SegmentError(f"{path.name}: its pixels have the shape {aspect} and not {header.sample_aspect}")
 
 
 def _check_duration(path: Path, index: PacketIndex, stated: int | None, clock: Clock) -> float:

@@ -297,3 +297,11 @@ def test_damage_of_a_tolerated_source_is_in_the_report(kind: Kind, tmp_path: Pat
     assert hurt.damage[0] == f"frame {first}: {reader.damaged[first]}"
     assert len(hurt.damage) <= 5
     assert SegmentReport(**json.loads(json.dumps(dataclasses.asdict(hurt)))) == hurt
+
+
+def test_a_full_disk_is_not_said_of_the_source(done: tuple[Work, list[SegmentReport]]) -> None:
+    work, _ = done
+    output = work.folder / "full.mp4"
+    output.symlink_to("/dev/full")
+    with pytest.raises(SegmentError, match=r"full\.mp4: cannot be written: No space left on device"):
+        join_segments(work.plan, output)

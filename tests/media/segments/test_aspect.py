@@ -1,0 +1,149 @@
+"""Pixels that are not square stay so, in every codec and container, and the file around them stays sound."""
+
+from __future__ import annotations
+
+import subprocess
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import pytest
+
+from tasks.media.segments import matroska
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.matroska import set_sample_aspect
+from tasks.media.segments.settings import EncoderSettings
+from tasks.media.segments.source import survey
+from tasks.media.segments.verify import verify_joined
+
+from .conftest import decoded
+from .workshop import LOSSLESS, QUICK, work_on
+
+SOUND = "-f lavfi -i sine=f=440:r=48000:d=1"
+CHECKED = "-v error -err_detect crccheck+bitstream+buffer+explode".split()
+
+
+@pytest.fixture
+def wide(ffmpeg: Callable[..., bytes], tmp_path: Path) -> Callable[[str], Path]:
+    """A video of 192 x 144 with such pixels, sound, a chapter, and a font beside it."""
+
+    def make(aspect: str) -> Path:
+        words, chapters, path = tmp_path / "font.ttf", tmp_path / "chapters.txt", tmp_path / "wide.mkv"
+        words.write_bytes(bytes(1000))
+        chapters.write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=700\ntitle=One\n")
+        picture = f"-f lavfi -i testsrc2=s=192x144:r=25:d=0.8,setsar={aspect}".split()
+        extra = [
+            "-map",
+            "0",
+            "-map",
+            "1",
+            "-map_chapters",
+            "2",
+            "-attach",
+            str(words),
+            "-metadata:s:t",
+            "mimetype=font/ttf",
+        ]
+        ffmpeg(*picture, *SOUND.split(), "-i", str(chapters), *extra, "-c:v", "ffv1", "-c:a", "flac", str(path))
+        return path
+
+    return make
+
+
+def said(path: Path) -> Fraction | None:
+    with av.open(str(path)) as container:
+        return container.streams.video[0].sample_aspect_ratio
+
+
+def check_sums(data: bytes) -> None:
+    """The checksums of all that the file's segment holds, and that SeekHead knows where each of it lies."""
+    segment = next(element for element in matroska._elements(data, 0, len(data)) if element.id == matroska._SEGMENT)
+    inside = list(matroska._elements(data, segment.data, segment.end))
+    assert inside[-1].end == segment.end == len(data)
+    for element in inside:
+        if data[element.data] == matroska._CRC:
+            told = int.from_bytes(data[element.data + 2 : element.data + 6], "little")
+            assert zlib.crc32(data[element.data + 6 : element.end]) == told
+    places = {element.id: element.begin - segment.data for element in inside}
+    for seek in list(matroska._elements(data, inside[0].data, inside[0].end))[1:]:
+        name, place = (
+            int.from_bytes(data[child.data : child.end], "big")
+            for child in matroska._elements(data, seek.data, seek.end)
+        )
+        assert places[name] == place
+
+
+@pytest.mark.parametrize(
+    ("settings", "suffix"),
+    [
+        (LOSSLESS, ".mp4"),
+        (LOSSLESS, ".mkv"),
+        (QUICK["x264"], ".mov"),
+        (QUICK["x264"], ".mkv"),
+        (QUICK["x265"], ".mkv"),
+        (QUICK["svtav1"], ".mp4"),
+        (QUICK["svtav1"], ".mkv"),
+    ],
+    ids=lambda value: getattr(value, "codec", value),
+)
+def test_pixels_keep_their_shape(
+    settings: EncoderSettings, suffix: str, wide: Callable[[str], Path], tmp_path: Path
+) -> None:
+    work = work_on(wide("12/11"), tmp_path, 2, settings)
+    joined, report = work.join([work.encode(segment) for segment in work.segments], suffix)
+    assert said(joined.path) == survey(joined.path).picture.sample_aspect == Fraction(12, 11)
+    assert report.frames == 20
+
+
+@pytest.mark.parametrize("aspect", ["16/15", "12/11", "1/1", "40/33"])
+def test_matroska_stays_sound(aspect: str, wide: Callable[[str], Path], tmp_path: Path) -> None:
+    """Checksums, places of chapters and attachments, and seeking."""
+    work = work_on(wide(aspect), tmp_path, 2)
+    joined, _ = work.join([work.encode(segment) for segment in work.segments], ".mkv")
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", *CHECKED]
+    done = subprocess.run([*program, "-i", str(joined.path), "-f", "null", "-"], check=True, capture_output=True)
+    assert done.stderr == b""
+    check_sums(joined.path.read_bytes())
+    assert (said(joined.path) or 1) == Fraction(aspect)
+    assert [digest for _, digest in decoded(joined.path)] == [digest for _, digest in decoded(work.source)]
+    with av.open(str(joined.path)) as container:
+        assert len(container.chapters()) == 1
+        assert container.streams.attachments[0].data == bytes(1000)
+        container.seek(int(0.6e6))
+        assert 0.4 < float(next(container.decode(video=0)).time) <= 0.6
+
+
+def test_webm_knows_whole_pixels(wide: Callable[[str], Path], tmp_path: Path) -> None:
+    work = work_on(wide("12/11"), tmp_path, 2, QUICK["svtav1"])
+    joined, _ = work.join([work.encode(segment) for segment in work.segments], ".webm")
+    assert said(joined.path) == Fraction(209, 192)
+
+
+def test_another_shape_is_told(wide: Callable[[str], Path], tmp_path: Path) -> None:
+    work = work_on(wide("12/11"), tmp_path, 2)
+    reports = [work.encode(segment) for segment in work.segments]
+    joined, _ = work.join(reports, ".mkv")
+    set_sample_aspect(joined.path, 0, (192, 144), Fraction(16, 11))
+    assert said(joined.path) == Fraction(16, 11)
+    with pytest.raises(SegmentError, match=r"its pixels have the shape 16/11 and not 12/11"):
+        verify_joined(joined, work.plan, reports)
+
+
+@pytest.mark.parametrize("damage", ["text", "short", "other"])
+def test_a_file_that_ffmpeg_has_not_written_so_is_left_alone(
+    damage: str, wide: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "other.mkv"
+    whole = wide("1/1").read_bytes()
+    data = {
+        "text": b"no video at all",
+        "short": whole[:70],
+        "other": whole.replace(b"\x11\x4d\x9b\x74", b"\x11\x4d\x9b\x75", 1),
+    }
+    path.write_bytes(data[damage])
+    with pytest.raises(SegmentError, match=r"other\.mkv: the head of the file is not as FFmpeg writes it"):
+        set_sample_aspect(path, 0, (192, 144), Fraction(16, 15))
+    assert path.read_bytes() == data[damage]
