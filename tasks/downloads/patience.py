@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 
 from tasks.downloads.cache import MAX_QUIET_SECONDS, Pace
+from tasks.downloads.public import PrivateAddressError, Public
 from tasks.engine.errors import TransientError
 
 BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -35,7 +37,7 @@ class Passing(Exception):
 
 
 class RefusedAddress(requests.RequestException):
-    """A request, or a redirect of one, to an address that is none of the configured ones."""
+    """A request, or a redirect of one, to an address that is none of the configured ones, or that is not public."""
 
 
 def patiently(action: Callable[[], T], what: str, tries: int, pace: Pace) -> T:
@@ -86,14 +88,17 @@ class Reach(Protocol):
     def stall_seconds(self) -> float: ...
 
 
-def open_session(reach: Reach) -> requests.Session:
-    """A session that asks the configured addresses only, redirects included, and waits for none of them for ever."""
+def open_session(reach: Reach, public: Public | None = None) -> requests.Session:
+    """A session that asks the configured addresses only, redirects included, and waits for none of them for ever.
+
+    ``public``: of these addresses, it connects to those only.
+    """
     session = requests.Session()
     session.max_redirects = _MAX_REDIRECTS
     session.headers["Connection"] = "close"  # an idle connection that is kept for later is one of the few, too
     session.headers["User-Agent"] = f"headrace {session.headers['User-Agent']}"
     for prefix in ("https://", "http://"):
-        session.mount(prefix, _Bounded(reach))
+        session.mount(prefix, _Bounded(reach, public))
     return session
 
 
@@ -106,8 +111,11 @@ def origin(url: str) -> Origin:
 class _Bounded(HTTPAdapter):
     """Sends to the configured addresses, with the configured time limits whatever the caller says."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, public: Public | None) -> None:
         super().__init__()
+        self._public = public
+        if public is not None:
+            self.poolmanager.pool_classes_by_scheme = public.pools()
         self._origins = reach.origins
         self._timeout = (reach.connect_seconds, reach.stall_seconds)
 
@@ -120,7 +128,12 @@ class _Bounded(HTTPAdapter):
         if _is_this_machine(request.url or ""):  # where no proxy leads
             options["proxies"] = {}
         self.close()  # a connection of before is closed by the other side, perhaps without a word: none is used again
-        return super().send(request, **{**options, "timeout": self._timeout})
+        try:
+            if self._public is not None and select_proxy(request.url or "", options.get("proxies")):
+                self._public.check_proxied(request.url or "")
+            return super().send(request, **{**options, "timeout": self._timeout})
+        except PrivateAddressError as error:
+            raise RefusedAddress(f"sent to {request.url}, which is refused: {error}", request=request) from error
 
 
 def _is_this_machine(url: str) -> bool:

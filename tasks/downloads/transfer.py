@@ -17,6 +17,12 @@ from tasks.engine.errors import BadInput
 
 _CHUNK_BYTES = 1 << 16
 _GONE = frozenset({403, 404, 410})  # buckets say 403 for what they do not have
+# Addresses, also of redirects, that no second try makes better.
+_NEVER = (
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidURL,
+)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -30,12 +36,15 @@ class Wanted:
 
     limit_reason  whose limit ``max_bytes`` is, as in "more than the 5 bytes that a light curve may have"
     settings      the variables that say from where
+    page_advice   what to do where a web page comes instead; empty where it comes from a server under maintenance, and
+                  may pass
     """
 
     name: str
     max_bytes: int
     limit_reason: str
     settings: str
+    page_advice: str = ""
 
 
 class Transfers:
@@ -68,6 +77,10 @@ class Transfers:
                         _refuse_size(partial.add(len(chunk)), url, wanted)
         except RefusedAddress as error:
             raise BadInput(f"the download was {error}") from error
+        except _NEVER as error:
+            raise BadInput(
+                f"the download of {wanted.name} cannot work: {_told(error)}; check {wanted.settings}"
+            ) from error
         except requests.RequestException as error:
             raise Passing(_told(error)) from error
         if partial.total_bytes not in {None, partial.size_bytes}:
@@ -88,7 +101,10 @@ class Transfers:
             raise Passing(f"HTTP {status}", wait)
         if status in _GONE:
             raise Gone
-        if "html" in answer.headers.get("Content-Type", ""):
+        is_page = "html" in answer.headers.get("Content-Type", "").lower()
+        if is_page and wanted.page_advice:
+            raise BadInput(f"a web page came from {answer.url}; {wanted.page_advice}")
+        if is_page:
             raise Passing("a web page came instead of the file, as when a server is under maintenance")
         if status not in {200, 206, 416}:
             raise BadInput(f"HTTP {status} from {answer.url}; check {wanted.settings}")
