@@ -74,9 +74,7 @@ def _rewritten(head: bytes, track: int, shown: bytes) -> tuple[int, bytes]:
     room = void.end - void.begin - more
     moved = range(void.end - segment.data, tracks.end - segment.data)
     seeks = _with_positions(head, seek, moved, more)
-    # The size of a void of 8 bytes, as FFmpeg writes it: else it could not shrink by any number of bytes.
-    empty = bytes([_VOID]) + _size(room - 9, 8) + bytes(room - 9)
-    return seek.begin, seeks + empty + head[void.end : tracks.begin] + told
+    return seek.begin, seeks + _empty(room) + head[void.end : tracks.begin] + told
 
 
 def _until_tracks(head: bytes, segment: _Element) -> Iterator[_Element]:
@@ -133,8 +131,17 @@ def _length(first: int) -> int:
     return 9 - first.bit_length()
 
 
+def _empty(room: int) -> bytes:
+    """A void that is so many bytes long, its own two or nine included. Raises ValueError where there is no room."""
+    length = 1 if room < 100 else 8
+    held = room - 1 - length
+    return bytes([_VOID]) + _size(held, length) + bytes(held)
+
+
 def _element(name: int, data: bytes) -> bytes:
-    return name.to_bytes((name.bit_length() + 7) // 8, "big") + _size(len(data), 8) + data
+    """With a size that is as short as can be, for there is little room."""
+    length = next(length for length in range(1, 9) if len(data) < (1 << 7 * length) - 1)
+    return name.to_bytes((name.bit_length() + 7) // 8, "big") + _size(len(data), length) + data
 
 
 def _number(name: int, value: int) -> bytes:
