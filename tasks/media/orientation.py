@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -18,15 +19,19 @@ UPRIGHT: Turn = (1, 0, 0, 1)
 
 
 def display_turn(frame: VideoFrame) -> Turn:
-    """The signs (a, b, c, d) of the frame's display matrix: (x, y) is shown at (a x + c y, b x + d y).
+    """How ``frame`` is to be turned to be shown, as its display matrix says."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    return matrix_turn(() if data is None else np.frombuffer(bytes(cast("Buffer", data)), dtype=np.int32).tolist())
+
+
+def matrix_turn(matrix: Sequence[int]) -> Turn:
+    """The signs (a, b, c, d) of a display matrix: (x, y) is shown at (a x + c y, b x + d y).
 
     The matrix is nine native int32 in row order, a, b, u, c, d, v, x, y, w (libavutil/display.h). What turns by
     anything but a quarter, or says nothing, counts as upright.
     """
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
+    if not matrix:
         return UPRIGHT
-    matrix = np.frombuffer(bytes(cast("Buffer", data)), dtype=np.int32)
     a, b, c, d = (int(np.sign(matrix[position])) for position in (0, 1, 3, 4))
     is_quarter = (a != 0) == (d != 0) and (b != 0) == (c != 0) and (a != 0) != (b != 0)
     return (a, b, c, d) if is_quarter else UPRIGHT

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tasks.media.orientation import UPRIGHT, Converter, Turn, display_turn
+from tasks.media.orientation import Converter, matrix_turn
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey
 from tasks.overlays.components import Shape, component_shape, planar_name
 from tasks.overlays.detection.found import Found
-from tasks.overlays.detection.given import box_overlay
+from tasks.overlays.detection.given import box_overlay, turned_back
 from tasks.overlays.detection.tracking import Piece, Rules, follow, pieces, refined
 from tasks.overlays.detection.yolo import Device, Network
 from tasks.overlays.detection.yolo_outputs import Detections
@@ -57,7 +57,8 @@ class SearchSettings:
 def find_by_model(path: Path, found: Survey, model: Path, settings: SearchSettings) -> Found:
     """What the YOLO model at ``model`` finds in the surveyed video at ``path``.
 
-    Raises UnusableModel for the model, BadInput for the video.
+    Raises UnusableModel for the model, BadInput for the video, UnreliableIndexError where it is to be surveyed by
+    decoding.
     """
     return search(path, found, Network(model, settings.device, settings.size_px), settings)
 
@@ -67,7 +68,7 @@ def search(path: Path, found: Survey, network: Network, settings: SearchSettings
     shape = component_shape(planar_name(found.picture.pixel_format))
     frames = sample_frames(found, settings)
     with SegmentReader(path, found) as reader:
-        viewer = _Viewer(reader, network, settings)
+        viewer = _Viewer(reader, found, network, settings)
         samples = [(frame, viewer.look(frame, decoded)) for frame, decoded in _sampled(reader, found, frames)]
         tracks = follow(samples, settings.rules)
         exact = [part for track in tracks for part in refined(track, frames, viewer.look_at, settings.rules)]
@@ -101,13 +102,13 @@ def _sampled(reader: SegmentReader, found: Survey, frames: Sequence[int]) -> Ite
 class _Viewer:
     """Looks at frames, each once; remembers what it saw."""
 
-    def __init__(self, reader: SegmentReader, network: Network, settings: SearchSettings) -> None:
+    def __init__(self, reader: SegmentReader, found: Survey, network: Network, settings: SearchSettings) -> None:
         self._reader = reader
         self._network = network
         self._settings = settings
         self._converter = Converter("rgb24")
         self._seen: dict[int, Detections] = {}
-        self.turn: Turn | None = None
+        self._turn = matrix_turn(found.display_matrix)
         self.best = 0.0
         names = network.info.names
         self.names: Mapping[int, str] = names
@@ -122,8 +123,6 @@ class _Viewer:
 
     def look(self, number: int, frame: VideoFrame) -> Detections:
         """Boxes in ``frame``, in pixels of the picture as it is stored."""
-        if self.turn is None:
-            self.turn = display_turn(frame)
         picture = self._converter.picture(frame, follows=True)
         weak = self._settings.rules.weak
         found = self._network.detect(picture, min(weak, 0.05), self._settings.iou)
@@ -131,25 +130,9 @@ class _Viewer:
             found = found.chosen(np.isin(found.classes, self._kinds))
         self.best = max(self.best, float(found.scores.max(initial=0.0)))
         found = found.chosen(found.scores >= weak)
-        stored = turned_back(found.boxes, self.turn, frame.width, frame.height)
+        stored = turned_back(found.boxes, self._turn, frame.width, frame.height)
         self._seen[number] = Detections(stored, found.scores, found.classes)
         return self._seen[number]
-
-
-def turned_back(boxes: Floats, turn: Turn, width_px: int, height_px: int) -> Floats:
-    """Boxes in the upright picture, in pixels of the picture as it is stored, whose size is given.
-
-    A point (x, y) as stored, from the picture's middle, is shown at (a x + c y, b x + d y); that is orthogonal, so the
-    way back is its transpose.
-    """
-    if turn == UPRIGHT or not len(boxes):
-        return boxes
-    a, b, c, d = turn
-    stored = np.array([width_px, height_px], np.float32)
-    shown = stored[::-1] if a == 0 else stored
-    corners = boxes.reshape(-1, 2, 2) - shown / 2
-    back = corners @ np.array([[a, c], [b, d]], np.float32) + stored / 2
-    return np.asarray(np.hstack([back.min(axis=1), back.max(axis=1)]), np.float32)
 
 
 def _overlay(piece: Piece, viewer: _Viewer, found: Survey, shape: Shape, margin_share: float) -> Overlay:

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from tasks.engine.errors import Problem
 from tasks.engine.manifest import shorten
-from tasks.overlays.components import Shape, aligned, component_mask
-from tasks.overlays.overlay import Box, FrameRange, Layer, Mask, Overlay, Source
+from tasks.media.orientation import UPRIGHT, Turn, matrix_turn
+from tasks.media.segments.source import Survey
+from tasks.overlays.components import Shape, aligned, component_mask, component_shape, planar_name
+from tasks.overlays.overlay import Box, Floats, FrameRange, Layer, Mask, Overlay, Source
 
 _OPTION = "--mask"
 _BOX = re.compile(r"\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*[xX]\s*(\d{1,5})\s*")
@@ -44,8 +46,50 @@ def parse_mask(text: str) -> GivenMask | Problem:
     return _read_picture(path)
 
 
+def fit_mask(given: GivenMask, found: Survey, name: str) -> Overlay | Problem:
+    """The overlay that ``given`` says of the surveyed video ``name``; a problem where it does not fit.
+
+    Sizes and places are those of the picture as it is shown, which is what a user sees of a video that is turned.
+    """
+    picture = found.picture
+    width, height = picture.width_px, picture.height_px
+    turn = matrix_turn(found.display_matrix)
+    shown = (height, width) if turn[0] == 0 else (width, height)
+    if problem := mask_problem(given, *shown, name):
+        return problem
+    shape = component_shape(planar_name(picture.pixel_format))
+    return overlay_of_mask(_as_stored(given, turn, width, height), shape, width, height, len(found.timeline))
+
+
+def _as_stored(given: GivenMask, turn: Turn, width_px: int, height_px: int) -> GivenMask:
+    """``given``, which fits the upright picture, for the picture as it is stored, whose size is given."""
+    if isinstance(given, Box):
+        box = np.array([[given.x, given.y, given.right, given.bottom]], np.float32)
+        left, top, right, bottom = (round(float(edge)) for edge in turned_back(box, turn, width_px, height_px)[0])
+        return Box(left, top, right - left, bottom - top)
+    a, b, c, d = turn
+    mask = given.mask[:: -1 if b + d < 0 else 1, :: -1 if a + c < 0 else 1]
+    return PictureMask(np.ascontiguousarray(mask.T if a == 0 else mask), given.name)
+
+
+def turned_back(boxes: Floats, turn: Turn, width_px: int, height_px: int) -> Floats:
+    """Boxes in the upright picture, in pixels of the picture as it is stored, whose size is given.
+
+    A point (x, y) as stored, from the picture's middle, is shown at (a x + c y, b x + d y); that is orthogonal, so the
+    way back is its transpose.
+    """
+    if turn == UPRIGHT or not len(boxes):
+        return boxes
+    a, b, c, d = turn
+    stored = np.array([width_px, height_px], np.float32)
+    shown = stored[::-1] if a == 0 else stored
+    corners = boxes.reshape(-1, 2, 2) - shown / 2
+    back = corners @ np.array([[a, c], [b, d]], np.float32) + stored / 2
+    return np.asarray(np.hstack([back.min(axis=1), back.max(axis=1)]), np.float32)
+
+
 def mask_problem(given: GivenMask, width_px: int, height_px: int, name: str) -> Problem | None:
-    """Why ``given`` does not fit the video ``name``; None where it does. The size is that of the picture as stored."""
+    """Why ``given`` does not fit the video ``name``, whose picture has that size; None where it does."""
     size = f"{width_px}x{height_px}"
     if isinstance(given, Box):
         if given.right <= width_px and given.bottom <= height_px:

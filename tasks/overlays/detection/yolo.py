@@ -175,10 +175,19 @@ def _open_session(path: Path, device: Device) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4
     providers = _providers(device, onnxruntime.get_available_providers())
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except _failures() as error:
         given = f"{shorten(str(path))} is no ONNX model that can be run ({_line(error)})"
         raise UnusableModel(Problem(_OPTION, given, _ALLOWED, _EXPORT)) from error
+    _refuse_fallback(providers, session.get_providers())
+    return session
+
+
+def _refuse_fallback(wanted: Sequence[str], used: Sequence[str]) -> None:
+    """Raises UnusableModel where onnxruntime has gone back to the CPU without an error, as where CUDA is missing."""
+    if len(wanted) > 1 and not set(wanted[:-1]).intersection(used):
+        given = f"gpu, and {wanted[0]} does not start here"
+        raise UnusableModel(Problem("--device", given, "cpu, or gpu where its driver is", "check its driver and CUDA"))
 
 
 def _refuse_file(path: Path) -> None:

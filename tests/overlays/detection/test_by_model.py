@@ -9,9 +9,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.media.orientation import turned
 from tasks.media.segments.source import survey
-from tasks.overlays.detection.by_model import SearchSettings, find_by_model, sample_frames, turned_back
+from tasks.overlays.detection.by_model import SearchSettings, find_by_model, sample_frames
 from tasks.overlays.overlay import Box, FrameRange
 from tests.overlays.detection.networks import build, candidates
 
@@ -139,18 +138,6 @@ def test_a_video_that_is_shown_turned_is_looked_at_upright(tmp_path: Path) -> No
 
 
 MP4 = ("-c:v", "libx264", "-qp", "4", "-pix_fmt", "yuv444p", "-threads", "1")
-
-
-@pytest.mark.parametrize(
-    "turn",
-    [(1, 0, 0, 1), (0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1), (-1, 0, 0, 1), (0, 1, 1, 0), (0, -1, -1, 0)],
-)
-def test_boxes_of_a_turned_picture_are_turned_back(turn: tuple[int, int, int, int]) -> None:
-    stored = np.zeros((50, 80, 3), np.uint8)
-    stored[10:17, 20:45] = 255
-    rows, columns = np.nonzero(turned(stored, turn)[:, :, 0])
-    shown = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
-    assert turned_back(shown, turn, 80, 50).tolist() == [[20, 10, 45, 17]]
 
 
 def test_which_frames_are_looked_at(tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from tasks.engine.errors import Problem
+from tasks.media.orientation import turned
+from tasks.media.segments.source import survey
 from tasks.overlays.components import component_shape
-from tasks.overlays.detection.given import PictureMask, mask_problem, overlay_of_mask, parse_mask
-from tasks.overlays.overlay import Box, FrameRange
+from tasks.overlays.detection.given import PictureMask, _as_stored, fit_mask, mask_problem, overlay_of_mask, parse_mask
+from tasks.overlays.overlay import Box, FrameRange, Overlay
 
 FORMATS = ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gbrp"]
 
@@ -132,3 +136,36 @@ def test_files_that_are_no_masks(tmp_path: Path) -> None:
         problem = parse_mask(given)
         assert isinstance(problem, Problem), given
         assert reason in problem.given
+
+
+TURNS = [(1, 0, 0, 1), (0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1), (-1, 0, 0, 1), (0, 1, 1, 0), (0, -1, -1, 0)]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_boxes_and_masks_of_a_turned_picture_are_turned_back(turn: tuple[int, int, int, int]) -> None:
+    stored = np.zeros((50, 80, 3), np.uint8)
+    stored[10:17, 20:45] = 255
+    stored[16, 44] = 0  # a corner, so that no turn looks like another
+    shown = turned(stored, turn)[:, :, 0] > 0
+    rows, columns = np.nonzero(shown)
+    box = Box(int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+    assert _as_stored(box, turn, 80, 50) == Box(20, 10, 25, 7)
+    given = _as_stored(PictureMask(shown, "a.png"), turn, 80, 50)
+    assert isinstance(given, PictureMask)
+    np.testing.assert_array_equal(given.mask, stored[:, :, 0] > 0)
+
+
+def test_a_mask_for_a_video_that_is_shown_turned(tmp_path: Path) -> None:
+    """Its pictures are stored as 96x64 and shown as 64x96: what is left below is stored left above."""
+    flat, shown = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error"]
+    source = ["-f", "lavfi", "-i", "color=red:size=96x64:rate=10:duration=1", "-pix_fmt", "yuv420p"]
+    subprocess.run([*program, *source, str(flat)], check=True)
+    subprocess.run([*program, "-display_rotation", "90", "-i", str(flat), "-c", "copy", str(shown)], check=True)
+    found = survey(shown)
+    assert (found.picture.width_px, found.picture.height_px) == (96, 64)
+    overlay = fit_mask(Box(0, 76, 30, 20), found, "turned.mp4")
+    assert isinstance(overlay, Overlay)
+    assert overlay.box == Box(0, 0, 20, 30)
+    assert overlay.ranges == (FrameRange(0, 10),)
+    assert "within 64x96" in str(fit_mask(Box(60, 0, 30, 20), found, "turned.mp4"))

@@ -11,7 +11,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tasks.overlays.detection.yolo import ModelInfo, Network, UnusableModel, _providers, letterbox, model_problems
+from tasks.overlays.detection.yolo import (
+    ModelInfo,
+    Network,
+    UnusableModel,
+    _providers,
+    _refuse_fallback,
+    letterbox,
+    model_problems,
+)
 from tasks.overlays.detection.yolo_outputs import Detections, Head, UnknownOutputs, layout_of, read_outputs, suppress
 from tests.overlays.detection.networks import build, candidates
 
@@ -243,3 +251,11 @@ def test_a_gpu_that_onnxruntime_does_not_know() -> None:
         _providers("gpu", ["AzureExecutionProvider", "CPUExecutionProvider"])
     chosen = _providers("gpu", ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"])
     assert chosen == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def test_a_gpu_that_does_not_start_is_not_silently_the_cpu() -> None:
+    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    _refuse_fallback(wanted, wanted)
+    _refuse_fallback(["CPUExecutionProvider"], ["CPUExecutionProvider"])
+    with pytest.raises(UnusableModel, match="CUDAExecutionProvider does not start"):
+        _refuse_fallback(wanted, ["CPUExecutionProvider"])
