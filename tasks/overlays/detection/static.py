@@ -45,6 +45,7 @@ class StaticSettings:
     most_beside        the share of pixels around it that have lasting edges as well
     most_lasting       the share of the picture with lasting edges that are no overlay's
     largest_share      of the picture that an overlay's box takes
+    least_confidence   with less, it is none
     """
 
     most_frames: int = 64
@@ -55,6 +56,7 @@ class StaticSettings:
     most_beside: float = 0.02
     most_lasting: float = 0.1
     largest_share: float = 0.35
+    least_confidence: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,15 @@ def _is_overlay(one: _Candidate, size: tuple[int, int], settings: StaticSettings
         and one.variety >= settings.least_variety
         and one.beside <= settings.most_beside
         and one.box.width * one.box.height <= settings.largest_share * size[0] * size[1]
+        and _confidence(one) >= settings.least_confidence
         and not _at_border(one, size)
     )
+
+
+def _confidence(one: _Candidate) -> float:
+    """Strong edges, much change around them, and no others beside them speak for an overlay."""
+    value = min(1.0, one.contrast / 6) * min(1.0, one.variety / 12) ** 0.5 * (1 - 10 * one.beside)
+    return float(np.clip(value, 0, 1))
 
 
 def _at_border(one: _Candidate, size: tuple[int, int]) -> bool:
@@ -151,11 +160,10 @@ def _overlays(path: Path, found: Survey, samples: Samples, likely: list[_Candida
 
 def _overlay(path: Path, found: Survey, samples: Samples, one: _Candidate, fitted: Fit) -> Overlay:
     known = fitted.explained >= _LEAST_EXPLAINED
-    confidence = min(1.0, one.contrast / 6) * min(1.0, one.variety / 12) ** 0.5 * (1 - 10 * one.beside)
     box = _tight(fitted, samples)
     layers = tuple(_layer(fitted, box, samples.shape, number, known) for number in range(len(samples.components)))
     ranges = shown_ranges(path, found, samples, fitted)
-    return Overlay(box, layers, ranges, "static", float(np.clip(confidence, 0.05, 1)))
+    return Overlay(box, layers, ranges, "static", _confidence(one))
 
 
 def _tight(fitted: Fit, samples: Samples) -> Box:

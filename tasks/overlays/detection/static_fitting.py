@@ -39,6 +39,11 @@ _DEEP_PX = 3
 _SAME_COLOR = 14.0
 _OPAQUE = 0.96
 _LEAST_ALPHA = 0.02
+# Mostly darker than what surrounds it, of all that it differs by.
+_DARK_SHARE = 0.6
+_FEWEST_CORE_PX = 20
+
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -194,18 +199,44 @@ def _enlarged(stack: npt.NDArray[np.generic], step: tuple[int, int], box: Box, s
 
 
 def _fitted(crop: _Crop, filler: Filler, beneath: list[Floats], mask: Mask, offset: Floats, others: Mask) -> Fit | None:
-    core = _core(_strengths(offset), mask)
-    slope = _slope(crop, crop.frames, beneath, core, filler.region)
-    usual = _usual_slope(crop, filler, core, others)
-    opacity = float(np.clip(1 - slope / usual, _LEAST_ALPHA, 1))
-    opacity = 1.0 if opacity > _OPAQUE else opacity
+    labels = _parts(offset, mask)
+    core = _core(_strengths(offset), labels)
     under = np.stack([crop.mean(frames) for frames in beneath])
-    color = _colors(mask, core, offset, under, opacity)
-    alpha = _alphas(offset, color - under, mask, opacity)
+    opacity = _opacities(crop, filler, beneath, core, (labels, offset[0] < 0), others)
+    color = _colors(labels, core, under + offset / opacity)
+    alpha = _alphas(offset, color - under, labels, opacity)
     explained = _explained(crop, beneath, alpha, color, core)
     shown = _shown(crop, beneath, alpha, color)
     unit = np.float32(1 << (crop.samples.shape.bits - 8))
-    return Fit(crop.box, mask, alpha, color * unit, opacity, explained, shown)
+    return Fit(crop.box, mask, alpha, color * unit, float(opacity[core].max()), explained, shown)
+
+
+def _parts(offset: Floats, mask: Mask) -> Labels:
+    """Numbers from 1 for what hangs together and is brighter, or darker, than its surroundings: text and its rim."""
+    dark = mask & (offset[0] < -_DARK_SHARE * _strengths(offset))
+    bright, count = ndimage.label(mask & ~dark, np.ones((3, 3)))
+    rims, _ = ndimage.label(dark, np.ones((3, 3)))
+    return np.asarray(np.where(dark, rims + count, bright), np.int64)
+
+
+def _opacities(
+    crop: _Crop, filler: Filler, beneath: list[Floats], core: Mask, parts: tuple[Labels, Mask], others: Mask
+) -> Floats:
+    """The opacity at the core of bright and of dark parts, at each pixel of them; both the same where one has few."""
+    labels, darker = parts
+    opacity = np.ones(core.shape, np.float32)
+    whole = _opacity(crop, filler, beneath, core, others)
+    for kind in (darker, ~darker):
+        own = core & kind
+        enough = np.count_nonzero(own) >= _FEWEST_CORE_PX
+        opacity[kind & (labels > 0)] = _opacity(crop, filler, beneath, own, others) if enough else whole
+    return opacity
+
+
+def _opacity(crop: _Crop, filler: Filler, beneath: list[Floats], core: Mask, others: Mask) -> float:
+    slope = _slope(crop, crop.frames, beneath, core, filler.region)
+    opacity = float(np.clip(1 - slope / _usual_slope(crop, filler, core, others), _LEAST_ALPHA, 1))
+    return 1.0 if opacity > _OPAQUE else opacity
 
 
 def _touched(offset: Floats, region: Mask, edges: Mask) -> Mask:
@@ -225,13 +256,12 @@ def _strengths(offset: Floats) -> Floats:
     return np.asarray(np.sqrt(((weights * offset) ** 2).sum(axis=0)), np.float32)
 
 
-def _core(strengths: Floats, mask: Mask) -> Mask:
+def _core(strengths: Floats, labels: Labels) -> Mask:
     """Pixels that differ from their surroundings about as much as any of their part does."""
-    labels, count = ndimage.label(mask, np.ones((3, 3)))
-    core = np.zeros_like(mask)
-    for number in range(1, count + 1):
-        part = labels == number
-        core |= part & (strengths >= _CORE_SHARE * np.quantile(strengths[part], 0.95))
+    core = np.zeros(labels.shape, bool)
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        part = labels[place] == number
+        core[place] |= part & (strengths[place] >= _CORE_SHARE * np.quantile(strengths[place][part], 0.95))
     return core
 
 
@@ -281,30 +311,30 @@ def _beside(box: Box, others: Mask, region: Mask) -> Iterator[tuple[int, int]]:
             yield left, top
 
 
-def _colors(mask: Mask, core: Mask, offset: Floats, under: Floats, opacity: float) -> Floats:
-    """The colour of each part out of its core; parts of nearly the same colour share it."""
-    labels, count = ndimage.label(mask, np.ones((3, 3)))
-    sizes = np.array([np.count_nonzero(core & (labels == number)) for number in range(1, count + 1)])
-    own = np.array([_core_color(offset, under, core & (labels == number), opacity) for number in range(1, count + 1)])
+def _colors(labels: Labels, core: Mask, seen: Floats) -> Floats:
+    """The colour of each part out of ``seen`` at its core; parts of nearly the same colour share it."""
+    numbers = np.arange(1, int(labels.max()) + 1)
+    sizes = ndimage.sum_labels(core, labels, numbers)
+    means = [ndimage.mean(np.clip(one, 0, 255), np.where(core, labels, 0), numbers) for one in seen]
+    own = np.stack(means, axis=1)
     shared = own.copy()
-    for number in range(count):
+    for number in range(len(own)):
         alike = np.abs(own - own[number]).max(axis=1) < _SAME_COLOR
         shared[number] = np.average(own[alike], axis=0, weights=sizes[alike])
     near = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
     return np.asarray(shared[labels[tuple(near)] - 1].transpose(2, 0, 1), np.float32)
 
 
-def _core_color(offset: Floats, under: Floats, core: Mask, opacity: float) -> npt.NDArray[np.float64]:
-    color = under[:, core].mean(axis=1) + offset[:, core].mean(axis=1) / opacity
-    return np.asarray(np.clip(color, 0, 255), np.float64)
-
-
-def _alphas(offset: Floats, reach: Floats, mask: Mask, opacity: float) -> Floats:
+def _alphas(offset: Floats, reach: Floats, labels: Labels, opacity: Floats) -> Floats:
     """Each pixel's opacity: ``offset`` as a share of ``reach``, by least squares; in the depth of a part the core's."""
     alpha = (offset * reach).sum(axis=0) / np.maximum((reach * reach).sum(axis=0), 1)
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    alpha[depth > _DEEP_PX] = opacity
-    return np.where(mask, np.clip(alpha, 0, opacity), 0).astype(np.float32)
+    same = np.ones(labels.shape, bool)
+    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        same &= np.roll(labels, step, axis) == labels
+    depth = cv2.distanceTransform(np.pad(same & (labels > 0), 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    deep = depth > _DEEP_PX - 1
+    alpha[deep] = opacity[deep]
+    return np.where(labels > 0, np.clip(alpha, 0, opacity), 0).astype(np.float32)
 
 
 def _explained(crop: _Crop, beneath: list[Floats], alpha: Floats, color: Floats, core: Mask) -> float:
