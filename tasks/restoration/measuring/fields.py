@@ -43,6 +43,8 @@ _CYCLE_SHARE = 0.7
 # In 3:2 telecine the own field fits worse than the other by so much of what fields a frame further misfit.
 _TELECINE_DEPTH = 0.15
 _OUTLIER = 4.0
+# One window has one order: of frames that say the other one, no more than so many for each that says this one.
+_CONTRADICTING = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,10 @@ def judge_window(series: FieldSeries, start_seconds: float, frames: int) -> Wind
 
 
 def verdict(window: Window) -> FieldOrder | None:
-    """What most of the window's known frames are; ``None`` where too few are known."""
+    """What most of the window's known frames are; ``None`` where too few are known.
+
+    Lines that tremble in a still picture look like fields of one order as often as of the other: they tell nothing.
+    """
     shares: dict[FieldOrder, float] = {
         "tff": window.tff_share,
         "bff": window.bff_share,
@@ -120,6 +125,9 @@ def verdict(window: Window) -> FieldOrder | None:
     }
     known = sum(shares.values())
     best = max(shares, key=lambda order: shares[order])
+    tff, bff = window.tff_share, window.bff_share
+    if best != "progressive" and min(tff, bff) > _CONTRADICTING * max(tff, bff):
+        return None
     return best if known > 0.2 and shares[best] > known / 2 else None
 
 

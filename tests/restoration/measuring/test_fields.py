@@ -9,7 +9,7 @@ import pytest
 
 from tasks.media.segments.source import survey
 
-from .tapes import HEIGHT, SIZE, WIDTH, Clip, clip, measured, noisy, record
+from .tapes import HEIGHT, SIZE, WIDTH, Clip, Plane, clip, measured, noisy, record
 
 MOVING = ("skv_bikes.mp4", "kivy_cityCC0.mpg", "skv_bigbuckbunny.mp4", "dash_solidWhiteRight.mp4", "mpy_chaplin.mp4")
 FIELDS = {"tff": "tinterlace=interleave_top", "bff": "tinterlace=interleave_bottom"}
@@ -96,3 +96,23 @@ def test_a_picture_that_moves_up_line_by_line_is_progressive(shared_data: Path, 
         found = measured(record(Clip(*planes), tmp_path / f"tape{lines}.nut"))
         assert found.field_order == "progressive"
         assert (found.width_px, found.height_px, found.frames) == (WIDTH, HEIGHT, 40)
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_a_still_whose_lines_tremble_has_the_order_that_the_file_says(
+    order: str, shared_data: Path, tmp_path: Path
+) -> None:
+    """Its lines begin a little early or late: in every field anew, as those of a player without time base corrector."""
+    still = clip(shared_data / "video" / "skv_bikes.mp4", SIZE, 24).luma[0]
+    rng = np.random.default_rng(4)
+    luma = np.stack([trembling(still, rng) for _ in range(40)])
+    grey = np.full((len(luma), HEIGHT // 2, WIDTH // 2), 128, np.uint8)
+    tagged = ("-c:v", "ffv1", "-vf", f"setfield={order}", "-field_order", {"tff": "tt", "bff": "bb"}[order])
+    assert measured(record(Clip(luma, grey, grey), tmp_path / "tape.mkv", extra=tagged)).field_order == order
+
+
+def trembling(still: Plane, rng: np.random.Generator) -> Plane:
+    """``still``, each line moved by up to a pixel."""
+    places = np.arange(still.shape[1])
+    lines = [np.interp(places + rng.normal(0, 0.6), places, line) for line in still]
+    return np.rint(np.stack(lines)).astype(np.uint8)
