@@ -1,6 +1,6 @@
 """How near restored tapes come to what was recorded on them: ``python benchmarks/restoration.py``.
 
-presets  each preset on tapes in three conditions, beside what is usually done: yadif and bicubic scaling
+presets  each preset on tapes in several conditions, beside what is usually done: yadif and bicubic scaling
 stages   vhs_standard without each of its stages, and each stage alone
 filters  vhs_standard with other filters for its stages
 

@@ -93,6 +93,18 @@ TAPES = {
         black_level=28.0,
         seed=2,
     ),
+    # Presets were never tuned on this one. Its black is where it should be: nothing may be done about it.
+    "unseen": Tape(
+        field_order="bff",
+        luma_bandwidth_hz=2.7e6,
+        chroma_shift_x_px=-3.0,
+        noise_luma=4.5,
+        noise_chroma=7.0,
+        jitter_px=0.6,
+        dropouts_per_field=0.8,
+        black_level=16.0,
+        seed=7,
+    ),
 }
 
 

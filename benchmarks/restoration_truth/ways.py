@@ -38,6 +38,10 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+# What was measured in this run: stages and filters begin with what presets have measured.
+_measured: dict[tuple[Sample, str], Scores] = {}
+
+
 @dataclass(frozen=True)
 class Way:
     """A way of restoring: a preset, changed. Without a preset it is the baseline."""
@@ -61,11 +65,20 @@ def other_ways(preset: str) -> list[Way]:
 
 
 def measure(ways: list[Way], samples: Mapping[Sample, Diagnosis], presets: Presets) -> dict[str, list[Scores]]:
-    """The scores of each way, a sample each, in the order of ``samples``; on all cores, a clip each."""
-    jobs = [(way, sample, diagnosis) for way in ways for sample, diagnosis in samples.items()]
+    """The scores of each way, a sample each, in the order of ``samples``; on all cores, a clip each.
+
+    Ways that come to the same filters for a sample are measured once.
+    """
+    jobs = [
+        (sample, graph_of(way, sample, diagnosis, presets)) for way in ways for sample, diagnosis in samples.items()
+    ]
+    new = [job for job in dict.fromkeys(jobs) if job not in _measured]
     with ThreadPoolExecutor(psutil.cpu_count() or 1) as pool:
-        scores = list(pool.map(lambda job: score(job[1], graph_of(job[0], job[1], job[2], presets)), jobs))
-    return {way.name: scores[number * len(samples) :][: len(samples)] for number, way in enumerate(ways)}
+        _measured.update(zip(new, pool.map(lambda job: score(*job), new), strict=True))
+    return {
+        way.name: [_measured[job] for job in jobs[number * len(samples) :][: len(samples)]]
+        for number, way in enumerate(ways)
+    }
 
 
 def graph_of(way: Way, sample: Sample, diagnosis: Diagnosis, presets: Presets) -> str:
