@@ -1,0 +1,96 @@
+"""A real program takes the overlay away: its pictures are counted, measured, and pasted under the mask alone."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.picture import PictureFormat
+from tasks.overlays.overlay import FrameRange
+from tasks.overlays.removal.base import Crop, Region, regions
+from tasks.overlays.removal.command import CommandRemover, Inpainter, command_problems
+from tests.overlays.removal.pans import HEIGHT, WIDTH, Pan, crops, masks, pan
+
+# What a program does with each picture, before it is written: %s.
+SCRIPT = """
+import sys, pathlib, cv2
+pictures, masks, output = map(pathlib.Path, sys.argv[1:4])
+for file in sorted(pictures.glob("*.png")):
+    picture, mask = cv2.imread(str(file)), cv2.imread(str(masks / file.name), cv2.IMREAD_GRAYSCALE)
+    made = cv2.inpaint(picture, mask, 3, cv2.INPAINT_TELEA)
+    {then}
+    cv2.imwrite(str(output / file.name), made)
+"""
+
+
+def command(folder: Path, then: str = "") -> str:
+    script = folder / "paint it.py"
+    script.write_text(SCRIPT.format(then=then or "pass"), encoding="utf-8")
+    return f"{shlex.quote(sys.executable)} {shlex.quote(str(script))} {{input}} {{masks}} {{output}}"
+
+
+def removed(given: Pan, text: str, folder: Path, wanted: FrameRange) -> tuple[Region, list[Crop], CommandRemover]:
+    (region,) = regions([given.overlay], given.shape, WIDTH, HEIGHT)
+    inpainter = Inpainter(text, PictureFormat(WIDTH, HEIGHT, given.shape.pixel_format), Fraction(25))
+    remover = CommandRemover(inpainter, region, given.shape, folder / "work")
+    return region, list(remover.cleaned(crops(given.marked, region, given.shape), wanted)), remover
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "gray", "gbrp"])
+def test_what_a_program_paints_comes_under_the_mask_alone(tmp_path: Path, pixel_format: str) -> None:
+    given = pan(1.0, pixel_format, frames=4, shown=(FrameRange(0, 3),))
+    region, found, remover = removed(given, command(tmp_path), tmp_path, FrameRange(1, 4))
+    before = list(crops(given.marked, region, given.shape))
+    truth = list(crops(given.clean, region, given.shape))
+    assert [crop.index for crop in found] == [1, 2, 3]
+    for crop in found:
+        parts = zip(crop.components, before[crop.index].components, truth[crop.index].components, strict=True)
+        for (new, old, true), mask in zip(parts, masks(region, given.overlay, given.shape), strict=True):
+            assert new.dtype == old.dtype
+            assert np.array_equal(new[~mask], old[~mask])
+            if crop.index < 3:
+                error, was = (abs(one.astype(float) - true)[mask].mean() for one in (new, old))
+                assert error < was / 2
+    assert all(map(np.array_equal, found[2].components, before[3].components))
+    assert remover.shares.spatial == 2 * sum(int(layer.mask.sum()) for layer in given.overlay.layers)
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        ("made = made[:-2]", "pixels are due"),
+        ("if file.name == '00000002.png': continue", "was given 4 pictures and made 3"),
+        ("sys.exit('no memory left')", "exit status 1: no memory left"),
+    ],
+)
+def test_a_program_that_fails_or_miscounts_is_told_of(tmp_path: Path, then: str, message: str) -> None:
+    given = pan(1.0, frames=4)
+    with pytest.raises(SegmentError, match=message):
+        removed(given, command(tmp_path, then), tmp_path, FrameRange(0, 4))
+
+
+def test_a_program_is_not_run_where_nothing_shows(tmp_path: Path) -> None:
+    given = pan(1.0, frames=3)
+    given = replace(given, overlay=replace(given.overlay, ranges=(FrameRange(90, 99),)), marked=given.clean)
+    _, found, _ = removed(given, "/no/such/program", tmp_path, FrameRange(0, 3))
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("python {input} {masks} {output} {speed}", "{speed}"),
+        ("python {input} {output}", "no {masks}"),
+        ("python 'x {input} {masks} {output}", "no closing quotation"),
+        ("no-such-painter {input} {masks} {output}", "no program here"),
+    ],
+)
+def test_commands_that_cannot_work_are_told_of_before(text: str, said: str) -> None:
+    assert any(said in str(problem) for problem in command_problems(text.replace("python", sys.executable)))
