@@ -61,6 +61,7 @@ class JoinStage(Stage):
             "duration_seconds": report.duration_seconds,
             "segments": len(segments),
             "not_carried": list(joined.lost),
+            "converted": [str(one) for one in joined.converted],
             "missing": missing,
             "damaged_frames": sum(report.damaged_frames for report in reports),
             "sound_late_seconds": _latest(report),

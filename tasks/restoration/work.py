@@ -10,15 +10,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from tasks.media.segments.clock import Clock, output_clock
-from tasks.media.segments.plan import Cut, Segment, plan_segments
+from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
 from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey, load_survey
 from tasks.restoration.chain import Chain
 from tasks.restoration.options import EngineName
-
-# What a kill may cost, against what a start costs; a short tape is to fill some slots, too.
-_USUAL_SECONDS, _LEAST_SECONDS, _SHORT_PARTS = 30.0, 4.0, 16
-
 
 @dataclass(frozen=True)
 class TapeWork:
@@ -79,11 +75,10 @@ def from_payload(payload: Mapping[str, Any]) -> tuple[TapeWork, tuple[Segment, .
 
 
 def cut_tape(found: Survey, chain: Chain, seconds: float | None = None) -> tuple[Segment, ...]:
-    """The segments of a tape: each about ``seconds`` long; by default 30 s, and in short tapes a sixteenth.
+    """The segments of a tape: each about ``seconds`` long; by default as is usual.
 
-    How many slots there are has no part in it: another run, with more of them, takes the same segments up. Where the
-    chain drops frames by their place, segments begin where its pattern does.
+    Where the chain drops frames by their place, segments begin where its pattern does.
     """
-    length = seconds or min(_USUAL_SECONDS, max(_LEAST_SECONDS, found.timeline.duration_seconds / _SHORT_PARTS))
+    length = seconds or usual_seconds(found.timeline)
     cut = Cut(seconds=length, context_frames=chain.context_frames, align_frames=chain.ratio.denominator)
     return plan_segments(found.timeline, cut)

@@ -1,0 +1,35 @@
+"""The stage that fetches a video from a URL into the output folder."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tasks.engine.items import Item
+from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.overlays.segment_stage import NoParams
+from tasks.overlays.sources import FetchLimits, VideoSource, fetch_video
+
+
+class FetchStage(Stage):
+    """Fetches one video. The item has no input; its payload is the URL. What is allowed enters no key."""
+
+    name: ClassVar[str] = "downloads"
+    version: ClassVar[int] = 1
+    memory_bytes: ClassVar[int] = 256 * 2**20
+    timeout_seconds: ClassVar[float] = 24 * 3600.0
+    packages: ClassVar[tuple[str, ...]] = ("requests",)
+
+    def __init__(self, limits: FetchLimits) -> None:
+        super().__init__(NoParams())
+        self._limits = limits
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Fetch the video. Raises BadInput for what can never work, TransientError for what may pass."""
+        path = fetch_video(item.payload["url"], work.scratch, self._limits)
+        path.replace(work.output(f"downloads/{item.id}{path.suffix}"))
+        return StageResult({"url": item.payload["url"]})
+
+
+def fetch_item(source: VideoSource) -> Item:
+    """The item of a video that lies elsewhere."""
+    return Item(source.id, {"url": source.url})

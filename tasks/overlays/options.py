@@ -1,0 +1,45 @@
+"""What the user may choose about overlays."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.overlays.overlay import Source
+
+Detector: TypeAlias = Source
+Method = Literal["auto", "unblend", "temporal", "spatial", "command"]
+Device = Literal["cpu", "gpu"]
+OutputCodec = Literal["x264", "x265", "svtav1", "lossless"]
+Segments: TypeAlias = Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"]
+Score: TypeAlias = Annotated[float, Field(ge=0.01, le=1)]
+Crf: TypeAlias = Annotated[float, Field(ge=0, le=63)]
+
+
+class PrepareParams(BaseModel):
+    """How overlays are found.
+
+    mask   a box as the user wrote it; a picture is an input of the items
+    score  that a model's box must reach
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: Detector = "static"
+    mask: str = ""
+    score: Score = 0.4
+    classes: tuple[str, ...] = ()
+    device: Device = "cpu"
+
+
+class CleaningOptions(BaseModel):
+    """What is done about overlays that were found, and how the result is encoded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Method = "auto"
+    segments: Segments = "auto"
+    min_segment_frames: Annotated[int, Field(ge=1, le=1_000_000)] = 60
+    codec: OutputCodec = "x264"
+    crf: Crf | None = None

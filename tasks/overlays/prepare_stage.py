@@ -1,0 +1,145 @@
+"""The stage that finds what lies over a video, and lists its frames for the stages after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import cv2
+import numpy as np
+from pydantic import TypeAdapter
+
+from tasks.engine.errors import BadInput, Problem
+from tasks.engine.items import Item
+from tasks.engine.stage import Stage, StageResult, Value, Workspace
+from tasks.media.segments.containers import choose_container
+from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.settings import Codec
+from tasks.media.segments.source import Survey, save_survey, survey
+from tasks.overlays.components import component_shape, planar_name
+from tasks.overlays.detection.by_model import SearchSettings, find_by_model
+from tasks.overlays.detection.found import Found
+from tasks.overlays.detection.given import mask_problem, overlay_of_mask, parse_mask
+from tasks.overlays.detection.static import find_static
+from tasks.overlays.options import PrepareParams
+from tasks.overlays.overlay import Overlay, save_overlays
+from tasks.overlays.prepared import Prepared, mask_path, overlays_path, survey_path
+
+_FORMAT = TypeAdapter(PictureFormat)
+
+
+class PrepareStage(Stage):
+    """Prepares one video.
+
+    The item's first input is the video; a second one is the mask's picture or the model, if any. Published
+    are the survey of the video, which lists its frames, what lies over them, and a picture of where.
+    """
+
+    name: ClassVar[str] = "prepare"
+    version: ClassVar[int] = 1
+    memory_bytes: ClassVar[int] = 768 * 2**20
+    timeout_seconds: ClassVar[float] = 3600.0
+    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
+    params: PrepareParams
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Survey the video and find what lies over it. Raises BadInput where it is none, or the mask is not its own."""
+        path = work.input(item.inputs[0])
+        surveyed = survey(path, tolerant=True)
+        extra = work.input(item.inputs[1]) if len(item.inputs) > 1 else None
+        found = self._found(path, surveyed, extra)
+        save_survey(surveyed, work.output(survey_path(item.id)))
+        save_overlays(found.overlays, work.output(overlays_path(item.id)))
+        _write_mask(work.output(mask_path(item.id)), found.overlays, surveyed)
+        detail = {
+            "picture": _FORMAT.dump_python(surveyed.picture, mode="json"),
+            "containers": {codec: choose_container(path, codec).suffix for codec in get_args(Codec)},
+            "found": len(found.overlays),
+            "reason": found.reason,
+        }
+        return StageResult(_values(surveyed, found), detail)
+
+    def _found(self, path: Path, surveyed: Survey, extra: Path | None) -> Found:
+        if self.params.detector == "static":
+            return find_static(path, surveyed)
+        if self.params.detector == "yolo":
+            settings = SearchSettings(self.params.score, classes=self.params.classes, device=self.params.device)
+            return find_by_model(path, surveyed, Path(extra or ""), settings)
+        return _given(path, surveyed, str(extra) if extra else self.params.mask)
+
+
+def _given(path: Path, surveyed: Survey, text: str) -> Found:
+    """What the user says is an overlay. Raises BadInput where that does not fit the video."""
+    picture = surveyed.picture
+    given = parse_mask(text)
+    if isinstance(given, Problem):
+        raise BadInput(str(given))
+    if problem := mask_problem(given, picture.width_px, picture.height_px, path.name):
+        raise BadInput(str(problem))
+    shape = component_shape(planar_name(picture.pixel_format))
+    overlay = overlay_of_mask(given, shape, picture.width_px, picture.height_px, len(surveyed.timeline))
+    return Found((overlay,), 1.0, "given by --mask")
+
+
+def prepare_items(videos: Mapping[str, Path], extra: Path | None) -> list[Item]:
+    """An item for each of ``videos``, by their ids; ``extra`` is the mask's picture or the model, if any."""
+    more = (str(extra),) if extra else ()
+    return [Item(name, inputs=(str(path), *more), cost=float(path.stat().st_size)) for name, path in videos.items()]
+
+
+def prepared(video: str, path: Path, detail: Mapping[str, Any], digests: Mapping[str, str]) -> Prepared:
+    """What the stage's ``detail`` says of a video; ``digests`` are those of its outputs, by their paths."""
+    return Prepared(
+        video=video,
+        path=path,
+        survey_digest=digests[survey_path(video)],
+        overlays_digest=digests[overlays_path(video)],
+        picture=_FORMAT.validate_python(detail["picture"]),
+        containers=detail["containers"],
+        found=detail["found"],
+        reason=detail["reason"],
+    )
+
+
+def _values(surveyed: Survey, found: Found) -> dict[str, Value]:
+    timeline, picture = surveyed.timeline, surveyed.picture
+    overlays = found.overlays
+    shown = {frame for one in overlays for part in one.ranges for frame in range(part.start_frame, part.end_frame)}
+    return {
+        "width_px": picture.width_px,
+        "height_px": picture.height_px,
+        "pixel_format": picture.pixel_format,
+        "frames": len(timeline),
+        "duration_seconds": timeline.duration_seconds,
+        "overlays": len(overlays),
+        "boxes": [_box_words(one) for one in overlays],
+        "opacity": _opacity(overlays),
+        "frames_with_overlay": len(shown),
+        "confidence": found.confidence,
+        "reason": found.reason,
+        "missing": surveyed.damage.reason if surveyed.damage else None,
+    }
+
+
+def _box_words(overlay: Overlay) -> str:
+    box = asdict(overlay.box)
+    words = "{x},{y},{width}x{height}".format(**box)
+    return f"{overlay.label} {words}".strip()
+
+
+def _opacity(overlays: Iterable[Overlay]) -> float | None:
+    """The median opacity of what is known of them; None where nothing is."""
+    known = [layer.alpha[layer.mask & np.isfinite(layer.alpha)] for one in overlays for layer in one.layers[:1]]
+    samples = np.concatenate(known) if known else np.empty(0)
+    return round(float(np.median(samples)), 3) if len(samples) else None
+
+
+def _write_mask(path: Path, overlays: Iterable[Overlay], surveyed: Survey) -> None:
+    """A PNG as large as the picture: white where an overlay lies at any time."""
+    page = np.zeros((surveyed.picture.height_px, surveyed.picture.width_px), np.uint8)
+    for one in overlays:
+        box = one.box
+        page[box.y : box.bottom, box.x : box.right][one.layers[0].mask] = 255
+    path.write_bytes(bytes(cv2.imencode(".png", page)[1]))

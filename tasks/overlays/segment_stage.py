@@ -1,0 +1,127 @@
+"""The stage that cleans segments: one item a segment, so that one video uses every slot."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.engine.items import Item, safe_id
+from tasks.engine.stage import Needs, Stage, StageResult, Workspace
+from tasks.media.segments.encoding import SegmentEncoder
+from tasks.media.segments.plan import Segment
+from tasks.media.segments.reading import SegmentReader
+from tasks.media.segments.verify import SegmentReport, verify_segment
+from tasks.overlays.cleaning import MakeRemover, SegmentCleaner
+from tasks.overlays.components import Shape, component_shape
+from tasks.overlays.overlay import Overlay
+from tasks.overlays.removal.base import make_remover, regions
+from tasks.overlays.work import PlannedVideo, VideoWork, as_payload, clock_of, from_payload, written_picture
+
+# The child with its libraries; and for each pixel the frames of the encoder, and of a remover those that wait for
+# neighbours, with the motion between them.
+_LEAST_BYTES = 400 * 2**20
+_BYTES_A_PIXEL = 500
+
+
+class NoParams(BaseModel):
+    """All that the result depends on is in the items."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CleanStage(Stage):
+    """Cleans one segment of a video.
+
+    The item's only input is the video; its payload is a VideoWork and that segment. Published are the segment file
+    and, beside it, what is in it.
+    """
+
+    name: ClassVar[str] = "segments"
+    version: ClassVar[int] = 1
+    memory_bytes: ClassVar[int] = 768 * 2**20
+    timeout_seconds: ClassVar[float] = 6 * 3600.0
+    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
+
+    def __init__(self, needs: Needs | None = None) -> None:
+        super().__init__(NoParams())
+        self._needs = needs or super().needs()
+
+    def needs(self) -> Needs:
+        """Of the largest picture, and of the program that has a device to each slot."""
+        return self._needs
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Clean the item's segment. Raises BadInput where the video is damaged there, SegmentError where it failed."""
+        video, (segment,) = from_payload(item.payload)
+        found = video.survey(work.output_dir)
+        picture, clock = written_picture(found.picture), clock_of(found).part(segment.start_frame, segment.end_frame)
+        shape = component_shape(picture.pixel_format)
+        places = regions(video.overlays(work.output_dir), shape, picture.width_px, picture.height_px)
+        shown = tuple(place for place in places if _shows(place.overlays, segment))
+        cleaner = SegmentCleaner(shape, shown, self._make(video, shape))
+        output = work.output(video.file(segment))
+        with (
+            SegmentReader(work.input(item.inputs[0]), found) as reader,
+            SegmentEncoder(output, video.encoder, picture, clock) as encoder,
+        ):
+            frames = reader.frames(segment)
+            for frame in cleaner.cleaned(frames, segment):
+                encoder.write(frame)
+            deque(frames, maxlen=0)  # what is damaged is known when all are read
+        report = verify_segment(output, clock).with_damage(reader.damaged, segment)
+        work.output(video.report(segment)).write_text(json.dumps(asdict(report)), encoding="utf-8")
+        return _result(video, segment, report, cleaner)
+
+    def _make(self, video: VideoWork, shape: Shape) -> MakeRemover:
+        """What removes the overlays of a region."""
+        method = video.method
+        assert method != "command"
+        return lambda region: make_remover(method, region, shape)
+
+
+def segment_items(planned: PlannedVideo) -> list[Item]:
+    """An item for each of the segments of a video."""
+    work, source = planned.work, str(planned.prepared.path)
+    picture = planned.prepared.picture
+    pixels = picture.width_px * picture.height_px
+    return [
+        Item(
+            id=safe_id(f"{work.video}.{segment.number:04d}"),
+            payload=as_payload(work, [segment]),
+            inputs=(source,),
+            cost=float((segment.read_end - segment.read_start) * pixels),
+            fields={"video": work.video},
+        )
+        for segment in planned.segments
+    ]
+
+
+def segment_needs(planned: Iterable[PlannedVideo], most_slots: int | None = None) -> Needs:
+    """What a segment takes of the host, for the largest picture: an encoder's and a remover's frames."""
+    most = max((one.prepared.picture.width_px * one.prepared.picture.height_px for one in planned), default=0)
+    return Needs(_LEAST_BYTES + most * _BYTES_A_PIXEL, most_slots)
+
+
+def _shows(overlays: Iterable[Overlay], segment: Segment) -> bool:
+    """Whether any of them lies over a frame of the segment."""
+    ranges = [part for overlay in overlays for part in overlay.ranges]
+    return any(part.start_frame < segment.end_frame and segment.start_frame < part.end_frame for part in ranges)
+
+
+def _result(video: VideoWork, segment: Segment, report: SegmentReport, cleaner: SegmentCleaner) -> StageResult:
+    shares = cleaner.shares
+    return StageResult(
+        {
+            "video": video.video,
+            "segment": segment.number,
+            "frames": report.frames,
+            "samples_unblended": shares.unblended,
+            "samples_temporal": shares.temporal,
+            "samples_spatial": shares.spatial,
+        }
+    )

@@ -1,0 +1,70 @@
+"""What the user wishes for: detector, mask, model; checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.engine.errors import Problem
+from tasks.overlays.detection.given import PictureMask, parse_mask
+from tasks.overlays.detection.yolo import model_problems
+from tasks.overlays.options import CleaningOptions, Detector, Device, PrepareParams
+
+_MOST_CRF = 51  # of x264 and x265; SVT-AV1 goes to 63
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How overlays are found: the stage's parameters, and the file that it reads beside the video."""
+
+    params: PrepareParams
+    extra: Path | None = None
+
+
+def read_detection(
+    detector: Detector, mask: str | None, model: Path | None, score: float, classes: Sequence[str], device: Device
+) -> tuple[Detection, list[Problem]]:
+    """What finds the overlays, and everything that is wrong with it."""
+    params = PrepareParams(detector=detector)
+    problems = [*_idle(detector, mask, model, classes)]
+    if detector == "mask":
+        given = parse_mask(mask) if mask is not None else Problem("--mask", "nothing", "a picture or a box", "name one")
+        if isinstance(given, Problem):
+            return Detection(params), [*problems, given]
+        if isinstance(given, PictureMask):
+            return Detection(params, Path(mask or "").expanduser().absolute()), problems
+        return Detection(params.model_copy(update={"mask": (mask or "").strip()})), problems
+    if detector == "yolo":
+        if model is None:
+            advice = "name one with --model"
+            return Detection(params), [*problems, Problem("--model", "nothing", "an ONNX model of YOLO", advice)]
+        problems += model_problems(model, device, classes)
+        params = PrepareParams(detector=detector, score=score, classes=tuple(classes), device=device)
+        return Detection(params, model.absolute()), problems
+    return Detection(params), problems
+
+
+def _idle(detector: Detector, mask: str | None, model: Path | None, classes: Sequence[str]) -> list[Problem]:
+    """Options that the detector would not even look at: the user meant another one."""
+    given = [
+        ("--mask", mask is not None, "mask"),
+        ("--model", model is not None, "yolo"),
+        ("--classes", bool(classes), "yolo"),
+    ]
+    return [
+        Problem(option, f"given with --detector {detector}", f"--detector {meant}", "choose one of the two")
+        for option, is_given, meant in given
+        if is_given and detector != meant
+    ]
+
+
+def codec_problems(options: CleaningOptions) -> list[Problem]:
+    """What is wrong with codec and quality together."""
+    if options.crf is None:
+        return []
+    if options.codec == "lossless":
+        return [Problem("--crf", f"{options.crf:g} with --codec lossless", "no crf", "leave it out")]
+    if options.codec in {"x264", "x265"} and options.crf > _MOST_CRF:
+        return [Problem("--crf", f"{options.crf:g}", f"0 to {_MOST_CRF} for {options.codec}", "lower it")]
+    return []

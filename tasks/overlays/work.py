@@ -1,0 +1,135 @@
+"""What is decided about a video before its segments are cleaned, and how it travels in an item's payload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from tasks.engine.errors import InvalidInput, Problem
+from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.picture import PictureFormat
+from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
+from tasks.media.segments.settings import Codec, EncoderSettings, lossless_settings
+from tasks.media.segments.source import Survey, load_survey
+from tasks.overlays.components import planar_name
+from tasks.overlays.options import CleaningOptions, Method
+from tasks.overlays.overlay import Overlay, load_overlays
+from tasks.overlays.prepared import Prepared, overlays_path, survey_path
+from tasks.overlays.removal.base import context_frames
+
+# What nobody tells from the source.
+_USUAL_CRF: Mapping[Codec, float] = {"x264": 16, "x265": 18, "svtav1": 20}
+
+
+@dataclass(frozen=True)
+class VideoWork:
+    """How one video is cleaned. Plain values: it goes through payloads as JSON.
+
+    video     its id
+    digests   sha256 of its survey and of what lies over it: what was learnt of it enters the keys of what is made
+    identity  of the program of the method ``command``; empty for the others
+    suffix    of the cleaned file
+    """
+
+    video: str
+    digests: tuple[str, str]
+    method: Method
+    identity: str
+    encoder: EncoderSettings
+    suffix: str
+
+    def survey(self, output_dir: Path) -> Survey:
+        """The survey. Raises OSError or ValueError where it is gone or damaged."""
+        return load_survey(output_dir / survey_path(self.video))
+
+    def overlays(self, output_dir: Path) -> tuple[Overlay, ...]:
+        """What lies over it. Raises OSError, ValueError or KeyError where that is gone or damaged."""
+        return load_overlays(output_dir / overlays_path(self.video))
+
+    def file(self, segment: Segment) -> str:
+        """Where the cleaned segment is published, relative to the output folder."""
+        return f"segments/{self.video}/{segment.number:04d}.mp4"
+
+    def report(self, segment: Segment) -> str:
+        """Where it is said what is in that file."""
+        return f"segments/{self.video}/{segment.number:04d}.json"
+
+    @property
+    def cleaned(self) -> str:
+        """Where the cleaned video is published."""
+        return f"cleaned/{self.video}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class PlannedVideo:
+    """A video with its work; without segments where nothing lies over it."""
+
+    prepared: Prepared
+    work: VideoWork
+    segments: tuple[Segment, ...]
+
+
+def written_picture(picture: PictureFormat) -> PictureFormat:
+    """The format of the cleaned frames: that of the source, in planes."""
+    return replace(picture, pixel_format=planar_name(picture.pixel_format))
+
+
+def clock_of(found: Survey) -> Clock:
+    """Of the whole cleaned video: that of the source. Raises BadInput where its times are damaged."""
+    return output_clock(found.timeline)
+
+
+def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path, identity: str = "") -> PlannedVideo:
+    """What is to be done about a video.
+
+    Raises InvalidInput where the codec cannot take its frames, OSError or ValueError where its survey is gone.
+    """
+    settings = encoder_settings(known, options)
+    digests = known.survey_digest, known.overlays_digest
+    if not known.found:
+        work = VideoWork(known.video, digests, options.method, identity, settings, known.path.suffix)
+        return PlannedVideo(known, work, ())
+    found = load_survey(output_dir / survey_path(known.video))
+    cut = Cut(
+        count=None if options.segments == "auto" else options.segments,
+        seconds=usual_seconds(found.timeline) if options.segments == "auto" else None,
+        min_segment_frames=options.min_segment_frames,
+        context_frames=0 if options.method == "command" else context_frames(options.method),
+    )
+    work = VideoWork(known.video, digests, options.method, identity, settings, known.containers[settings.codec])
+    return PlannedVideo(known, work, plan_segments(found.timeline, cut))
+
+
+def encoder_settings(known: Prepared, options: CleaningOptions) -> EncoderSettings:
+    """How the cleaned frames are encoded. Raises InvalidInput where the codec cannot take them."""
+    picture = written_picture(known.picture)
+    try:
+        if options.codec == "lossless":
+            return lossless_settings(picture)
+        settings = EncoderSettings(options.codec, crf=_USUAL_CRF[options.codec] if options.crf is None else options.crf)
+        settings.check(picture)
+    except ValueError as error:
+        allowed = "a codec that takes its frames as they are"
+        raise InvalidInput([Problem("--codec", str(error), allowed, "use --codec lossless")]) from error
+    return settings
+
+
+_WORK = TypeAdapter(VideoWork)
+_SEGMENTS = TypeAdapter(tuple[Segment, ...])
+
+
+def as_payload(work: VideoWork, segments: Sequence[Segment]) -> dict[str, Any]:
+    """``work`` on ``segments`` as JSON values."""
+    return {
+        "work": _WORK.dump_python(work, mode="json"),
+        "segments": _SEGMENTS.dump_python(tuple(segments), mode="json"),
+    }
+
+
+def from_payload(payload: Mapping[str, Any]) -> tuple[VideoWork, tuple[Segment, ...]]:
+    """The work and the segments that :func:`as_payload` made ``payload`` of."""
+    return _WORK.validate_python(payload["work"]), _SEGMENTS.validate_python(payload["segments"])
