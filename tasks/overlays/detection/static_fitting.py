@@ -125,16 +125,19 @@ def fit(samples: Samples, box: Box, edges: Mask, others: Mask) -> Fit | None:
     """
     crop = _Crop(samples, box)
     region = _grown(_solid(edges), 2)
+    near = _grown(edges, 2)
     for _ in range(2):
         if region.all() or not region.any():
             return None
         filler = Filler(region)
-        near = _grown(edges, 2)
-        offset = np.stack([filler.relief(*crop.lasting(frames, near)) for frames in crop.frames])
-        mask = _touched(offset, region, edges)
+        halves = [
+            np.stack([filler.relief(*crop.lasting(frames, near, half)) for frames in crop.frames]) for half in (0, 1)
+        ]
+        mask = _touched(_agreed(*halves), region, edges)
         region = _grown(mask, 2)
     if not mask.any():
         return None
+    offset = np.asarray(halves[0] + halves[1], np.float32) / np.float32(2)
     beneath = filler_each(filler, crop.frames)
     return _fitted(crop, filler, beneath, mask, offset, others)
 
@@ -176,10 +179,15 @@ class _Crop:
         parts = zip(self.samples.components, self.samples.shape.divisors, strict=True)
         return [_enlarged(stack[self.taken], step, box, self.samples.shape) for stack, step in parts]
 
-    def lasting(self, frames: Floats, near: Mask) -> tuple[Floats, Floats]:
-        """The medians over scenes of the differences to the next pixel, across and down; 0 away from ``near``."""
+    def lasting(self, frames: Floats, near: Mask, half: int) -> tuple[Floats, Floats]:
+        """The medians over every other scene of the differences to the next pixel, across and down.
+
+        They are 0 away from ``near``; ``half`` is 0 or 1.
+        """
         groups = self.samples.groups[self.taken]
-        scenes = np.stack([frames[groups == group].mean(axis=0) for group in np.unique(groups)])
+        numbers = np.unique(groups)
+        numbers = numbers[half::2] if len(numbers) > 1 else numbers
+        scenes = np.stack([frames[groups == group].mean(axis=0) for group in numbers])
         across = np.median(np.diff(scenes, axis=2, append=scenes[:, :, -1:]), axis=0)
         down = np.median(np.diff(scenes, axis=1, append=scenes[:, -1:]), axis=0)
         return np.where(near, across, 0).astype(np.float32), np.where(near, down, 0).astype(np.float32)
@@ -239,14 +247,20 @@ def _opacity(crop: _Crop, filler: Filler, beneath: list[Floats], core: Mask, oth
     return 1.0 if opacity > _OPAQUE else opacity
 
 
-def _touched(offset: Floats, region: Mask, edges: Mask) -> Mask:
+def _touched(strengths: Floats, region: Mask, edges: Mask) -> Mask:
     """Pixels of ``region`` that differ from their surroundings, as far as they hang together with edges."""
-    strengths = _strengths(offset)
     most = cv2.dilate(strengths, np.ones((25, 25), np.uint8))
     found = region & (strengths > np.maximum(_LEAST_SHARE * most, _LEAST_CODES))
     labels, _ = ndimage.label(found, np.ones((3, 3)))
     wanted = np.unique(labels[edges & found])
     return np.asarray(np.isin(labels, wanted[wanted > 0]))
+
+
+def _agreed(one: Floats, other: Floats) -> Floats:
+    """How much pixels differ from their surroundings in both halves of the scenes: what chance does, it does in one."""
+    weights = np.full((len(one), 1, 1), _CHROMA_WEIGHT, np.float32)
+    weights[0] = 1
+    return np.asarray(np.sqrt(np.maximum((weights**2 * one * other).sum(axis=0), 0)), np.float32)
 
 
 def _strengths(offset: Floats) -> Floats:
