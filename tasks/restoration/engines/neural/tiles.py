@@ -103,8 +103,11 @@ def _cuts(length_px: int, halo_px: int) -> list[list[Span]]:
 
 
 def _spans(length_px: int, count: int, halo_px: int) -> list[Span]:
+    """The parts of a side. All read as much: a network whose pictures differ in size leaves holes in the memory."""
     bounds = [round(place * length_px / count) for place in range(count + 1)]
-    return [Span(max(start - halo_px, 0), min(end + halo_px, length_px), start, end) for start, end in pairwise(bounds)]
+    read_px = min(max(end - start for start, end in pairwise(bounds)) + 2 * halo_px, length_px)
+    starts = [min(max(start - halo_px, 0), length_px - read_px) for start in bounds[:-1]]
+    return [Span(read, read + read_px, start, end) for read, (start, end) in zip(starts, pairwise(bounds), strict=True)]
 
 
 def _longest(spans: Sequence[Span]) -> int:
