@@ -3,6 +3,7 @@
 presets  each preset on tapes in several conditions, beside what is usually done: yadif and bicubic scaling
 stages   vhs_standard without each of its stages, and each stage alone
 filters  vhs_standard with other filters for its stages
+throughput  the flow on one long tape and on ten short ones, beside ffmpeg with its own threads; and a killed run
 
 The tapes are made of real clips, by the model in benchmarks/restoration_truth/degrade.py. The clips lie in shared/
 beside the checkout, or where HEADRACE_SHARED says. Presets were tuned on those that are marked with a star.
@@ -27,24 +28,29 @@ from benchmarks.restoration_truth.baselines import true_diagnosis
 from benchmarks.restoration_truth.clips import CLIPS, Clip, Sample, make_sample, shared_folder
 from benchmarks.restoration_truth.degrade import TAPES
 from benchmarks.restoration_truth.scores import Scores
+from benchmarks.restoration_truth.throughput import report_throughput
 from benchmarks.restoration_truth.ways import Way, gains, measure, other_ways, stage_ways
 from tasks.media.segments.source import survey
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.measuring.measure import diagnose
 from tasks.restoration.presets import load_presets
 
-Part = Literal["presets", "stages", "filters"]
+Part = Literal["presets", "stages", "filters", "throughput"]
 PRESETS = ("vhs_standard", "vhs_clean", "vhs_heavy", "vhs")
 GOAL_DECIBELS, GOAL_VMAF = 1.5, 8.0
 BASELINE = Way("yadif, bicubic")
 
 
 def main(
-    part: tuple[Part, ...] = ("presets", "stages", "filters"),
+    part: tuple[Part, ...] = ("presets", "stages", "filters", "throughput"),
     diagnosis: Literal["measured", "true"] = "measured",
     output_dir: Path = Path("build/benchmarks/restoration"),
     fields: int = 100,
     clips: tuple[str, ...] = (),
+    seconds: int = 240,
+    short_seconds: int = 20,
+    repeats: int = 3,
+    slots: int = 2,
     quick: bool = False,
 ) -> None:
     """Measure and print tables; figures as JSON go into the output folder.
@@ -55,12 +61,30 @@ def main(
         output_dir: Folder for the figures and the tapes
         fields: Frames of each clip that become fields
         clips: Names of the clips; all of them by default
+        seconds: Length of the long tape
+        short_seconds: Length of each short tape
+        repeats: How often each way of the throughput is run, in turn; medians are printed
+        slots: Of the flow
         quick: Few fields of one clip, to see that it works
     """
     print(describe_machine(), flush=True)
     chosen = [clip for clip in CLIPS if clip.name in (clips or [clip.name for clip in CLIPS])]
     if quick:
-        chosen, fields = chosen[:1], 12
+        chosen, fields, seconds, short_seconds, repeats = chosen[:1], 12, 10, 2, 1
+    if set(part) != {"throughput"}:
+        _report_quality(part, chosen, fields, diagnosis, output_dir)
+    if "throughput" in part:
+        report_throughput(output_dir / "throughput", seconds, short_seconds, repeats, slots)
+
+
+def _report_quality(
+    part: tuple[Part, ...],
+    chosen: list[Clip],
+    fields: int,
+    diagnosis: Literal["measured", "true"],
+    output_dir: Path,
+) -> None:
+    """Tables of what presets, stages and filters gain."""
     tapes = {name: _samples(chosen, name, fields, output_dir, diagnosis) for name in TAPES}
     found: dict[str, dict[str, list[Scores]]] = {}
     if "presets" in part:

@@ -18,10 +18,9 @@ from tasks.media.segments.containers import choose_container
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import Codec
 from tasks.media.segments.source import Survey, save_survey, survey
-from tasks.overlays.components import component_shape, planar_name
 from tasks.overlays.detection.by_model import SearchSettings, find_by_model
 from tasks.overlays.detection.found import Found
-from tasks.overlays.detection.given import mask_problem, overlay_of_mask, parse_mask
+from tasks.overlays.detection.given import fit_mask, parse_mask
 from tasks.overlays.detection.static import find_static
 from tasks.overlays.options import PrepareParams
 from tasks.overlays.overlay import Overlay, save_overlays
@@ -72,14 +71,10 @@ class PrepareStage(Stage):
 
 def _given(path: Path, surveyed: Survey, text: str) -> Found:
     """What the user says is an overlay. Raises BadInput where that does not fit the video."""
-    picture = surveyed.picture
     given = parse_mask(text)
-    if isinstance(given, Problem):
-        raise BadInput(str(given))
-    if problem := mask_problem(given, picture.width_px, picture.height_px, path.name):
-        raise BadInput(str(problem))
-    shape = component_shape(planar_name(picture.pixel_format))
-    overlay = overlay_of_mask(given, shape, picture.width_px, picture.height_px, len(surveyed.timeline))
+    overlay = given if isinstance(given, Problem) else fit_mask(given, surveyed, path.name)
+    if isinstance(overlay, Problem):
+        raise BadInput(str(overlay))
     return Found((overlay,), 1.0, "given by --mask")
 
 

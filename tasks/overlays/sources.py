@@ -46,6 +46,8 @@ _SUFFIXES = {
     "yuv4mpegpipe": ".y4m",
 }
 
+MOST_BYTES = 20 * 2**30
+
 
 @dataclass(frozen=True)
 class VideoSource:
@@ -74,7 +76,7 @@ class FetchLimits:
     tries             requests for one video before it is given up
     """
 
-    max_bytes: int = 20 * 2**30
+    max_bytes: int = MOST_BYTES
     private_networks: tuple[str, ...] = ()
     cache: Path | None = None
     connections: int = 4

@@ -50,7 +50,7 @@ class Diagnosis:
     black_level             the luma code of 8 bits that black is played at; the nominal 16 where no picture shows black
     white_level             that of white, nominally 235; where none shows white, what nearly all pixels are darker than
     audio_channels, audio_rate_hz  of the first audio stream; 0 without one
-    silent_channels         the one of two, from 0, in which nothing is heard while the other has sound: a mono recording
+    silent_channels         the one of two, from 0, in which nothing is heard while the other has sound: it is mono
     windows                 what was seen, window by window
     """
 

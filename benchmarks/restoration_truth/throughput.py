@@ -1,0 +1,185 @@
+"""How long the flow takes for tapes, beside ffmpeg with its own threads; and what a kill costs.
+
+Both do the same: the chain that the flow has built for the tape, the same encoder, the same settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import imageio_ffmpeg
+import pyarrow.parquet as pq
+
+from benchmarks.restoration_truth.baselines import filter_graph
+from benchmarks.restoration_truth.clips import shared_folder
+from tasks.media.segments.clock import output_clock
+from tasks.media.segments.settings import EncoderSettings, encoder_options
+from tasks.media.segments.source import survey
+from tasks.restoration.building import build_chain
+from tasks.restoration.engines.base import written_format
+from tasks.restoration.measuring.measure import diagnose
+from tasks.restoration.presets import load_presets
+
+ROOT = Path(__file__).resolve().parents[2]
+# A clip of 10 s, again and again, at 25 interlaced frames a second, with noise and a shifted colour, and real sound.
+_TAPE = (
+    "scale=720:576,setpts=N/(50*TB),fps=50,noise=c0s=8:c0f=t:c1s=12:c1f=t:c2s=12:c2f=t:all_seed=3,"
+    "chromashift=cbh=3:crh=3,tinterlace=interleave_top,setsar=16/15"
+)
+_WRITTEN = "-c:v mpeg2video -q:v 3 -flags +ildct+ilme -g 15 -bf 2 -c:a pcm_s16le -ar 48000"
+_KILL_AT_SEGMENTS = 2
+
+
+def report_throughput(output_dir: Path, seconds: int, short_seconds: int, repeats: int, slots: int) -> None:
+    """Measure and print: one long tape, ten short ones, and a run that is killed."""
+    long_folder = make_tapes(output_dir / "long", 1, seconds)
+    short_folder = make_tapes(output_dir / "short", 10, short_seconds)
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, folder in (("one long tape", long_folder), ("ten short tapes", short_folder)):
+        ways: dict[str, Callable[[], float]] = {
+            "ffmpeg": lambda folder=folder: run_ffmpeg(folder, output_dir / "ffmpeg"),
+            "headrace": lambda folder=folder: run_flow(folder, output_dir / "flow", slots),
+        }
+        found[name] = {way: [] for way in ways}
+        for _ in range(repeats):
+            for way, run in ways.items():
+                found[name][way].append(run())
+        _print_row(name, found[name])
+    print(kill_and_resume(long_folder, output_dir / "killed", slots), flush=True)
+    (output_dir / "throughput.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _print_row(name: str, times: dict[str, list[float]]) -> None:
+    ratios = [plain / ours for plain, ours in zip(times["ffmpeg"], times["headrace"], strict=True)]
+    plain, ours = statistics.median(times["ffmpeg"]), statistics.median(times["headrace"])
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(
+        f"{name}: ffmpeg {plain:.1f} s, headrace {ours:.1f} s: {statistics.median(ratios):.2f} times ({each})",
+        flush=True,
+    )
+
+
+def make_tapes(folder: Path, count: int, seconds: int) -> Path:
+    """``count`` tapes of that length in ``folder``, each beginning elsewhere in the clip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    video = shared_folder() / "v2d_test_video.mp4"
+    for number in range(count):
+        target = folder / f"tape{number}.mkv"
+        if target.exists():
+            continue
+        sound = ["-f", "lavfi", "-i", f"anoisesrc=r=48000:a=0.1:seed={number}"]
+        options = ["-stream_loop", "-1", "-ss", str(number), "-i", str(video), *sound, "-map", "0:v", "-map", "1:a"]
+        building = target.with_name(f".{target.name}")
+        _ffmpeg([*options, "-vf", _TAPE, *_WRITTEN.split(), "-t", str(seconds), "-f", "matroska", str(building)])
+        building.replace(target)
+    return folder
+
+
+def run_ffmpeg(folder: Path, target: Path) -> float:
+    """Seconds that ffmpeg takes for the tapes in ``folder``, one after another, each on all cores."""
+    commands = [_command(tape, target / f"{tape.stem}.mp4") for tape in sorted(folder.glob("*.mkv"))]
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    begin = time.monotonic()
+    for command in commands:
+        _ffmpeg(command)
+    return time.monotonic() - begin
+
+
+def _command(tape: Path, target: Path) -> list[str]:
+    """What the flow does to ``tape``, for an ffmpeg that reads, filters, encodes and joins by itself."""
+    found = survey(tape)
+    preset = load_presets().presets["vhs_standard"]
+    chain = build_chain(diagnose(tape, found), preset)
+    settings = EncoderSettings(preset.codec, crf=preset.crf)
+    options = encoder_options(settings, written_format(chain, found.picture), output_clock(found.timeline, chain.ratio))
+    encoder = [word for name, value in options.items() if name != "threads" for word in (f"-{name}", value)]
+    return [
+        "-i",
+        str(tape),
+        "-vf",
+        filter_graph(chain),
+        "-c:v",
+        settings.encoder,
+        *encoder,
+        "-c:a",
+        "copy",
+        str(target.with_suffix(".mkv")),
+    ]
+
+
+def _ffmpeg(arguments: Sequence[str]) -> None:
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments], check=True)
+
+
+def run_flow(folder: Path, output: Path, slots: int) -> float:
+    """Seconds that the whole command takes, its start and the start of its Prefect API among them."""
+    shutil.rmtree(output, ignore_errors=True)
+    begin = time.monotonic()
+    with _flow(folder, output, slots) as process:
+        if process.wait():
+            raise RuntimeError(f"the flow ended with {process.returncode}; see {output}.log")
+    return time.monotonic() - begin
+
+
+@contextmanager
+def _flow(folder: Path, output: Path, slots: int) -> Iterator[subprocess.Popen[bytes]]:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable,
+        str(ROOT / "flows" / "vhs_batch.py"),
+        "--input",
+        str(folder),
+        "--output-dir",
+        str(output),
+    ]
+    home = {"PREFECT_HOME": str(output.parent.absolute() / "prefect-home")}
+    with Path(f"{output}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--workers", str(slots)], stdout=log, stderr=log, env=os.environ | home, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def kill_and_resume(folder: Path, output: Path, slots: int) -> str:
+    """Kill a run (SIGKILL) with segments done and running, give the command again, and say what was done twice."""
+    shutil.rmtree(output, ignore_errors=True)
+    records = output / ".headrace" / "records" / "segments"
+    with _flow(folder, output, slots) as process:
+        while process.poll() is None and len(list(records.glob("*.json"))) < _KILL_AT_SEGMENTS:
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = {path.stem for path in records.glob("*.json")}
+    run_again = [
+        sys.executable,
+        str(ROOT / "flows" / "vhs_batch.py"),
+        "--input",
+        str(folder),
+        "--output-dir",
+        str(output),
+    ]
+    home = {"PREFECT_HOME": str(output.parent.absolute() / "prefect-home")}
+    subprocess.run([*run_again, "--workers", str(slots)], check=True, capture_output=True, env=os.environ | home)
+    rows = [row for row in pq.read_table(output / "items.parquet").to_pylist() if row["stage"] == "segments"]
+    again = {row["id"] for row in rows if row["outcome"] == "done"}
+    kept = {row["id"] for row in rows if row["outcome"] == "cached"}
+    return (
+        f"killed with {len(done)} of {len(rows)} segments done on {slots} slots: "
+        f"{len(kept & done)} of these were kept, {len(again & done)} done again"
+    )
