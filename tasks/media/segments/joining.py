@@ -23,6 +23,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from tasks.media.demuxing import VideoPacket
+from tasks.media.index import Int64s
 from tasks.media.opening import open_container, video_stream
 from tasks.media.segments.carrying import carry_about_file, carry_about_stream, carry_attachment, not_carried, step_back
 from tasks.media.segments.clock import Clock
@@ -235,21 +236,29 @@ def _timed_packets(parts: Sequence[Part], clock: Clock, begin: int) -> Iterator[
     """All packets of all segments with their times in the joined video, in decoding order.
 
     Decoding times are presentation times moved by the reordering delay: they rise, and none is later than its own.
+    They end as long before the presentation as they begin before it, and the last packet lasts until the time that
+    would come next: MP4 takes a track to be as long as its decoding.
     """
     delay = max(part.delay for part in parts)
-    step = int(clock.durations[0])
-    early = clock.pts[0] - step * np.arange(delay, 0, -1)
-    dts = np.concatenate([early, clock.pts]) - begin
-    durations = clock.durations
+    dts = np.concatenate([clock.pts[0] - _lead(clock, delay), clock.pts]) - begin
+    durations, last = clock.durations, sum(map(len, parts)) - 1
     done = 0
     for part in parts:
         for number, packet in enumerate(part.packets()):
             shown = done + int(part.ranks[number])
             packet.time_base = clock.time_base
             packet.pts, packet.dts = int(clock.pts[shown]) - begin, int(dts[done + number])
-            packet.duration = int(durations[shown])
+            is_last = done + number == last
+            packet.duration = int(dts[last + 1] - dts[last] if is_last and delay else durations[shown])
             yield packet
         done += len(part)
+
+
+def _lead(clock: Clock, delay: int) -> Int64s:
+    """How long before the first frame is shown each of the ``delay`` packets is decoded for which no time is left."""
+    if delay >= len(clock):
+        return int(clock.durations[0]) * np.arange(delay, 0, -1)
+    return clock.end_pts - clock.pts[len(clock) - delay :]
 
 
 def _merged(pictures: Iterator[Addressed], others: Iterator[Addressed]) -> Iterator[Addressed]:

@@ -21,8 +21,22 @@ class FfmpegEngine:
             first_filters(job.found.picture),
             graph_text(job.chain.steps),
             naming_filters(job.picture),
+            _last_field_timed(job),
             last_filters(job.segment, job.chain.ratio),
         )
         command = ffmpeg_command(graph, [*encoder_arguments(job), str(job.output)])
         damaged = feed_source(job, command, job.scratch / "ffmpeg.log")
         return checked(job, damaged)
+
+
+def _last_field_timed(job: SegmentJob) -> str:
+    """The filter that gives the very last frame of a bobbed video its time; empty for other segments.
+
+    Deinterlacers guess it from the frame before, which goes wrong where frames are missing, or are not equally long.
+    """
+    segment, ratio = job.segment, job.chain.ratio
+    if ratio <= 1 or segment.read_end < len(job.found.timeline):
+        return ""
+    made = job.clock.part(segment.read_start, segment.read_end)
+    seconds = int(made.pts[-1]) * made.time_base
+    return f"setpts='if(eq(N,{len(made) - 1}),round({seconds.numerator}/{seconds.denominator}/TB),PTS)'"
