@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration chaos soak clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,11 @@ MODEL ?= holistic
 demo-signs: $(READY)  ## Find the landmarks of a man who talks and gestures
 	@$(BIN)/python examples/demo_signs.py demo
 	$(BIN)/python flows/landmark_extraction.py --input demo/signs --model $(MODEL) --overlay --output-dir demo/signs-output || test $$? -eq 3
+
+# One of the tapes is empty: exit code 3, as above.
+demo-tapes: $(READY)  ## Restore three small tapes: fields, noise, telecine, one broken off
+	@$(BIN)/python examples/demo_tapes.py demo
+	$(BIN)/python flows/vhs_batch.py --input demo/tapes --preview --output-dir demo/tapes-output || test $$? -eq 3
 
 # Much of a test's time is waiting for servers and children, so two files run at a time.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest

@@ -38,6 +38,8 @@ FOREIGN = {
     "--no-plots",
     "--no-rescue-hands",
     "--no-overlay",
+    "--no-auto-detect",
+    "--no-preview",
     "--verbose",
 }
 
@@ -200,6 +202,43 @@ def test_the_figures_of_samples_and_splits_are_told_as_they_are_declared() -> No
     page = (ROOT / "docs" / "landmark_extraction.md").read_text(encoding="utf-8")
     declared = [*markdown().splitlines(), *summary_markdown().splitlines()]
     assert [line for line in declared if line not in page] == []
+
+
+def test_everything_about_presets_is_told_and_the_example_loads(tmp_path: Path) -> None:
+    from tasks.restoration.presets import Preset, load_presets
+
+    page = ROOT / "docs" / "vhs_batch.md"
+    told, shipped = rows(page), load_presets()
+    assert sorted({*shipped.names, *Preset.model_fields} - {"name"} - set(told)) == []
+    example = re.search(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    file = tmp_path / "presets.toml"
+    file.write_text(example[1], encoding="utf-8")
+    loaded = load_presets(file).presets
+    assert loaded["vhs_standard"].crf == 16
+    assert loaded["grandfather"].denoise_luma == shipped.presets["vhs_heavy"].denoise_luma
+    assert loaded["grandfather"].denoise_chroma == 2.0
+
+
+def test_placeholders_and_options_of_single_tapes_are_told() -> None:
+    from tasks.restoration.engines.template import PLACEHOLDERS
+    from tasks.restoration.options import TapeOptions
+
+    page = ROOT / "docs" / "vhs_batch.md"
+    assert sorted({f"{{{name}}}" for name in PLACEHOLDERS} - set(rows(page))) == []
+    section = page.read_text(encoding="utf-8").partition("## Settings")[2].partition("##")[0]
+    assert [name for name in TapeOptions.model_fields if f"`{name}`" not in section] == []
+
+
+def test_every_figure_of_the_diagnosis_and_the_comparison_is_told() -> None:
+    from tasks.restoration.comparison import Figures
+    from tasks.restoration.diagnosis import Borders, Diagnosis
+
+    own = {field.name for field in dataclasses.fields(Diagnosis)} - {"borders"}
+    own |= {f"border_{field.name}" for field in dataclasses.fields(Borders)}
+    assert sorted(own - set(rows(ROOT / "docs" / "vhs_batch.md"))) == []
+    figures = {field.name for field in dataclasses.fields(Figures)}
+    assert sorted(figures - set(rows(ROOT / "docs" / "vhs_presets.md"))) == []
 
 
 def test_every_module_has_its_line() -> None:

@@ -12,6 +12,7 @@ from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.preview_stage import sheet_path
 
 _JPEG_START = b"\xff\xd8\xff"
+_CONVERSION = "scale: limited range"  # as the chain explains what stands between two of its parts
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ def caption(shown: Shown) -> str:
 
 
 def _filters(values: Mapping[str, Any]) -> str:
-    """The filters that change pixels, in order."""
-    names = [str(line).partition(":")[0] for line in values["chain"]]
-    return ", ".join(name for name in names if name not in {"format", "setsar", "setparams", "setfield"})
+    """The filters that change the picture, in order; conversions and labels between them are left out."""
+    names = [str(line).partition(":")[0] for line in values["chain"] if _CONVERSION not in str(line)]
+    shown = [name for name in names if name not in {"format", "setsar", "setparams", "setfield"}]
+    return ", ".join(shown) or "nothing to be done"
 
 
 def condition(found: Diagnosis) -> list[str]:

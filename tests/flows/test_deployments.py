@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.engine.processes import marked, wait_until
-from tests.flows.service import PREFECT, Program, Service, started
+from tests.flows.service import PREFECT, ROOT, Program, Service, started
 
 TEST = "dataset-prep/test"
 DAMAGED = {"damaged-truncated.mp4", "damaged-text.mp4"}
@@ -60,7 +60,10 @@ def busy(slow: Path, output: Path, **execution: Any) -> dict[str, Any]:
     return {**BUSY, "videos_dir": str(slow), "output_dir": str(output), "execution": execution}
 
 
-@pytest.mark.parametrize("flow", ["dataset_prep", "exoplanet_features", "landmark_extraction"])
+FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("flow", FLOWS)
 def test_what_is_deployed(service: Service, worker: Program, checkout: Path, flow: str) -> None:
     for name in ("default", "test"):
         deployment = service.deployment(f"{flow.replace('_', '-')}/{name}")
@@ -158,6 +161,24 @@ def test_landmarks_are_found(service: Service, worker: Program, checkout: Path, 
         "passing.npz",
         "torn.npz",
     }
+
+
+def test_presets_are_compared(service: Service, worker: Program, checkout: Path) -> None:
+    run = service.trigger("vhs-presets/test")
+    assert service.final_state(run)["name"] == "Completed"
+    output = checkout / "demo" / "presets-deployment"
+    assert summary(output)["parameters"]["piece_seconds"] == 0.4
+    assert {path.name for path in output.iterdir()} >= {"comparison.jpg", "comparison.csv", "report.html"}
+
+
+def test_tapes_are_restored(service: Service, worker: Program, checkout: Path) -> None:
+    settings = checkout / "settings.csv"
+    settings.write_text("tape,codec,crf\nbroken-off.mpg,x264,30\n")
+    run = service.trigger("vhs-batch/test", settings=str(settings), height=120)
+    assert service.final_state(run)["name"] == "Completed with failures"
+    output = checkout / "demo" / "tapes-deployment"
+    assert [row["id"] for row in json.loads((output / "failures.json").read_bytes())] == ["never-began"]
+    assert {path.stem for path in (output / "restored").iterdir()} == {"street-1994", "film", "broken-off"}
 
 
 def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program, slow: Path, tmp_path: Path) -> None:
