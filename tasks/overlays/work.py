@@ -94,11 +94,12 @@ def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path, iden
         work = VideoWork(known.video, digests, options.method, identity, settings, known.path.suffix)
         return PlannedVideo(known, work, ())
     found = load_survey(output_dir / survey_path(known.video))
+    context = 0 if options.method == "command" else context_frames(options.method)
     cut = Cut(
         count=None if options.segments == "auto" else options.segments,
-        seconds=usual_seconds(found.timeline) if options.segments == "auto" else None,
+        seconds=usual_seconds(found.timeline, context) if options.segments == "auto" else None,
         min_segment_frames=options.min_segment_frames,
-        context_frames=0 if options.method == "command" else context_frames(options.method),
+        context_frames=context,
     )
     work = VideoWork(known.video, digests, options.method, identity, settings, known.containers[settings.codec])
     return PlannedVideo(known, work, plan_segments(found.timeline, cut))

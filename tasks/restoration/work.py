@@ -79,6 +79,6 @@ def cut_tape(found: Survey, chain: Chain, seconds: float | None = None) -> tuple
 
     Where the chain drops frames by their place, segments begin where its pattern does.
     """
-    length = seconds or usual_seconds(found.timeline)
+    length = seconds or usual_seconds(found.timeline, chain.context_frames)
     cut = Cut(seconds=length, context_frames=chain.context_frames, align_frames=chain.ratio.denominator)
     return plan_segments(found.timeline, cut)

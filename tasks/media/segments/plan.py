@@ -11,6 +11,7 @@ from tasks.media.timeline import Timeline
 # Where the number is ours to choose, a segment is about that long: what a kill may cost, against what a start costs.
 # A short video is to fill some slots, too.
 _AUTO_SECONDS, _LEAST_SECONDS, _SHORT_PARTS = 30.0, 4.0, 16
+_CONTEXT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,15 @@ def plan_segments(timeline: Timeline, cut: Cut) -> tuple[Segment, ...]:
     )
 
 
-def usual_seconds(timeline: Timeline) -> float:
+def usual_seconds(timeline: Timeline, context_frames: int) -> float:
     """How long segments are where the user says nothing: 30 s, and in short videos a sixteenth, but 4 s at least.
 
-    How many slots there are has no part in it: another run, with more of them, takes the same segments up.
+    Frames that are read for context alone are a tenth at most. How many slots there are has no part in it: another
+    run, with more of them, takes the same segments up.
     """
-    return min(_AUTO_SECONDS, max(_LEAST_SECONDS, timeline.duration_seconds / _SHORT_PARTS))
+    frame_seconds = timeline.duration_seconds / len(timeline)
+    least = max(_LEAST_SECONDS, 2 * context_frames * frame_seconds / _CONTEXT_SHARE)
+    return max(least, min(_AUTO_SECONDS, timeline.duration_seconds / _SHORT_PARTS))
 
 
 def _wanted(timeline: Timeline, cut: Cut) -> int:

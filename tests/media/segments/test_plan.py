@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tasks.media.segments.clock import output_clock
-from tasks.media.segments.plan import Cut, plan_segments
+from tasks.media.segments.plan import Cut, plan_segments, usual_seconds
 from tasks.media.timeline import Timeline
 
 
@@ -97,3 +97,11 @@ def test_times_that_repeat_are_told_apart() -> None:
     clock = output_clock(Timeline(times, times, 40, Fraction(1, 100)))
     assert clock.pts.tolist() == [0, 10, 11, 12, 13, 30]
     assert clock.moved == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "context_frames", "length"), [(30, 0, 4.0), (160, 0, 10.0), (3600, 0, 30.0), (60, 15, 12.0)]
+)
+def test_usual_lengths_suit_the_video_and_its_context(seconds: int, context_frames: int, length: float) -> None:
+    """At 25 frames a second; with much context around each, segments are longer."""
+    assert usual_seconds(line(25 * seconds), context_frames) == pytest.approx(length)
