@@ -1,0 +1,170 @@
+"""Overlays on real clips, blended in the components and codes of the clip, and the truth about them.
+
+A sample of the marked clip is J = round((1 - a) I + a W). The alpha of a chroma sample is the mean over the pixels
+that it belongs to; its colour is their mean weighted with alpha. Real overlays are compressed after they are burned in:
+so the marked clip is there in a lossy encoding, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from benchmarks.overlay_truth.clips import Clip, shared_folder
+from benchmarks.overlay_truth.drawing import Mark, Room, Sprite, draw
+from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.encoding import SegmentEncoder
+from tasks.media.segments.picture import FULL_RANGE, PictureFormat
+from tasks.media.segments.planes import Plane
+from tasks.media.segments.reading import SegmentReader
+from tasks.media.segments.settings import EncoderSettings
+from tasks.media.segments.source import Survey, survey
+from tasks.overlays.components import ComponentReader, Shape, component_shape, planar_name
+from tasks.overlays.overlay import Box, Floats, Layer, Overlay
+
+OPACITIES = (0.3, 0.5, 0.75, 1.0)
+_LOSSLESS = EncoderSettings("ffv1")
+_LOSSY = EncoderSettings("x264", crf=18, preset="veryfast")
+_LOSSY_ODD = EncoderSettings("svtav1", crf=20, preset="10")  # x264 takes no odd sizes
+# Shares of red and blue in luma, by the numbers of H.273: BT.709, BT.601 (two names), BT.2020.
+_SHARES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A clip with an overlay, and the truth. Frames are counted from 0 in all three videos, which have the same clock.
+
+    clean    without it, lossless
+    marked   with it, lossless
+    lossy    the same as x264 encodes it at CRF 18; pictures of odd size SVT-AV1 at 20
+    overlays what lies over the clean clip, exact in every sample
+    shape    of its components
+    frames   how many there are
+    """
+
+    clip: Clip
+    mark: Mark
+    opacity: float
+    clean: Path
+    marked: Path
+    lossy: Path
+    overlays: tuple[Overlay, ...]
+    picture: PictureFormat
+    shape: Shape
+    frames: int
+
+
+def mark_clip(
+    clip: Clip, mark: Mark, opacity: float, frames: int | None, folder: Path, source_folder: Path | None = None
+) -> Marked:
+    """Put ``mark`` at ``opacity``, above 0 to 1, on ``frames`` frames of ``clip`` (None for all), into ``folder``.
+
+    ``source_folder`` is where the clip's file lies; by default beside the checkout.
+    Raises ValueError for another opacity, and BadInput or OSError where the clip cannot be read.
+    """
+    if not 0 < opacity <= 1:
+        raise ValueError(f"opacity is above 0 and at most 1, not {opacity}")
+    source = (source_folder or shared_folder()) / clip.file
+    found = survey(source)
+    count = min(frames or clip.frames, len(found.timeline) - clip.start_frame)
+    picture = replace(found.picture, pixel_format=planar_name(found.picture.pixel_format))
+    shape = component_shape(picture.pixel_format)
+    clock = output_clock(found.timeline).part(clip.start_frame, clip.start_frame + count)
+    room = Room(picture.width_px - 2 * clip.bars_px, picture.height_px, count, float(clock.rate))
+    sprites = (replace(sprite, left=sprite.left + clip.bars_px) for sprite in draw(mark, room))
+    overlays = tuple(to_overlay(sprite, opacity, picture, shape) for sprite in sprites)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{clip.name}.{mark.kind}{mark.seed}.{round(opacity * 100):03}"
+    clean, marked, lossy = paths = [folder / f"{stem}.{kind}.mp4" for kind in ("clean", "marked", "lossy")]
+    with SegmentReader(source, found) as reader:
+        pictures = (one.frame for one in reader.range(clip.start_frame, clip.start_frame + count))
+        _write(pictures, overlays, shape, paths, picture, clock)
+    return Marked(clip, mark, opacity, clean, marked, lossy, overlays, picture, shape, count)
+
+
+def blend(planes: Sequence[Plane], overlay: Overlay, shape: Shape) -> None:
+    """Put ``overlay`` on a frame's components, in place."""
+    for component, (plane, layer) in enumerate(zip(planes, overlay.layers, strict=True)):
+        part = plane[shape.part(overlay.box, component)]
+        value = (1 - layer.alpha) * part + layer.alpha * layer.color
+        part[layer.mask] = np.rint(value[layer.mask]).astype(part.dtype)
+
+
+def to_overlay(sprite: Sprite, opacity: float, picture: PictureFormat, shape: Shape) -> Overlay:
+    """``sprite`` in the components of that picture, its edges at even pixels."""
+    height, width = sprite.coverage.shape
+    alpha = sprite.coverage * np.float32(opacity)
+    colors = component_colors(sprite.color, picture, shape)
+    layers = tuple(_layer(alpha, color, divisor) for color, divisor in zip(colors, shape.divisors, strict=True))
+    return Overlay(Box(sprite.left, sprite.top, width, height), layers, sprite.ranges, "mask", 1.0)
+
+
+def component_colors(color: Floats, picture: PictureFormat, shape: Shape) -> list[Floats]:
+    """R'G'B' from 0 to 1, height x width x 3, in codes of each component. The matrices are those of H.273, 8.3."""
+    red, green, blue = (color[..., number] for number in range(3))
+    top = float(2**shape.bits - 1)
+    if shape.is_rgb:
+        return [green * top, blue * top, red * top]
+    share_red, share_blue = _SHARES.get(picture.matrix, _SHARES[1 if picture.height_px >= 720 else 6])
+    luma = share_red * red + (1 - share_red - share_blue) * green + share_blue * blue
+    differences = [(blue - luma) / (2 - 2 * share_blue), (red - luma) / (2 - 2 * share_red)]
+    unit = float(2 ** (shape.bits - 8))
+    full = picture.color_range == FULL_RANGE
+    scaled = [luma * top if full else (16 + 219 * luma) * unit]
+    scaled += [128 * unit + one * (top if full else 224 * unit) for one in differences]
+    return scaled[: len(shape.divisors)]
+
+
+def _layer(alpha: Floats, color: Floats, divisor: tuple[int, int]) -> Layer:
+    small, weighted = _averaged(alpha, divisor), _averaged(alpha * color, divisor)
+    mask = small > 0
+    own = np.divide(weighted, small, out=np.full_like(small, np.nan), where=mask)
+    return Layer(mask, small, own)
+
+
+def _averaged(values: Floats, divisor: tuple[int, int]) -> Floats:
+    across, down = divisor
+    blocks = values.reshape(values.shape[0] // down, down, values.shape[1] // across, across)
+    return np.asarray(blocks.mean(axis=(1, 3)), np.float32)
+
+
+def _write(
+    frames: Iterator[VideoFrame],
+    overlays: tuple[Overlay, ...],
+    shape: Shape,
+    paths: Sequence[Path],
+    picture: PictureFormat,
+    clock: Clock,
+) -> None:
+    """The three videos of ``frames``."""
+    reader = ComponentReader()
+    with ExitStack() as stack:
+        odd = picture.width_px % shape.step[0] or picture.height_px % shape.step[1]
+        settings = (_LOSSLESS, _LOSSLESS, _LOSSY_ODD if odd else _LOSSY)
+        clean, *others = [
+            stack.enter_context(SegmentEncoder(path, one, picture, clock))
+            for path, one in zip(paths, settings, strict=True)
+        ]
+        for index, given in enumerate(frames):
+            frame = reader.planar(given)
+            clean.write(frame)
+            for overlay in overlays:
+                if overlay.shows(index):
+                    frame.make_writable()  # an encoder may still hold it
+                    blend(reader.components(frame), overlay, shape)
+            for encoder in others:
+                encoder.write(frame)
+
+
+def video_frames(path: Path, found: Survey | None = None) -> Iterator[tuple[Plane, ...]]:
+    """The components of each frame of the video at ``path``; views that hold until the next one is asked for."""
+    found = found or survey(path)
+    components = ComponentReader()
+    with SegmentReader(path, found) as reader:
+        for one in reader.range(0, len(found.timeline)):
+            yield components.components(components.planar(one.frame))
