@@ -1,0 +1,137 @@
+"""What cleaning a video has changed, to look at: frames before and after, and what was there, magnified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from tasks.media.orientation import Picture, matrix_turn, turned
+from tasks.media.segments.reading import SegmentReader
+from tasks.media.segments.source import Survey, survey
+from tasks.media.sheets import scaled, sheet
+from tasks.overlays.overlay import Box, Overlay
+
+_THUMBNAIL_PX = 480
+_LEAST_SHOWN_PX = 32  # of the picture, across and down, in what is magnified
+_ROOM = 1.6  # what is magnified is that much larger than the overlay
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A frame that is shown, and where in it what is magnified beside it lies, if anything does."""
+
+    index: int
+    seconds: float
+    part: Box | None
+
+
+def comparison_sheet(source: Path, found: Survey, cleaned: Path, overlays: Sequence[Overlay], frames: int = 6) -> bytes:
+    """A JPEG of ``frames`` frames, one a row: the source's, the cleaned one, and an overlay in both, magnified.
+
+    The frames are spread evenly through those that an overlay lies over; the overlays take turns. Where there are none
+    the frames are those of the whole video, and nothing is magnified. Pictures are upright, in square pixels.
+    ``found`` is the survey of ``source``. Raises BadInput where one of the two cannot be read.
+    """
+    rows = _rows(found, overlays, frames)
+    pictures: list[tuple[Picture | None, str]] = []
+    with _Videos(source, found, cleaned) as videos:
+        for row in rows:
+            before, after = videos.pair(row.index)
+            stamp = _stamp(row.seconds)
+            pictures += [(videos.whole(before), f"{stamp} before"), (videos.whole(after), f"{stamp} after")]
+            if row.part:
+                pictures += [(videos.part(one, row.part), "magnified") for one in (before, after)]
+    return sheet(pictures, 4 if overlays else 2, _THUMBNAIL_PX)
+
+
+class _Videos:
+    """Source and cleaned video, opened. Use it in a ``with`` block."""
+
+    def __init__(self, source: Path, found: Survey, cleaned: Path) -> None:
+        cv2.setNumThreads(1)  # one slot, one core
+        made = survey(cleaned, tolerant=True)
+        self._last = len(made.timeline) - 1
+        self._turn = matrix_turn(found.display_matrix)
+        self._aspect = found.picture.sample_aspect
+        self._reformatter = VideoReformatter()
+        with ExitStack() as guard:
+            self._before = guard.enter_context(SegmentReader(source, found))
+            self._after = guard.enter_context(SegmentReader(cleaned, made))
+            self._open = guard.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def pair(self, index: int) -> tuple[Picture, Picture]:
+        """Frame ``index`` of both, BGR, as they are stored."""
+        before = next(self._before.range(index, index + 1))
+        at = min(index, self._last)
+        return self._stored(before.frame), self._stored(next(self._after.range(at, at + 1)).frame)
+
+    def whole(self, picture: Picture) -> Picture:
+        """``picture``, which is stored so, as a thumbnail."""
+        height, width = picture.shape[:2]
+        shown_width, shown_height = max(1, round(width * self._aspect)), height
+        upright_width = shown_height if self._turn[0] == 0 else shown_width
+        scale = Fraction(_THUMBNAIL_PX, upright_width)
+        size = max(1, round(shown_width * scale)), max(1, round(shown_height * scale))
+        return turned(scaled(picture, size), self._turn)
+
+    def part(self, picture: Picture, box: Box) -> Picture:
+        """What of ``picture`` lies in ``box``, as large as a thumbnail."""
+        return self.whole(picture[box.y : box.bottom, box.x : box.right])
+
+    def _stored(self, frame: VideoFrame) -> Picture:
+        converted = self._reformatter.reformat(frame, format="bgr24", threads=1)
+        return np.asarray(converted.to_ndarray(), np.uint8)
+
+
+def _rows(found: Survey, overlays: Sequence[Overlay], frames: int) -> list[_Row]:
+    """``frames`` rows; fewer where there are fewer frames."""
+    shown = _shown(len(found.timeline), overlays)
+    wanted = sorted({(2 * place + 1) * len(shown) // (2 * frames) for place in range(frames)})
+    rows = []
+    for place, position in enumerate(wanted):
+        index = int(shown[position])
+        over = [one for one in overlays if one.shows(index)]
+        size = found.picture.width_px, found.picture.height_px
+        part = _part(over[place % len(over)].box, *size) if over else None
+        rows.append(_Row(index, found.timeline.seconds(index), part))
+    return rows
+
+
+def _shown(count: int, overlays: Sequence[Overlay]) -> list[int]:
+    """The frames, of ``count``, that an overlay lies over; all where none does."""
+    is_shown = np.zeros(count, np.bool_)
+    for one in overlays:
+        for part in one.ranges:
+            is_shown[part.start_frame : part.end_frame] = True
+    return [int(frame) for frame in np.flatnonzero(is_shown if is_shown.any() else ~is_shown)]
+
+
+def _part(box: Box, width_px: int, height_px: int) -> Box:
+    """What is magnified of a picture of that size: ``box`` with room around it, in the picture's own shape."""
+    wanted = max(_ROOM * box.width, _ROOM * box.height * width_px / height_px, _LEAST_SHOWN_PX)
+    width = min(width_px, round(wanted))
+    height = max(1, round(width * height_px / width_px))
+    left = min(max(0, box.x + (box.width - width) // 2), width_px - width)
+    top = min(max(0, box.y + (box.height - height) // 2), height_px - height)
+    return Box(left, top, width, height)
+
+
+def _stamp(seconds: float) -> str:
+    """Minutes and seconds."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)}:{rest:05.2f}"
