@@ -33,7 +33,7 @@ _FILM = (
 )
 _MPEG2 = "-c:v mpeg2video -q:v 3 -flags +ildct+ilme+bitexact -g 12 -bf 2"
 _TITLE = ("-metadata", "title=Street, summer 1994", "-metadata", "creation_time=1994-07-16T15:30:00Z")
-HOME, FILM, BROKEN_OFF, EMPTY = "street-1994.mkv", "film.mkv", "broken-off.mpg", "never-began.avi"
+HOME, FILM, BROKEN_OFF, EMPTY = "street-1994.mkv", "film.mkv", "broken-off.mkv", "never-began.avi"
 
 
 def main(folder: Path) -> None:

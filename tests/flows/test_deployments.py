@@ -173,7 +173,7 @@ def test_presets_are_compared(service: Service, worker: Program, checkout: Path)
 
 def test_tapes_are_restored(service: Service, worker: Program, checkout: Path) -> None:
     settings = checkout / "settings.csv"
-    settings.write_text("tape,codec,crf\nbroken-off.mpg,x264,30\n")
+    settings.write_text("tape,codec,crf\nbroken-off.mkv,x264,30\n")
     run = service.trigger("vhs-batch/test", settings=str(settings), height=120)
     assert service.final_state(run)["name"] == "Completed with failures"
     output = checkout / "demo" / "tapes-deployment"

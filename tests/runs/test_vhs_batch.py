@@ -1,0 +1,492 @@
+"""vhs_batch on small tapes: what it leaves, what runs again, tapes that are hard, and options that are wrong."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from examples.demo_data import clip_path
+from tests.engine.processes import wait_until, wait_until_gone
+from tests.runs.bench import ROOT, Bench, digests, listing, records
+from tests.test_docs import rows as told
+
+FLOW = "flows.vhs_batch"
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+
+# 50 pictures a second of a clip become interlaced frames of 192x144.
+_FIELDS = "scale=192:144,setpts=N/(50*TB),fps=50"
+_NOISE = "noise=c0s=18:c0f=t:c1s=25:c1f=t:c2s=25:c2f=t:all_seed=6"
+_INTERLACED = f"{_FIELDS},{_NOISE},tinterlace=interleave_top,setsar=12/11"
+_MPEG2 = "-c:v mpeg2video -q:v 2 -flags +ildct+ilme -g 12 -bf 2"
+_FILM = "scale=192:144,setpts=N*1001/(24000*TB),fps=24000/1001,trim=end_frame=48,telecine=pattern=23,setsar=10/11"
+_UNEVEN = "settb=1/1000,setpts=40*(N+5*gte(N\\,10)+3*gte(N\\,30)+eq(N\\,39))"
+_PLAIN = "scale=192:144,setsar=1,setpts=N/(25*TB),fps=25"
+
+# File name -> ffmpeg's arguments between the clip and the file.
+TAPES = {
+    "interlaced.mkv": f"-vf {_INTERLACED} {_MPEG2}",
+    "film.mkv": f"-vf {_FILM} {_MPEG2}",
+    "mixed.mkv": f"-filter_complex [0]{_FIELDS},split[a][b];[a]trim=end_frame=120,tinterlace=interleave_top[c];"
+    "[b]trim=start_frame=120:end_frame=240,setpts=PTS-STARTPTS,fps=25,setfield=prog[d];[c][d]concat -c:v ffv1",
+    "uneven.mkv": f"-vf {_INTERLACED},trim=end_frame=40,{_UNEVEN} -fps_mode passthrough -c:v ffv1",
+    "odd.mkv": "-vf scale=175:143,setsar=1,trim=end_frame=30 -c:v ffv1",
+    "high.mkv": f"-vf {_PLAIN},trim=end_frame=12 -c:v ffv1",
+    "one-frame.mkv": f"-vf {_INTERLACED} -frames:v 1 -c:v ffv1",
+}
+CHAPTERS = """;FFMETADATA1
+title=Street, summer 1994
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=2000
+title=taxis
+[CHAPTER]
+TIMEBASE=1/1000
+START=2000
+END=5000
+title=bicycles
+"""
+HARD = {"sound.mp4": "no video", "picture.mp4": "", "text.mp4": "text file", "empty.avi": "empty"}
+
+
+def ffmpeg(*arguments: object) -> None:
+    subprocess.run([FFMPEG, "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
+
+
+def make_tape(folder: Path, name: str, rename: str = "") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (rename or name)
+    ffmpeg("-i", clip_path("bikes.mp4"), *TAPES[name].split(), path)
+    return path
+
+
+def make_home_recording(folder: Path) -> Path:
+    """A tape with all that can be carried along: two languages, chapters, a title, a time."""
+    picture, chapters = make_tape(folder, "interlaced.mkv", "picture.mkv"), folder / "chapters.txt"
+    chapters.write_text(CHAPTERS)
+    tones = [part for hz in (330, 440) for part in ("-f", "lavfi", "-i", f"sine=frequency={hz}:duration=5:r=48000")]
+    maps = ["-map", "0:v", "-map", "1:a", "-map", "2:a", "-map_metadata", "3", "-map_chapters", "3"]
+    said = ["-metadata", "creation_time=1994-07-16T15:30:00Z", "-metadata:s:a:0", "language=deu"]
+    path = folder / "home.mkv"
+    codecs = ["-c:v", "copy", "-c:a", "pcm_s16le", "-metadata:s:a:1", "language=fra"]
+    ffmpeg("-i", picture, *tones, "-i", chapters, *maps, *codecs, *said, path)
+    picture.unlink()
+    chapters.unlink()
+    return path
+
+
+def make_hard_ones(folder: Path) -> None:
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=1", folder / "sound.mp4")
+    ffmpeg("-i", clip_path("bikes.mp4"), "-frames:v", 1, "-f", "image2", "-c:v", "png", folder / "picture.mp4")
+    (folder / "text.mp4").write_text("Not a video.\n")
+    (folder / "empty.avi").touch()
+
+
+def truncate(path: Path, whole: Path) -> None:
+    """The first half of ``whole``, in the container that ``path`` asks for."""
+    stream = path.with_name(f"whole{path.suffix}")
+    ffmpeg("-i", whole, "-map", "0:v", "-c", "copy", stream)
+    path.write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
+    stream.unlink()
+
+
+def bench_in(folder: Path, home: Path, api: str) -> Iterator[Bench]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield Bench(folder, home, api, patch)
+
+
+@pytest.fixture(scope="module")
+def tapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every tape and everything that is none."""
+    folder = tmp_path_factory.mktemp("shelf")
+    home = make_home_recording(folder)
+    truncate(folder / "truncated.mkv", home)
+    truncate(folder / "stream.mpg", home)
+    for name in TAPES.keys() - {"interlaced.mkv"}:
+        make_tape(folder, name)
+    make_hard_ones(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole_run(
+    tapes: Path, tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str
+) -> Iterator[Bench]:
+    """A run over all of them; one has a line of its own."""
+    folder = tmp_path_factory.mktemp("whole-run")
+    settings = folder / "settings.csv"
+    settings.write_text("tape,height,codec,crf,year\nhigh.mkv,720,x264,30,1994\nodd.mkv,,,,1991\n")
+    for bench in bench_in(folder, prefect_home, prefect_api):
+        given = ("--input", tapes, "--output-dir", bench.output, "--segment-seconds", 2, "--settings", settings)
+        assert bench.run(*given, "--preview", "--crf", 28, "--priority", "year", flow=FLOW) == 3
+        yield bench
+
+
+def values(bench: Bench, stage: str) -> dict[str, dict[str, Any]]:
+    """The rows of a stage in items.parquet, by item."""
+    table = pq.read_table(bench.output / "items.parquet").to_pylist()
+    return {row["id"]: row for row in table if row["stage"] == stage}
+
+
+def counts(bench: Bench, stage: str) -> tuple[int, int, int, int]:
+    """Done, cached, failed and remaining items of a stage."""
+    found = bench.summary["stages"][stage]
+    return found["done"], found["cached"], found["failed"], found["remaining"]
+
+
+def restored(bench: Bench, tape: str) -> Path:
+    (path,) = (bench.output / "restored").glob(f"{tape}.*")
+    return path
+
+
+def times(path: Path) -> list[Fraction]:
+    """When each picture is shown, in seconds."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(container.streams.video[0]))
+        return [frame.pts * frame.time_base for frame in frames if frame.pts is not None and frame.time_base]
+
+
+def shelf_of(bench: Bench, *names: str) -> Path:
+    folder = bench.folder / "shelf"
+    for name in names:
+        make_tape(folder, name)
+    return folder
+
+
+def given(bench: Bench, *more: object) -> tuple[object, ...]:
+    return ("--input", bench.folder / "shelf", "--output-dir", bench.output, "--segment-seconds", 2, *more)
+
+
+def test_what_a_run_leaves(whole_run: Bench) -> None:
+    names = {"home", "truncated", "stream", "film", "mixed", "uneven", "odd", "high", "one-frame"}
+    output = whole_run.output
+    assert {path.stem for path in (output / "restored").iterdir()} == names
+    assert {path.stem for path in (output / "surveys").iterdir()} == names
+    assert {path.name for path in (output / "previews").iterdir()} == {
+        f"{name}{suffix}" for name in names for suffix in (".jpg", ".mp4")
+    }
+    assert not (output / "segments").exists() or not any((output / "segments").rglob("*.*"))
+    assert list((output / ".headrace" / "private").iterdir()) == []
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == len(names)
+    assert "PARTIAL" in page
+
+
+def test_every_column_is_told(whole_run: Bench) -> None:
+    columns = set(pq.read_schema(whole_run.output / "items.parquet").names)
+    known = set(told(ROOT / "docs" / "vhs_batch.md")) | set(told(ROOT / "docs" / "outputs.md"))
+    assert columns - known == set()
+
+
+def test_one_bad_tape_is_one_failure(whole_run: Bench) -> None:
+    failures = whole_run.failures
+    assert failures.keys() == {Path(name).stem for name in HARD}
+    assert {row["failure_kind"] for row in failures.values()} == {"bad_input"}
+    for name, words in HARD.items():
+        assert words in failures[Path(name).stem]["message"], failures[Path(name).stem]["message"]
+
+
+def test_fields_become_frames_with_the_sound_as_it_was(whole_run: Bench, tapes: Path) -> None:
+    measured, made = values(whole_run, "diagnosis")["home"], values(whole_run, "tapes")["home"]
+    assert (measured["field_order"], measured["frames"], measured["audio_channels"]) == ("tff", 125, 1)
+    assert measured["noise_luma"] > 2
+    assert (made["frames"], made["segments"], made["preset"]) == (250, 2, "vhs_standard")
+    assert made["sound_late_seconds"] == 0
+    path = restored(whole_run, "home")
+    assert times(path) == [Fraction(number, 50) for number in range(250)]
+    assert sound_of(path) == sound_of(tapes / "home.mkv")
+
+
+def sound_of(path: Path) -> list[list[tuple[int | None, bytes]]]:
+    """The packets of each sound track, and when they are heard in milliseconds."""
+    with av.open(str(path)) as container:
+        return [
+            [(packet.pts, bytes(packet)) for packet in container.demux(stream) if packet.size]
+            for stream in container.streams.audio
+            if container.seek(0) is None
+        ]
+
+
+def test_metadata_is_carried(whole_run: Bench) -> None:
+    with av.open(str(restored(whole_run, "home"))) as container:
+        said = {name.lower(): text for name, text in container.metadata.items()}
+        assert said["title"] == "Street, summer 1994"
+        assert said["creation_time"].startswith("1994-07-16T15:30:00")
+        assert [stream.language for stream in container.streams.audio] == ["deu", "fra"]
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["taxis", "bicycles"]
+    assert values(whole_run, "tapes")["home"]["not_carried"] == []
+
+
+@pytest.mark.parametrize(
+    ("tape", "size", "matrix", "primaries"),
+    [("home", (210, 144), 5, 5), ("film", (174, 144), 6, 6), ("high", (960, 720), 1, 5), ("odd", (174, 142), 5, 5)],
+)
+def test_colour_and_square_samples(
+    whole_run: Bench, tape: str, size: tuple[int, int], matrix: int, primaries: int
+) -> None:
+    with av.open(str(restored(whole_run, tape))) as container:
+        context = container.streams.video[0].codec_context
+        assert abs(context.width - size[0]) <= 2
+        assert abs(context.height - size[1]) <= 2
+        assert context.width % 2 == context.height % 2 == 0
+        assert container.streams.video[0].sample_aspect_ratio in (None, 1)
+        assert (context.colorspace, context.color_primaries) == (matrix, primaries)
+
+
+def test_film_in_fields_gets_its_own_rate_back(whole_run: Bench) -> None:
+    measured, made = values(whole_run, "diagnosis")["film"], values(whole_run, "tapes")["film"]
+    assert (measured["telecine"], measured["frames"]) == ("3:2", 60)
+    assert made["frames"] == 48
+    gaps = np.diff([float(time) for time in times(restored(whole_run, "film"))])
+    assert gaps == pytest.approx(1001 / 24000, abs=0.0011)
+
+
+def test_half_a_tape_is_restored_and_called_partial(whole_run: Bench) -> None:
+    measured, made = values(whole_run, "diagnosis")["truncated"], values(whole_run, "tapes")["truncated"]
+    assert 30 < measured["frames"] < 80
+    assert made["frames"] == 2 * measured["frames"]
+    assert measured["missing"]
+    assert made["missing"] == measured["missing"]
+    assert values(whole_run, "tapes")["home"]["missing"] is None
+
+
+def test_half_a_stream_that_does_not_say_how_long_it_was(whole_run: Bench) -> None:
+    """Its last pictures are not equally long: some of those between them were cut off."""
+    measured, made = values(whole_run, "diagnosis")["stream"], values(whole_run, "tapes")["stream"]
+    assert 30 < measured["frames"] < 80
+    assert made["frames"] == len(times(restored(whole_run, "stream"))) == 2 * measured["frames"]
+
+
+def test_uneven_times_are_kept(whole_run: Bench, tapes: Path) -> None:
+    before, after = times(tapes / "uneven.mkv"), times(restored(whole_run, "uneven"))
+    assert len(after) == 2 * len(before)
+    assert [float(time) for time in after[::2]] == pytest.approx([float(time) for time in before], abs=0.0011)
+    middles = [float(first + second) / 2 for first, second in pairwise(before)]
+    assert [float(time) for time in after[1:-1:2]] == pytest.approx(middles, abs=0.0011)
+
+
+def test_fields_and_whole_frames_in_one_tape(whole_run: Bench) -> None:
+    measured = values(whole_run, "diagnosis")["mixed"]
+    assert measured["is_mixed"]
+    assert 0.3 < measured["interlaced_share"] < 0.7
+    assert values(whole_run, "tapes")["mixed"]["frames"] == 2 * measured["frames"]
+
+
+def test_a_still(whole_run: Bench) -> None:
+    assert values(whole_run, "diagnosis")["one-frame"]["frames"] == 1
+    assert len(times(restored(whole_run, "one-frame"))) in {1, 2}
+
+
+def test_a_line_of_its_own_wins(whole_run: Bench) -> None:
+    made = values(whole_run, "tapes")
+    assert (made["high"]["height_px"], made["home"]["height_px"]) == (720, 144)
+
+
+def test_what_changed_runs_again_and_nothing_else(bench: Bench) -> None:
+    shelf_of(bench, "high.mkv", "odd.mkv")
+    assert bench.run(*given(bench), flow=FLOW) == 0
+    before = listing(bench.output / "restored")
+    assert bench.run(*given(bench), flow=FLOW) == 0
+    assert bench.counts() == (0, 6, 0, 0)
+    assert listing(bench.output / "restored") == before
+    assert bench.run(*given(bench, "--override", "sharpen=0.1"), flow=FLOW) == 0
+    assert counts(bench, "diagnosis") == (0, 2, 0, 0)
+    assert counts(bench, "segments") == counts(bench, "tapes") == (2, 0, 0, 0)
+    (bench.folder / "shelf" / "odd.mkv").unlink()
+    make_tape(bench.folder / "shelf", "odd.mkv")
+    assert bench.run(*given(bench, "--override", "sharpen=0.1"), flow=FLOW) == 0
+    assert counts(bench, "tapes") == (1, 1, 0, 0)
+
+
+def test_a_killed_run_loses_the_segments_it_was_at(bench: Bench) -> None:
+    make_home_recording(bench.folder / "shelf")
+    ffmpeg("-stream_loop", 2, "-i", bench.folder / "shelf" / "home.mkv", "-c", "copy", bench.folder / "long.mkv")
+    (bench.folder / "long.mkv").replace(bench.folder / "shelf" / "home.mkv")
+    wanted = ("--preset", "vhs_heavy", "--height", 480, "--workers", 2)
+    api, bench.api = bench.api, None
+    with bench.started(*given(bench, *wanted), flow=FLOW) as flow:
+        wait_until(lambda: len(segment_records(bench)) >= 2, "two segments are done")
+        flow.signal(signal.SIGKILL)
+        assert flow.wait() == -signal.SIGKILL
+    wait_until_gone(bench.mark)
+    done, bench.api = len(segment_records(bench)), api
+    assert not (bench.output / "restored").exists()
+    assert bench.run(*given(bench, *wanted), flow=FLOW) == 0
+    assert counts(bench, "diagnosis") == (0, 1, 0, 0)
+    assert counts(bench, "segments") == (6 - done, done, 0, 0)
+    assert len(times(restored(bench, "home"))) == 750
+
+
+def segment_records(bench: Bench) -> list[str]:
+    return [name for name in records(bench.output) if name.startswith("segments/")]
+
+
+def test_tapes_wait_for_room_and_come_out_the_same(bench: Bench) -> None:
+    shelf_of(bench, "high.mkv", "odd.mkv", "one-frame.mkv")
+    assert bench.run(*given(bench, "--workers", 1), flow=FLOW) == 0
+    together = digests(bench.output / "restored")
+    bench.output = bench.folder / "one by one"
+    with bench.started(*given(bench, "--scratch", "1MiB"), flow=FLOW) as flow:
+        assert flow.wait() == 0, flow.said.read_text()
+        groups = flow.said.read_text().count("tapes: 2 slots") + flow.said.read_text().count("tapes: 1 slot")
+    assert digests(bench.output / "restored") == together
+    assert groups >= 1
+
+
+def test_one_tape_at_a_time(bench: Bench) -> None:
+    shelf_of(bench, "interlaced.mkv", "film.mkv")
+    assert bench.run(*given(bench, "--max-items", 1, "--order", "heaviest"), flow=FLOW) == 0
+    assert len(list((bench.output / "restored").iterdir())) == 1
+    assert counts(bench, "tapes")[0] == 1
+    assert bench.run(*given(bench, "--max-items", 1), flow=FLOW) == 0
+    assert {path.stem for path in (bench.output / "restored").iterdir()} == {"interlaced", "film"}
+
+
+def test_a_program_of_ones_own(bench: Bench) -> None:
+    """The command that the docs give, with FFmpeg as the program."""
+    shelf_of(bench, "interlaced.mkv")
+    text = (ROOT / "docs" / "vhs_batch.md").read_text(encoding="utf-8")
+    command = text.partition('--command "ffmpeg')[2].partition('"')[0]
+    assert "{input}" in command
+    wanted = ("--engine", "command", "--height", 288, "--command", shlex.quote(FFMPEG) + command)
+    assert bench.run(*given(bench, *wanted), flow=FLOW) == 0
+    assert counts(bench, "segments") == (2, 0, 0, 0)
+    assert times(restored(bench, "interlaced")) == [Fraction(number, 50) for number in range(250)]
+    assert values(bench, "tapes")["interlaced"]["height_px"] == 288
+
+
+def test_a_program_that_fails_says_so(bench: Bench) -> None:
+    shelf_of(bench, "high.mkv")
+    wanted = ("--engine", "command", "--command", f"{shlex.quote(FFMPEG)} -v error -i {{input}} -vf nosuch {{output}}")
+    assert bench.run(*given(bench, *wanted), flow=FLOW) == 3
+    assert "nosuch" in (bench.output / bench.failures["high.0000"]["log"]).read_text()
+    assert "were not restored" in bench.failures["high"]["message"]
+
+
+def test_what_such_a_tape_cannot_have(bench: Bench) -> None:
+    shelf_of(bench, "interlaced.mkv", "high.mkv")
+    assert bench.run(*given(bench, "--deinterlace", "none", "--height", 288), flow=FLOW) == 3
+    assert bench.failures.keys() == {"interlaced"}
+    assert bench.failures["interlaced"]["failure_kind"] == "bad_input"
+    assert "--height: 288 with fields kept" in bench.failures["interlaced"]["message"]
+    assert [path.stem for path in (bench.output / "restored").iterdir()] == ["high"]
+
+
+def test_an_archive_keeps_fields_and_samples(bench: Bench) -> None:
+    shelf_of(bench, "interlaced.mkv")
+    assert bench.run(*given(bench, "--preset", "vhs_archive"), flow=FLOW) == 0
+    with av.open(str(restored(bench, "interlaced"))) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("ffv1", "yuv422p10le")
+        assert stream.sample_aspect_ratio == Fraction(12, 11)
+        assert sum(1 for _ in container.decode(stream)) == 125
+
+
+def test_a_preset_is_chosen_by_the_noise(bench: Bench) -> None:
+    shelf_of(bench, "interlaced.mkv", "high.mkv")
+    assert bench.run(*given(bench, "--preset", "vhs"), flow=FLOW) == 0
+    made = values(bench, "tapes")
+    assert made["high"]["preset"] == "vhs_clean"
+    assert made["interlaced"]["preset"] in {"vhs_standard", "vhs_heavy"}
+    assert made["high"]["chosen_because"].endswith("is below 2")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--preset", "vhs_light"), ["vhs_light", "vhs_standard"]),
+        (("--preset", "vhs", "--no-auto-detect"), ["vhs with --no-auto-detect", "vhs_clean"]),
+        (("--engine", "command"), ["--command", "{input}"]),
+        (("--engine", "command", "--command", "no-such-program {input}"), ["no-such-program", "no {output}"]),
+        (("--codec", "ffv1", "--crf", "20"), ["ffv1 is lossless"]),
+        (("--override", "sharpen=9", "--override", "denoise"), ["sharpen", "1.5", "'denoise'", "KEY=VALUE"]),
+        (("--priority", "age"), ["age"]),
+    ],
+)
+def test_options_that_are_wrong(
+    bench: Bench, capsys: pytest.CaptureFixture[str], options: Sequence[str], words: Sequence[str]
+) -> None:
+    shelf_of(bench, "high.mkv")
+    assert bench.run(*given(bench, *options), flow=FLOW) == 2
+    said = capsys.readouterr().err
+    assert [word for word in words if word not in said] == [], said
+    assert "Traceback" not in said
+    assert not bench.output.exists()
+
+
+def write_settings(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_everything_that_is_wrong_with_the_settings_is_said_at_once(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf_of(bench, "high.mkv", "odd.mkv")
+    rows = [
+        {"tape": "high", "height": 720},
+        {"tape": "odd.mkv", "preset": "vhs_best", "height": 719},
+        {"tape": "odd.mkv", "crf": 20},
+        {"tape": "../x.mkv", "codec": "x264"},
+        {"tape": "high.mkv", "codec": "divx", "segment_seconds": 1},
+    ]
+    settings = write_settings(bench.folder / "settings.csv", rows)
+    assert bench.run(*given(bench, "--settings", settings), flow=FLOW) == 2
+    said = capsys.readouterr().err
+    for words in ("did you mean high.mkv?", "719", "'odd.mkv' again", "'../x.mkv'", "'divx'", "segment_seconds"):
+        assert words in said, said
+    assert not bench.output.exists()
+
+
+def test_settings_that_are_no_table(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf_of(bench, "high.mkv")
+    (bench.folder / "settings.json").write_text('[{"tape": "high.mkv", ')
+    assert bench.run(*given(bench, "--settings", bench.folder / "settings.json"), flow=FLOW) == 2
+    assert bench.run(*given(bench, "--settings", bench.folder / "none.csv"), flow=FLOW) == 2
+    said = capsys.readouterr().err
+    assert "settings.json" in said
+    assert "none.csv" in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_without_tapes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    (bench.folder / "shelf").mkdir()
+    assert bench.run(*given(bench), flow=FLOW) == 2
+    assert "no videos" in capsys.readouterr().err
+
+
+def test_a_dry_run_predicts_and_leaves_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf_of(bench, "high.mkv")
+    before = listing(bench.folder / "shelf")
+    assert bench.run(*given(bench, "--dry-run"), flow=FLOW) == 0
+    assert "diagnosis: " in capsys.readouterr().err
+    assert not bench.output.exists()
+    assert listing(bench.folder / "shelf") == before
+
+
+def test_a_dry_run_of_measured_tapes_predicts_the_room(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf_of(bench, "high.mkv")
+    assert bench.run(*given(bench), flow=FLOW) == 0
+    capsys.readouterr()
+    shutil.rmtree(bench.output / "restored")
+    before = listing(bench.output)
+    assert bench.run(*given(bench, "--dry-run"), flow=FLOW) == 0
+    assert "1 to put together" in capsys.readouterr().err
+    assert listing(bench.output) == before
