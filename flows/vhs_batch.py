@@ -31,6 +31,7 @@ from tasks.restoration.diagnosis_stage import (
     survey_path,
 )
 from tasks.restoration.engines.choice import Engines
+from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device
 from tasks.restoration.engines.template import Form
 from tasks.restoration.gallery import Shown, gallery
 from tasks.restoration.join_stage import JoinStage, bare_item, join_item, refused
@@ -69,10 +70,12 @@ def read_inputs(
     command: str | None = None,
     command_form: Form = "clip",
     command_results: str = "",
+    weights: str = DEFAULT_WEIGHTS,
+    device: Device = "cpu",
     execution: Execution = Execution(),
 ) -> Inputs:
     """Read and check what the flow works on. Raises InvalidInput with everything that is wrong."""
-    wishes = Wishes(preset_file, override or [], command, command_form, command_results)
+    wishes = Wishes(preset_file, override or [], command, command_form, command_results, weights, device)
     presets, problems = read_presets(wishes)
     common, wrong = common_options(
         preset=preset,
@@ -113,6 +116,8 @@ def vhs_batch(
     command: str | None = None,
     command_form: Form = "clip",
     command_results: str = "",
+    weights: str = DEFAULT_WEIGHTS,
+    device: Device = "cpu",
     preview: bool = False,
     scratch: ByteSize | None = None,
     execution: Execution = Execution(),
@@ -136,6 +141,8 @@ def vhs_batch(
         command: The program of the engine command, with its arguments and {input} and {output} among them
         command_form: What the program takes and makes: a lossless clip, or a folder of PNG frames
         command_results: Folder within {output} into which the program writes its frames
+        weights: Network of the engine neural: span-x2, span-x4, or the path of a .param file with its .bin beside it
+        device: What the network runs on
         preview: Write a clip of each tape that is split down its middle: before, restored
         scratch: Most disk space for restored segments that wait to be joined; by default half of what is free
         execution: How the run is carried out
@@ -157,6 +164,8 @@ def vhs_batch(
         command,
         command_form,
         command_results,
+        weights,
+        device,
         execution,
     )
     with batch_run("vhs-batch", output_dir, execution, parameters) as run:

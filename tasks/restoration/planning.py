@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.engine.errors import InvalidInput, Problem
+from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.settings import Codec, EncoderSettings
 from tasks.media.segments.source import Survey, load_survey
@@ -83,12 +84,22 @@ def encoder_settings(options: TapeOptions, preset: Preset, chain: Chain, found: 
     if crf is None and codec != "ffv1":
         crf = preset.crf if codec == preset.codec else _USUAL_CRF[codec]
     settings = EncoderSettings(codec, crf=crf)
+    written = written_format(chain, found.picture)
     try:
-        settings.check(written_format(chain, found.picture))
+        settings.check(written)
     except ValueError as error:
-        advice = "choose another codec, or another preset"
-        raise InvalidInput([Problem("--codec", f"{codec} with {preset.name}", str(error), advice)]) from error
+        given = f"{codec} with {preset.name}"
+        raise InvalidInput([Problem("--codec", given, str(error), _advice(settings, written))]) from error
     return settings
+
+
+def _advice(settings: EncoderSettings, written: PictureFormat) -> str:
+    """What to do where the codec cannot take frames that are ``written`` so."""
+    try:
+        settings.check(replace(written, field_order="progressive"))
+    except ValueError:
+        return "choose another codec, or another preset"
+    return "add --deinterlace bwdif, or choose --codec ffv1 or --codec x264, which keep fields"
 
 
 def _check_engine(work: TapeWork) -> None:

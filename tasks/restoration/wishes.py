@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tasks.engine.errors import InvalidInput, Problem
 from tasks.restoration.engines.choice import EngineChoice, Engines, choose_engines
+from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device
 from tasks.restoration.engines.template import CommandTemplate, Form
 from tasks.restoration.options import EngineName
 from tasks.restoration.planning import Recipe
@@ -23,6 +24,7 @@ class Wishes:
     preset_file  presets of the user's own, over the shipped ones
     override     ``KEY=VALUE``, over those of every preset
     command, command_form, command_results  how a program is called: see CommandTemplate
+    weights, device  which network, and where it runs: see EngineChoice
     """
 
     preset_file: Path | None = None
@@ -30,6 +32,8 @@ class Wishes:
     command: str | None = None
     command_form: Form = "clip"
     command_results: str = ""
+    weights: str = DEFAULT_WEIGHTS
+    device: Device = "cpu"
 
     @property
     def engine_choice(self) -> EngineChoice:
@@ -37,7 +41,7 @@ class Wishes:
         command = None
         if self.command is not None:
             command = CommandTemplate(self.command, self.command_form, self.command_results)
-        return EngineChoice(command)
+        return EngineChoice(command, self.weights, self.device)
 
 
 def read_presets(wishes: Wishes) -> tuple[Presets, list[Problem]]:

@@ -12,10 +12,13 @@ import pytest
 from tasks.engine.errors import InvalidInput
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import Codec, EncoderSettings
+from tasks.media.segments.source import survey
 from tasks.restoration.building import Deinterlace, build_chain
 from tasks.restoration.chain import Chain
 from tasks.restoration.diagnosis import Borders, Diagnosis
 from tasks.restoration.engines.base import written_format
+from tasks.restoration.options import TapeOptions
+from tasks.restoration.planning import encoder_settings
 from tasks.restoration.presets import Preset, load_presets, override
 from tests.restoration.tapes import FAIR
 
@@ -156,6 +159,17 @@ def test_the_archive_keeps_fields_which_ffv1_can_write_and_x265_cannot() -> None
     EncoderSettings("ffv1").check(written)
     with pytest.raises(ValueError, match="x265 cannot keep fields; deinterlace, or use ffv1 or x264"):
         EncoderSettings("x265").check(written)
+
+
+def test_who_wants_fields_in_a_codec_without_them_is_told_what_to_do(shared_data: Path) -> None:
+    found = survey(shared_data / "video" / "skv_bikes.mp4")
+    options, chain = TapeOptions(preset="vhs_archive", codec="x265"), build_chain(FAIR, ARCHIVE)
+    with pytest.raises(InvalidInput, match="add --deinterlace bwdif, or choose --codec ffv1 or --codec x264"):
+        encoder_settings(options, ARCHIVE, chain, found)
+    with pytest.raises(InvalidInput, match=r"svtav1 takes no yuv422p10le; .*; choose another codec, or another preset"):
+        encoder_settings(TapeOptions(preset="vhs_archive", codec="svtav1"), ARCHIVE, chain, found)
+    bobbed = build_chain(FAIR, ARCHIVE, deinterlace="bwdif")
+    assert encoder_settings(options, ARCHIVE, bobbed, found).crf == 20
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "x265"])

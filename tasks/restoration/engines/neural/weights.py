@@ -93,15 +93,16 @@ class _Unfit(Exception):
         super().__init__(given)
 
 
-def find_weights(spec: str) -> Weights:
+def find_weights(spec: str, where: str = "weights") -> Weights:
     """The network that ``spec`` stands for: a name of KNOWN, or a path of a .param file with its .bin beside it.
 
-    An unknown network is run on small pictures, in a process of its own. Raises InvalidInput, as ``weights_problems``.
+    An unknown network is run on small pictures, in a process of its own. ``where`` says which option or field ``spec``
+    comes from. Raises InvalidInput, as ``weights_problems``.
     """
     try:
         return _found(spec)
     except _Unfit as unfit:
-        raise InvalidInput([_problem(unfit, "weights")]) from unfit
+        raise InvalidInput([_problem(unfit, where)]) from unfit
 
 
 def weights_problems(spec: str, where: str) -> list[Problem]:

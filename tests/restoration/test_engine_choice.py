@@ -1,0 +1,69 @@
+"""Which engines a run gets, and what is said at the door of those it cannot have."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from pathlib import Path
+
+import pytest
+
+from tasks.restoration.engines import choice as choosing
+from tasks.restoration.engines.choice import EngineChoice, choose_engines
+from tasks.restoration.engines.neural import weights
+from tasks.restoration.engines.neural.engine import NeuralEngine
+from tasks.restoration.engines.neural.weights import KNOWN, Device
+from tasks.restoration.engines.template import CommandTemplate
+from tasks.restoration.planning import Recipe
+from tasks.restoration.presets import load_presets
+from tasks.restoration.wishes import Wishes, read_recipe
+
+needs_ncnn = pytest.mark.skipif(
+    importlib.util.find_spec("ncnn") is None, reason="ncnn is not installed: the extra neural"
+)
+
+
+def test_nothing_is_asked_of_a_network_that_no_tape_wants() -> None:
+    engines, problems = choose_engines({"ffmpeg"}, EngineChoice(weights="no-such-network", device="vulkan"))
+    assert problems == []
+    assert engines.by_name.keys() == engines.identities.keys() == {"ffmpeg"}
+    assert engines.most_slots is None
+
+
+@needs_ncnn
+def test_a_network_is_known_by_its_files_and_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "gpu_count", lambda: 3)
+    monkeypatch.setattr(weights, "gpu_count", lambda: 3)
+    made = {}
+    devices: tuple[Device, ...] = ("cpu", "vulkan")
+    for device in devices:
+        engines, problems = choose_engines({"ffmpeg", "neural"}, EngineChoice(device=device))
+        engine = pickle.loads(pickle.dumps(engines.by_name["neural"]))
+        assert problems == []
+        assert isinstance(engine, NeuralEngine)
+        assert (engine.weights.name, engine.device, engine.gpu_index) == ("span-x2", device, None)
+        assert engines.identities["neural"].startswith(f"{KNOWN['span-x2'].digest} {device}")
+        assert engines.memory_bytes == {"neural": engine.memory_bytes}
+        made[device] = engines
+    assert made["cpu"].identities != made["vulkan"].identities
+    assert (made["cpu"].most_slots, made["vulkan"].most_slots) == (None, 3)
+
+
+@needs_ncnn
+def test_the_choice_that_is_made_on_the_command_line_arrives(tmp_path: Path) -> None:
+    presets = load_presets()
+    recipe, engines, problems = read_recipe(Wishes(weights="span-x4"), presets, {"neural"})
+    assert problems == []
+    assert isinstance(recipe, Recipe)
+    assert recipe.identities["neural"].startswith(KNOWN["span-x4"].digest)
+    assert isinstance(engines.by_name["neural"], NeuralEngine)
+
+
+def test_all_that_stands_against_engines_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "gpu_count", lambda: 0)
+    wished = EngineChoice(CommandTemplate("cat {input}"), weights="no-such-network", device="vulkan")
+    _, problems = choose_engines({"command", "neural"}, wished)
+    assert [problem.where for problem in problems] == ["--command", "--device", "--weights"]
+    assert "'no-such-network'" in problems[2].given
+    _, (problem,) = choose_engines({"command"}, EngineChoice())
+    assert str(problem).startswith("--command: nothing, with the engine command")

@@ -1,0 +1,64 @@
+"""vhs_batch with a network: a tiny tape, enlarged in slots, and options that cannot be had."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from examples.demo_data import clip_path
+from tests.runs.bench import Bench
+
+FLOW = "flows.vhs_batch"
+FILTERS = "scale=96:72,setpts=N/(50*TB),fps=50,trim=end_frame=50,tinterlace=interleave_top,setsar=1"
+
+needs_ncnn = pytest.mark.skipif(
+    importlib.util.find_spec("ncnn") is None, reason="ncnn is not installed: the extra neural"
+)
+
+
+def make_tape(folder: Path) -> Path:
+    """A second of fields, 96x72."""
+    folder.mkdir()
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(clip_path("bikes.mp4"))]
+    subprocess.run([*program, "-vf", FILTERS, "-c:v", "ffv1", str(folder / "tiny.mkv")], check=True)
+    return folder
+
+
+def given(bench: Bench, *others: object) -> tuple[object, ...]:
+    return ("--input", bench.folder / "shelf", "--output-dir", bench.output, "--height", 144, *others)
+
+
+def pictures(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)])
+
+
+@needs_ncnn
+def test_a_network_enlarges_a_tape(bench: Bench) -> None:
+    make_tape(bench.folder / "shelf")
+    assert bench.run(*given(bench, "--engine", "neural", "--workers", 1), flow=FLOW) == 0
+    assert bench.counts() == (4, 0, 0, 0)
+    [tape] = [row for row in pq.read_table(bench.output / "items.parquet").to_pylist() if row["stage"] == "tapes"]
+    assert (tape["width_px"], tape["height_px"], tape["frames"]) == (192, 144, 50)
+    enlarged = pictures(bench.output / "restored" / "tiny.mkv")
+    assert enlarged.shape == (50, 144, 192)
+    assert bench.run(*given(bench, "--workers", 1), flow=FLOW) == 0
+    assert bench.counts() == (3, 1, 0, 0)  # measured already
+    differences = np.abs(enlarged - pictures(bench.output / "restored" / "tiny.mkv"))
+    assert 0.2 < differences.mean() < 8  # the same pictures, by other means
+
+
+def test_networks_that_cannot_be_had(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    make_tape(bench.folder / "shelf")
+    assert bench.run(*given(bench, "--engine", "neural", "--weights", "span-x3"), flow=FLOW) == 2
+    said = capsys.readouterr().err
+    assert "--weights: 'span-x3'" in said
+    assert "Traceback" not in said
+    assert not bench.output.exists()
