@@ -15,6 +15,7 @@ OutputCodec = Literal["x264", "x265", "svtav1", "lossless"]
 Segments: TypeAlias = Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"]
 Score: TypeAlias = Annotated[float, Field(ge=0.01, le=1)]
 Crf: TypeAlias = Annotated[float, Field(ge=0, le=63)]
+Devices: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 
 
 class PrepareParams(BaseModel):
@@ -34,7 +35,10 @@ class PrepareParams(BaseModel):
 
 
 class CleaningOptions(BaseModel):
-    """What is done about overlays that were found, and how the result is encoded."""
+    """What is done about overlays that were found, and how the result is encoded.
+
+    command  the program of the method ``command`` with its arguments; empty for the others
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,3 +47,4 @@ class CleaningOptions(BaseModel):
     min_segment_frames: Annotated[int, Field(ge=1, le=1_000_000)] = 60
     codec: OutputCodec = "x264"
     crf: Crf | None = None
+    command: str = ""

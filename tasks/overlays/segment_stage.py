@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -20,12 +22,15 @@ from tasks.overlays.cleaning import MakeRemover, SegmentCleaner
 from tasks.overlays.components import Shape, component_shape
 from tasks.overlays.overlay import Overlay
 from tasks.overlays.removal.base import make_remover, regions
+from tasks.overlays.removal.command import CommandRemover, Inpainter
 from tasks.overlays.work import PlannedVideo, VideoWork, as_payload, clock_of, from_payload, written_picture
 
 # The child with its libraries; and for each pixel the frames of the encoder, and of a remover those that wait for
 # neighbours, with the motion between them.
 _LEAST_BYTES = 400 * 2**20
 _BYTES_A_PIXEL = 500
+# While a program works on a segment, all of its frames wait for it: three components, of two bytes at most.
+_BYTES_A_HELD_PIXEL = 6
 
 
 class NoParams(BaseModel):
@@ -48,6 +53,7 @@ class CleanStage(Stage):
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
 
     def __init__(self, needs: Needs | None = None) -> None:
+        """``needs.most_slots`` is how many devices the program of the method ``command`` has."""
         super().__init__(NoParams())
         self._needs = needs or super().needs()
 
@@ -63,7 +69,8 @@ class CleanStage(Stage):
         shape = component_shape(picture.pixel_format)
         places = regions(video.overlays(work.output_dir), shape, picture.width_px, picture.height_px)
         shown = tuple(place for place in places if _shows(place.overlays, segment))
-        cleaner = SegmentCleaner(shape, shown, self._make(video, shape))
+        make = self._remover_of(video, shape, Inpainter(video.command, picture, clock.rate, self._device), work.scratch)
+        cleaner = SegmentCleaner(shape, shown, make)
         output = work.output(video.file(segment))
         with (
             SegmentReader(work.input(item.inputs[0]), found) as reader,
@@ -77,11 +84,17 @@ class CleanStage(Stage):
         work.output(video.report(segment)).write_text(json.dumps(asdict(report)), encoding="utf-8")
         return _result(video, segment, report, cleaner)
 
-    def _make(self, video: VideoWork, shape: Shape) -> MakeRemover:
+    @property
+    def _device(self) -> int:
+        """The number of the device that this slot has for itself."""
+        return int(os.environ.get("HEADRACE_SLOT", "0")) % (self._needs.most_slots or 1)
+
+    def _remover_of(self, video: VideoWork, shape: Shape, inpainter: Inpainter, scratch: Path) -> MakeRemover:
         """What removes the overlays of a region."""
         method = video.method
-        assert method != "command"
-        return lambda region: make_remover(method, region, shape)
+        if method != "command":
+            return lambda region: make_remover(method, region, shape)
+        return lambda region: CommandRemover(inpainter, region, shape, scratch / f"{region.box.x},{region.box.y}")
 
 
 def segment_items(planned: PlannedVideo) -> list[Item]:
@@ -102,9 +115,18 @@ def segment_items(planned: PlannedVideo) -> list[Item]:
 
 
 def segment_needs(planned: Iterable[PlannedVideo], most_slots: int | None = None) -> Needs:
-    """What a segment takes of the host, for the largest picture: an encoder's and a remover's frames."""
-    most = max((one.prepared.picture.width_px * one.prepared.picture.height_px for one in planned), default=0)
-    return Needs(_LEAST_BYTES + most * _BYTES_A_PIXEL, most_slots)
+    """What a segment takes of the host, for the largest: an encoder's and a remover's frames."""
+    return Needs(_LEAST_BYTES + max(map(_segment_bytes, planned), default=0), most_slots)
+
+
+def _segment_bytes(planned: PlannedVideo) -> int:
+    """The memory that the frames of the video's longest segment take."""
+    picture = planned.prepared.picture
+    pixels = picture.width_px * picture.height_px
+    own = pixels * _BYTES_A_PIXEL
+    if planned.work.method != "command":
+        return own
+    return own + pixels * _BYTES_A_HELD_PIXEL * max((len(segment) for segment in planned.segments), default=0)
 
 
 def _shows(overlays: Iterable[Overlay], segment: Segment) -> bool:

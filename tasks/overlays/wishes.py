@@ -1,4 +1,4 @@
-"""What the user wishes for: detector, mask, model; checked together."""
+"""What the user wishes for: detector, mask, model, codec, program; checked together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from tasks.engine.errors import Problem
 from tasks.overlays.detection.given import PictureMask, parse_mask
 from tasks.overlays.detection.yolo import model_problems
-from tasks.overlays.options import CleaningOptions, Detector, Device, PrepareParams
+from tasks.overlays.options import CleaningOptions, Detector, Device, Method, PrepareParams
+from tasks.overlays.removal.command import command_problems, placeholders
 
 _MOST_CRF = 51  # of x264 and x265; SVT-AV1 goes to 63
 
@@ -68,3 +69,21 @@ def codec_problems(options: CleaningOptions) -> list[Problem]:
     if options.codec in {"x264", "x265"} and options.crf > _MOST_CRF:
         return [Problem("--crf", f"{options.crf:g}", f"0 to {_MOST_CRF} for {options.codec}", "lower it")]
     return []
+
+
+def program_problems(method: Method, command: str | None, devices: int | None) -> list[Problem]:
+    """What is wrong with the method ``command`` and its program together."""
+    if method != "command":
+        given = [("--command", command is not None), ("--devices", devices is not None)]
+        return [
+            Problem(option, f"given with --method {method}", "--method command", "choose one of the two")
+            for option, is_given in given
+            if is_given
+        ]
+    if command is None:
+        allowed = "a program and its arguments, with {input}, {masks} and {output}"
+        return [Problem("--command", "nothing, with --method command", allowed, "name the program")]
+    problems = command_problems(command, "--command")
+    if not problems and devices is None and "device" in placeholders(command):
+        problems.append(Problem("--devices", "nothing, with {device}", "how many there are", "add --devices N"))
+    return problems

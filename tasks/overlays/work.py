@@ -15,6 +15,7 @@ from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
 from tasks.media.segments.settings import Codec, EncoderSettings, lossless_settings
 from tasks.media.segments.source import Survey, load_survey
+from tasks.media.timeline import Timeline
 from tasks.overlays.components import planar_name
 from tasks.overlays.options import CleaningOptions, Method
 from tasks.overlays.overlay import Overlay, load_overlays
@@ -23,6 +24,9 @@ from tasks.overlays.removal.base import context_frames
 
 # What nobody tells from the source.
 _USUAL_CRF: Mapping[Codec, float] = {"x264": 16, "x265": 18, "svtav1": 20}
+# Programs that fill from other frames look about so far (ProPainter: ten, and one in ten of all); and how long the
+# segments are that they are given.
+_PROGRAM_CONTEXT_FRAMES, _PROGRAM_SECONDS = 10, 10.0
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,14 @@ class VideoWork:
 
     video     its id
     digests   sha256 of its survey and of what lies over it: what was learnt of it enters the keys of what is made
-    identity  of the program of the method ``command``; empty for the others
+    command   the program of that method, with its arguments; empty for the others
     suffix    of the cleaned file
     """
 
     video: str
     digests: tuple[str, str]
     method: Method
-    identity: str
+    command: str
     encoder: EncoderSettings
     suffix: str
 
@@ -83,7 +87,7 @@ def clock_of(found: Survey) -> Clock:
     return output_clock(found.timeline)
 
 
-def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path, identity: str = "") -> PlannedVideo:
+def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo:
     """What is to be done about a video.
 
     Raises InvalidInput where the codec cannot take its frames, OSError or ValueError where its survey is gone.
@@ -91,18 +95,27 @@ def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path, iden
     settings = encoder_settings(known, options)
     digests = known.survey_digest, known.overlays_digest
     if not known.found:
-        work = VideoWork(known.video, digests, options.method, identity, settings, known.path.suffix)
+        work = VideoWork(known.video, digests, options.method, options.command, settings, known.path.suffix)
         return PlannedVideo(known, work, ())
     found = load_survey(output_dir / survey_path(known.video))
-    context = 0 if options.method == "command" else context_frames(options.method)
-    cut = Cut(
+    suffix = known.containers[settings.codec]
+    work = VideoWork(known.video, digests, options.method, options.command, settings, suffix)
+    return PlannedVideo(known, work, plan_segments(found.timeline, _cut(found.timeline, options)))
+
+
+def _cut(timeline: Timeline, options: CleaningOptions) -> Cut:
+    """How a video is cut. A program holds a whole segment, so that its own are shorter."""
+    by_program = options.method == "command"
+    context = _PROGRAM_CONTEXT_FRAMES if by_program else context_frames(options.method)
+    seconds = usual_seconds(timeline, context)
+    if by_program:
+        seconds = min(seconds, _PROGRAM_SECONDS)
+    return Cut(
         count=None if options.segments == "auto" else options.segments,
-        seconds=usual_seconds(found.timeline, context) if options.segments == "auto" else None,
+        seconds=seconds if options.segments == "auto" else None,
         min_segment_frames=options.min_segment_frames,
         context_frames=context,
     )
-    work = VideoWork(known.video, digests, options.method, identity, settings, known.containers[settings.codec])
-    return PlannedVideo(known, work, plan_segments(found.timeline, cut))
 
 
 def encoder_settings(known: Prepared, options: CleaningOptions) -> EncoderSettings:

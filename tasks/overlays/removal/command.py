@@ -6,13 +6,10 @@ every other sample stays as it was.
 
 from __future__ import annotations
 
-import shlex
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import cv2
@@ -20,7 +17,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from tasks.engine.errors import Problem
+from tasks.media.programs.pictures import PICTURE_NAMES, made_pictures, read_picture, rgb_format
 from tasks.media.programs.running import run_program
+from tasks.media.programs.template import Template, template_problems
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import UNSPECIFIED, PictureFormat
 from tasks.media.segments.planes import Plane, planes
@@ -32,10 +31,11 @@ from tasks.overlays.removal.veil import Veil, veils
 PLACEHOLDERS: Mapping[str, str] = {
     "input": "the folder of pictures that the program is given: 00000000.png and so on, 8-bit RGB",
     "masks": "the folder of their masks, of the same names: white where something is to go",
-    "output": "the folder to write one PNG for each picture into, in their order; it is there and empty",
+    "output": "the folder to write one PNG for each picture into; it is there and empty",
     "width": "of the pictures, in pixels",
     "height": "of the pictures, in pixels",
     "fps": "frames a second, as a decimal number",
+    "device": "a number from 0, of as many as --devices says: no other run of the program has it at the same time",
 }
 _NEEDED = ("input", "masks", "output")
 _BT601 = 6
@@ -43,22 +43,7 @@ _BT601 = 6
 
 def command_problems(text: str, where: str = "command") -> list[Problem]:
     """All that is wrong with a command; ``where`` says which option it comes from."""
-    try:
-        words = shlex.split(text)
-        used = {name for word in words for _, name, _, _ in Formatter().parse(word) if name is not None}
-    except ValueError as error:
-        allowed = "a program and its arguments, every quote and brace closed"
-        return [
-            Problem(where, f"{text!r} ({str(error).lower()})", allowed, "write {{ and }} for braces that are meant")
-        ]
-    allowed = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    found = [Problem(where, f"the placeholder {{{name}}}", allowed) for name in sorted(used - PLACEHOLDERS.keys())]
-    missing = [name for name in _NEEDED if name not in used]
-    found += [Problem(where, f"no {{{name}}}", f"a command with {{{name}}}: {PLACEHOLDERS[name]}") for name in missing]
-    if words and "{" not in words[0] and shutil.which(words[0]) is None:
-        advice = "install it, or give its whole path"
-        found.append(Problem(where, f"{words[0]!r}, which is no program here", "a program that can be run", advice))
-    return found
+    return template_problems(_template(text), where)
 
 
 @dataclass(frozen=True)
@@ -68,11 +53,13 @@ class Inpainter:
     text     the command with PLACEHOLDERS; no shell sees it
     picture  of the video: its matrix and range say how its samples become RGB
     rate     frames a second
+    device   number of what the program may have for itself, such as a graphics card
     """
 
     text: str
     picture: PictureFormat
     rate: Fraction
+    device: int = 0
 
 
 class CommandRemover(Remover):
@@ -100,11 +87,10 @@ class CommandRemover(Remover):
             self._write(number, crop)
             if crop.index in wanted:
                 held.append((number, crop))
-            count = number + 1
         if not held:
             return
         touched = any(veil.mask.any() for _, crop in held for veil in self._covers(crop))
-        made = self._run(count) if touched else []
+        made = self._run() if touched else []
         for number, crop in held:
             yield self._pasted(crop, made[number]) if made else crop
 
@@ -116,26 +102,22 @@ class CommandRemover(Remover):
 
     def _write(self, number: int, crop: Crop) -> None:
         """Picture and mask of ``crop``, as PNG."""
-        for name in ("input", "masks", "output"):
+        for name in _NEEDED:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         rgb = self._frame(crop.components).reformat(
             format="rgb24", src_colorspace=self._matrix, src_color_range=self._range, dst_color_range="JPEG", threads=1
         )
         mask = self._pixels(tuple(veil.mask for veil in self._covers(crop)))
-        _save(self._folder / "input" / f"{number:08}.png", rgb.to_ndarray()[..., ::-1])
-        _save(self._folder / "masks" / f"{number:08}.png", mask.astype(np.uint8) * 255)
+        _save(self._folder / "input" / (PICTURE_NAMES % number), rgb.to_ndarray()[..., ::-1])
+        _save(self._folder / "masks" / (PICTURE_NAMES % number), mask.astype(np.uint8) * 255)
 
-    def _run(self, count: int) -> list[Path]:
-        """Run the program; the pictures that it made."""
-        box = self._region.box
-        values = {name: str(self._folder / name) for name in ("input", "masks", "output")}
+    def _run(self) -> list[Path]:
+        """Run the program; the pictures that it made, one for each that was given."""
+        box, template = self._region.box, _template(self._inpainter.text)
+        values = {name: str(self._folder / name) for name in _NEEDED}
         values |= {"width": str(box.width), "height": str(box.height), "fps": f"{float(self._inpainter.rate):.6g}"}
-        words = [word.format_map(values) for word in shlex.split(self._inpainter.text)]
-        run_program(words, self._folder / "program.log")
-        made = sorted((self._folder / "output").rglob("*.png"))
-        if len(made) != count:
-            raise SegmentError(f"{Path(words[0]).name} was given {count} pictures and made {len(made)} (.png)")
-        return made
+        run_program(template.filled(values), {"TMPDIR": str(self._folder)}, self._folder / "program.log")
+        return made_pictures(self._folder / "input", self._folder / "output", template.program)
 
     def _pasted(self, crop: Crop, made: Path) -> Crop:
         """``crop`` with what the program made under the mask."""
@@ -148,13 +130,12 @@ class CommandRemover(Remover):
         return Crop(crop.index, tuple(np.where(mask, new, old) for mask, new, old in parts))
 
     def _components(self, file: Path) -> tuple[Plane, ...]:
-        picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        picture = read_picture(file, "the program")
         height, width = self._region.box.height, self._region.box.width
-        if picture is None or picture.shape[:2] != (height, width):
-            what = "no picture" if picture is None else f"{picture.shape[1]}x{picture.shape[0]} pixels"
-            raise SegmentError(f"{file.name} that the program made is {what}; {width}x{height} pixels are due")
-        rgb = VideoFrame.from_ndarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8), format="rgb24")
-        frame = rgb.reformat(
+        if (picture.width, picture.height) != (width, height):
+            size = f"{picture.width}x{picture.height}"
+            raise SegmentError(f"{file.name} that the program made is {size} pixels; {width}x{height} pixels are due")
+        frame = picture.reformat(format=rgb_format(picture), threads=1).reformat(
             format=self._shape.pixel_format,
             dst_colorspace=self._matrix,
             src_color_range="JPEG",
@@ -193,3 +174,7 @@ class CommandRemover(Remover):
 def _save(file: Path, picture: Any) -> None:
     if not cv2.imwrite(str(file), np.ascontiguousarray(picture)):
         raise OSError(f"cannot write {file.name}")
+
+
+def _template(text: str) -> Template:
+    return Template(text, PLACEHOLDERS, _NEEDED)
