@@ -1,0 +1,51 @@
+"""A flow of wholes that are put together of parts: ``python tests/runs/assembly_flow.py --help``."""
+
+if __name__ == "__main__":
+    from tasks.launcher.command import main
+
+    raise SystemExit(main("tests.runs.assembly_flow"))
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import ByteSize
+
+from tasks.assembly import Assembly, Whole
+from tasks.batch import batch_run
+from tasks.engine.execution import Execution
+from tasks.engine.items import Item
+from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.gathering import GatherStage, refused
+
+
+def read_inputs(plan: Path) -> list[Whole]:
+    """The wholes: ``{"whole": {"parts": {"part": {"do": ...}}, "bytes": 10}}``."""
+    wholes = json.loads(plan.read_text())
+    return [
+        Whole(
+            Item(name, {"parts": list(one["parts"])}),
+            tuple(Item(part, payload) for part, payload in one["parts"].items()),
+            one.get("bytes", 0),
+        )
+        for name, one in wholes.items()
+    ]
+
+
+@flow(name="assembly-flow", persist_result=False)
+def assembly_flow(
+    plan: Path, output_dir: Path, scratch: ByteSize | None = None, execution: Execution = Execution()
+) -> State[Any]:
+    """Put together what the plan says.
+
+    Args:
+        plan: The wholes
+        output_dir: Folder for what is made
+        scratch: Most disk space for parts
+        execution: How the run is carried out
+    """
+    with batch_run("assembly-flow", output_dir, execution, {}) as run:
+        Assembly(FaultStage(FaultParams()), GatherStage(), refused, scratch).run(run, read_inputs(plan))
+        return run.finish()
