@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration chaos soak clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration bench-overlays chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,9 @@ bench-landmarks: $(READY)  ## Measure landmarks against a plain loop and pose-fo
 
 bench-restoration: $(READY)  ## Measure restored tapes against what was recorded on them
 	$(BIN)/python benchmarks/restoration.py $(ARGS)
+
+bench-overlays: $(READY)  ## Measure overlays found and removed against delogo, removelogo and Telea
+	$(BIN)/python benchmarks/overlays.py $(ARGS)
 
 chaos: $(READY)  ## Kill parts of a hundred runs at work, and take each up again (a quarter of an hour)
 	$(BIN)/python -m tests.chaos.storm $(ARGS)

@@ -87,6 +87,20 @@ def mark_clip(
     return Marked(clip, mark, opacity, clean, marked, lossy, overlays, picture, shape, count)
 
 
+def cut_clip(clip: Clip, frames: int | None, folder: Path, source_folder: Path) -> Path:
+    """The first ``frames`` frames of ``clip`` (None for all) without anything over them, lossless, in ``folder``."""
+    source = source_folder / clip.file
+    found = survey(source)
+    count = min(frames or clip.frames, len(found.timeline) - clip.start_frame)
+    picture = replace(found.picture, pixel_format=planar_name(found.picture.pixel_format))
+    clock = output_clock(found.timeline).part(clip.start_frame, clip.start_frame + count)
+    path, components = folder / f"{clip.name}.clip.mp4", ComponentReader()
+    with SegmentReader(source, found) as reader, SegmentEncoder(path, _LOSSLESS, picture, clock) as encoder:
+        for one in reader.range(clip.start_frame, clip.start_frame + count):
+            encoder.write(components.planar(one.frame))
+    return path
+
+
 def blend(planes: Sequence[Plane], overlay: Overlay, shape: Shape) -> None:
     """Put ``overlay`` on a frame's components, in place."""
     for component, (plane, layer) in enumerate(zip(planes, overlay.layers, strict=True)):

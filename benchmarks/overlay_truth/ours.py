@@ -1,0 +1,58 @@
+"""Overlays found and removed as overlay_removal does it, without flow and encoder."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.overlay_truth.crops import Crops, View, gathered
+from tasks.media.segments.plan import Segment
+from tasks.media.segments.planes import Plane
+from tasks.media.segments.reading import SegmentReader
+from tasks.media.segments.source import survey
+from tasks.overlays.cleaning import SegmentCleaner
+from tasks.overlays.components import ComponentReader, Shape
+from tasks.overlays.detection.found import Found
+from tasks.overlays.detection.static import find_static
+from tasks.overlays.overlay import Layer, Overlay
+from tasks.overlays.removal.base import Method, make_remover, regions
+
+
+def detected(path: Path) -> Found:
+    """What detection without training says of the video at ``path``."""
+    return find_static(path, survey(path))
+
+
+def without_opacity(overlay: Overlay) -> Overlay:
+    """``overlay`` as a user's mask says it: where it lies, and nothing of what it is."""
+    unknown = [np.where(layer.mask, np.float32(np.nan), np.float32(0)) for layer in overlay.layers]
+    layers = (
+        Layer(layer.mask, alpha, np.full_like(layer.color, np.nan))
+        for layer, alpha in zip(overlay.layers, unknown, strict=True)
+    )
+    return replace(overlay, layers=tuple(layers))
+
+
+def removed(path: Path, overlays: Sequence[Overlay], view: View, method: Method = "auto") -> Crops:
+    """What is in view of the video at ``path`` without ``overlays``."""
+    return gathered(cleaned_frames(path, overlays, view.marked.shape, method), view)
+
+
+def cleaned_frames(
+    path: Path, overlays: Sequence[Overlay], shape: Shape, method: Method = "auto", frames: int | None = None
+) -> Iterator[tuple[Plane, ...]]:
+    """The components of the first ``frames`` frames of the video at ``path`` (all by default), without ``overlays``."""
+    found = survey(path)
+    count = min(frames or len(found.timeline), len(found.timeline))
+    picture = found.picture
+    parts = regions(overlays, shape, picture.width_px, picture.height_px)
+    cleaner = SegmentCleaner(shape, parts, lambda region: make_remover(method, region, shape))
+    segment = Segment(0, 0, count, 0, count)
+    components = ComponentReader()
+    with SegmentReader(path, found) as reader:
+        for frame in itertools.islice(cleaner.cleaned(reader.frames(segment), segment), count):
+            yield components.components(frame)
