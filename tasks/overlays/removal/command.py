@@ -46,6 +46,11 @@ def command_problems(text: str, where: str = "command") -> list[Problem]:
     return template_problems(_template(text), where)
 
 
+def placeholders(text: str) -> frozenset[str]:
+    """Those that stand in a command in which nothing is wrong."""
+    return _template(text).used
+
+
 @dataclass(frozen=True)
 class Inpainter:
     """The program, and what it has to know of the video.
@@ -116,6 +121,8 @@ class CommandRemover(Remover):
         box, template = self._region.box, _template(self._inpainter.text)
         values = {name: str(self._folder / name) for name in _NEEDED}
         values |= {"width": str(box.width), "height": str(box.height), "fps": f"{float(self._inpainter.rate):.6g}"}
+        values["device"] = str(self._inpainter.device)
+        values |= {"device": str(self._inpainter.device)}
         run_program(template.filled(values), {"TMPDIR": str(self._folder)}, self._folder / "program.log")
         return made_pictures(self._folder / "input", self._folder / "output", template.program)
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from tasks.engine.errors import InvalidInput, Problem
+from tasks.media.programs.template import no_command
 from tasks.restoration.engines.base import Engine
 from tasks.restoration.engines.command import CommandEngine
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
 from tasks.restoration.engines.neural.engine import NeuralEngine
 from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device, find_weights, gpu_count, gpu_problems
-from tasks.restoration.engines.template import CommandTemplate, command_problems
+from tasks.restoration.engines.template import NEEDED, CommandTemplate, command_problems
 from tasks.restoration.options import EngineName
 
 
@@ -52,8 +53,8 @@ def choose_engines(names: Collection[EngineName], choice: EngineChoice) -> tuple
         problems += command_problems(choice.command, "--command")
         chosen = _with_command(chosen, choice.command)
     elif "command" in names:
-        allowed = "a program and its arguments, with {input} and {output}"
-        problems.append(Problem("--command", "nothing, with the engine command", allowed, "name the program"))
+        given = "nothing, with the engine command"
+        problems.append(no_command(NEEDED, "--command", given, "name the program"))
     if "neural" in names:
         problems += gpu_problems(choice.device, "--device")
         try:

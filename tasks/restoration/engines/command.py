@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tasks.media.programs.pictures import PICTURE_NAMES
+from tasks.media.programs.running import run_program
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import PictureFormat
@@ -22,10 +24,9 @@ from tasks.media.segments.verify import SegmentReport
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.engines.base import SegmentJob, checked, encoder_arguments
 from tasks.restoration.engines.between import EXACT, fitting, from_rgb, split_at_scaling, taken_matrix
-from tasks.restoration.engines.exchange import PICTURE_NAMES, Made, opened_clip, opened_pictures
+from tasks.restoration.engines.exchange import Made, opened_clip, opened_pictures
 from tasks.restoration.engines.feeding import feed, feed_source
 from tasks.restoration.engines.graph import ffmpeg_command, graph_text, joined, naming_filters
-from tasks.restoration.engines.program import run_program
 from tasks.restoration.engines.template import CommandTemplate
 
 _PASSTHROUGH = ("-fps_mode", "passthrough", "-an", "-y")
@@ -104,12 +105,12 @@ class _Errand:
         """Run the program."""
         chain = self.job.chain
         values = {"input": str(self._given), "output": str(self._room), "fps": f"{float(self.job.clock.rate):.6g}"}
-        command = self.template.filled(values | {"width": str(chain.width_px), "height": str(chain.height_px)})
+        command = self.template.command.filled(values | {"width": str(chain.width_px), "height": str(chain.height_px)})
         run_program(command, {"TMPDIR": str(self.folder)}, self.folder / "program.log")
 
     def finish(self, steps: Sequence[Step]) -> None:
         """Put what the program made through the other steps, and encode it."""
-        job, who = self.job, Path(self.template.words()[0]).name
+        job, who = self.job, self.template.command.program
         with self._made(who) as made:
             graph = joined(
                 first_filters(made.picture),

@@ -1,30 +1,27 @@
 """What a program of the user's is given, and what it gives back: a clip, or a folder of pictures.
 
-Both count: a program must make one picture for each that it was given, and what it makes is read by order alone, since
+Both count: a program must make one picture for each that it was given. Of a clip, frames are read by order alone, since
 few programs keep times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import av
-from av.codec.context import CodecContext
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tasks.engine.errors import BadInput
 from tasks.media.demuxing import PacketSource
+from tasks.media.programs.pictures import made_pictures, read_picture, rgb_format
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import FULL_RANGE, UNSPECIFIED, PictureFormat, picture_format
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey
 
-PICTURE_NAMES = "%08d.png"
 RGB_MATRIX = 0
 
 
@@ -64,13 +61,12 @@ def opened_clip(given: Path, made: Path, who: str) -> Iterator[Made]:
 @contextmanager
 def opened_pictures(given: Path, made: Path, who: str) -> Iterator[Made]:
     """The pictures in the folder ``made``, which ``who`` made of those in ``given``; the same as for clips."""
-    files = _paired(sorted(given.glob("*.png")), _listed(made, who), who)
-    first = _picture(files[0], who)
-    is_deep = max(component.bits for component in first.format.components) > 8
-    name = "rgb48le" if is_deep else "rgb24"
+    files = made_pictures(given, made, who)
+    first = read_picture(files[0], who)
+    name = rgb_format(first)
     picture = PictureFormat(first.width, first.height, name, matrix=RGB_MATRIX, color_range=FULL_RANGE)
     reformatter = VideoReformatter()
-    yield Made((reformatter.reformat(_picture(file, who), format=name) for file in files), picture)
+    yield Made((reformatter.reformat(read_picture(file, who), format=name) for file in files), picture)
 
 
 def _check_count(given: int, made: int, who: str) -> None:
@@ -88,44 +84,3 @@ def _as_given(theirs: PictureFormat, ours: PictureFormat) -> PictureFormat:
         if getattr(theirs, name) == UNSPECIFIED and not is_rgb(theirs)
     }
     return replace(theirs, sample_aspect=ours.sample_aspect, field_order=ours.field_order, **named)
-
-
-def _listed(folder: Path, who: str) -> list[Path]:
-    found = sorted(folder.glob("*.png")) if folder.is_dir() else []
-    if not found:
-        raise SegmentError(f"{who} ended well and wrote no picture (.png) into {folder.name}")
-    return found
-
-
-def _paired(given: Sequence[Path], made: Sequence[Path], who: str) -> list[Path]:
-    """What was made of each of ``given``, in that order: names begin alike."""
-    originals = {file.stem for file in given}
-    stem_length = len(given[0].stem)
-    files: dict[str, Path] = {}
-    extra = []
-    for file in made:
-        stem = file.stem[:stem_length]
-        if stem in originals and stem not in files:
-            files[stem] = file
-        else:
-            extra.append(file.name)
-    missing = sorted(originals - set(files))
-    if missing:
-        first = f"the first of them {missing[0]}.png"
-        raise SegmentError(f"{who} was given {len(given)} pictures and made none of {len(missing)}, {first}")
-    if extra:
-        raise SegmentError(f"{who} made {len(extra)} pictures too many, the first of them {extra[0]}")
-    return [files[file.stem] for file in given]
-
-
-def _decoded(png: bytes) -> VideoFrame:
-    """The picture in a PNG; nothing but the decoder sees it. Raises FFmpegError or StopIteration where it is none."""
-    decoder = CodecContext.create("png", "r")
-    return next(iter([*decoder.decode(Packet(png)), *decoder.decode(None)]))
-
-
-def _picture(file: Path, who: str) -> VideoFrame:
-    try:
-        return _decoded(file.read_bytes())
-    except (OSError, av.error.FFmpegError, StopIteration) as error:
-        raise SegmentError(f"the picture {file.name} that {who} made cannot be read: {error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
+from tasks.media.programs.running import tail, tell
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import PictureFormat
@@ -18,7 +19,6 @@ from tasks.media.segments.reading import SegmentReader
 from tasks.restoration.engines.base import SegmentJob
 
 _WHO = re.compile(r"^\[[^\]]* @ 0x[0-9a-f]+\] ")
-_LOG_BYTES = 64 * 1024
 
 
 def feed_source(
@@ -58,17 +58,6 @@ def feed(
         raise SegmentError(f"{error}{_cause(log)}") from error
     finally:
         tell(log)
-
-
-def tell(log: Path) -> None:
-    """Put the end of the file ``log`` into the item's log, which is what this process writes to standard error."""
-    if log.is_file():
-        sys.stderr.write(tail(log))
-
-
-def tail(log: Path) -> str:
-    """The last 64 KiB of ``log``."""
-    return log.read_bytes()[-_LOG_BYTES:].decode("utf-8", errors="replace")
 
 
 def _cause(log: Path) -> str:

@@ -66,7 +66,7 @@ def test_what_a_program_paints_comes_under_the_mask_alone(tmp_path: Path, pixel_
     ("then", "message"),
     [
         ("made = made[:-2]", "pixels are due"),
-        ("if file.name == '00000002.png': continue", "was given 4 pictures and made 3"),
+        ("if file.name == '00000002.png': continue", "was given 4 pictures and made none of 1, the first of them 00000002"),
         ("sys.exit('no memory left')", "exit status 1: no memory left"),
     ],
 )
