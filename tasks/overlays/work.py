@@ -105,10 +105,9 @@ def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path) -> P
 
 def _cut(timeline: Timeline, options: CleaningOptions) -> Cut:
     """How a video is cut. A program holds a whole segment, so that its own are shorter."""
-    by_program = options.method == "command"
-    context = _PROGRAM_CONTEXT_FRAMES if by_program else context_frames(options.method)
+    context = _PROGRAM_CONTEXT_FRAMES if options.method == "command" else context_frames(options.method)
     seconds = usual_seconds(timeline, context)
-    if by_program:
+    if options.method == "command":
         seconds = min(seconds, _PROGRAM_SECONDS)
     return Cut(
         count=None if options.segments == "auto" else options.segments,

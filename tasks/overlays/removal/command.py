@@ -122,7 +122,6 @@ class CommandRemover(Remover):
         values = {name: str(self._folder / name) for name in _NEEDED}
         values |= {"width": str(box.width), "height": str(box.height), "fps": f"{float(self._inpainter.rate):.6g}"}
         values["device"] = str(self._inpainter.device)
-        values |= {"device": str(self._inpainter.device)}
         run_program(template.filled(values), {"TMPDIR": str(self._folder)}, self._folder / "program.log")
         return made_pictures(self._folder / "input", self._folder / "output", template.program)
 
