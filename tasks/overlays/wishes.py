@@ -10,7 +10,7 @@ from tasks.engine.errors import Problem
 from tasks.overlays.detection.given import PictureMask, parse_mask
 from tasks.overlays.detection.yolo import model_problems
 from tasks.overlays.options import CleaningOptions, Detector, Device, Method, PrepareParams
-from tasks.overlays.removal.command import PLACEHOLDERS, command_problems
+from tasks.overlays.removal.command import command_problems, placeholders
 
 _MOST_CRF = 51  # of x264 and x265; SVT-AV1 goes to 63
 
@@ -84,12 +84,6 @@ def program_problems(method: Method, command: str | None, devices: int | None) -
         allowed = "a program and its arguments, with {input}, {masks} and {output}"
         return [Problem("--command", "nothing, with --method command", allowed, "name the program")]
     problems = command_problems(command, "--command")
-    if not problems and devices is None and _names_device(command):
+    if not problems and devices is None and "device" in placeholders(command):
         problems.append(Problem("--devices", "nothing, with {device}", "how many there are", "add --devices N"))
     return problems
-
-
-def _names_device(command: str) -> bool:
-    """Whether what ``command`` becomes depends on the device; nothing is wrong with it otherwise."""
-    filled = (command.format_map(dict.fromkeys(PLACEHOLDERS, "") | {"device": number}) for number in "01")
-    return len(set(filled)) > 1
