@@ -113,7 +113,7 @@ def _subtitles(mark: Mark, room: Room) -> Iterator[Sprite]:
     chance = random.Random(f"subtitles {mark.seed}")
     start, size = chance.randint(3, 8), max(12, round(room.height_px * 0.065))
     height = _even(size * 1.7)
-    while start + 10 < room.frames:
+    while start < room.frames:
         end = min(room.frames, start + chance.randint(28, 55))
         pen = _Pen(_even(room.width_px * 0.86), height)
         words = " ".join(chance.sample(_WORDS, 5))

@@ -1,0 +1,35 @@
+"""Real clips with overlays whose every sample is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.overlay_truth.clips import clip_named
+from benchmarks.overlay_truth.drawing import Kind, Mark
+from benchmarks.overlay_truth.marks import Marked, mark_clip
+
+MarkClip = Callable[[str, Kind, float, int], Marked]
+
+
+@pytest.fixture(scope="session")
+def marked_clip(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> MarkClip:
+    """Puts a kind of overlay on a clip: ``marked_clip(name, kind, opacity, frames)``, made once for all tests."""
+    made: dict[tuple[str, Kind, float, int], Marked] = {}
+
+    def make(name: str, kind: Kind, opacity: float, frames: int) -> Marked:
+        key = (name, kind, opacity, frames)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("marked")
+            made[key] = mark_clip(clip_named(name), Mark(kind), opacity, frames, folder, shared_data / "video")
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def opaque_logo(marked_clip: MarkClip) -> Marked:
+    """Twelve frames of a moving scene, 640x272, yuv420p, under a logo that hides it but for its edges."""
+    return marked_clip("bikes", "logo", 1.0, 12)
