@@ -62,11 +62,26 @@ def test_what_a_program_paints_comes_under_the_mask_alone(tmp_path: Path, pixel_
     assert remover.shares.spatial == 2 * sum(int(layer.mask.sum()) for layer in given.overlay.layers)
 
 
+@pytest.mark.parametrize("pixel_format", ["gray", "gbrp"])
+def test_colours_survive_a_program_that_changes_nothing(tmp_path: Path, pixel_format: str) -> None:
+    """Pictures go there and back as RGB of 8 bits, under names and in folders of the program's own."""
+    given = pan(1.0, pixel_format, frames=12)
+    then = "cv2.imwrite(str(output / f'f{int(file.stem)}.png'), picture); continue"
+    region, found, _ = removed(given, command(tmp_path, then), tmp_path, FrameRange(0, 12))
+    for crop, before in zip(found, crops(given.marked, region, given.shape), strict=True):
+        parts = zip(crop.components, before.components, masks(region, given.overlay, given.shape), strict=True)
+        for new, old, mask in parts:
+            assert np.abs(new.astype(int) - old)[mask].max() <= 1
+
+
 @pytest.mark.parametrize(
     ("then", "message"),
     [
         ("made = made[:-2]", "pixels are due"),
-        ("if file.name == '00000002.png': continue", "was given 4 pictures and made none of 1, the first of them 00000002"),
+        (
+            "if file.name == '00000002.png': continue",
+            "4 pictures and made none of 1, the first of them 00000002",
+        ),
         ("sys.exit('no memory left')", "exit status 1: no memory left"),
     ],
 )

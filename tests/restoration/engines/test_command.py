@@ -11,7 +11,6 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 import numpy as np
-import psutil
 import pytest
 
 from tasks.media.segments.errors import SegmentError
@@ -20,7 +19,7 @@ from tasks.restoration.chain import Chain
 from tasks.restoration.engines.between import split_at_scaling
 from tasks.restoration.engines.command import CommandEngine
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
-from tasks.restoration.engines.template import CommandTemplate, Form, command_problems
+from tasks.restoration.engines.template import PLACEHOLDERS, CommandTemplate, Form, command_problems
 
 from ..conftest import BOB, DENOISE, LOSSLESS, QUICK, chain_of, decoded, step, work_on  # noqa: TID252
 
@@ -178,16 +177,6 @@ def test_placeholders(tape: Tape, tmp_path: Path) -> None:
     assert float(fps) == pytest.approx(30_000 / 1001, rel=0.001)
 
 
-def test_what_a_program_leaves_behind_ends_with_it(tape: Tape, tmp_path: Path) -> None:
-    note = tmp_path / "pid"
-    left = "import subprocess\nleft = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
-    text = script(tmp_path, left + f"pathlib.Path({str(note)!r}).write_text(str(left.pid))\n{SCRIPTS['copies']}")
-    work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
-    engine(text, "frames").restore(work.job())
-    pid = int(note.read_text())
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 def test_a_program_in_a_group_of_its_own_sees_our_folder(tape: Tape, tmp_path: Path) -> None:
     note = tmp_path / "note"
     said = f"import os\npathlib.Path({str(note)!r}).write_text(f'{{os.getpgid(0) == os.getpid()}} {{os.getcwd()}}')\n"
@@ -209,31 +198,15 @@ def test_the_program_comes_before_the_scaling() -> None:
     assert split_at_scaling((BOB, DENOISE)) == ((BOB, DENOISE), ())
 
 
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("", ["command: no command; allowed: a program and its arguments, with {input} and {output}"]),
-        ("cat '{input} {output}", ['command: "cat \'{input} {output}" (no closing quotation); allowed: ']),
-        ("no-such-program {input} {output}", ["command: 'no-such-program', which is no program here; allowed: "]),
-        ("cat {input}", ["command: no {output}; allowed: a command with {output}"]),
-        ("cat", ["command: no {input}; ", "command: no {output}; "]),
-        ("cat {input} {output} {heigth}", ["command: the placeholder {heigth}; allowed: {input}, {output}, {width}"]),
-        ("cat {input} {output} {}", ["command: the placeholder {}; allowed: {input}"]),
-        ("cat {input} {output} {width:05}", ["command: the placeholder {width:05}; allowed: {input}"]),
-        ("cat {input} {output} {fps!r}", ["command: the placeholder {fps!r}; allowed: {input}"]),
-        ("cat {input} {output} {width", ["command: '{width' ("]),
-        ("nope {what} {input}", ["'nope', which is no", "placeholder {what}", "no {output}"]),
-    ],
-)
-def test_templates_that_cannot_work_are_told_at_the_door(text: str, lines: list[str]) -> None:
-    problems = [str(problem) for problem in command_problems(CommandTemplate(text))]
-    assert len(problems) == len(lines)
-    assert all(line in problem for line, problem in zip(lines, problems, strict=True))
-
-
 def test_forms_and_folders_are_checked() -> None:
     text = "cat {input} {output}"
     assert command_problems(CommandTemplate(text, "frames", "restored_imgs")) == []
+    foreign, missing = command_problems(CommandTemplate("cat {input} {masks}"))
+    assert (foreign.given, foreign.allowed) == (
+        "the placeholder {masks}",
+        "{input}, {output}, {width}, {height}, {fps}",
+    )
+    assert missing.allowed == f"a command with {{output}}: {PLACEHOLDERS['output']}"
     unknown, results = command_problems(CommandTemplate(text, "film", "../x"), "--command")  # type: ignore[arg-type]
     assert str(unknown) == "--command form: 'film'; allowed: clip or frames"
     assert str(results).startswith("--command results: '../x'; allowed: a folder within {output}")
