@@ -1,0 +1,103 @@
+"""vhs_presets on a small tape: the sheet, the figures, what runs again, and options that are wrong."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.runs.bench import Bench
+from tests.runs.test_vhs_batch import bench_in, counts, make_tape, values
+
+FLOW = "flows.vhs_presets"
+PRESETS = ("vhs_clean", "vhs_heavy")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str) -> Iterator[Bench]:
+    """Two presets on two pieces of a noisy tape."""
+    for bench in bench_in(tmp_path_factory.mktemp("compared"), prefect_home, prefect_api):
+        make_tape(bench.folder, "interlaced.mkv")
+        assert bench.run(*given(bench, ",".join(PRESETS)), flow=FLOW) == 0
+        yield bench
+
+
+def given(bench: Bench, presets: str, *more: object) -> tuple[object, ...]:
+    tape = bench.folder / "interlaced.mkv"
+    pieces = ("--pieces", 2, "--piece-seconds", 0.4)
+    return ("--input", tape, "--output-dir", bench.output, "--presets", presets, *pieces, *more)
+
+
+def figures(bench: Bench) -> dict[tuple[str, str], dict[str, str]]:
+    """The rows of the table by preset and piece."""
+    with (bench.output / "comparison.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["preset"], row["piece"]): row for row in csv.DictReader(file)}
+
+
+def test_one_sheet_with_a_column_for_the_tape_and_each_preset(compared: Bench) -> None:
+    sheet = cv2.imread(str(compared.output / "comparison.jpg"))
+    height, width = sheet.shape[:2]
+    assert width == pytest.approx(3 * 480, abs=60)
+    assert height > 4 * 300  # two rows a piece
+    page = (compared.output / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 1
+    assert not [path for path in (compared.output / "pieces").rglob("*") if path.suffix not in {"", ".mp4", ".json"}]
+    assert values(compared, "comparison")["comparison"]["pieces"] == 4
+
+
+def test_the_figures_are_plausible(compared: Bench) -> None:
+    found = figures(compared)
+    assert found.keys() == {(preset, piece) for preset in ("tape", *PRESETS) for piece in "01"}
+    noise = {key: float(row["noise_luma"]) for key, row in found.items()}
+    for piece in "01":
+        assert noise["vhs_heavy", piece] < noise["vhs_clean", piece] < noise["tape", piece]
+        assert found["tape", piece]["cpu_ms_per_frame"] == ""
+    for row in found.values():
+        assert float(row["sharpness"]) > 1
+        assert 0 < float(row["megabits_per_second"]) < 50
+    assert float(found["tape", "1"]["start_seconds"]) > float(found["tape", "0"]["start_seconds"]) > 0
+    assert min(float(found[preset, "0"]["cpu_ms_per_frame"]) for preset in PRESETS) > 0
+
+
+def test_another_preset_restores_its_own_pieces_alone(compared: Bench) -> None:
+    assert compared.run(*given(compared, ",".join([*PRESETS, "vhs_archive"])), flow=FLOW) == 0
+    assert counts(compared, "diagnosis") == (0, 1, 0, 0)
+    assert counts(compared, "segments") == (2, 4, 0, 0)
+    assert {preset for preset, _ in figures(compared)} == {"tape", *PRESETS, "vhs_archive"}
+
+
+def test_a_tape_that_is_none(bench: Bench) -> None:
+    (bench.folder / "interlaced.mkv").write_text("Not a video.\n")
+    assert bench.run(*given(bench, "vhs_clean"), flow=FLOW) == 3
+    assert "text file" in bench.failures["interlaced"]["message"]
+    assert not (bench.output / "comparison.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("presets", "options", "words"),
+    [
+        ("vhs_clean,vhs_lite", (), ["'vhs_lite'", "vhs_standard"]),
+        ("vhs_clean,vhs_clean", (), ["vhs_clean twice"]),
+        (" , ", (), ["--presets"]),
+        ("vhs_clean", ("--override", "sharpen=two"), ["sharpen"]),
+        ("vhs_clean", ("--preset-file", "none.toml"), ["none.toml"]),
+        ("vhs_archive", ("--height", "288"), ["--height", "with fields kept"]),
+    ],
+)
+def test_options_that_are_wrong(
+    bench: Bench, capsys: pytest.CaptureFixture[str], presets: str, options: Sequence[str], words: Sequence[str]
+) -> None:
+    make_tape(bench.folder, "interlaced.mkv")
+    assert bench.run(*given(bench, presets, *options), flow=FLOW) == 2
+    said = capsys.readouterr().err
+    assert [word for word in words if word not in said] == [], said
+    assert "Traceback" not in said
+
+
+def test_a_tape_that_is_not_there(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.run(*given(bench, "vhs_clean"), flow=FLOW) == 2
+    assert "interlaced.mkv" in capsys.readouterr().err
+    assert not bench.output.exists()
