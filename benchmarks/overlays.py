@@ -103,7 +103,7 @@ def _report_clean(clips: Sequence[Clip], frames: int | None, output_dir: Path) -
 
 
 def _report_detection(found: Sequence[Result]) -> None:
-    """A row a clip and kind: the IoU at each opacity, of lossless and lossy clips."""
+    """A row a clip and kind: the IoU at each opacity, of lossless and lossy clips; then opacities and times."""
     opacities = sorted({one.case.opacity for one in found})
     print(f"\nIoU of what is found, goal {GOAL_IOU}; opacities {', '.join(map(str, opacities))}\n")
     encodings = list(dict.fromkeys(one.case.encoding for one in found))
@@ -112,6 +112,19 @@ def _report_detection(found: Sequence[Result]) -> None:
         mine = [one for one in found if (one.case.clip, one.case.mark.kind) == (clip, kind)]
         cells = (" ".join(f"{one.iou:.2f}" for one in mine if one.case.encoding == name) for name in encodings)
         print(f"| {clip.name}{'' if clip.diverse else ' (stands)'} | {kind} | {' | '.join(cells)} |")
+    _report_opacities(found, opacities)
+
+
+def _report_opacities(found: Sequence[Result], opacities: Sequence[float]) -> None:
+    """How far opacities are from the true ones, where both overlays lie, and frames that are taken for others."""
+    print("\n| opacity | found | mean error of the opacity | largest | wrong frames in what is found |")
+    print("| --- | --- | --- | --- | --- |")
+    for opacity in opacities:
+        mine = [one for one in found if one.case.opacity == opacity]
+        errors = [one.opacity_error for one in mine if one.opacity_error is not None]
+        wrong = sum(one.wrong_frames for one in mine if one.iou)
+        cells = f"{statistics.mean(errors):.3f} | {max(errors):.3f}" if errors else "- | -"
+        print(f"| {opacity:g} | {sum(one.iou > 0 for one in mine)} of {len(mine)} | {cells} | {wrong} |")
     print(flush=True)
 
 

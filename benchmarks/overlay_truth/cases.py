@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.overlay_truth.baselines import BASELINES, baseline
-from benchmarks.overlay_truth.clips import Clip
+from benchmarks.overlay_truth.clips import CLIPS, Clip
 from benchmarks.overlay_truth.crops import crops_of, masks_within, view_of
 from benchmarks.overlay_truth.drawing import Corner, Kind, Mark
+from benchmarks.overlay_truth.judging import opacity_error, wrong_frames
 from benchmarks.overlay_truth.marks import Marked, mark_clip
 from benchmarks.overlay_truth.ours import detected, removed, without_opacity
 from benchmarks.overlay_truth.scores import Scores, overlap, score
@@ -42,6 +43,8 @@ class Result:
     """What was measured in one case.
 
     iou, confidence, reason  of detection without training; an IoU of 0 where it finds nothing
+    opacity_error            mean distance from the true opacity, where both lie; ``None`` where nothing is known of it
+    wrong_frames             in which something is found where nothing shows, or nothing where something does
     untouched                the marked clip itself
     baselines                by name
     with_truth, with_mask    our removal, told opacity and colour, too, and the true masks alone
@@ -52,6 +55,8 @@ class Result:
     iou: float
     confidence: float
     reason: str
+    opacity_error: float | None
+    wrong_frames: int
     untouched: Scores | None = None
     baselines: dict[str, Scores] = field(default_factory=dict)
     with_truth: Scores | None = None
@@ -67,8 +72,12 @@ class Result:
 def cases(
     clips: Sequence[Clip], kinds: Sequence[Kind], opacities: Sequence[float], encodings: Sequence[Encoding]
 ) -> Iterator[Case]:
-    """All of them; a clip's overlays lie in the same corner, those of the next clip in another."""
-    for number, clip in enumerate(clips):
+    """All of them; a clip's overlays lie in the same corner, those of the next clip in another.
+
+    What is put on a clip does not depend on which others are chosen.
+    """
+    for clip in clips:
+        number = CLIPS.index(clip)
         for kind in kinds:
             mark = Mark(kind, number, _CORNERS[number % len(_CORNERS)])
             yield from (Case(clip, mark, opacity, encoding) for opacity in opacities for encoding in encodings)
@@ -80,10 +89,21 @@ def measure(case: Case, frames: int | None, folder: Path, with_removal: bool = T
     try:
         path = marked.marked if case.encoding == "lossless" else marked.lossy
         found = detected(path)
-        first = Result(case, detection_overlap(found, marked), found.confidence, found.reason)
+        first = _detection(case, marked, found)
         return _removal(first, marked, path, found, folder) if with_removal else first
     finally:
         shutil.rmtree(folder)
+
+
+def _detection(case: Case, marked: Marked, found: Found) -> Result:
+    return Result(
+        case,
+        detection_overlap(found, marked),
+        found.confidence,
+        found.reason,
+        opacity_error(found.overlays, marked.overlays),
+        wrong_frames(found.overlays, marked.overlays, marked.frames),
+    )
 
 
 def detection_overlap(found: Found, marked: Marked) -> float:

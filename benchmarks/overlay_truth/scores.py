@@ -1,7 +1,8 @@
 """How near a cleaned clip is to the clean one under the overlays, and how well overlays were found.
 
 PSNR   over the samples that the true overlays touch, in all frames together; of YUV, the mean squared error is 6/8 that
-       of luma and 1/8 that of each chroma component (of RGB, a third each). 100 dB stands for no error
+       of luma and 1/8 that of each chroma component (of RGB, a third each). 100 dB stands for no error. Luma and chroma
+       are there by themselves, too (of RGB, green, and red with blue)
 SSIM   of luma, over the bounding box of each frame's mask (Wang et al. 2004: Gaussian window, sigma 1.5)
 flicker  of luma inside the mask: the mean change of the error from one frame to the next, in codes of 8 bits
 IoU    of masks at luma's resolution, over all frames together
@@ -29,6 +30,8 @@ class Scores:
     """Of one cleaned clip. ``changed`` counts samples in view, outside the mask that was cleaned, that changed."""
 
     psnr: float
+    psnr_luma: float
+    psnr_chroma: float | None  # None of gray pictures
     ssim: float
     flicker: float
     changed: int
@@ -40,10 +43,12 @@ def score(cleaned: Crops, source: Crops, clean: Crops, view: View, touched: tupl
     errors = [_squared(one, two, mask) for one, two, mask in zip(cleaned, clean, masks, strict=True)]
     weights = [6.0, 1.0, 1.0][: len(errors)] if not shape.is_rgb else [1.0] * len(errors)
     mean = float(np.average(errors, weights=weights))
-    unit = 2.0 ** (shape.bits - 8)
+    unit, peak = 2.0 ** (shape.bits - 8), 2**shape.bits - 1
     return Scores(
-        psnr=decibels(mean, 2**shape.bits - 1),
-        ssim=_ssim(cleaned[0], clean[0], masks[0], 2**shape.bits - 1),
+        psnr=decibels(mean, peak),
+        psnr_luma=decibels(errors[0], peak),
+        psnr_chroma=decibels(float(np.mean(errors[1:])), peak) if errors[1:] else None,
+        ssim=_ssim(cleaned[0], clean[0], masks[0], peak),
         flicker=_flicker(cleaned[0], clean[0], masks[0]) / unit,
         changed=_changed(cleaned, source, touched or masks),
     )
