@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration bench-overlays chaos soak clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration bench-overlays chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,6 +43,10 @@ demo-signs: $(READY)  ## Find the landmarks of a man who talks and gestures
 demo-tapes: $(READY)  ## Restore three small tapes: fields, noise, telecine, one broken off
 	@$(BIN)/python examples/demo_tapes.py demo
 	$(BIN)/python flows/vhs_batch.py --input demo/tapes --preview --output-dir demo/tapes-output || test $$? -eq 3
+
+demo-overlays: $(READY)  ## Take a translucent logo and a date stamp off a video
+	@$(BIN)/python examples/demo_overlays.py demo
+	$(BIN)/python flows/overlay_removal.py --input demo/marked --output-dir demo/marked-output
 
 # Much of a test's time is waiting for servers and children, so two files run at a time.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest

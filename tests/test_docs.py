@@ -40,6 +40,11 @@ FOREIGN = {
     "--no-overlay",
     "--no-auto-detect",
     "--no-preview",
+    "--no-allow-private-hosts",
+    "--no-deps",
+    "--diagnosis",
+    "--save",
+    "--fp",
     "--verbose",
 }
 

@@ -28,7 +28,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copy(ROOT / "prefect.yaml", folder)
-    for script in ("demo_data.py", "demo_stars.py", "demo_signs.py", "demo_tapes.py"):
+    for script in ("demo_data.py", "demo_stars.py", "demo_signs.py", "demo_tapes.py", "demo_overlays.py"):
         subprocess.run([sys.executable, ROOT / "examples" / script, folder / "demo"], check=True, capture_output=True)
     return folder
 

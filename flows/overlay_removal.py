@@ -1,0 +1,194 @@
+"""Logos, subtitles and date stamps taken off videos: ``python flows/overlay_removal.py --help``."""
+
+if __name__ == "__main__":  # before the imports below: the local Prefect API starts while Prefect is imported
+    from tasks.launcher.command import main
+
+    raise SystemExit(main("flows.overlay_removal"))
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import ByteSize
+
+from tasks.assembly import Assembly, Whole
+from tasks.batch import BatchRun, StageRun, batch_run
+from tasks.engine.errors import InvalidInput
+from tasks.engine.execution import Execution
+from tasks.engine.items import Item
+from tasks.engine.outcomes import Record
+from tasks.overlays.fetch_stage import FetchStage, fetch_item
+from tasks.overlays.gallery import Shown, gallery
+from tasks.overlays.join_stage import JoinStage, bare_item, join_item, refused
+from tasks.overlays.options import CleaningOptions, Crf, Detector, Device, Devices, Method, OutputCodec, Score, Segments
+from tasks.overlays.prepare_stage import PrepareStage, prepare_items, prepared
+from tasks.overlays.prepared import Prepared
+from tasks.overlays.preview_stage import PreviewStage, preview_item
+from tasks.overlays.segment_stage import CleanStage, segment_items, segment_needs
+from tasks.overlays.size import cleaned_bytes
+from tasks.overlays.sources import ALL_NETWORKS, MOST_BYTES, FetchLimits, VideoSource, read_sources
+from tasks.overlays.wishes import Detection, codec_problems, program_problems, read_detection
+from tasks.overlays.work import PlannedVideo, plan_video
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The videos, from where they may be fetched, how overlays are found, and what is done about them."""
+
+    sources: list[VideoSource]
+    limits: FetchLimits
+    detection: Detection
+    options: CleaningOptions
+    devices: int | None
+
+
+def read_inputs(
+    input: str,
+    detector: Detector = "static",
+    mask: str | None = None,
+    model: Path | None = None,
+    score: Score = 0.4,
+    classes: list[str] | None = None,
+    method: Method = "auto",
+    command: str | None = None,
+    devices: Devices | None = None,
+    segments: Segments = "auto",
+    min_segment_frames: int = 60,
+    codec: OutputCodec = "x264",
+    crf: Crf | None = None,
+    max_download: ByteSize | None = None,
+    allow_private_hosts: bool = False,
+    device: Device = "cpu",
+) -> Inputs:
+    """Read and check what the flow works on. Raises InvalidInput with everything that is wrong."""
+    limits = FetchLimits(int(max_download or MOST_BYTES), ALL_NETWORKS if allow_private_hosts else ())
+    sources, problems = read_sources(input, limits)
+    detection, wrong = read_detection(detector, mask, model, score, classes or [], device)
+    problems += wrong
+    options = CleaningOptions(
+        method=method,
+        command=command or "",
+        segments=segments,
+        min_segment_frames=min_segment_frames,
+        codec=codec,
+        crf=crf,
+    )
+    problems += codec_problems(options) + program_problems(method, command, devices)
+    if problems:
+        raise InvalidInput(problems)
+    return Inputs(sources, limits, detection, options, devices)
+
+
+@flow(name="overlay-removal", flow_run_name="overlay-removal {output_dir}", persist_result=False)
+def overlay_removal(
+    input: str,
+    output_dir: Path,
+    detector: Detector = "static",
+    mask: str | None = None,
+    model: Path | None = None,
+    score: Score = 0.4,
+    classes: list[str] | None = None,
+    method: Method = "auto",
+    command: str | None = None,
+    devices: Devices | None = None,
+    segments: Segments = "auto",
+    min_segment_frames: int = 60,
+    codec: OutputCodec = "x264",
+    crf: Crf | None = None,
+    max_download: ByteSize | None = None,
+    allow_private_hosts: bool = False,
+    device: Device = "cpu",
+    scratch: ByteSize | None = None,
+    execution: Execution = Execution(),
+) -> State[Any]:
+    """Find what is burned into videos, such as logos, subtitles and date stamps, and take it off.
+
+    Args:
+        input: A video, a folder of videos, or the URL of a video
+        output_dir: Folder for cleaned/, previews/, summary.json, items.parquet, failures.json and report.html
+        detector: How overlays are found: by what stays while the picture changes, by a YOLO model, or as --mask says
+        mask: Picture of the video's size, white where the overlay is, or a box LEFT,TOP,WIDTHxHEIGHT in pixels
+        model: YOLO model in ONNX format
+        score: Least score of a box of the model
+        classes: Name of a class of the model that is an overlay; may be given several times; by default all are
+        method: How overlays are removed; auto takes for each pixel what tells most of it
+        command: The program of the method command, with its arguments and {input}, {masks} and {output} among them
+        devices: How many devices, such as graphics cards, the program has; so many segments are worked on at a time
+        segments: Segments a video, or auto
+        min_segment_frames: No segment is shorter, in frames
+        codec: Codec of the cleaned video; lossless keeps every pixel beside the overlays as it is
+        crf: Quality as the codec counts it, lower is better; by default 16 for x264, 18 for x265, 20 for svtav1
+        max_download: Largest video that is fetched from a URL; by default 20GiB
+        allow_private_hosts: Fetch from addresses of this machine and of local networks, too
+        device: What the model runs on
+        scratch: Most disk space for cleaned segments that wait to be joined; by default half of what is free
+        execution: How the run is carried out
+    """
+    parameters = dict(locals())
+    inputs = read_inputs(
+        input,
+        detector,
+        mask,
+        model,
+        score,
+        classes,
+        method,
+        command,
+        devices,
+        segments,
+        min_segment_frames,
+        codec,
+        crf,
+        max_download,
+        allow_private_hosts,
+        device,
+    )
+    with batch_run("overlay-removal", output_dir, execution, parameters) as run:
+        videos = _fetched(run, inputs)
+        found = run.stage(PrepareStage(inputs.detection.params), prepare_items(videos, inputs.detection.extra))
+        planned = [_planned(known, inputs.options, run.output_dir) for known in _known(videos, found)]
+        stage = CleanStage(segment_needs((one for one in planned if isinstance(one, PlannedVideo)), inputs.devices))
+        joined = Assembly(stage, JoinStage(), refused, scratch).run(run, [_whole(one) for one in planned])
+        cleaned = [record for part in joined for record in part.records()]
+        run.stage(PreviewStage(), [_preview(record, videos) for record in cleaned])
+        run.pictures += gallery([Shown(record.id, record.values) for record in cleaned], run.output_dir)
+        return run.finish()
+
+
+def _fetched(run: BatchRun, inputs: Inputs) -> dict[str, Path]:
+    """The videos by their ids; those from URLs once they are here."""
+    videos = {source.id: source.path for source in inputs.sources if source.path}
+    remote = [fetch_item(source) for source in inputs.sources if source.url]
+    if remote:
+        for record in run.stage(FetchStage(inputs.limits), remote).records():
+            videos[record.id] = run.output_dir / record.outputs[0].path
+    return videos
+
+
+def _known(videos: Mapping[str, Path], found: StageRun) -> Iterator[Prepared]:
+    """What is known of the videos that were prepared."""
+    for record in found.records():
+        digests = {output.path: output.sha256 for output in record.outputs}
+        yield prepared(record.id, videos[record.id], record.detail, digests)
+
+
+def _planned(known: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo | Item:
+    """What is to be done about a video; an item that fails, saying why, where nothing can be."""
+    try:
+        return plan_video(known, options, output_dir)
+    except InvalidInput as error:
+        return refused(bare_item(known), str(error))
+
+
+def _whole(video: PlannedVideo | Item) -> Whole:
+    if isinstance(video, Item):
+        return Whole(video, (), 0)
+    return Whole(join_item(video), tuple(segment_items(video)), cleaned_bytes(video))
+
+
+def _preview(record: Record, videos: Mapping[str, Path]) -> Item:
+    digests = [output.sha256 for output in record.outputs]
+    return preview_item(record.id, str(videos[record.id]), record.detail["work"], digests)
