@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cyclopts
 
 from benchmarks.machine import describe_machine
-from benchmarks.overlay_truth.cases import Encoding, Result, cases, measure
+from benchmarks.overlay_truth.cases import Case, Encoding, Result, cases, measure
 from benchmarks.overlay_truth.clips import CLIPS, Clip, shared_folder
 from benchmarks.overlay_truth.drawing import KINDS, Kind
 from benchmarks.overlay_truth.marks import OPACITIES, cut_clip
@@ -42,6 +42,7 @@ def main(
     opacities: tuple[float, ...] = OPACITIES,
     encodings: tuple[Encoding, ...] = ("lossless", "lossy"),
     frames: int | None = None,
+    removal_frames: int | None = None,
     output_dir: Path = Path("build/benchmarks/overlays"),
     quick: bool = False,
 ) -> None:
@@ -54,6 +55,7 @@ def main(
         opacities: How strongly, above 0 to 1
         encodings: How the clips are encoded when that was done
         frames: So many frames of each clip at most
+        removal_frames: Overlays are removed from so many of these at most, and found in all
         output_dir: Folder for the figures and the clips
         quick: Few frames of one clip, to see that it works
     """
@@ -61,11 +63,13 @@ def main(
     output_dir.mkdir(parents=True, exist_ok=True)
     chosen = [clip for clip in CLIPS if clip.name in (clips or [clip.name for clip in CLIPS])]
     if quick:
-        chosen, opacities, encodings, frames = chosen[:1], opacities[1:2], encodings[:1], 100
+        chosen, kinds, opacities, encodings = chosen[:1], kinds[:1], opacities[1:2], encodings[:1]
+        frames, removal_frames = 100, 12
     if "detection" in part:
         _report_clean(chosen, frames, output_dir)
     if "detection" in part or "removal" in part:
-        found = _measured(chosen, kinds, opacities, encodings, frames, output_dir, "removal" in part)
+        wanted = cases(chosen, kinds, opacities, encodings)
+        found = _measured(wanted, frames, removal_frames, output_dir, "removal" in part)
         _report_detection(found)
         if "removal" in part:
             _report_removal(found)
@@ -74,18 +78,12 @@ def main(
 
 
 def _measured(
-    clips: Sequence[Clip],
-    kinds: Sequence[Kind],
-    opacities: Sequence[float],
-    encodings: Sequence[Encoding],
-    frames: int | None,
-    output_dir: Path,
-    with_removal: bool,
+    wanted: Iterator[Case], frames: int | None, removal_frames: int | None, output_dir: Path, with_removal: bool
 ) -> list[Result]:
     """Every case, a line each as it is done; the figures so far are always in the folder."""
     found: list[Result] = []
-    for case in cases(clips, kinds, opacities, encodings):
-        found.append(measure(case, frames, output_dir / "clips", with_removal))
+    for case in wanted:
+        found.append(measure(case, frames, output_dir / "clips", with_removal, removal_frames))
         print(f"{case.name}: IoU {found[-1].iou:.2f}, {found[-1].reason}", file=sys.stderr, flush=True)
         plain = json.dumps([asdict(one) for one in found], indent=1)
         (output_dir / "scores.json").write_text(plain + "\n", encoding="utf-8")

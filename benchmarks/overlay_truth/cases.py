@@ -10,7 +10,7 @@ from typing import Literal
 
 from benchmarks.overlay_truth.baselines import BASELINES, baseline
 from benchmarks.overlay_truth.clips import CLIPS, Clip
-from benchmarks.overlay_truth.crops import crops_of, masks_within, view_of
+from benchmarks.overlay_truth.crops import View, crops_of, masks_within, view_of
 from benchmarks.overlay_truth.drawing import Corner, Kind, Mark
 from benchmarks.overlay_truth.judging import opacity_error, wrong_frames
 from benchmarks.overlay_truth.marks import Marked, mark_clip
@@ -83,14 +83,19 @@ def cases(
             yield from (Case(clip, mark, opacity, encoding) for opacity in opacities for encoding in encodings)
 
 
-def measure(case: Case, frames: int | None, folder: Path, with_removal: bool = True) -> Result:
-    """Make the clip of ``case`` in ``folder``, which is removed again, and measure it."""
+def measure(
+    case: Case, frames: int | None, folder: Path, with_removal: bool = True, removal_frames: int | None = None
+) -> Result:
+    """Make the clip of ``case`` in ``folder``, which is removed again, and measure it.
+
+    Overlays are found in all of its ``frames``, and removed from its first ``removal_frames``.
+    """
     marked = mark_clip(case.clip, case.mark, case.opacity, frames, folder)
     try:
         path = marked.marked if case.encoding == "lossless" else marked.lossy
         found = detected(path)
         first = _detection(case, marked, found)
-        return _removal(first, marked, path, found, folder) if with_removal else first
+        return _removal(first, view_of(marked, removal_frames), path, found, folder) if with_removal else first
     finally:
         shutil.rmtree(folder)
 
@@ -113,13 +118,13 @@ def detection_overlap(found: Found, marked: Marked) -> float:
     return overlap(*both)
 
 
-def _removal(first: Result, marked: Marked, path: Path, found: Found, folder: Path) -> Result:
-    view = view_of(marked)
+def _removal(first: Result, view: View, path: Path, found: Found, folder: Path) -> Result:
+    marked = view.marked
     clean, source = crops_of(marked.clean, view), crops_of(path, view)
     usual = {name: score(baseline(name, path, source, view, folder), source, clean, view) for name in BASELINES}
 
     def ours(overlays: Sequence[Overlay]) -> Scores | None:
-        touched = masks_within(overlays, marked.shape, view.box, marked.frames)
+        touched = masks_within(overlays, marked.shape, view.box, view.frames)
         return score(removed(path, overlays, view), source, clean, view, touched) if overlays else None
 
     return replace(

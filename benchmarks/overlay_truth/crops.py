@@ -1,8 +1,9 @@
-"""The part of a marked clip that is looked at: all overlays of it with a margin, in every frame."""
+"""The part of a marked clip that is looked at: all overlays of it with a margin, in its first frames or all."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,16 @@ Crops = tuple[Plane, ...]
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at: ``box`` of the pictures of ``marked``."""
+    """What is looked at: ``box`` of the first ``most_frames`` pictures of ``marked``, or of all."""
 
     marked: Marked
     box: Box
+    most_frames: int | None = None
+
+    @property
+    def frames(self) -> int:
+        """How many pictures that are."""
+        return min(self.marked.frames, self.most_frames or self.marked.frames)
 
     def parts(self) -> list[tuple[slice, slice]]:
         """Where it lies in each component."""
@@ -33,26 +40,27 @@ class View:
     @functools.cached_property
     def masks(self) -> tuple[Mask, ...]:
         """For each component, frames x height x width: what the true overlays touch."""
-        return masks_within(self.marked.overlays, self.marked.shape, self.box, self.marked.frames)
+        return masks_within(self.marked.overlays, self.marked.shape, self.box, self.frames)
 
 
-def view_of(marked: Marked) -> View:
-    """All overlays of ``marked`` with a margin."""
+def view_of(marked: Marked, most_frames: int | None = None) -> View:
+    """All overlays of ``marked`` with a margin, in so many frames at most."""
     boxes = [overlay.box for overlay in marked.overlays]
     left, top = min(box.x for box in boxes) - MARGIN_PX, min(box.y for box in boxes) - MARGIN_PX
     right, bottom = max(box.right for box in boxes) + MARGIN_PX, max(box.bottom for box in boxes) + MARGIN_PX
     box = Box(max(0, left), max(0, top), right - max(0, left), bottom - max(0, top))
-    return View(marked, aligned(box, marked.shape, marked.picture.width_px, marked.picture.height_px))
+    return View(marked, aligned(box, marked.shape, marked.picture.width_px, marked.picture.height_px), most_frames)
 
 
 def crops_of(path: Path, view: View) -> Crops:
-    """That part of every frame of the video at ``path``."""
+    """That part of the frames of the video at ``path``."""
     return gathered(video_frames(path), view)
 
 
 def gathered(frames: Iterable[Sequence[Plane]], view: View) -> Crops:
-    """That part of every frame of ``frames``, each given as its components."""
-    cut = [[plane[part].copy() for plane, part in zip(one, view.parts(), strict=True)] for one in frames]
+    """That part of ``frames``, each given as its components; of no more of them than ``view`` has."""
+    those = itertools.islice(frames, view.frames)
+    cut = [[plane[part].copy() for plane, part in zip(one, view.parts(), strict=True)] for one in those]
     return tuple(np.stack(component) for component in zip(*cut, strict=True))
 
 

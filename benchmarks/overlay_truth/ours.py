@@ -39,7 +39,7 @@ def without_opacity(overlay: Overlay) -> Overlay:
 
 def removed(path: Path, overlays: Sequence[Overlay], view: View, method: Method = "auto") -> Crops:
     """What is in view of the video at ``path`` without ``overlays``."""
-    return gathered(cleaned_frames(path, overlays, view.marked.shape, method), view)
+    return gathered(cleaned_frames(path, overlays, view.marked.shape, method, view.frames), view)
 
 
 def cleaned_frames(

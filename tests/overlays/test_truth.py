@@ -198,3 +198,13 @@ def test_what_is_usually_done_follows_subtitles(marked_clip: MarkClip, tmp_path:
         cleaned = baseline(name, marked.marked, source, view, tmp_path)
         assert np.array_equal(cleaned[0][:start], clean[0][:start])
         assert score(cleaned, source, clean, view).psnr > score(source, source, clean, view).psnr
+
+
+def test_the_first_frames_are_the_first_of_all(opaque_logo: Marked, tmp_path: Path) -> None:
+    view, _, source = _seen(opaque_logo)
+    few = view_of(opaque_logo, 5)
+    assert [component.shape[0] for component in crops_of(opaque_logo.clean, few)] == [5, 5, 5]
+    for name in BASELINES:
+        of_all = baseline(name, opaque_logo.marked, source, view, tmp_path)
+        cleaned = baseline(name, opaque_logo.marked, crops_of(opaque_logo.marked, few), few, tmp_path)
+        assert all(np.array_equal(one, all_of[:5]) for one, all_of in zip(cleaned, of_all, strict=True))
