@@ -102,6 +102,7 @@ def overlay_removal(
     allow_private_hosts: bool = False,
     device: Device = "cpu",
     scratch: ByteSize | None = None,
+    keep_segments: bool = False,
     execution: Execution = Execution(),
 ) -> State[Any]:
     """Find what is burned into videos, such as logos, subtitles and date stamps, and take it off.
@@ -125,6 +126,7 @@ def overlay_removal(
         allow_private_hosts: Fetch from addresses of this machine and of local networks, too
         device: What the model runs on
         scratch: Most disk space for cleaned segments that wait to be joined; by default half of what is free
+        keep_segments: Leave the segments in segments/ when their whole is there
         execution: How the run is carried out
     """
     parameters = dict(locals())
@@ -151,7 +153,9 @@ def overlay_removal(
         found = run.stage(PrepareStage(inputs.detection.params), prepare_items(videos, inputs.detection.extra))
         planned = [_planned(known, inputs.options, run.output_dir) for known in _known(videos, found)]
         stage = CleanStage(segment_needs((one for one in planned if isinstance(one, PlannedVideo)), inputs.devices))
-        joined = Assembly(stage, JoinStage(), refused, scratch).run(run, [_whole(one) for one in planned])
+        joined = Assembly(stage, JoinStage(), refused, scratch, keep_segments).run(
+            run, [_whole(one) for one in planned]
+        )
         cleaned = [record for part in joined for record in part.records()]
         run.stage(PreviewStage(), [_preview(record, videos) for record in cleaned])
         run.pictures += gallery([Shown(record.id, record.values) for record in cleaned], run.output_dir)

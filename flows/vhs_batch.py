@@ -120,6 +120,7 @@ def vhs_batch(
     device: Device = "cpu",
     preview: bool = False,
     scratch: ByteSize | None = None,
+    keep_segments: bool = False,
     execution: Execution = Execution(),
 ) -> State[Any]:
     """Restore a shelf of digitised tapes: measure what is wrong with each, put it right, show what was done.
@@ -145,6 +146,7 @@ def vhs_batch(
         device: What the network runs on
         preview: Write a clip of each tape that is split down its middle: before, restored
         scratch: Most disk space for restored segments that wait to be joined; by default half of what is free
+        keep_segments: Leave the segments in segments/ when their whole is there
         execution: How the run is carried out
     """
     parameters = dict(locals())
@@ -176,7 +178,9 @@ def vhs_batch(
         shelf = [_planned(one, inputs.recipe, run.output_dir) for one in known.values()]
         works = [one.work for one in shelf if isinstance(one, PlannedTape)]
         segments = SegmentStage(inputs.engines.by_name, segment_needs(works, inputs.engines))
-        joined = Assembly(segments, JoinStage(), refused, scratch).run(run, [_whole(one) for one in shelf])
+        joined = Assembly(segments, JoinStage(), refused, scratch, keep_segments).run(
+            run, [_whole(one) for one in shelf]
+        )
         restored = [record for part in joined for record in part.records()]
         run.stage(PreviewStage(PreviewParams(clip=preview)), [_preview(record, known) for record in restored])
         run.pictures += gallery(

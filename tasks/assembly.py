@@ -38,12 +38,14 @@ class Assembly:
     parts, wholes   the two stages
     refuse          the item that takes the place of a whole whose parts have no room, and fails saying why
     scratch_bytes   most disk space for parts that wait; None for half of what is free
+    keeps_parts     parts stay when their whole is there; a later run that does not keep them removes them
     """
 
     parts: Stage
     wholes: Stage
     refuse: Callable[[Item, str], Item]
     scratch_bytes: int | None = None
+    keeps_parts: bool = False
 
     def run(self, run: BatchRun, wholes: Sequence[Whole]) -> list[StageRun]:
         """Make the parts of every whole that is not there, put them together, and remove them.
@@ -72,6 +74,8 @@ class Assembly:
 
     def _keep_parts(self, run: BatchRun, wholes: Sequence[Whole], done: Collection[str]) -> None:
         """Remove all parts but those of wholes that are not there yet."""
+        if self.keeps_parts:
+            return
         run.keep_only(self.parts, [part for whole in wholes if whole.item.id not in done for part in whole.parts])
 
     def _group(self, run: BatchRun, group: Sequence[Whole]) -> StageRun | None:

@@ -36,7 +36,11 @@ def read_inputs(plan: Path) -> list[Whole]:
 
 @flow(name="assembly-flow", persist_result=False)
 def assembly_flow(
-    plan: Path, output_dir: Path, scratch: ByteSize | None = None, execution: Execution = Execution()
+    plan: Path,
+    output_dir: Path,
+    scratch: ByteSize | None = None,
+    keep: bool = False,
+    execution: Execution = Execution(),
 ) -> State[Any]:
     """Put together what the plan says.
 
@@ -44,8 +48,9 @@ def assembly_flow(
         plan: The wholes
         output_dir: Folder for what is made
         scratch: Most disk space for parts
+        keep: Parts stay
         execution: How the run is carried out
     """
     with batch_run("assembly-flow", output_dir, execution, {}) as run:
-        Assembly(FaultStage(FaultParams()), GatherStage(), refused, scratch).run(run, read_inputs(plan))
+        Assembly(FaultStage(FaultParams()), GatherStage(), refused, scratch, keep).run(run, read_inputs(plan))
         return run.finish()

@@ -126,3 +126,12 @@ def test_what_is_killed_goes_on_with_the_parts_that_are_done(bench: Bench) -> No
     bench.new_tries()
     assert run(bench, plan) == 0
     assert sorted(bench.new_tries()) == ["a", "a2"]
+
+
+def test_parts_may_stay_and_go_with_a_later_run(bench: Bench) -> None:
+    plan = write_plan(bench, a=whole("a"))
+    assert run(bench, plan, "--keep") == 0
+    assert left_parts(bench) == ["a0", "a1"]
+    assert run(bench, plan) == 0
+    assert left_parts(bench) == []
+    assert sorted(bench.new_tries()) == ["a", "a0", "a1"]
