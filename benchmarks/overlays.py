@@ -55,7 +55,7 @@ def main(
         opacities: How strongly, above 0 to 1
         encodings: How the clips are encoded when that was done
         frames: So many frames of each clip at most
-        removal_frames: Overlays are removed from so many of these at most, and found in all
+        removal_frames: Overlays are removed from so many in the middle of these at most, and found in all
         output_dir: Folder for the figures and the clips
         quick: Few frames of one clip, to see that it works
     """

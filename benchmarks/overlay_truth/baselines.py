@@ -95,10 +95,10 @@ def _while(span: _Span) -> str:
 def _run(filters: list[str], path: Path, view: View) -> Crops:
     """What ffmpeg makes of ``path``, of which only what is in view is read."""
     box, name = view.box, view.marked.shape.pixel_format
-    chain = ",".join([*filters, f"format={name}", f"crop={box.width}:{box.height}:{box.x}:{box.y}:exact=1"])
+    shown = f"trim=start_frame={view.shown.start_frame}:end_frame={view.shown.end_frame}"
+    chain = ",".join([*filters, shown, f"format={name}", f"crop={box.width}:{box.height}:{box.x}:{box.y}:exact=1"])
     before = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostats", "-threads", "1", "-filter_threads", "1"]
-    count = ["-fps_mode", "passthrough", "-frames:v", str(view.frames)]
-    after = ["-vf", chain, *count, "-f", "rawvideo", "-pix_fmt", name, "-"]
+    after = ["-vf", chain, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", name, "-"]
     done = subprocess.run([*before, "-i", str(path), *after], capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"ffmpeg failed: {done.stderr.decode('utf-8', errors='replace')[-2000:]}")
@@ -107,7 +107,7 @@ def _run(filters: list[str], path: Path, view: View) -> Crops:
 
 def _components(data: bytes, view: View) -> Crops:
     """Raw frames, component after component."""
-    shape, frames = view.marked.shape, view.frames
+    shape, frames = view.marked.shape, view.shown.end_frame - view.shown.start_frame
     sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in view.parts()]
     samples: Plane = np.frombuffer(data, np.uint8) if shape.bits == 8 else np.frombuffer(data, np.uint16)
     samples = samples.reshape(frames, -1)

@@ -88,7 +88,7 @@ def measure(
 ) -> Result:
     """Make the clip of ``case`` in ``folder``, which is removed again, and measure it.
 
-    Overlays are found in all of its ``frames``, and removed from its first ``removal_frames``.
+    Overlays are found in all of its ``frames``, and removed from ``removal_frames`` in the middle of these.
     """
     marked = mark_clip(case.clip, case.mark, case.opacity, frames, folder)
     try:
@@ -124,7 +124,7 @@ def _removal(first: Result, view: View, path: Path, found: Found, folder: Path) 
     usual = {name: score(baseline(name, path, source, view, folder), source, clean, view) for name in BASELINES}
 
     def ours(overlays: Sequence[Overlay]) -> Scores | None:
-        touched = masks_within(overlays, marked.shape, view.box, view.frames)
+        touched = view.masks_of(overlays)
         return score(removed(path, overlays, view), source, clean, view, touched) if overlays else None
 
     return replace(

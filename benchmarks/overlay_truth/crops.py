@@ -1,4 +1,4 @@
-"""The part of a marked clip that is looked at: all overlays of it with a margin, in its first frames or all."""
+"""The part of a marked clip that is looked at: all overlays of it with a margin, in frames of its middle or all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.overlay_truth.marks import Marked, video_frames
 from tasks.media.segments.planes import Plane
 from tasks.overlays.components import Shape, aligned
-from tasks.overlays.overlay import Box, Mask, Overlay
+from tasks.overlays.overlay import Box, FrameRange, Mask, Overlay
 
 MARGIN_PX = 24
 # One array a component: frames x height x width, in codes of the clip.
@@ -22,16 +22,21 @@ Crops = tuple[Plane, ...]
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at: ``box`` of the first ``most_frames`` pictures of ``marked``, or of all."""
+    """What is looked at: ``box`` of ``most_frames`` pictures in the middle of ``marked``, or of all.
+
+    Clips may begin with a black or a still picture, which is no measure.
+    """
 
     marked: Marked
     box: Box
     most_frames: int | None = None
 
     @property
-    def frames(self) -> int:
-        """How many pictures that are."""
-        return min(self.marked.frames, self.most_frames or self.marked.frames)
+    def shown(self) -> FrameRange:
+        """The pictures that are looked at."""
+        count = min(self.marked.frames, self.most_frames or self.marked.frames)
+        start = (self.marked.frames - count) // 2
+        return FrameRange(start, start + count)
 
     def parts(self) -> list[tuple[slice, slice]]:
         """Where it lies in each component."""
@@ -40,7 +45,12 @@ class View:
     @functools.cached_property
     def masks(self) -> tuple[Mask, ...]:
         """For each component, frames x height x width: what the true overlays touch."""
-        return masks_within(self.marked.overlays, self.marked.shape, self.box, self.frames)
+        return self.masks_of(self.marked.overlays)
+
+    def masks_of(self, overlays: Sequence[Overlay]) -> tuple[Mask, ...]:
+        """The same of other overlays."""
+        masks = masks_within(overlays, self.marked.shape, self.box, self.shown.end_frame)
+        return tuple(mask[self.shown.start_frame :] for mask in masks)
 
 
 def view_of(marked: Marked, most_frames: int | None = None) -> View:
@@ -54,13 +64,12 @@ def view_of(marked: Marked, most_frames: int | None = None) -> View:
 
 def crops_of(path: Path, view: View) -> Crops:
     """That part of the frames of the video at ``path``."""
-    return gathered(video_frames(path), view)
+    return gathered(itertools.islice(video_frames(path), view.shown.start_frame, view.shown.end_frame), view)
 
 
 def gathered(frames: Iterable[Sequence[Plane]], view: View) -> Crops:
-    """That part of ``frames``, each given as its components; of no more of them than ``view`` has."""
-    those = itertools.islice(frames, view.frames)
-    cut = [[plane[part].copy() for plane, part in zip(one, view.parts(), strict=True)] for one in those]
+    """That part of ``frames``, the ones that ``view`` shows, each given as its components."""
+    cut = [[plane[part].copy() for plane, part in zip(one, view.parts(), strict=True)] for one in frames]
     return tuple(np.stack(component) for component in zip(*cut, strict=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,8 @@ from tasks.overlays.cleaning import SegmentCleaner
 from tasks.overlays.components import ComponentReader, Shape
 from tasks.overlays.detection.found import Found
 from tasks.overlays.detection.static import find_static
-from tasks.overlays.overlay import Layer, Overlay
-from tasks.overlays.removal.base import Method, make_remover, regions
+from tasks.overlays.overlay import FrameRange, Layer, Overlay
+from tasks.overlays.removal.base import Method, context_frames, make_remover, regions
 
 
 def detected(path: Path) -> Found:
@@ -39,20 +38,21 @@ def without_opacity(overlay: Overlay) -> Overlay:
 
 def removed(path: Path, overlays: Sequence[Overlay], view: View, method: Method = "auto") -> Crops:
     """What is in view of the video at ``path`` without ``overlays``."""
-    return gathered(cleaned_frames(path, overlays, view.marked.shape, method, view.frames), view)
+    return gathered(cleaned_frames(path, overlays, view.marked.shape, method, view.shown), view)
 
 
 def cleaned_frames(
-    path: Path, overlays: Sequence[Overlay], shape: Shape, method: Method = "auto", frames: int | None = None
+    path: Path, overlays: Sequence[Overlay], shape: Shape, method: Method = "auto", wanted: FrameRange | None = None
 ) -> Iterator[tuple[Plane, ...]]:
-    """The components of the first ``frames`` frames of the video at ``path`` (all by default), without ``overlays``."""
+    """The components of the ``wanted`` frames of the video at ``path`` (all by default), without ``overlays``."""
     found = survey(path)
-    count = min(frames or len(found.timeline), len(found.timeline))
-    picture = found.picture
+    total, picture = len(found.timeline), found.picture
+    wanted, context = wanted or FrameRange(0, total), context_frames(method)
+    start, end = wanted.start_frame, wanted.end_frame
     parts = regions(overlays, shape, picture.width_px, picture.height_px)
     cleaner = SegmentCleaner(shape, parts, lambda region: make_remover(method, region, shape))
-    segment = Segment(0, 0, count, 0, count)
+    segment = Segment(0, start, end, max(0, start - context), min(total, end + context))
     components = ComponentReader()
     with SegmentReader(path, found) as reader:
-        for frame in itertools.islice(cleaner.cleaned(reader.frames(segment), segment), count):
+        for frame in cleaner.cleaned(reader.frames(segment), segment):
             yield components.components(frame)

@@ -200,11 +200,11 @@ def test_what_is_usually_done_follows_subtitles(marked_clip: MarkClip, tmp_path:
         assert score(cleaned, source, clean, view).psnr > score(source, source, clean, view).psnr
 
 
-def test_the_first_frames_are_the_first_of_all(opaque_logo: Marked, tmp_path: Path) -> None:
+def test_frames_in_the_middle_are_those_of_the_whole(opaque_logo: Marked, tmp_path: Path) -> None:
     view, _, source = _seen(opaque_logo)
-    few = view_of(opaque_logo, 5)
-    assert [component.shape[0] for component in crops_of(opaque_logo.clean, few)] == [5, 5, 5]
+    few = view_of(opaque_logo, 4)
+    assert [component.shape[0] for component in crops_of(opaque_logo.clean, few)] == [4, 4, 4]
     for name in BASELINES:
         of_all = baseline(name, opaque_logo.marked, source, view, tmp_path)
         cleaned = baseline(name, opaque_logo.marked, crops_of(opaque_logo.marked, few), few, tmp_path)
-        assert all(np.array_equal(one, all_of[:5]) for one, all_of in zip(cleaned, of_all, strict=True))
+        assert all(np.array_equal(one, all_of[4:8]) for one, all_of in zip(cleaned, of_all, strict=True))
