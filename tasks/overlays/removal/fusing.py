@@ -18,11 +18,13 @@ from tasks.overlays.components import Shape
 from tasks.overlays.overlay import Floats, FrameRange, Mask
 from tasks.overlays.removal import motion
 from tasks.overlays.removal.base import OFFSETS, Crop, Method, Region, Remover, Shares
-from tasks.overlays.removal.prior import NOISE, Prior, PriorMaker
+from tasks.overlays.removal.prior import Prior, PriorMaker
 from tasks.overlays.removal.veil import Veil, veils
 
 _NEAR, _FAR = 9, 41
 _FAR_WEIGHT = 0.05
+# Variance of a sample by rounding and compression, in 8-bit codes squared.
+_NOISE = 1.5
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class _Blend:
 
     def add(self, other: Prior, moves: Floats, count: int, unit: float) -> None:
         """Bring in what another frame says, ``moves`` away; ``count`` of them say the same where all only guess."""
-        noise = NOISE * unit**2
+        noise = _NOISE * unit**2
         across, down = motion.targets(moves)
         warp = partial(cv2.remap, map1=across, map2=down, borderMode=cv2.BORDER_CONSTANT)
         value = warp(other.value, interpolation=cv2.INTER_CUBIC)

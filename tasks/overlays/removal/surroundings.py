@@ -17,7 +17,7 @@ from scipy.sparse.linalg import splu
 from tasks.overlays.overlay import Floats, Mask
 
 # Between a membrane (large), which is flat in the middle of a hole, and a plate (0), which overshoots.
-_TENSION = 0.3
+TENSION = 0.3
 # Samples around the hole that the equations need.
 _RIM = 3
 
@@ -43,8 +43,8 @@ class Surroundings:
     def _factorise(self) -> None:
         """Set up the equations for the samples around the hole, of which those in it are unknown."""
         near = cv2.dilate(self._hole.astype(np.uint8), np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8)) > 0
-        laplacian = _laplacian(near)
-        system = (laplacian.T @ laplacian + _TENSION * laplacian).tocsr()
+        bend = laplacian(near)
+        system = (bend.T @ bend + TENSION * bend).tocsr()
         inside = self._hole[near]
         rows = system[inside]
         self._rim = near & ~self._hole
@@ -52,7 +52,7 @@ class Surroundings:
         self._solver = splu(rows[:, inside].tocsc())
 
 
-def _laplacian(near: Mask) -> Any:
+def laplacian(near: Mask) -> Any:
     """The graph Laplacian of the samples ``near``, each with its neighbours left, right, above and below."""
     count = int(near.sum())
     number = np.full(near.shape, -1)

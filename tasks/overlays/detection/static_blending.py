@@ -1,0 +1,121 @@
+"""The opacity and colour of each pixel of an overlay, and how strong it is in each frame, by weighted least squares.
+
+A sample is J = I + k (c - a I): a is the opacity of its pixel, c = a W, and k how strong the overlay is in that frame,
+which is less than usual while it fades. I is not seen; what is estimated of it out of its surroundings errs by more the
+farther it is from them and the more they vary, so dark and even frames count most. Given k, a and c follow for each
+pixel from all frames, given a and c, k follows for each frame from all pixels: the two are solved in turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from tasks.overlays.overlay import Floats, Mask
+
+_TURNS = 12
+# How far what surrounds a region is looked at, in pixels.
+_AROUND_PX = 12
+# Variance of a code, and of the estimate for each squared pixel of depth and squared code of gradient.
+_NOISE, _DOUBT = 1.0, 0.5
+# How far opacities stray from what is expected of them: a standard deviation.
+_STRAY = 0.12
+# Neighbouring pixels err alike: so many count as one.
+_ALIKE_PX = 60
+# How far strengths stray from 1, where little speaks for it.
+_STRAY_STRENGTH = 0.5
+# Weaker than this, a frame tells nothing of the overlay.
+_LEAST_STRENGTH = 0.3
+
+
+@dataclass(frozen=True)
+class Blending:
+    """What lies over N pixels.
+
+    alpha     float32, N: opacity, 0 to 1
+    whole     float32, components x N: opacity times colour, in 8-bit codes
+    strength  float32, frames: 1 where it is as strong as usual
+    effect    float32, N: root mean square over frames of what it changes, in 8-bit codes of the first component
+    """
+
+    alpha: Floats
+    whole: Floats
+    strength: Floats
+    effect: Floats
+
+
+def doubts(frames: Floats, region: Mask) -> Floats:
+    """The variance of each pixel of ``region``, filled in: frames x N, in squared 8-bit codes.
+
+    ``frames`` is frames x height x width.
+    """
+    depth = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5)
+    known = cv2.erode((~region).astype(np.float32), np.ones((3, 3)))
+    size = (2 * _AROUND_PX + 1,) * 2
+    count = np.maximum(cv2.blur(known, size)[region], 1e-2)
+    found = np.empty((len(frames), int(region.sum())), np.float32)
+    for number, frame in enumerate(frames):
+        across, down = cv2.Sobel(frame, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(frame, cv2.CV_32F, 0, 1, scale=1 / 8)
+        varies = cv2.blur((across * across + down * down) * known, size)[region] / count
+        found[number] = _NOISE + _DOUBT * varies * depth[region] ** 2
+    return found
+
+
+def solve(seen: Floats, beneath: Floats, doubt: Floats, shares: Floats, expected: Floats, strength: Floats) -> Blending:
+    """What explains best how ``seen`` differs from ``beneath``: components x frames x N, in 8-bit codes.
+
+    doubt      frames x N: variance of ``beneath``
+    shares     frames: by how much each counts
+    expected   N: opacities, as far as other evidence goes
+    strength   frames: where to start from
+    """
+    weights = shares[:, None] / doubt
+    for _ in range(_TURNS):
+        alpha, whole = _pixels(seen[0], beneath[0], weights, strength, expected)
+        strength = _strengths(seen[0] - beneath[0], whole - alpha * beneath[0], doubt)
+    alpha, whole = _pixels(seen[0], beneath[0], weights, strength, expected)
+    alpha = np.clip(alpha, 0, 1).astype(np.float32)
+    wholes = np.stack([_whole(j, i, weights, strength, alpha) for j, i in zip(seen, beneath, strict=True)])
+    due = wholes[0] - alpha * beneath[0]
+    effect = np.sqrt((due * due).mean(axis=0))
+    return Blending(alpha, wholes, strength, np.asarray(effect, np.float32))
+
+
+def _pixels(
+    seen: Floats, beneath: Floats, weights: Floats, strength: Floats, expected: Floats
+) -> tuple[Floats, Floats]:
+    """Opacity, and opacity times colour, of each pixel."""
+    k = strength[:, None]
+    count, across = (weights * k * k).sum(axis=0), (weights * k * k * beneath).sum(axis=0)
+    differs = (weights * k * (seen - beneath)).sum(axis=0)
+    away = beneath - across / count
+    spread = (weights * k * k * away * away).sum(axis=0)
+    slope = -(weights * k * (seen - beneath) * away).sum(axis=0)
+    alpha = (slope + expected / _STRAY**2) / (spread + 1 / _STRAY**2)
+    return np.asarray(alpha, np.float32), np.asarray((differs + alpha * across) / count, np.float32)
+
+
+def _whole(seen: Floats, beneath: Floats, weights: Floats, strength: Floats, alpha: Floats) -> Floats:
+    """Opacity times colour of each pixel, in one component."""
+    k = strength[:, None]
+    differs = (weights * k * (seen - beneath + k * alpha * beneath)).sum(axis=0)
+    return np.asarray(differs / (weights * k * k).sum(axis=0), np.float32)
+
+
+def _strengths(difference: Floats, due: Floats, doubt: Floats) -> Floats:
+    """How strong the overlay is in each frame; the usual frame has 1."""
+    product, square = (difference * due / doubt).sum(axis=1), (due * due / doubt).sum(axis=1)
+    firm = _ALIKE_PX / _STRAY_STRENGTH**2
+    strength = (product + firm) / (square + firm)
+    usual = float(np.median(strength[strength > _LEAST_STRENGTH])) if (strength > _LEAST_STRENGTH).any() else 1.0
+    strength = strength / np.float32(usual)
+    return np.where(strength > _LEAST_STRENGTH, np.minimum(strength, 1.3), 1e-3).astype(np.float32)
+
+
+def strength_in(difference: npt.NDArray[np.float32], due: Floats, doubt: Floats) -> float:
+    """How strong an overlay that should change a frame by ``due`` is, of ``difference``: all N."""
+    product, square = float((difference * due / doubt).sum()), float((due * due / doubt).sum())
+    return product / max(square, 1e-3)
