@@ -1,0 +1,308 @@
+"""From a video and what lies over it to its cleaned segments, and to the whole: what changes, and what must not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from tasks.engine.errors import BadInput
+from tasks.engine.items import Item
+from tasks.engine.stage import Needs, Stage, StageResult, Workspace
+from tasks.media.segments.containers import choose_container
+from tasks.media.segments.errors import SegmentError
+from tasks.media.segments.plan import Segment
+from tasks.media.segments.planes import Plane
+from tasks.media.segments.reading import SegmentReader
+from tasks.media.segments.source import Survey, save_survey, survey
+from tasks.overlays.components import ComponentReader, Shape, component_mask, component_shape, planar_name
+from tasks.overlays.detection.given import box_overlay
+from tasks.overlays.join_stage import JoinStage, join_item, refused
+from tasks.overlays.options import CleaningOptions
+from tasks.overlays.overlay import Box, FrameRange, Overlay, save_overlays
+from tasks.overlays.prepared import Prepared, overlays_path, survey_path
+from tasks.overlays.segment_stage import CleanStage, segment_items, segment_needs
+from tasks.overlays.work import PlannedVideo, as_payload, from_payload, plan_video
+
+FRAMES = 18
+ALWAYS = (FrameRange(0, FRAMES),)
+SIGN = (Box(10, 8, 26, 13), ALWAYS)
+FAR = (Box(60, 50, 21, 9), (FrameRange(4, 9), FrameRange(12, 14)))
+Marks = Sequence[tuple[Box, tuple[FrameRange, ...]]]
+MakeSource = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> MakeSource:
+    """Makes a short video of moving patterns: ``source(pixel_format, size, codec)``."""
+    folder = tmp_path_factory.mktemp("sources")
+
+    def make(pixel_format: str = "yuv420p", size: str = "96x72", codec: str = "ffv1") -> Path:
+        path = folder / f"{pixel_format}-{size}-{codec}.mkv"
+        if not path.exists():
+            shown = f"testsrc2=size={size}:rate=25,noise=alls=12:allf=t:all_seed=3"
+            made = ["-frames:v", str(FRAMES), "-c:v", codec, "-pix_fmt", pixel_format, "-threads", "1", str(path)]
+            program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-f", "lavfi"]
+            subprocess.run([*program, "-i", shown, *made], check=True)
+        return path
+
+    return make
+
+
+class Run:
+    """An output folder, and the stages of one video in it."""
+
+    def __init__(self, source: Path, folder: Path, marks: Marks = (SIGN,), **options: object) -> None:
+        self.source, self.output, self._private = source, folder / "output", folder / "private"
+        self.found = survey(source, tolerant=True)
+        picture = self.found.picture
+        self.shape = component_shape(planar_name(picture.pixel_format))
+        size = picture.width_px, picture.height_px
+        self.overlays = tuple(box_overlay(box, self.shape, size, ranges, "mask") for box, ranges in marks)
+        self._publish(survey_path("video"), lambda path: save_survey(self.found, path))
+        self._publish(overlays_path("video"), lambda path: save_overlays(self.overlays, path))
+        self.known = self._prepared()
+        given = {"segments": 3, "min_segment_frames": 1, "codec": "lossless"} | options
+        self.planned = plan_video(self.known, CleaningOptions.model_validate(given), self.output)
+
+    def _publish(self, path: str, save: Callable[[Path], None]) -> None:
+        (self.output / path).parent.mkdir(parents=True, exist_ok=True)
+        save(self.output / path)
+
+    def _prepared(self) -> Prepared:
+        paths = survey_path("video"), overlays_path("video")
+        digests = [hashlib.sha256((self.output / path).read_bytes()).hexdigest() for path in paths]
+        containers = {codec: choose_container(self.source, codec).suffix for codec in ("x264", "x265", "ffv1")}
+        found = len(self.overlays)
+        return Prepared("video", self.source, *digests, self.found.picture, containers, found, "given")
+
+    def clean(self, stage: CleanStage | None = None) -> list[StageResult]:
+        return [self.run(stage or CleanStage(), item) for item in segment_items(self.planned)]
+
+    def join(self) -> StageResult:
+        return self.run(JoinStage(), join_item(self.planned))
+
+    def run(self, stage: Stage, item: Item) -> StageResult:
+        private = self._private / stage.name / item.id
+        (private / "scratch").mkdir(parents=True, exist_ok=True)
+        workspace = Workspace(private / "outputs", private / "scratch", self.output)
+        result = stage.run(item, workspace)
+        for path in [path for path in workspace.outputs.rglob("*") if path.is_file()]:  # as the engine publishes them
+            target = self.output / path.relative_to(workspace.outputs)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        return result
+
+    @property
+    def cleaned(self) -> Path:
+        return self.output / self.planned.work.cleaned
+
+    def changed(self) -> list[tuple[Plane, ...]]:
+        """For each frame and component, which samples differ between the source and the cleaned video."""
+        before, after = decoded(self.source, self.found), decoded(self.cleaned, survey(self.cleaned))
+        assert len(before) == len(after)
+        return [tuple(a != b for a, b in zip(*pair, strict=True)) for pair in zip(before, after, strict=True)]
+
+
+def decoded(path: Path, found: Survey) -> list[tuple[Plane, ...]]:
+    """All samples of all frames, in planes."""
+    reader = ComponentReader()
+    with SegmentReader(path, found) as frames:
+        read = frames.range(0, len(found.timeline))
+        return [tuple(one.copy() for one in reader.components(reader.planar(frame.frame))) for frame in read]
+
+
+def touched(overlays: Sequence[Overlay], shape: Shape, found: Survey, frame: int, component: int) -> Plane:
+    """Which samples of that component lie under an overlay in that frame."""
+    page = np.zeros((found.picture.height_px, found.picture.width_px), bool)
+    whole = component_mask(page, shape, component)
+    for one in overlays:
+        if one.shows(frame):
+            whole[shape.part(one.box, component)] |= one.layers[component].mask
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "size", "codec"),
+    [
+        ("yuv420p", "96x72", "ffv1"),
+        ("yuv420p", "97x73", "ffv1"),
+        ("yuv422p10le", "96x72", "ffv1"),
+        ("yuv422p10le", "95x71", "ffv1"),
+        ("yuv444p16le", "96x72", "ffv1"),
+        ("gray", "97x73", "ffv1"),
+        ("gray10le", "96x72", "ffv1"),
+        ("gbrp", "97x73", "ffv1"),
+        ("nv12", "96x72", "rawvideo"),
+        ("yuyv422", "96x72", "rawvideo"),
+        ("yuvj420p", "97x73", "mjpeg"),
+    ],
+)
+def test_every_sample_beside_the_overlays_is_as_it_was(
+    source: MakeSource, tmp_path: Path, pixel_format: str, size: str, codec: str
+) -> None:
+    run = Run(source(pixel_format, size, codec), tmp_path, (SIGN, FAR))
+    run.clean()
+    run.join()
+    for frame, components in enumerate(run.changed()):
+        for number, differs in enumerate(components):
+            under = touched(run.overlays, run.shape, run.found, frame, number)
+            assert not differs[~under].any(), f"frame {frame}, component {number}"
+        luma = touched(run.overlays, run.shape, run.found, frame, 0)
+        assert components[0][luma].mean() > 0.5, "hardly anything was filled"
+
+
+@pytest.mark.parametrize("method", ["auto", "unblend", "temporal", "spatial"])
+def test_a_frame_comes_out_the_same_wherever_the_video_is_cut(source: MakeSource, tmp_path: Path, method: str) -> None:
+    made = []
+    for count in (1, 4):
+        run = Run(source(), tmp_path / str(count), (SIGN, FAR), method=method, segments=count)
+        assert len(run.planned.segments) == count
+        run.clean()
+        run.join()
+        made.append(decoded(run.cleaned, survey(run.cleaned)))
+    assert all(np.array_equal(a, b) for pair in zip(*made, strict=True) for a, b in zip(*pair, strict=True))
+
+
+def test_frames_without_an_overlay_are_untouched(source: MakeSource, tmp_path: Path) -> None:
+    run = Run(source(), tmp_path, (FAR,))
+    run.clean()
+    run.join()
+    is_changed = [any(part.any() for part in components) for components in run.changed()]
+    assert is_changed == [frame in FAR[1][0] or frame in FAR[1][1] for frame in range(FRAMES)]
+
+
+def test_what_was_recovered_how_is_counted(source: MakeSource, tmp_path: Path) -> None:
+    run = Run(source(), tmp_path, (SIGN,))
+    results = [result.values for result in run.clean()]
+    names = ("samples_unblended", "samples_temporal", "samples_spatial")
+    counted = sum(int(str(values[name])) for values in results for name in names)
+    assert counted == FRAMES * sum(int(layer.mask.sum()) for layer in run.overlays[0].layers)
+    assert all(values["samples_unblended"] == 0 for values in results)  # nobody knows the opacity
+    assert [values["segment"] for values in results] == [0, 1, 2]
+
+
+def test_the_same_bytes_in_any_order(source: MakeSource, tmp_path: Path) -> None:
+    runs = [Run(source(), tmp_path / name, codec="x264") for name in ("one", "other")]
+    for run, items in zip(runs, (list, lambda found: list(reversed(found))), strict=True):
+        for item in items(segment_items(run.planned)):
+            run.run(CleanStage(), item)
+        run.join()
+    files = [path.relative_to(runs[0].output) for path in runs[0].output.rglob("*.mp4")]
+    assert len(files) == 3
+    files.append(runs[0].cleaned.relative_to(runs[0].output))
+    assert all((runs[0].output / path).read_bytes() == (runs[1].output / path).read_bytes() for path in files)
+
+
+def test_a_video_without_overlays_is_copied(source: MakeSource, tmp_path: Path) -> None:
+    run = Run(source(), tmp_path, ())
+    assert run.planned.segments == ()
+    joined = run.join()
+    assert (joined.values["copied"], joined.values["reason"], joined.values["frames"]) == (True, "given", FRAMES)
+    assert run.cleaned.read_bytes() == run.source.read_bytes()
+
+
+def test_a_segment_that_is_gone_or_altered_is_told(source: MakeSource, tmp_path: Path) -> None:
+    run = Run(source(), tmp_path)
+    run.clean()
+    report = run.output / run.planned.work.report(run.planned.segments[2])
+    said = report.read_text()
+    report.write_text(json.dumps(json.loads(said) | {"first_digest": "0" * 32}))
+    with pytest.raises(SegmentError):
+        run.join()
+    report.unlink()
+    with pytest.raises(BadInput, match=r"1 of 3 segments were not cleaned \(2\)"):
+        run.join()
+    report.write_text(said)
+    (run.output / run.planned.work.file(run.planned.segments[1])).unlink()
+    with pytest.raises(SegmentError, match=r"0001\.mp4"):
+        run.join()
+
+
+def test_a_video_for_which_nothing_can_be_done_fails_and_says_why(source: MakeSource, tmp_path: Path) -> None:
+    run = Run(source(), tmp_path)
+    with pytest.raises(BadInput, match="no such codec"):
+        run.run(JoinStage(), refused(join_item(run.planned), "no such codec"))
+
+
+def test_work_survives_its_journey_and_items_are_small(source: MakeSource, tmp_path: Path) -> None:
+    run = Run(source(), tmp_path)
+    payload = json.loads(json.dumps(as_payload(run.planned.work, run.planned.segments)))
+    assert from_payload(payload) == (run.planned.work, run.planned.segments)
+    many = [Segment(number, 10 * number, 10 * number + 10, 0, 0) for number in range(1000)]
+    items = segment_items(PlannedVideo(run.known, run.planned.work, tuple(many)))
+    assert len({item.id for item in items}) == 1000
+    assert max(len(json.dumps(item.payload)) for item in items) < 2000
+
+
+# Paints what is white in the masks grey, and notes which device it was given.
+PAINTER = """
+import pathlib, sys, cv2
+pictures, masks, output, device = sys.argv[1:5]
+for file in sorted(pathlib.Path(pictures).glob("*.png")):
+    picture, mask = cv2.imread(str(file)), cv2.imread(str(pathlib.Path(masks) / file.name), cv2.IMREAD_GRAYSCALE)
+    picture[mask > 0] = 128
+    picture[mask == 0] = 255
+    cv2.imwrite(str(pathlib.Path(output) / file.name), picture)
+with open(__file__ + ".devices", "a") as notes:
+    print(device, len(list(pathlib.Path(pictures).glob("*.png"))), file=notes)
+"""
+
+
+@pytest.fixture
+def painter(tmp_path: Path) -> Path:
+    script = tmp_path / "paint it.py"
+    script.write_text(PAINTER, encoding="utf-8")
+    return script
+
+
+def painting(script: Path) -> str:
+    return shlex.join([sys.executable, str(script)]) + " {input} {masks} {output} {device}"
+
+
+def test_a_program_paints_under_the_masks_alone(
+    source: MakeSource, tmp_path: Path, painter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_SLOT", "3")
+    run = Run(source(size="97x73"), tmp_path, (SIGN, FAR), method="command", command=painting(painter))
+    needs = segment_needs([run.planned], most_slots=2)
+    assert needs.most_slots == 2
+    run.clean(CleanStage(needs))
+    run.join()
+    after = decoded(run.cleaned, survey(run.cleaned))
+    for frame, components in enumerate(run.changed()):
+        under = touched(run.overlays, run.shape, run.found, frame, 0)
+        assert not components[0][~under].any()
+        assert np.abs(after[frame][0][under].astype(int) - 126).max() <= 1  # 128 of RGB in limited range
+    told = [line.split() for line in painter.with_name("paint it.py.devices").read_text().splitlines()]
+    assert {device for device, _ in told} == {"1"}
+    assert {count for _, count in told} == {"16", "18"}  # six frames, and ten of those before and after
+
+
+def test_another_program_is_another_work_and_more_devices_are_not(
+    source: MakeSource, tmp_path: Path, painter: Path
+) -> None:
+    text = painting(painter)
+    one, other = (
+        Run(source(), tmp_path / name, method="command", command=command)
+        for name, command in (("a", text), ("b", text + " --quick"))
+    )
+    assert one.planned.work != other.planned.work
+    assert replace(one.planned.work, command=other.planned.work.command) == other.planned.work
+    assert segment_items(one.planned)[0].payload != segment_items(other.planned)[0].payload
+
+
+def test_a_program_s_whole_segment_is_in_memory(source: MakeSource, tmp_path: Path, painter: Path) -> None:
+    by_program = Run(source(), tmp_path / "a", method="command", command=painting(painter)).planned
+    long = replace(by_program, segments=(Segment(0, 0, 10_000, 0, 10_000),))
+    assert segment_needs([long]).memory_bytes - segment_needs([by_program]).memory_bytes > 9000 * 96 * 72
+    assert isinstance(segment_needs([]), Needs)
