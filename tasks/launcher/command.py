@@ -185,7 +185,13 @@ def read_command(
 
 
 def _app(command: Callable[..., Any], name: str) -> App:
-    app = App(name=name, version_flags=[], help_flags=["--help", "-h"], result_action="return_value")
+    app = App(
+        name=name,
+        version_flags=[],
+        help_flags=["--help", "-h"],
+        result_action="return_value",
+        default_parameter=Parameter(negative_iterable=()),  # no --empty-x beside an option that may be repeated
+    )
     app.default(command)
     return app
 
@@ -274,6 +280,9 @@ def _mistake(error: CycloptsError) -> _Mistake:
         return _Mistake(
             tuple(Problem(word, "a word without an option", "options", advice) for word in words), (), words
         )
+    if isinstance(error, cyclopts.RepeatArgumentError):
+        option = (error.token.keyword or "command line").partition("=")[0]
+        return _Mistake((Problem(option, "given more than once", "once", "leave one of them out"),), (option,))
     if isinstance(error.__cause__, ValidationError):
         return _invalid_values(error, error.__cause__)
     name = error.argument.name if error.argument else "command line"

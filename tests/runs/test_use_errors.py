@@ -61,6 +61,7 @@ def test_paths_that_lead_out_are_refused(bench: Bench, capsys: pytest.CaptureFix
         (["--max-failed", "2"], "--max-failed: '2'"),
         (["--memory-per-item", "lots"], "--memory-per-item: 'lots'"),
         (["--no-such"], "--no-such: no such option"),
+        (["--retries", "2", "--retries", "3"], "--retries: given more than once"),
         (["stray"], "stray: a word without an option"),
     ],
 )
