@@ -6,7 +6,7 @@ changes around the edges, and where lasting edges go on beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -145,25 +145,35 @@ def _overlays(path: Path, found: Survey, samples: Samples, likely: list[_Candida
     others = np.zeros(size, bool)
     for one in likely:
         others[one.box.y : one.box.bottom, one.box.x : one.box.right] |= one.edges
-    overlays = []
+    overlays: list[Overlay] = []
+    count = 0
     for one in likely:
         fitted = fit(samples, one.box, one.edges, others)
         if fitted is not None:
-            overlays.append(_overlay(path, found, samples, one, fitted))
+            overlays += _pieces(path, found, samples, one, fitted)
+            count += 1
     if not overlays:
         return Found((), 0.3, "edges last, but enclose nothing that differs from its surroundings")
     confidence = min(one.confidence for one in overlays)
-    known = sum(one.is_known for one in overlays)
-    opacity = f"; opacity known of {known}" if known < len(overlays) else ""
-    return Found(tuple(overlays), confidence, f"{len(overlays)} of lasting edges over a changing picture{opacity}")
+    known = all(one.is_known for one in overlays)
+    opacity = "" if known else "; the opacity is not known everywhere"
+    overlays.sort(key=lambda one: one.ranges[0].start_frame)
+    return Found(tuple(overlays), confidence, f"{count} of lasting edges over a changing picture{opacity}")
 
 
-def _overlay(path: Path, found: Survey, samples: Samples, one: _Candidate, fitted: Fit) -> Overlay:
+def _pieces(path: Path, found: Survey, samples: Samples, one: _Candidate, fitted: Fit) -> list[Overlay]:
+    """The overlay, once for each strength that it has: what fades is there as often as it has steps."""
     known = fitted.explained >= _LEAST_EXPLAINED
     box = _tight(fitted, samples)
     layers = tuple(_layer(fitted, box, samples.shape, number, known) for number in range(len(samples.components)))
-    ranges = shown_ranges(path, found, samples, fitted)
-    return Overlay(box, layers, ranges, "static", _confidence(one))
+    return [
+        Overlay(box, tuple(_as_strong(layer, strength) for layer in layers), ranges, "static", _confidence(one))
+        for strength, ranges in shown_ranges(path, found, samples, fitted).items()
+    ]
+
+
+def _as_strong(layer: Layer, strength: float) -> Layer:
+    return replace(layer, alpha=np.minimum(layer.alpha * np.float32(strength), np.float32(1)))
 
 
 def _tight(fitted: Fit, samples: Samples) -> Box:

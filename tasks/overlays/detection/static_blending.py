@@ -8,11 +8,10 @@ pixel from all frames, given a and c, k follows for each frame from all pixels: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from tasks.overlays.overlay import Floats, Mask
 
@@ -22,11 +21,18 @@ _AROUND_PX = 12
 # Variance of a code, and of the estimate for each squared pixel of depth and squared code of gradient.
 _NOISE, _DOUBT = 1.0, 0.5
 # How far opacities stray from what is expected of them: a standard deviation.
-_STRAY = 0.12
+_STRAY = 0.25
 # Neighbouring pixels err alike: so many count as one.
 _ALIKE_PX = 60
-# How far strengths stray from 1, where little speaks for it.
-_STRAY_STRENGTH = 0.5
+# With a larger standard error, a frame does not tell how strong the overlay is.
+_STRAY_STRENGTH = 0.2
+# By so many standard errors a frame's strength is another than the usual.
+_SURE = 3.0
+_MOST_STRENGTH = 1.3
+# Of an overlay that does not fade: stronger than this, it is there; where it is gone, it is not quite nothing.
+_THERE, _GONE = 0.4, 1e-3
+# It fades where that leaves so much less unexplained, at this share of its pixels.
+_MUCH_LESS, _CORE = 0.5, 0.7
 # Weaker than this, a frame tells nothing of the overlay.
 _LEAST_STRENGTH = 0.3
 
@@ -39,12 +45,14 @@ class Blending:
     whole     float32, components x N: opacity times colour, in 8-bit codes
     strength  float32, frames: 1 where it is as strong as usual
     effect    float32, N: root mean square over frames of what it changes, in 8-bit codes of the first component
+    fades     whether ``strength`` has more values than there and not there
     """
 
     alpha: Floats
     whole: Floats
     strength: Floats
     effect: Floats
+    fades: bool
 
 
 def doubts(frames: Floats, region: Mask) -> Floats:
@@ -72,16 +80,37 @@ def solve(seen: Floats, beneath: Floats, doubt: Floats, shares: Floats, expected
     expected   N: opacities, as far as other evidence goes
     strength   frames: where to start from
     """
-    weights = shares[:, None] / doubt
+    there = np.where(strength > _THERE, 1, _GONE).astype(np.float32)
+    steady = _solved(seen, beneath, shares[:, None] / doubt, expected, there)
+    fading = _solved(seen, beneath, shares[:, None] / doubt, expected, _faded(seen, beneath, doubt, shares, expected))
+    left = [_left(seen[0] - beneath[0], beneath[0], shares[:, None] / doubt, one) for one in (steady, fading)]
+    return replace(fading, fades=True) if left[1] < _MUCH_LESS * left[0] else steady
+
+
+def _faded(seen: Floats, beneath: Floats, doubt: Floats, shares: Floats, expected: Floats) -> Floats:
+    """The strength of each frame, if they may be anything."""
+    strength = np.ones(len(shares), np.float32)
     for _ in range(_TURNS):
-        alpha, whole = _pixels(seen[0], beneath[0], weights, strength, expected)
+        alpha, whole = _pixels(seen[0], beneath[0], shares[:, None] / doubt, strength, expected)
         strength = _strengths(seen[0] - beneath[0], whole - alpha * beneath[0], doubt)
-    alpha, whole = _pixels(seen[0], beneath[0], weights, strength, expected)
+    return strength
+
+
+def _solved(seen: Floats, beneath: Floats, weights: Floats, expected: Floats, strength: Floats) -> Blending:
+    """Opacities and colours for these strengths."""
+    alpha, _ = _pixels(seen[0], beneath[0], weights, strength, expected)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     wholes = np.stack([_whole(j, i, weights, strength, alpha) for j, i in zip(seen, beneath, strict=True)])
     due = wholes[0] - alpha * beneath[0]
     effect = np.sqrt((due * due).mean(axis=0))
-    return Blending(alpha, wholes, strength, np.asarray(effect, np.float32))
+    return Blending(alpha, wholes, strength, np.asarray(effect, np.float32), fades=False)
+
+
+def _left(difference: Floats, beneath: Floats, weights: Floats, found: Blending) -> float:
+    """What is left unexplained at the pixels that change most."""
+    core = found.effect >= np.quantile(found.effect, _CORE)
+    due = found.strength[:, None] * (found.whole[0] - found.alpha * beneath)
+    return float((weights * (difference - due) ** 2)[:, core].sum())
 
 
 def _pixels(
@@ -107,15 +136,26 @@ def _whole(seen: Floats, beneath: Floats, weights: Floats, strength: Floats, alp
 
 def _strengths(difference: Floats, due: Floats, doubt: Floats) -> Floats:
     """How strong the overlay is in each frame; the usual frame has 1."""
-    product, square = (difference * due / doubt).sum(axis=1), (due * due / doubt).sum(axis=1)
-    firm = _ALIKE_PX / _STRAY_STRENGTH**2
-    strength = (product + firm) / (square + firm)
-    usual = float(np.median(strength[strength > _LEAST_STRENGTH])) if (strength > _LEAST_STRENGTH).any() else 1.0
-    strength = strength / np.float32(usual)
-    return np.where(strength > _LEAST_STRENGTH, np.minimum(strength, 1.3), 1e-3).astype(np.float32)
+    strength, error = _measured(difference, due, doubt)
+    sure = error < _STRAY_STRENGTH
+    there = strength[sure & (strength > _LEAST_STRENGTH)]
+    strength = strength / np.float32(np.median(there) if len(there) else 1)
+    return _strengths_as_usual(strength, error)
 
 
-def strength_in(difference: npt.NDArray[np.float32], due: Floats, doubt: Floats) -> float:
-    """How strong an overlay that should change a frame by ``due`` is, of ``difference``: all N."""
-    product, square = float((difference * due / doubt).sum()), float((due * due / doubt).sum())
-    return product / max(square, 1e-3)
+def _measured(difference: Floats, due: Floats, doubt: Floats) -> tuple[Floats, Floats]:
+    """The strength of each frame, and its standard error."""
+    product, square = (difference * due / doubt).sum(axis=-1), (due * due / doubt).sum(axis=-1)
+    square = np.maximum(square, 1e-3)
+    return np.asarray(product / square, np.float32), np.sqrt(_ALIKE_PX / square).astype(np.float32)
+
+
+def strength_in(difference: Floats, due: Floats, doubt: Floats) -> float:
+    """How strong an overlay that should change a frame by ``due`` is, of ``difference``: all N, of one frame."""
+    return float(_strengths_as_usual(*_measured(difference[None], due[None], doubt[None]))[0])
+
+
+def _strengths_as_usual(strength: Floats, error: Floats) -> Floats:
+    """1 for frames that do not tell, or in which it may well be 1."""
+    usual = (error > _STRAY_STRENGTH) | (np.abs(strength - 1) < _SURE * error)
+    return np.where(usual, 1, np.clip(strength, 1e-3, _MOST_STRENGTH)).astype(np.float32)

@@ -22,6 +22,7 @@ from scipy.sparse.linalg import splu
 
 from tasks.media.segments.planes import Plane
 from tasks.overlays.components import Shape
+from tasks.overlays.detection.static_blending import Blending, doubts, solve, strength_in
 from tasks.overlays.detection.static_sampling import Samples
 from tasks.overlays.overlay import Box, Floats, Mask
 
@@ -39,6 +40,14 @@ _DEEP_PX = 3
 _SAME_COLOR = 14.0
 _OPAQUE = 0.96
 _LEAST_ALPHA = 0.02
+# Between a text and its rim, where it is neither brighter nor darker than what surrounds it.
+_GAP_PX = 5
+# As far from the edges that were found, soft ones may go on.
+_SOFT_PX = 3
+# Colours nearer than this to what lies beneath say nothing of opacity.
+_LEAST_REACH = 20.0
+# 8-bit codes of luma that pictures hold, and a little more: compression overshoots.
+_POSSIBLE = (4, 248)
 # Mostly darker than what surrounds it, of all that it differs by.
 _DARK_SHARE = 0.6
 _FEWEST_CORE_PX = 20
@@ -56,6 +65,7 @@ class Fit:
     core      the opacity of its most opaque pixels
     explained the share of what happens under the core that alpha and color account for, at most 1
     shown     float32, one a frame: how strong it is there, as a share of what it is over all
+    fades     whether that has more values than there and not there
     """
 
     box: Box
@@ -65,6 +75,7 @@ class Fit:
     core: float
     explained: float
     shown: Floats
+    fades: bool
 
 
 class Filler:
@@ -145,9 +156,11 @@ def fit(samples: Samples, box: Box, edges: Mask, others: Mask) -> Fit | None:
 def strength(planes: Sequence[Plane], shape: Shape, fitted: Fit, filler: Filler) -> float:
     """By what factor the overlay shows in one frame, whose components are ``planes``; ``filler`` is its filler."""
     unit = np.float32(1 << (shape.bits - 8))
-    parts = zip(planes, shape.divisors, strict=True)
-    frames = [_enlarged(plane[None], step, fitted.box, shape) for plane, step in parts]
-    return float(_factors(frames, filler_each(filler, frames), fitted.alpha, fitted.color / unit)[0])
+    luma = _enlarged(planes[0][None], shape.divisors[0], fitted.box, shape)
+    beneath = filler(luma)[:, filler.region]
+    alpha, color = fitted.alpha[filler.region], fitted.color[0][filler.region] / unit
+    doubt = doubts(luma, filler.region)
+    return strength_in((luma[:, filler.region] - beneath)[0], (alpha * (color - beneath))[0], doubt[0])
 
 
 def filler_of(fitted: Fit) -> Filler:
@@ -171,6 +184,7 @@ class _Crop:
         groups = samples.groups[self.taken]
         sizes = np.bincount(groups)
         self.weights = np.asarray(1 / sizes[groups] / np.count_nonzero(sizes), np.float32)
+        self.shares = np.asarray(1 / sizes[groups], np.float32)
         self.frames = self.at(box.x, box.y)
 
     def at(self, x: int, y: int) -> list[Floats]:
@@ -207,16 +221,77 @@ def _enlarged(stack: npt.NDArray[np.generic], step: tuple[int, int], box: Box, s
 
 
 def _fitted(crop: _Crop, filler: Filler, beneath: list[Floats], mask: Mask, offset: Floats, others: Mask) -> Fit | None:
+    """What the whole overlay's statistics say is expected of each pixel; what the frames say of it corrects that."""
     labels = _parts(offset, mask)
     core = _core(_strengths(offset), labels)
     under = np.stack([crop.mean(frames) for frames in beneath])
     opacity = _opacities(crop, filler, beneath, core, (labels, offset[0] < 0), others)
     color = _colors(labels, core, under + offset / opacity)
     alpha = _alphas(offset, color - under, labels, opacity)
-    explained = _explained(crop, beneath, alpha, color, core)
-    shown = _shown(crop, beneath, alpha, color)
+    return _blended(crop, mask, alpha, _factors(crop.frames, beneath, alpha, color))
+
+
+def _blended(crop: _Crop, mask: Mask, expected: Floats, strength: Floats) -> Fit | None:
+    """The fit of single pixels, and the mask again out of what they change: text and rim have no gap between them."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_GAP_PX,) * 2, np.uint8)) > 0
+    region = _grown(closed, _SOFT_PX)
+    if region.all():
+        return None
+    expected = np.asarray(cv2.morphologyEx(expected, cv2.MORPH_CLOSE, np.ones((_GAP_PX,) * 2, np.uint8)), np.float32)
+    filler = Filler(region)
+    seen = np.stack([frames[:, region] for frames in crop.frames])
+    beneath = np.stack([frames[:, region] for frames in filler_each(filler, crop.frames)])
+    doubt = doubts(crop.frames[0], region)
+    found = solve(seen, beneath, doubt, crop.shares, expected[region], strength)
+    effect = _spread(found.effect, region)
+    changed = region & (effect > np.maximum(_LEAST_SHARE * cv2.dilate(effect, np.ones((25, 25))), _LEAST_CODES))
+    changed = _hanging(changed, mask)
+    if not changed.any():
+        return None
+    alpha, color = _own_colors(found, beneath)
+    shown = np.full(len(crop.samples.indices), np.nan, np.float32)
+    shown[crop.taken] = found.strength
     unit = np.float32(1 << (crop.samples.shape.bits - 8))
-    return Fit(crop.box, mask, alpha, color * unit, float(opacity[core].max()), explained, shown)
+    alphas = np.where(changed, _spread(alpha, region), 0).astype(np.float32)
+    colors = np.stack([_spread(one, region) for one in color]) * unit
+    core_alpha = float(np.quantile(alphas[changed], 0.95))
+    explained = _explained(seen, beneath, doubt, found)
+    return Fit(crop.box, changed, alphas, colors, core_alpha, explained, shown, found.fades)
+
+
+def _spread(values: Floats, region: Mask) -> Floats:
+    """``values``, one a pixel of ``region``, where they belong; 0 elsewhere."""
+    page = np.zeros(region.shape, np.float32)
+    page[region] = values
+    return page
+
+
+def _hanging(changed: Mask, mask: Mask) -> Mask:
+    """The parts of ``changed`` that have pixels of ``mask``."""
+    labels, _ = ndimage.label(changed, np.ones((3, 3)))
+    wanted = np.unique(labels[mask & changed])
+    return np.asarray(np.isin(labels, wanted[wanted > 0]))
+
+
+def _own_colors(found: Blending, beneath: Floats) -> tuple[Floats, Floats]:
+    """Opacity and colour of each pixel: a colour that no sample has means that the opacity was taken for too low."""
+    under = np.asarray(beneath.mean(axis=1), np.float32)
+    alpha = np.maximum(found.alpha, _LEAST_ALPHA)
+    change = found.whole - found.alpha * under
+    luma = np.clip(found.whole[0] / alpha, *_POSSIBLE)
+    beyond = (np.abs(found.whole[0] / alpha - luma) > 1) & (np.abs(luma - under[0]) > _LEAST_REACH)
+    fitting = np.divide(change[0], luma - under[0], out=np.zeros_like(alpha), where=beyond)
+    alpha = np.where(beyond, np.clip(fitting, _LEAST_ALPHA, 1), alpha).astype(np.float32)
+    return alpha, np.clip(under + change / alpha, 0, 255).astype(np.float32)
+
+
+def _explained(seen: Floats, beneath: Floats, doubt: Floats, found: Blending) -> float:
+    """How much of what is seen but not expected the overlay accounts for, at the pixels that it changes most."""
+    core = found.effect >= np.quantile(found.effect, 0.7)
+    due = found.strength[:, None] * (found.whole[0] - found.alpha * beneath[0])
+    difference = seen[0] - beneath[0]
+    left = ((difference - due) ** 2 / doubt)[:, core].sum()
+    return float(1 - left / max(float((difference**2 / doubt)[:, core].sum()), 1e-6))
 
 
 def _parts(offset: Floats, mask: Mask) -> Labels:
@@ -349,24 +424,6 @@ def _alphas(offset: Floats, reach: Floats, labels: Labels, opacity: Floats) -> F
     deep = depth > _DEEP_PX - 1
     alpha[deep] = opacity[deep]
     return np.where(labels > 0, np.clip(alpha, 0, opacity), 0).astype(np.float32)
-
-
-def _explained(crop: _Crop, beneath: list[Floats], alpha: Floats, color: Floats, core: Mask) -> float:
-    """How much of the difference between what is seen and what is estimated beneath the overlay accounts for."""
-    left = whole = 0.0
-    for seen, guess, own in zip(crop.frames, beneath, color, strict=True):
-        difference = (seen - guess)[:, core]
-        rest = difference - (alpha * (own - guess))[:, core]
-        left += float(crop.mean(rest * rest).sum())
-        whole += float(crop.mean(difference * difference).sum())
-    return 1 - left / max(whole, 1e-6)
-
-
-def _shown(crop: _Crop, beneath: list[Floats], alpha: Floats, color: Floats) -> Floats:
-    """For each sampled frame, by what factor the overlay shows there; NaN for frames that were not looked at."""
-    shown = np.full(len(crop.samples.indices), np.nan, np.float32)
-    shown[crop.taken] = _factors(crop.frames, beneath, alpha, color)
-    return shown
 
 
 def _factors(frames: list[Floats], beneath: list[Floats], alpha: Floats, color: Floats) -> Floats:
