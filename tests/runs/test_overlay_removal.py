@@ -1,0 +1,379 @@
+"""overlay_removal on small videos: what it leaves, what runs again, hard ones, URLs, and options that are wrong."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from examples.demo_data import clip_path
+from tests.engine.processes import wait_until, wait_until_gone
+from tests.landmarks.models.server import ModelServer, endless
+from tests.runs.bench import ROOT, Bench, listing
+from tests.test_docs import rows as told
+
+FLOW = "flows.overlay_removal"
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+BOX = "8,8,40x24"
+
+_SMALL = "scale=160:96,setsar=1,setpts=N/(25*TB),fps=25"
+_SIGN = f"drawbox={BOX.replace(',', ':').replace('x', ':')}:t=fill:color=white@0.6"
+_X264 = "-c:v libx264 -crf 14 -bf 3 -g 12"
+_UNEVEN = "settb=1/1000,setpts=40*(N+5*gte(N\\,10)+3*gte(N\\,20)+eq(N\\,35))"
+# File name -> ffmpeg's arguments between a clip and the file.
+VIDEOS = {
+    "sound.mp4": f"-f lavfi -i sine=frequency=330:duration=2:r=48000 -vf {_SMALL},{_SIGN},trim=end_frame=50 {_X264}",
+    "open.mkv": f"-vf {_SMALL},{_SIGN},trim=end_frame=40 {_X264} -x264-params open-gop=1:scenecut=0",
+    "uneven.mkv": f"-vf {_SMALL},{_SIGN},trim=end_frame=36,{_UNEVEN} -fps_mode passthrough {_X264}",
+    "late.ts": f"-vf {_SMALL},{_SIGN},trim=end_frame=30 {_X264} -output_ts_offset 5",
+    "later.mkv": f"-vf {_SMALL},{_SIGN},trim=end_frame=20 {_X264} -output_ts_offset 3.2",
+    "short.mp4": f"-vf {_SMALL},{_SIGN},trim=end_frame=5 {_X264}",
+    "still.mp4": f"-vf {_SMALL},{_SIGN},trim=end_frame=1 {_X264}",
+    "deep.mkv": f"-vf {_SMALL},{_SIGN},format=yuv422p10le,trim=end_frame=20 -c:v ffv1",
+    "long.mkv": f"-vf {_SMALL},{_SIGN} {_X264}",
+    "planes.mkv": f"-vf {_SMALL},{_SIGN},format=gbrp,trim=end_frame=9 -c:v ffv1",
+    "fields.mkv": f"-vf {_SMALL},{_SIGN},tinterlace=interleave_top,trim=end_frame=9 -c:v ffv1 -flags +ildct",
+}
+GOOD = {name.partition(".")[0] for name in VIDEOS} - {"long", "planes", "fields"}
+
+
+def make_video(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    program = [FFMPEG, "-v", "error", "-nostdin", "-y", "-i", str(clip_path("bikes.mp4"))]
+    subprocess.run([*program, *VIDEOS[name].split(), "-threads", "1", str(path)], check=True)
+    return path
+
+
+def shelf_of(bench: Bench, *names: str) -> Path:
+    for name in names:
+        make_video(bench.folder / "shelf", name)
+    return bench.folder / "shelf"
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every video that is hard, half of one, and two files that are none."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name in VIDEOS:
+        if name.partition(".")[0] in GOOD:
+            make_video(folder, name)
+    whole = (folder / "open.mkv").read_bytes()
+    (folder / "broken.mkv").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.mp4").write_text("Not a video.\n")
+    (folder / "empty.mp4").touch()
+    return folder
+
+
+def given(folder: Path, bench: Bench, *more: object) -> tuple[object, ...]:
+    own = ("--detector", "mask", "--mask", BOX, "--min-segment-frames", 8)
+    return ("--input", folder, "--output-dir", bench.output, *own, *more)
+
+
+def bench_in(folder: Path, home: Path, api: str) -> Iterator[Bench]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield Bench(folder, home, api, patch)
+
+
+@pytest.fixture(scope="module")
+def whole_run(
+    videos: Path, tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str
+) -> Iterator[Bench]:
+    """A run over all of them."""
+    for bench in bench_in(tmp_path_factory.mktemp("whole-run"), prefect_home, prefect_api):
+        assert bench.run(*given(videos, bench, "--segments", 3), flow=FLOW) == 3
+        yield bench
+
+
+def values(bench: Bench, stage: str) -> dict[str, dict[str, Any]]:
+    """The rows of a stage in items.parquet, by item."""
+    table = pq.read_table(bench.output / "items.parquet").to_pylist()
+    return {row["id"]: row for row in table if row["stage"] == stage}
+
+
+def counts(bench: Bench, stage: str) -> tuple[int, int, int, int]:
+    """Done, cached, failed and remaining items of a stage."""
+    found = bench.summary["stages"][stage]
+    return found["done"], found["cached"], found["failed"], found["remaining"]
+
+
+def cleaned(bench: Bench, video: str) -> Path:
+    (path,) = (bench.output / "cleaned").glob(f"{video}.*")
+    return path
+
+
+def times(path: Path) -> list[Fraction]:
+    """When each picture is shown, in seconds."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(container.streams.video[0]))
+        return [frame.pts * frame.time_base for frame in frames if frame.pts is not None and frame.time_base]
+
+
+def lumas(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="gray") for frame in container.decode(container.streams.video[0])]
+
+
+def sound_of(path: Path) -> list[tuple[int | None, bytes]]:
+    """The packets of the sound, and when they are heard."""
+    with av.open(str(path)) as container:
+        return [(packet.pts, bytes(packet)) for packet in container.demux(container.streams.audio[0]) if packet.size]
+
+
+def test_what_a_run_leaves(whole_run: Bench) -> None:
+    output, names = whole_run.output, GOOD | {"broken"}
+    for folder, suffix in (("cleaned", ""), ("surveys", ".npz"), ("previews", ".jpg"), ("overlays", ".png")):
+        assert {path.stem for path in (output / folder).iterdir() if path.suffix.endswith(suffix)} == names, folder
+    assert not (output / "segments").exists() or not any((output / "segments").rglob("*.*"))
+    assert list((output / ".headrace" / "private").iterdir()) == []
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == len(names)
+    assert "PARTIAL" in page
+    mask = cv2.imread(str(output / "overlays" / "sound.png"), cv2.IMREAD_GRAYSCALE)
+    assert mask is not None
+    assert mask.shape == (96, 160)
+    assert (mask[8:32, 8:48] == 255).all()
+    assert np.count_nonzero(mask) == 40 * 24
+
+
+def test_every_column_is_told(whole_run: Bench) -> None:
+    columns = set(pq.read_schema(whole_run.output / "items.parquet").names)
+    page = ROOT / "docs" / "overlay_removal.md"
+    assert columns - set(told(page)) - set(told(ROOT / "docs" / "outputs.md")) == set()
+
+
+def test_what_is_no_video_is_one_failure(whole_run: Bench) -> None:
+    failures = whole_run.failures
+    assert failures.keys() == {"text", "empty"}
+    assert {row["failure_kind"] for row in failures.values()} == {"bad_input"}
+
+
+@pytest.mark.parametrize("name", [name for name in VIDEOS if name.partition(".")[0] in GOOD])
+def test_every_frame_keeps_its_time(whole_run: Bench, videos: Path, name: str) -> None:
+    video = name.partition(".")[0]
+    before, after = times(videos / name), times(cleaned(whole_run, video))
+    assert len(after) == values(whole_run, "videos")[video]["frames"]
+    assert [float(time - after[0]) for time in after] == [float(time - before[0]) for time in before]
+    assert after[0] == (before[0] if name.endswith(".mkv") else 0)
+
+
+def test_the_sign_is_gone_and_the_rest_looks_the_same(whole_run: Bench, videos: Path) -> None:
+    """At its left edge, which is where a sign that was left would be seen."""
+    before, after = lumas(videos / "sound.mp4"), lumas(cleaned(whole_run, "sound"))
+    steps = [np.mean([np.abs(f[10:30, 8].astype(int) - f[10:30, 7]) for f in frames]) for frames in (before, after)]
+    assert steps[1] < steps[0] / 4
+    away = [np.abs(a[40:, 56:].astype(int) - b[40:, 56:]).mean() for a, b in zip(before, after, strict=True)]
+    assert max(away) < 3
+
+
+def test_packets_of_sound_are_the_same(whole_run: Bench, videos: Path) -> None:
+    assert sound_of(cleaned(whole_run, "sound")) == sound_of(videos / "sound.mp4")
+    assert values(whole_run, "videos")["sound"]["sound_late_seconds"] == 0
+    with av.open(str(cleaned(whole_run, "open"))) as container:
+        assert container.streams.audio == ()
+
+
+def test_segments_of_short_videos(whole_run: Bench) -> None:
+    made = values(whole_run, "videos")
+    assert {name: row["segments"] for name, row in made.items() if name in ("sound", "later", "short", "still")} == {
+        "sound": 3,
+        "later": 2,
+        "short": 1,
+        "still": 1,
+    }
+    assert made["still"]["frames"] == 1
+
+
+def test_half_a_video_is_cleaned_and_called_partial(whole_run: Bench, videos: Path) -> None:
+    made = values(whole_run, "videos")["broken"]
+    assert made["missing"]
+    assert 5 < made["frames"] < 40
+    assert times(cleaned(whole_run, "broken")) == times(videos / "open.mkv")[: made["frames"]]
+    assert values(whole_run, "videos")["open"]["missing"] is None
+
+
+def test_deep_samples_stay_deep(whole_run: Bench) -> None:
+    with av.open(str(cleaned(whole_run, "deep"))) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv422p10le"
+
+
+def test_what_changed_runs_again_and_nothing_else(bench: Bench) -> None:
+    folder = shelf_of(bench, "short.mp4", "later.mkv")
+    assert bench.run(*given(folder, bench), flow=FLOW) == 0
+    assert counts(bench, "segments") == (2, 0, 0, 0)  # both of them shorter than an automatic segment
+    before = listing(bench.output / "cleaned")
+    assert bench.run(*given(folder, bench), flow=FLOW) == 0
+    assert bench.counts() == (0, 6, 0, 0)
+    assert listing(bench.output / "cleaned") == before
+    assert bench.run(*given(folder, bench, "--method", "spatial"), flow=FLOW) == 0
+    assert counts(bench, "prepare") == (0, 2, 0, 0)
+    assert counts(bench, "segments") == counts(bench, "videos") == counts(bench, "previews") == (2, 0, 0, 0)
+    (folder / "short.mp4").unlink()
+    make_video(folder, "short.mp4")
+    assert bench.run(*given(folder, bench, "--method", "spatial"), flow=FLOW) == 0
+    assert counts(bench, "videos") == (1, 1, 0, 0)
+
+
+def test_a_logo_is_found_without_being_told_and_what_has_none_is_copied(bench: Bench) -> None:
+    """Eight scenes of a street, and a clip that shows one."""
+    folder = shelf_of(bench, "long.mkv")
+    (folder / "clean.mp4").write_bytes(clip_path("carphone_pristine.mp4").read_bytes())
+    options = ("--input", folder, "--output-dir", bench.output, "--method", "unblend", "--crf", 30)
+    assert bench.run(*options, flow=FLOW) == 0
+    found, made = values(bench, "prepare"), values(bench, "videos")
+    assert found["long"]["overlays"] >= 1
+    assert found["clean"]["overlays"] == 0
+    assert (made["long"]["copied"], made["clean"]["copied"]) == (False, True)
+    assert made["clean"]["reason"] == found["clean"]["reason"]
+    assert cleaned(bench, "clean").read_bytes() == (folder / "clean.mp4").read_bytes()
+    assert "copied as it is" in (bench.output / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_killed_run_loses_the_segments_it_was_at(bench: Bench) -> None:
+    folder = shelf_of(bench, "sound.mp4")
+    wanted = given(folder, bench, "--segments", 6, "--workers", 1)
+    api, bench.api = bench.api, None
+    with bench.started(*wanted, flow=FLOW) as flow:
+        wait_until(lambda: len(segment_records(bench)) >= 2, "two segments are done")
+        flow.signal(signal.SIGKILL)
+        assert flow.wait() == -signal.SIGKILL
+    wait_until_gone(bench.mark)
+    done, bench.api = len(segment_records(bench)), api
+    assert 2 <= done < 6
+    assert not (bench.output / "cleaned").exists()
+    assert bench.run(*wanted, flow=FLOW) == 0
+    assert counts(bench, "prepare") == (0, 1, 0, 0)
+    assert counts(bench, "segments") == (6 - done, done, 0, 0)
+    assert times(cleaned(bench, "sound")) == times(folder / "sound.mp4")
+
+
+def segment_records(bench: Bench) -> list[Path]:
+    return list((bench.output / ".headrace" / "records" / "segments").rglob("*.json"))
+
+
+def test_a_mask_that_fits_one_video_of_two(bench: Bench) -> None:
+    folder = shelf_of(bench, "short.mp4")
+    path = folder / "wide.mp4"
+    program = [FFMPEG, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=192x96:rate=25", "-frames:v", "3"]
+    subprocess.run([*program, str(path)], check=True)
+    page = np.zeros((96, 160), np.uint8)
+    page[8:32, 8:48] = 255
+    mask = bench.folder / "mask.png"
+    cv2.imwrite(str(mask), page)
+    options = ("--input", folder, "--output-dir", bench.output, "--detector", "mask", "--mask", mask)
+    assert bench.run(*options, "--codec", "lossless", flow=FLOW) == 3
+    (failure,) = bench.failures.values()
+    assert failure["id"] == "wide"
+    assert failure["failure_kind"] == "bad_input"
+    assert "mask.png has 160x96 pixels and wide.mp4 192x96" in failure["message"]
+    before, after = lumas(folder / "short.mp4"), lumas(cleaned(bench, "short"))
+    assert all((a[page == 0] == b[page == 0]).all() for a, b in zip(before, after, strict=True))
+
+
+def test_codecs_that_cannot_take_the_frames_are_told(bench: Bench) -> None:
+    folder = shelf_of(bench, "planes.mkv", "fields.mkv", "short.mp4")
+    assert bench.run(*given(folder, bench, "--codec", "svtav1"), flow=FLOW) == 3
+    assert bench.failures.keys() == {"planes", "fields"}
+    for failure in bench.failures.values():
+        assert failure["failure_kind"] == "bad_input"
+        assert "svtav1" in failure["message"]
+        assert "use --codec lossless" in failure["message"]
+    assert bench.run(*given(folder, bench, "--codec", "lossless"), flow=FLOW) == 0
+    with av.open(str(cleaned(bench, "planes"))) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "gbrp"
+    with av.open(str(cleaned(bench, "fields"))) as container:
+        assert next(container.decode(video=0)).interlaced_frame
+
+
+def test_a_program_of_ones_own(bench: Bench) -> None:
+    folder = shelf_of(bench, "later.mkv")
+    script = bench.folder / "paint.py"
+    script.write_text(
+        "import pathlib, sys, cv2\n"
+        "for file in pathlib.Path(sys.argv[1]).glob('*.png'):\n"
+        "    assert cv2.imwrite(sys.argv[3] + '/' + file.name, cv2.imread(str(file)) * 0 + 128)\n"
+        "open(sys.argv[4] + '.device', 'w')\n",
+        encoding="utf-8",
+    )
+    words = [*map(shlex.quote, (sys.executable, str(script))), "{input} {masks} {output}", f"{bench.folder}/{{device}}"]
+    program = ("--method", "command", "--command", " ".join(words), "--segments", 2)
+    assert bench.run(*given(folder, bench, *program, "--devices", 1), flow=FLOW) == 0
+    assert counts(bench, "segments") == (2, 0, 0, 0)
+    assert (bench.folder / "0.device").exists()
+    assert not (bench.folder / "1.device").exists()
+    assert bench.run(*given(folder, bench, *program, "--devices", 2), flow=FLOW) == 0
+    assert counts(bench, "videos") == (0, 1, 0, 0)
+    painted = lumas(cleaned(bench, "later"))[7][10:30, 10:46]
+    assert abs(int(np.median(painted)) - 126) < 4
+
+
+@pytest.fixture
+def server(videos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    own = ModelServer({"/a%20film.mp4": (videos / "short.mp4").read_bytes()})
+    running = own.start()
+    yield own
+    own.released.set()
+    running.shutdown()
+    running.server_close()
+
+
+def test_a_video_from_a_url_is_fetched_once(bench: Bench, server: ModelServer) -> None:
+    wanted = given(Path(), bench, "--allow-private-hosts")[2:]
+    url = ("--input", server.url + "/a%20film.mp4")
+    assert bench.run(*url, *wanted, flow=FLOW) == 0
+    (video,) = values(bench, "videos")
+    assert (bench.output / "downloads" / f"{video}.mp4").read_bytes() == server.files["/a%20film.mp4"]
+    assert len(times(cleaned(bench, video))) == 5
+    asked = len(server.requests)
+    assert bench.run(*url, *wanted, flow=FLOW) == 0
+    assert bench.counts() == (0, 4, 0, 0)
+    assert len(server.requests) == asked
+
+
+def test_a_server_that_does_not_stop_sending(bench: Bench, server: ModelServer) -> None:
+    server.faults.append(endless)
+    wanted = given(Path(), bench, "--allow-private-hosts", "--max-download", "200kB")[2:]
+    assert bench.run("--input", server.url + "/a%20film.mp4", *wanted, flow=FLOW) == 3
+    (failure,) = bench.failures.values()
+    assert failure["failure_kind"] == "bad_input"
+    assert "--max-download" in failure["message"]
+    assert list((bench.output / ".headrace" / "private").iterdir()) == []
+
+
+def test_a_private_address_is_refused_before_anybody_is_asked(
+    bench: Bench, server: ModelServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.run("--input", server.url + "/a%20film.mp4", "--output-dir", bench.output, flow=FLOW) == 2
+    assert "--allow-private-hosts" in capsys.readouterr().err
+    assert server.requests == []
+
+
+def test_everything_that_is_wrong_is_said_at_once(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ("--detector", "yolo", "--mask", BOX, "--codec", "lossless", "--crf", 18, "--devices", 2)
+    assert bench.run("--input", bench.folder / "none", "--output-dir", bench.output, *wrong, flow=FLOW) == 2
+    said = capsys.readouterr().err
+    for words in ("is not there", "--model: nothing", "--mask: given with --detector yolo", "--crf", "--devices"):
+        assert words in said, said
+    assert "Traceback" not in said
+    assert not bench.output.exists()
+
+
+def test_a_dry_run_predicts_and_leaves_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shelf_of(bench, "short.mp4")
+    assert bench.run(*given(folder, bench, "--dry-run"), flow=FLOW) == 0
+    assert "prepare: " in capsys.readouterr().err
+    assert not bench.output.exists()
