@@ -15,16 +15,21 @@ import numpy as np
 
 from tasks.media.segments.planes import Plane
 from tasks.overlays.components import Shape
-from tasks.overlays.overlay import Floats, FrameRange, Mask
+from tasks.overlays.overlay import Floats, FrameRange, Mask, Overlay
 from tasks.overlays.removal import motion
 from tasks.overlays.removal.base import OFFSETS, Crop, Method, Region, Remover, Shares
-from tasks.overlays.removal.prior import Prior, PriorMaker
+from tasks.overlays.removal.prior import Prior, PriorMaker, weights
+from tasks.overlays.removal.smoothing import Smoother
 from tasks.overlays.removal.veil import Veil, veils
 
 _NEAR, _FAR = 9, 41
 _FAR_WEIGHT = 0.05
 # Variance of a sample by rounding and compression, in 8-bit codes squared.
 _NOISE = 1.5
+# What is set up for certain overlays is kept for so many, the latest.
+_KEPT = 3
+# Steps of opacity within which overlays are about as strong.
+_STEPS = 6
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class FusingRemover(Remover):
         self._unit = 2.0 ** (shape.bits - 8)
         self._covers: dict[tuple[int, ...], _Cover] = {}
         self._frames: dict[int, _Frame] = {}
-        self._flows: dict[tuple[int, int], Floats] = {}
+        self._flows: dict[tuple[int, int], motion.Moves] = {}
+        self._smoothers = _Smoothers(region, shape, self._through)
         self._shares = Shares()
 
     @property
@@ -88,10 +94,12 @@ class FusingRemover(Remover):
 
     def _cover(self, shown: tuple[int, ...]) -> _Cover:
         if shown not in self._covers:
-            found = veils(self._region, shown, self._shape)
-            found = found if self._through else tuple(veil.opaque() for veil in found)
-            self._covers[shown] = _Cover(found, self._unit)
+            found = _veils(self._region, shown, self._shape, self._through)
+            self._covers = {**dict(list(self._covers.items())[1 - _KEPT :]), shown: self._made(found, shown)}
         return self._covers[shown]
+
+    def _made(self, found: tuple[Veil, ...], shown: tuple[int, ...]) -> _Cover:
+        return _Cover(found, self._smoothers.of(shown), self._unit)
 
     def _clean(self, index: int) -> Crop:
         frame = self._frames[index]
@@ -99,13 +107,18 @@ class FusingRemover(Remover):
         planes = frame.crop.components
         if any(veil.mask.any() for veil in cover.veils):
             planes = tuple(self._component(index, number) for number in range(len(planes)))
-        self._forget(index + 1 - max(self._offsets, default=0))
+        self._forget(index + 1)
         return Crop(index, planes)
 
-    def _forget(self, before: int) -> None:
-        """Drop what no later frame needs."""
-        self._frames = {index: frame for index, frame in self._frames.items() if index >= before}
-        self._flows = {key: flow for key, flow in self._flows.items() if key[0] >= before}
+    def _forget(self, then: int) -> None:
+        """Drop what frame ``then`` and later ones do not need: of flows back, those that longer ones begin with."""
+        reach = max(self._offsets, default=0)
+        self._frames = {index: frame for index, frame in self._frames.items() if index >= then - reach}
+        self._flows = {
+            (index, step): flow
+            for (index, step), flow in self._flows.items()
+            if index >= (then if step > 0 else then - reach // 2) and abs(step) < reach
+        }
 
     def _component(self, index: int, number: int) -> Plane:
         frame = self._frames[index]
@@ -121,7 +134,7 @@ class FusingRemover(Remover):
         top = 2**self._shape.bits - 1
         return np.where(mask, np.clip(np.rint(blend.value), 0, top).astype(given.dtype), given)
 
-    def _flow(self, index: int, step: int) -> Floats:
+    def _flow(self, index: int, step: int) -> motion.Moves:
         key = index, step
         if key not in self._flows:
             half = step // 2
@@ -136,10 +149,57 @@ class FusingRemover(Remover):
 class _Cover:
     """What certain overlays together ask for."""
 
-    def __init__(self, found: tuple[Veil, ...], unit: float) -> None:
+    def __init__(self, found: tuple[Veil, ...], smoothers: tuple[Smoother, ...], unit: float) -> None:
         self.veils = found
-        self.makers = tuple(PriorMaker(veil, unit) for veil in found)
+        self.makers = tuple(PriorMaker(veil, one, unit) for veil, one in zip(found, smoothers, strict=True))
         self.flow_hole = motion.flow_hole(self.makers[0].hidden)
+
+
+class _Smoothers:
+    """What smooths under the overlays of a region.
+
+    An overlay that fades comes as one after the other with the same mask, each a little stronger. Those that are about
+    as strong as each other share the equations, which take long to set up, of the strongest of them.
+    """
+
+    def __init__(self, region: Region, shape: Shape, through: bool) -> None:
+        self._region = region
+        self._shape = shape
+        self._through = through
+        self._made: dict[tuple[int, ...], tuple[Smoother, ...]] = {}
+
+    def of(self, shown: tuple[int, ...]) -> tuple[Smoother, ...]:
+        """Those for the overlays ``shown``, one a component."""
+        alike = tuple(self._strongest(place) for place in shown)
+        if alike not in self._made:
+            found = _veils(self._region, alike, self._shape, self._through)
+            made = tuple(Smoother(veil.mask, weights(veil)) for veil in found)
+            self._made = {**dict(list(self._made.items())[1 - _KEPT :]), alike: made}
+        return self._made[alike]
+
+    def _strongest(self, place: int) -> int:
+        """The place of the strongest overlay that is about as strong, with the same mask, as the one at ``place``."""
+        overlays = self._region.overlays
+        alike = [number for number, other in enumerate(overlays) if _are_alike(overlays[place], other)]
+        return max(alike, key=lambda number: _strength(overlays[number]), default=place)
+
+
+def _veils(region: Region, shown: tuple[int, ...], shape: Shape, through: bool) -> tuple[Veil, ...]:
+    found = veils(region, shown, shape)
+    return found if through else tuple(veil.opaque() for veil in found)
+
+
+def _are_alike(one: Overlay, other: Overlay) -> bool:
+    steps = [int(_STEPS * _strength(overlay)) for overlay in (one, other)]
+    if one.box != other.box or steps[0] != steps[1]:
+        return False
+    return all(np.array_equal(a.mask, b.mask) for a, b in zip(one.layers, other.layers, strict=True))
+
+
+def _strength(overlay: Overlay) -> float:
+    """Its mean opacity, of the first component; 1 where that is not known."""
+    layer = overlay.layers[0]
+    return float(np.nan_to_num(layer.alpha[layer.mask], nan=1.0).mean()) if layer.mask.any() else 0.0
 
 
 class _Blend:
@@ -179,7 +239,7 @@ class _Blend:
         own = (1 / self._prior.variance)[self._mask]
         others, seen = self._others[self._mask], self._prior.seen[self._mask]
         temporal = others > own
-        unblended = ~temporal & (seen > 0.5)
+        unblended = ~temporal & seen
         count = int(self._mask.sum())
         return Shares(int(unblended.sum()), int(temporal.sum()), count - int((temporal | unblended).sum()))
 

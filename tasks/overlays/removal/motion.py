@@ -1,4 +1,7 @@
-"""How what lies beneath moves from one frame to another: dense optical flow, carried on under what hides it."""
+"""How what lies beneath moves from one frame to another: dense optical flow, carried on under what hides it.
+
+Many are held at a time: at half the resolution, at which the search ends anyway, and as float16.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from tasks.overlays.overlay import Floats, Mask
 from tasks.overlays.removal.surroundings import Surroundings
@@ -15,6 +19,8 @@ from tasks.overlays.removal.surroundings import Surroundings
 # The flow is measured in windows of eight pixels: so near a hole it says more of the filling than of the picture.
 _REACH_PX = 3
 _LEAST_PX = 24
+
+Moves = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -36,21 +42,26 @@ def flow_hole(opaque: Mask) -> Surroundings:
     return Surroundings(grown > 0)
 
 
-def flow(one: Seen, other: Seen) -> Floats:
-    """Where each pixel of ``one`` is in ``other``: float32, height x width x 2, in pixels to the right and down.
+def flow(one: Seen, other: Seen) -> Moves:
+    """Where each pixel of ``one`` is in ``other``: float16, in pixels to the right and down, for every second one.
 
     Dense inverse search (Kroeger et al., ECCV 2016). Regions too small for its windows are taken to stand still.
     """
-    if min(one.luma.shape) < _LEAST_PX:
-        return np.zeros((*one.luma.shape, 2), np.float32)
+    height, width = one.luma.shape
+    half = (height + 1) // 2, (width + 1) // 2
+    if min(height, width) < _LEAST_PX:
+        return np.zeros((*half, 2), np.float16)
     found = _search().calc(one.luma, other.luma, None)
-    return np.stack([one.hole.fill(found[..., 0]), one.hole.fill(found[..., 1])], axis=-1)
+    filled = np.stack([one.hole.fill(found[..., 0]), one.hole.fill(found[..., 1])], axis=-1)
+    return np.asarray(cv2.resize(filled, half[::-1], interpolation=cv2.INTER_AREA), np.float16)
 
 
-def followed(first: Floats, then: Floats) -> Floats:
+def followed(first: Moves, then: Moves) -> Moves:
     """The flow of ``first`` and, from where that leads, of ``then``."""
-    across, down = targets(first)
-    return first + cv2.remap(then, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    start = first.astype(np.float32)
+    across, down = targets(np.asarray(start / 2, np.float32))
+    on = cv2.remap(then.astype(np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(start + on, np.float16)
 
 
 def targets(moves: Floats) -> tuple[Floats, Floats]:
@@ -59,12 +70,10 @@ def targets(moves: Floats) -> tuple[Floats, Floats]:
     return across + moves[..., 0], down + moves[..., 1]
 
 
-def at_resolution(moves: Floats, size: tuple[int, int], divisor: tuple[int, int]) -> Floats:
-    """``moves`` for a component of ``size`` (height, width), in its samples."""
-    if divisor == (1, 1):
-        return moves
-    small = cv2.resize(moves, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return np.asarray(small / np.array(divisor, np.float32), np.float32)
+def at_resolution(moves: Moves, size: tuple[int, int], divisor: tuple[int, int]) -> Floats:
+    """``moves`` for a component of ``size`` (height, width), in its samples: float32, height x width x 2."""
+    large = cv2.resize(moves.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large / np.array(divisor, np.float32), np.float32)
 
 
 @cache

@@ -33,27 +33,35 @@ class Prior:
 
     value     float32, height x width, in codes
     variance  float32, height x width, in codes squared
-    seen      float32: the part of ``value`` under the mask that was seen through the overlay, 0 to 1
+    seen      bool: whether most of ``value`` was seen through the overlay
     """
 
     value: Floats
     variance: Floats
-    seen: Floats
+    seen: Mask
+
+
+def weights(veil: Veil) -> Floats:
+    """How much a sample says of what lies beneath: 1 outside the mask, 0 where it is hidden."""
+    gain = _gain(veil)
+    weight = np.where(veil.mask, 1 / (_DOUBT * gain**2), np.float32(1)).astype(np.float32)
+    weight[veil.mask & ~veil.is_seen_through] = 0
+    return weight
 
 
 class PriorMaker:
-    """Makes the priors of the frames over which ``veil`` lies; ``unit`` is one 8-bit code in codes of the source."""
+    """Makes the priors of the frames over which ``veil`` lies; ``unit`` is one 8-bit code in codes of the source.
 
-    def __init__(self, veil: Veil, unit: float) -> None:
+    ``smoother`` is that of the veil's mask, with its ``weights`` or nearly so.
+    """
+
+    def __init__(self, veil: Veil, smoother: Smoother, unit: float) -> None:
         self._veil = veil
         self._unit = np.float32(unit)
         self._through = veil.is_seen_through
-        self._gain = np.ones(veil.mask.shape, np.float32)
-        self._gain[self._through] = 1 / (1 - veil.alpha[self._through])
-        weight = np.where(veil.mask, 1 / (_DOUBT * self._gain**2), np.float32(1)).astype(np.float32)
-        weight[self.hidden] = 0
-        self._smoother = Smoother(veil.mask, weight)
-        self._weight = weight
+        self._gain = _gain(veil)
+        self._weight = weights(veil)
+        self._smoother = smoother
 
     @property
     def hidden(self) -> Mask:
@@ -65,15 +73,23 @@ class PriorMaker:
         mask = self._veil.mask
         value = plane.astype(np.float32)
         if not mask.any():
-            return Prior(value, np.full_like(value, _PLAIN * self._unit**2), np.zeros_like(value))
+            return Prior(value, np.full_like(value, _PLAIN * self._unit**2), np.zeros_like(mask))
         value[self._through] = self._unblended(value)
         found = self._smoother.smooth(value / self._unit)
         variance = np.where(mask, _TOGETHER * found.variance, np.float32(0)) + np.maximum(found.noise, _LEAST)
-        seen = np.clip(self._weight * found.variance / found.noise, 0, 1)
+        seen = mask & (self._weight * found.variance > found.noise / 2)
         filled = np.where(mask, found.value * self._unit, value)
-        return Prior(filled, (variance * self._unit**2).astype(np.float32), np.where(mask, seen, np.float32(0)))
+        return Prior(filled, (variance * self._unit**2).astype(np.float32), seen)
 
     def _unblended(self, plane: Floats) -> Floats:
         at = self._through
         color = self._veil.color[at]
         return np.asarray(color + (plane[at] - color) * self._gain[at])
+
+
+def _gain(veil: Veil) -> Floats:
+    """By how much inverting the blending enlarges noise: 1 / (1 - alpha), and 1 where it cannot be."""
+    gain = np.ones(veil.mask.shape, np.float32)
+    through = veil.is_seen_through
+    gain[through] = 1 / (1 - veil.alpha[through])
+    return gain

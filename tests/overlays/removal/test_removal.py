@@ -117,6 +117,34 @@ def test_opacity_that_is_not_known_is_filled_from_other_frames() -> None:
     assert remover.shares.temporal > remover.shares.spatial
 
 
+def faded(given: Pan, overlay: Overlay, strengths: list[float]) -> list[Overlay]:
+    """``overlay`` as a detector gives one that fades in: one after the other, two frames each, the last one longer."""
+    ends = [2 * number for number in range(1, len(strengths))] + [len(given.clean)]
+    return [
+        replace(
+            overlay,
+            layers=tuple(replace(layer, alpha=layer.alpha * np.float32(strength)) for layer in overlay.layers),
+            ranges=(FrameRange(2 * number, end),),
+        )
+        for number, (strength, end) in enumerate(zip(strengths, ends, strict=True))
+    ]
+
+
+def test_a_sign_that_fades_in_goes_from_the_first_frame_on_wherever_segments_are_cut() -> None:
+    given = pan(0.6, frames=30)
+    signs = faded(given, given.overlay, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    marked = [
+        next(burned(planes, one, given.shape) for one in signs if one.shows(n)) for n, planes in enumerate(given.clean)
+    ]
+    fading = replace(given, marked=marked)
+    (region,) = regions(signs, given.shape, WIDTH, HEIGHT)
+    whole = cleaned(fading, "auto", region)
+    assert psnr(given, region, [crop.components for crop in whole]) > 42
+    parts = [*cleaned(fading, "auto", region, FrameRange(0, 9)), *cleaned(fading, "auto", region, FrameRange(9, 30))]
+    for one, other in zip(whole, parts, strict=True):
+        assert all(map(np.array_equal, one.components, other.components))
+
+
 def test_shares_count_every_sample_once() -> None:
     given = pan(0.5, frames=5)
     region = region_of(given)
