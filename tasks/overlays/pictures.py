@@ -23,6 +23,8 @@ from tasks.overlays.overlay import Box, Overlay
 _THUMBNAIL_PX = 480
 _LEAST_SHOWN_PX = 32  # of the picture, across and down, in what is magnified
 _ROOM = 1.6  # what is magnified is that much larger than the overlay
+_MOST_SHOWN = 0.5  # and at most that share of the picture's width: of a wide overlay it is a part, another in each row
+_PLACES = 3  # such parts
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _rows(found: Survey, overlays: Sequence[Overlay], frames: int) -> list[_Row]
         index = int(shown[position])
         over = [one for one in overlays if one.shows(index)]
         size = found.picture.width_px, found.picture.height_px
-        part = _part(over[place % len(over)].box, *size) if over else None
+        part = _part(over[place % len(over)].box, place // len(over), *size) if over else None
         rows.append(_Row(index, found.timeline.seconds(index), part))
     return rows
 
@@ -121,12 +123,16 @@ def _shown(count: int, overlays: Sequence[Overlay]) -> list[int]:
     return [int(frame) for frame in np.flatnonzero(is_shown if is_shown.any() else ~is_shown)]
 
 
-def _part(box: Box, width_px: int, height_px: int) -> Box:
-    """What is magnified of a picture of that size: ``box`` with room around it, in the picture's own shape."""
+def _part(box: Box, turn: int, width_px: int, height_px: int) -> Box:
+    """What is magnified of a picture of that size: ``box`` with room around it, in the picture's own shape.
+
+    Where it is too wide for that, the part of it whose ``turn`` it is.
+    """
     wanted = max(_ROOM * box.width, _ROOM * box.height * width_px / height_px, _LEAST_SHOWN_PX)
-    width = min(width_px, round(wanted))
+    width = min(width_px, round(min(wanted, max(_MOST_SHOWN * width_px, _LEAST_SHOWN_PX))))
     height = max(1, round(width * height_px / width_px))
-    left = min(max(0, box.x + (box.width - width) // 2), width_px - width)
+    share = turn % _PLACES / (_PLACES - 1) if box.width > width else 0.5
+    left = min(max(0, box.x + round((box.width - width) * share)), width_px - width)
     top = min(max(0, box.y + (box.height - height) // 2), height_px - height)
     return Box(left, top, width, height)
 

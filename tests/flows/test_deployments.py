@@ -181,6 +181,15 @@ def test_tapes_are_restored(service: Service, worker: Program, checkout: Path) -
     assert {path.stem for path in (output / "restored").iterdir()} == {"street-1994", "film", "broken-off"}
 
 
+def test_overlays_are_taken_off(service: Service, worker: Program, checkout: Path) -> None:
+    run = service.trigger("overlay-removal/test", detector="mask", mask="256,14,44x32", segments=2)
+    assert service.final_state(run)["name"] == "Completed"
+    output = checkout / "demo" / "marked-deployment"
+    assert summary(output)["parameters"]["method"] == "unblend"
+    assert summary(output)["stages"]["segments"]["done"] == 4
+    assert {path.name for path in (output / "cleaned").iterdir()} == {"bunny.mp4", "street.mp4"}
+
+
 def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program, slow: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     run = service.trigger(TEST, **busy(slow, output, workers=1))
