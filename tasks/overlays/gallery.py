@@ -35,11 +35,15 @@ def _picture(shown: Shown, output_dir: Path) -> Picture | None:
     return Picture(shown.video, caption(shown), data) if data.startswith(_JPEG_START) else None
 
 
+def _parts(count: int) -> str:
+    return "1 segment" if count == 1 else f"{count} segments"
+
+
 def caption(shown: Shown) -> str:
     """What was found, what was done, and what is missing, in a few clauses."""
     values = shown.values
     words = [str(values["reason"])]
-    words.append("copied as it is" if values["copied"] else f"{values['method']}, {values['segments']} segments")
+    words.append("copied as it is" if values["copied"] else f"{values['method']}, {_parts(values['segments'])}")
     if values["missing"]:
         words.append(f"PARTIAL: {values['missing']}")
     if values["damaged_frames"]:

@@ -94,7 +94,7 @@ class CleanStage(Stage):
         method = video.method
         if method != "command":
             return lambda region: make_remover(method, region, shape)
-        return lambda region: CommandRemover(inpainter, region, shape, scratch / f"{region.box.x},{region.box.y}")
+        return lambda region: CommandRemover(inpainter, region, shape, scratch / f"{region.box.x}-{region.box.y}")
 
 
 def segment_items(planned: PlannedVideo) -> list[Item]:
