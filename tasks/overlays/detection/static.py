@@ -19,9 +19,10 @@ from tasks.overlays.components import Shape, aligned, component_mask
 from tasks.overlays.detection.found import Found
 from tasks.overlays.detection.static_evidence import Evidence, gather, lasting_share, regions
 from tasks.overlays.detection.static_fitting import Fit, fit
+from tasks.overlays.detection.static_lines import find_lines, fit_line
 from tasks.overlays.detection.static_ranges import shown_ranges
 from tasks.overlays.detection.static_sampling import Samples, sample_frames
-from tasks.overlays.overlay import Box, Floats, Layer, Mask, Overlay
+from tasks.overlays.overlay import Box, Floats, FrameRange, Layer, Mask, Overlay
 
 Number = TypeVar("Number", np.bool_, np.float32)
 
@@ -31,6 +32,10 @@ _REACH_SHARE, _LEAST_REACH_PX = 1 / 30, 8
 # With less of what happens under an overlay explained, its opacity is as good as unknown.
 _LEAST_EXPLAINED = 0.5
 _FEWEST_FRAMES = 6
+# A line is seen over one scene, which tells less of its opacity.
+_LEAST_EXPLAINED_LINE = 0.8
+# That what begins and ends at once and looks like strokes is a line of text.
+_LINE_CONFIDENCE = 0.8
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,19 @@ def find_static(path: Path, found: Survey, settings: StaticSettings | None = Non
 
     Only sampled frames are decoded. Raises BadInput where none can be, or the file is not the one surveyed.
     """
-    settings = settings or StaticSettings()
     cv2.setNumThreads(1)
+    lasting = _find_lasting(path, found, settings or StaticSettings())
+    lines = _lines(path, found, lasting.overlays)
+    if not lines:
+        return lasting
+    overlays = sorted((*lasting.overlays, *lines), key=lambda one: one.ranges[0].start_frame)
+    said = f"{len(lines)} lines of text that come and go"
+    both = f"{lasting.reason}; {said}" if lasting.overlays else said
+    return Found(tuple(overlays), min(one.confidence for one in overlays), both)
+
+
+def _find_lasting(path: Path, found: Survey, settings: StaticSettings) -> Found:
+    """What is there all the time, or most of it."""
     samples = sample_frames(path, found, settings.most_frames, settings.most_scenes)
     if len(samples.indices) < _FEWEST_FRAMES:
         return Found((), 0.0, f"{len(samples.indices)} frames are too few to tell an overlay from the picture")
@@ -159,6 +175,24 @@ def _overlays(path: Path, found: Survey, samples: Samples, likely: list[_Candida
     opacity = "" if known else "; the opacity is not known everywhere"
     overlays.sort(key=lambda one: one.ranges[0].start_frame)
     return Found(tuple(overlays), confidence, f"{count} of lasting edges over a changing picture{opacity}")
+
+
+def _lines(path: Path, found: Survey, others: tuple[Overlay, ...]) -> list[Overlay]:
+    """Lines of text that come and go, where nothing lasting lies."""
+    overlays = []
+    for line in find_lines(path, found):
+        fitted = None if any(_meet(line.box, one.box) for one in others) else fit_line(path, found, line)
+        if fitted is not None:
+            box, known = _tight(fitted[1], fitted[0]), fitted[1].explained >= _LEAST_EXPLAINED_LINE
+            shape = fitted[0].shape
+            layers = tuple(_layer(fitted[1], box, shape, number, known) for number in range(len(shape.divisors)))
+            overlays.append(Overlay(box, layers, (FrameRange(line.start, line.end),), "static", _LINE_CONFIDENCE))
+    return overlays
+
+
+def _meet(one: Box, other: Box) -> bool:
+    across = one.x < other.right and other.x < one.right
+    return across and one.y < other.bottom and other.y < one.bottom
 
 
 def _pieces(path: Path, found: Survey, samples: Samples, one: _Candidate, fitted: Fit) -> list[Overlay]:

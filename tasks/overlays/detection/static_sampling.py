@@ -50,7 +50,7 @@ def sample_frames(path: Path, found: Survey, most_frames: int, most_groups: int)
         raise BadInput(f"{path.name}: no frame of it can be decoded; repair the video or give another")
     stacks: list[Plane] = []
     for number in range(len(shape.divisors)):
-        stacks.append(_stacked([planes[number] for _, planes in taken]))
+        stacks.append(stacked([planes[number] for _, planes in taken]))
         for _, planes in taken:
             planes[number] = planes[number][:0]  # one component at a time is there twice
     return Samples(shape, tuple(index for index, _ in taken), tuple(stacks), _groups(stacks[0], most_groups))
@@ -70,7 +70,7 @@ def read_frames(path: Path, found: Survey, indices: list[int]) -> Iterator[tuple
                 continue
 
 
-def _stacked(pictures: list[Plane]) -> Plane:
+def stacked(pictures: list[Plane]) -> Plane:
     """Pictures of one component: frames x height x width."""
     stack: Plane = np.empty((len(pictures), *pictures[0].shape), pictures[0].dtype)
     return np.stack(pictures, out=stack)
