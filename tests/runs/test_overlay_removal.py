@@ -21,6 +21,7 @@ import pytest
 from examples.demo_data import clip_path
 from tests.engine.processes import wait_until, wait_until_gone
 from tests.landmarks.models.server import ModelServer, endless
+from tests.overlays.detection.networks import build, candidates
 from tests.runs.bench import ROOT, Bench, listing
 from tests.test_docs import rows as told
 
@@ -241,6 +242,29 @@ def test_a_logo_is_found_without_being_told_and_what_has_none_is_copied(bench: B
     assert "copied as it is" in (bench.output / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_model_finds_stamps_of_the_classes_that_are_asked_for(bench: Bench) -> None:
+    """The network takes what is bright and red for a logo, and what is bright and green for a stamp."""
+    folder = bench.folder / "shelf"
+    folder.mkdir()
+    marks = "drawbox=8:8:40:24:t=fill:color=red,drawbox=100:60:32:16:t=fill:color=lime:enable=gte(n\\,6)"
+    program = [FFMPEG, "-v", "error", "-f", "lavfi", "-i", "color=0x202020:size=160x96:rate=25,noise=alls=20:allf=t"]
+    subprocess.run(
+        [*program, "-vf", f"format=gbrp,{marks}", "-frames:v", "16", "-c:v", "ffv1", str(folder / "a.mkv")], check=True
+    )
+    model = build(bench.folder / "patches.onnx", "anchors", (160, 96), candidates(160, 96))
+    wanted = ("--detector", "yolo", "--model", model, "--score", 0.7, "--codec", "lossless")
+    options = ("--input", folder, "--output-dir", bench.output, *wanted)
+    assert bench.run(*options, "--classes", "stamp", flow=FLOW) == 0
+    found = values(bench, "prepare")["a"]
+    assert (found["overlays"], found["opacity"]) == (1, None)
+    assert found["boxes"][0].startswith("stamp ")
+    assert found["frames_with_overlay"] < 16
+    assert values(bench, "videos")["a"]["frames"] == 16
+    assert bench.run(*options, "--classes", "stamps", flow=FLOW) == 2
+    assert bench.run(*options, flow=FLOW) == 0
+    assert values(bench, "prepare")["a"]["overlays"] == 2
+
+
 def test_a_killed_run_loses_the_segments_it_was_at(bench: Bench) -> None:
     folder = shelf_of(bench, "sound.mp4")
     wanted = given(folder, bench, "--segments", 6, "--workers", 1)
@@ -376,4 +400,10 @@ def test_a_dry_run_predicts_and_leaves_nothing(bench: Bench, capsys: pytest.Capt
     folder = shelf_of(bench, "short.mp4")
     assert bench.run(*given(folder, bench, "--dry-run"), flow=FLOW) == 0
     assert "prepare: " in capsys.readouterr().err
+    assert not bench.output.exists()
+
+
+def test_a_dry_run_of_a_url_fetches_nothing_into_the_output(bench: Bench, server: ModelServer) -> None:
+    wanted = given(Path(), bench, "--allow-private-hosts", "--dry-run")[2:]
+    assert bench.run("--input", server.url + "/a%20film.mp4", *wanted, flow=FLOW) == 0
     assert not bench.output.exists()
