@@ -18,6 +18,7 @@ from tasks.overlays.components import Shape
 from tasks.overlays.overlay import Floats, FrameRange, Mask, Overlay
 from tasks.overlays.removal import motion
 from tasks.overlays.removal.base import OFFSETS, Crop, Method, Region, Remover, Shares
+from tasks.overlays.removal.presence import Presence
 from tasks.overlays.removal.prior import Prior, PriorMaker, weights
 from tasks.overlays.removal.smoothing import Smoother
 from tasks.overlays.removal.veil import Veil, veils
@@ -88,6 +89,9 @@ class FusingRemover(Remover):
     def _prepared(self, crop: Crop) -> _Frame:
         shown = self._region.shown(crop.index)
         cover = self._cover(shown)
+        if cover.presence.is_absent(crop.components[0]):
+            shown = ()
+            cover = self._cover(shown)
         priors = tuple(maker.prior(plane) for maker, plane in zip(cover.makers, crop.components, strict=True))
         luma = cv2.convertScaleAbs(priors[0].value, alpha=1 / self._unit)
         return _Frame(crop, shown, priors, motion.Seen(luma, cover.flow_hole))
@@ -152,6 +156,7 @@ class _Cover:
     def __init__(self, found: tuple[Veil, ...], smoothers: tuple[Smoother, ...], unit: float) -> None:
         self.veils = found
         self.makers = tuple(PriorMaker(veil, one, unit) for veil, one in zip(found, smoothers, strict=True))
+        self.presence = Presence(found[0])
         self.flow_hole = motion.flow_hole(self.makers[0].hidden)
 
 

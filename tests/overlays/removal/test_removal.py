@@ -145,6 +145,17 @@ def test_a_sign_that_fades_in_goes_from_the_first_frame_on_wherever_segments_are
         assert all(map(np.array_equal, one.components, other.components))
 
 
+@pytest.mark.parametrize("opacity", [0.3, 0.75])
+def test_frames_over_which_the_sign_does_not_lie_though_it_is_said_to_keep_what_they_show(opacity: float) -> None:
+    given = pan(opacity, frames=24)
+    absent = [*given.marked[:9], *given.clean[9:12], *given.marked[12:]]
+    region = region_of(given)
+    found = [crop.components for crop in cleaned(replace(given, marked=absent), "auto", region)]
+    assert psnr(given, region, found) > psnr(given, region, [c.components for c in cleaned(given, "auto", region)]) - 1
+    for crop, planes in zip(list(crops(given.clean, region, given.shape))[9:12], found[9:12], strict=True):
+        assert all(map(np.array_equal, crop.components, planes))
+
+
 def test_shares_count_every_sample_once() -> None:
     given = pan(0.5, frames=5)
     region = region_of(given)
