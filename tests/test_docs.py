@@ -41,6 +41,7 @@ FOREIGN = {
     "--no-auto-detect",
     "--no-preview",
     "--no-allow-private-hosts",
+    "--no-keep-segments",
     "--no-deps",
     "--diagnosis",
     "--save",

@@ -55,7 +55,7 @@ class PrepareStage(Stage):
         detail = {
             "picture": _FORMAT.dump_python(surveyed.picture, mode="json"),
             "containers": {codec: choose_container(path, codec).suffix for codec in get_args(Codec)},
-            "found": len(found.overlays),
+            "found": len(_places(found.overlays)),
             "reason": found.reason,
         }
         return StageResult(_values(surveyed, found), detail)
@@ -108,14 +108,19 @@ def _values(surveyed: Survey, found: Found) -> dict[str, Value]:
         "pixel_format": picture.pixel_format,
         "frames": len(timeline),
         "duration_seconds": timeline.duration_seconds,
-        "overlays": len(overlays),
-        "boxes": [_box_words(one) for one in overlays],
+        "overlays": len(_places(overlays)),
+        "boxes": _places(overlays),
         "opacity": _opacity(overlays),
         "frames_with_overlay": len(shown),
         "confidence": found.confidence,
         "reason": found.reason,
         "missing": surveyed.damage.reason if surveyed.damage else None,
     }
+
+
+def _places(overlays: Iterable[Overlay]) -> list[str]:
+    """Where overlays lie; one that is given in several strengths, each with frames of its own, once."""
+    return list(dict.fromkeys(map(_box_words, overlays)))
 
 
 def _box_words(overlay: Overlay) -> str:

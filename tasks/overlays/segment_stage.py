@@ -28,7 +28,7 @@ from tasks.overlays.work import PlannedVideo, VideoWork, as_payload, clock_of, f
 # The child with its libraries; and for each pixel the frames of the encoder, and of a remover those that wait for
 # neighbours, with the motion between them.
 _LEAST_BYTES = 400 * 2**20
-_BYTES_A_PIXEL = 500
+_BYTES_A_PIXEL = 1000
 # While a program works on a segment, all of its frames wait for it: three components, of two bytes at most.
 _BYTES_A_HELD_PIXEL = 6
 
