@@ -31,6 +31,8 @@ _MARGIN_PX = 1
 _REACH_SHARE, _LEAST_REACH_PX = 1 / 30, 8
 # With less of what happens under an overlay explained, its opacity is as good as unknown.
 _LEAST_EXPLAINED = 0.5
+# With a larger standard error, undoing the blend leaves more of a trace than filling in does.
+_MOST_ERROR = 0.15
 _FEWEST_FRAMES = 6
 # A line is seen over one scene, which tells less of its opacity.
 _LEAST_EXPLAINED_LINE = 0.8
@@ -183,7 +185,8 @@ def _lines(path: Path, found: Survey, others: tuple[Overlay, ...]) -> list[Overl
     for line in find_lines(path, found):
         fitted = None if any(_meet(line.box, one.box) for one in others) else fit_line(path, found, line)
         if fitted is not None:
-            box, known = _tight(fitted[1], fitted[0]), fitted[1].explained >= _LEAST_EXPLAINED_LINE
+            box = _tight(fitted[1], fitted[0])
+            known = fitted[1].explained >= _LEAST_EXPLAINED_LINE and fitted[1].error <= _MOST_ERROR
             shape = fitted[0].shape
             layers = tuple(_layer(fitted[1], box, shape, number, known) for number in range(len(shape.divisors)))
             overlays.append(Overlay(box, layers, (FrameRange(line.start, line.end),), "static", _LINE_CONFIDENCE))
@@ -197,7 +200,7 @@ def _meet(one: Box, other: Box) -> bool:
 
 def _pieces(path: Path, found: Survey, samples: Samples, one: _Candidate, fitted: Fit) -> list[Overlay]:
     """The overlay, once for each strength that it has: what fades is there as often as it has steps."""
-    known = fitted.explained >= _LEAST_EXPLAINED
+    known = fitted.explained >= _LEAST_EXPLAINED and fitted.error <= _MOST_ERROR
     box = _tight(fitted, samples)
     layers = tuple(_layer(fitted, box, samples.shape, number, known) for number in range(len(samples.components)))
     return [

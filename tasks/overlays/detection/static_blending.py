@@ -46,6 +46,7 @@ class Blending:
     strength  float32, frames: 1 where it is as strong as usual
     effect    float32, N: root mean square over frames of what it changes, in 8-bit codes of the first component
     fades     whether ``strength`` has more values than there and not there
+    error     standard error of the opacity of the usual pixel
     """
 
     alpha: Floats
@@ -53,6 +54,7 @@ class Blending:
     strength: Floats
     effect: Floats
     fades: bool
+    error: float
 
 
 def doubts(frames: Floats, region: Mask) -> Floats:
@@ -91,19 +93,20 @@ def _faded(seen: Floats, beneath: Floats, doubt: Floats, shares: Floats, expecte
     """The strength of each frame, if they may be anything."""
     strength = np.ones(len(shares), np.float32)
     for _ in range(_TURNS):
-        alpha, whole = _pixels(seen[0], beneath[0], shares[:, None] / doubt, strength, expected)
+        alpha, whole, _ = _pixels(seen[0], beneath[0], shares[:, None] / doubt, strength, expected)
         strength = _strengths(seen[0] - beneath[0], whole - alpha * beneath[0], doubt)
     return strength
 
 
 def _solved(seen: Floats, beneath: Floats, weights: Floats, expected: Floats, strength: Floats) -> Blending:
     """Opacities and colours for these strengths."""
-    alpha, _ = _pixels(seen[0], beneath[0], weights, strength, expected)
+    alpha, _, error = _pixels(seen[0], beneath[0], weights, strength, expected)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     wholes = np.stack([_whole(j, i, weights, strength, alpha) for j, i in zip(seen, beneath, strict=True)])
     due = wholes[0] - alpha * beneath[0]
     effect = np.sqrt((due * due).mean(axis=0))
-    return Blending(alpha, wholes, strength, np.asarray(effect, np.float32), fades=False)
+    usual = float(np.median(error[effect >= np.quantile(effect, _CORE)]))
+    return Blending(alpha, wholes, strength, np.asarray(effect, np.float32), fades=False, error=usual)
 
 
 def _left(difference: Floats, beneath: Floats, weights: Floats, found: Blending) -> float:
@@ -115,8 +118,8 @@ def _left(difference: Floats, beneath: Floats, weights: Floats, found: Blending)
 
 def _pixels(
     seen: Floats, beneath: Floats, weights: Floats, strength: Floats, expected: Floats
-) -> tuple[Floats, Floats]:
-    """Opacity, and opacity times colour, of each pixel."""
+) -> tuple[Floats, Floats, Floats]:
+    """Opacity, opacity times colour, and the standard error of the opacity, of each pixel."""
     k = strength[:, None]
     count, across = (weights * k * k).sum(axis=0), (weights * k * k * beneath).sum(axis=0)
     differs = (weights * k * (seen - beneath)).sum(axis=0)
@@ -124,7 +127,8 @@ def _pixels(
     spread = (weights * k * k * away * away).sum(axis=0)
     slope = -(weights * k * (seen - beneath) * away).sum(axis=0)
     alpha = (slope + expected / _STRAY**2) / (spread + 1 / _STRAY**2)
-    return np.asarray(alpha, np.float32), np.asarray((differs + alpha * across) / count, np.float32)
+    error = np.sqrt(1 / (spread + 1 / _STRAY**2))
+    return np.asarray(alpha, np.float32), np.asarray((differs + alpha * across) / count, np.float32), error
 
 
 def _whole(seen: Floats, beneath: Floats, weights: Floats, strength: Floats, alpha: Floats) -> Floats:

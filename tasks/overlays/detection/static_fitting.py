@@ -66,6 +66,7 @@ class Fit:
     explained the share of what happens under the core that alpha and color account for, at most 1
     shown     float32, one a frame: how strong it is there, as a share of what it is over all
     fades     whether that has more values than there and not there
+    error     standard error of the opacity of the usual pixel
     """
 
     box: Box
@@ -76,6 +77,7 @@ class Fit:
     explained: float
     shown: Floats
     fades: bool
+    error: float
 
 
 class Filler:
@@ -256,7 +258,7 @@ def _blended(crop: _Crop, mask: Mask, expected: Floats, strength: Floats) -> Fit
     colors = np.stack([_spread(one, region) for one in color]) * unit
     core_alpha = float(np.quantile(alphas[changed], 0.95))
     explained = _explained(seen, beneath, doubt, found)
-    return Fit(crop.box, changed, alphas, colors, core_alpha, explained, shown, found.fades)
+    return Fit(crop.box, changed, alphas, colors, core_alpha, explained, shown, found.fades, found.error)
 
 
 def _spread(values: Floats, region: Mask) -> Floats:

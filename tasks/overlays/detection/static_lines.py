@@ -38,7 +38,7 @@ _SHOWN, _GONE = 0.5, 0.3
 # Videos longer than this are not looked at: that costs decoding all of it.
 MOST_SECONDS = 600.0
 # Text that stays for longer is not read as it comes; text over what stands still belongs to the picture, as of slides.
-_MOST_SHOWN_S, _LEAST_VARIETY = 8.0, 1.5
+_MOST_SHOWN_S, _LEAST_VARIETY = 8.0, 0.8
 _INSIDE = 12
 
 Gradients = tuple[Floats, Floats]

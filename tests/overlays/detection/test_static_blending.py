@@ -33,6 +33,17 @@ def test_fading_overlay_is_taken_apart():
     assert np.abs(found.strength[4:] - strength[4:]).max() < 0.04
     assert found.strength[0] < 0.02
     assert found.fades
+    assert found.error < 0.05
+
+
+def test_opacity_over_one_picture_is_uncertain():
+    """What never changes beneath an overlay says nothing of how much of it shows through."""
+    random = np.random.default_rng(6)
+    beneath = np.full((1, 20, 400), 90, np.float32)
+    seen = (beneath + 0.5 * (220 - beneath) + random.normal(0, 1, beneath.shape)).astype(np.float32)
+    expected, ones = np.full(400, 0.5, np.float32), np.ones(20, np.float32)
+    found = solve(seen, beneath, np.full((20, 400), 5, np.float32), ones, expected, ones)
+    assert found.error > 0.2
 
 
 def test_pieces_follow_the_strength():
