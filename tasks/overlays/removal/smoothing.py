@@ -26,7 +26,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from tasks.overlays.overlay import Floats, Mask
-from tasks.overlays.removal.surroundings import TENSION, laplacian
+from tasks.overlays.removal.surroundings import TENSION, halved, laplacian
 
 # The r that are tried. Noise by compression is not white, which makes pictures look rougher than they are: the
 # result lies between the best of these and the next.
@@ -72,7 +72,7 @@ class Smoother:
         self._coarse: Smoother | None = None
         self._levels: list[_Level] = []
         if int(self._near.sum()) > MOST_UNKNOWNS:
-            self._coarse = Smoother(_halved(mask.astype(np.float32)) > 0, 4 * _halved(weight))
+            self._coarse = Smoother(halved(mask.astype(np.float32)) > 0, 4 * halved(weight))
         else:
             self._prepare()
 
@@ -209,17 +209,10 @@ def _picked(pages: list[Floats], which: Any) -> Floats:
     return np.asarray(np.take_along_axis(np.stack(pages), which[None], axis=0)[0])
 
 
-def _halved(values: Floats) -> Floats:
-    """The mean of two by two samples; the last row or column twice where their number is odd."""
-    height, width = values.shape
-    even = cv2.copyMakeBorder(values, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    return np.asarray(even.reshape((height + 1) // 2, 2, (width + 1) // 2, 2).mean(axis=(1, 3)), np.float32)
-
-
 def _weighted(values: Floats, weight: Floats) -> Floats:
     """The mean of two by two samples, weighted; 0 where none weighs anything."""
-    whole = _halved(weight)
-    return np.divide(_halved(weight * values), whole, out=np.zeros_like(whole), where=whole > 0)
+    whole = halved(weight)
+    return np.divide(halved(weight * values), whole, out=np.zeros_like(whole), where=whole > 0)
 
 
 def _doubled(values: Floats, size: tuple[int, ...]) -> Floats:

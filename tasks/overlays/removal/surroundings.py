@@ -2,7 +2,8 @@
 
 The unknown samples x minimise |L x|^2 + tension |D x|^2, with the differences D of neighbours and their sum L (the
 discrete Laplacian): a thin plate under tension (Smith and Wessel, Geophysics 55, 1990). The equations are the same for
-every frame in which the hole is the same: they are factorised once.
+every frame in which the hole is the same: they are factorised once. Holes of very many samples are filled at half the
+resolution.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tasks.overlays.overlay import Floats, Mask
 TENSION = 0.3
 # Samples around the hole that the equations need.
 _RIM = 3
+# The most samples for which the equations are solved: two to five kilobytes each.
+MOST_SAMPLES = 40_000
 
 
 class Surroundings:
@@ -29,11 +32,18 @@ class Surroundings:
         self._hole = hole
         self._rim: Mask = hole
         self._solver: Any = None
-        if hole.any() and not hole.all():
+        self._coarse: Surroundings | None = None
+        if int(hole.sum()) > MOST_SAMPLES:
+            self._coarse = Surroundings(halved(hole.astype(np.float32)) > 0)
+        elif hole.any() and not hole.all():
             self._factorise()
 
     def fill(self, plane: Floats) -> Floats:
         """``plane``, float32, height x width, with the hole filled; itself where there is none or nothing else."""
+        if self._coarse is not None:
+            small = self._coarse.fill(halved(plane))
+            large = cv2.resize(small, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+            return np.where(self._hole, large[: plane.shape[0], : plane.shape[1]], plane)
         if self._solver is None:
             return plane
         filled = plane.copy()
@@ -50,6 +60,13 @@ class Surroundings:
         self._rim = near & ~self._hole
         self._known = rows[:, ~inside].tocsr()
         self._solver = splu(rows[:, inside].tocsc())
+
+
+def halved(plane: Floats) -> Floats:
+    """The mean of two by two samples; the last row or column twice where their number is odd."""
+    height, width = plane.shape
+    even = cv2.copyMakeBorder(plane, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return np.asarray(even.reshape((height + 1) // 2, 2, (width + 1) // 2, 2).mean(axis=(1, 3)), np.float32)
 
 
 def laplacian(near: Mask) -> Any:

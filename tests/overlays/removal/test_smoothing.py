@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tasks.overlays.overlay import Floats, Mask
-from tasks.overlays.removal import smoothing
+from tasks.overlays.removal import smoothing, surroundings
 from tasks.overlays.removal.smoothing import Smoother
+from tasks.overlays.removal.surroundings import Surroundings
 
 SIZE = (64, 96)
 MASK = np.zeros(SIZE, np.bool_)
@@ -87,3 +88,11 @@ def test_a_hole_as_large_as_the_picture_has_finite_values() -> None:
     whole = np.ones((20, 20), np.bool_)
     found = Smoother(whole, np.zeros((20, 20), np.float32)).smooth(np.full((20, 20), 50, np.float32))
     assert np.isfinite(found.value).all()
+
+
+def test_large_holes_of_the_flow_are_filled_at_half_the_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = Surroundings(MASK).fill(hill())
+    monkeypatch.setattr(surroundings, "MOST_SAMPLES", 100)
+    found = Surroundings(MASK).fill(np.where(MASK, np.float32(0), hill()))
+    assert np.array_equal(found[~MASK], hill()[~MASK])
+    assert rms((found - exact)[MASK]) < 1.5
