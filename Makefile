@@ -44,7 +44,7 @@ demo-tapes: $(READY)  ## Restore three small tapes: fields, noise, telecine, one
 	@$(BIN)/python examples/demo_tapes.py demo
 	$(BIN)/python flows/vhs_batch.py --input demo/tapes --preview --output-dir demo/tapes-output || test $$? -eq 3
 
-demo-overlays: $(READY)  ## Take a translucent logo and a date stamp off a video
+demo-overlays: $(READY)  ## Take a translucent logo off a video
 	@$(BIN)/python examples/demo_overlays.py demo
 	$(BIN)/python flows/overlay_removal.py --input demo/marked --output-dir demo/marked-output
 

@@ -16,6 +16,7 @@ from tasks.media.segments.source import Survey, load_survey
 from tasks.restoration.chain import Chain
 from tasks.restoration.options import EngineName
 
+
 @dataclass(frozen=True)
 class TapeWork:
     """How one tape is restored. Plain values: it goes through payloads as JSON.
