@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import av
 from av.container import InputContainer
@@ -75,6 +76,13 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     name = f"file:{path.absolute()}"
     # Titles and the like need not be UTF-8.
     with reading(path), av.open(name, options=_OPTIONS, metadata_errors="replace") as container:
+        yield container
+
+
+@contextmanager
+def open_pipe(file: IO[bytes]) -> Iterator[InputContainer]:
+    """What an ffmpeg of ours writes into a pipe, in the form NUT and no other. Raises FFmpegError where that breaks."""
+    with av.open(file, "r", format="nut") as container:
         yield container
 
 

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, cast
 import av
 from av.video.frame import VideoFrame
 
+from tasks.media.opening import open_pipe
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
 from tasks.media.segments.piping import first_filters, last_filters
@@ -170,7 +171,7 @@ def _feed(job: SegmentJob, command: Sequence[str], sending: int) -> Mapping[int,
 def _received(file: IO[bytes], feeding: Future[Mapping[int, str]]) -> Generator[VideoFrame]:
     """The frames that come through the pipe. Raises what ``feeding`` raised, where it did."""
     try:
-        with av.open(file, "r", format="nut") as container:
+        with open_pipe(file) as container:
             yield from container.decode(video=0)
     except av.error.FFmpegError as error:
         feeding.result()
