@@ -48,10 +48,10 @@ demo-overlays: $(READY)  ## Take a translucent logo off a video
 	@$(BIN)/python examples/demo_overlays.py demo
 	$(BIN)/python flows/overlay_removal.py --input demo/marked --output-dir demo/marked-output
 
-# Much of a test's time is waiting for servers and children, so three files run at a time: in the order of their names,
+# Much of a test's time is waiting for servers and children, so two files run at a time: in the order of their names,
 # since by the number of their tests the files of the longest tests would come last.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)  ## Check style, format and types
 	$(BIN)/ruff check $(CHECKED)
