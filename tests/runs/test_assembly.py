@@ -119,7 +119,7 @@ def test_what_is_killed_goes_on_with_the_parts_that_are_done(bench: Bench) -> No
     options = "--plan", plan, "--output-dir", bench.output, "--workers", 1, "--order", "manifest"
     records = bench.output / ".headrace" / "records" / "faults"
     with bench.started(*options, flow=FLOW) as started:
-        wait_until(lambda: (records / "a1.json").exists() and "a2" in bench.tries(), 60)
+        wait_until(lambda: (records / "a1.json").exists() and "a2" in bench.tries(), "the third part is begun")
         started.process.kill()
         started.process.wait()
     gate.touch()
