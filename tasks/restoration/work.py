@@ -16,6 +16,9 @@ from tasks.media.segments.source import Survey, load_survey
 from tasks.restoration.chain import Chain
 from tasks.restoration.options import EngineName
 
+# Of the frames that are read. A shelf has more tapes than there are slots, so that short segments gain little.
+_CONTEXT_SHARE = 0.05
+
 
 @dataclass(frozen=True)
 class TapeWork:
@@ -80,6 +83,6 @@ def cut_tape(found: Survey, chain: Chain, seconds: float | None = None) -> tuple
 
     Where the chain drops frames by their place, segments begin where its pattern does.
     """
-    length = seconds or usual_seconds(found.timeline, chain.context_frames)
+    length = seconds or usual_seconds(found.timeline, chain.context_frames, _CONTEXT_SHARE)
     cut = Cut(seconds=length, context_frames=chain.context_frames, align_frames=chain.ratio.denominator)
     return plan_segments(found.timeline, cut)

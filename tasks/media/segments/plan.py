@@ -11,7 +11,6 @@ from tasks.media.timeline import Timeline
 # Where the number is ours to choose, a segment is about that long: what a kill may cost, against what a start costs.
 # A short video is to fill some slots, too.
 _AUTO_SECONDS, _LEAST_SECONDS, _SHORT_PARTS = 30.0, 4.0, 16
-_CONTEXT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,14 @@ def plan_segments(timeline: Timeline, cut: Cut) -> tuple[Segment, ...]:
     )
 
 
-def usual_seconds(timeline: Timeline, context_frames: int) -> float:
+def usual_seconds(timeline: Timeline, context_frames: int, context_share: float = 0.1) -> float:
     """How long segments are where the user says nothing: 30 s, and in short videos a sixteenth, but 4 s at least.
 
-    Frames that are read for context alone are a tenth at most. How many slots there are has no part in it: another
+    Frames that are read for context alone are at most that share. How many slots there are has no part in it: another
     run, with more of them, takes the same segments up.
     """
     frame_seconds = timeline.duration_seconds / len(timeline)
-    least = max(_LEAST_SECONDS, 2 * context_frames * frame_seconds / _CONTEXT_SHARE)
+    least = max(_LEAST_SECONDS, 2 * context_frames * frame_seconds / context_share)
     return max(least, min(_AUTO_SECONDS, timeline.duration_seconds / _SHORT_PARTS))
 
 

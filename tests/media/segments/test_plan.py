@@ -100,8 +100,11 @@ def test_times_that_repeat_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "context_frames", "length"), [(30, 0, 4.0), (160, 0, 10.0), (3600, 0, 30.0), (60, 15, 12.0)]
+    ("seconds", "context_frames", "share", "length"),
+    [(30, 0, 0.1, 4.0), (160, 0, 0.1, 10.0), (3600, 0, 0.1, 30.0), (60, 15, 0.1, 12.0), (60, 15, 0.05, 24.0)],
 )
-def test_usual_lengths_suit_the_video_and_its_context(seconds: int, context_frames: int, length: float) -> None:
+def test_usual_lengths_suit_the_video_and_its_context(
+    seconds: int, context_frames: int, share: float, length: float
+) -> None:
     """At 25 frames a second; with much context around each, segments are longer."""
-    assert usual_seconds(line(25 * seconds), context_frames) == pytest.approx(length)
+    assert usual_seconds(line(25 * seconds), context_frames, share) == pytest.approx(length)
