@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import time
 
-from pydantic import BaseModel
-
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage, StageResult, Workspace
-
-
-class NoParams(BaseModel):
-    """Nothing that the result depends on."""
 
 
 class SleepStage(Stage):

@@ -126,10 +126,14 @@ def run_flow(folder: Path, output: Path, slots: int) -> float:
     """Seconds that the whole command takes, its start and the start of its Prefect API among them."""
     shutil.rmtree(output, ignore_errors=True)
     begin = time.monotonic()
+    _run_whole(folder, output, slots)
+    return time.monotonic() - begin
+
+
+def _run_whole(folder: Path, output: Path, slots: int) -> None:
     with _flow(folder, output, slots) as process:
         if process.wait():
             raise RuntimeError(f"the flow ended with {process.returncode}; see {output}.log")
-    return time.monotonic() - begin
 
 
 @contextmanager
@@ -166,16 +170,7 @@ def kill_and_resume(folder: Path, output: Path, slots: int) -> str:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     done = {path.stem for path in records.glob("*.json")}
-    run_again = [
-        sys.executable,
-        str(ROOT / "flows" / "vhs_batch.py"),
-        "--input",
-        str(folder),
-        "--output-dir",
-        str(output),
-    ]
-    home = {"PREFECT_HOME": str(output.parent.absolute() / "prefect-home")}
-    subprocess.run([*run_again, "--workers", str(slots)], check=True, capture_output=True, env=os.environ | home)
+    _run_whole(folder, output, slots)
     rows = [row for row in pq.read_table(output / "items.parquet").to_pylist() if row["stage"] == "segments"]
     again = {row["id"] for row in rows if row["outcome"] == "done"}
     kept = {row["id"] for row in rows if row["outcome"] == "cached"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.items import Item
 
@@ -65,6 +65,12 @@ class Needs:
 
     memory_bytes: int
     most_slots: int | None = None
+
+
+class NoParams(BaseModel):
+    """For stages whose results depend on nothing but their items."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Stage(ABC):

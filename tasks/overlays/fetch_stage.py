@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
-from tasks.overlays.segment_stage import NoParams
+from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
 from tasks.overlays.sources import FetchLimits, VideoSource, fetch_video
 
 

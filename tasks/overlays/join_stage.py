@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 from tasks.engine.errors import BadInput
 from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Value, Workspace
+from tasks.engine.stage import NoParams, Stage, StageResult, Value, Workspace
 from tasks.media.segments.joining import JoinPlan, join_segments
-from tasks.media.segments.plan import Segment
-from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined
+from tasks.media.segments.verify import read_reports, verify_joined
 from tasks.overlays.prepared import Prepared
-from tasks.overlays.segment_stage import NoParams
-from tasks.overlays.work import PlannedVideo, VideoWork, as_payload, clock_of, from_payload
+from tasks.overlays.work import PlannedVideo, as_payload, clock_of, from_payload
 
 
 class JoinStage(Stage):
@@ -56,7 +52,7 @@ class JoinStage(Stage):
             shutil.copyfile(source, work.output(video.cleaned))
             timeline = found.timeline
             return _result(item, values | _untouched(len(timeline), timeline.duration_seconds))
-        reports = _reports(video, segments, work.output_dir)
+        reports = read_reports([work.output_dir / video.report(segment) for segment in segments])
         files = tuple(work.output_dir / video.file(segment) for segment in segments)
         plan = JoinPlan(source, found, clock_of(found), segments, files)
         joined = join_segments(plan, work.output(video.cleaned))
@@ -68,7 +64,7 @@ class JoinStage(Stage):
             "not_carried": list(joined.lost),
             "converted": [str(one) for one in joined.converted],
             "damaged_frames": sum(one.damaged_frames for one in reports),
-            "sound_late_seconds": _latest(report),
+            "sound_late_seconds": report.sound_late_seconds,
         }
         return _result(item, values)
 
@@ -107,19 +103,3 @@ def _untouched(frames: int, seconds: float) -> dict[str, Value]:
 def _result(item: Item, values: dict[str, Value]) -> StageResult:
     detail: dict[str, Any] = {"work": item.payload["work"]}
     return StageResult(values, detail)
-
-
-def _reports(video: VideoWork, segments: tuple[Segment, ...], output_dir: Path) -> list[SegmentReport]:
-    """What each segment was said to hold when it was made. Raises BadInput where some were not made."""
-    paths = [output_dir / video.report(segment) for segment in segments]
-    missing = [str(segment.number) for segment, path in zip(segments, paths, strict=True) if not path.is_file()]
-    if missing:
-        numbers = ", ".join(missing[:10]) + (" and others" if len(missing) > 10 else "")
-        advice = "their own failures say why; the same command tries them again, and takes the others as they are"
-        raise BadInput(f"{len(missing)} of {len(segments)} segments were not cleaned ({numbers}): {advice}")
-    return [SegmentReport(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
-
-
-def _latest(report: JoinedReport) -> float:
-    """By how much, at most, a packet of the sound comes at another time than in the source."""
-    return max((copy.late_seconds for copy in report.copies if copy.kind == "audio"), default=0.0)

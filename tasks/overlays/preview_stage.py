@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
 from tasks.overlays.pictures import comparison_sheet
-from tasks.overlays.segment_stage import NoParams
 from tasks.overlays.work import VideoWork
 
 _WORK = TypeAdapter(VideoWork)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
 from tasks.engine.items import Item, safe_id
-from tasks.engine.stage import Needs, Stage, StageResult, Workspace
+from tasks.engine.stage import Needs, NoParams, Stage, StageResult, Workspace
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.reading import SegmentReader
@@ -31,12 +27,6 @@ _LEAST_BYTES = 400 * 2**20
 _BYTES_A_PIXEL = 1000
 # While a program works on a segment, all of its frames wait for it: three components, of two bytes at most.
 _BYTES_A_HELD_PIXEL = 6
-
-
-class NoParams(BaseModel):
-    """All that the result depends on is in the items."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class CleanStage(Stage):
@@ -81,7 +71,7 @@ class CleanStage(Stage):
                 encoder.write(frame)
             deque(frames, maxlen=0)  # what is damaged is known when all are read
         report = verify_segment(output, clock).with_damage(reader.damaged, segment)
-        work.output(video.report(segment)).write_text(json.dumps(asdict(report)), encoding="utf-8")
+        report.write(work.output(video.report(segment)))
         return _result(video, segment, report, cleaner)
 
     @property

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 from tasks.engine.errors import BadInput
 from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Value, Workspace
+from tasks.engine.stage import NoParams, Stage, StageResult, Value, Workspace
 from tasks.media.segments.joining import JoinPlan, join_segments
-from tasks.media.segments.plan import Segment
-from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined
+from tasks.media.segments.verify import read_reports, verify_joined
 from tasks.restoration.diagnosis_stage import Diagnosed
 from tasks.restoration.planning import PlannedTape
-from tasks.restoration.segment_stage import NoParams
 from tasks.restoration.work import TapeWork, as_payload, from_payload
 
 
@@ -44,7 +40,7 @@ class JoinStage(Stage):
         if "refused" in item.payload:
             raise BadInput(item.payload["refused"])
         (tape, segments), source = from_payload(item.payload), work.input(item.inputs[0])
-        reports = _reports(tape, segments, work.output_dir)
+        reports = read_reports([work.output_dir / tape.report(segment) for segment in segments])
         found = tape.loaded(work.output_dir)
         files = tuple(work.output_dir / tape.file(segment) for segment in segments)
         plan = JoinPlan(source, found, tape.clock(found), segments, files)
@@ -64,7 +60,7 @@ class JoinStage(Stage):
             "converted": [str(one) for one in joined.converted],
             "missing": missing,
             "damaged_frames": sum(report.damaged_frames for report in reports),
-            "sound_late_seconds": _latest(report),
+            "sound_late_seconds": report.sound_late_seconds,
         }
         return StageResult(values, {"work": item.payload["work"]})
 
@@ -88,19 +84,3 @@ def bare_item(known: Diagnosed) -> Item:
 def refused(item: Item, why: str) -> Item:
     """The item of a tape for which what is asked for cannot be had: it fails, and says ``why``."""
     return replace(item, payload={"refused": why})
-
-
-def _reports(tape: TapeWork, segments: tuple[Segment, ...], output_dir: Path) -> list[SegmentReport]:
-    """What each segment was said to hold when it was made. Raises BadInput where some were not made."""
-    paths = [output_dir / tape.report(segment) for segment in segments]
-    missing = [str(segment.number) for segment, path in zip(segments, paths, strict=True) if not path.is_file()]
-    if missing:
-        numbers = ", ".join(missing[:10]) + (" and others" if len(missing) > 10 else "")
-        advice = "their own failures say why; the same command tries them again, and takes the others as they are"
-        raise BadInput(f"{len(missing)} of {len(segments)} segments were not restored ({numbers}): {advice}")
-    return [SegmentReport(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
-
-
-def _latest(report: JoinedReport) -> float:
-    """By how much, at most, a packet of the sound comes at another time than in the source."""
-    return max((copy.late_seconds for copy in report.copies if copy.kind == "audio"), default=0.0)

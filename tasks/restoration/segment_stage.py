@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
 from tasks.engine.items import Item, safe_id
-from tasks.engine.stage import Needs, Stage, StageResult, Workspace
+from tasks.engine.stage import Needs, NoParams, Stage, StageResult, Workspace
 from tasks.restoration.engines.base import Engine, SegmentJob
 from tasks.restoration.engines.choice import Engines
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
@@ -20,12 +16,6 @@ from tasks.restoration.work import TapeWork, as_payload, from_payload
 
 _LEAST_BYTES = 400 * 2**20
 _BYTES_A_PIXEL = 150
-
-
-class NoParams(BaseModel):
-    """All that the result depends on is in the items."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SegmentStage(Stage):
@@ -65,7 +55,7 @@ class SegmentStage(Stage):
             scratch=work.scratch,
         )
         report = self._engines[tape.engine].restore(job)
-        work.output(tape.report(segment)).write_text(json.dumps(asdict(report)), encoding="utf-8")
+        report.write(work.output(tape.report(segment)))
         return StageResult({"tape": tape.tape, "segment": segment.number, "frames": report.frames})
 
 

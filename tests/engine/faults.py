@@ -98,6 +98,11 @@ def _decode(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     return FramesStage(FramesParams()).run(replace(item, payload=payload), work)
 
 
+def _say_the_slot(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
+    """The number of the slot, as the child is told it."""
+    return StageResult({"slot_number": os.environ["HEADRACE_SLOT"]})
+
+
 def _burn(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     """Work for some time, so that a run can be stopped in the middle of it."""
     end = time.monotonic() + item.payload["seconds"]
@@ -282,6 +287,7 @@ DEEDS: dict[str, Deed] = {
         _copy,
         _gather,
         _burn,
+        _say_the_slot,
         _decode,
         _wait_for,
         _sign,

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pydantic import BaseModel
-
 from tasks.engine.errors import BadInput
 from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
 from tests.engine.faults import note
-
-
-class NoParams(BaseModel):
-    """Nothing that the result depends on."""
 
 
 class GatherStage(Stage):

@@ -17,6 +17,7 @@ from tasks.engine.errors import RunError
 from tasks.engine.execution import Execution
 from tasks.engine.items import Item, input_root
 from tasks.engine.layout import Layout
+from tasks.engine.messages import Finished, Request
 from tasks.engine.outcomes import Outcome
 from tasks.engine.plan import plan_stage
 from tasks.engine.records import RecordStore
@@ -174,3 +175,18 @@ def test_inputs_that_do_not_fit_the_local_scratch_are_refused(
     check_local_scratch(items, slots=1)
     with pytest.raises(RunError, match=r"2 items at a time need 1 MiB of scratch.*fewer --workers"):
         check_local_scratch(items, slots=2)
+
+
+def test_each_slot_s_child_knows_its_number(tmp_path: Path) -> None:
+    """So that slots share out what there are several of, such as graphics cards."""
+    log = tmp_path / "log"
+    log.touch()
+    third = Slot(STAGE, "third", log, 2)
+    try:
+        third.open()
+        third.start(Request(Item("item", {"do": "say_the_slot"}), tmp_path / "private", tmp_path))
+        reply = third.wait(Limits(60.0, 1 << 30), StopSignal())
+    finally:
+        third.close()
+    assert isinstance(reply, Finished)
+    assert reply.result.values == {"slot_number": "2"}

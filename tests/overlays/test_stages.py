@@ -220,7 +220,7 @@ def test_a_segment_that_is_gone_or_altered_is_told(source: MakeSource, tmp_path:
     with pytest.raises(SegmentError):
         run.join()
     report.unlink()
-    with pytest.raises(BadInput, match=r"1 of 3 segments were not cleaned \(2\)"):
+    with pytest.raises(BadInput, match=r"1 of 3 segments were not made \(2\)"):
         run.join()
     report.write_text(said)
     (run.output / run.planned.work.file(run.planned.segments[1])).unlink()

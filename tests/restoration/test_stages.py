@@ -113,7 +113,7 @@ def test_a_segment_that_is_gone_is_told(run: Run) -> None:
     with pytest.raises(SegmentError, match=r"0001\.mp4"):
         run.join()
     (run.output / run.work.report(run.segments[1])).unlink()
-    with pytest.raises(BadInput, match=r"1 of 3 segments were not restored \(1\)"):
+    with pytest.raises(BadInput, match=r"1 of 3 segments were not made \(1\)"):
         run.join()
 
 

@@ -12,9 +12,11 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pyarrow.parquet as pq
 import pytest
 
@@ -171,3 +173,27 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
     return {
         str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")
     }
+
+
+def bench_in(folder: Path, home: Path, api: str) -> Iterator[Bench]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield Bench(folder, home, api, patch)
+
+
+def values(bench: Bench, stage: str) -> dict[str, dict[str, Any]]:
+    """The rows of a stage in items.parquet, by item."""
+    table = pq.read_table(bench.output / "items.parquet").to_pylist()
+    return {row["id"]: row for row in table if row["stage"] == stage}
+
+
+def counts(bench: Bench, stage: str) -> tuple[int, int, int, int]:
+    """Done, cached, failed and remaining items of a stage."""
+    found = bench.summary["stages"][stage]
+    return found["done"], found["cached"], found["failed"], found["remaining"]
+
+
+def times(path: Path) -> list[Fraction]:
+    """When each picture is shown, in seconds."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(container.streams.video[0]))
+        return [frame.pts * frame.time_base for frame in frames if frame.pts is not None and frame.time_base]

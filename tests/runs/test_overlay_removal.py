@@ -7,9 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -22,7 +20,7 @@ from examples.demo_data import clip_path
 from tests.engine.processes import wait_until, wait_until_gone
 from tests.landmarks.models.server import ModelServer, endless
 from tests.overlays.detection.networks import build, candidates
-from tests.runs.bench import ROOT, Bench, listing
+from tests.runs.bench import ROOT, Bench, bench_in, counts, listing, times, values
 from tests.test_docs import rows as told
 
 FLOW = "flows.overlay_removal"
@@ -83,11 +81,6 @@ def given(folder: Path, bench: Bench, *more: object) -> tuple[object, ...]:
     return ("--input", folder, "--output-dir", bench.output, *own, *more)
 
 
-def bench_in(folder: Path, home: Path, api: str) -> Iterator[Bench]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield Bench(folder, home, api, patch)
-
-
 @pytest.fixture(scope="module")
 def whole_run(
     videos: Path, tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str
@@ -98,28 +91,9 @@ def whole_run(
         yield bench
 
 
-def values(bench: Bench, stage: str) -> dict[str, dict[str, Any]]:
-    """The rows of a stage in items.parquet, by item."""
-    table = pq.read_table(bench.output / "items.parquet").to_pylist()
-    return {row["id"]: row for row in table if row["stage"] == stage}
-
-
-def counts(bench: Bench, stage: str) -> tuple[int, int, int, int]:
-    """Done, cached, failed and remaining items of a stage."""
-    found = bench.summary["stages"][stage]
-    return found["done"], found["cached"], found["failed"], found["remaining"]
-
-
 def cleaned(bench: Bench, video: str) -> Path:
     (path,) = (bench.output / "cleaned").glob(f"{video}.*")
     return path
-
-
-def times(path: Path) -> list[Fraction]:
-    """When each picture is shown, in seconds."""
-    with av.open(str(path)) as container:
-        frames = list(container.decode(container.streams.video[0]))
-        return [frame.pts * frame.time_base for frame in frames if frame.pts is not None and frame.time_base]
 
 
 def lumas(path: Path) -> list[np.ndarray]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import av
 import imageio_ffmpeg
@@ -20,7 +19,7 @@ import pytest
 
 from examples.demo_data import clip_path
 from tests.engine.processes import wait_until, wait_until_gone
-from tests.runs.bench import ROOT, Bench, digests, listing, records
+from tests.runs.bench import ROOT, Bench, bench_in, counts, digests, listing, records, times, values
 from tests.test_docs import rows as told
 
 FLOW = "flows.vhs_batch"
@@ -113,11 +112,6 @@ def truncate(path: Path, whole: Path) -> None:
     stream.unlink()
 
 
-def bench_in(folder: Path, home: Path, api: str) -> Iterator[Bench]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield Bench(folder, home, api, patch)
-
-
 @pytest.fixture(scope="module")
 def tapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every tape and everything that is none."""
@@ -144,28 +138,9 @@ def whole_run(
         yield bench
 
 
-def values(bench: Bench, stage: str) -> dict[str, dict[str, Any]]:
-    """The rows of a stage in items.parquet, by item."""
-    table = pq.read_table(bench.output / "items.parquet").to_pylist()
-    return {row["id"]: row for row in table if row["stage"] == stage}
-
-
-def counts(bench: Bench, stage: str) -> tuple[int, int, int, int]:
-    """Done, cached, failed and remaining items of a stage."""
-    found = bench.summary["stages"][stage]
-    return found["done"], found["cached"], found["failed"], found["remaining"]
-
-
 def restored(bench: Bench, tape: str) -> Path:
     (path,) = (bench.output / "restored").glob(f"{tape}.*")
     return path
-
-
-def times(path: Path) -> list[Fraction]:
-    """When each picture is shown, in seconds."""
-    with av.open(str(path)) as container:
-        frames = list(container.decode(container.streams.video[0]))
-        return [frame.pts * frame.time_base for frame in frames if frame.pts is not None and frame.time_base]
 
 
 def shelf_of(bench: Bench, *names: str) -> Path:
@@ -383,7 +358,7 @@ def test_a_program_that_fails_says_so(bench: Bench) -> None:
     wanted = ("--engine", "command", "--command", f"{shlex.quote(FFMPEG)} -v error -i {{input}} -vf nosuch {{output}}")
     assert bench.run(*given(bench, *wanted), flow=FLOW) == 3
     assert "nosuch" in (bench.output / bench.failures["high.0000"]["log"]).read_text()
-    assert "were not restored" in bench.failures["high"]["message"]
+    assert "were not made" in bench.failures["high"]["message"]
 
 
 def test_what_such_a_tape_cannot_have(whole_run: Bench) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ class SegmentReport:
     def __post_init__(self) -> None:
         """JSON, which reports go through, has lists for tuples."""
         object.__setattr__(self, "damage", tuple(self.damage))
+
+    def write(self, path: Path) -> None:
+        """Say it beside the segment's file, for :func:`read_reports`."""
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     def with_damage(self, damaged: Mapping[int, str], segment: Segment) -> SegmentReport:
         """The same report with what ``SegmentReader.damaged`` says of frames of ``segment``, without its context."""
@@ -108,6 +113,24 @@ class JoinedReport:
     compared_frames: int
     copies: tuple[CopyReport, ...]
     conversions: tuple[ConversionReport, ...] = ()
+
+    @property
+    def sound_late_seconds(self) -> float:
+        """By how much, at most, a packet of the sound comes at another time than in the source."""
+        return max((copy.late_seconds for copy in self.copies if copy.kind == "audio"), default=0.0)
+
+
+def read_reports(paths: Sequence[Path]) -> list[SegmentReport]:
+    """What each segment of a video, in order, was said to hold when it was made.
+
+    Raises BadInput where some were not made.
+    """
+    missing = [str(number) for number, path in enumerate(paths) if not path.is_file()]
+    if missing:
+        numbers = ", ".join(missing[:10]) + (" and others" if len(missing) > 10 else "")
+        advice = "their own failures say why; the same command tries them again, and takes the others as they are"
+        raise BadInput(f"{len(missing)} of {len(paths)} segments were not made ({numbers}): {advice}")
+    return [SegmentReport(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 def verify_segment(path: Path, clock: Clock) -> SegmentReport:
