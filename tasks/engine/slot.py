@@ -29,7 +29,13 @@ from tasks.engine.stage import Stage
 _OPEN_SECONDS = 180.0  # a model or a compiled kernel may take long, but not for ever
 _OPEN_TRIES = 3
 # What libraries read to know how many threads they may start: one, since the slots are what runs side by side.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
 _MOST_ITEMS = 500  # of one child; then another takes its place, unless that would come too often to be worth it
 _LEAST_SECONDS = 60.0
 _TICK_SECONDS = 0.1  # how often a running item's memory and the stop signal are looked at

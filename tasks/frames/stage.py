@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
-
 from tasks.engine.items import Item
 from tasks.engine.stage import Scalar, Stage, StageResult, Workspace
 from tasks.frames.encoding import encoded, resized
@@ -62,10 +60,6 @@ class FramesStage(Stage):
 
     def __init__(self, params: FramesParams) -> None:
         super().__init__(params)
-
-    def open(self) -> None:
-        """One thread, as everywhere in a slot."""
-        cv2.setNumThreads(1)
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Write the frames of the item's samples. Raises BadInput where the video or a wanted frame is damaged."""

@@ -7,8 +7,6 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import ClassVar
 
-import cv2
-
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage, StageResult, Workspace
 from tasks.landmarks.detection.landmarker import Landmarker
@@ -59,7 +57,6 @@ class LandmarksStage(Stage):
 
     def open(self) -> None:
         """Build the landmarkers; each takes one thread's worth of a core."""
-        cv2.setNumThreads(1)
         device = self.params.device
         rescue = HandRescue(model_path(self._rescue), device) if self._rescue else None
         self._extractor = Extractor(Landmarker(self.params.kind, model_path(self._model), device), rescue)

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -59,7 +58,6 @@ class _Videos:
     """Source and cleaned video, opened. Use it in a ``with`` block."""
 
     def __init__(self, source: Path, found: Survey, cleaned: Path) -> None:
-        cv2.setNumThreads(1)  # one slot, one core
         made = survey(cleaned, tolerant=True)
         self._last = len(made.timeline) - 1
         self._turn = matrix_turn(found.display_matrix)

@@ -93,7 +93,6 @@ class _Videos:
     """
 
     def __init__(self, source: Path, found: Survey, restored: Path, chain: Chain, height_px: int | None) -> None:
-        cv2.setNumThreads(1)  # one slot, one core
         made = survey(restored)
         self.size = _shown_size(made, height_px)
         self._timeline, self._ratio = found.timeline, chain.ratio

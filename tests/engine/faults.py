@@ -99,8 +99,10 @@ def _decode(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
 
 
 def _say_the_slot(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """The number of the slot, as the child is told it."""
-    return StageResult({"slot_number": os.environ["HEADRACE_SLOT"]})
+    """The number of the slot, as the child is told it, and how many threads OpenCV may start there."""
+    import cv2
+
+    return StageResult({"slot_number": os.environ["HEADRACE_SLOT"], "threads": cv2.getNumThreads()})
 
 
 def _burn(stage: FaultStage, item: Item, work: Workspace) -> StageResult:

@@ -177,8 +177,8 @@ def test_inputs_that_do_not_fit_the_local_scratch_are_refused(
         check_local_scratch(items, slots=2)
 
 
-def test_each_slot_s_child_knows_its_number(tmp_path: Path) -> None:
-    """So that slots share out what there are several of, such as graphics cards."""
+def test_each_slot_s_child_knows_its_number_and_is_one_core(tmp_path: Path) -> None:
+    """So that slots share out what there are several of, such as graphics cards, and do not take turns at cores."""
     log = tmp_path / "log"
     log.touch()
     third = Slot(STAGE, "third", log, 2)
@@ -189,4 +189,4 @@ def test_each_slot_s_child_knows_its_number(tmp_path: Path) -> None:
     finally:
         third.close()
     assert isinstance(reply, Finished)
-    assert reply.result.values == {"slot_number": "2"}
+    assert reply.result.values == {"slot_number": "2", "threads": 1}

@@ -124,10 +124,3 @@ def test_a_restored_video_that_is_none(tape: Tape, tmp_path: Path) -> None:
     source = tape("interlaced.mkv")
     with pytest.raises(BadInput, match=r"restored\.mp4"):
         comparison_sheet(source, survey(source), path, chain_of())
-
-
-def test_one_slot_is_one_core(restored: Callable, tape: Tape) -> None:
-    work, path = restored("full-range.mkv", chain_of())
-    cv2.setNumThreads(4)
-    comparison_sheet(work.source, work.found, path, work.chain, frames=1)
-    assert cv2.getNumThreads() == 1

@@ -6,33 +6,24 @@ changes around the edges, and where lasting edges go on beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from tasks.media.segments.source import Survey
-from tasks.overlays.components import Shape, aligned, component_mask
 from tasks.overlays.detection.found import Found
 from tasks.overlays.detection.static_evidence import Evidence, gather, lasting_share, regions
-from tasks.overlays.detection.static_fitting import Fit, fit
+from tasks.overlays.detection.static_fitting import fit
+from tasks.overlays.detection.static_layers import overlays_of, steady_overlay
 from tasks.overlays.detection.static_lines import find_lines, fit_line
-from tasks.overlays.detection.static_ranges import shown_ranges
 from tasks.overlays.detection.static_sampling import Samples, sample_frames
-from tasks.overlays.overlay import Box, Floats, FrameRange, Layer, Mask, Overlay
-
-Number = TypeVar("Number", np.bool_, np.float32)
+from tasks.overlays.overlay import Box, FrameRange, Mask, Overlay
 
 # Edges that reach the picture's own are the scene's, or a border's.
 _MARGIN_PX = 1
 _REACH_SHARE, _LEAST_REACH_PX = 1 / 30, 8
-# With less of what happens under an overlay explained, its opacity is as good as unknown.
-_LEAST_EXPLAINED = 0.5
-# With a larger standard error, undoing the blend leaves more of a trace than filling in does.
-_MOST_ERROR = 0.15
 _FEWEST_FRAMES = 6
 # A line is seen over one scene, which tells less of its opacity.
 _LEAST_EXPLAINED_LINE = 0.8
@@ -80,7 +71,6 @@ def find_static(path: Path, found: Survey, settings: StaticSettings | None = Non
 
     Only sampled frames are decoded. Raises BadInput where none can be, or the file is not the one surveyed.
     """
-    cv2.setNumThreads(1)
     lasting = _find_lasting(path, found, settings or StaticSettings())
     lines = _lines(path, found, lasting.overlays)
     if not lines:
@@ -168,7 +158,7 @@ def _overlays(path: Path, found: Survey, samples: Samples, likely: list[_Candida
     for one in likely:
         fitted = fit(samples, one.box, one.edges, others)
         if fitted is not None:
-            overlays += _pieces(path, found, samples, one, fitted)
+            overlays += overlays_of(path, found, samples, fitted, "static", _confidence(one))
             count += 1
     if not overlays:
         return Found((), 0.3, "edges last, but enclose nothing that differs from its surroundings")
@@ -185,68 +175,11 @@ def _lines(path: Path, found: Survey, others: tuple[Overlay, ...]) -> list[Overl
     for line in find_lines(path, found):
         fitted = None if any(_meet(line.box, one.box) for one in others) else fit_line(path, found, line)
         if fitted is not None:
-            box = _tight(fitted[1], fitted[0])
-            known = fitted[1].explained >= _LEAST_EXPLAINED_LINE and fitted[1].error <= _MOST_ERROR
-            shape = fitted[0].shape
-            layers = tuple(_layer(fitted[1], box, shape, number, known) for number in range(len(shape.divisors)))
-            overlays.append(Overlay(box, layers, (FrameRange(line.start, line.end),), "static", _LINE_CONFIDENCE))
+            shown = FrameRange(line.start, line.end)
+            overlays.append(steady_overlay(*fitted, shown, _LEAST_EXPLAINED_LINE, _LINE_CONFIDENCE))
     return overlays
 
 
 def _meet(one: Box, other: Box) -> bool:
     across = one.x < other.right and other.x < one.right
     return across and one.y < other.bottom and other.y < one.bottom
-
-
-def _pieces(path: Path, found: Survey, samples: Samples, one: _Candidate, fitted: Fit) -> list[Overlay]:
-    """The overlay, once for each strength that it has: what fades is there as often as it has steps."""
-    known = fitted.explained >= _LEAST_EXPLAINED and fitted.error <= _MOST_ERROR
-    box = _tight(fitted, samples)
-    layers = tuple(_layer(fitted, box, samples.shape, number, known) for number in range(len(samples.components)))
-    return [
-        Overlay(box, tuple(_as_strong(layer, strength) for layer in layers), ranges, "static", _confidence(one))
-        for strength, ranges in shown_ranges(path, found, samples, fitted).items()
-    ]
-
-
-def _as_strong(layer: Layer, strength: float) -> Layer:
-    return replace(layer, alpha=np.minimum(layer.alpha * np.float32(strength), np.float32(1)))
-
-
-def _tight(fitted: Fit, samples: Samples) -> Box:
-    """The smallest box around the mask whose edges lie between samples of all components, in pixels of the picture."""
-    rows, columns = np.flatnonzero(fitted.mask.any(axis=1)), np.flatnonzero(fitted.mask.any(axis=0))
-    box = Box(
-        fitted.box.x + int(columns[0]), fitted.box.y + int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
-    )
-    height, width = samples.components[0].shape[1:]
-    return aligned(box, samples.shape, width, height)
-
-
-def _layer(fitted: Fit, box: Box, shape: Shape, number: int, known: bool) -> Layer:
-    """One component of the overlay: chroma samples have the mean opacity of their pixels, and its weighted colour."""
-    mask = component_mask(_within(fitted.mask, fitted.box, box), shape, number)
-    alpha, color = _within(fitted.alpha, fitted.box, box), _within(fitted.color[number], fitted.box, box)
-    small, weighted = _averaged(alpha, shape.divisors[number]), _averaged(alpha * color, shape.divisors[number])
-    own = np.divide(weighted, small, out=np.full_like(small, np.nan), where=mask & (small > 0))
-    small = np.where(mask, small if known else np.float32(np.nan), np.float32(0))
-    return Layer(mask, small.astype(np.float32), own if known else np.full_like(own, np.nan))
-
-
-def _within(values: npt.NDArray[Number], box: Box, wanted: Box) -> npt.NDArray[Number]:
-    """``values``, which lie over ``box``, over ``wanted``; 0 where it goes beyond."""
-    found = np.zeros((wanted.height, wanted.width), values.dtype)
-    left, top = max(box.x, wanted.x), max(box.y, wanted.y)
-    right, bottom = min(box.right, wanted.right), min(box.bottom, wanted.bottom)
-    part = values[top - box.y : bottom - box.y, left - box.x : right - box.x]
-    found[top - wanted.y : bottom - wanted.y, left - wanted.x : right - wanted.x] = part
-    return found
-
-
-def _averaged(values: Floats, step: tuple[int, int]) -> Floats:
-    """The means of blocks of that width and height; where the picture ends within one, its last pixels count twice."""
-    across, down = step
-    height, width = values.shape
-    padded = np.pad(values, ((0, -height % down), (0, -width % across)), mode="edge")
-    blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
-    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))

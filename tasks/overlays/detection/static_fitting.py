@@ -152,7 +152,24 @@ def fit(samples: Samples, box: Box, edges: Mask, others: Mask) -> Fit | None:
         return None
     offset = np.asarray(halves[0] + halves[1], np.float32) / np.float32(2)
     beneath = filler_each(filler, crop.frames)
-    return _fitted(crop, filler, beneath, mask, offset, others)
+    found = _fitted(crop, filler, beneath, mask, offset, others)
+    return _with_own_mask(crop, mask, *found)
+
+
+def fit_under(samples: Samples, box: Box, mask: Mask, others: Mask) -> Fit | None:
+    """The same where it is known which pixels are touched: those of ``mask``, bool, height x width of ``box``.
+
+    ``None`` where that leaves nothing around it.
+    """
+    crop = _Crop(samples, box)
+    if mask.all() or not mask.any():
+        return None
+    filler = Filler(mask)
+    beneath = filler_each(filler, crop.frames)
+    offset = np.stack([crop.mean(seen - guess) for seen, guess in zip(crop.frames, beneath, strict=True)])
+    expected, strength = _fitted(crop, filler, beneath, mask, offset, others)
+    pixels = _pixels_of(crop, mask)
+    return _as_fit(crop, mask, mask, pixels, solve(*pixels, crop.shares, expected[mask], strength))
 
 
 def strength(planes: Sequence[Plane], shape: Shape, fitted: Fit, filler: Filler) -> float:
@@ -222,43 +239,52 @@ def _enlarged(stack: npt.NDArray[np.generic], step: tuple[int, int], box: Box, s
     return np.asarray(part[:, rows - rows[0]][:, :, columns - columns[0]], np.float32)
 
 
-def _fitted(crop: _Crop, filler: Filler, beneath: list[Floats], mask: Mask, offset: Floats, others: Mask) -> Fit | None:
-    """What the whole overlay's statistics say is expected of each pixel; what the frames say of it corrects that."""
+def _fitted(
+    crop: _Crop, filler: Filler, beneath: list[Floats], mask: Mask, offset: Floats, others: Mask
+) -> tuple[Floats, Floats]:
+    """What the whole overlay's statistics say: the opacity expected of each pixel, and its strength in each frame."""
     labels = _parts(offset, mask)
     core = _core(_strengths(offset), labels)
     under = np.stack([crop.mean(frames) for frames in beneath])
     opacity = _opacities(crop, filler, beneath, core, (labels, offset[0] < 0), others)
     color = _colors(labels, core, under + offset / opacity)
     alpha = _alphas(offset, color - under, labels, opacity)
-    return _blended(crop, mask, alpha, _factors(crop.frames, beneath, alpha, color))
+    return alpha, _factors(crop.frames, beneath, alpha, color)
 
 
-def _blended(crop: _Crop, mask: Mask, expected: Floats, strength: Floats) -> Fit | None:
+def _with_own_mask(crop: _Crop, mask: Mask, expected: Floats, strength: Floats) -> Fit | None:
     """The fit of single pixels, and the mask again out of what they change: text and rim have no gap between them."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_GAP_PX,) * 2, np.uint8)) > 0
     region = _grown(closed, _SOFT_PX)
     if region.all():
         return None
     expected = np.asarray(cv2.morphologyEx(expected, cv2.MORPH_CLOSE, np.ones((_GAP_PX,) * 2, np.uint8)), np.float32)
-    filler = Filler(region)
-    seen = np.stack([frames[:, region] for frames in crop.frames])
-    beneath = np.stack([frames[:, region] for frames in filler_each(filler, crop.frames)])
-    doubt = doubts(crop.frames[0], region)
-    found = solve(seen, beneath, doubt, crop.shares, expected[region], strength)
+    pixels = _pixels_of(crop, region)
+    found = solve(*pixels, crop.shares, expected[region], strength)
     effect = _spread(found.effect, region)
     changed = region & (effect > np.maximum(_LEAST_SHARE * cv2.dilate(effect, np.ones((25, 25))), _LEAST_CODES))
     changed = _hanging(changed, mask)
-    if not changed.any():
-        return None
-    alpha, color = _own_colors(found, beneath)
+    return _as_fit(crop, region, changed, pixels, found) if changed.any() else None
+
+
+def _pixels_of(crop: _Crop, region: Mask) -> tuple[Floats, Floats, Floats]:
+    """What is seen of the pixels of ``region``, what is estimated beneath, and the variance of that in luma."""
+    seen = np.stack([frames[:, region] for frames in crop.frames])
+    beneath = np.stack([frames[:, region] for frames in filler_each(Filler(region), crop.frames)])
+    return seen, beneath, doubts(crop.frames[0], region)
+
+
+def _as_fit(crop: _Crop, region: Mask, mask: Mask, pixels: tuple[Floats, Floats, Floats], found: Blending) -> Fit:
+    """What was found of the pixels of ``region``, of those of ``mask``."""
+    alpha, color = _own_colors(found, pixels[1])
     shown = np.full(len(crop.samples.indices), np.nan, np.float32)
     shown[crop.taken] = found.strength
     unit = np.float32(1 << (crop.samples.shape.bits - 8))
-    alphas = np.where(changed, _spread(alpha, region), 0).astype(np.float32)
+    alphas = np.where(mask, _spread(alpha, region), 0).astype(np.float32)
     colors = np.stack([_spread(one, region) for one in color]) * unit
-    core_alpha = float(np.quantile(alphas[changed], 0.95))
-    explained = _explained(seen, beneath, doubt, found)
-    return Fit(crop.box, changed, alphas, colors, core_alpha, explained, shown, found.fades, found.error)
+    core_alpha = float(np.quantile(alphas[mask], 0.95))
+    explained = _explained(*pixels, found)
+    return Fit(crop.box, mask, alphas, colors, core_alpha, explained, shown, found.fades, found.error)
 
 
 def _spread(values: Floats, region: Mask) -> Floats:

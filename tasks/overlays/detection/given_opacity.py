@@ -1,0 +1,56 @@
+"""How opaque an overlay is, and its colour, where the user has said which pixels it touches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tasks.media.segments.source import Survey
+from tasks.overlays.detection.static_fitting import fit_under
+from tasks.overlays.detection.static_layers import overlays_of
+from tasks.overlays.detection.static_sampling import sample_frames
+from tasks.overlays.overlay import Box, Overlay
+
+_MOST_FRAMES, _MOST_SCENES, _FEWEST_FRAMES = 64, 12, 6
+# Around the mask, what lies beneath it is estimated from so many pixels.
+_ROOM_PX = 16
+# Larger ones are only filled in: the equations of so many pixels take some 300 MB.
+MOST_PIXELS = 200_000
+
+
+def with_opacity(path: Path, found: Survey, overlay: Overlay) -> tuple[Overlay, ...]:
+    """``overlay``, of which only the place is known, with its opacity and colour; once for each strength that it has.
+
+    ``found`` is the survey of the video at ``path``. Where too little tells, it comes back as it is. Raises BadInput
+    where no frame can be decoded.
+    """
+    luma = overlay.layers[0].mask
+    if np.count_nonzero(luma) > MOST_PIXELS:
+        return (overlay,)
+    samples = sample_frames(path, found, _MOST_FRAMES, _MOST_SCENES)
+    if len(samples.indices) < _FEWEST_FRAMES:
+        return (overlay,)
+    size = samples.components[0].shape[1:]
+    box = _roomy(overlay.box, size)
+    mask, others = np.zeros((box.height, box.width), np.bool_), np.zeros(size, np.bool_)
+    mask[_part(overlay.box, box)] = luma
+    others[_part(overlay.box, Box(0, 0, size[1], size[0]))] = luma
+    fitted = fit_under(samples, box, mask, others)
+    if fitted is None:
+        return (overlay,)
+    known = overlays_of(path, found, samples, fitted, overlay.source, overlay.confidence)
+    return tuple(replace(one, label=overlay.label) for one in known)
+
+
+def _roomy(box: Box, size: tuple[int, ...]) -> Box:
+    left, top = max(0, box.x - _ROOM_PX), max(0, box.y - _ROOM_PX)
+    right, bottom = min(size[1], box.right + _ROOM_PX), min(size[0], box.bottom + _ROOM_PX)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _part(inner: Box, outer: Box) -> tuple[slice, slice]:
+    """Rows and columns of ``outer`` in which ``inner`` lies."""
+    top, left = inner.y - outer.y, inner.x - outer.x
+    return slice(top, top + inner.height), slice(left, left + inner.width)
