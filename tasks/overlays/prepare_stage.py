@@ -21,6 +21,7 @@ from tasks.media.segments.source import Survey, save_survey, survey
 from tasks.overlays.detection.by_model import SearchSettings, find_by_model
 from tasks.overlays.detection.found import Found
 from tasks.overlays.detection.given import fit_mask, parse_mask
+from tasks.overlays.detection.given_opacity import with_opacity
 from tasks.overlays.detection.static import find_static
 from tasks.overlays.options import PrepareParams
 from tasks.overlays.overlay import Overlay, save_overlays
@@ -37,7 +38,7 @@ class PrepareStage(Stage):
     """
 
     name: ClassVar[str] = "prepare"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
@@ -75,7 +76,9 @@ def _given(path: Path, surveyed: Survey, text: str) -> Found:
     overlay = given if isinstance(given, Problem) else fit_mask(given, surveyed, path.name)
     if isinstance(overlay, Problem):
         raise BadInput(str(overlay))
-    return Found((overlay,), 1.0, "given by --mask")
+    overlays = with_opacity(path, surveyed, overlay)
+    known = "" if all(one.is_known for one in overlays) else "; its opacity is not known"
+    return Found(overlays, 1.0, f"given by --mask{known}")
 
 
 def prepare_items(videos: Mapping[str, Path], extra: Path | None) -> list[Item]:

@@ -1,7 +1,7 @@
 """Whether an overlay lies over a frame at all: ranges are found from a few frames, and fades are short.
 
-At its edges a sample J = (1 - alpha) I + alpha W changes by (W - I) times the change of alpha, beside what I changes
-by itself. Its share f in what is seen is found by least squares, with the surroundings for I.
+A sample is J = I + alpha (W - I): beside what I changes by itself, J changes as alpha (W - I) does. The share of that in
+what is seen is found by least squares, with the surroundings for I.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Presence:
         self._weight = cv2.blur(self._outside, (_AROUND, _AROUND))
         known = np.asarray(veil.is_seen_through | ~veil.mask)
         self._alpha = np.where(known, veil.alpha, np.float32(0)).astype(np.float32)
-        changes = np.abs(_changes(self._alpha)).sum(axis=0) > 0
+        changes = (np.abs(_changes(self._alpha)) + np.abs(_changes(self._alpha * veil.color))).sum(axis=0) > 0
         both = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         self._edges = changes & both & (veil.mask > 0) & (self._weight > 1e-3)
 
@@ -37,7 +37,7 @@ class Presence:
             return False
         given = plane.astype(np.float32)
         beneath = cv2.blur(given * self._outside, (_AROUND, _AROUND)) / np.maximum(self._weight, np.float32(1e-3))
-        due = (_changes(self._alpha) * (self._veil.color - beneath))[:, self._edges]
+        due = _changes(self._alpha * (self._veil.color - beneath))[:, self._edges]
         seen = _changes(given)[:, self._edges]
         power = float((due**2).sum()) + 1e-6
         share = float((due * seen).sum()) / power
