@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tasks.media.segments.source import Survey
+from tasks.overlays.components import component_shape, planar_name
 from tasks.overlays.detection.static_fitting import fit_under
-from tasks.overlays.detection.static_layers import overlays_of
-from tasks.overlays.detection.static_sampling import sample_frames
-from tasks.overlays.overlay import Box, Overlay
+from tasks.overlays.detection.static_layers import overlays_of, steady_overlay
+from tasks.overlays.detection.static_sampling import Samples, read_frames, sample_frames, stacked
+from tasks.overlays.overlay import Box, FrameRange, Overlay
 
+# With less of what is seen explained, its opacity is as good as unknown.
+_LEAST_EXPLAINED = 0.5
 _MOST_FRAMES, _MOST_SCENES, _FEWEST_FRAMES = 64, 12, 6
 # Around the mask, what lies beneath it is estimated from so many pixels.
 _ROOM_PX = 16
@@ -29,7 +33,8 @@ def with_opacity(path: Path, found: Survey, overlay: Overlay) -> tuple[Overlay, 
     luma = overlay.layers[0].mask
     if np.count_nonzero(luma) > MOST_PIXELS:
         return (overlay,)
-    samples = sample_frames(path, found, _MOST_FRAMES, _MOST_SCENES)
+    lasts = overlay.ranges == (FrameRange(0, len(found.timeline)),)
+    samples = sample_frames(path, found, _MOST_FRAMES, _MOST_SCENES) if lasts else _sampled(path, found, overlay.ranges)
     if len(samples.indices) < _FEWEST_FRAMES:
         return (overlay,)
     size = samples.components[0].shape[1:]
@@ -40,8 +45,21 @@ def with_opacity(path: Path, found: Survey, overlay: Overlay) -> tuple[Overlay, 
     fitted = fit_under(samples, box, mask, others)
     if fitted is None:
         return (overlay,)
-    known = overlays_of(path, found, samples, fitted, overlay.source, overlay.confidence)
-    return tuple(replace(one, label=overlay.label) for one in known)
+    if lasts:
+        known = overlays_of(path, found, samples, fitted, overlay.source, overlay.confidence)
+        return tuple(replace(one, label=overlay.label) for one in known)
+    steady = steady_overlay(samples, fitted, overlay.ranges[0], _LEAST_EXPLAINED, overlay.confidence)
+    return (replace(overlay, box=steady.box, layers=steady.layers),)
+
+
+def _sampled(path: Path, found: Survey, ranges: Sequence[FrameRange]) -> Samples:
+    """Frames in which it shows, spread through them, each a scene of its own."""
+    shown = np.concatenate([np.arange(part.start_frame, part.end_frame) for part in ranges])
+    chosen = shown[np.unique(np.linspace(0, len(shown) - 1, _MOST_FRAMES).round().astype(int))]
+    taken = list(read_frames(path, found, chosen.tolist()))
+    shape = component_shape(planar_name(found.picture.pixel_format))
+    stacks = tuple(stacked([planes[number] for _, planes in taken]) for number in range(len(shape.divisors)))
+    return Samples(shape, tuple(index for index, _ in taken), stacks, np.arange(len(taken)))
 
 
 def _roomy(box: Box, size: tuple[int, ...]) -> Box:

@@ -37,7 +37,7 @@ class Presence:
             return False
         given = plane.astype(np.float32)
         beneath = cv2.blur(given * self._outside, (_AROUND, _AROUND)) / np.maximum(self._weight, np.float32(1e-3))
-        due = _changes(self._alpha * (self._veil.color - beneath))[:, self._edges]
+        due = _changes(np.asarray(self._alpha * (self._veil.color - beneath), np.float32))[:, self._edges]
         seen = _changes(given)[:, self._edges]
         power = float((due**2).sum()) + 1e-6
         share = float((due * seen).sum()) / power
