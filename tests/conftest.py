@@ -3,6 +3,9 @@
 shared_data    the folder of test videos that lies beside the checkout; tests that need it are skipped without it
 shared_models  the folder of test models beside it, likewise
 browser        a Chromium, for the tests that look at pages
+make_home      a function that makes a Prefect home whose database is there
+prefect_home   such a home for the session
+prefect_api    the address of a real Prefect API that lives as long as the session
 
 With HEADRACE_CI=1 a skipped test is a failed one: CI installs what tests need. The exceptions are in MAY_SKIP.
 """
@@ -11,11 +14,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.homes import running_api, shared_folder, used_home
 
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = os.environ.get("HEADRACE_CI") == "1"
@@ -55,6 +60,29 @@ def browser() -> str:
     if found is None:
         pytest.skip("no Chromium: apt-get install chromium, or set HEADRACE_BROWSER")
     return found
+
+
+@pytest.fixture(scope="session")
+def make_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """A function that makes a Prefect home at a path, as a server leaves it after its first start."""
+    shared = shared_folder(tmp_path_factory.getbasetemp())
+    return lambda home: used_home(home, shared)
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Path:
+    """A Prefect home for the session."""
+    return make_home(tmp_path_factory.mktemp("prefect") / "home")
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect_home: Path) -> Iterator[str]:
+    """The address of a real Prefect API that lives as long as the session."""
+    from tests.runs.bench import send_last_words
+
+    with running_api(prefect_home) as api:
+        yield api.url
+        send_last_words()
 
 
 @pytest.hookimpl(wrapper=True)

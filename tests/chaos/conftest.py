@@ -1,4 +1,4 @@
-"""What the strokes share: a Prefect server, a cluster, and what a run that nobody disturbs makes."""
+"""What the strokes share: a cluster, and what a run that nobody disturbs makes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from tests.chaos.cluster import Cluster, cluster_in
 from tests.chaos.storm import Undisturbed
 from tests.runs.bench import Bench
-from tests.runs.conftest import bench, prefect_api, prefect_home
+from tests.runs.conftest import bench
 
-__all__ = ["bench", "prefect_api", "prefect_home"]
+__all__ = ["bench"]
 
 
 @pytest.fixture(scope="session")

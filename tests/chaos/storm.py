@@ -28,10 +28,10 @@ import pytest
 
 from tasks.engine.layout import Layout
 from tasks.engine.records import RecordStore
-from tasks.launcher.api import LocalApi
 from tests.chaos.cluster import Cluster, cluster_in
 from tests.engine import test_kills
 from tests.engine.processes import marked, wait_until
+from tests.homes import running_api
 from tests.runs.bench import Bench, Started, digests, records, send_last_words
 
 ITEMS = 40
@@ -126,7 +126,7 @@ class Undisturbed:
 def manifest() -> list[dict[str, object]]:
     """Forty items of 50 to 100 ms that write two files each."""
     chance = random.Random(0)
-    return [{"id": f"item-{n:02d}", "do": "burn", "seconds": chance.uniform(0.05, 0.1)} for n in range(ITEMS)]
+    return [{"id": f"item-{n:02d}", "do": "take_time", "seconds": chance.uniform(0.05, 0.1)} for n in range(ITEMS)]
 
 
 class Storm:
@@ -174,7 +174,7 @@ class Storm:
         if stroke.target == "own Prefect server":
             self.bench.api = None
         if stroke.target == "other Prefect server":
-            self._server = stack.enter_context(_other_server(self.bench))
+            self._server = stack.enter_context(running_api(self.bench.folder / "other-home"))
             self.bench.api = self._server.url
         self.bench.ledger.unlink(missing_ok=True)
         return api
@@ -298,18 +298,6 @@ class Storm:
         return self.bench.ledger.read_text().splitlines() if self.bench.ledger.exists() else []
 
 
-@contextmanager
-def _other_server(bench: Bench) -> Iterator[LocalApi]:
-    """A Prefect server that is not the run's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(bench.folder / "other-home"))
-        patch.setenv("PREFECT_API_URL", "")
-        with LocalApi() as api:
-            api.start()
-            api.wait()
-            yield api
-
-
 def publishing(stroke: Stroke, folder: Path) -> Verdict:
     """Kill a process that publishes: see ``tests/engine/test_kills.py``."""
     verdict = Verdict(stroke, mid_flight=True)
@@ -374,7 +362,7 @@ def main() -> int:
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        with _session(folder, patch) as api, cluster_in(folder / "cluster") as cluster:
+        with _session(folder) as api, cluster_in(folder / "cluster") as cluster:
             undisturbed = Undisturbed.of(_bench(folder / "undisturbed", folder, api, patch))
             chosen = [
                 stroke for stroke in strokes(wanted.strokes, wanted.seed) if stroke.target.startswith(wanted.only)
@@ -404,13 +392,9 @@ def _bench(place: Path, home: Path, api: str, patch: pytest.MonkeyPatch) -> Benc
 
 
 @contextmanager
-def _session(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
+def _session(folder: Path) -> Iterator[str]:
     """A Prefect server for all strokes."""
-    patch.setenv("PREFECT_HOME", str(folder / "prefect-home"))
-    patch.setenv("PREFECT_API_URL", "")
-    with LocalApi() as api:
-        api.start()
-        api.wait()
+    with running_api(folder / "prefect-home") as api:
         yield api.url
         send_last_words()
 

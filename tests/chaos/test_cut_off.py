@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,16 @@ ITEMS = [f"item-{number:02d}" for number in range(24)]
 NOTICED_SECONDS = 12  # Dask takes nothing shorter than 11
 LONG_SECONDS = 600
 _TIMEOUT = "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP"
+# Ends when there is an answer from an address.
+_ASK = """
+import sys, time, urllib.request
+while True:
+    try:
+        urllib.request.urlopen(sys.argv[1])
+        break
+    except OSError:
+        time.sleep(0.05)
+"""
 
 
 class Place:
@@ -46,33 +56,34 @@ class Place:
         return {pid: [item for word, item, by in lines if word == "start" and int(by) == pid] for pid in pids}
 
 
-@contextmanager
-def server(machine: Machine, folder: Path) -> Iterator[str]:
-    """A Prefect server that every machine reaches; gives its address."""
-    port = 4200
+@pytest.fixture(scope="module")
+def made_network() -> Iterator[Network]:
+    if why := forbidden():
+        pytest.skip(why)
+    with network() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(
+    made_network: Network, make_home: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a Prefect server, on a machine of its own, that every machine reaches."""
+    machine, port = made_network.machine({}), 4200
     code = (
         "import socket; from tasks.launcher.api_server import main; "
         f"listening = socket.create_server(({machine.address!r}, {port})); main(listening.detach())"
     )
-    environment = {**os.environ, "PREFECT_HOME": str(folder / "home"), "PREFECT_API_URL": "", "PYTHONPATH": str(ROOT)}
+    home = make_home(tmp_path_factory.mktemp("server") / "home")
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_API_URL": "", "PYTHONPATH": str(ROOT)}
     command = [*machine.prefix, sys.executable, "-P", "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
         assert process.stdin is not None
         process.stdin.write(b"start\n")
         process.stdin.flush()
         url = f"http://{machine.address}:{port}/api"
-        ask = f"import urllib.request; urllib.request.urlopen('{url}/health')"
-        asked = [*machine.prefix, sys.executable, "-c", ask]
-        wait_until(lambda: subprocess.run(asked, capture_output=True, check=False).returncode == 0, "the server")
+        subprocess.run([*machine.prefix, sys.executable, "-c", _ASK, f"{url}/health"], check=True, timeout=60)
         yield url
-
-
-@pytest.fixture
-def made_network() -> Iterator[Network]:
-    if why := forbidden():
-        pytest.skip(why)
-    with network() as made:
-        yield made
 
 
 def begin(place: Place, bench: Bench, cluster: Cluster, flow: Started) -> tuple[int, str]:
@@ -101,12 +112,14 @@ def run_options(cluster: Cluster) -> tuple[object, ...]:
     return ("--scheduler", cluster.address, "--shard-size", 1, "--timeout", 300)
 
 
-def test_its_items_go_to_the_others_and_its_processes_end(made_network: Network, bench: Bench, tmp_path: Path) -> None:
+def test_its_items_go_to_the_others_and_its_processes_end(
+    made_network: Network, server: str, bench: Bench, tmp_path: Path
+) -> None:
     place = Place(tmp_path, made_network, far_notices_seconds=NOTICED_SECONDS)
     with ExitStack() as stack:
         cluster = stack.enter_context(cluster_in(tmp_path / "cluster", (place.near, place.far)))
         cluster.mend()
-        bench.api, bench.prefix = stack.enter_context(server(place.near, tmp_path)), place.near.prefix
+        bench.api, bench.prefix = server, place.near.prefix
         bench.write_manifest(*({"id": name, "do": "sign"} for name in ITEMS))
         with bench.started(*run_options(cluster)) as flow:
             child, item = begin(place, bench, cluster, flow)
@@ -124,14 +137,14 @@ def test_its_items_go_to_the_others_and_its_processes_end(made_network: Network,
 
 
 def test_an_item_that_ends_on_both_sides_is_published_by_one(
-    made_network: Network, bench: Bench, tmp_path: Path
+    made_network: Network, server: str, bench: Bench, tmp_path: Path
 ) -> None:
     """The far end does not notice that it was cut off, and goes on with what it has."""
     place = Place(tmp_path, made_network, far_notices_seconds=LONG_SECONDS)
     with ExitStack() as stack:
         cluster = stack.enter_context(cluster_in(tmp_path / "cluster", (place.near, place.far)))
         cluster.mend()
-        bench.api, bench.prefix = stack.enter_context(server(place.near, tmp_path)), place.near.prefix
+        bench.api, bench.prefix = server, place.near.prefix
         bench.write_manifest(*({"id": name, "do": "sign"} for name in ITEMS))
         with bench.started(*run_options(cluster)) as flow:
             _, item = begin(place, bench, cluster, flow)

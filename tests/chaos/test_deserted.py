@@ -1,7 +1,6 @@
 """A cluster whose scheduler lives and whose workers are gone, and one that loses worker after worker."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,12 +12,20 @@ from tests.runs.bench import Bench
 NO_SECOND_CHANCE = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # Dask gives no shard out again by itself
 
 
-@pytest.fixture
-def own_cluster(tmp_path: Path, bench: Bench) -> Iterator[Cluster]:
-    with cluster_in(tmp_path / "cluster", (Machine(variables=NO_SECOND_CHANCE),)) as cluster:
-        cluster.mend()
-        bench.ledger = cluster.ledger
+@pytest.fixture(scope="module")
+def second_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    machine = Machine(variables=NO_SECOND_CHANCE)
+    with cluster_in(tmp_path_factory.mktemp("second-cluster"), (machine,)) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def own_cluster(second_cluster: Cluster, bench: Bench) -> Cluster:
+    """The cluster with all its workers, whatever an earlier test has killed of them."""
+    second_cluster.mend()
+    second_cluster.ledger.unlink(missing_ok=True)
+    bench.ledger = second_cluster.ledger
+    return second_cluster
 
 
 def stalled(bench: Bench, count: int) -> list[dict[str, object]]:

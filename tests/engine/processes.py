@@ -28,11 +28,14 @@ def marked(mark: str) -> dict[int, str]:
 
 
 def wait_until(true: Callable[[], object], what: str, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Return when ``true()`` holds; fail where it does not come to hold."""
-    deadline = time.monotonic() + seconds
+    """Return when ``true()`` holds; fail where it does not come to hold. What takes long is asked less often."""
+    asked = time.monotonic()
+    deadline = asked + seconds
     while not true():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
-        time.sleep(0.01)
+        now = time.monotonic()
+        assert now < deadline, f"waited {seconds:g} s in vain: {what}"
+        time.sleep(max(0.01, min(4 * (now - asked), 0.25)))
+        asked = time.monotonic()
 
 
 def wait_until_gone(mark: str) -> None:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from examples.demo_data import CLIPS, clip_path
 from tests.flows.service import ROOT, Service, running_service
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("server")) as running:
+def service(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("server")
+    with running_service(folder, make_home(folder / "home")) as running:
         yield running
 
 
@@ -34,8 +36,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def slow(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slow")
-    for number in range(8):
-        (folder / f"video-{number}.mp4").hardlink_to(checkout / "demo" / "videos" / "bunny.mp4")
+    first = shutil.copy(clip_path(CLIPS["bunny.mp4"]), folder / "video-0.mp4")
+    for number in range(1, 8):
+        (folder / f"video-{number}.mp4").hardlink_to(first)
     return folder

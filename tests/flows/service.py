@@ -179,11 +179,11 @@ def _of(run: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running_service(folder: Path) -> Iterator[Service]:
-    """A server as ``prefect server start`` starts it, on a free port, with a home of its own in ``folder``."""
+def running_service(folder: Path, home: Path) -> Iterator[Service]:
+    """A server as ``prefect server start`` starts it in ``folder``, on a free port, with a home of its own."""
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
-    service = Service(f"{address}/api", folder / "home")
+    service = Service(f"{address}/api", home)
     variables = environment(service.home, uuid.uuid4().hex, PREFECT_UI_API_URL=service.url)
     command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port]
     with started(command, folder, variables, signal.SIGTERM) as server:

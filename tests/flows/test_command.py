@@ -28,8 +28,9 @@ def servers(program: Program) -> list[str]:
 
 
 def test_a_run_uses_the_server_that_is_named_and_is_cancelled_there(
-    service: Service, slow: Path, tmp_path: Path
+    prefect_api: str, prefect_home: Path, slow: Path, tmp_path: Path
 ) -> None:
+    service = Service(prefect_api, prefect_home)
     output = tmp_path / "output"
     options = ("--max-frames", 12, "--image-format", "png", "--workers", 1)
     with started(command(output, slow, *options), tmp_path, service.environment()) as program:

@@ -16,8 +16,11 @@ from tests.flows.service import ROOT, Service, environment, started
 SERVE = ROOT / "deployments" / "serve.py"
 
 
-def test_serving(service: Service, checkout: Path, tmp_path: Path) -> None:
-    output = tmp_path / "output"
+def test_serving(prefect_api: str, prefect_home: Path, slow: Path, tmp_path: Path) -> None:
+    service, output, videos = Service(prefect_api, prefect_home), tmp_path / "output", tmp_path / "videos"
+    videos.mkdir()
+    (videos / "good.mp4").hardlink_to(slow / "video-0.mp4")
+    (videos / "bad.mp4").write_text("Not a video.\n")
     with started([sys.executable, SERVE], tmp_path, service.environment(PREFECT_RUNNER_POLL_FREQUENCY="1")) as program:
         program.wait_for_words("polling for scheduled runs")
         served = service.deployment("dataset-prep/default")
@@ -25,8 +28,8 @@ def test_serving(service: Service, checkout: Path, tmp_path: Path) -> None:
         assert [schedule["active"] for schedule in served["schedules"]] == [False]
         run = service.trigger(
             "dataset-prep/test",
-            manifest=str(checkout / "demo" / "train.json"),
-            videos_dir=str(checkout / "demo" / "videos"),
+            manifest=None,
+            videos_dir=str(videos),
             output_dir=str(output),
             max_frames=1,
         )

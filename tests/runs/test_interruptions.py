@@ -98,7 +98,7 @@ def kill_at_work(bench: Bench, flow: Started, ended: int) -> None:
 
 def test_a_killed_run_is_taken_up_where_it_was(bench: Bench, tmp_path: Path) -> None:
     """Two kills, beside an item that has started processes of its own; the API's process ends with the first too."""
-    rows = [{"id": f"item-{number:02d}", "do": "burn", "seconds": 0.05} for number in range(40)]
+    rows = [{"id": f"item-{number:02d}", "do": "take_time", "seconds": 0.05} for number in range(40)]
     bench.write_manifest(*rows, {"id": "starts-others", "do": "hang_with_children", "cost": 2})
     api, known = bench.api, set[str]()
     for ended, options in [(4, ("--workers", 2)), (9, ("--workers", 3, "--shard-size", 1))]:

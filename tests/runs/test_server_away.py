@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -14,27 +14,22 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_CLIENT_RETRY_JI
 from tasks.launcher.api import LocalApi
 from tasks.launcher.command import _patience
 from tests.engine.processes import wait_until
+from tests.homes import running_api
 from tests.runs.bench import Bench
 
 
 @pytest.fixture
-def api(prefect_home: Path, tmp_path: Path) -> Iterator[LocalApi]:
+def api(make_home: Callable[[Path], Path], tmp_path: Path) -> Iterator[LocalApi]:
     """A server of the test's own, which it may stop."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path / "home"))
-        patch.setenv("PREFECT_API_URL", "")
-        patch.delenv("PREFECT_API_URL")
-        with LocalApi() as server:
-            server.start()
-            server.wait()
-            yield server
+    with running_api(make_home(tmp_path / "home")) as server:
+        yield server
 
 
 def test_a_server_that_stalls_and_comes_back(
     api: LocalApi, tmp_path: Path, prefect_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(tmp_path, prefect_home, api.url, monkeypatch)
-    bench.write_manifest(*({"id": f"item-{n:02d}", "do": "burn", "seconds": 0.2} for n in range(40)))
+    bench.write_manifest(*({"id": f"item-{n:02d}", "do": "take_time", "seconds": 0.2} for n in range(40)))
     assert api._process is not None
     with bench.started("--workers", 2, "--shard-size", 3) as flow:
         wait_until(lambda: len(bench.tries("end")) >= 4, "some items done")
