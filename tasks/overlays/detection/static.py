@@ -17,7 +17,8 @@ from tasks.overlays.detection.found import Found
 from tasks.overlays.detection.static_evidence import Evidence, gather, lasting_share, regions
 from tasks.overlays.detection.static_fitting import fit
 from tasks.overlays.detection.static_layers import overlays_of, steady_overlay
-from tasks.overlays.detection.static_lines import find_lines, fit_line
+from tasks.overlays.detection.static_lines import find_lines
+from tasks.overlays.detection.static_onset import fit_line
 from tasks.overlays.detection.static_sampling import Samples, sample_frames
 from tasks.overlays.overlay import Box, FrameRange, Mask, Overlay
 
@@ -75,9 +76,10 @@ def find_static(path: Path, found: Survey, settings: StaticSettings | None = Non
     lines = _lines(path, found, lasting.overlays)
     if not lines:
         return lasting
-    overlays = sorted((*lasting.overlays, *lines), key=lambda one: one.ranges[0].start_frame)
+    others = [one for one in lasting.overlays if not any(_mostly_within(one.box, line.box) for line in lines)]
+    overlays = sorted((*others, *lines), key=lambda one: one.ranges[0].start_frame)
     said = f"{len(lines)} lines of text that come and go"
-    both = f"{lasting.reason}; {said}" if lasting.overlays else said
+    both = f"{lasting.reason}; {said}" if others else said
     return Found(tuple(overlays), min(one.confidence for one in overlays), both)
 
 
@@ -170,14 +172,22 @@ def _overlays(path: Path, found: Survey, samples: Samples, likely: list[_Candida
 
 
 def _lines(path: Path, found: Survey, others: tuple[Overlay, ...]) -> list[Overlay]:
-    """Lines of text that come and go, where nothing lasting lies."""
+    """Lines of text that come and go; none where what lasts lies, unless that is made of such lines."""
     overlays = []
     for line in find_lines(path, found):
-        fitted = None if any(_meet(line.box, one.box) for one in others) else fit_line(path, found, line)
+        met = [one.box for one in others if _meet(line.box, one.box)]
+        fitted = fit_line(path, found, line) if all(_mostly_within(box, line.box) for box in met) else None
         if fitted is not None:
             shown = FrameRange(line.start, line.end)
             overlays.append(steady_overlay(*fitted, shown, _LEAST_EXPLAINED_LINE, _LINE_CONFIDENCE))
     return overlays
+
+
+def _mostly_within(one: Box, other: Box) -> bool:
+    """Whether at least half of ``one`` is in ``other``: what is there all the time cannot come and go with a line."""
+    across = min(one.right, other.right) - max(one.x, other.x)
+    down = min(one.bottom, other.bottom) - max(one.y, other.y)
+    return across > 0 and down > 0 and 2 * across * down >= one.width * one.height
 
 
 def _meet(one: Box, other: Box) -> bool:
