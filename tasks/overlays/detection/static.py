@@ -14,8 +14,9 @@ import numpy as np
 
 from tasks.media.segments.source import Survey
 from tasks.overlays.detection.found import Found
+from tasks.overlays.detection.static_digits import with_digits
 from tasks.overlays.detection.static_evidence import Evidence, gather, lasting_share, regions
-from tasks.overlays.detection.static_fitting import fit
+from tasks.overlays.detection.static_fitting import Fit, fit
 from tasks.overlays.detection.static_layers import overlays_of, steady_overlay
 from tasks.overlays.detection.static_lines import find_lines
 from tasks.overlays.detection.static_onset import fit_line
@@ -156,19 +157,20 @@ def _overlays(path: Path, found: Survey, samples: Samples, likely: list[_Candida
     for one in likely:
         others[one.box.y : one.box.bottom, one.box.x : one.box.right] |= one.edges
     overlays: list[Overlay] = []
-    count = 0
+    fits: list[Fit] = []
     for one in likely:
         fitted = fit(samples, one.box, one.edges, others)
         if fitted is not None:
             overlays += overlays_of(path, found, samples, fitted, "static", _confidence(one))
-            count += 1
+            fits.append(fitted)
+    overlays = with_digits(path, found, samples, fits, overlays)
     if not overlays:
         return Found((), 0.3, "edges last, but enclose nothing that differs from its surroundings")
     confidence = min(one.confidence for one in overlays)
     known = all(one.is_known for one in overlays)
     opacity = "" if known else "; the opacity is not known everywhere"
     overlays.sort(key=lambda one: one.ranges[0].start_frame)
-    return Found(tuple(overlays), confidence, f"{count} of lasting edges over a changing picture{opacity}")
+    return Found(tuple(overlays), confidence, f"{len(fits)} of lasting edges over a changing picture{opacity}")
 
 
 def _lines(path: Path, found: Survey, others: tuple[Overlay, ...]) -> list[Overlay]:
