@@ -27,14 +27,16 @@ def marked(mark: str) -> dict[int, str]:
     return found
 
 
-def wait_until(true: Callable[[], object], what: str, seconds: float = _PATIENCE_SECONDS) -> None:
+def wait_until(
+    true: Callable[[], object], what: str, seconds: float = _PATIENCE_SECONDS, every_seconds: float = 0.01
+) -> None:
     """Return when ``true()`` holds; fail where it does not come to hold. What takes long is asked less often."""
     asked = time.monotonic()
     deadline = asked + seconds
     while not true():
         now = time.monotonic()
         assert now < deadline, f"waited {seconds:g} s in vain: {what}"
-        time.sleep(max(0.01, min(4 * (now - asked), 0.25)))
+        time.sleep(max(every_seconds, min(4 * (now - asked), 0.25)))
         asked = time.monotonic()
 
 

@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 RUN_SECONDS = 120.0
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+# One for all calls, since making one takes longer than a call; each call has a connection of its own.
+_CLIENT = httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def environment(home: Path, mark: str, api: str | None = None, **more: str) -> dict[str, str]:
@@ -114,7 +116,7 @@ class Service:
         answers: list[httpx.Response] = []
 
         def answered() -> bool:
-            answers.append(httpx.request(method, f"{self.url}{path}", timeout=30, trust_env=False, **given))
+            answers.append(_CLIENT.request(method, f"{self.url}{path}", **given))
             return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 
         wait_until(answered, f"an answer to {method} {path}", 20.0)
@@ -147,7 +149,7 @@ class Service:
 
     def final_state(self, run: str) -> dict[str, Any]:
         """The state of a flow run, once it is over."""
-        wait_until(lambda: self.state(run)["type"] in FINAL, f"an end of {run}", RUN_SECONDS)
+        wait_until(lambda: self.state(run)["type"] in FINAL, f"an end of {run}", RUN_SECONDS, every_seconds=0.2)
         return self.state(run)
 
     def cancel(self, run: str) -> None:
@@ -194,7 +196,7 @@ def running_service(folder: Path, home: Path) -> Iterator[Service]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success
+        return _CLIENT.get(f"{url}/health", timeout=5).is_success
     except httpx.HTTPError:
         return False
 

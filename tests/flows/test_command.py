@@ -51,7 +51,7 @@ def test_a_run_without_a_server_has_one_of_its_own_and_leaves_nothing(slow: Path
     output = tmp_path / "output"
     for cached in (0, 8):
         variables = environment(tmp_path / "home", uuid.uuid4().hex)
-        with started(command(output, slow, "--max-frames", 1), tmp_path, variables) as program:
+        with started(command(output, slow, "--max-frames", 1, "--workers", 1), tmp_path, variables) as program:
             program.wait_for_words("Prefect UI while this runs")
             assert len(servers(program)) == 1
             assert program.wait() == 0, program.said.read_text()

@@ -46,8 +46,12 @@ class Bench:
         """The items of the next run."""
         self.manifest.write_text(json.dumps(list(rows)))
 
-    def run(self, *options: object, flow: str = FAULT_FLOW) -> int:
-        """Run ``flow`` here; returns its exit code. The API is the session's."""
+    def run(self, *options: object, flow: str = FAULT_FLOW, small: bool = True) -> int:
+        """Run ``flow`` here; returns its exit code. The API is the session's.
+
+        A ``small`` run has one slot and one shard a stage unless the options give ``--workers``: each slot of a stage
+        is a process that imports it, and each shard a task of Prefect's, which together take longer than a few items.
+        """
         from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
         from tasks.launcher.command import main
@@ -56,7 +60,7 @@ class Bench:
         with self._patch.context() as patch, temporary_settings({PREFECT_API_URL: self.api, PREFECT_HOME: self._home}):
             for name, value in self._variables().items():
                 patch.setenv(name, value)
-            return main(flow, self._arguments(flow, options))
+            return main(flow, self._arguments(flow, (*_smallest(options), *options) if small else options))
 
     @contextlib.contextmanager
     def started(self, *options: object, flow: str = FAULT_FLOW) -> Iterator[Started]:
@@ -141,6 +145,13 @@ class Started:
     def wait(self) -> int:
         """The exit code."""
         return self.process.wait(120)
+
+
+def _smallest(options: tuple[object, ...]) -> tuple[object, ...]:
+    """Options for one slot and one shard, unless ``options`` say how many slots."""
+    if "--workers" in options:
+        return ()
+    return ("--workers", 1) if "--shard-size" in options else ("--workers", 1, "--shard-size", 100)
 
 
 def send_last_words() -> None:

@@ -25,8 +25,8 @@ def whole(name: str, parts: int = 2, size: int = 0, **special: dict[str, Any]) -
     return {"parts": {f"{name}{number}": special.get(f"{name}{number}", {}) for number in range(parts)}, "bytes": size}
 
 
-def run(bench: Bench, plan: Path, *options: object) -> int:
-    return bench.run("--plan", plan, "--output-dir", bench.output, *options, flow=FLOW)
+def run(bench: Bench, plan: Path, *options: object, small: bool = True) -> int:
+    return bench.run("--plan", plan, "--output-dir", bench.output, *options, flow=FLOW, small=small)
 
 
 def left_parts(bench: Bench) -> list[str]:
@@ -35,7 +35,7 @@ def left_parts(bench: Bench) -> list[str]:
 
 def test_parts_are_made_put_together_and_removed(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a"), b=whole("b"))
-    assert run(bench, plan) == 0
+    assert run(bench, plan, small=False) == 0
     assert (bench.output / "wholes" / "a.txt").read_text() == "a0 text\na1 text\n"
     assert left_parts(bench) == []
     assert sorted(bench.new_tries()) == ["a", "a0", "a1", "b", "b0", "b1"]

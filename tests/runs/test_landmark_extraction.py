@@ -38,16 +38,22 @@ def models(shared_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return shared_models
 
 
-@pytest.fixture
-def corpus(bench: Bench, frames: list[np.ndarray]) -> Path:
+@pytest.fixture(scope="session")
+def signs(frames: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two splits of short samples, one of them with a torn frame; no split has all that can go wrong."""
-    folder = bench.folder / "signs"
+    folder = tmp_path_factory.mktemp("signs")
     write_sample(folder / "train" / "hello", frames[:12])
     write_sample(folder / "train" / "thanks", frames[20:30])
     write_sample(folder / "train" / "torn", frames[30:36])
     tear(folder / "train" / "torn" / "img3.png")
     write_sample(folder / "dev" / "one-frame", frames[40:41])
     return folder
+
+
+@pytest.fixture
+def corpus(signs: Path, bench: Bench) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(signs, bench.folder / "signs"))
 
 
 def write_sample(folder: Path, frames: list[np.ndarray]) -> None:
@@ -86,7 +92,7 @@ def digests(bench: Bench) -> dict[str, str]:
 
 def test_what_a_run_leaves(bench: Bench, corpus: Path, models: Path) -> None:
     (corpus / "train" / "empty").mkdir()
-    assert bench.run(*options(bench, corpus, models, *ALL), flow=FLOW) == 3
+    assert bench.run(*options(bench, corpus, models, *ALL), flow=FLOW, small=False) == 3
     assert bench.failures["train.empty"]["failure_kind"] == "bad_input"
     train = metrics(bench, "train")
     assert list(train) == ["hello", "thanks", "torn"]
@@ -218,7 +224,7 @@ def test_samples_that_are_hard(bench: Bench, frames: list[np.ndarray], models: P
     assert np.isnan(nobody.sequence.points).all()
 
 
-def test_hands_alone(bench: Bench, shared_data: Path, models: Path) -> None:
+def test_hands_(bench: Bench, shared_data: Path, models: Path) -> None:
     folder = bench.folder / "videos"
     folder.mkdir()
     with av.open(str(shared_data / "hands" / "handonly" / "tfjs_asl_hand.25fps.mp4")) as container:

@@ -23,7 +23,7 @@ def shifted(path: Path, seconds: int) -> None:
 
 def test_a_second_run_starts_nothing_and_says_the_same(bench: Bench) -> None:
     bench.write_manifest(*rows("a", "b", "c"))
-    assert bench.run() == 0
+    assert bench.run(small=False) == 0
     assert sorted(bench.new_tries()) == ["a", "b", "c"]
     made, first = listing(bench.output / "made"), bench.items
     assert bench.run("--workers", 3, "--order", "lightest", "--shard-size", 1, "--timeout", 9) == 0
@@ -293,7 +293,7 @@ def test_items_that_weigh_nothing_run_as_well(bench: Bench) -> None:
 
 def test_what_a_run_leaves(bench: Bench) -> None:
     bench.write_manifest(*rows("a"), *rows("bad", do="raise"))
-    assert bench.run("--retries", 0) == 3
+    assert bench.run("--retries", 0, small=False) == 3
     visible = {path.name for path in bench.output.iterdir()}
     assert visible == {"made", "summary.json", "items.parquet", "failures.json", "report.html", ".headrace"}
     assert {path.name for path in (bench.output / ".headrace").iterdir()} >= {"records", "runs"}

@@ -87,7 +87,7 @@ def whole_run(
 ) -> Iterator[Bench]:
     """A run over all of them."""
     for bench in bench_in(tmp_path_factory.mktemp("whole-run"), prefect_home, prefect_api):
-        assert bench.run(*given(videos, bench, "--segments", 3), flow=FLOW) == 3
+        assert bench.run(*given(videos, bench, "--segments", 3), flow=FLOW, small=False) == 3
         yield bench
 
 

@@ -134,7 +134,7 @@ def whole_run(
     settings = write_settings(folder / "settings.csv", SETTINGS)
     for bench in bench_in(folder, prefect_home, prefect_api):
         given = ("--input", tapes, "--output-dir", bench.output, "--segment-seconds", 2, "--settings", settings)
-        assert bench.run(*given, "--preview", "--priority", "year", flow=FLOW) == 3
+        assert bench.run(*given, "--preview", "--priority", "year", flow=FLOW, small=False) == 3
         yield bench
 
 
@@ -323,7 +323,7 @@ def segment_records(bench: Bench) -> list[str]:
 
 def test_tapes_wait_for_room_and_come_out_the_same(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shelf_of(bench, "high.mkv", "odd.mkv")
-    assert bench.run(*given(bench), flow=FLOW) == 0
+    assert bench.run(*given(bench, "--workers", 2), flow=FLOW) == 0
     together, said = digests(bench.output / "restored"), capsys.readouterr().err
     bench.output = bench.folder / "one by one"
     assert bench.run(*given(bench, "--scratch", "1B", "--workers", 1), flow=FLOW) == 0

@@ -21,7 +21,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefe
     """Two presets on two pieces of a noisy tape."""
     for bench in bench_in(tmp_path_factory.mktemp("compared"), prefect_home, prefect_api):
         make_tape(bench.folder, "interlaced.mkv")
-        assert bench.run(*given(bench, ",".join(PRESETS)), flow=FLOW) == 0
+        assert bench.run(*given(bench, ",".join(PRESETS)), flow=FLOW, small=False) == 0
         yield bench
 
 
