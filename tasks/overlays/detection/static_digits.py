@@ -104,12 +104,16 @@ def _with_row(video: _Video, row: TextRow, overlays: list[Overlay]) -> list[Over
     mine = [one for one in overlays if _meet(one.box, row.box)]
     if not mine or any(one.ranges != mine[0].ranges for one in mine):
         return overlays  # nothing, or what fades: then its ink is another in every frame
-    view, letters = _read_again(video, RowView(row, video.samples.shape, video.size))
+    first = RowView(row, video.samples.shape, video.size)
+    letters = _lasting_letters(video, first)
+    fitted = _line_fit(video, first, letters)
+    if fitted is None:
+        return overlays
+    view = RowView(with_ink_of(row, fitted, video.samples.shape), video.samples.shape, video.size)
     changing = _changing(video, view)
     away = _columns(view, changing)
     line, made = mine[0], overlays
-    fitted = _line_fit(video, view, letters & ~away) if _is_all(view, letters | away) else None
-    if fitted is not None:
+    if _is_all(view, letters | away):
         steady = steady_overlay(video.samples, fitted, line.ranges[0], _LEAST_EXPLAINED_LINE, line.confidence)
         line = replace(steady, ranges=line.ranges)
         made = [*_without_line(video, view, made), line]
@@ -117,16 +121,6 @@ def _with_row(video: _Video, row: TextRow, overlays: list[Overlay]) -> list[Over
     for one in changing:
         made += [_glyph_overlay(view, video, one.block, glyph, line) for glyph in one.glyphs]
     return made
-
-
-def _read_again(video: _Video, view: RowView) -> tuple[RowView, Mask]:
-    """The line's letters, after its ink was fitted once more to all of them."""
-    letters = _lasting_letters(video, view)
-    fitted = _line_fit(video, view, letters)
-    if fitted is None:
-        return view, letters
-    again = RowView(with_ink_of(view.row, fitted, video.samples.shape), video.samples.shape, video.size)
-    return again, _lasting_letters(video, again)
 
 
 def _meet(one: Box, other: Box) -> bool:
