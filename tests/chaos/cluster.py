@@ -48,7 +48,8 @@ class Cluster:
         self._nannies = [nanny for nanny in self._nannies if nanny.poll() is None]
         while len(self._nannies) < WORKERS:
             machine = self.machines[len(self._nannies) % len(self.machines)]
-            self._nannies.append(self._start(machine, "worker", self.address, "--nworkers=1", "--nthreads=1"))
+            own = ("--nworkers=1", "--nthreads=1", "--preload=tests.chaos.impatient")
+            self._nannies.append(self._start(machine, "worker", self.address, *own))
         wait_until(lambda: self._registered() == WORKERS, f"{WORKERS} workers in {self._log('scheduler')}")
 
     def pick(self, target: str, number: int) -> int:

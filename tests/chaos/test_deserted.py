@@ -10,6 +10,7 @@ from tests.engine.processes import wait_until, wait_until_gone
 from tests.runs.bench import Bench
 
 NO_SECOND_CHANCE = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # Dask gives no shard out again by itself
+QUICK = ("--look-seconds", 1)  # to see that no worker is there
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def stalled(bench: Bench, count: int) -> list[dict[str, object]]:
 def test_workers_that_are_all_gone(bench: Bench, own_cluster: Cluster, come_back: bool) -> None:
     bench.write_manifest(*stalled(bench, 6))
     seconds = 300 if come_back else 1
-    with bench.started("--scheduler", own_cluster.address, "--deserted-seconds", seconds) as flow:
+    with bench.started("--scheduler", own_cluster.address, *QUICK, "--deserted-seconds", seconds) as flow:
         wait_until(lambda: len(bench.tries()) == 2, "two items at work")
         own_cluster.kill_workers()
         flow.wait_for_words(f"{own_cluster.address} has no workers any more: waiting {seconds} s for one")
@@ -61,7 +62,7 @@ def test_workers_that_are_all_gone(bench: Bench, own_cluster: Cluster, come_back
 
 def test_ctrl_c_while_no_worker_is_there(bench: Bench, own_cluster: Cluster) -> None:
     bench.write_manifest(*stalled(bench, 6))
-    with bench.started("--scheduler", own_cluster.address) as flow:
+    with bench.started("--scheduler", own_cluster.address, *QUICK) as flow:
         wait_until(lambda: len(bench.tries()) == 2, "two items at work")
         own_cluster.kill_workers()
         flow.wait_for_words("has no workers any more")

@@ -21,7 +21,8 @@ REMOTE = [
 def test_a_stroke_loses_nothing(
     bench: Bench, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch, target: str, seed: int
 ) -> None:
-    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")  # a server that is gone is called for a minute otherwise
+    if "server" in target:  # one that is gone is called again and again otherwise; one that is busy must be
+        monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
     verdict = Storm(bench, undisturbed).give(Stroke(target, seed))
     assert verdict.problems == [], verdict
 

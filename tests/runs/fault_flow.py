@@ -11,6 +11,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from tasks import batch
 from tasks.batch import Patience, batch_run
 from tasks.engine.errors import InvalidInput
 from tasks.engine.execution import Execution
@@ -47,6 +48,7 @@ def fault_flow(
     text: str = "text",
     losses: int = Patience.losses,
     deserted_seconds: float = Patience.deserted_seconds,
+    look_seconds: float = batch._LOOK_SECONDS,
     execution: Execution = Execution(),
 ) -> State[Any]:
     """Do what the manifest says.
@@ -57,9 +59,11 @@ def fault_flow(
         text: What they write
         losses: Workers lost in a row, until the run gives up
         deserted_seconds: Seconds without a worker, until the run gives up
+        look_seconds: Between looks whether there is a worker
         execution: How the run is carried out
     """
     parameters = {"manifest": str(manifest), "text": text}
+    batch._LOOK_SECONDS = look_seconds
     patience = Patience(losses, deserted_seconds)
     with batch_run("fault-flow", output_dir, execution, parameters, patience) as run:
         run.stage(FaultStage(FaultParams(text=text)), read_inputs(manifest))
