@@ -19,8 +19,9 @@ from tasks.overlays.overlay import Floats, FrameRange, Mask
 
 # Frames of one letter that are held.
 _MOST_FRAMES = 48
-# Of the ink's opacity: what the core of a stroke has, and the least that counts as touched.
-_CORE, _TOUCHED = 0.5, 0.12
+# Of the ink's opacity: what the core of a stroke has, and the least that counts as touched; more where that is not
+# so many times what chance does beside the strokes.
+_CORE, _TOUCHED, _SURE = 0.5, 0.05, 2.0
 # Pixels of a letter's core; and how large the error may be, as a share of the ink's opacity, so that it is known.
 _FEWEST_CORE_PX, _MOST_ERROR = 8, 0.3
 # A stroke's soft edge.
@@ -107,7 +108,7 @@ def _touched(alpha: Floats, region: Mask, opacity: float) -> tuple[Mask, float]:
     near = _grown(core, _SOFT_PX)
     beside = region & ~_grown(near, 1)
     error = _rms(alpha[beside]) if beside.any() else 0.0
-    return np.asarray(core | (near & region & (alpha > _TOUCHED * opacity))), error
+    return np.asarray(core | (near & region & (alpha > max(_TOUCHED * opacity, _SURE * error)))), error
 
 
 def _explained(inks: list[Ink], mask: Mask) -> float:
