@@ -5,7 +5,7 @@ also where what lies beneath never changed; and where its letters step from one 
 own, in the frames in which it stands there. Two passes over the video at most, the first over a few parts of it: where
 nothing changes there, that was all. Of videos longer than ``MOST_SECONDS`` only those parts are read: then all pixels
 that a changing letter touched in them count as touched in every frame, with an opacity that is not known. Letters that
-change faster than ``_LAG_S`` are not found.
+change more than once or twice a second, as of a frame counter, are not found.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ MOST_SECONDS = 600.0
 _PARTS, _PART_S = 5, 2.4
 # A letter stays for so long before and after it changes.
 _LAG_S, _LEAST_LAG = 0.2, 2
+# Most of the time, a letter stays for this long.
+_STAYS_S = 0.6
 # As far from the next letter of its line a letter stands, in heights of it: two blanks.
 _MOST_APART = 2.0
 # A letter begins and ends with the line's rows, within a sample of chroma, in pixels, or this share of its height.
@@ -310,11 +312,17 @@ def _believed(video: _Video, view: RowView, found: Sequence[_Changing]) -> list[
         near = one.block.start - right <= _MOST_APART * view.row.height
         near &= left - one.block.end <= _MOST_APART * view.row.height
         glyphs = merged(list(one.glyphs))
-        if near and _is_letters(view, glyphs):
+        if near and _stays(one.glyphs, _STAYS_S * video.rate) and _is_letters(view, glyphs):
             left, right = min(left, one.block.start), max(right, one.block.end)
             told = _spread_out(video, glyphs) if video.is_long else _told(view, glyphs)
             believed.append(_Changing(one.block, tuple(told)))
     return believed
+
+
+def _stays(glyphs: Sequence[Glyph], least_frames: float) -> bool:
+    """Whether most of the time each of them stays for so many frames: what moves beneath is another all the time."""
+    lengths = [one.end_frame - one.start_frame for glyph in merged(glyphs, ALIKE) for one in glyph.shown]
+    return sum(length for length in lengths if length >= least_frames) >= _MOSTLY * sum(lengths)
 
 
 def _is_letters(view: RowView, glyphs: Sequence[Glyph]) -> bool:
