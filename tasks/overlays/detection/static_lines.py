@@ -25,7 +25,7 @@ from tasks.overlays.detection.static_strokes import gradients, reduced, text_box
 from tasks.overlays.overlay import Box, Floats, Mask
 
 # Looks lie so many seconds apart; a line lasts for several.
-_STEP_S, _LOOKS = 0.2, 4
+_STEP_S, _LOOKS = 0.15, 4
 # The shares of the picture's height in which lines are looked for: from, and up to.
 _BANDS = ((0.6, 1.0), (0.0, 0.3))
 # Letters can be told in pictures of so many rows: larger ones are made smaller.

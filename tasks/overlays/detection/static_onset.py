@@ -10,8 +10,9 @@ each pixel from then to now.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from scipy import ndimage
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.source import Survey
 from tasks.overlays.components import Shape, component_shape, planar_name
+from tasks.overlays.detection.static_blending import doubts, solve
 from tasks.overlays.detection.static_fitting import Filler, Fit, fit
 from tasks.overlays.detection.static_line_ends import Line
 from tasks.overlays.detection.static_sampling import Samples, read_frames, stacked
@@ -38,15 +40,26 @@ _SOFT_PX, _GAP_PX = 4, 5
 _AROUND_PX, _LEAST_KNOWN, _NOISE = 25, 0.02, 1.0
 # A pixel is touched where it changes by this share of the most around it, so many 8-bit codes, and standard errors.
 _LEAST_SHARE, _LEAST_CODES, _SURE = 0.06, 1.2, 3.0
+# What changes by less than can be told lies beside that, and would go into what is filled in from there.
+_BESIDE = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 # Below so many standard errors of the usual pixel, the scene changes too much from frame to frame.
 _CLEAR = 5.0
 # The core of strokes: so deep, and so near to the most that changes around.
 _CORE_PX, _CORE_SHARE, _CORE_AROUND_PX, _FEWEST_CORE_PX = 1.5, 0.8, 5, 40
 # Neighbouring pixels err alike: so many count as one. No slope is surer than this.
 _ALIKE_PX, _LEAST_ERROR = 60, 0.03
-_DEEP_PX, _OPAQUE, _LEAST_ALPHA = 2.0, 0.93, 0.02
+# Of the variance between pairs, this is of what lies beneath, and of the rest that much at least must be left; what
+# else is said is as unsure as that.
+_OWN_SHARE, _LEAST_SPREAD, _UNSURE = 0.5, 3.0, 10.0
+# Between text and rim, so deep, nothing need change; else a colour is this far from what lies beneath at least.
+_DEEP_PX, _LEAST_REACH = 3.0, 12.0
+_OPAQUE, _LEAST_ALPHA = 0.93, 0.02
+# Brighter, and darker, than what lies beneath.
+_SIGNS = (1, -1)
 # 8-bit codes of luma that pictures hold, and a little more: compression overshoots.
 _POSSIBLE = (4.0, 248.0)
+# Less of what lies beneath is not told from noise.
+_LEAST_SEEN = 0.2
 # With a larger standard error, the opacity is not known.
 _MOST_ERROR = 0.15
 
@@ -99,7 +112,8 @@ def fit_line(path: Path, found: Survey, line: Line) -> tuple[Samples, Fit] | Non
     if usual is None:
         return None
     crops = [tuple(_crop(taken[index], shape, box) for index in pair) for pair in pairs if {*pair} <= {*taken}]
-    return samples, _by_onset(usual, edges, [(one, other) for one, other in crops], shape) or usual
+    within = np.stack([_crop(taken[index], shape, box) for index in shown], axis=1)
+    return samples, _by_onset(usual, edges, [(one, other) for one, other in crops], within, shape) or usual
 
 
 def _indices(line: Line, frames: int) -> list[tuple[int, int]]:
@@ -126,7 +140,9 @@ def _crop(planes: Sequence[Plane], shape: Shape, box: Box) -> Floats:
     return np.stack(parts) / np.float32(1 << (shape.bits - 8))
 
 
-def _by_onset(usual: Fit, edges: Mask, crops: Sequence[tuple[Floats, Floats]], shape: Shape) -> Fit | None:
+def _by_onset(
+    usual: Fit, edges: Mask, crops: Sequence[tuple[Floats, Floats]], inside: Floats, shape: Shape
+) -> Fit | None:
     """``usual`` with what the frames around the line's ends say instead; None where they say too little."""
     region = _grown(_solid(edges), _SOFT_PX)
     if region.all() or not crops:
@@ -138,13 +154,50 @@ def _by_onset(usual: Fit, edges: Mask, crops: Sequence[tuple[Floats, Floats]], s
     if not mask.any() or float(np.median((luma / change.error)[mask])) < _CLEAR:
         return None
     opacity, error = _opacity(pairs, change, mask)
-    alpha = _alphas(change, mask, opacity)
-    color = np.clip(change.under + change.offset / np.maximum(alpha, _LEAST_ALPHA), 0, 255)
+    expected = _alphas(change, mask, opacity)
+    alpha, color = _solved(pairs, inside, mask, expected) or (expected, _colors(change, expected))
     unit = np.float32(1 << (shape.bits - 8))
     explained = 1.0 if error <= _MOST_ERROR else 0.0
-    return replace(
-        usual, mask=mask, alpha=alpha, color=(color * unit).astype(np.float32), core=opacity, explained=explained
-    )
+    spread = inside.var(axis=1) / max(1 - opacity, _LEAST_SEEN) ** 2
+    doubt = (alpha / opacity * error) ** 2 * spread + change.error**2
+    own = {"error": error, "risk": 0.0, "doubt": doubt.astype(np.float32)}  # as far as a fit says how unsure it is
+    said: dict[str, Any] = {one.name: own[one.name] for one in fields(usual) if one.name in own}
+    return replace(usual, mask=mask, alpha=alpha, color=color * unit, core=opacity, explained=explained, **said)
+
+
+def _solved(pairs: Sequence[_Pair], inside: Floats, mask: Mask, expected: Floats) -> tuple[Floats, Floats] | None:
+    """Opacity and colour of each pixel: out of ``pairs``, and of frames ``inside`` that are filled in beneath.
+
+    None where what is filled in is less sure than what is seen just before or after.
+    inside  float32, components x frames x height x width, in 8-bit codes
+    """
+    own = doubts(inside[0], mask)
+    between = np.stack([pair.variance[mask] for pair in pairs])
+    if np.median(own) > np.median(between):
+        return None
+    filler = Filler(mask)
+    filled = np.stack([filler(frames)[:, mask] for frames in inside])
+    seen = np.concatenate([np.stack([pair.seen[:, mask] for pair in pairs], axis=1), inside[:, :, mask]], axis=1)
+    beneath = np.concatenate([np.stack([pair.beneath[:, mask] for pair in pairs], axis=1), filled], axis=1)
+    doubt = np.concatenate([between, own])
+    varied = float(filled[0].var(axis=0).mean())
+    scenes = 1 + (len(own) - 1) * varied / (varied + float(own.mean()))
+    shares = np.array([1.0] * len(pairs) + [scenes / len(own)] * len(own), np.float32)
+    found = solve(seen, beneath, doubt, shares, expected[mask], np.ones(len(shares), np.float32))
+    weights = shares[:, None] / doubt
+    under = (weights * beneath).sum(axis=1) / weights.sum(axis=0)
+    opaque = expected[mask] >= 1
+    alpha = np.where(opaque, 1, np.clip(found.alpha, _LEAST_ALPHA, _OPAQUE)).astype(np.float32)
+    change = found.whole - found.alpha * under
+    page = np.zeros((1 + len(change), *mask.shape), np.float32)
+    page[:, mask] = [alpha, *np.clip(under + change / alpha, 0, 255)]
+    return page[0], page[1:]
+
+
+def _colors(change: _Change, alpha: Floats) -> Floats:
+    """The colours that change so much at opacities ``alpha``: components x height x width, in 8-bit codes."""
+    own = change.under + change.offset / np.maximum(alpha, _LEAST_ALPHA)
+    return np.asarray(np.clip(own, 0, 255), np.float32)
 
 
 def _pairs(crops: Sequence[tuple[Floats, Floats]], region: Mask) -> Iterator[_Pair]:
@@ -190,17 +243,20 @@ def _touched(change: _Change, region: Mask, edges: Mask) -> Mask:
     wanted = np.unique(labels[edges & found])
     kept = np.isin(labels, wanted[wanted > 0])
     closed = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_GAP_PX,) * 2, np.uint8))
-    return np.asarray(closed > 0)
+    return np.asarray(cv2.dilate(closed, _BESIDE) > 0) & region
 
 
 def _opacity(pairs: Sequence[_Pair], change: _Change, mask: Mask) -> tuple[float, float]:
-    """The opacity of the line's core, and its standard error: out of pixels, and of each pixel's change with the scene.
-
-    Both regress what is seen on what lies beneath. Of text and rim the wider one counts, which is as opaque as can be.
-    """
-    core = _core(change, mask)
+    """The opacity of the line's core, and its standard error: of text or its rim, whichever has the larger core."""
+    core = max(_cores(change, mask), key=np.count_nonzero)
     if np.count_nonzero(core) < _FEWEST_CORE_PX:
-        return 1.0, 1.0
+        return 1.0, _UNSURE
+    opacity, error = _opacity_of(pairs, change, core)
+    return 1.0 if opacity > _OPAQUE else opacity, error
+
+
+def _opacity_of(pairs: Sequence[_Pair], change: _Change, core: Mask) -> tuple[float, float]:
+    """The opacity of ``core``: out of all its pixels, and of each pixel's change with the scene."""
     weights = np.stack([1 / pair.variance[core] for pair in pairs]).astype(np.float32)
     seen, beneath = (np.stack([part[0][core] for part in parts]) for parts in _parts(pairs))
     slopes = [_slope(seen, beneath, weights, axis) for axis in (None, 0)]
@@ -208,8 +264,7 @@ def _opacity(pairs: Sequence[_Pair], change: _Change, mask: Mask) -> tuple[float
     opacity = 1 - float(np.array([slope for slope, _ in slopes]) @ parts / parts.sum())
     reach = np.where(change.offset[0] > 0, _POSSIBLE[1] - change.under[0], change.under[0] - _POSSIBLE[0])[core]
     least = float(np.median(np.abs(change.offset[0][core]) / np.maximum(reach, 1)))
-    opacity = min(1.0, max(opacity, least, _LEAST_ALPHA))
-    return 1.0 if opacity > _OPAQUE else opacity, max(_LEAST_ERROR, float(parts.sum() ** -0.5))
+    return min(1.0, max(opacity, least, _LEAST_ALPHA)), max(_LEAST_ERROR, float(parts.sum() ** -0.5))
 
 
 def _parts(pairs: Sequence[_Pair]) -> tuple[list[Floats], list[Floats]]:
@@ -217,35 +272,49 @@ def _parts(pairs: Sequence[_Pair]) -> tuple[list[Floats], list[Floats]]:
 
 
 def _slope(seen: Floats, beneath: Floats, weights: Floats, axis: int | None) -> tuple[float, float]:
-    """Of ``seen`` over ``beneath``, pairs x pixels, about the means along ``axis``; and its standard error."""
+    """Of ``seen`` over ``beneath``, pairs x pixels, about the means along ``axis``; and its standard error.
+
+    Half of the variance is taken for that of ``beneath``, which makes slopes seem smaller, and is taken away.
+    """
     total = weights.sum(axis=axis, keepdims=True)
     x = beneath - (weights * beneath).sum(axis=axis, keepdims=True) / total
     y = seen - (weights * seen).sum(axis=axis, keepdims=True) / total
-    spread = float((weights * x * x).sum()) + 1e-6
-    slope = float((weights * x * y).sum()) / spread
+    spread = float((weights * x * x).sum())
+    true = spread - _OWN_SHARE * (seen.size - total.size)
+    if true < _LEAST_SPREAD * seen.size:
+        return 0.0, _UNSURE
+    slope = float((weights * x * y).sum()) / true
     left = float((weights * (y - slope * x) ** 2).sum()) / seen.size
-    return slope, float(np.sqrt(max(left, 1.0) * _ALIKE_PX / spread))
+    return slope, float(np.sqrt(max(left, 1.0) * _ALIKE_PX / true))
 
 
-def _core(change: _Change, mask: Mask) -> Mask:
-    """The middle of strokes: of the brighter or the darker ones, whichever have more of it."""
+def _cores(change: _Change, mask: Mask) -> list[Mask]:
+    """The middle of strokes, of the brighter and of the darker ones."""
     deep = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1] >= _CORE_PX
     size = np.ones((_CORE_AROUND_PX,) * 2, np.uint8)
     found = []
-    for sign in (1, -1):
+    for sign in _SIGNS:
         strength = np.maximum(sign * change.offset[0], 0)
         sure = (strength > 2 * _SURE * change.error) & deep
         found.append(np.asarray(sure & (strength >= _CORE_SHARE * cv2.dilate(strength, size))))
-    return max(found, key=np.count_nonzero)
+    return found
 
 
 def _alphas(change: _Change, mask: Mask, opacity: float) -> Floats:
-    """Each pixel's opacity: the core's inside; at the borders what changes there as a share of the most near by."""
+    """Each pixel's opacity: the core's inside; at borders what changes, by what the colour of text or rim would."""
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    strength = np.abs(change.offset[0])
-    share = strength / np.maximum(cv2.dilate(strength, np.ones((_CORE_AROUND_PX,) * 2, np.uint8)), 1)
-    alpha = np.where(depth > _DEEP_PX, opacity, opacity * share)
+    alpha = np.full(mask.shape, opacity, np.float32)
+    for sign, core in zip(_SIGNS, _cores(change, mask), strict=True):
+        own = (depth <= _DEEP_PX) & (sign * change.offset[0] >= 0)
+        color = _color(change, core, opacity) if core.any() else _POSSIBLE[sign > 0]
+        reach = np.maximum(sign * (color - change.under[0]), _LEAST_REACH)
+        alpha[own] = np.minimum(sign * change.offset[0] / reach, opacity)[own]
     return np.where(mask, np.maximum(alpha, _LEAST_ALPHA), 0).astype(np.float32)
+
+
+def _color(change: _Change, core: Mask, opacity: float) -> float:
+    """The usual luma of the line at its core, in 8-bit codes."""
+    return float(np.clip(np.median((change.under[0] + change.offset[0] / opacity)[core]), *_POSSIBLE))
 
 
 def _solid(edges: Mask) -> Mask:
