@@ -14,6 +14,7 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Source = Literal["static", "yolo", "mask"]
+_ARRAYS = ("mask", "alpha", "color", "doubt")
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,14 @@ class Layer:
     mask   bool, height x width: samples that the overlay touches; nothing else may be changed
     alpha  float32, height x width, 0 to 1: opacity; NaN where it is not known; 0 outside the mask
     color  float32, height x width: the overlay's own value in codes of the source; NaN where it is not known
+    doubt  float32, height x width: variance of alpha (color - I) by errors of both, as a multiple of that of the noise
+           of samples beside the overlay; None where both are exact
     """
 
     mask: Mask
     alpha: Floats
     color: Floats
+    doubt: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ def save_overlays(overlays: Sequence[Overlay], path: Path) -> None:
         f"{number}.{component}.{name}": getattr(layer, name)
         for number, one in enumerate(overlays)
         for component, layer in enumerate(one.layers)
-        for name in ("mask", "alpha", "color")
+        for name in _ARRAYS
+        if getattr(layer, name) is not None
     }
     with path.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
@@ -124,7 +129,7 @@ def load_overlays(path: Path) -> tuple[Overlay, ...]:
 
 def _overlay(about: dict[str, Any], number: int, arrays: Any) -> Overlay:
     layers = tuple(
-        Layer(**{name: arrays[f"{number}.{component}.{name}"] for name in ("mask", "alpha", "color")})
+        Layer(**{name: arrays[key] for name in _ARRAYS if (key := f"{number}.{component}.{name}") in arrays})
         for component in range(about["layers"])
     )
     return Overlay(

@@ -21,7 +21,7 @@ _AROUND_PX = 12
 # Variance of a code, and of the estimate for each squared pixel of depth and squared code of gradient.
 _NOISE, _DOUBT = 1.0, 0.5
 # How far opacities stray from what is expected of them: a standard deviation.
-_STRAY = 0.25
+STRAY = 0.25
 # Neighbouring pixels err alike: so many count as one.
 _ALIKE_PX = 60
 # With a larger standard error, a frame does not tell how strong the overlay is.
@@ -47,6 +47,8 @@ class Blending:
     effect    float32, N: root mean square over frames of what it changes, in 8-bit codes of the first component
     fades     whether ``strength`` has more values than there and not there
     error     standard error of the opacity of the usual pixel
+    spreads   float32, N: the inverse of the variance that is foretold of the opacity, as far as frames tell it
+    counts    float32, N: the inverse of that of its mean effect, in 8-bit codes squared
     """
 
     alpha: Floats
@@ -55,6 +57,8 @@ class Blending:
     effect: Floats
     fades: bool
     error: float
+    spreads: Floats
+    counts: Floats
 
 
 def doubts(frames: Floats, region: Mask) -> Floats:
@@ -106,7 +110,9 @@ def _solved(seen: Floats, beneath: Floats, weights: Floats, expected: Floats, st
     due = wholes[0] - alpha * beneath[0]
     effect = np.sqrt((due * due).mean(axis=0))
     usual = float(np.median(error[effect >= np.quantile(effect, _CORE)]))
-    return Blending(alpha, wholes, strength, np.asarray(effect, np.float32), fades=False, error=usual)
+    spreads = np.asarray(1 / error**2 - 1 / STRAY**2, np.float32)
+    counts = np.asarray((weights * strength[:, None] ** 2).sum(axis=0), np.float32)
+    return Blending(alpha, wholes, strength, np.asarray(effect, np.float32), False, usual, spreads, counts)
 
 
 def _left(difference: Floats, beneath: Floats, weights: Floats, found: Blending) -> float:
@@ -126,8 +132,8 @@ def _pixels(
     away = beneath - across / count
     spread = (weights * k * k * away * away).sum(axis=0)
     slope = -(weights * k * (seen - beneath) * away).sum(axis=0)
-    alpha = (slope + expected / _STRAY**2) / (spread + 1 / _STRAY**2)
-    error = np.sqrt(1 / (spread + 1 / _STRAY**2))
+    alpha = (slope + expected / STRAY**2) / (spread + 1 / STRAY**2)
+    error = np.sqrt(1 / (spread + 1 / STRAY**2))
     return np.asarray(alpha, np.float32), np.asarray((differs + alpha * across) / count, np.float32), error
 
 

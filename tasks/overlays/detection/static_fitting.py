@@ -22,8 +22,9 @@ from scipy.sparse.linalg import splu
 
 from tasks.media.segments.planes import Plane
 from tasks.overlays.components import Shape
-from tasks.overlays.detection.static_blending import Blending, doubts, solve, strength_in
+from tasks.overlays.detection.static_blending import STRAY, Blending, doubts, solve, strength_in
 from tasks.overlays.detection.static_sampling import Samples
+from tasks.overlays.detection.static_trust import Beside, Trust, noise_of, trust_of
 from tasks.overlays.overlay import Box, Floats, Mask
 
 # Of the values in memory while one overlay is fitted.
@@ -51,6 +52,7 @@ _POSSIBLE = (4, 248)
 # Mostly darker than what surrounds it, of all that it differs by.
 _DARK_SHARE = 0.6
 _FEWEST_CORE_PX = 20
+_LEAST_SPREAD = 1e-3
 
 Labels = npt.NDArray[np.int64]
 
@@ -62,22 +64,24 @@ class Fit:
     mask      bool, height x width: pixels that it touches
     alpha     float32, height x width, 0 to 1; 0 outside the mask
     color     float32, components x height x width, codes of the source
+    doubt     float32, components x height x width: variance of alpha (color - I) by errors of both, by that of noise
     core      the opacity of its most opaque pixels
     explained the share of what happens under the core that alpha and color account for, at most 1
     shown     float32, one a frame: how strong it is there, as a share of what it is over all
     fades     whether that has more values than there and not there
-    error     standard error of the opacity of the usual pixel
+    risk      variance of the error of undoing the blend, by that of filling in, at the usual pixel and frame
     """
 
     box: Box
     mask: Mask
     alpha: Floats
     color: Floats
+    doubt: Floats
     core: float
     explained: float
     shown: Floats
     fades: bool
-    error: float
+    risk: float
 
 
 class Filler:
@@ -153,7 +157,7 @@ def fit(samples: Samples, box: Box, edges: Mask, others: Mask) -> Fit | None:
     offset = np.asarray(halves[0] + halves[1], np.float32) / np.float32(2)
     beneath = filler_each(filler, crop.frames)
     found = _fitted(crop, filler, beneath, mask, offset, others)
-    return _with_own_mask(crop, mask, *found)
+    return _with_own_mask(crop, mask, others, *found)
 
 
 def fit_under(samples: Samples, box: Box, mask: Mask, others: Mask) -> Fit | None:
@@ -168,8 +172,8 @@ def fit_under(samples: Samples, box: Box, mask: Mask, others: Mask) -> Fit | Non
     beneath = filler_each(filler, crop.frames)
     offset = np.stack([crop.mean(seen - guess) for seen, guess in zip(crop.frames, beneath, strict=True)])
     expected, strength = _fitted(crop, filler, beneath, mask, offset, others)
-    pixels = _pixels_of(crop, mask)
-    return _as_fit(crop, mask, mask, pixels, solve(*pixels, crop.shares, expected[mask], strength))
+    pixels = _pixels_of(crop, mask, others)
+    return _as_fit(crop, mask, mask, pixels, pixels.solved(expected[mask], strength))
 
 
 def strength(planes: Sequence[Plane], shape: Shape, fitted: Fit, filler: Filler) -> float:
@@ -252,39 +256,95 @@ def _fitted(
     return alpha, _factors(crop.frames, beneath, alpha, color)
 
 
-def _with_own_mask(crop: _Crop, mask: Mask, expected: Floats, strength: Floats) -> Fit | None:
+def _with_own_mask(crop: _Crop, mask: Mask, others: Mask, expected: Floats, strength: Floats) -> Fit | None:
     """The fit of single pixels, and the mask again out of what they change: text and rim have no gap between them."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_GAP_PX,) * 2, np.uint8)) > 0
     region = _grown(closed, _SOFT_PX)
     if region.all():
         return None
     expected = np.asarray(cv2.morphologyEx(expected, cv2.MORPH_CLOSE, np.ones((_GAP_PX,) * 2, np.uint8)), np.float32)
-    pixels = _pixels_of(crop, region)
-    found = solve(*pixels, crop.shares, expected[region], strength)
+    pixels = _pixels_of(crop, region, others)
+    found = pixels.solved(expected[region], strength)
     effect = _spread(found.effect, region)
     changed = region & (effect > np.maximum(_LEAST_SHARE * cv2.dilate(effect, np.ones((25, 25))), _LEAST_CODES))
     changed = _hanging(changed, mask)
     return _as_fit(crop, region, changed, pixels, found) if changed.any() else None
 
 
-def _pixels_of(crop: _Crop, region: Mask) -> tuple[Floats, Floats, Floats]:
-    """What is seen of the pixels of ``region``, what is estimated beneath, and the variance of that in luma."""
+@dataclass(frozen=True)
+class _Pixels:
+    """What is known of the N pixels of a region.
+
+    seen     float32, components x frames x N, in 8-bit codes
+    beneath  the same: what is estimated beneath
+    doubt    float32, frames x N: the variance that is foretold of that in the first component
+    shares   float32, frames: by how much each counts
+    trust    how large errors are beside the region, by what is foretold
+    noise    float32, components: the variance of samples around the region by noise, in squared 8-bit codes
+    """
+
+    seen: Floats
+    beneath: Floats
+    doubt: Floats
+    shares: Floats
+    trust: Trust
+    noise: Floats
+
+    def solved(self, expected: Floats, strength: Floats) -> Blending:
+        """What explains best how they are seen."""
+        return solve(self.seen, self.beneath, self.doubt, self.shares, expected, strength)
+
+    def doubts(self, found: Blending) -> Floats:
+        """The variance of what the overlay changes, by errors of its opacity and colour: components x N."""
+        weights = self.shares / self.shares.sum()
+        mean = np.tensordot(self.beneath, weights, axes=(1, 0))
+        spread = np.tensordot((self.beneath - mean[:, None]) ** 2, weights, axes=(1, 0))
+        told = found.spreads / (found.spreads + 1 / STRAY**2)
+        error = told**2 * self.trust.slope / np.maximum(found.spreads, _LEAST_SPREAD) + (1 - told) ** 2 * STRAY**2
+        return np.asarray(error * spread + self.trust.means[:, None] / found.counts, np.float32)
+
+    def risk(self, doubt: Floats, alpha: Floats) -> float:
+        """By how much undoing the blend errs more than filling in, at the usual pixel: a ratio of variances."""
+        through = alpha < _OPAQUE
+        if not through.any():
+            return 0.0
+        filled = self.trust.single * np.exp(np.log(self.doubt[:, through]).mean(axis=0))
+        return float(np.median(doubt[0, through] / (1 - alpha[through]) ** 2 / filled))
+
+
+def _pixels_of(crop: _Crop, region: Mask, others: Mask) -> _Pixels:
+    filler = Filler(region)
     seen = np.stack([frames[:, region] for frames in crop.frames])
-    beneath = np.stack([frames[:, region] for frames in filler_each(Filler(region), crop.frames)])
-    return seen, beneath, doubts(crop.frames[0], region)
+    beneath = np.stack([frames[:, region] for frames in filler_each(filler, crop.frames)])
+    trust = trust_of(list(_places(crop, filler, others)), crop.shares, len(crop.frames))
+    noise = np.array([noise_of(frames, ~_grown(region, 1)) for frames in crop.frames], np.float32)
+    return _Pixels(seen, beneath, doubts(crop.frames[0], region), crop.shares, trust, noise)
 
 
-def _as_fit(crop: _Crop, region: Mask, mask: Mask, pixels: tuple[Floats, Floats, Floats], found: Blending) -> Fit:
+def _places(crop: _Crop, filler: Filler, others: Mask) -> Iterator[Beside]:
+    """Where the same region lies over nothing but the picture."""
+    for x, y in _beside(crop.box, others, filler.region):
+        frames = crop.at(x, y)
+        true, guessed = (
+            np.stack([one[:, filler.region] for one in each]) for each in (frames, filler_each(filler, frames))
+        )
+        yield Beside(true, guessed, doubts(frames[0], filler.region))
+
+
+def _as_fit(crop: _Crop, region: Mask, mask: Mask, pixels: _Pixels, found: Blending) -> Fit:
     """What was found of the pixels of ``region``, of those of ``mask``."""
-    alpha, color = _own_colors(found, pixels[1])
+    alpha, color = _own_colors(found, pixels.beneath)
     shown = np.full(len(crop.samples.indices), np.nan, np.float32)
     shown[crop.taken] = found.strength
     unit = np.float32(1 << (crop.samples.shape.bits - 8))
     alphas = np.where(mask, _spread(alpha, region), 0).astype(np.float32)
     colors = np.stack([_spread(one, region) for one in color]) * unit
+    doubt = pixels.doubts(found)
+    doubts_there = np.stack([_spread(one, region) for one in doubt / pixels.noise[:, None]])
     core_alpha = float(np.quantile(alphas[mask], 0.95))
-    explained = _explained(*pixels, found)
-    return Fit(crop.box, mask, alphas, colors, core_alpha, explained, shown, found.fades, found.error)
+    explained = _explained(pixels, found)
+    risk = pixels.risk(doubt, alpha)
+    return Fit(crop.box, mask, alphas, colors, doubts_there, core_alpha, explained, shown, found.fades, risk)
 
 
 def _spread(values: Floats, region: Mask) -> Floats:
@@ -313,13 +373,13 @@ def _own_colors(found: Blending, beneath: Floats) -> tuple[Floats, Floats]:
     return alpha, np.clip(under + change / alpha, 0, 255).astype(np.float32)
 
 
-def _explained(seen: Floats, beneath: Floats, doubt: Floats, found: Blending) -> float:
+def _explained(pixels: _Pixels, found: Blending) -> float:
     """How much of what is seen but not expected the overlay accounts for, at the pixels that it changes most."""
     core = found.effect >= np.quantile(found.effect, 0.7)
-    due = found.strength[:, None] * (found.whole[0] - found.alpha * beneath[0])
-    difference = seen[0] - beneath[0]
-    left = ((difference - due) ** 2 / doubt)[:, core].sum()
-    return float(1 - left / max(float((difference**2 / doubt)[:, core].sum()), 1e-6))
+    due = found.strength[:, None] * (found.whole[0] - found.alpha * pixels.beneath[0])
+    difference = pixels.seen[0] - pixels.beneath[0]
+    left = ((difference - due) ** 2 / pixels.doubt)[:, core].sum()
+    return float(1 - left / max(float((difference**2 / pixels.doubt)[:, core].sum()), 1e-6))
 
 
 def _parts(offset: Floats, mask: Mask) -> Labels:

@@ -20,8 +20,8 @@ Number = TypeVar("Number", np.bool_, np.float32)
 
 # With less of what happens under an overlay explained, its opacity is as good as unknown.
 _LEAST_EXPLAINED = 0.5
-# With a larger standard error, undoing the blend leaves more of a trace than filling in does.
-_MOST_ERROR = 0.15
+# Errors of opacities are alike all over an overlay, so that they are seen. With more, filling in is the lesser evil.
+_MOST_RISK = 5.0
 
 
 def overlays_of(
@@ -44,13 +44,14 @@ def steady_overlay(
 
 
 def _layers(fitted: Fit, samples: Samples, least_explained: float) -> tuple[Box, tuple[Layer, ...]]:
-    known = fitted.explained >= least_explained and fitted.error <= _MOST_ERROR
+    known = fitted.explained >= least_explained and fitted.risk <= _MOST_RISK
     box = _tight(fitted, samples)
     return box, tuple(_layer(fitted, box, samples.shape, number, known) for number in range(len(samples.components)))
 
 
 def _as_strong(layer: Layer, strength: float) -> Layer:
-    return replace(layer, alpha=np.minimum(layer.alpha * np.float32(strength), np.float32(1)))
+    alpha = np.minimum(layer.alpha * np.float32(strength), np.float32(1))
+    return replace(layer, alpha=alpha, doubt=None if layer.doubt is None else layer.doubt * np.float32(strength**2))
 
 
 def _tight(fitted: Fit, samples: Samples) -> Box:
@@ -70,7 +71,8 @@ def _layer(fitted: Fit, box: Box, shape: Shape, number: int, known: bool) -> Lay
     small, weighted = _averaged(alpha, shape.divisors[number]), _averaged(alpha * color, shape.divisors[number])
     own = np.divide(weighted, small, out=np.full_like(small, np.nan), where=mask & (small > 0))
     small = np.where(mask, small if known else np.float32(np.nan), np.float32(0))
-    return Layer(mask, small.astype(np.float32), own if known else np.full_like(own, np.nan))
+    doubt = _averaged(_within(fitted.doubt[number], fitted.box, box), shape.divisors[number])
+    return Layer(mask, small.astype(np.float32), own if known else np.full_like(own, np.nan), doubt)
 
 
 def _within(values: npt.NDArray[Number], box: Box, wanted: Box) -> npt.NDArray[Number]:

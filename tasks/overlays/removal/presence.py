@@ -1,7 +1,7 @@
 """Whether an overlay lies over a frame at all: ranges are found from a few frames, and fades are short.
 
-A sample is J = I + alpha (W - I): beside what I changes by itself, J changes as alpha (W - I) does. The share of that in
-what is seen is found by least squares, with the surroundings for I.
+A sample is J = I + alpha (W - I): beside what I changes by itself, J changes as alpha (W - I) does. The share of that
+in what is seen is found by least squares, with the surroundings for I.
 """
 
 from __future__ import annotations

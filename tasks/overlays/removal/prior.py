@@ -16,8 +16,8 @@ from tasks.overlays.overlay import Floats, Mask
 from tasks.overlays.removal.smoothing import Smoother
 from tasks.overlays.removal.veil import Veil
 
-# By how much the noise of what is seen through an overlay is above that of its surroundings, by errors of its opacity
-# and colour, before the gain of the inverted blending.
+# By how much the noise of what is seen through an overlay is above that of its surroundings, before the gain of the
+# inverted blending: at least, whatever is said of the errors of its opacity and colour.
 _DOUBT = 2.0
 # Compression errs in neighbouring samples together, which the smoothing does not know.
 _TOGETHER = 2.0
@@ -43,8 +43,8 @@ class Prior:
 
 def weights(veil: Veil) -> Floats:
     """How much a sample says of what lies beneath: 1 outside the mask, 0 where it is hidden."""
-    gain = _gain(veil)
-    weight = np.where(veil.mask, 1 / (_DOUBT * gain**2), np.float32(1)).astype(np.float32)
+    doubt = np.maximum(_DOUBT, 1 + veil.doubt)
+    weight = np.where(veil.mask, 1 / (doubt * _gain(veil) ** 2), np.float32(1)).astype(np.float32)
     weight[veil.mask & ~veil.is_seen_through] = 0
     return weight
 

@@ -21,11 +21,13 @@ class Veil:
     mask   bool, height x width: samples that something touches
     alpha  float32, height x width: opacity; 0 outside the mask; NaN where it is not known, or two things lie
     color  float32, height x width: in codes; 0 where ``alpha`` is 0 or NaN
+    doubt  float32, height x width: variance of alpha (color - I), as a multiple of noise; 0 where it is exact
     """
 
     mask: Mask
     alpha: Floats
     color: Floats
+    doubt: Floats
 
     @property
     def is_seen_through(self) -> Mask:
@@ -34,7 +36,8 @@ class Veil:
 
     def opaque(self) -> Veil:
         """The same with nothing known but where it lies."""
-        return Veil(self.mask, np.where(self.mask, np.float32(np.nan), np.float32(0)), np.zeros_like(self.color))
+        nothing = np.zeros_like(self.color)
+        return Veil(self.mask, np.where(self.mask, np.float32(np.nan), np.float32(0)), nothing, nothing)
 
 
 def veils(region: Region, shown: tuple[int, ...], shape: Shape) -> tuple[Veil, ...]:
@@ -46,7 +49,7 @@ def veils(region: Region, shown: tuple[int, ...], shape: Shape) -> tuple[Veil, .
 def _veil(region: Region, overlays: list[Overlay], shape: Shape, component: int) -> Veil:
     rows, columns = shape.part(region.box, component)
     size = rows.stop - rows.start, columns.stop - columns.start
-    veil = Veil(np.zeros(size, np.bool_), np.zeros(size, np.float32), np.zeros(size, np.float32))
+    veil = Veil(np.zeros(size, np.bool_), *(np.zeros(size, np.float32) for _ in range(3)))
     for overlay in overlays:
         down, across = shape.part(overlay.box, component)
         layer = overlay.layers[component]
@@ -62,4 +65,6 @@ def _lay(veil: Veil, layer: Layer, part: tuple[slice, slice]) -> None:
     known = np.isfinite(layer.alpha) & np.isfinite(layer.color) & ~mask
     alpha[layer.mask] = np.where(known, layer.alpha, np.nan)[layer.mask]
     color[layer.mask] = np.where(known, layer.color, 0)[layer.mask]
+    if layer.doubt is not None:
+        veil.doubt[part][layer.mask] = np.where(known, layer.doubt, 0)[layer.mask]
     mask |= layer.mask
