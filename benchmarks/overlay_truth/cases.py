@@ -14,7 +14,7 @@ from benchmarks.overlay_truth.crops import View, crops_of, masks_within, view_of
 from benchmarks.overlay_truth.drawing import Corner, Kind, Mark
 from benchmarks.overlay_truth.judging import opacity_error, wrong_frames
 from benchmarks.overlay_truth.marks import Marked, mark_clip
-from benchmarks.overlay_truth.ours import detected, removed, without_opacity
+from benchmarks.overlay_truth.ours import detected, removed, told_the_mask
 from benchmarks.overlay_truth.scores import Scores, overlap, score
 from tasks.overlays.detection.found import Found
 from tasks.overlays.overlay import Box, Overlay
@@ -132,6 +132,6 @@ def _removal(first: Result, view: View, path: Path, found: Found, folder: Path) 
         untouched=score(source, source, clean, view),
         baselines=usual,
         with_truth=ours(marked.overlays),
-        with_mask=ours([without_opacity(one) for one in marked.overlays]),
+        with_mask=ours(told_the_mask(path, marked.overlays)),
         with_found=ours(found.overlays),
     )

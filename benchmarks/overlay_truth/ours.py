@@ -16,6 +16,7 @@ from tasks.media.segments.source import survey
 from tasks.overlays.cleaning import SegmentCleaner
 from tasks.overlays.components import ComponentReader, Shape
 from tasks.overlays.detection.found import Found
+from tasks.overlays.detection.given_opacity import with_opacity
 from tasks.overlays.detection.static import find_static
 from tasks.overlays.overlay import FrameRange, Layer, Overlay
 from tasks.overlays.removal.base import Method, context_frames, make_remover, regions
@@ -34,6 +35,12 @@ def without_opacity(overlay: Overlay) -> Overlay:
         for layer, alpha in zip(overlay.layers, unknown, strict=True)
     )
     return replace(overlay, layers=tuple(layers))
+
+
+def told_the_mask(path: Path, overlays: Sequence[Overlay]) -> list[Overlay]:
+    """What is made of the masks and times of ``overlays`` alone, for the video at ``path``."""
+    found = survey(path)
+    return [one for overlay in overlays for one in with_opacity(path, found, without_opacity(overlay))]
 
 
 def removed(path: Path, overlays: Sequence[Overlay], view: View, method: Method = "auto") -> Crops:

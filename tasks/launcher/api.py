@@ -73,14 +73,15 @@ class LocalApi:
         """Return when the server answers. Raises RunError where it does not."""
         assert self._process is not None
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                httpx.get(f"{self.url}/health", timeout=5, trust_env=False).raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.05)
-            else:
-                self._socket.close()  # or the kernel would take calls for a server that has died, and let them wait
-                return
+        with httpx.Client(timeout=5, trust_env=False) as client:  # one: each sets TLS up for itself, which costs
+            while time.monotonic() < deadline and self._process.poll() is None:
+                try:
+                    client.get(f"{self.url}/health").raise_for_status()
+                except httpx.HTTPError:
+                    time.sleep(0.05)
+                else:
+                    self._socket.close()  # or the kernel would take calls for a server that has died, and let them wait
+                    return
         raise RunError(
             "the local Prefect API did not start; its own words are above. "
             "Give an API that runs, by PREFECT_API_URL, or mend the database in the Prefect home"
