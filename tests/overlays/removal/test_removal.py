@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tasks.media.segments.planes import Plane
-from tasks.overlays.overlay import FrameRange, Overlay
+from tasks.overlays.overlay import FrameRange, Layer, Overlay
 from tasks.overlays.removal.base import Crop, Method, Region, context_frames, make_remover, regions
 from tests.overlays.removal.pans import HEIGHT, WIDTH, Pan, burned, crops, masks, pan, unknown
 
@@ -154,6 +154,25 @@ def test_frames_over_which_the_sign_does_not_lie_though_it_is_said_to_keep_what_
     assert psnr(given, region, found) > psnr(given, region, [c.components for c in cleaned(given, "auto", region)]) - 1
     for crop, planes in zip(list(crops(given.clean, region, given.shape))[9:12], found[9:12], strict=True):
         assert all(map(np.array_equal, crop.components, planes))
+
+
+def test_white_letters_with_a_dark_rim_are_seen_in_every_frame() -> None:
+    """Where the rim is one sample wide, its outer edge is drowned by the inner one, that of its colour."""
+    given = pan(0.5, frames=24)
+    overlay = replace(given.overlay, layers=tuple(rimmed(layer) for layer in given.overlay.layers))
+    marked = [burned(planes, overlay, given.shape) for planes in given.clean]
+    given = replace(given, overlay=overlay, marked=marked)
+    region = region_of(given)
+    found = [crop.components for crop in cleaned(given, "auto", region)]
+    assert psnr(given, region, found) >= psnr(given, region, telea(given, region)) + 6
+
+
+def rimmed(layer: Layer) -> Layer:
+    """``layer`` with a rim of one sample, as opaque and a little darker than the scene."""
+    most = layer.alpha.max()
+    alpha = np.where(cv2.dilate(layer.alpha, np.ones((3, 3))) > most / 2, most, np.float32(0)).astype(np.float32)
+    color = np.where(layer.alpha > most / 2, layer.color, np.float32(90))
+    return Layer(alpha > 0, alpha, color)
 
 
 def test_shares_count_every_sample_once() -> None:
