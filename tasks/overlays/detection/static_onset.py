@@ -10,9 +10,8 @@ each pixel from then to now.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +24,7 @@ from tasks.overlays.detection.static_blending import doubts, solve
 from tasks.overlays.detection.static_fitting import Filler, Fit, fit
 from tasks.overlays.detection.static_line_ends import Line
 from tasks.overlays.detection.static_sampling import Samples, read_frames, stacked
+from tasks.overlays.detection.static_trust import noise_of
 from tasks.overlays.overlay import Box, Floats, Mask
 from tasks.overlays.removal.motion import Seen, flow, flow_hole
 
@@ -160,9 +160,19 @@ def _by_onset(
     explained = 1.0 if error <= _MOST_ERROR else 0.0
     spread = inside.var(axis=1) / max(1 - opacity, _LEAST_SEEN) ** 2
     doubt = (alpha / opacity * error) ** 2 * spread + change.error**2
-    own = {"error": error, "risk": 0.0, "doubt": doubt.astype(np.float32)}  # as far as a fit says how unsure it is
-    said: dict[str, Any] = {one.name: own[one.name] for one in fields(usual) if one.name in own}
-    return replace(usual, mask=mask, alpha=alpha, color=color * unit, core=opacity, explained=explained, **said)
+    noise = np.array([noise_of(frames, ~_grown(mask, 1)) for frames in inside], np.float32)
+    return Fit(
+        usual.box,
+        mask,
+        alpha,
+        color * unit,
+        np.asarray(doubt / noise[:, None, None], np.float32),
+        opacity,
+        explained,
+        usual.shown,
+        usual.fades,
+        risk=0.0,  # what is too unsure is not explained
+    )
 
 
 def _solved(pairs: Sequence[_Pair], inside: Floats, mask: Mask, expected: Floats) -> tuple[Floats, Floats] | None:
