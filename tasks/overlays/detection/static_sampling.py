@@ -22,8 +22,6 @@ from tasks.overlays.overlay import Floats
 _MOST_BYTES = 96 << 20
 _FEWEST_FRAMES = 12
 _THUMB = (24, 16)  # width and height
-# Thumbs nearer than this, as a share of their deviation, are of one scene.
-_ALIKE = 0.1
 
 
 @dataclass(frozen=True)
@@ -102,16 +100,11 @@ def _runs(found: Survey, indices: list[int]) -> list[list[int]]:
 
 
 def _groups(luma: Plane, most: int) -> npt.NDArray[np.int64]:
-    """Groups around frames that are as different as can be: each seed is the frame farthest from those before it.
-
-    There are fewer than ``most`` where all others look like one of the seeds.
-    """
+    """Groups around frames that are as different as can be: each seed is the frame farthest from those before it."""
     thumbs = np.stack([_thumb(frame) for frame in luma])
     distance = np.full(len(thumbs), np.inf, np.float32)
     nearest, seed = np.zeros(len(thumbs), np.int64), 0
     for number in range(min(most, len(thumbs))):
-        if distance.max() < _ALIKE:
-            break
         away = np.abs(thumbs - thumbs[seed]).mean(axis=(1, 2))
         nearest[away < distance] = number
         distance = np.minimum(distance, away)
@@ -120,6 +113,4 @@ def _groups(luma: Plane, most: int) -> npt.NDArray[np.int64]:
 
 
 def _thumb(frame: Plane) -> Floats:
-    """A small picture with the mean 0 and the deviation 1: a scene that only gets brighter stays the same."""
-    small = np.asarray(cv2.resize(frame, _THUMB, interpolation=cv2.INTER_AREA), np.float32)
-    return np.asarray((small - small.mean()) / (small.std() + 1), np.float32)
+    return np.asarray(cv2.resize(frame, _THUMB, interpolation=cv2.INTER_AREA), np.float32)

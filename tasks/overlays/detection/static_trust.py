@@ -16,12 +16,12 @@ import numpy as np
 from tasks.overlays.overlay import Floats, Mask
 
 # Where nothing can be measured: about what is usual.
-_UNKNOWN = 30.0
+_UNKNOWN = 3.0
 # Errors are never taken to be much smaller than foretold: places beside may happen to be flat.
 _LEAST = 0.05
 _LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _LEAST_SPREAD = 1e-3
-# The median of the square of what is distributed normally, by its variance.
+# The median of the square of what is distributed normally, by its variance: a few errors are far larger than most.
 _MEDIAN_OF_SQUARES = 0.455
 # What smoothing takes noise for at least.
 _LEAST_NOISE = 0.003
@@ -58,18 +58,19 @@ class Trust:
 def trust_of(places: Sequence[Beside], shares: Floats, components: int) -> Trust:
     """What is seen at ``places``, if any; ``shares``, frames: by how much each counts."""
     if not places:
-        return Trust(_UNKNOWN, np.full(components, _UNKNOWN, np.float32), _UNKNOWN)
+        return Trust(_UNKNOWN, np.full(components, _UNKNOWN, np.float32), 1.0)
     slopes, means, single = [], [], []
     for one in places:
         weights, errors = shares[:, None] / one.foretold, one.true - one.guessed
         count = weights.sum(axis=0)
         away = one.guessed[0] - (weights * one.guessed[0]).sum(axis=0) / count
-        spread = max(float((weights * away * away).sum()), _LEAST_SPREAD)
-        slopes.append(float(((weights * errors[0] * away).sum(axis=0) ** 2).sum()) / spread)
-        means.append(((weights * errors).sum(axis=1) ** 2).sum(axis=1) / count.sum())
-        single.append(float((errors[0] ** 2 / one.foretold).mean()))
-    found = np.maximum(np.mean(means, axis=0), _LEAST).astype(np.float32)
-    return Trust(max(_LEAST, float(np.mean(slopes))), found, max(_LEAST, float(np.mean(single))))
+        spread = np.maximum((weights * away * away).sum(axis=0), _LEAST_SPREAD)
+        slopes.append((weights * errors[0] * away).sum(axis=0) ** 2 / spread)
+        means.append((weights * errors).sum(axis=1) ** 2 / count)
+        single.append(np.ravel(errors[0] ** 2 / one.foretold))
+    usual = np.median(np.hstack(means), axis=1) / _MEDIAN_OF_SQUARES
+    slope, alone = (float(np.median(np.hstack(each))) / _MEDIAN_OF_SQUARES for each in (slopes, single))
+    return Trust(max(_LEAST, slope), np.maximum(usual, _LEAST).astype(np.float32), max(_LEAST, alone))
 
 
 def noise_of(frames: Floats, known: Mask) -> float:
