@@ -43,6 +43,8 @@ def main(
     encodings: tuple[Encoding, ...] = ("lossless", "lossy"),
     frames: int | None = None,
     removal_frames: int | None = None,
+    video_seconds: int = 60,
+    repeats: int = 3,
     output_dir: Path = Path("build/benchmarks/overlays"),
     quick: bool = False,
 ) -> None:
@@ -56,6 +58,8 @@ def main(
         encodings: How the clips are encoded when that was done
         frames: So many frames of each clip at most
         removal_frames: Overlays are removed from so many in the middle of these at most, and found in all
+        video_seconds: How long the video is that is cleaned on one slot and on two
+        repeats: How often that is done
         output_dir: Folder for the figures and the clips
         quick: Few frames of one clip, to see that it works
     """
@@ -74,7 +78,7 @@ def main(
         if "removal" in part:
             _report_removal(found)
     if "scaling" in part:
-        report_scaling(output_dir, quick=quick)
+        report_scaling(output_dir, video_seconds, repeats, quick=quick)
 
 
 def _measured(

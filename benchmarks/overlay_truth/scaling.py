@@ -21,9 +21,9 @@ _BOX = "20,16,180x64"
 GOAL_TWO_SLOTS, GOAL_STAND_INS = 0.93, 0.95
 
 
-def report_scaling(output_dir: Path, repeats: int = 3, quick: bool = False) -> None:
+def report_scaling(output_dir: Path, video_seconds: int, repeats: int, quick: bool = False) -> None:
     """Measure and print both; figures as JSON go into the output folder."""
-    video = _video(output_dir, 8 if quick else 60)
+    video = _video(output_dir, 8 if quick else video_seconds)
     pairs = [(_clean(video, output_dir, 1), _clean(video, output_dir, 2)) for _ in range(1 if quick else repeats)]
     found: dict[str, Any] = {"two slots": pairs}
     ratios = [one / (2 * two) for one, two in pairs]
