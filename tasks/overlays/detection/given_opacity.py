@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,9 +47,21 @@ def with_opacity(path: Path, found: Survey, overlay: Overlay) -> tuple[Overlay, 
         return (overlay,)
     if lasts:
         known = overlays_of(path, found, samples, fitted, overlay.source, overlay.confidence)
-        return tuple(replace(one, label=overlay.label) for one in known)
+        named = tuple(replace(one, label=overlay.label) for one in known)
+        return (*named, *_elsewhere(overlay, named, len(found.timeline)))
     steady = steady_overlay(samples, fitted, overlay.ranges[0], _LEAST_EXPLAINED, overlay.confidence)
     return (replace(overlay, box=steady.box, layers=steady.layers),)
+
+
+def _elsewhere(overlay: Overlay, known: Sequence[Overlay], frames: int) -> Iterator[Overlay]:
+    """``overlay`` in the frames in which none of ``known`` shows: that it is there is the user's word."""
+    shown = np.zeros(frames + 2, np.int8)
+    for part in (part for one in known for part in one.ranges):
+        shown[1 + part.start_frame : 1 + part.end_frame] = 1
+    shown[[0, -1]] = 1
+    edges = np.flatnonzero(np.diff(shown)).reshape(-1, 2).tolist()
+    if edges:
+        yield replace(overlay, ranges=tuple(FrameRange(start, end) for start, end in edges))
 
 
 def _sampled(path: Path, found: Survey, ranges: Sequence[FrameRange]) -> Samples:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.overlay_truth.clips import clip_named
 from benchmarks.overlay_truth.crops import Crops, View, crops_of, view_of
@@ -14,7 +15,7 @@ from benchmarks.overlay_truth.drawing import Mark
 from benchmarks.overlay_truth.marks import Marked, mark_clip
 from benchmarks.overlay_truth.ours import removed, told_the_mask, without_opacity
 from tasks.media.segments.source import survey
-from tasks.overlays.detection import given_opacity
+from tasks.overlays.detection import given_opacity, static_layers
 from tasks.overlays.detection.given_opacity import with_opacity
 from tasks.overlays.overlay import FrameRange, Overlay, load_overlays, save_overlays
 
@@ -50,6 +51,17 @@ def test_black_beneath_is_filled_in(shared_data: Path, tmp_path: Path) -> None:
     assert not found.is_known
 
 
+def test_frames_in_which_it_is_not_seen_are_filled_in(marked_clip: MarkClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is there is the user's word; that it is not would be a guess."""
+    marked = marked_clip("bikes", "logo", 0.5, 120)
+    given = without_opacity(marked.overlays[0])
+    monkeypatch.setattr(static_layers, "shown_ranges", lambda *_: {1.0: (FrameRange(10, 50), FrameRange(70, 120))})
+    seen, rest = with_opacity(marked.lossy, survey(marked.lossy), given)
+    assert seen.is_known
+    assert not rest.is_known
+    assert rest.ranges == (FrameRange(0, 10), FrameRange(50, 70))
+
+
 def test_other_times_are_not_looked_at(marked_clip: MarkClip) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
     given = replace(without_opacity(marked.overlays[0]), ranges=(FrameRange(20, 100),))
@@ -64,7 +76,7 @@ def test_two_frames_say_too_little(marked_clip: MarkClip) -> None:
     assert with_opacity(marked.lossy, survey(marked.lossy), given) == (given,)
 
 
-def test_large_masks_are_only_filled_in(marked_clip: MarkClip, monkeypatch) -> None:
+def test_large_masks_are_only_filled_in(marked_clip: MarkClip, monkeypatch: pytest.MonkeyPatch) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
     given = without_opacity(marked.overlays[0])
     monkeypatch.setattr(given_opacity, "MOST_PIXELS", 100)
