@@ -10,10 +10,10 @@ import numpy as np
 
 from tasks.media.segments.source import Survey
 from tasks.overlays.components import component_shape, planar_name
-from tasks.overlays.detection.static_fitting import fit_under
-from tasks.overlays.detection.static_layers import overlays_of, steady_overlay
+from tasks.overlays.detection.static_fitting import Fit, fit_under, places_beside
+from tasks.overlays.detection.static_layers import is_told, overlays_of, steady_overlay
 from tasks.overlays.detection.static_sampling import Samples, read_frames, sample_frames, stacked
-from tasks.overlays.overlay import Box, FrameRange, Overlay
+from tasks.overlays.overlay import Box, FrameRange, Mask, Overlay
 
 # With less of what is seen explained, its opacity is as good as unknown.
 _LEAST_EXPLAINED = 0.5
@@ -22,6 +22,8 @@ _MOST_FRAMES, _MOST_SCENES, _FEWEST_FRAMES = 64, 12, 6
 _ROOM_PX = 16
 # Larger ones are only filled in: the equations of so many pixels take some 300 MB.
 MOST_PIXELS = 200_000
+# Where the picture beside is taken for an overlay half as opaque, it is the scene that looks like one.
+_MOST_SHARE_BESIDE = 0.5
 
 
 def with_opacity(path: Path, found: Survey, overlay: Overlay) -> tuple[Overlay, ...]:
@@ -46,11 +48,24 @@ def with_opacity(path: Path, found: Survey, overlay: Overlay) -> tuple[Overlay, 
     if fitted is None:
         return (overlay,)
     if lasts:
+        if not is_told(fitted) or _looks_like_one_beside(samples, fitted, mask, others):
+            return (overlay,)
         known = overlays_of(path, found, samples, fitted, overlay.source, overlay.confidence)
         named = tuple(replace(one, label=overlay.label) for one in known)
         return (*named, *_elsewhere(overlay, named, len(found.timeline)))
     steady = steady_overlay(samples, fitted, overlay.ranges[0], _LEAST_EXPLAINED, overlay.confidence)
     return (replace(overlay, box=steady.box, layers=steady.layers),)
+
+
+def _looks_like_one_beside(samples: Samples, fitted: Fit, mask: Mask, others: Mask) -> bool:
+    """Whether fitting the same mask beside, where nothing is, finds something of that kind: a scene that stands."""
+    for x, y in places_beside(fitted.box, others, mask):
+        beside = fit_under(samples, Box(x, y, fitted.box.width, fitted.box.height), mask, others)
+        if beside is None or beside.explained < _LEAST_EXPLAINED:
+            continue
+        if np.median(beside.alpha[mask]) >= _MOST_SHARE_BESIDE * fitted.core:
+            return True
+    return False
 
 
 def _elsewhere(overlay: Overlay, known: Sequence[Overlay], frames: int) -> Iterator[Overlay]:

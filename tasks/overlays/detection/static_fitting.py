@@ -323,7 +323,7 @@ def _pixels_of(crop: _Crop, region: Mask, others: Mask) -> _Pixels:
 
 def _places(crop: _Crop, filler: Filler, others: Mask) -> Iterator[Beside]:
     """Where the same region lies over nothing but the picture."""
-    for x, y in _beside(crop.box, others, filler.region):
+    for x, y in places_beside(crop.box, others, filler.region):
         frames = crop.at(x, y)
         true, guessed = (
             np.stack([one[:, filler.region] for one in each]) for each in (frames, filler_each(filler, frames))
@@ -469,14 +469,14 @@ def _usual_slope(crop: _Crop, filler: Filler, core: Mask, others: Mask) -> float
     """The same slope where nothing lies over the picture: beside, above and below the overlay."""
     near = core & _near(filler.region, core)
     product = square = 0.0
-    for x, y in _beside(crop.box, others, filler.region):
+    for x, y in places_beside(crop.box, others, filler.region):
         frames = crop.at(x, y)
         more = _moments(crop, frames, filler_each(filler, frames), near)
         product, square = product + more[0], square + more[1]
     return float(np.clip(product / square, 0.5, 1.1)) if square > 0 else 1.0
 
 
-def _beside(box: Box, others: Mask, region: Mask) -> Iterator[tuple[int, int]]:
+def places_beside(box: Box, others: Mask, region: Mask) -> Iterator[tuple[int, int]]:
     """Where the box fits in beside itself without overlays in it, four places at most."""
     height, width = others.shape
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))

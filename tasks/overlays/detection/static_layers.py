@@ -43,8 +43,13 @@ def steady_overlay(
     return Overlay(box, layers, (shown,), "static", confidence)
 
 
+def is_told(fitted: Fit, least_explained: float = _LEAST_EXPLAINED) -> bool:
+    """Whether its opacity is known well enough to undo the blend."""
+    return fitted.explained >= least_explained and fitted.risk <= _MOST_RISK
+
+
 def _layers(fitted: Fit, samples: Samples, least_explained: float) -> tuple[Box, tuple[Layer, ...]]:
-    known = fitted.explained >= least_explained and fitted.risk <= _MOST_RISK
+    known = is_told(fitted, least_explained)
     box = _tight(fitted, samples)
     return box, tuple(_layer(fitted, box, samples.shape, number, known) for number in range(len(samples.components)))
 

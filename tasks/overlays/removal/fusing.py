@@ -34,11 +34,19 @@ _STEPS = 6
 
 
 @dataclass(frozen=True)
+class _Shown:
+    """The overlays of a region that lie over a frame, by their places, and whether anything is seen through them."""
+
+    places: tuple[int, ...]
+    through: bool
+
+
+@dataclass(frozen=True)
 class _Frame:
     """A crop of the window, with what it says by itself."""
 
     crop: Crop
-    shown: tuple[int, ...]
+    shown: _Shown
     priors: tuple[Prior, ...]
     seen: motion.Seen
 
@@ -52,10 +60,10 @@ class FusingRemover(Remover):
         self._offsets = OFFSETS[method]
         self._through = method in ("auto", "unblend")
         self._unit = 2.0 ** (shape.bits - 8)
-        self._covers: dict[tuple[int, ...], _Cover] = {}
+        self._covers: dict[_Shown, _Cover] = {}
         self._frames: dict[int, _Frame] = {}
         self._flows: dict[tuple[int, int], motion.Moves] = {}
-        self._smoothers = _Smoothers(region, shape, self._through)
+        self._smoothers = _Smoothers(region, shape)
         self._shares = Shares()
 
     @property
@@ -87,23 +95,26 @@ class FusingRemover(Remover):
             self._frames[crop.index] = self._prepared(crop)
 
     def _prepared(self, crop: Crop) -> _Frame:
-        shown = self._region.shown(crop.index)
+        shown = _Shown(self._region.shown(crop.index), self._through)
         cover = self._cover(shown)
         if cover.presence.is_absent(crop.components[0]):
-            shown = ()
+            shown = self._unseen(shown)
             cover = self._cover(shown)
         priors = tuple(maker.prior(plane) for maker, plane in zip(cover.makers, crop.components, strict=True))
         luma = cv2.convertScaleAbs(priors[0].value, alpha=1 / self._unit)
         return _Frame(crop, shown, priors, motion.Seen(luma, cover.flow_hole))
 
-    def _cover(self, shown: tuple[int, ...]) -> _Cover:
-        if shown not in self._covers:
-            found = _veils(self._region, shown, self._shape, self._through)
-            self._covers = {**dict(list(self._covers.items())[1 - _KEPT :]), shown: self._made(found, shown)}
-        return self._covers[shown]
+    def _unseen(self, shown: _Shown) -> _Shown:
+        """What lies over a frame in which ``shown`` is not seen: what the user says does, and hides what is beneath."""
+        given = tuple(place for place in shown.places if self._region.overlays[place].source == "mask")
+        return _Shown(given, through=False)
 
-    def _made(self, found: tuple[Veil, ...], shown: tuple[int, ...]) -> _Cover:
-        return _Cover(found, self._smoothers.of(shown), self._unit)
+    def _cover(self, shown: _Shown) -> _Cover:
+        if shown not in self._covers:
+            found = _veils(self._region, shown, self._shape)
+            made = _Cover(found, self._smoothers.of(shown), self._unit)
+            self._covers = {**dict(list(self._covers.items())[1 - _KEPT :]), shown: made}
+        return self._covers[shown]
 
     def _clean(self, index: int) -> Crop:
         frame = self._frames[index]
@@ -167,17 +178,16 @@ class _Smoothers:
     as strong as each other share the equations, which take long to set up, of the strongest of them.
     """
 
-    def __init__(self, region: Region, shape: Shape, through: bool) -> None:
+    def __init__(self, region: Region, shape: Shape) -> None:
         self._region = region
         self._shape = shape
-        self._through = through
-        self._made: dict[tuple[int, ...], tuple[Smoother, ...]] = {}
+        self._made: dict[_Shown, tuple[Smoother, ...]] = {}
 
-    def of(self, shown: tuple[int, ...]) -> tuple[Smoother, ...]:
+    def of(self, shown: _Shown) -> tuple[Smoother, ...]:
         """Those for the overlays ``shown``, one a component."""
-        alike = tuple(self._strongest(place) for place in shown)
+        alike = _Shown(tuple(self._strongest(place) for place in shown.places), shown.through)
         if alike not in self._made:
-            found = _veils(self._region, alike, self._shape, self._through)
+            found = _veils(self._region, alike, self._shape)
             made = tuple(Smoother(veil.mask, weights(veil)) for veil in found)
             self._made = {**dict(list(self._made.items())[1 - _KEPT :]), alike: made}
         return self._made[alike]
@@ -189,9 +199,9 @@ class _Smoothers:
         return max(alike, key=lambda number: _strength(overlays[number]), default=place)
 
 
-def _veils(region: Region, shown: tuple[int, ...], shape: Shape, through: bool) -> tuple[Veil, ...]:
-    found = veils(region, shown, shape)
-    return found if through else tuple(veil.opaque() for veil in found)
+def _veils(region: Region, shown: _Shown, shape: Shape) -> tuple[Veil, ...]:
+    found = veils(region, shown.places, shape)
+    return found if shown.through else tuple(veil.opaque() for veil in found)
 
 
 def _are_alike(one: Overlay, other: Overlay) -> bool:

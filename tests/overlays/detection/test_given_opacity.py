@@ -16,8 +16,9 @@ from benchmarks.overlay_truth.marks import Marked, mark_clip
 from benchmarks.overlay_truth.ours import removed, told_the_mask, without_opacity
 from tasks.media.segments.source import survey
 from tasks.overlays.detection import given_opacity, static_layers
+from tasks.overlays.detection.given import fit_mask
 from tasks.overlays.detection.given_opacity import with_opacity
-from tasks.overlays.overlay import FrameRange, Overlay, load_overlays, save_overlays
+from tasks.overlays.overlay import Box, FrameRange, Overlay, load_overlays, save_overlays
 
 MarkClip = Callable[..., Marked]
 
@@ -49,6 +50,15 @@ def test_black_beneath_is_filled_in(shared_data: Path, tmp_path: Path) -> None:
     marked = mark_clip(clip_named("nasa"), mark, 0.5, 200, tmp_path, shared_data / "video")
     (found,) = told_the_mask(marked.lossy, marked.overlays)
     assert not found.is_known
+
+
+def test_a_scene_that_stands_is_not_taken_for_an_overlay(shared_data: Path) -> None:
+    """What lasts in the box that the user gave lasts beside it as well: it is filled in, not seen through."""
+    path = shared_data / "video/mpy_chaplin.mp4"
+    found = survey(path)
+    given = fit_mask(Box(200, 100, 120, 48), found, path.name)
+    assert isinstance(given, Overlay)
+    assert with_opacity(path, found, given) == (given,)
 
 
 def test_frames_in_which_it_is_not_seen_are_filled_in(marked_clip: MarkClip, monkeypatch: pytest.MonkeyPatch) -> None:

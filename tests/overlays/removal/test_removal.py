@@ -148,12 +148,27 @@ def test_a_sign_that_fades_in_goes_from_the_first_frame_on_wherever_segments_are
 @pytest.mark.parametrize("opacity", [0.3, 0.75])
 def test_frames_over_which_the_sign_does_not_lie_though_it_is_said_to_keep_what_they_show(opacity: float) -> None:
     given = pan(opacity, frames=24)
+    given = replace(given, overlay=replace(given.overlay, source="static"))
     absent = [*given.marked[:9], *given.clean[9:12], *given.marked[12:]]
     region = region_of(given)
     found = [crop.components for crop in cleaned(replace(given, marked=absent), "auto", region)]
     assert psnr(given, region, found) > psnr(given, region, [c.components for c in cleaned(given, "auto", region)]) - 1
     for crop, planes in zip(list(crops(given.clean, region, given.shape))[9:12], found[9:12], strict=True):
         assert all(map(np.array_equal, crop.components, planes))
+
+
+def test_where_the_user_says_that_a_sign_lies_it_is_filled_in_though_it_is_another() -> None:
+    """Undoing a blend that is not there would leave its negative; leaving the frame as it is, what was to go."""
+    given = pan(0.6, frames=24)
+    dark = [
+        replace(one, alpha=one.mask.astype(np.float32), color=np.full_like(one.color, 40))
+        for one in given.overlay.layers
+    ]
+    other = replace(given.overlay, layers=tuple(dark))
+    marked = [burned(given.clean[n], other, given.shape) if 9 <= n < 12 else given.marked[n] for n in range(24)]
+    region = region_of(given)
+    found = [crop.components for crop in cleaned(replace(given, marked=marked), "auto", region)]
+    assert psnr(given, region, found) > psnr(given, region, telea(given, region)) + 3
 
 
 def test_white_letters_with_a_dark_rim_are_seen_in_every_frame() -> None:
