@@ -22,8 +22,8 @@ _MOST_FRAMES, _MOST_SCENES, _FEWEST_FRAMES = 64, 12, 6
 _ROOM_PX = 16
 # Larger ones are only filled in: the equations of so many pixels take some 300 MB.
 MOST_PIXELS = 200_000
-# Where the picture beside is taken for an overlay half as opaque, it is the scene that looks like one.
-_MOST_SHARE_BESIDE = 0.5
+# An overlay leaves less unexplained, by this factor, than fitting one to the picture beside does.
+_LEAST_BETTER = 4.0
 
 
 def with_opacity(path: Path, found: Survey, overlay: Overlay) -> tuple[Overlay, ...]:
@@ -58,12 +58,10 @@ def with_opacity(path: Path, found: Survey, overlay: Overlay) -> tuple[Overlay, 
 
 
 def _looks_like_one_beside(samples: Samples, fitted: Fit, mask: Mask, others: Mask) -> bool:
-    """Whether fitting the same mask beside, where nothing is, finds something of that kind: a scene that stands."""
+    """Whether an overlay explains the same mask beside, where none lies, nearly as well: it is the scene, then."""
     for x, y in places_beside(fitted.box, others, mask):
         beside = fit_under(samples, Box(x, y, fitted.box.width, fitted.box.height), mask, others)
-        if beside is None or beside.explained < _LEAST_EXPLAINED:
-            continue
-        if np.median(beside.alpha[mask]) >= _MOST_SHARE_BESIDE * fitted.core:
+        if beside is not None and 1 - beside.explained < _LEAST_BETTER * (1 - fitted.explained):
             return True
     return False
 

@@ -170,7 +170,7 @@ def _overlays(path: Path, found: Survey, samples: Samples, likely: list[_Candida
     known = all(one.is_known for one in overlays)
     opacity = "" if known else "; the opacity is not known everywhere"
     overlays.sort(key=lambda one: one.ranges[0].start_frame)
-    return Found(tuple(overlays), confidence, f"{len(fits)} of lasting edges over a changing picture{opacity}")
+    return Found(tuple(overlays), confidence, f"{len(fits)} whose edges last while the picture changes{opacity}")
 
 
 def _lines(path: Path, found: Survey, others: tuple[Overlay, ...]) -> list[Overlay]:

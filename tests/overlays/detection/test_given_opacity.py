@@ -52,11 +52,14 @@ def test_black_beneath_is_filled_in(shared_data: Path, tmp_path: Path) -> None:
     assert not found.is_known
 
 
-def test_a_scene_that_stands_is_not_taken_for_an_overlay(shared_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("clip", "box"), [("mpy_chaplin.mp4", Box(200, 100, 120, 48)), ("mpy_fire2.mp4", Box(100, 100, 80, 48))]
+)
+def test_the_scene_is_not_taken_for_an_overlay(clip: str, box: Box, shared_data: Path) -> None:
     """What lasts in the box that the user gave lasts beside it as well: it is filled in, not seen through."""
-    path = shared_data / "video/mpy_chaplin.mp4"
+    path = shared_data / "video" / clip
     found = survey(path)
-    given = fit_mask(Box(200, 100, 120, 48), found, path.name)
+    given = fit_mask(box, found, path.name)
     assert isinstance(given, Overlay)
     assert with_opacity(path, found, given) == (given,)
 
