@@ -7,6 +7,9 @@ make_home      a function that makes a Prefect home whose database is there
 prefect_home   such a home for the session
 prefect_api    the address of a real Prefect API that lives as long as the session
 
+Libraries have one thread, as in a slot: two test workers on two cores would have theirs wait for each other. What tests
+start can be interrupted, even where the tests were started in the background.
+
 With HEADRACE_CI=1 a skipped test is a failed one: CI installs what tests need. The exceptions are in MAY_SKIP.
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,11 @@ from typing import Any
 import pytest
 
 from tests.homes import running_api, shared_folder, used_home
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")  # read when NumPy and SciPy are loaded, which comes later
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = os.environ.get("HEADRACE_CI") == "1"

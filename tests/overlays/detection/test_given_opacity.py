@@ -53,7 +53,7 @@ def test_black_beneath_is_filled_in(shared_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clip", "box"), [("mpy_chaplin.mp4", Box(200, 100, 120, 48)), ("mpy_fire2.mp4", Box(100, 100, 80, 48))]
+    ("clip", "box"), [("mpy_chaplin.mp4", Box(200, 100, 60, 24)), ("mpy_fire2.mp4", Box(100, 100, 40, 24))]
 )
 def test_the_scene_is_not_taken_for_an_overlay(clip: str, box: Box, shared_data: Path) -> None:
     """What lasts in the box that the user gave lasts beside it as well: it is filled in, not seen through."""
