@@ -21,8 +21,24 @@ from urllib3.exceptions import HTTPError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 EVERY_NETWORK = ("0.0.0.0/0", "::/0")
-# Addresses of IPv4 as a gateway writes them in IPv6 (RFC 6052).
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# The blocks of IANA's IPv4 and IPv6 special-purpose address registries, multicast, and cloud metadata addresses that
+# lie elsewhere. Also the blocks there that are globally reachable: the nearest network answers for them (anycast
+# relays), and nobody publishes files there. Python's ``is_global`` differs between patch releases and knows no cloud.
+_SPECIAL = tuple(
+    ipaddress.ip_network(block)
+    for block in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+        *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        "168.63.129.16/32",  # Azure's host; those of the other clouds lie in blocks above, or are private in IPv6
+        *("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out
+# Blocks whose addresses stand for addresses of IPv4, which decide alone: mapped, NAT64 (RFC 6052), 6to4, Teredo.
+_MAPPED, _NAT64 = ipaddress.ip_network("::ffff:0:0/96"), ipaddress.ip_network("64:ff9b::/96")
+_TRANSITIONAL = (_MAPPED, _NAT64, ipaddress.ip_network("2002::/16"), ipaddress.ip_network("2001::/32"))
+_ISATAP = (0x5EFE, 0x02005EFE)  # the first half of an interface identifier whose second half is IPv4 (RFC 5214)
 
 
 class PrivateAddressError(Exception):
@@ -36,29 +52,37 @@ class Public:
     others: tuple[str, ...] = ()
 
     def allows(self, address: str) -> bool:
-        """Whether ``address``, as the resolver writes it, may be connected to."""
-        found = ipaddress.ip_address(address)
-        return is_public(found) or any(_within(inner, self.others) for inner in (found, *_embedded(found)))
+        """Return True if ``address``, as the resolver writes it, may be connected to."""
+        return self._allows(ipaddress.ip_address(address))
+
+    def _allows(self, address: Address) -> bool:
+        if _within(address, self.others):
+            return True
+        return _is_ordinary(address) and all(map(self._allows, _embedded(address)))
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of ``host`` that may be connected to. Raises PrivateAddressError where all lead elsewhere.
+        """Return the addresses of ``host`` that may be connected to. Raises PrivateAddressError if there are none.
 
-        Raises OSError (socket.gaierror) where the name is not known.
+        Raises OSError (socket.gaierror) if the name is not known.
         """
-        host = host.strip("[]")
-        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-        allowed = [address for address in dict.fromkeys(found) if self.allows(address)]
+        found = _resolve(host, port)
+        allowed = [address for address in found if self.allows(address)]
         if not allowed:
-            raise PrivateAddressError(f"{host} is {', '.join(dict.fromkeys(found))}, which is no public address")
+            raise _private(host, found)
         return allowed
 
     def check_proxied(self, url: str) -> None:
-        """Raises PrivateAddressError where the host of ``url`` is known here, and to be at such an address only."""
+        """Raise PrivateAddressError if this host knows an address of the URL's host that is not allowed.
+
+        The proxy chooses among the addresses, so one that is not allowed is enough.
+        """
         parts = urlsplit(url)
         try:
-            self.addresses(parts.hostname or "", parts.port or 80)
+            found = _resolve(parts.hostname or "", parts.port or 80)
         except OSError:  # the proxy knows names that this host does not
             return
+        if not all(map(self.allows, found)):
+            raise _private(parts.hostname or "", found)
 
     def pools(self) -> dict[str, type[HTTPConnectionPool]]:
         """urllib3's pools of connections that are so limited, by scheme."""
@@ -70,22 +94,39 @@ class Public:
         }
 
 
+def _resolve(host: str, port: int) -> list[str]:
+    entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
+def _private(host: str, found: Sequence[str]) -> PrivateAddressError:
+    return PrivateAddressError(f"{host.strip('[]')} is {', '.join(found)}, which is no public address")
+
+
 def is_public(address: Address) -> bool:
-    """Whether ``address`` is one that anybody may reach, and so are all that it stands for."""
-    inner = _embedded(address)
-    if inner:
-        return all(map(is_public, inner))
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    """Return True if anybody may reach ``address``, and all addresses that are embedded in it."""
+    return Public().allows(str(address))
+
+
+def _is_ordinary(address: Address) -> bool:
+    """Return True if ``address`` lies in no special block. A transitional block is decided by what it embeds."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if any(address in block for block in _TRANSITIONAL):
+            return True
+        if address not in _GLOBAL_UNICAST:
+            return False
+    return not any(address in block for block in _SPECIAL)
 
 
 def _embedded(address: Address) -> Sequence[Address]:
-    """The addresses of IPv4 that one of IPv6 stands for: mapped, 6to4, Teredo, NAT64."""
+    """Return the IPv4 addresses in an IPv6 address: mapped, 6to4, Teredo (server and client), NAT64, ISATAP."""
     if not isinstance(address, ipaddress.IPv6Address):
         return ()
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [inner for inner in found if inner is not None]
+    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address in _NAT64 or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+        inner.append(last)
+    return [each for each in inner if each is not None]
 
 
 def _within(address: Address, networks: Sequence[str]) -> bool:

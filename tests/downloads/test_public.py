@@ -21,6 +21,16 @@ PRIVATE = [
     *("127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.3.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
     *("255.255.255.255", "224.0.0.1", "240.0.0.1", "192.0.2.1", "::", "::1", "fe80::1", "fe80::1%lo", "fc00::1"),
     *("ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::10.0.0.1", "2001:db8::1"),
+    *("fec0::1", "fec0::1%lo", "192.88.99.1", "192.88.99.254", "192.0.0.9", "192.0.0.170", "198.18.0.1", "198.19.9.9"),
+    *("198.51.100.7", "203.0.113.7", "192.31.196.1", "192.52.193.1", "192.175.48.1", "100::1", "100:0:0:1::1"),
+    *("2001:2::1", "2001:10::1", "2001:20::1", "2001:1ff::1", "2620:4f:8000::1", "3fff::1", "5f00::1", "4000::1"),
+    *("ff0e::1", "0.1.2.3", "::8.8.8.8", "::ffff:0:8.8.8.8", "::10.0.0.1", "64:ff9b:1::8.8.8.8", "64:ff9b:1::a00:1"),
+    # metadata and host addresses of clouds, plain and embedded
+    *("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254", "169.254.170.2"),
+    *("::ffff:168.63.129.16", "64:ff9b::168.63.129.16", "2002:a83f:8110::1", "::ffff:100.100.100.200"),
+    # several addresses in one, of which one is public: Teredo's server and client, 6to4 or NAT64 with ISATAP
+    *("2001:0:808:808::f5ff:fffe", "2001:0:a00:1::f7f7:f7f7", "2002:808:808::5efe:a00:1", "2002:a00:1::5efe:808:808"),
+    *("2606:4700::5efe:10.0.0.1", "2606:4700::200:5efe:192.168.0.1", "2606:4700::5efe:169.254.169.254"),
 ]
 
 
@@ -32,7 +42,12 @@ def test_addresses_that_are_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
+    "address",
+    [
+        *("93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"),
+        *("2001:0:808:808::f7f7:f7f7", "2002:808:808::5efe:808:404", "2606:4700::5efe:8.8.8.8", "2001:200::1"),
+        *("168.63.129.17", "192.0.1.1", "100.128.0.1", "3ffe::1", "2a00:1450::5e"),
+    ],
 )
 def test_addresses_that_are_public(address: str) -> None:
     assert Public().allows(address)
@@ -44,6 +59,15 @@ def test_networks_that_are_allowed_by_name() -> None:
     assert own.allows("::ffff:10.1.2.3")
     assert own.allows("fd00::7")
     assert not own.allows("10.2.0.1")
+
+
+def test_one_allowed_address_does_not_allow_the_others_that_are_embedded_beside_it() -> None:
+    own = Public(("10.1.0.0/16",))
+    assert own.allows("2001:0:a01:203::f5fe:fdfc")  # Teredo: server 10.1.2.3, client 10.1.2.3
+    assert not own.allows("2001:0:a01:203::f5fd:fdfc")  # client 10.2.2.3
+    assert not own.allows("2001:0:a02:203::f5fe:fdfc")  # server 10.2.2.3
+    assert own.allows("2002:a01:203::5efe:a01:1")
+    assert not own.allows("2002:a01:203::5efe:a02:1")
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "localhost", "[::1]"])
@@ -157,4 +181,22 @@ def test_what_a_proxy_would_fetch_is_judged_too(start: Start, monkeypatch: pytes
     session = open_session(Anywhere(), Public())
     with pytest.raises(RefusedAddress, match=r"10\.0\.0\.1"):
         session.get("http://10.0.0.1/a")
+    assert proxy.requests == []
+
+
+def test_a_proxy_is_not_asked_for_a_name_with_one_private_address(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = start("127.0.0.1", {})
+    monkeypatch.setenv("http_proxy", proxy.url)
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *rest: Any, **options: Any) -> Any:
+        if host != "video.example":
+            return real(host, *rest, **options)
+        return [entry for address in ("8.8.8.8", "10.0.0.1") for entry in real(address, *rest, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(RefusedAddress, match=r"10\.0\.0\.1"):
+        open_session(Anywhere(), Public()).get("http://video.example/a")
     assert proxy.requests == []
