@@ -56,7 +56,7 @@ class VideoFrames(FrameSource):
         except UnreliableIndexError:
             self._reader.close()
             self._reader = VideoReader(self._path, by_decoding=True, channels="rgb24")
-            yield from self._reader.frames_or_damage(given)
+            yield from self._reader.frames_or_damage(range(given, self.frames))
 
 
 def _frame(found: FrameImage | DamagedFrame) -> Frame:

@@ -29,8 +29,8 @@ class Listing(Protocol):
     def decode(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
         """The frames with these indices, given in rising order, each with its index."""
 
-    def frames_or_damage(self, first: int) -> Iterator[tuple[int, VideoFrame | str]]:
-        """Every frame from index ``first`` on, in rising order, with its index; what is wrong with a damaged one."""
+    def frames_or_damage(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame | str]]:
+        """Give the frames with these indices, in rising order, with their index; for a damaged one, the reason."""
 
     def keyframe_distance(self, index: int) -> int:
         """Packets between frame ``index`` and the keyframe that it is decoded from."""
@@ -63,9 +63,9 @@ class IndexedListing:
                 yield index, frame
             self._judge(run, missing)
 
-    def frames_or_damage(self, first: int) -> Iterator[tuple[int, VideoFrame | str]]:
+    def frames_or_damage(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame | str]]:
         """See Listing. Raises UnreliableIndexError where a frame does not exist although nothing is damaged."""
-        for run in plan_runs(self._index, self._positions[first:].tolist()):
+        for run in plan_runs(self._index, self._positions[list(indices)].tolist()):
             yield from self._run_or_damage(run)
 
     def _run_or_damage(self, run: Run) -> Iterator[tuple[int, VideoFrame | str]]:
@@ -179,9 +179,9 @@ class DecodedListing:
             if indices and rank >= indices[-1]:
                 return
 
-    def frames_or_damage(self, first: int) -> Iterator[tuple[int, VideoFrame | str]]:
+    def frames_or_damage(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame | str]]:
         """See Listing. Raises BadInput where anything is damaged: no time says which frames that leaves."""
-        return self.decode(range(first, len(self.timeline)))
+        return self.decode(indices)
 
     def keyframe_distance(self, index: int) -> int:
         """See Listing; counted in frames as they are shown."""

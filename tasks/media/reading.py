@@ -135,19 +135,22 @@ class VideoReader:
         for index, frame in self._listing.decode(sorted(set(indices))):
             yield self._image(index, frame)
 
-    def frames_or_damage(self, first: int = 0) -> Iterator[FrameImage | DamagedFrame]:
-        """Every frame from index ``first`` on, in the order in which they are shown, in one pass.
+    def frames_or_damage(self, indices: Sequence[int] | None = None) -> Iterator[FrameImage | DamagedFrame]:
+        """Yield the frames with these indices (None: all), each once, in presentation order, in one pass.
 
-        A frame that is damaged, or decoded from one that is, keeps its place as a DamagedFrame. Few frames are held at
-        a time, however long the video. Raises UnreliableIndexError, before it gives anything wrong, where a sound
-        packet gives no frame: then so many frames as were given are the first ones that decoding gives too. Raises
-        BadInput for damage in a video whose timestamps do not say which frames it touches.
+        A frame that is damaged, or decoded from one that is, is given as a DamagedFrame. No more is decoded than by
+        ``frames``, and few frames are held at a time, however long the video. Raises UnreliableIndexError, before it
+        yields anything wrong, if a sound packet gives no frame: read the video with ``by_decoding`` then. If all frames
+        were requested, those already given are the first ones that decoding gives too.
         """
-        for index, found in self._listing.frames_or_damage(first):
+        chosen = range(len(self.timeline)) if indices is None else sorted(set(indices))
+        before = -2
+        for index, found in self._listing.frames_or_damage(chosen):
             if isinstance(found, str):
                 yield DamagedFrame(index, self.timeline.seconds(index), found)
             else:
-                yield self._image(index, found, follows=True)
+                yield self._image(index, found, follows=index == before + 1)
+                before = index
 
     def _image(self, index: int, frame: VideoFrame, follows: bool = False) -> FrameImage:
         image = self._converter.picture(frame, follows)

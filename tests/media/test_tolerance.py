@@ -44,10 +44,31 @@ def test_a_misleading_index_is_noticed_before_a_wrong_frame(
         found.extend(reader.frames_or_damage())
     assert 0 < len(found) < 50
     with VideoReader(path, by_decoding=True) as reader:
-        found.extend(reader.frames_or_damage(len(found)))
+        found.extend(reader.frames_or_damage(range(len(found), 50)))
     assert [digest(frame.image) for frame in found if isinstance(frame, FrameImage)] == [
         picture for _, picture in reference(path)
     ]
+
+
+@pytest.mark.parametrize("name", ["plain.mp4", "open-gop-h264.mp4", "no-container.h264"])
+def test_chosen_frames_are_those_of_frames(name: str, defect: Callable[[str], Path]) -> None:
+    chosen = [41, 3, 17, 18, 3]
+    with VideoReader(defect(name)) as reader:
+        right = [(frame.frame_index, digest(frame.image)) for frame in reader.frames(chosen)]
+    with VideoReader(defect(name)) as reader:
+        frames = [frame for frame in reader.frames_or_damage(chosen) if isinstance(frame, FrameImage)]
+    assert [(frame.frame_index, digest(frame.image)) for frame in frames] == right
+
+
+def test_chosen_frames_beside_damage(defect: Callable[[str], Path], reference: Reference, tmp_path: Path) -> None:
+    """Frames of the damaged GOP (15 to 29) keep their places, and the others are given."""
+    sound = defect("plain.mp4")
+    with VideoReader(without_packet(sound, 15, tmp_path / "damaged.mp4")) as reader:
+        found = list(reader.frames_or_damage([2, 14, 15, 29, 30, 49]))
+    assert [frame.frame_index for frame in found if isinstance(frame, DamagedFrame)] == [15, 29]
+    right = reference(sound)
+    for frame in found:
+        assert isinstance(frame, DamagedFrame) or digest(frame.image) == right[frame.frame_index][1]
 
 
 @pytest.mark.parametrize("name", ["plain.mp4", "open-gop-h264.mp4", "no-container.h264"])
@@ -55,8 +76,8 @@ def test_the_end_of_a_video_alone(name: str, defect: Callable[[str], Path]) -> N
     with VideoReader(defect(name)) as reader:
         right = [digest(frame.image) for frame in reader.frames(range(31, 50))]
     with VideoReader(defect(name)) as reader:
-        found = [digest(frame.image) for frame in reader.frames_or_damage(31) if isinstance(frame, FrameImage)]
-    assert found == right
+        frames = [frame for frame in reader.frames_or_damage(range(31, 50)) if isinstance(frame, FrameImage)]
+    assert [digest(frame.image) for frame in frames] == right
 
 
 def test_channels(defect: Callable[[str], Path]) -> None:
