@@ -287,7 +287,8 @@ class BatchRun:
                 check_local_scratch([todo.item for todo in planned.todo], size.slots)
             places = {todo.item.id: todo.position for todo in planned.todo}
             for outcome in self._run(stage, planned, size):
-                outcomes[places[outcome.id]] = outcome
+                place = places[outcome.id]
+                outcomes[place] = outcome.named(items[place])
                 unsettled -= 1
         self.outcomes.extend(outcomes)
         store.tidy({item.id for item in items} if prune and not self.stop_level else None)
@@ -299,7 +300,7 @@ class BatchRun:
 
     def leave(self, stage: Stage, items: Iterable[Item]) -> None:
         """Account for items that this run does not attempt."""
-        self.outcomes.extend(Outcomes(Outcome(item.id, stage.name, "remaining") for item in items))
+        self.outcomes.extend(Outcomes(Outcome(item.id, stage.name, "remaining").named(item) for item in items))
 
     def keep_only(self, stage: Stage, items: Iterable[Item]) -> None:
         """Remove what ``stage`` made of any other items. Nothing is removed once the run stops, or in a dry run."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 MAX_ID_LENGTH = 120
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DIGEST_LENGTH = 16  # 64 bits: among a million names, two share a digest with a probability of 3e-8
+_SAFE_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+# Windows reserves these names, with any suffix too.
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Item:
     inputs   absolute paths of the files that the stage reads; their identity enters the key, their paths do not
     cost     predicted work in any unit that is the same for all items of a stage; enters no key
     fields   columns of the manifest, for ``--priority``; enter no key
+    name     the item as its user calls it, any text; empty if that is the id; enters no key
+    path     its input, relative to the input folder; empty if it has none; enters no key
     """
 
     id: str
@@ -31,20 +38,56 @@ class Item:
     inputs: tuple[str, ...] = ()
     cost: float = 1.0
     fields: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    path: str = ""
+
+    @property
+    def title(self) -> str:
+        """The item as its user calls it."""
+        return self.name or self.id
 
 
 def is_safe_id(text: str) -> bool:
-    """Whether ``text`` can be a file name everywhere: letters, digits, ``._-``, no leading dot, at most 120 long."""
-    return len(text) <= MAX_ID_LENGTH and _SAFE_ID.fullmatch(text) is not None
+    """Return True if ``text`` can be a file name on every file system.
+
+    That is: ASCII letters, digits and ``._-``, no dot or sign at the start and no dot at the end, at most
+    MAX_ID_LENGTH characters, and none of the names that Windows reserves.
+    """
+    return len(text) <= MAX_ID_LENGTH and _SAFE_ID.fullmatch(text) is not None and not _RESERVED.fullmatch(text)
 
 
 def safe_id(text: str) -> str:
-    """``text`` itself where it is safe, else a readable form of it with a short digest that keeps it unique."""
-    if is_safe_id(text):
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    readable = _UNSAFE.sub("-", text).strip("-._")[: MAX_ID_LENGTH - 9]
+    """Return ``text`` if it is a safe id, else a readable form of it with a digest of ``text``.
+
+    Two texts can only get the same id on purpose, and ids may differ in case alone: see :func:`distinct_ids`.
+    """
+    return text if is_safe_id(text) else _with_digest(text)
+
+
+def distinct_ids(names: Sequence[str], *preferred: Sequence[str]) -> list[str]:
+    """Return a safe id for each of ``names``, no two of them alike on a file system that ignores case.
+
+    ``preferred`` holds, for each name, the texts to make its id of, the best first; then comes the name itself. A form
+    that two names could have is given to neither, so an id depends on no order. If all forms are shared, the id is the
+    name with a digest. Names that are equal get equal ids: check for duplicates first.
+    """
+    forms = [
+        [*map(safe_id, (*wanted, name)), _with_digest(name)] for name, *wanted in zip(names, *preferred, strict=True)
+    ]
+    taken = Counter(folded for own in forms for folded in {form.lower() for form in own})
+    return [next((form for form in own if taken[form.lower()] == 1), own[-1]) for own in forms]
+
+
+def _with_digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
+    readable = _UNSAFE.sub("-", _without_accents(text)).strip("-._")[: MAX_ID_LENGTH - _DIGEST_LENGTH - 1]
+    if _RESERVED.fullmatch(readable):
+        readable = readable.replace(".", "-")  # Windows looks at the part before the first dot
     return f"{readable}-{digest}" if readable else digest
+
+
+def _without_accents(text: str) -> str:
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
 
 
 def input_root(items: Iterable[Item]) -> Path | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, overload
 
 from pydantic_core import from_json, to_json
 
+from tasks.engine.items import Item
 from tasks.engine.stage import Value
 
 FailureKind = Literal["bad_input", "timeout", "crash", "out_of_memory", "error"]
@@ -18,8 +19,8 @@ OUTCOMES: tuple[OutcomeName, ...] = ("done", "cached", "failed", "remaining")
 
 # Columns that every row of items.parquet has; no value of a stage may have one of these names.
 COLUMNS = frozenset(
-    {"id", "stage", "outcome", "failure_kind", "message", "attempts", "seconds", "cpu_seconds", "peak_memory_bytes"}
-    | {"started_at", "slot", "outputs"}
+    {"id", "name", "path", "stage", "outcome", "failure_kind", "message", "attempts", "seconds", "cpu_seconds"}
+    | {"peak_memory_bytes", "started_at", "slot", "outputs"}
 )
 
 
@@ -105,7 +106,8 @@ class Failure:
 class Outcome:
     """What a run has to say of one item: what ``items.parquet`` and ``failures.json`` hold of it, and no more.
 
-    The record and the failure themselves stay in their files: those of all items would fill the memory.
+    The record and the failure themselves stay in their files: those of all items would fill the memory. ``name`` and
+    ``path`` come from the item and not from its record, so items that an older version made have them too.
     """
 
     id: str
@@ -120,6 +122,17 @@ class Outcome:
     message: str = ""
     log: str = ""
     transient: bool = False
+    name: str = ""
+    path: str = ""
+
+    def named(self, item: Item) -> Outcome:
+        """Return the same outcome with the name and the path of ``item``."""
+        return replace(self, name=item.name, path=item.path)
+
+    @property
+    def title(self) -> str:
+        """The item as its user calls it."""
+        return self.name or self.id
 
     @classmethod
     def of_record(cls, record: Record, outcome: Literal["done", "cached"] = "done") -> Outcome:
@@ -202,7 +215,13 @@ def _pack(outcome: Outcome) -> bytes:
     told = (usage.started_at, usage.seconds, usage.cpu_seconds, usage.peak_memory_bytes, usage.slot)
     fields = (outcome.id, outcome.stage, outcome.outcome, outcome.attempts, told, outcome.run_id, outcome.outputs)
     rest = (outcome.values, outcome.failure_kind, outcome.message, outcome.log, outcome.transient)
-    return to_json((*fields, *rest))
+    names = (_utf8(outcome.name), _utf8(outcome.path))
+    return to_json((*fields, *rest, *names))
+
+
+def _utf8(text: str) -> str:
+    """Return ``text`` with what UTF-8 cannot hold as Python escapes it: the bytes of a file name that is not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _unpack(packed: bytes) -> Outcome:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tasks.engine.errors import RunError
 from tasks.engine.execution import Execution
 from tasks.engine.identity import item_key, stage_digest
 from tasks.engine.items import Item
@@ -41,12 +42,19 @@ class Plan:
         """What can be said of every item before the run, in the order of the manifest."""
         unsettled = (*self.todo, *self.left)
         return self.settled.with_gaps(
-            {planned.position: Outcome(planned.item.id, stage, "remaining") for planned in unsettled}
+            {
+                planned.position: Outcome(planned.item.id, stage, "remaining").named(planned.item)
+                for planned in unsettled
+            }
         )
 
 
 def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, execution: Execution) -> Plan:
-    """Compare every item's key with its record, and its outputs with what the record says of them."""
+    """Compare every item's key with its record, and its outputs with what the record says of them.
+
+    Raises RunError if two items have one id, or ids that differ in case alone: they would overwrite each other's files.
+    """
+    _check_ids(stage, items)
     digest = stage_digest(stage)
     done = set() if execution.refresh else store.ids()
     failures = store.load_failures() if execution.keep_failed else {}
@@ -55,12 +63,21 @@ def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, executio
         key = item_key(digest, item, execution.identity)
         record = store.get(item.id) if item.id in done else None
         if known := _settled(key, record, failures.get(item.id), store, execution):
-            settled.append(known)
+            settled.append(known.named(item))
         else:
             todo.append(PlannedItem(item, key, position))
     ordered = order_items(todo, execution)
     limit = execution.max_items if execution.max_items is not None else len(ordered)
     return Plan(settled, tuple(ordered[:limit]), tuple(ordered[limit:]))
+
+
+def _check_ids(stage: Stage, items: Sequence[Item]) -> None:
+    first: dict[str, Item] = {}
+    for item in items:
+        other = first.setdefault(item.id.lower(), item)
+        if other is not item:
+            titles = " and ".join(repr(each.title) for each in (other, item))
+            raise RunError(f"{stage.name}: {titles} would get the same file name, {item.id}; rename one of them")
 
 
 def _settled(

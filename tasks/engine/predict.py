@@ -26,7 +26,7 @@ _PROBE_SECONDS = 60.0  # a probe that takes longer is cut off and said so
 class Probe:
     """What one item took in the scratch folder. ``output_bytes`` and the rest are zero where it failed."""
 
-    id: str
+    title: str
     cost: float
     seconds: float
     peak_memory_bytes: int
@@ -47,7 +47,7 @@ def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution,
     probes = probe_items(stage, _spread(planned.todo), size, execution, output_dir)
     for probe in probes:
         if probe.failure:
-            yield f"{stage.name}: probed {probe.id}: {probe.failure}"
+            yield f"{stage.name}: probed {probe.title}: {probe.failure}"
     finished = [probe for probe in probes if not probe.failure]
     if not finished:
         yield f"{stage.name}: no prediction, for none of the {len(probes)} probed items could be done"
@@ -104,5 +104,5 @@ def _probe(slot: Slot, planned: PlannedItem, scratch: Path, output_dir: Path, li
     usage = reply.usage
     if isinstance(reply, Finished):
         size_bytes = sum(output.size_bytes for output in reply.outputs)
-        return Probe(planned.item.id, planned.item.cost, usage.seconds, usage.peak_memory_bytes, size_bytes)
-    return Probe(planned.item.id, planned.item.cost, usage.seconds, usage.peak_memory_bytes, 0, reply.message)
+        return Probe(planned.item.title, planned.item.cost, usage.seconds, usage.peak_memory_bytes, size_bytes)
+    return Probe(planned.item.title, planned.item.cost, usage.seconds, usage.peak_memory_bytes, 0, reply.message)

@@ -163,10 +163,12 @@ def write_summary(layout: Layout, summary: Summary, outcomes: Outcomes) -> None:
 
 
 def failure_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
-    """One dictionary a failed item: id, stage, failure_kind, message, attempts, log."""
+    """One dictionary a failed item: id, name, path, stage, failure_kind, message, attempts, log."""
     return [
         {
             "id": outcome.id,
+            "name": outcome.title,
+            "path": outcome.path or None,
             "stage": outcome.stage,
             "failure_kind": outcome.failure_kind,
             "message": outcome.message,
@@ -180,7 +182,7 @@ def failure_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
 def closing_lines(summary: Summary, outcomes: Outcomes, layout: Layout) -> list[str]:
     """What a terminal shows when a run is over: the figures, the failures by name, and where to look."""
     failures = failure_rows(outcomes)
-    shown = [f"  failed: {row['id']}: {row['failure_kind']}: {row['message']}" for row in failures[:_SHOWN_FAILURES]]
+    shown = [f"  failed: {row['name']}: {row['failure_kind']}: {row['message']}" for row in failures[:_SHOWN_FAILURES]]
     more = len(failures) - len(shown)
     if more > 0:
         shown.append(f"  and {more} more in {layout.output_dir / 'failures.json'}")
@@ -218,6 +220,8 @@ def _parquet(outcomes: Sequence[Outcome]) -> bytes:
 _COMMON = pa.schema(
     [
         ("id", pa.string()),
+        ("name", pa.string()),
+        ("path", pa.string()),
         ("stage", pa.string()),
         ("outcome", pa.string()),
         ("failure_kind", pa.string()),
@@ -237,6 +241,8 @@ def _common(outcome: Outcome) -> dict[str, Any]:
     usage, attempted = outcome.usage, outcome.outcome != "remaining"
     return {
         "id": outcome.id,
+        "name": outcome.title,
+        "path": outcome.path or None,
         "stage": outcome.stage,
         "outcome": outcome.outcome,
         "failure_kind": outcome.failure_kind,

@@ -86,6 +86,8 @@ def test_the_files_say_the_same(tmp_path: Path) -> None:
     (failure,) = json.loads((tmp_path / "failures.json").read_bytes())
     assert failure == {
         "id": "b",
+        "name": "b",
+        "path": None,
         "stage": "frames",
         "failure_kind": "timeout",
         "message": "no result within 2 s",

@@ -124,7 +124,7 @@ def _block(group: list[Bar], span: float) -> Block:
     if group[0].outcome == "failed":
         # Failures lie between other items: their block is as long as they are, not as long as what they span.
         end = start + sum(bar.end_seconds - bar.start_seconds for bar in group)
-    name = group[0].id if len(group) == 1 else f"{count(len(group))} items"
+    name = group[0].name if len(group) == 1 else f"{count(len(group))} items"
     title = f"{name}: {group[0].outcome}, {duration(end - start)} from {duration(start)}"
     return Block(100 * start / span, max(_HAIR, 100 * (end - start) / span), group[0].outcome, title)
 

@@ -13,7 +13,7 @@ class Bar:
     slot: str
     start_seconds: float
     end_seconds: float
-    id: str
+    name: str
     outcome: str
 
 
@@ -34,7 +34,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that failed. ``log`` is its log's path, or the log's last lines."""
+    """An item that failed. ``log`` is its log's path, or the log's last lines; ``path`` is None without an input."""
 
     id: str
     stage: str
@@ -42,3 +42,5 @@ class Failure:
     message: str
     attempts: int
     log: str
+    name: str = ""
+    path: str | None = None

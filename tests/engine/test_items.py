@@ -1,0 +1,140 @@
+"""Ids: safe as file names everywhere, and never the same for two names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.engine.errors import RunError
+from tasks.engine.execution import Execution
+from tasks.engine.identity import item_key, stage_digest
+from tasks.engine.items import MAX_ID_LENGTH, Item, distinct_ids, is_safe_id, safe_id
+from tasks.engine.layout import Layout
+from tasks.engine.outcomes import Outcome, Outcomes, Record, Usage
+from tasks.engine.plan import plan_stage
+from tasks.engine.records import RecordStore
+from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.summary import RunFigures, summarise, write_summary
+
+NFC, NFD = (unicodedata.normalize(form, "Gürtel") for form in ("NFC", "NFD"))
+
+
+class PlainStage(Stage):
+    """Does nothing."""
+
+    name = "plain"
+    version = 1
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Never called."""
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("text", ["a", "A-_.b", "tape-1", "a_", "0", "nul-1", "console", "com", "com10", "x.con"])
+def test_safe_ids_stay_as_they_are(text: str) -> None:
+    assert is_safe_id(text)
+    assert safe_id(text) == text
+
+
+@pytest.mark.parametrize("text", ["CON", "nul", "Aux.mp4", "com1", "LPT9.tar.gz", "a.", "a..", "a ", "-a", "_a", ".a"])
+def test_names_that_windows_and_shells_change_are_not_safe(text: str) -> None:
+    assert not is_safe_id(text)
+    assert is_safe_id(safe_id(text))
+
+
+def test_derived_ids_are_readable_where_ascii_allows_it() -> None:
+    assert safe_id(NFC).startswith("Gurtel-")
+    assert safe_id("-5nEBVFY0nk").startswith("5nEBVFY0nk-")
+    assert safe_id("con.txt").startswith("con-txt-")
+    assert len(safe_id("x" * 5000)) == MAX_ID_LENGTH
+    assert is_safe_id(safe_id("family\udcff.mp4"))
+
+
+def test_two_texts_whose_digests_begin_alike_have_different_ids() -> None:
+    """With 8 digits, two of 130,000 names share a digest: these were found by trying."""
+    first: dict[str, str] = {}
+    pair: tuple[str, str] | None = None
+    for number in range(1_000_000):
+        text = f"{chr(0x4E00 + number % 1000)}{chr(0x4E00 + number // 1000)}"
+        other = first.setdefault(hashlib.sha256(text.encode()).hexdigest()[:8], text)
+        if other != text:
+            pair = other, text
+            break
+    assert pair is not None
+    assert safe_id(pair[0]) != safe_id(pair[1])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["SAME", "same", "Same"],
+        ["a b", "ab", "a-b", "a_b", "a  b"],
+        ["a b", "a/b", "a:b", "a?b"],
+        [NFC, NFD, "Gurtel"],
+        ["straße", "STRASSE", "strasse"],
+        ["x", "x.", "x ", " x", "x.."],
+        ["nul", "NUL", "nul.txt"],
+        ["中文", "한국어", "العربية", "عربي"],
+        ["field-1-11", "field-11-1", "star_1_2", "star_12"],
+        ["a" * 200, "a" * 201, "A" * 200],
+        ["a b", safe_id("a b"), safe_id("a b").upper()],
+        ["K2-3", "k2-3", "\u212a2-3"],
+    ],
+)
+def test_different_names_get_ids_that_no_file_system_mixes_up(names: list[str]) -> None:
+    ids = distinct_ids(names)
+    assert all(map(is_safe_id, ids))
+    assert len({item_id.lower() for item_id in ids}) == len(names)
+    assert sorted(distinct_ids(names[::-1])) == sorted(ids)
+    assert dict(zip(names, ids, strict=True)) == dict(zip(names[::-1], distinct_ids(names[::-1]), strict=True))
+
+
+def test_safe_names_keep_their_ids_beside_others() -> None:
+    assert distinct_ids(["tape-1", "a b", "SAME", "same", "x"])[::4] == ["tape-1", "x"]
+
+
+def test_the_first_form_that_is_free_is_taken() -> None:
+    names = ["a.mp4", "a.mkv", "b.mp4", "B.avi", "sub/c.mp4", "d.mp4.mkv", "d.mp4"]
+    stems = ["a", "a", "b", "B", "sub/c", "d.mp4", "d"]
+    found = dict(zip(names, distinct_ids(names, stems), strict=True))
+    assert [found[name] for name in ("a.mp4", "a.mkv", "b.mp4", "B.avi")] == ["a.mp4", "a.mkv", "b.mp4", "B.avi"]
+    assert found["sub/c.mp4"] == safe_id("sub/c")
+    assert (found["d.mp4.mkv"], found["d.mp4"]) == ("d.mp4.mkv", "d")
+
+
+@pytest.mark.parametrize("ids", [("a", "a"), ("same", "SAME")])
+def test_a_plan_refuses_items_that_would_overwrite_each_other(tmp_path: Path, ids: tuple[str, str]) -> None:
+    items = [Item(item_id, name=f"{number} {item_id}") for number, item_id in enumerate(ids)]
+    with pytest.raises(RunError, match=rf"'0 {ids[0]}' and '1 {ids[1]}' would get the same file name"):
+        plan_stage(PlainStage(NoParams()), items, RecordStore(Layout(tmp_path), "plain"), Execution())
+
+
+def test_names_and_paths_stand_in_all_rows_and_enter_no_key(tmp_path: Path) -> None:
+    """Also in those of items that an older version made, whose records have neither."""
+    layout, stage = Layout(tmp_path), PlainStage(NoParams())
+    named = [Item(f"id-{number}", {}, name=f"中文 {number}", path=f"한국어/{number}.mp4") for number in range(2)]
+    keys = [item_key(stage_digest(stage), item, "stat") for item in (named[0], Item("id-0", {}))]
+    assert keys[0] == keys[1]
+    store = RecordStore(layout, "plain")
+    store.prepare()
+    store.write(Record("id-0", "plain", 1, keys[0], (), {}, {}, Usage(), 1, "run"))
+    planned = plan_stage(stage, [*named, Item("id-2")], store, Execution())
+    outcomes = Outcomes(planned.outcomes("plain"))
+    failed = Outcome("id-3", "plain", "failed", failure_kind="bad_input", message="broken")
+    outcomes.append(failed.named(Item("id-3", name="العربية", path="bytes\udcff.mp4")))
+    summary = summarise(RunFigures("flow", "run", 0.0, 1.0, 1, 1, {}), outcomes, 1.0)
+    write_summary(layout, summary, outcomes)
+    rows = pq.read_table(tmp_path / "items.parquet").to_pylist()
+    assert [(row["id"], row["name"], row["path"], row["outcome"]) for row in rows] == [
+        ("id-0", "中文 0", "한국어/0.mp4", "cached"),
+        ("id-1", "中文 1", "한국어/1.mp4", "remaining"),
+        ("id-2", "id-2", None, "remaining"),
+        ("id-3", "العربية", "bytes\\udcff.mp4", "failed"),
+    ]
+    (failure,) = json.loads((tmp_path / "failures.json").read_bytes())
+    assert (failure["name"], failure["path"]) == ("العربية", "bytes\\udcff.mp4")
