@@ -111,5 +111,6 @@ def dataset_prep(
                 dataset_items(inputs.samples, found, dataset_params, inputs.split_of),
                 prune=True,
             )
-            run.pictures += sheets(found.values(), output_dir)
+            titles = {sample.id: sample.title for sample in inputs.samples}
+            run.pictures += sheets(found.values(), output_dir, titles=titles)
         return run.finish()

@@ -23,7 +23,6 @@ from typing import Any
 
 from tasks.engine.errors import Problem
 from tasks.engine.execution import Execution
-from tasks.engine.items import MAX_ID_LENGTH, is_safe_id
 from tasks.engine.parquet import read_rows
 
 MAX_ALIKE = 20
@@ -31,7 +30,10 @@ MAX_DEPTH = 50  # lists and objects within each other in one cell: no data has m
 _GIVEN_LENGTH = 80
 # Control characters, line ends of Unicode and half characters: none of them may reach a terminal or a line of a log.
 _UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_SAFE_IDS = f"letters, digits and . _ -, the first a letter or digit, at most {MAX_ID_LENGTH} characters"
+# Signs that change the direction of text or have no width: ids with them look like others.
+_MISLEADING = re.compile("[\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+MAX_NAME_LENGTH = 4096
+_IDS = f"a whole number, or text without control characters and '..', of at most {MAX_NAME_LENGTH} characters"
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,10 @@ def unknown_priority(execution: Execution, rows: Iterable[Mapping[str, Any]]) ->
 
 
 def read_ids(rows: Iterable[Row], column: str = "id") -> tuple[list[str | None], list[Problem]]:
-    """The id of each row, in order; None, and a problem, where it is unsafe or was used before.
+    """Return the id of each row as text, in order; None, and a problem, if it is unusable or was used before.
 
-    Ids may be whole numbers. A row without an id gives None and no problem: :func:`missing_columns` reports it.
+    An id may be any text, or a whole number: :func:`tasks.engine.items.distinct_ids` makes file names of ids. A row
+    without an id gives None and no problem: :func:`missing_columns` reports it.
     """
     ids: list[str | None] = []
     problems: list[Problem] = []
@@ -276,13 +279,19 @@ def _read_id(row: Row, column: str, first: dict[str, str]) -> str | Problem | No
     if value in (None, ""):
         return None
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if not is_safe_id(text):
-        return row.problem(column, shorten(value), _SAFE_IDS, "rename it: ids become file names")
+    if not _is_usable_name(text):
+        return row.problem(column, shorten(value), _IDS, "rename it")
     if text in first:
         given = f"{shorten(text)} again, as in {first[text]}"
         return row.problem(column, given, "each id once", "rename or remove one of the two")
     first[text] = row.where
     return text
+
+
+def _is_usable_name(text: str) -> bool:
+    is_plain = not _UNSHOWABLE.search(text) and not _MISLEADING.search(text)
+    is_path_upwards = bool({".", ".."} & set(re.split(r"[/\\]", text)))
+    return bool(text.strip()) and len(text) <= MAX_NAME_LENGTH and is_plain and not is_path_upwards
 
 
 def _is_utf8(text: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tasks.engine.errors import RunError
 from tasks.engine.execution import Execution
 from tasks.engine.identity import item_key, stage_digest
-from tasks.engine.items import Item
+from tasks.engine.items import Item, is_safe_id
 from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.records import RecordStore
 from tasks.engine.stage import Stage
@@ -52,7 +52,8 @@ class Plan:
 def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, execution: Execution) -> Plan:
     """Compare every item's key with its record, and its outputs with what the record says of them.
 
-    Raises RunError if two items have one id, or ids that differ in case alone: they would overwrite each other's files.
+    Raises RunError if an id is not safe as a file name, or if two items have one id, or ids that differ in case alone:
+    they would overwrite each other's files.
     """
     _check_ids(stage, items)
     digest = stage_digest(stage)
@@ -74,6 +75,8 @@ def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, executio
 def _check_ids(stage: Stage, items: Sequence[Item]) -> None:
     first: dict[str, Item] = {}
     for item in items:
+        if not is_safe_id(item.id):
+            raise RunError(f"{stage.name}: {item.id!r} cannot be a file name on every file system; use distinct_ids")
         other = first.setdefault(item.id.lower(), item)
         if other is not item:
             titles = " and ".join(repr(each.title) for each in (other, item))

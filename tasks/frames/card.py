@@ -19,15 +19,15 @@ _READ = {
     "jsonl": "Paths of frames are relative to the folder above this one.",
     "parquet": "Paths of frames are relative to the folder above this one.",
     "webdataset": (
-        "Each sample is `KEY.json` (its row) and `KEY.0000.jpg`, `KEY.0001.jpg`, ... KEY is the sample's id, with dots "
-        "as `%2E`."
+        "Each sample is `KEY.json` (its row) and `KEY.0000.jpg`, `KEY.0001.jpg`, ... KEY is the sample's id as in file "
+        "names, with dots as `%2E`."
     ),
     "imagefolder": "The column `images` holds a sample's frames, in time order.",
 }
 _COLUMNS = """\
 | column | what it holds |
 | --- | --- |
-| `id` | the sample |
+| `id` | the sample, as the manifest names it |
 | `video` | its video, relative to the folder of videos |
 | `split` | its split |
 | `support_seconds` | the times that the sample asked for, in seconds from the video's first shown frame |

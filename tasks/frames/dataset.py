@@ -120,17 +120,17 @@ def dataset_items(
         by_split = _with_pictures(by_split)
     if not by_split:
         return []
-    parts = _PARTS[params.format](by_split, params)
+    parts = _PARTS[params.format](by_split, params, {sample.title: sample.id for sample in samples})
     return [*parts, _card_part(by_split, params)]
 
 
 def webdataset_key(sample_id: str) -> str:
-    """The ``__key__`` of a sample: its id, with dots as ``%2E``, since WebDataset ends the key at the first dot."""
+    """The ``__key__`` of a sample: its id as in file names, with dots as ``%2E``: WebDataset ends keys at the first."""
     return quote(sample_id, safe="").replace(".", "%2E")
 
 
 def sample_id_of(key: str) -> str:
-    """The sample id of a WebDataset ``__key__``; it also stands in the sample's ``json``."""
+    """The id of a WebDataset ``__key__`` as in file names; the manifest's own id stands in the sample's ``json``."""
     return unquote(key)
 
 
@@ -152,7 +152,7 @@ def _rows_by_split(
 
 def _row(sample: Sample, found: Mapping[str, Any], split: str, columns: Iterable[str]) -> Row:
     return {
-        "id": sample.id,
+        "id": sample.title,
         "video": sample.video,
         "split": split,
         "support_seconds": list(sample.support_seconds),
@@ -174,7 +174,7 @@ def _json_line(row: Mapping[str, Any]) -> bytes:
 
 
 def _mixed(sample: Sample, name: str, error: MixedTypesError, params: DatasetParams) -> Problem:
-    where = f"{sample.where or sample.id}, {name}"
+    where = f"{sample.where or sample.title}, {name}"
     return Problem(where, str(error), f"one type a column in {params.format}", "make it one type, or use jsonl")
 
 
@@ -196,27 +196,27 @@ def _part(kind: str, name: str, split: str, rows: Sequence[Row], **more: Any) ->
     """An item that writes ``dataset/<name>``. Its cost counts the frames that it copies, or the rows."""
     payload = {"kind": kind, "path": f"{FOLDER}/{name}", "split": split, "rows": list(rows), **more}
     copied = sum(len(row["frames"]) for row in rows) if kind in {"tar", "images"} else 0
-    return Item(id=name.replace("/", "-"), payload=payload, cost=copied + 0.01 * len(rows))
+    return Item(id=name.replace("/", "-"), payload=payload, cost=copied + 0.01 * len(rows), name=name)
 
 
-def _jsonl_parts(by_split: Mapping[str, list[Row]], params: DatasetParams) -> list[Item]:  # noqa: ARG001
+def _jsonl_parts(by_split: Mapping[str, list[Row]], *_: object) -> list[Item]:
     return [_part("jsonl", f"{split}.jsonl", split, rows) for split, rows in by_split.items()]
 
 
-def _parquet_parts(by_split: Mapping[str, list[Row]], params: DatasetParams) -> list[Item]:  # noqa: ARG001
+def _parquet_parts(by_split: Mapping[str, list[Row]], *_: object) -> list[Item]:
     types = column_types((row for rows in by_split.values() for row in rows), OWN)
     return [_part("parquet", f"{split}.parquet", split, rows, types=types) for split, rows in by_split.items()]
 
 
-def _tar_parts(by_split: Mapping[str, list[Row]], params: DatasetParams) -> list[Item]:
+def _tar_parts(by_split: Mapping[str, list[Row]], params: DatasetParams, ids: Mapping[str, str]) -> list[Item]:
     return [
-        _part("tar", f"{split}-{number:06d}.tar", split, rows)
+        _part("tar", f"{split}-{number:06d}.tar", split, rows, keys=[webdataset_key(ids[row["id"]]) for row in rows])
         for split, of_split in by_split.items()
         for number, rows in enumerate(_chunks(of_split, params.samples_per_tar))
     ]
 
 
-def _imagefolder_parts(by_split: Mapping[str, list[Row]], params: DatasetParams) -> list[Item]:
+def _imagefolder_parts(by_split: Mapping[str, list[Row]], params: DatasetParams, *_: object) -> list[Item]:
     """For each split its metadata, and its pictures in chunks.
 
     JSON Lines cannot say the type of a column that is empty in one split, and ``datasets`` refuses splits that look
@@ -236,7 +236,7 @@ def _image_parts(by_split: Mapping[str, list[Row]], params: DatasetParams) -> It
     for split, of_split in by_split.items():
         for number, rows in enumerate(_chunks(of_split, params.samples_per_tar)):
             item = _part("images", split, split, [_pictures_only(row) for row in rows])
-            yield Item(id=f"{split}-{_IMAGES}-{number:06d}", payload=item.payload, cost=item.cost)
+            yield Item(id=f"{split}-{_IMAGES}-{number:06d}", payload=item.payload, cost=item.cost, name=item.name)
 
 
 def _pictures_only(row: Row) -> Row:
@@ -245,25 +245,26 @@ def _pictures_only(row: Row) -> Row:
 
 
 def _with_file_names(row: Row) -> Row:
-    return {_FILE_NAMES: [_image_name(row["id"], frame) for frame in row["frames"]], **row}
+    return {_FILE_NAMES: list(map(_image_name, row["frames"])), **row}
 
 
-def _image_name(sample_id: str, frame: Mapping[str, Any]) -> str:
-    """Where a frame lies in its split's folder: under its sample's id, or a digest of it.
+def _image_name(frame: Mapping[str, Any]) -> str:
+    """Where a frame lies in its split's folder: in a folder called like that of its sample, or a digest of it.
 
     ``datasets`` takes any folder called ``test_1`` or ``my-train`` for that split, wherever it lies.
     """
-    folder = sample_id
-    if _LIKE_A_SPLIT.search(sample_id):
-        folder = hashlib.sha256(sample_id.encode()).hexdigest()[:16]
-    return f"{_IMAGES}/{folder}/{PurePosixPath(frame['path']).name}"
+    path = PurePosixPath(frame["path"])
+    folder = path.parent.name
+    if _LIKE_A_SPLIT.search(folder):
+        folder = hashlib.sha256(folder.encode()).hexdigest()[:16]
+    return f"{_IMAGES}/{folder}/{path.name}"
 
 
 def _card_part(by_split: Mapping[str, list[Row]], params: DatasetParams) -> Item:
     says_types = params.format in {"jsonl", "webdataset"}  # the others hold them
     text = card(params.format, by_split, _types_or_none(by_split) if says_types else None)
     payload = {"kind": "card", "path": f"{FOLDER}/README.md", "split": "", "rows": [], "text": text}
-    return Item(id="card", payload=payload, cost=0.01)
+    return Item(id="card", payload=payload, cost=0.01, name="README.md")
 
 
 def _types_or_none(by_split: Mapping[str, list[Row]]) -> dict[str, Type] | None:
@@ -292,8 +293,7 @@ def _write_parquet(part: Mapping[str, Any], work: Workspace) -> None:
 
 def _write_tar(part: Mapping[str, Any], work: Workspace) -> None:
     with tarfile.open(work.output(part["path"]), "w", format=tarfile.PAX_FORMAT) as tar:
-        for row in part["rows"]:
-            key = webdataset_key(row["id"])
+        for key, row in zip(part["keys"], part["rows"], strict=True):
             _add(tar, f"{key}.json", _json_line(row))
             for frame in row["frames"]:
                 _add(tar, f"{key}.{PurePosixPath(frame['path']).name}", _picture(work, frame))
@@ -310,9 +310,7 @@ def _write_images(part: Mapping[str, Any], work: Workspace) -> None:
     for row in part["rows"]:
         for frame in row["frames"]:
             _picture(work, frame)
-            _link_or_copy(
-                work.output_dir / frame["path"], work.output(f"{part['path']}/{_image_name(row['id'], frame)}")
-            )
+            _link_or_copy(work.output_dir / frame["path"], work.output(f"{part['path']}/{_image_name(frame)}"))
 
 
 def _write_card(part: Mapping[str, Any], work: Workspace) -> None:
@@ -340,7 +338,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-_PARTS: dict[Format, Callable[[Mapping[str, list[Row]], DatasetParams], list[Item]]] = {
+_PARTS: dict[Format, Callable[[Mapping[str, list[Row]], DatasetParams, Mapping[str, str]], list[Item]]] = {
     "jsonl": _jsonl_parts,
     "parquet": _parquet_parts,
     "webdataset": _tar_parts,

@@ -6,12 +6,12 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.engine.errors import Problem
-from tasks.engine.items import Item, safe_id
+from tasks.engine.items import Item, distinct_ids
 from tasks.engine.manifest import (
     InputFolder,
     Row,
@@ -23,7 +23,7 @@ from tasks.engine.manifest import (
     read_table,
     shorten,
 )
-from tasks.media.folder import VIDEO_SUFFIXES, ids_of, videos_below
+from tasks.media.folder import VIDEO_SUFFIXES, ids_of, names_of, videos_below
 
 REQUIRED = ("id", "video_path")
 KNOWN = frozenset({*REQUIRED, "support_frames"})
@@ -42,6 +42,7 @@ class Sample:
     support_seconds  times from the first shown frame that the sample asks for, as given: unsorted, perhaps outside
     fields           all other columns, as JSON values; carried through to the dataset
     where            how a user finds its row, for messages
+    name             its id as the manifest has it, any text; empty if that is ``id``
     """
 
     id: str
@@ -49,6 +50,12 @@ class Sample:
     support_seconds: tuple[float, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
     where: str = field(default="", compare=False)
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """The sample's id as the manifest has it."""
+        return self.name or self.id
 
 
 def read_samples(manifest: Path | None, videos_dir: Path) -> tuple[list[Sample], list[Problem]]:
@@ -75,31 +82,38 @@ def video_items(samples: Iterable[Sample], videos_dir: Path) -> list[Item]:
     for sample in samples:
         by_video.setdefault(sample.video, []).append(sample)
     root = videos_dir.absolute()
-    return [_video_item(video, together, root / video) for video, together in by_video.items()]
+    ids = distinct_ids(list(by_video))
+    return [
+        _video_item(item_id, video, together, root / video)
+        for item_id, (video, together) in zip(ids, by_video.items(), strict=True)
+    ]
 
 
-def _video_item(video: str, samples: Sequence[Sample], path: Path) -> Item:
+def _video_item(item_id: str, video: str, samples: Sequence[Sample], path: Path) -> Item:
     wanted = [{"id": sample.id, "support_seconds": list(sample.support_seconds)} for sample in samples]
     fields = {name: value for sample in reversed(samples) for name, value in sample.fields.items()}  # the first wins
     size = path.stat().st_size if path.exists() else 0
     return Item(
-        id=safe_id(video),
+        id=item_id,
         payload={"video": video, "samples": wanted},
         inputs=(str(path),),
         cost=size / 2**20,
         fields=fields,
+        name=PurePosixPath(video).name,
+        path=video,
     )
 
 
-def _samples(table: Table, name: str, folder: InputFolder, check_paths: bool) -> tuple[list[Sample], list[Problem]]:
+def _samples(table: Table, manifest: str, folder: InputFolder, check_paths: bool) -> tuple[list[Sample], list[Problem]]:
     if not table.rows:
         return [], []
-    problems = [*missing_columns(table, REQUIRED, name), *_reserved(table, name)]
-    ids, wrong = read_ids(table.rows)
+    problems = [*missing_columns(table, REQUIRED, manifest), *_reserved(table, manifest)]
+    names, wrong = read_ids(table.rows)
     problems += wrong
+    ids = _ids_by_name(names)
     samples: list[Sample] = []
-    for row, sample_id in zip(table.rows, ids, strict=True):
-        sample, wrong = _sample(row, sample_id, folder, check_paths)
+    for row, name in zip(table.rows, names, strict=True):
+        sample, wrong = _sample(row, name, ids, folder, check_paths)
         problems += wrong
         samples += [sample] if sample else []
     return samples, problems
@@ -111,14 +125,25 @@ def _reserved(table: Table, name: str) -> list[Problem]:
     return [Problem(name, f"the column {column!r}", allowed, advice) for column in table.columns if column in RESERVED]
 
 
-def _sample(row: Row, sample_id: str | None, folder: InputFolder, check: bool) -> tuple[Sample | None, list[Problem]]:
+def _ids_by_name(names: Iterable[str | None]) -> dict[str, str]:
+    given = [name for name in names if name is not None]
+    return dict(zip(given, distinct_ids(given), strict=True))
+
+
+def _sample(
+    row: Row, name: str | None, ids: Mapping[str, str], folder: InputFolder, check: bool
+) -> tuple[Sample | None, list[Problem]]:
     fields, problems = carried(row, KNOWN)
     seconds = _support_seconds(row)
     video = _video(row, folder) if check else ""
     problems += [found for found in (seconds, video) if isinstance(found, Problem)]
-    if sample_id is None or isinstance(seconds, Problem) or not isinstance(video, str):
+    if name is None or isinstance(seconds, Problem) or not isinstance(video, str):
         return None, problems
-    return Sample(sample_id, video, seconds, fields, row.where), problems
+    return _named_sample(ids[name], name, video, seconds, fields, row.where), problems
+
+
+def _named_sample(sample_id: str, name: str, *rest: Any) -> Sample:
+    return replace(Sample(sample_id, *rest), name="" if name == sample_id else name)
 
 
 def _video(row: Row, folder: InputFolder) -> str | Problem | None:
@@ -168,4 +193,5 @@ def _scan(folder: InputFolder) -> tuple[list[Sample], list[Problem]]:
     if not found:
         allowed = f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
         problems = [Problem(f"--videos-dir {folder.root}", "no videos", allowed, "check --videos-dir")]
-    return [Sample(sample_id, video, where=video) for sample_id, video in ids_of(videos)], problems
+    named = zip(ids_of(videos), names_of(videos), strict=True)
+    return [_named_sample(sample_id, name, video, (), {}, video) for (sample_id, video), name in named], problems

@@ -32,18 +32,21 @@ def _picture(path: Path) -> Picture | None:
     return None if picture is None else np.asarray(picture, dtype=np.uint8)
 
 
-def sheets(samples: Iterable[Mapping[str, Any]], output_dir: Path, most: int = 12) -> list[SheetPicture]:
+def sheets(
+    samples: Iterable[Mapping[str, Any]], output_dir: Path, most: int = 12, titles: Mapping[str, str] | None = None
+) -> list[SheetPicture]:
     """A contact sheet for each of at most ``most`` samples, evenly through them, for the report.
 
     ``samples`` are the details that the frames stage gives; their paths are relative to ``output_dir``. A file that is
-    not what the stage made is not even decoded.
+    not what the stage made is not even decoded. ``titles`` are the samples' names by id.
     """
+    names = titles or {}
     known = [sample for sample in samples if sample["frames"]]
     chosen = known[:: max(1, -(-len(known) // most))]
-    return [sheet for sample in chosen if (sheet := _sheet(sample, output_dir))]
+    return [sheet for sample in chosen if (sheet := _sheet(sample, output_dir, names))]
 
 
-def _sheet(sample: Mapping[str, Any], output_dir: Path) -> SheetPicture | None:
+def _sheet(sample: Mapping[str, Any], output_dir: Path, titles: Mapping[str, str]) -> SheetPicture | None:
     files = [(output_dir / frame["path"], frame) for frame in sample["frames"]]
     frames = [(path, _stamp(frame)) for path, frame in files if _is_unaltered(path, frame["sha256"])]
     if not frames:
@@ -51,7 +54,7 @@ def _sheet(sample: Mapping[str, Any], output_dir: Path) -> SheetPicture | None:
     outside = len(sample["outside_seconds"])
     missed = f", {outside} requested outside the video" if outside else ""
     caption = f"{sample['video']}: {len(frames)} frames, * where requested{missed}"
-    return SheetPicture(sample["id"], caption, contact_sheet(frames))
+    return SheetPicture(titles.get(sample["id"], sample["id"]), caption, contact_sheet(frames))
 
 
 def _is_unaltered(path: Path, sha256: str) -> bool:

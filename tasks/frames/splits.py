@@ -94,8 +94,8 @@ def _own_splits(samples: Sequence[Sample]) -> tuple[dict[str, str], list[Problem
         if isinstance(name, str) and _is_name(name):
             chosen[sample.id] = name
         else:
-            problems.append(Problem(f"{sample.where or sample.id}, {COLUMN}", shorten(name), _NAMES, "correct it"))
-    return chosen, cap_problems(problems)
+            problems.append(Problem(f"{sample.where or sample.title}, {COLUMN}", shorten(name), _NAMES, "correct it"))
+    return chosen, [*_differ_in_case(chosen.values(), f"the column {COLUMN}"), *cap_problems(problems)]
 
 
 def _two_sources() -> Problem:
@@ -125,13 +125,26 @@ def _is_name(name: str) -> bool:
 def _twice(splits: Sequence[Split], option: str) -> list[Problem]:
     names = [split.name for split in splits]
     twice = sorted({name for name in names if names.count(name) > 1})
-    return [Problem(option, f"{name!r} more than once", "each split once", "remove one") for name in twice]
+    problems = [Problem(option, f"{name!r} more than once", "each split once", "remove one") for name in twice]
+    return [*problems, *_differ_in_case(names, option)]
+
+
+def _differ_in_case(names: Iterable[str], where: str) -> list[Problem]:
+    """Return a problem for names that some file systems take for one: splits are files and folders."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(name.lower(), []).append(name)
+    return [
+        Problem(where, f"{' and '.join(map(repr, alike))}, which differ in case alone", "distinct names", "rename one")
+        for alike in groups.values()
+        if len(alike) > 1
+    ]
 
 
 def _group(sample: Sample, column: str) -> str | None:
     """The sample's group as text, the same whether the manifest is CSV (all text) or has types."""
     if column == "id":
-        return sample.id
+        return sample.title
     if column in {"video", "video_path"}:
         return sample.video
     value: Any = sample.fields.get(column)
@@ -147,7 +160,7 @@ def _no_column(samples: Sequence[Sample], group_by: str) -> Problem:
 
 def _no_group(sample: Sample, column: str | None) -> Problem:
     allowed = "a value in every row, so that no group is parted"
-    return Problem(f"{sample.where or sample.id}, {column}", "nothing", allowed, "fill it in, or change --group-by")
+    return Problem(f"{sample.where or sample.title}, {column}", "nothing", allowed, "fill it in, or change --group-by")
 
 
 def _split_of(group: str, ordered: Sequence[Split]) -> str:

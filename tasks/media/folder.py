@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from tasks.engine.items import safe_id
+from tasks.engine.items import distinct_ids
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -39,8 +39,16 @@ def natural(text: str) -> tuple[list[tuple[bool, int, str]], str]:
 
 
 def ids_of(videos: Sequence[str]) -> list[tuple[str, str]]:
-    """An id for each video: its path without the suffix, or with it where that would be another video's id too."""
-    full = {safe_id(video): video for video in videos}
-    short = {video: safe_id(str(PurePosixPath(video).with_suffix(""))) for video in videos}
-    taken = Counter([*short.values(), *full])
-    return [(stem if taken[stem] == 1 else safe_id(video), video) for video, stem in short.items()]
+    """Return an id for each video: its path without the suffix, or with it if another video could have that id."""
+    return list(zip(distinct_ids(videos, list(map(_without_suffix, videos))), videos, strict=True))
+
+
+def names_of(videos: Sequence[str]) -> list[str]:
+    """Return the path of each video without its suffix, or with it if another video has the same."""
+    stems = list(map(_without_suffix, videos))
+    taken = Counter([*stems, *videos])
+    return [stem if taken[stem] == 1 else video for stem, video in zip(stems, videos, strict=True)]
+
+
+def _without_suffix(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))

@@ -146,13 +146,45 @@ def test_missing_columns_name_what_was_found(tmp_path):
     assert "t.csv line 3, video_path: nothing" in said
 
 
-def test_ids_may_be_whole_numbers_and_unsafe_or_repeated_ones_are_problems():
-    given = ["a", 7, "a", 7, "../up", ".hidden", "", None, True, 1.5, "x" * 121, "sp ace", "\u00e9", {"a": 1}, "7"]
-    ids, problems = read_ids(Row(f"t row {n}", {"id": value}) for n, value in enumerate(given, start=1))
-    assert ids == ["a", "7", *[None] * 13]
-    assert [problem.where for problem in problems] == [
-        f"t row {n}, id" for n in (3, 4, 5, 6, 9, 10, 11, 12, 13, 14, 15)
+def test_ids_may_be_any_text_or_whole_numbers():
+    given = [
+        "a",
+        7,
+        "-5nEBVFY0nk",
+        "_abC",
+        "sp ace",
+        " sp ace",
+        "a/b",
+        "\u4e2d\u6587",
+        "x" * 4096,
+        ".hidden",
+        "SAME",
+        "same",
     ]
+    ids, problems = read_ids(Row(f"t row {n}", {"id": value}) for n, value in enumerate(given, start=1))
+    assert (ids, problems) == ([str(value) for value in given], [])
+
+
+def test_unusable_or_repeated_ids_are_problems():
+    bad = [
+        "../up",
+        "..",
+        "a/./b",
+        "a\\..",
+        " ",
+        True,
+        1.5,
+        "x" * 4097,
+        {"a": 1},
+        "nul\0",
+        "e\x1b[2J",
+        "\ud800",
+        "\u202ea",
+    ]
+    given = ["a", 7, "a", 7, "7", "", None, *bad]
+    ids, problems = read_ids(Row(f"t row {n}", {"id": value}) for n, value in enumerate(given, start=1))
+    assert ids == ["a", "7", *[None] * (len(given) - 2)]
+    assert [problem.where for problem in problems] == [f"t row {n}, id" for n in (3, 4, 5, *range(8, 8 + len(bad)))]
     assert "'a' again, as in t row 1" in problems[0].given
     assert all(len(str(problem)) < 300 for problem in problems)
 

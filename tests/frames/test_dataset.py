@@ -22,7 +22,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.engine.errors import BadInput
-from tasks.engine.items import is_safe_id
+from tasks.engine.items import distinct_ids, is_safe_id
 from tasks.engine.stage import Workspace
 from tasks.frames.dataset import (
     DatasetParams,
@@ -425,3 +425,33 @@ def test_mixed_types_are_loaded_from_jsonl_by_whoever_reads_json(tmp_path):
 def test_wrong_parameters_are_refused(wrong):
     with pytest.raises(ValidationError):
         DatasetParams(**wrong)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_ids_of_any_form_stand_in_the_rows_of_every_format(form, libraries, tmp_path):
+    names = ["-5nEBVFY0nk", "a/b.c", "中文", "SAME", "same"]
+    output_dir = tmp_path / "out"
+    samples, details = [], []
+    for name, sample_id in zip(names, distinct_ids(names), strict=True):
+        samples.append(Sample(sample_id, f"{name}.mp4", name=name))
+        empty = {key: [] for key in ("outside_seconds", "repeated_seconds", "dropped_seconds")}
+        details.append({"id": sample_id, "frames": [picture(output_dir, sample_id, 0)], **empty})
+    params = DatasetParams(format=form)
+    split_of = {sample.id: "train" for sample in samples}
+    publish(dataset_items(samples, frames_by_sample([{"samples": details}]), params, split_of), params, output_dir)
+    folder = output_dir / "dataset"
+    if form == "webdataset":
+        found = read_tars(libraries[1], f"{folder}/train-000000.tar")
+        assert [sample_id_of(sample["__key__"]) for sample in found] == [sample.id for sample in samples]
+        assert [sample["0000.jpg"] for sample in found] == [pictures_of(each, output_dir)[0] for each in details]
+        rows = [json.loads(sample["json"]) for sample in found]
+    elif form == "parquet":
+        rows = pq.read_table(folder / "train.parquet").to_pylist()
+    else:
+        path = folder / ("train.jsonl" if form == "jsonl" else "train/metadata.jsonl")
+        rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [(row["id"], row["video"]) for row in rows] == [(name, f"{name}.mp4") for name in names]
+    if form == "imagefolder":
+        files = [folder / "train" / row["file_names"][0] for row in rows]
+        assert [file.read_bytes() for file in files] == [pictures_of(each, output_dir)[0] for each in details]
+        assert len({str(file).lower() for file in files}) == len(names)

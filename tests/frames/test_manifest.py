@@ -237,3 +237,32 @@ def test_samples_of_one_video_become_one_item(tmp_path, videos):
 def test_items_of_paths_that_look_alike_have_different_ids(videos):
     items = video_items([Sample("1", "city/a.mp4"), Sample("2", "city-a.mp4"), Sample("3", "city a.mp4")], videos)
     assert len({item.id for item in items}) == 3
+
+
+def test_ids_of_any_form_stay_in_the_rows_and_get_file_names_of_their_own(tmp_path, videos):
+    names = ["-5nEBVFY0nk", "_abC", "a b", "ab", "a/b", "SAME", "same", "中文", "safe-1", "x" * 300, "nul"]
+    rows = [{"id": name, "video_path": "b.mp4"} for name in names]
+    samples, problems = read_samples(manifest(tmp_path, rows), videos)
+    assert problems == []
+    assert [sample.title for sample in samples] == names
+    assert all(is_safe_id(sample.id) for sample in samples)
+    assert len({sample.id.lower() for sample in samples}) == len(names)
+    assert {sample.id for sample in samples if sample.id == sample.title} == {"ab", "safe-1"}
+
+
+def test_names_and_paths_of_scanned_videos(tmp_path):
+    for name in ("中文.mp4", "한국어/a.mkv", "c.mp4", "c.mkv", "C.avi"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    samples, problems = read_samples(None, tmp_path)
+    assert problems == []
+    assert {sample.title: sample.video for sample in samples} == {
+        "中文": "中文.mp4",
+        "한국어/a": "한국어/a.mkv",
+        "c.mp4": "c.mp4",
+        "c.mkv": "c.mkv",
+        "C": "C.avi",
+    }
+    assert len({sample.id.lower() for sample in samples}) == 5
+    items = video_items(samples, tmp_path)
+    assert {(item.name, item.path) for item in items} >= {("中文.mp4", "中文.mp4"), ("a.mkv", "한국어/a.mkv")}

@@ -145,3 +145,11 @@ def test_the_manifests_own_split_column_is_kept():
 def test_a_group_by_id_parts_a_video_on_request():
     chosen, _ = assign([Sample(f"q{n}", "v.mp4") for n in range(100)], NINE_TO_ONE, "id")
     assert set(chosen.values()) == {"train", "val"}
+
+
+def test_splits_that_differ_in_case_alone_are_a_problem():
+    """Their files would be one file on many disks."""
+    _, problems = parse_splits("train=0.5,Train=0.5")
+    assert ["'train' and 'Train', which differ in case alone" in str(problem) for problem in problems] == [True]
+    samples = [Sample("1", "v", (), {"split": "test"}), Sample("2", "w", (), {"split": "Test"})]
+    assert "'test' and 'Test', which differ in case alone" in str(assign(samples, ())[1][0])

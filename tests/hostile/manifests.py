@@ -126,10 +126,29 @@ def _paths(targets: Targets) -> Iterator[tuple[ManifestCase, bytes]]:
 
 def _ids() -> Iterator[tuple[ManifestCase, bytes]]:
     refused = [
-        *("../x", "a/b", "a\\b", "", ".", "..", ".hidden", "-x", "_x", " a", "a ", "a b", "a\nb", "a\0b", "a\x1b[31mb"),
-        *("é", "\u202ea", "\ud800", "a" * 121, "a:b", "a*", "a|b", "<b>", "${a}", "%2e%2e", "a;b", "\ufeffa"),
-        *(True, False, 1.5, float("nan"), float("inf"), [], {}, ["a"], -1, 10**200),
+        *("../x", "a/..", "a\\..\\b", "", " ", ".", "..", "a\nb", "a\0b", "a\x1b[31mb", "a" * 4097),
+        *("\u202ea", "\ud800", "\ufeffa", True, False, 1.5, float("nan"), float("inf"), [], {}, ["a"]),
     ]
+    read = [
+        *(
+            "a/b",
+            "/etc/passwd",
+            "a\\b",
+            "C:\\a",
+            ".hidden",
+            "-x",
+            "--output-dir=x",
+            "_x",
+            " a",
+            "a ",
+            "a b",
+            "é",
+            "中文",
+        ),
+        *("a:b", "a*", "a|b", "<b>", "${a}", "$(a)", "%2e%2e", "a;b", "nul", "a" * 4096, -1, 10**200),
+    ]
+    for number, name in enumerate(read):
+        yield ManifestCase(f"id-fine-{number}.json", "ids", "read"), _row(id=name)
     for number, name in enumerate(refused):
         yield ManifestCase(f"id-{number}.json", "ids", "refused"), _row(id=name)
     twice = json.dumps([{"id": "a", "video_path": "good.mp4"}] * 2).encode()

@@ -15,7 +15,7 @@ from tasks import batch
 from tasks.batch import Patience, batch_run
 from tasks.engine.errors import InvalidInput
 from tasks.engine.execution import Execution
-from tasks.engine.items import Item
+from tasks.engine.items import Item, distinct_ids
 from tasks.engine.manifest import missing_columns, read_ids, read_table
 from tests.engine.faults import FaultParams, FaultStage
 
@@ -25,19 +25,21 @@ NO_PAYLOAD = {"id", "inputs", "cost", "rank"}
 def read_inputs(manifest: Path) -> list[Item]:
     """The items: ``id``, ``inputs`` (paths), ``cost`` and ``rank`` (a field); every other column is payload."""
     table = read_table(manifest)
-    ids, problems = read_ids(table.rows)
+    names, problems = read_ids(table.rows)
     found = [*table.problems, *missing_columns(table, ["id"], manifest.name), *problems]
     if found:
         raise InvalidInput(found)
+    ids = distinct_ids([str(name) for name in names])
     return [
         Item(
-            str(item_id),
+            item_id,
             {name: value for name, value in row.values.items() if name not in NO_PAYLOAD},
             tuple(row.values.get("inputs", ())),
             float(row.values.get("cost", 1.0)),
             {"rank": row.values.get("rank")},
+            str(name),
         )
-        for item_id, row in zip(ids, table.rows, strict=True)
+        for item_id, name, row in zip(ids, names, table.rows, strict=True)
     ]
 
 
