@@ -115,8 +115,7 @@ def landmark_extraction(
     )
     stage = LandmarksStage(params, inputs.model, inputs.rescue)
     with batch_run("landmark-extraction", output_dir, execution, parameters) as run:
-        for note in inputs.collection.notes:
-            run.display.say(note)
+        run.note(inputs.collection.notes)
         outcomes = run.stage(stage, sample_items(inputs.collection)).outcomes
         accounts = _accounts(inputs.collection.samples, outcomes, run.run_id)
         run.pictures += best_and_worst([_preview(account) for account in accounts if account.values], output_dir)

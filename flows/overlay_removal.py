@@ -153,9 +153,7 @@ def overlay_removal(
         found = run.stage(PrepareStage(inputs.detection.params), prepare_items(videos, inputs.detection.extra))
         planned = [_planned(known, inputs.options, run.output_dir) for known in _known(videos, found)]
         stage = CleanStage(segment_needs((one for one in planned if isinstance(one, PlannedVideo)), inputs.devices))
-        joined = Assembly(stage, JoinStage(), refused, scratch, keep_segments).run(
-            run, [_whole(one) for one in planned]
-        )
+        joined = Assembly(stage, JoinStage(), scratch, keep_segments).run(run, [_whole(one) for one in planned])
         cleaned = [record for part in joined for record in part.records()]
         run.stage(PreviewStage(), [_preview(record, videos) for record in cleaned])
         run.pictures += gallery([Shown(record.id, record.values) for record in cleaned], run.output_dir)

@@ -178,9 +178,7 @@ def vhs_batch(
         shelf = [_planned(one, inputs.recipe, run.output_dir) for one in known.values()]
         works = [one.work for one in shelf if isinstance(one, PlannedTape)]
         segments = SegmentStage(inputs.engines.by_name, segment_needs(works, inputs.engines))
-        joined = Assembly(segments, JoinStage(), refused, scratch, keep_segments).run(
-            run, [_whole(one) for one in shelf]
-        )
+        joined = Assembly(segments, JoinStage(), scratch, keep_segments).run(run, [_whole(one) for one in shelf])
         restored = [record for part in joined for record in part.records()]
         run.stage(PreviewStage(PreviewParams(clip=preview)), [_preview(record, known) for record in restored])
         run.pictures += gallery(

@@ -5,16 +5,16 @@ The parts wait on the disk for the whole, and go when it is done. What an earlie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.batch import BatchRun, StageRun
-from tasks.engine.files import free_bytes
+from tasks.engine.errors import RunError
+from tasks.engine.files import bytes_text, free_bytes
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage
 
 _SHARE_OF_FREE = 0.5
-_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,29 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class _Waiting:
+    """A whole that is to be made, and the disk space for its parts that are not made yet."""
+
+    whole: Whole
+    missing_bytes: int
+
+    @property
+    def needed_bytes(self) -> int:
+        """Disk space for the missing parts and for the whole, which is made while they are there."""
+        return self.missing_bytes + self.whole.parts_bytes
+
+
+@dataclass(frozen=True)
 class Assembly:
     """How wholes are put together in a run.
 
     parts, wholes   the two stages
-    refuse          the item that takes the place of a whole whose parts have no room, and fails saying why
     scratch_bytes   most disk space for parts that wait; None for half of what is free
     keeps_parts     parts stay when their whole is there; a later run that does not keep them removes them
     """
 
     parts: Stage
     wholes: Stage
-    refuse: Callable[[Item, str], Item]
     scratch_bytes: int | None = None
     keeps_parts: bool = False
 
@@ -90,25 +101,40 @@ class Assembly:
         return run.stage(self.wholes, items, limited=False)
 
     def _groups(self, run: BatchRun, todo: Sequence[Whole]) -> Iterator[list[Whole]]:
-        """``todo`` in order, in groups whose parts fit into the scratch space as it is then; a large one is alone."""
-        waiting = list(todo)
+        """``todo`` in order, in groups that fit onto the disk as it is then; a whole with many parts is alone.
+
+        Those that do not fit wait for the others. If none fits, the run stops: no whole is to blame for a full disk.
+        """
+        waiting = [_Waiting(whole, self._missing_bytes(run, whole)) for whole in todo]
         while waiting:
             free = free_bytes(run.output_dir)
-            most = free * _SHARE_OF_FREE if self.scratch_bytes is None else self.scratch_bytes
-            group, size = [self._with_room(waiting.pop(0), free)], 0
-            size = group[0].parts_bytes
-            while waiting and size + waiting[0].parts_bytes <= most:
-                size += waiting[0].parts_bytes
-                group.append(waiting.pop(0))
-            yield group
+            group = self._fitting(waiting, free)
+            if not group and not run.stop_level:
+                run.fail(_no_room(run, waiting, free))
+            group = group or waiting  # of a run that stops, nothing is made
+            waiting = [one for one in waiting if not any(one is other for other in group)]
+            yield [one.whole for one in group]
 
-    def _with_room(self, whole: Whole, free: int) -> Whole:
-        """``whole``; one that fails and says so where its parts and itself do not fit onto the disk together."""
-        needed = 2 * whole.parts_bytes
-        if needed <= free:
-            return whole
-        words = f"its parts and itself need about {needed / _GIB:.1f} GiB, and {free / _GIB:.1f} GiB is free: make room"
-        return Whole(self.refuse(whole.item, words), (), 0)
+    def _missing_bytes(self, run: BatchRun, whole: Whole) -> int:
+        """Return about how much disk the parts take that an earlier run has not made."""
+        missing = run.outlook(self.parts, whole.parts)
+        costs = [planned.item.cost for planned in (*missing.todo, *missing.left)]
+        total = sum(part.cost for part in whole.parts)
+        return round(whole.parts_bytes * sum(costs) / total) if total > 0 else 0
+
+    def _fitting(self, waiting: Sequence[_Waiting], free: int) -> list[_Waiting]:
+        """Return those that fit onto the disk together, the first that fits alone among them."""
+        most = free * _SHARE_OF_FREE if self.scratch_bytes is None else self.scratch_bytes
+        group: list[_Waiting] = []
+        parts = needed = 0
+        for one in waiting:
+            has_room = needed + one.needed_bytes <= free
+            if has_room and (not group or parts + one.missing_bytes <= most):
+                group.append(one)
+                parts, needed = parts + one.missing_bytes, needed + one.needed_bytes
+            elif group:
+                break
+        return group
 
     def _predict(self, run: BatchRun, todo: Sequence[Whole]) -> None:
         parts = [part for whole in todo for part in whole.parts]
@@ -118,7 +144,20 @@ class Assembly:
         largest = max(whole.parts_bytes for whole in todo)
         total = sum(whole.parts_bytes for whole in todo)
         free = free_bytes(run.output_dir)
+        lacking = "; MORE THAN IS FREE" if total + largest > free else ""
         run.display.say(
-            f"{self.wholes.name}: {len(todo)} to put together, about {total / _GIB:.1f} GiB; the parts of the largest "
-            f"take {largest / _GIB:.1f} GiB until then, {free / _GIB:.1f} GiB is free"
+            f"{self.wholes.name}: {len(todo)} to put together, about {bytes_text(total)}; the parts of the largest "
+            f"take {bytes_text(largest)} until then, {bytes_text(free)} is free{lacking}"
         )
+
+
+def _no_room(run: BatchRun, waiting: Sequence[_Waiting], free: int) -> RunError:
+    """Return the error that ends a run in which no whole that waits fits onto the disk."""
+    least = min(waiting, key=lambda one: one.needed_bytes)
+    parts, whole = bytes_text(least.missing_bytes), bytes_text(least.whole.parts_bytes)
+    needs = f"{bytes_text(least.needed_bytes)} ({parts} for its parts, {whole} for the whole)"
+    return RunError(
+        f"the disk of {run.output_dir} has too little room: {bytes_text(free)} is free, and {least.whole.item.title} "
+        f"needs about {needs}; "
+        "free some space or give another --output-dir, then run the same command again"
+    )

@@ -51,6 +51,7 @@ from tasks.engine.sizing import Size, read_host, size_stage
 from tasks.engine.slot import Limits
 from tasks.engine.stage import Stage
 from tasks.engine.summary import RunFigures, Summary, closing_lines, failure_rows, summarise
+from tasks.engine.write_errors import explained
 from tasks.launcher.cluster import client_of_another, local_cluster, remote_slots
 from tasks.launcher.watch import API_ERRORS, Watch
 
@@ -229,6 +230,7 @@ class BatchRun:
     patience: Patience = _PATIENCE
     pictures: list[Picture] = field(default_factory=list)
     outcomes: Outcomes = field(default_factory=Outcomes)
+    notes: list[str] = field(default_factory=list)
     summary: Summary | None = None
 
     def __post_init__(self) -> None:
@@ -264,6 +266,12 @@ class BatchRun:
         """Stop now, because the run cannot go on; the summary says why."""
         self._error = self._error or str(error)
         self._stop.stop()
+
+    def note(self, lines: Iterable[str]) -> None:
+        """Say what the user should know of the inputs, such as files that are not read; the summary repeats it."""
+        for line in lines:
+            _log(line, self.display)
+            self.notes.append(line)
 
     def stage(self, stage: Stage, items: Sequence[Item], prune: bool = False, limited: bool = True) -> StageRun:
         """Run every item of ``stage`` that an earlier run has not done; returns when all are settled or the run stops.
@@ -381,6 +389,7 @@ class BatchRun:
             packages=self._packages,
             interrupted=self.stop_level is not None,
             error=self._error,
+            notes=tuple(self.notes),
         )
         self.summary = summarise_run(self.flow, Sealed((self, figures)))
         for line in closing_lines(self.summary, self.outcomes, self.layout):
@@ -581,6 +590,7 @@ def batch_run(
         stack.callback(forget_signal, run_id)
         handlers = (_give_up, _give_up) if execution.dry_run else (run.interrupt, run.stop)
         stack.enter_context(caught_signals(*handlers))
+        stack.enter_context(explained(output_dir))
         yield run
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import faulthandler
 import os
 import resource
@@ -25,11 +24,14 @@ from pydantic import TypeAdapter
 
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.files import clear_folder
+from tasks.engine.items import Item
 from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.outcomes import COLUMNS, FailureKind, Usage
 from tasks.engine.publish import collect_outputs
 from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.staging import copy_input
 from tasks.engine.strays import none_left
+from tasks.engine.write_errors import no_room_cause
 
 _RESULT = TypeAdapter(StageResult)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # from linux/prctl.h
@@ -72,13 +74,20 @@ def run_item(stage: Stage, request: Request) -> Reply:
     meter = _Meter()
     try:
         with _workspace(request) as work, none_left():
-            result = _as_recorded(stage.run(request.item, work))
+            result = _as_recorded(_result(stage, request.item, work))
         outputs = collect_outputs(work.outputs)
     except Exception as error:  # noqa: BLE001 - turns an exception into a failure
         traceback.print_exc()
         transient = isinstance(error, TransientError)
-        return Failed(_kind(error), _message(error), meter.read(), transient, _is_no_room(error))
+        return Failed(_kind(error), _message(error), meter.read(), transient, no_room_cause(error))
     return Finished(result, outputs, meter.read())
+
+
+def _result(stage: Stage, item: Item, work: Workspace) -> StageResult:
+    """Run the stage, unless the item was refused when its inputs were read."""
+    if item.refusal:
+        raise BadInput(item.refusal)
+    return stage.run(item, work)
 
 
 @contextlib.contextmanager
@@ -90,7 +99,7 @@ def _workspace(request: Request) -> Iterator[Workspace]:
     with contextlib.ExitStack() as stack:
         stack.callback(clear_folder, scratch)
         staged: dict[str, str] = {}
-        if request.local:
+        if request.local and not request.item.refusal:
             stack.callback(shutil.rmtree, request.local, ignore_errors=True)
             staged = {path: _stage_input(path, request.local / str(n)) for n, path in enumerate(request.item.inputs)}
         yield Workspace(outputs, scratch, request.output_dir, staged)
@@ -98,12 +107,9 @@ def _workspace(request: Request) -> Iterator[Workspace]:
 
 def _stage_input(path: str, folder: Path) -> str:
     folder.mkdir(parents=True)
-    target = folder / Path(path).name
-    if os.path.isdir(path):
-        shutil.copytree(path, target, symlinks=True)  # a link's target is no part of the input
-    else:
-        shutil.copyfile(path, target)
-    return str(target)
+    target = str(folder / Path(path).name)
+    copy_input(path, target)
+    return target
 
 
 def _as_recorded(result: StageResult) -> StageResult:
@@ -127,15 +133,6 @@ def _kind(error: Exception) -> FailureKind:
     if isinstance(error, BadInput):
         return "bad_input"
     return "out_of_memory" if isinstance(error, MemoryError) else "error"
-
-
-def _is_no_room(error: BaseException | None) -> bool:
-    """Whether the error, or one that led to it, says that the disk is full or takes no files."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _message(error: Exception) -> str:

@@ -6,13 +6,13 @@ HeadraceError
 ├── RunUnfinished     the run came to its end without all that was asked of it; bears the exit code
 └── ItemError         one item failed; the run goes on
     ├── BadInput      the item's input can never work; tried once
+    ├── OutputBlocked  something is in the way of the item's outputs; tried once
     └── TransientError  may pass when tried again
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 
 class HeadraceError(Exception):
@@ -57,18 +57,16 @@ class RunUnfinished(HeadraceError):
         super().__init__(message)
 
 
-def cannot_write(folder: Path, error: OSError) -> RunError:
-    """What to raise where the output folder takes no more files."""
-    advice = "make room or give another --output-dir, then run the same command again"
-    return RunError(f"cannot write to {folder}: {error.strerror or error}; {advice}")
-
-
 class ItemError(HeadraceError):
     """An item failed for a reason that its stage knows and names."""
 
 
 class BadInput(ItemError):
     """The item's input is damaged, missing or of the wrong kind: never tried again."""
+
+
+class OutputBlocked(ItemError):
+    """An output of the item cannot be written at its place, such as a name that a folder has."""
 
 
 class TransientError(ItemError):

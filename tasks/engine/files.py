@@ -11,7 +11,6 @@ import uuid
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
-_LEAST_FREE_BYTES = 256 * 1024
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
@@ -45,8 +44,11 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
             if durable:
                 os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # it must not hide the first error
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -87,6 +89,11 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def no_room(path: Path) -> bool:
-    """Whether the filesystem of ``path`` has no room for another file."""
-    return free_bytes(path) < _LEAST_FREE_BYTES
+def bytes_text(size: float) -> str:
+    """Return a size as people read it: ``812 bytes``, ``15 KiB``, ``3.2 MiB``, ``1.5 GiB``."""
+    if size < 1024:
+        return f"{size:.0f} byte{'' if round(size) == 1 else 's'}"
+    for unit, power in (("KiB", 10), ("MiB", 20), ("GiB", 30)):
+        if size < 1000 * 2**power:
+            return f"{size / 2**power:.3g} {unit}"
+    return f"{size / 2**40:,.3g} TiB" if size < 1000 * 2**40 else f"{size / 2**40:,.0f} TiB"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from tasks.engine.execution import Identity
 from tasks.engine.files import file_sha256
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage
+
+_MAX_DEPTH = 200  # of folders within each other: no collection has more, and recursion ends somewhere
 
 
 def canonical(value: Any) -> bytes:
@@ -26,23 +30,44 @@ def stage_digest(stage: Stage) -> bytes:
 
 
 def item_key(stage: bytes, item: Item, identity: Identity) -> str:
-    """sha256 over a :func:`stage_digest`, the item's id and payload, and the identity of its inputs."""
+    """Return sha256 over a :func:`stage_digest`, the item's id, payload and refusal, and the identity of its inputs."""
     inputs = [input_identity(path, identity) for path in item.inputs]
-    return hashlib.sha256(stage + canonical([item.id, item.payload, inputs])).hexdigest()
+    refusal = [item.refusal] if item.refusal else []
+    return hashlib.sha256(stage + canonical([item.id, item.payload, inputs, *refusal])).hexdigest()
 
 
 def input_identity(path: str, identity: Identity) -> list[Any]:
     """Size and modification time in nanoseconds (``stat``), or size and sha256 (``content``), of a file or folder.
 
     The path itself stays out, so that a collection can move. A missing input is an identity of its own: the item
-    runs and says so.
+    runs and says so. A folder that symlinks lead to again is listed once, so that a loop ends. Of a pipe or
+    a device only its kind counts.
     """
+    return _identity(path, identity, {})
+
+
+def _identity(path: str, identity: Identity, listed: dict[tuple[int, int], int]) -> list[Any]:
+    """``listed`` numbers the folders so far by device and inode."""
     try:
-        if os.path.isdir(path):
-            return [[entry, *input_identity(os.path.join(path, entry), identity)] for entry in sorted(os.listdir(path))]
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return _folder_identity(path, status, identity, listed)
+        if not stat.S_ISREG(status.st_mode):
+            return ["special", stat.S_IFMT(status.st_mode)]
         if identity == "content":
             return [status.st_size, file_sha256(Path(path))]
     except OSError as error:
         return ["unreadable", error.errno]
     return [status.st_size, status.st_mtime_ns]
+
+
+def _folder_identity(
+    path: str, status: os.stat_result, identity: Identity, listed: dict[tuple[int, int], int]
+) -> list[Any]:
+    place = status.st_dev, status.st_ino
+    if place in listed:
+        return ["listed", listed[place]]
+    if path.count(os.sep) > _MAX_DEPTH:
+        return ["unreadable", errno.ENAMETOOLONG]
+    listed[place] = len(listed)
+    return [[name, *_identity(os.path.join(path, name), identity, listed)] for name in sorted(os.listdir(path))]

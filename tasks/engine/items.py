@@ -31,6 +31,8 @@ class Item:
     fields   columns of the manifest, for ``--priority``; enter no key
     name     the item as its user calls it, any text; empty if that is the id; enters no key
     path     its input, relative to the input folder; empty if it has none; enters no key
+    refusal  why the input cannot be used, if that is known before the item runs: it fails as ``bad_input`` with this
+             message, and the stage never sees it
     """
 
     id: str
@@ -40,6 +42,7 @@ class Item:
     fields: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     path: str = ""
+    refusal: str = ""
 
     @property
     def title(self) -> str:

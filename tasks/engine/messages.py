@@ -42,7 +42,7 @@ class Failed:
     message: str
     usage: Usage
     transient: bool = False
-    no_room: bool = False  # nothing could be written: no other item will fare better
+    no_room: str = ""  # why nothing more can be written, if that is so: no other item will fare better
 
 
 Reply = Finished | Failed

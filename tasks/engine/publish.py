@@ -6,11 +6,11 @@ import os
 import stat
 from pathlib import Path
 
-from tasks.engine.errors import cannot_write
 from tasks.engine.files import file_sha256, sync_file, sync_folder
 from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Output, Record
 from tasks.engine.records import RecordStore
+from tasks.engine.write_errors import check_is_no_folder, write_failure
 
 
 def collect_outputs(folder: Path) -> tuple[Output, ...]:
@@ -36,17 +36,19 @@ def publish(private: Path, record: Record, store: RecordStore) -> None:
     """Move the outputs from ``private`` into place and write the record last.
 
     Order: the new files reach the disk, the old record is set aside, the files are renamed into place, the new record
-    is written. Raises RunError where the output folder takes no files.
+    is written. Raises OutputBlocked if something is in the way of an output: the old record stays then. Raises RunError
+    if the output folder takes no files.
     """
     try:
         for output in record.outputs:
+            check_is_no_folder(store.layout.output_dir / output.path)
             sync_file(private / output.path)
         store.set_aside(record)
         _move(private, store.layout, record.outputs)
         store.write(record)
         store.settle(record)
     except OSError as error:
-        raise cannot_write(store.layout.output_dir, error) from error
+        raise write_failure(store.layout.output_dir, store.layout.house, error) from error
 
 
 def _move(private: Path, layout: Layout, outputs: tuple[Output, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,7 +169,8 @@ class RecordStore:
         """Whether one output is there with its size, and its digest where asked."""
         path = os.path.join(self.layout.output_dir, output.path)
         try:
-            if os.stat(path).st_size != output.size_bytes:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != output.size_bytes:
                 return False
             return verify == "size" or file_sha256(Path(path)) == output.sha256
         except OSError:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tasks.engine.errors import cannot_write
 from tasks.engine.files import remove_temporary, write_atomically
 from tasks.engine.layout import Layout
 from tasks.engine.lock import locked
@@ -15,6 +14,9 @@ from tasks.engine.outcomes import Outcome, Outcomes
 from tasks.engine.report import Bar, Failure, Picture, render_report
 from tasks.engine.scratch import sweep_local_scratch
 from tasks.engine.summary import Summary, as_dict, failure_rows, write_summary
+from tasks.engine.write_errors import cannot_write, check_is_no_folder
+
+_RESULTS = ("summary.json", "items.parquet", "failures.json", "report.html")
 
 
 @contextmanager
@@ -27,6 +29,8 @@ def open_output_dir(layout: Layout, run_id: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             layout.private.mkdir(parents=True, exist_ok=True)
+            for name in _RESULTS:
+                check_is_no_folder(layout.output_dir / name)
             stack.enter_context(locked(layout.house / "lock", run_id))
             _sweep(layout)
             stack.callback(sweep_local_scratch, layout.output_dir)

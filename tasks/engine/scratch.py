@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.engine.errors import RunError
+from tasks.engine.files import bytes_text
 from tasks.engine.items import Item
+from tasks.engine.staging import input_size_bytes
 
 
 def local_scratch(output_dir: Path, run_id: str) -> Path:
@@ -24,24 +26,14 @@ def local_scratch(output_dir: Path, run_id: str) -> Path:
 
 def check_local_scratch(items: Sequence[Item], slots: int) -> None:
     """Raise RunError where this host's scratch has no room for the inputs of ``slots`` items at a time."""
-    sizes = sorted((sum(_size_bytes(path) for path in item.inputs) for item in items), reverse=True)
+    sizes = sorted((sum(input_size_bytes(path) for path in item.inputs) for item in items), reverse=True)
     needed, free = sum(sizes[:slots]), shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free:
-        place = f"{tempfile.gettempdir()} has {free / 2**20:.0f} MiB free"
+        place = f"{tempfile.gettempdir()} has {bytes_text(free)} free"
         raise RunError(
-            f"--stage-inputs: {slots} items at a time need {needed / 2**20:.0f} MiB of scratch, and {place}; "
-            "make room, set TMPDIR, or take fewer --workers"
+            f"--stage-inputs: {slots} items at a time need {bytes_text(needed)} of scratch, and {place}; "
+            "free some space, set TMPDIR, or use fewer --workers"
         )
-
-
-def _size_bytes(path: str) -> int:
-    """Size of a file, or of all files in a folder; 0 where it cannot be read, which the item will say."""
-    try:
-        if os.path.isdir(path):
-            return sum(_size_bytes(entry.path) for entry in os.scandir(path))
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def sweep_local_scratch(output_dir: Path, but: str = "") -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.engine.control import StopSignal, stop_signal
-from tasks.engine.errors import RunError, cannot_write
-from tasks.engine.files import clear_folder, free_bytes, no_room
+from tasks.engine.errors import OutputBlocked, RunError
+from tasks.engine.files import clear_folder
 from tasks.engine.layout import Layout
 from tasks.engine.lock import claimed
 from tasks.engine.messages import Failed, Finished, Reply, Request
@@ -28,6 +28,7 @@ from tasks.engine.scratch import local_scratch, sweep_local_scratch
 from tasks.engine.sizing import MOST_MEMORY_SHARE, memory_share
 from tasks.engine.slot import Limits, Slot
 from tasks.engine.stage import Stage
+from tasks.engine.write_errors import cannot_write, nothing_more, write_obstacle
 
 _MEMORY_SECONDS = 0.2  # until an item that waits for memory asks again
 _LOOK_SECONDS = 0.1
@@ -170,8 +171,13 @@ class _ShardLoop:
         """Publish what finished, keep what is known of what failed."""
         try:
             if isinstance(reply, Finished):
-                return self._publish(planned, reply, private)
+                try:
+                    return self._publish(planned, reply, private)
+                except OutputBlocked as error:
+                    reply = Failed("error", str(error), reply.usage)
             return self._fail(planned, reply, log)
+        except OSError as error:
+            raise cannot_write(self.context.output_dir, error) from error
         finally:
             self._clear(planned, private)
 
@@ -233,14 +239,13 @@ class _ShardLoop:
         return Outcome.of_failure(failure)
 
     def _check_ground(self, reply: Failed) -> None:
-        """Raise RunError where a failure is not the item's: no room for outputs, or the inputs' folder gone."""
+        """Raise RunError if a failure is not the item's: nothing more can be written, or the inputs' folder is gone."""
         root = self.context.input_root
         if root is not None and not root.exists():
             raise RunError(f"the input folder {root} has vanished; bring it back, then run the same command again")
-        if reply.no_room or no_room(self.context.output_dir):
-            free = f"{self.context.output_dir} has {free_bytes(self.context.output_dir) / 2**20:.0f} MiB free"
-            advice = "make room, then run the same command again"
-            raise RunError(f"nothing more can be written: {reply.message}; {free}; {advice}")
+        obstacle = write_obstacle(self.context.private)
+        if reply.no_room or obstacle:
+            raise nothing_more(self.context.output_dir, reply.message, reply.no_room, obstacle)
 
     def _keep_log(self, planned: PlannedItem, text: bytes) -> str:
         if not text:

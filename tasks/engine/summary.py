@@ -48,6 +48,7 @@ class Summary:
     peak_memory_bytes: int
     parameters: Mapping[str, Any]
     versions: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def started_seconds(self) -> float:
@@ -74,6 +75,7 @@ class RunFigures:
     packages: tuple[str, ...] = ()
     interrupted: bool = False
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def summarise(figures: RunFigures, outcomes: Iterable[Outcome], max_failed: float) -> Summary:
@@ -102,6 +104,7 @@ def summarise(figures: RunFigures, outcomes: Iterable[Outcome], max_failed: floa
         peak_memory_bytes=tally.peak_memory_bytes,
         parameters=figures.parameters,
         versions={"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
+        notes=figures.notes,
     )
 
 

@@ -202,7 +202,7 @@ def _eat_memory_elsewhere(stage: FaultStage, item: Item, work: Workspace) -> Sta
 
 
 def _raise(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    raise ValueError("first line\n  second line")
+    raise ValueError(item.payload.get("words", "first line\n  second line"))
 
 
 def _raise_without_words(stage: FaultStage, item: Item, work: Workspace) -> StageResult:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tasks.engine.errors import BadInput
 from tasks.engine.items import Item
 from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
@@ -22,15 +20,9 @@ class GatherStage(Stage):
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         note("start", item)
-        if "refused" in item.payload:
-            raise BadInput(item.payload["refused"])
         made = work.output_dir / "made"
         notes = [made / part / "note.txt" for part in item.payload["parts"]]
         if missing := [path.parent.name for path in notes if not path.is_file()]:
             raise BadInput(f"without {', '.join(missing)}")
         work.output(f"wholes/{item.id}.txt").write_text("".join(path.read_text() for path in notes))
         return StageResult({"parts_there": len(list(made.glob("*/note.txt")))})
-
-
-def refused(item: Item, why: str) -> Item:
-    return replace(item, payload={"refused": why})

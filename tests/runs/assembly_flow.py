@@ -18,7 +18,7 @@ from tasks.batch import batch_run
 from tasks.engine.execution import Execution
 from tasks.engine.items import Item
 from tests.engine.faults import FaultParams, FaultStage
-from tests.engine.gathering import GatherStage, refused
+from tests.engine.gathering import GatherStage
 
 
 def read_inputs(plan: Path) -> list[Whole]:
@@ -52,5 +52,5 @@ def assembly_flow(
         execution: How the run is carried out
     """
     with batch_run("assembly-flow", output_dir, execution, {}) as run:
-        Assembly(FaultStage(FaultParams()), GatherStage(), refused, scratch, keep).run(run, read_inputs(plan))
+        Assembly(FaultStage(FaultParams()), GatherStage(), scratch, keep).run(run, read_inputs(plan))
         return run.finish()

@@ -58,6 +58,7 @@ def render_report(
         advice="" if state in _NO_ADVICE else summary.get("message", ""),
         tiles=_tiles(summary),
         shares=_shares(items),
+        notes=summary.get("notes", ()),
         stages=[(name, counts) for name, counts in summary.get("stages", {}).items()],
         outcomes=OUTCOMES,
         time_line=charts.time_line(bars, float(summary.get("wall_seconds") or 0.0)),

@@ -1,0 +1,52 @@
+"""Copy inputs to local scratch, and say how large they are. Symlinks to folders are never followed: they may loop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+
+
+def input_size_bytes(path: str) -> int:
+    """Return the size of a file, or of all files in a folder; what cannot be read counts nothing, its item will say."""
+    if not os.path.isdir(path):
+        return _size_bytes(path)
+    return sum(_size_bytes(os.path.join(folder, name)) for folder, name in _files(path))
+
+
+def copy_input(path: str, target: str) -> None:
+    """Copy a file, or a folder with the content of all files in it, to ``target``, which must not exist.
+
+    A symlink to a file becomes the file. What cannot be copied (a symlink to a folder or to nothing, a pipe) becomes a
+    symlink to the original, so that the item sees it as it is.
+    """
+    if not os.path.isdir(path):
+        shutil.copyfile(path, target)
+        return
+    for folder, folders, names in os.walk(path):
+        copy = os.path.normpath(os.path.join(target, os.path.relpath(folder, path)))
+        os.makedirs(copy)
+        for name in [*names, *(name for name in folders if os.path.islink(os.path.join(folder, name)))]:
+            _copy_file(os.path.join(folder, name), os.path.join(copy, name))
+
+
+def _copy_file(path: str, target: str) -> None:
+    if os.path.isfile(path):
+        shutil.copyfile(path, target)
+    else:
+        os.symlink(os.path.abspath(path), target)
+
+
+def _files(path: str) -> Iterator[tuple[str, str]]:
+    for folder, _, names in os.walk(path):
+        for name in names:
+            yield folder, name
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0

@@ -1,0 +1,109 @@
+"""Inputs that hold symlinks, pipes and loops: their identity, their size, and their copies on local scratch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.execution import Identity
+from tasks.engine.identity import input_identity
+from tasks.engine.staging import copy_input, input_size_bytes
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a file, a folder with another, and two symlinks to itself: 2 ** 40 paths lead to each file."""
+    root = tmp_path / "input"
+    (root / "within").mkdir(parents=True)
+    (root / "a.png").write_bytes(b"first")
+    (root / "within" / "b.png").write_bytes(b"second file")
+    for name in ("loop", "another loop"):
+        (root / name).symlink_to(".")
+    (root / "within" / "up").symlink_to("..")
+    return root
+
+
+@pytest.mark.parametrize("identity", ["stat", "content"])
+def test_identity_of_a_folder_with_loops_ends(folder: Path, identity: Identity) -> None:
+    before = input_identity(str(folder), identity)
+    assert input_identity(str(folder), identity) == before
+    (folder / "within" / "b.png").write_bytes(b"third")
+    assert input_identity(str(folder), identity) != before
+
+
+def test_identity_of_folders_that_link_to_each_other_in_pairs_ends(tmp_path: Path) -> None:
+    """No loop, but 2 ** 30 ways from the first to the last."""
+    for number in range(30):
+        (tmp_path / str(number)).mkdir()
+        for name in ("left", "right"):
+            (tmp_path / str(number) / name).symlink_to(f"../{number + 1}")
+    (tmp_path / "30").mkdir()
+    (tmp_path / "30" / "a.png").write_bytes(b"first")
+    before = input_identity(str(tmp_path / "0"), "content")
+    (tmp_path / "30" / "a.png").write_bytes(b"other")
+    assert input_identity(str(tmp_path / "0"), "content") != before
+
+
+def test_identity_of_a_folder_does_not_depend_on_where_it_is(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    assert input_identity(str(tmp_path / "copy"), "content") == input_identity(str(folder), "content")
+
+
+@pytest.mark.parametrize("identity", ["stat", "content"])
+def test_identity_of_a_pipe_needs_no_writer(folder: Path, identity: Identity) -> None:
+    os.mkfifo(folder / "pipe.png")
+    assert input_identity(str(folder / "pipe.png"), identity)[0] == "special"
+    assert input_identity(str(folder), identity)
+
+
+def test_identity_of_very_deep_folders_ends(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("a", dir_fd=descriptor)
+        inner = os.open("a", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    try:
+        assert input_identity(str(tmp_path), "stat")
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # Python cannot remove that many
+
+
+def test_the_size_of_a_folder_with_loops_counts_each_file_once(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.png")
+    (folder / "broken.png").symlink_to("nothing")
+    (folder / "device.png").symlink_to("/dev/zero")
+    assert input_size_bytes(str(folder)) == len(b"first") + len(b"second file")
+    assert input_size_bytes(str(folder / "a.png")) == len(b"first")
+    assert input_size_bytes(str(folder / "broken.png")) == 0
+
+
+def test_a_copy_holds_what_the_original_shows(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.png"
+    elsewhere.write_bytes(b"beside")
+    (folder / "linked.png").symlink_to("../elsewhere.png")
+    (folder / "broken.png").symlink_to("nothing")
+    os.mkfifo(folder / "pipe.png")
+    copy = tmp_path / "scratch" / "copy"
+    copy.parent.mkdir()
+    copy_input(str(folder), str(copy))
+    assert (copy / "a.png").read_bytes() == b"first"
+    assert (copy / "within" / "b.png").read_bytes() == b"second file"
+    assert (copy / "linked.png").read_bytes() == b"beside"
+    assert not (copy / "linked.png").is_symlink()
+    assert (copy / "broken.png").is_symlink()
+    assert not (copy / "broken.png").exists()
+    assert (copy / "pipe.png").is_fifo()
+    assert (copy / "loop").is_symlink()
+
+
+def test_a_copy_of_a_linked_folder_holds_its_files(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    copy_input(str(tmp_path / "link"), str(tmp_path / "copy"))
+    assert (tmp_path / "copy" / "a.png").read_bytes() == b"first"
+    assert input_size_bytes(str(tmp_path / "link")) == input_size_bytes(str(folder))

@@ -1,0 +1,234 @@
+"""Errors of writing: each is told by its true cause, and concerns its item or the run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tasks.engine import write_errors
+from tasks.engine.errors import BadInput, OutputBlocked, RunError
+from tasks.engine.execution import Execution
+from tasks.engine.files import bytes_text, write_atomically
+from tasks.engine.items import Item
+from tasks.engine.layout import Layout
+from tasks.engine.outcomes import Outcome
+from tasks.engine.plan import plan_stage
+from tasks.engine.records import RecordStore
+from tasks.engine.run import open_output_dir
+from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
+from tasks.engine.slot import Limits
+from tasks.engine.write_errors import cannot_write, explained, no_room_cause, nothing_more, write_failure
+from tests.engine.test_ground import STAGE, small_disk
+
+__all__ = ["small_disk"]
+
+
+def run(output_dir: Path, items: list[Item]) -> list[Outcome]:
+    """Run what is to do of ``items`` as one shard of a run of its own."""
+    run_id = uuid.uuid4().hex
+    planned = plan_stage(STAGE, items, RecordStore(Layout(output_dir), STAGE.name), Execution())
+    context = RunContext(run_id, output_dir, Limits(60.0, 1 << 30))
+    try:
+        return run_shard(ShardOrder(context, STAGE, planned.todo), lambda _: None)
+    finally:
+        close_slots(run_id)
+        shutil.rmtree(context.private, ignore_errors=True)
+
+
+def os_error(code: int, path: Path | None = None, target: Path | None = None) -> OSError:
+    """The error as the system raises it; ``target`` is where a rename led to."""
+    named = [str(path)] if path else []
+    return OSError(code, os.strerror(code), *named, *([None, str(target)] if target else []))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EDQUOT, "the disk quota is exceeded; free some of the quota"),
+        (errno.EROFS, "the filesystem is read-only; make it writable"),
+        (errno.EACCES, "permission denied; change its permissions"),
+        (errno.EPERM, "not permitted; change its owner"),
+        (errno.EIO, "input/output error; check the disk"),
+        (errno.ESTALE, "stale.*; mount it again"),
+        (errno.EISDIR, "it is a folder.*; move or rename"),
+        (errno.ENOTDIR, "a file is where a folder must be.*; move or rename"),
+        (errno.EEXIST, "a file is where a folder must be.*; move or rename"),
+        (errno.ENAMETOOLONG, "too long.*; give a shorter"),
+        (errno.EMFILE, "too many files are open.*ulimit"),
+        (errno.EXDEV, "link; check the folder"),
+    ],
+)
+def test_each_error_is_told_by_its_cause(code: int, words: str, tmp_path: Path) -> None:
+    error = cannot_write(tmp_path, os_error(code))
+    assert isinstance(error, RunError)
+    with pytest.raises(RunError, match=f"cannot write to {tmp_path}: .*{words}.*run the same command again"):
+        raise error
+    if code not in (errno.ENOSPC, errno.EDQUOT):
+        assert "space" not in str(error)
+    assert "make room" not in str(error)
+
+
+@pytest.mark.parametrize("code", [errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EACCES])
+def test_an_obstacle_at_an_output_concerns_its_item(code: int, tmp_path: Path) -> None:
+    own, path = tmp_path / ".headrace", tmp_path / "frames" / "a.jpg"
+    renamed = write_failure(tmp_path, own, os_error(code, own / "private" / "a.jpg", path))
+    assert isinstance(renamed, OutputBlocked)
+    assert str(path) in str(renamed)
+    assert isinstance(write_failure(tmp_path, own, os_error(code, path)), OutputBlocked)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE])
+def test_a_disk_that_takes_nothing_concerns_the_run(code: int, tmp_path: Path) -> None:
+    assert isinstance(write_failure(tmp_path, tmp_path / ".headrace", os_error(code, tmp_path / "a.jpg")), RunError)
+
+
+def test_an_obstacle_in_the_engine_s_own_folder_concerns_the_run(tmp_path: Path) -> None:
+    own = tmp_path / ".headrace"
+    error = write_failure(tmp_path, own, os_error(errno.EISDIR, own / "records" / "a.json"))
+    assert isinstance(error, RunError)
+    assert str(own / "records" / "a.json") in str(error)
+
+
+def test_an_output_that_is_a_folder_fails_its_item_and_the_rest_runs(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    items = [Item(name, {"do": "write"}) for name in ("a", "b", "c")]
+    first = run(output, items)
+    assert [outcome.outcome for outcome in first] == ["done"] * 3
+    taken = output / first[1].outputs[0]
+    taken.unlink()
+    taken.mkdir()
+    again = run(output, items)
+    assert [(outcome.id, outcome.outcome, outcome.failure_kind) for outcome in again] == [("b", "failed", "error")]
+    assert str(taken) in again[0].message
+    assert "move or rename" in again[0].message
+    assert taken.is_dir()
+    taken.rmdir()
+    assert [outcome.outcome for outcome in run(output, items)] == ["done"]
+
+
+def test_a_file_where_a_folder_must_be_fails_its_item_and_the_rest_runs(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    done = run(output, [Item("a", {"do": "write"})])
+    assert done[0].outcome == "done"
+    parent = output / "made" / "b"
+    parent.write_text("in the way")
+    again = run(output, [Item("b", {"do": "write"}), Item("c", {"do": "write"})])
+    assert [outcome.outcome for outcome in again] == ["failed", "done"]
+    assert f"cannot write {parent}/more: a file is where a folder must be" in again[0].message
+
+
+def test_the_old_record_stays_when_a_folder_is_in_the_way(tmp_path: Path) -> None:
+    """Nothing was replaced: what the record says still holds, but for the file that is gone."""
+    output = tmp_path / "out"
+    first = run(output, [Item("a", {"do": "write"})])
+    taken = output / first[0].outputs[-1]
+    taken.unlink()
+    taken.mkdir()
+    run(output, [Item("a", {"do": "write"})])
+    assert RecordStore(Layout(output), STAGE.name).get("a") is not None
+
+
+@pytest.mark.parametrize("name", ["summary.json", "items.parquet", "failures.json", "report.html"])
+def test_a_folder_in_the_place_of_a_result_is_refused_before_anything_runs(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(RunError, match=f"{name}.*move or rename"), open_output_dir(Layout(tmp_path), "run"):
+        pass
+
+
+def test_an_exceeded_quota_ends_the_run_and_is_no_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exceeded(descriptor: int) -> None:
+        raise os_error(errno.EDQUOT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", exceeded)
+        with pytest.raises(RunError, match="the disk quota is exceeded") as refused:
+            run(tmp_path / "out", [Item("a", {"do": "write"})])
+    assert "full" not in str(refused.value)
+
+
+def test_a_quota_that_a_program_reports_ends_the_run(tmp_path: Path) -> None:
+    item = Item("a", {"do": "raise", "words": "ffmpeg: av_interleaved_write_frame(): Disk quota exceeded"})
+    with pytest.raises(RunError, match="nothing more can be written: the disk quota is exceeded") as refused:
+        run(tmp_path / "out", [item])
+    assert "full" not in str(refused.value)
+
+
+def test_a_filesystem_without_inodes_is_not_called_full(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,nr_inodes=60", small_disk], check=True)
+    items = [Item(f"item-{number:03d}", {"do": "write"}) for number in range(60)]
+    with pytest.raises(RunError, match="no inodes left") as refused:
+        run(small_disk / "out", items)
+    assert "is full" not in str(refused.value)
+
+
+def test_the_disk_that_is_full_is_named(tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    error = nothing_more(tmp_path, "a message", "the disk is full", None)
+    assert f"{tmp_path} has" in str(error)
+    assert f"{small_disk} has 1 MiB free" in str(error)
+
+
+def test_the_cause_is_found_in_what_led_to_an_error() -> None:
+    error = BadInput("the file is damaged")
+    error.__cause__ = os_error(errno.EDQUOT)
+    assert no_room_cause(error) == "the disk quota is exceeded"
+    assert no_room_cause(os_error(errno.EIO)) == ""
+    assert no_room_cause(None) == ""
+
+
+def test_what_fails_outside_the_output_folder_is_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), explained(tmp_path / "out"):
+        raise os_error(errno.EISDIR, tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="move or rename"), explained(tmp_path / "out"):
+        write_atomically_onto_a_folder(tmp_path / "out")
+
+
+def write_atomically_onto_a_folder(folder: Path) -> None:
+    (folder / "table.csv").mkdir(parents=True)
+    write_atomically(folder / "table.csv", b"text")
+
+
+def test_a_full_disk_names_the_file_that_could_not_be_written(small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as refused:
+        write_atomically(small_disk / "large", bytes(2 << 20))
+    assert refused.value.filename == str(small_disk / "large")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_an_obstacle_is_found_by_a_trial(small_disk: Path) -> None:
+    assert write_errors.write_obstacle(small_disk) is None
+    (small_disk / "large").write_bytes(bytes(900_000))
+    obstacle = write_errors.write_obstacle(small_disk)
+    assert obstacle is not None
+    assert obstacle.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (812, "812 bytes"),
+        (15 * 1024, "15 KiB"),
+        (1.5 * 2**20, "1.5 MiB"),
+        (3 * 2**30, "3 GiB"),
+        (2**60, "1,048,576 TiB"),
+    ],
+)
+def test_sizes_are_readable(size: float, text: str) -> None:
+    assert bytes_text(size) == text
+
+
+def test_an_item_that_is_refused_fails_alone_and_the_stage_never_sees_it(tmp_path: Path) -> None:
+    items = [Item("a", {"do": "write"}, refusal="its name is not UTF-8; rename it"), Item("b", {"do": "write"})]
+    first, second = run(tmp_path / "out", items)
+    assert (first.failure_kind, first.message, first.attempts) == ("bad_input", "its name is not UTF-8; rename it", 1)
+    assert second.outcome == "done"
+    assert [outcome.outcome for outcome in run(tmp_path / "out", [Item("a", {"do": "write"})])] == ["done"]
