@@ -49,6 +49,7 @@ class FaultStage(Stage):
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Look the deed up and do it."""
+        print(f"this is {item.id}", flush=True)  # in the log of this item, and of no other
         note("start", item)
         result = DEEDS[item.payload.get("do", "write")](self, item, work)
         note("end", item)
