@@ -34,11 +34,12 @@ from rich.console import Console
 from tasks.engine import shard as engine_shard
 from tasks.engine.control import StopLevel, caught_signals, forget_signal, stop_signal, tell_to_stop
 from tasks.engine.dispatch import Dispatcher, Shard
-from tasks.engine.errors import RunError, RunUnfinished
+from tasks.engine.errors import InvalidInput, RunError, RunUnfinished
 from tasks.engine.execution import Execution
 from tasks.engine.items import Item, input_root
 from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Outcome, Outcomes, Record
+from tasks.engine.paths import path_problems
 from tasks.engine.plan import Plan, plan_stage
 from tasks.engine.predict import predict_stage
 from tasks.engine.progress import ProgressDisplay, StageProgress
@@ -581,6 +582,8 @@ def batch_run(
 ) -> Iterator[BatchRun]:
     """A run of ``flow`` into ``output_dir``; catches interruptions while it lasts, sweeps what dead runs left."""
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    if problems := path_problems({**parameters, "output_dir": output_dir}):
+        raise InvalidInput(problems)
     output_dir = output_dir.absolute()
     display = ProgressDisplay(Console(stderr=True))
     with ExitStack() as stack:

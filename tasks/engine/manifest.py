@@ -28,6 +28,8 @@ from tasks.engine.parquet import read_rows
 MAX_ALIKE = 20
 MAX_DEPTH = 50  # lists and objects within each other in one cell: no data has more, and recursion ends somewhere
 _GIVEN_LENGTH = 80
+# A scheme of two letters at least, for C:/ is a drive, and one slash at least, for pathlib takes the second one away.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 # Control characters, line ends of Unicode and half characters: none of them may reach a terminal or a line of a log.
 _UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Signs that change the direction of text or have no width: ids with them look like others.
@@ -95,6 +97,11 @@ def shorten(value: object) -> str:
         return f"a {type(value).__name__} nested too deep to show"
     text = text if len(text) <= _GIVEN_LENGTH else f"{text[: _GIVEN_LENGTH - 3]}..."
     return repr(text) if isinstance(value, str) else text
+
+
+def is_url(text: str) -> bool:
+    """Return True if ``text`` begins like a URL: ``s3://``, ``https:/``."""
+    return _URL.match(text) is not None
 
 
 def showable(text: str) -> str:
@@ -225,6 +232,9 @@ class InputFolder:
             return Problem(where, shorten(given), "a relative path in UTF-8", advice)
         if _UNSHOWABLE.search(given):
             return Problem(where, shorten(given), "a name without control characters", "rename the file")
+        if is_url(given) and not (self.root / given).exists():
+            url_advice = f"download the file into {self.root}, and {advice}"
+            return Problem(where, f"the URL {shorten(given)}", "a relative path", url_advice)
         path = PurePosixPath(given)
         if path.is_absolute() or PureWindowsPath(given).drive:
             return Problem(where, f"the absolute path {shorten(given)}", "a relative path", advice)

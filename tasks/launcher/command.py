@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from tasks.engine.errors import HeadraceError, InvalidInput, Problem, RunError, RunUnfinished
 from tasks.engine.execution import Execution
+from tasks.engine.paths import path_problems
 from tasks.launcher.api import LocalApi
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ def read_command(
         return None
     parameters, problems = _parse(_app(_all_optional(_flattened(flow.fn)), name), list(arguments))
     problems += _missing(flow.fn, parameters, problems)
+    problems += path_problems(parameters)
     problems += _ask(door, parameters, {problem.where for problem in problems})
     if problems:
         raise InvalidInput(problems)

@@ -78,6 +78,28 @@ def test_a_wrong_option_is_one_line(
     assert not bench.output.exists()
 
 
+def test_urls_are_refused_by_every_path(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bench.folder)
+    options = [
+        "--videos-dir",
+        "https://host/videos",
+        "--manifest",
+        "gs://bucket/a.json",
+        "--output-dir",
+        "s3://bucket/out",
+    ]
+    assert bench.run(*options, flow=FLOW) == 2
+    said = sorted(capsys.readouterr().err.splitlines())
+    assert [line.partition("; allowed: a path on this machine")[0] for line in said] == [
+        "error: --manifest: the URL 'gs://bucket/a.json'",
+        "error: --output-dir: the URL 's3://bucket/out'",
+        "error: --videos-dir: the URL 'https://host/videos'",
+    ]
+    assert list(bench.folder.iterdir()) == []
+
+
 def test_a_missing_option_and_a_missing_manifest(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run("--videos-dir", bench.folder / "nowhere", flow=FLOW) == 2
     said = capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""Paths among parameters: what only looks like one is refused before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.engine.errors import InvalidInput
+from tasks.engine.execution import Execution
+from tasks.engine.manifest import InputFolder
+from tasks.engine.paths import path_problems
+
+
+def lines(**parameters: Any) -> list[str]:
+    return [str(problem) for problem in path_problems(parameters)]
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Relative paths start from an empty folder."""
+    empty = tmp_path / "here"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    return empty
+
+
+@pytest.mark.parametrize("name", ["output_dir", "input", "manifest", "targets", "light_curves", "model", "preset_file"])
+@pytest.mark.parametrize(
+    "url", ["s3://bucket/out", "gs://b", "https://host/x?y=1", "S3:/bucket", "az+blob://x", "file:///data"]
+)
+def test_urls_are_refused(name: str, url: str) -> None:
+    found = lines(**{name: Path(url)})
+    assert len(found) == 1
+    option = f"--{name.replace('_', '-')}"
+    assert found[0].startswith(f"{option}: the URL '{url.partition(':')[0]}://")
+    assert "allowed: a path on this machine" in found[0]
+
+
+def test_a_file_url_is_told_as_the_path_that_it_means() -> None:
+    assert lines(output_dir=Path("file:///data/out"))[0].endswith("give the plain path: /data/out")
+    assert lines(output_dir=Path("file://localhost/data/out"))[0].endswith("give the plain path: /data/out")
+
+
+@pytest.mark.parametrize("name", ["model", "weights", "mask"])
+def test_urls_are_refused_in_texts_that_may_be_paths(name: str) -> None:
+    assert len(lines(**{name: "https://host/x.task"})) == 1
+    assert lines(**{name: "holistic"}) == []
+
+
+def test_other_texts_may_be_urls() -> None:
+    assert lines(input="https://host/video.mp4", command="curl https://host {input} {output}") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("~/out", f"give the path in full: {Path.home()}/out"),
+        ("~", f"give the path in full: {Path.home()}"),
+        ("~user/out", "give the path in full"),
+        ("$HOME/out", "give the path in full: {HOME}/out"),
+        ("${HOME}/out", "give the path in full: {HOME}/out"),
+        ("$NO_SUCH_VARIABLE/out", "give the path in full"),
+        ("*.mp4", "name one file or folder"),
+        ("tapes/tape?.avi", "name one file or folder"),
+        ("out ", "remove the blanks"),
+        (" out", "remove the blanks"),
+        ("a /out", "remove the blanks"),
+    ],
+)
+def test_what_a_shell_would_replace_is_refused(path: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(Path.home()))
+    found = lines(output_dir=Path(path))
+    assert len(found) == 1
+    assert found[0].endswith(advice.replace("{HOME}", str(Path.home())))
+
+
+@pytest.mark.parametrize("name", ["~", "$HOME", "a*b", "what?", "blank ", "s3 bucket", "out[1]", "50% off"])
+def test_names_that_exist_are_taken_as_they_are(name: str) -> None:
+    Path(name).mkdir()
+    assert lines(output_dir=Path(name), input=Path(name, "within")) == []
+
+
+@pytest.mark.parametrize("name", ["out", "out[1]", "a b/c", "50% off", "C:/x", "über", "a:b/c", "x~/y"])
+def test_plain_names_are_taken(name: str) -> None:
+    assert lines(output_dir=Path(name)) == []
+
+
+@pytest.mark.parametrize("name", ["out\n", "out\x1b[31m", "out\udcff"])
+def test_names_that_no_record_can_hold_are_refused(name: str) -> None:
+    found = lines(output_dir=Path(name))
+    assert "allowed: a path in UTF-8 without control characters" in found[0]
+    found[0].encode()
+    assert "\n" not in found[0]
+
+
+@pytest.mark.parametrize("name", ["input", "videos_dir", "light_curves"])
+def test_the_output_folder_must_not_be_the_scanned_one(name: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    found = lines(**{name: tmp_path, "output_dir": tmp_path / "link"})
+    assert "would take the outputs for inputs" in found[0]
+    assert lines(**{name: tmp_path, "output_dir": tmp_path / "out"}) == []
+
+
+def test_a_folder_that_only_a_manifest_names_files_of_may_take_the_outputs(tmp_path: Path) -> None:
+    manifest = tmp_path / "train.json"
+    assert lines(videos_dir=tmp_path, output_dir=tmp_path, manifest=manifest) == []
+    assert len(lines(videos_dir=tmp_path, output_dir=tmp_path, manifest=None)) == 1
+
+
+def test_a_run_refuses_them_too(in_empty_folder: Path) -> None:
+    """Without the command line: in Prefect's UI, or from Python."""
+    from tasks.batch import batch_run
+
+    with (
+        pytest.raises(InvalidInput, match="the URL 's3://bucket/out'"),
+        batch_run("a", Path("s3://bucket/out"), Execution(), {}),
+    ):
+        pass
+    with (
+        pytest.raises(InvalidInput, match="--input: the URL"),
+        batch_run("a", Path("out"), Execution(), {"input": Path("s3://x")}),
+    ):
+        pass
+    assert list(in_empty_folder.iterdir()) == []
+
+
+def test_a_url_in_a_manifest_is_told_as_one(tmp_path: Path) -> None:
+    problem = InputFolder(tmp_path, "--videos-dir").relative("s3://bucket/a.mp4", "row 1, video_path")
+    assert str(problem).startswith("row 1, video_path: the URL 's3://bucket/a.mp4'; allowed: a relative path; download")
