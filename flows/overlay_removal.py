@@ -6,7 +6,7 @@ if __name__ == "__main__":  # before the imports below: the local Prefect API st
     raise SystemExit(main("flows.overlay_removal"))
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from tasks.overlays.prepared import Prepared
 from tasks.overlays.preview_stage import PreviewStage, preview_item
 from tasks.overlays.segment_stage import CleanStage, segment_items, segment_needs
 from tasks.overlays.size import cleaned_bytes
-from tasks.overlays.sources import ALL_NETWORKS, MOST_BYTES, FetchLimits, VideoSource, read_sources
+from tasks.overlays.sources import ALL_NETWORKS, MOST_BYTES, FetchLimits, read_sources
+from tasks.overlays.video_source import VideoSource
 from tasks.overlays.wishes import Detection, codec_problems, program_problems, read_detection
 from tasks.overlays.work import PlannedVideo, plan_video
 
@@ -150,31 +151,34 @@ def overlay_removal(
     )
     with batch_run("overlay-removal", output_dir, execution, parameters) as run:
         videos = _fetched(run, inputs)
-        found = run.stage(PrepareStage(inputs.detection.params), prepare_items(videos, inputs.detection.extra))
+        found = run.stage(PrepareStage(inputs.detection.params), prepare_items(videos.values(), inputs.detection.extra))
         planned = [_planned(known, inputs.options, run.output_dir) for known in _known(videos, found)]
         stage = CleanStage(segment_needs((one for one in planned if isinstance(one, PlannedVideo)), inputs.devices))
         joined = Assembly(stage, JoinStage(), scratch, keep_segments).run(run, [_whole(one) for one in planned])
         cleaned = [record for part in joined for record in part.records()]
         run.stage(PreviewStage(), [_preview(record, videos) for record in cleaned])
-        run.pictures += gallery([Shown(record.id, record.values) for record in cleaned], run.output_dir)
+        shown = [Shown(record.id, record.values, videos[record.id].name) for record in cleaned]
+        run.pictures += gallery(shown, run.output_dir)
         return run.finish()
 
 
-def _fetched(run: BatchRun, inputs: Inputs) -> dict[str, Path]:
+def _fetched(run: BatchRun, inputs: Inputs) -> dict[str, VideoSource]:
     """The videos by their ids; those from URLs once they are here."""
-    videos = {source.id: source.path for source in inputs.sources if source.path}
-    remote = [fetch_item(source) for source in inputs.sources if source.url]
-    if remote:
-        for record in run.stage(FetchStage(inputs.limits), remote).records():
-            videos[record.id] = run.output_dir / record.outputs[0].path
+    videos = {source.id: source for source in inputs.sources if source.path}
+    elsewhere = {source.id: source for source in inputs.sources if source.url}
+    if elsewhere:
+        for record in run.stage(FetchStage(inputs.limits), list(map(fetch_item, elsewhere.values()))).records():
+            videos[record.id] = replace(elsewhere[record.id], path=run.output_dir / record.outputs[0].path)
     return videos
 
 
-def _known(videos: Mapping[str, Path], found: StageRun) -> Iterator[Prepared]:
+def _known(videos: Mapping[str, VideoSource], found: StageRun) -> Iterator[Prepared]:
     """What is known of the videos that were prepared."""
     for record in found.records():
         digests = {output.path: output.sha256 for output in record.outputs}
-        yield prepared(record.id, videos[record.id], record.detail, digests)
+        source = videos[record.id]
+        assert source.path is not None, "it was prepared"
+        yield prepared(record.id, source.path, record.detail, digests, source)
 
 
 def _planned(known: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo | Item:
@@ -191,6 +195,6 @@ def _whole(video: PlannedVideo | Item) -> Whole:
     return Whole(join_item(video), tuple(segment_items(video)), cleaned_bytes(video))
 
 
-def _preview(record: Record, videos: Mapping[str, Path]) -> Item:
+def _preview(record: Record, videos: Mapping[str, VideoSource]) -> Item:
     digests = [output.sha256 for output in record.outputs]
-    return preview_item(record.id, str(videos[record.id]), record.detail["work"], digests)
+    return preview_item(videos[record.id], record.detail["work"], digests)

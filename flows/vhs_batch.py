@@ -182,7 +182,8 @@ def vhs_batch(
         restored = [record for part in joined for record in part.records()]
         run.stage(PreviewStage(PreviewParams(clip=preview)), [_preview(record, known) for record in restored])
         run.pictures += gallery(
-            [Shown(one.id, known[one.id].diagnosis, one.values) for one in restored], run.output_dir
+            [Shown(one.id, known[one.id].diagnosis, one.values, known[one.id].tape.path) for one in restored],
+            run.output_dir,
         )
         return run.finish()
 
@@ -211,4 +212,4 @@ def _whole(tape: PlannedTape | Item) -> Whole:
 
 def _preview(record: Record, known: Mapping[str, Diagnosed]) -> Item:
     digests = [output.sha256 for output in record.outputs]
-    return preview_item(record.id, str(known[record.id].path), record.detail["work"], digests)
+    return preview_item(known[record.id], record.detail["work"], digests)

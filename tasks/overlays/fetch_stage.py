@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from tasks.engine.items import Item
 from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
-from tasks.overlays.sources import FetchLimits, VideoSource, fetch_video
+from tasks.overlays.sources import FetchLimits, fetch_video
+from tasks.overlays.video_source import VideoSource
 
 
 class FetchStage(Stage):
@@ -31,4 +32,4 @@ class FetchStage(Stage):
 
 def fetch_item(source: VideoSource) -> Item:
     """The item of a video that lies elsewhere."""
-    return Item(source.id, {"url": source.url})
+    return Item(source.id, {"url": source.url}, name=source.file_name)

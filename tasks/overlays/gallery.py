@@ -15,10 +15,11 @@ _JPEG_START = b"\xff\xd8\xff"
 
 @dataclass(frozen=True)
 class Shown:
-    """A cleaned video, and the values of its item."""
+    """A cleaned video, the values of its item, and its name as its user knows it."""
 
     video: str
     values: Mapping[str, Any]
+    name: str = ""
 
 
 def gallery(videos: Sequence[Shown], output_dir: Path, most: int = 12) -> list[Picture]:
@@ -32,7 +33,7 @@ def _picture(shown: Shown, output_dir: Path) -> Picture | None:
         data = (output_dir / sheet_path(shown.video)).read_bytes()
     except OSError:
         return None
-    return Picture(shown.video, caption(shown), data) if data.startswith(_JPEG_START) else None
+    return Picture(shown.name or shown.video, caption(shown), data) if data.startswith(_JPEG_START) else None
 
 
 def _parts(count: int) -> str:

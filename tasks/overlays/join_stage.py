@@ -79,7 +79,8 @@ def join_item(planned: PlannedVideo) -> Item:
 
 def bare_item(known: Prepared) -> Item:
     """The item of a video of which it is not known what is to be done."""
-    return Item(known.video, inputs=(str(known.path),), cost=0.0)
+    source = known.source
+    return Item(known.video, {}, (str(known.path),), 0.0, name=source.file_name, path=source.relative)
 
 
 def refused(item: Item, why: str) -> Item:

@@ -26,6 +26,7 @@ from tasks.overlays.detection.static import find_static
 from tasks.overlays.options import PrepareParams
 from tasks.overlays.overlay import Overlay, save_overlays
 from tasks.overlays.prepared import Prepared, mask_path, overlays_path, survey_path
+from tasks.overlays.video_source import VideoSource
 
 _FORMAT = TypeAdapter(PictureFormat)
 
@@ -81,13 +82,24 @@ def _given(path: Path, surveyed: Survey, text: str) -> Found:
     return Found(overlays, 1.0, f"given by --mask{known}")
 
 
-def prepare_items(videos: Mapping[str, Path], extra: Path | None) -> list[Item]:
-    """An item for each of ``videos``, by their ids; ``extra`` is the mask's picture or the model, if any."""
+def prepare_items(videos: Iterable[VideoSource], extra: Path | None) -> list[Item]:
+    """An item for each of ``videos`` that has a path; ``extra`` is the mask's picture or the model, if any."""
     more = (str(extra),) if extra else ()
-    return [Item(name, inputs=(str(path), *more), cost=float(path.stat().st_size)) for name, path in videos.items()]
+    return [_item(source, source.path, more) for source in videos if source.path]
 
 
-def prepared(video: str, path: Path, detail: Mapping[str, Any], digests: Mapping[str, str]) -> Prepared:
+def _item(source: VideoSource, path: Path, more: tuple[str, ...]) -> Item:
+    cost = float(path.stat().st_size)
+    return Item(source.id, {}, (str(path), *more), cost, name=source.file_name, path=source.relative)
+
+
+def prepared(
+    video: str,
+    path: Path,
+    detail: Mapping[str, Any],
+    digests: Mapping[str, str],
+    source: VideoSource | None = None,
+) -> Prepared:
     """What the stage's ``detail`` says of a video; ``digests`` are those of its outputs, by their paths."""
     return Prepared(
         video=video,
@@ -98,6 +110,7 @@ def prepared(video: str, path: Path, detail: Mapping[str, Any], digests: Mapping
         containers=detail["containers"],
         found=detail["found"],
         reason=detail["reason"],
+        source=source or VideoSource(video, path.name, path),
     )
 
 

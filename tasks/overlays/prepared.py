@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.media.segments.picture import PictureFormat
+from tasks.overlays.video_source import VideoSource
+
+_UNNAMED = VideoSource("", "")
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A video whose overlays are found.
 
+    source      its name and where it is from
     survey_digest, overlays_digest  sha256 of the two published files
     containers  for each codec, the extension of the file that holds all of the video's streams
     found       how many overlays there are; ``reason``: why so many
@@ -26,6 +30,7 @@ class Prepared:
     containers: Mapping[str, str]
     found: int
     reason: str
+    source: VideoSource = _UNNAMED
 
 
 def survey_path(video: str) -> str:

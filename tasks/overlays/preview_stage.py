@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from tasks.engine.items import Item
 from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
 from tasks.overlays.pictures import comparison_sheet
+from tasks.overlays.video_source import VideoSource
 from tasks.overlays.work import VideoWork
 
 _WORK = TypeAdapter(VideoWork)
@@ -36,9 +37,10 @@ class PreviewStage(Stage):
         return StageResult()
 
 
-def preview_item(video: str, source: str, work: Mapping[str, Any], digests: Iterable[str]) -> Item:
+def preview_item(source: VideoSource, work: Mapping[str, Any], digests: Iterable[str]) -> Item:
     """The item of a video; ``work`` is its VideoWork as JSON, ``digests`` are those of what was cleaned."""
-    return Item(video, {"work": dict(work), "digests": list(digests)}, (source,))
+    payload = {"work": dict(work), "digests": list(digests)}
+    return Item(source.id, payload, (str(source.path),), name=source.file_name, path=source.relative)
 
 
 def sheet_path(video: str) -> str:

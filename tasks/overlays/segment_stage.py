@@ -89,16 +89,18 @@ class CleanStage(Stage):
 
 def segment_items(planned: PlannedVideo) -> list[Item]:
     """An item for each of the segments of a video."""
-    work, source = planned.work, str(planned.prepared.path)
+    work, path, source = planned.work, str(planned.prepared.path), planned.prepared.source
     picture = planned.prepared.picture
     pixels = picture.width_px * picture.height_px
     return [
         Item(
             id=safe_id(f"{work.video}.{segment.number:04d}"),
             payload=as_payload(work, [segment]),
-            inputs=(source,),
+            inputs=(path,),
             cost=float((segment.read_end - segment.read_start) * pixels),
             fields={"video": work.video},
+            name=f"{source.file_name or work.video}, segment {segment.number}",
+            path=source.relative,
         )
         for segment in planned.segments
     ]

@@ -24,6 +24,7 @@ from tasks.engine.items import safe_id
 from tasks.engine.manifest import InputFolder, cap_problems, shorten, showable
 from tasks.media.folder import VIDEO_SUFFIXES, ids_of, videos_below
 from tasks.media.opening import check_whole, open_container, video_stream
+from tasks.overlays.video_source import VideoSource
 
 _INPUT = "--input"
 _ALLOWED = "a video, a folder of videos, or a URL that begins with https:// or http://"
@@ -47,20 +48,6 @@ _SUFFIXES = {
 }
 
 MOST_BYTES = 20 * 2**30
-
-
-@dataclass(frozen=True)
-class VideoSource:
-    """One video to be cleaned: at ``path`` or else, where that is None, to be fetched from ``url``.
-
-    id    safe as a file name, unique within a run
-    name  as the user knows it: relative to the folder, or the file's name in the URL
-    """
-
-    id: str
-    name: str
-    path: Path | None = None
-    url: str = ""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def comparison_item(tapes: Sequence[PlannedTape], cpu_seconds: Mapping[str, floa
         "cpu_seconds": dict(cpu_seconds),
         "digests": dict(digests),
     }
-    return Item("comparison", payload, (str(tapes[0].diagnosed.path),))
+    known = tapes[0].diagnosed
+    return Item("comparison", payload, (str(known.path),), name=known.tape.name, path=known.tape.path)
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:

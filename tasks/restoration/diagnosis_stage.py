@@ -78,7 +78,8 @@ def diagnosis_items(tapes: Iterable[Tape], folder: Path) -> list[Item]:
     items = []
     for tape in tapes:
         path = folder / tape.path
-        items.append(Item(tape.id, inputs=(str(path),), cost=float(path.stat().st_size), fields=tape.fields))
+        cost = float(path.stat().st_size)
+        items.append(Item(tape.id, {}, (str(path),), cost, tape.fields, tape.name, tape.path))
     return items
 
 

@@ -17,11 +17,12 @@ _CONVERSION = "scale: limited range"  # as the chain explains what stands betwee
 
 @dataclass(frozen=True)
 class Shown:
-    """A restored tape: what was wrong with it, and the values of its item."""
+    """A restored tape: what was wrong with it, the values of its item, and its path as its user knows it."""
 
     tape: str
     diagnosis: Diagnosis
     values: Mapping[str, Any]
+    path: str = ""
 
 
 def gallery(tapes: Sequence[Shown], output_dir: Path, most: int = 12) -> list[Picture]:
@@ -35,7 +36,7 @@ def _picture(shown: Shown, output_dir: Path) -> Picture | None:
         data = (output_dir / sheet_path(shown.tape)).read_bytes()
     except OSError:
         return None
-    return Picture(shown.tape, caption(shown), data) if data.startswith(_JPEG_START) else None
+    return Picture(shown.path or shown.tape, caption(shown), data) if data.startswith(_JPEG_START) else None
 
 
 def caption(shown: Shown) -> str:

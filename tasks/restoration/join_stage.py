@@ -78,7 +78,8 @@ def join_item(planned: PlannedTape) -> Item:
 
 def bare_item(known: Diagnosed) -> Item:
     """The item of a tape of which it is not known what is to be done."""
-    return Item(known.tape.id, {}, (str(known.path),), 0.0, known.tape.fields)
+    tape = known.tape
+    return Item(tape.id, {}, (str(known.path),), 0.0, tape.fields, tape.name, tape.path)
 
 
 def refused(item: Item, why: str) -> Item:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.restoration.diagnosis_stage import Diagnosed
 from tasks.restoration.join_stage import restored_path
 from tasks.restoration.previews import comparison_sheet, split_screen
 from tasks.restoration.work import TapeWork
@@ -45,9 +46,10 @@ class PreviewStage(Stage):
         return StageResult()
 
 
-def preview_item(tape: str, source: str, work: Mapping[str, Any], digests: Iterable[str]) -> Item:
+def preview_item(known: Diagnosed, work: Mapping[str, Any], digests: Iterable[str]) -> Item:
     """The item of a tape; ``work`` is its TapeWork as JSON, ``digests`` are those of what was restored."""
-    return Item(tape, {"work": dict(work), "digests": list(digests)}, (source,))
+    payload = {"work": dict(work), "digests": list(digests)}
+    return Item(known.tape.id, payload, (str(known.path),), name=known.tape.name, path=known.tape.path)
 
 
 def sheet_path(tape: str) -> str:

@@ -61,14 +61,16 @@ class SegmentStage(Stage):
 
 def segment_items(planned: PlannedTape) -> list[Item]:
     """An item for each of the segments of a tape."""
-    work, tape = planned.work, planned.diagnosed.path
+    work, tape, source = planned.work, planned.diagnosed.tape, planned.diagnosed.path
     return [
         Item(
             id=safe_id(f"{work.tape}.{segment.number:04d}"),
             payload=as_payload(work, [segment]),
-            inputs=(str(tape),),
+            inputs=(str(source),),
             cost=float(len(segment) * work.chain.width_px * work.chain.height_px * work.chain.ratio),
-            fields={"tape": work.tape, **planned.diagnosed.tape.fields},
+            fields={"tape": work.tape, **tape.fields},
+            name=f"{tape.name}, {work.preset}, segment {segment.number}",
+            path=tape.path,
         )
         for segment in planned.segments
     ]

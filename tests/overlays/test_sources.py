@@ -13,7 +13,8 @@ import pytest
 from tasks.downloads.cache import Pace
 from tasks.engine.errors import BadInput, TransientError
 from tasks.media.segments.source import survey
-from tasks.overlays.sources import ALL_NETWORKS, FetchLimits, VideoSource, fetch_video, read_sources
+from tasks.overlays.sources import ALL_NETWORKS, FetchLimits, fetch_video, read_sources
+from tasks.overlays.video_source import VideoSource
 from tests.landmarks.models.server import Fault, Handler, ModelServer, busy, cut, endless, instead, redirect, stall
 
 PATH = "/films/My%20clip.mp4"

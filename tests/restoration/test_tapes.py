@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.engine.items import is_safe_id
+from tasks.restoration.diagnosis_stage import diagnosis_items
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.tapes import Tape, read_tapes
 
@@ -90,3 +92,18 @@ def test_a_link_out_of_the_folder_is_refused(shelf: Path, tmp_path: Path) -> Non
     tapes, problems = read_tapes(shelf, None, COMMON, PRESETS)
     assert ["leads out" in str(problem) for problem in problems] == [True]
     assert "linked" not in {tape.id for tape in tapes}
+
+
+def test_tapes_whose_names_look_alike_stay_apart(tmp_path: Path) -> None:
+    names = ["SAME.mp4", "same.mp4", "a b.mp4", "ab.mp4", "a.mkv", "a.mp4", "中文.mp4", "nul.mp4", "b/a.mp4"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    tapes, problems = read_tapes(tmp_path, None, COMMON, PRESETS)
+    assert problems == []
+    assert {tape.path for tape in tapes} == set(names)
+    assert len({tape.id.lower() for tape in tapes}) == len(names)
+    assert all(is_safe_id(tape.id) for tape in tapes)
+    assert {item.path: item.name for item in diagnosis_items(tapes, tmp_path)} == {
+        name: name.rpartition("/")[2] for name in names
+    }

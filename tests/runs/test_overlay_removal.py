@@ -129,6 +129,13 @@ def test_every_column_is_told(whole_run: Bench) -> None:
     assert columns - set(told(page)) - set(told(ROOT / "docs" / "outputs.md")) == set()
 
 
+def test_every_row_names_its_video(whole_run: Bench) -> None:
+    table = pq.read_table(whole_run.output / "items.parquet").to_pylist()
+    paths = {row["path"] for row in table}
+    assert paths == {path.name for path in Path(whole_run.summary["parameters"]["input"]).iterdir()}
+    assert all(row["name"].partition(",")[0] == row["path"] for row in table)
+
+
 def test_what_is_no_video_is_one_failure(whole_run: Bench) -> None:
     failures = whole_run.failures
     assert failures.keys() == {"text", "empty"}

@@ -175,6 +175,25 @@ def test_every_column_is_told(whole_run: Bench) -> None:
     assert columns - known == set()
 
 
+def test_every_row_names_its_tape(whole_run: Bench) -> None:
+    table = pq.read_table(whole_run.output / "items.parquet").to_pylist()
+    paths = {row["path"] for row in table}
+    assert paths == {path.name for path in Path(whole_run.summary["parameters"]["input"]).iterdir()}
+    assert all(row["name"].partition(",")[0] == row["path"] for row in table)
+    assert {row["name"] for row in table if row["id"] == "film.0000"} <= {"film.mkv, vhs_standard, segment 0"}
+
+
+def test_a_tape_in_any_script_is_shown_by_its_name(bench: Bench) -> None:
+    folder = shelf_of(bench, "high.mkv")
+    (folder / "한국어").mkdir()
+    (folder / "high.mkv").rename(folder / "한국어/中文.mkv")
+    assert bench.run(*given(bench), flow=FLOW, small=False) == 0
+    (row,) = values(bench, "tapes").values()
+    assert (row["name"], row["path"]) == ("中文.mkv", "한국어/中文.mkv")
+    assert [path.stem for path in (bench.output / "restored").iterdir()] == [row["id"]]
+    assert "한국어/中文.mkv" in (bench.output / "report.html").read_text(encoding="utf-8")
+
+
 def test_one_bad_tape_is_one_failure(whole_run: Bench) -> None:
     failures = whole_run.failures
     assert failures.keys() == {"refused", *(Path(name).stem for name in HARD)}

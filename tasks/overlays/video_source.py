@@ -1,0 +1,30 @@
+"""One video to be cleaned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """One video to be cleaned: at ``path`` or else, where that is None, to be fetched from ``url``.
+
+    id    safe as a file name, unique within a run
+    name  as the user knows it: relative to the folder, or the file's name in the URL
+    """
+
+    id: str
+    name: str
+    path: Path | None = None
+    url: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file."""
+        return PurePosixPath(self.name).name
+
+    @property
+    def relative(self) -> str:
+        """Its path relative to the folder; empty for a URL."""
+        return "" if self.url else self.name
