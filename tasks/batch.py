@@ -38,6 +38,7 @@ from tasks.engine.errors import InvalidInput, RunError, RunUnfinished
 from tasks.engine.execution import Execution
 from tasks.engine.items import Item, input_root
 from tasks.engine.layout import Layout
+from tasks.engine.lock import Lock
 from tasks.engine.outcomes import Outcome, Outcomes, Record
 from tasks.engine.paths import path_problems
 from tasks.engine.plan import Plan, plan_stage
@@ -229,6 +230,7 @@ class BatchRun:
     run_id: str
     display: ProgressDisplay
     patience: Patience = _PATIENCE
+    lock: Lock | None = None  # of the output folder; a dry run has none
     pictures: list[Picture] = field(default_factory=list)
     outcomes: Outcomes = field(default_factory=Outcomes)
     notes: list[str] = field(default_factory=list)
@@ -299,6 +301,7 @@ class BatchRun:
                 place = places[outcome.id]
                 outcomes[place] = outcome.named(items[place])
                 unsettled -= 1
+        self._check_lock()
         self.outcomes.extend(outcomes)
         store.tidy({item.id for item in items} if prune and not self.stop_level else None)
         return StageRun(outcomes, not self.stop_level and not unsettled, store)
@@ -314,7 +317,13 @@ class BatchRun:
     def keep_only(self, stage: Stage, items: Iterable[Item]) -> None:
         """Remove what ``stage`` made of any other items. Nothing is removed once the run stops, or in a dry run."""
         if not self.stop_level and not self.execution.dry_run:
+            self._check_lock()
             RecordStore(self.layout, stage.name).tidy({item.id for item in items})
+
+    def _check_lock(self) -> None:
+        """Raise LockLost if another run may be at work in the output folder."""
+        if self.lock:
+            self.lock.check()
 
     def shard_name(self, stage: Stage) -> str:
         """What its shards are called in the UI: after the flow, and in later stages after the stage too."""
@@ -347,8 +356,8 @@ class BatchRun:
         seconds = self.execution.timeout or stage.timeout_seconds
         limits = Limits(seconds, size.memory_alone_bytes if alone else size.memory_per_slot_bytes)
         slots = None if self.execution.scheduler else size.slots
-        root = self._input_root
-        return RunContext(self.run_id, self.output_dir, limits, slots, root, self.execution.stage_inputs)
+        root, token = self._input_root, self.lock.owner.token if self.lock else ""
+        return RunContext(self.run_id, self.output_dir, limits, slots, root, self.execution.stage_inputs, token)
 
     def _run(self, stage: Stage, planned: Plan, size: Size) -> Iterator[Outcome]:
         progress = StageProgress(stage.name, planned)
@@ -379,6 +388,7 @@ class BatchRun:
         """Write what every run leaves and say how it went, as the flow's final state."""
         if self.execution.dry_run:
             return Completed(message="dry run: nothing was run")
+        self._check_lock()
         figures = RunFigures(
             flow=self.flow,
             run_id=self.run_id,
@@ -587,9 +597,12 @@ def batch_run(
     output_dir = output_dir.absolute()
     display = ProgressDisplay(Console(stderr=True))
     with ExitStack() as stack:
+        lock = None
         if not execution.dry_run:
-            stack.enter_context(open_output_dir(Layout(output_dir), run_id))
-        run = BatchRun(flow, output_dir, execution, parameters, run_id, display, patience)
+            lock = stack.enter_context(open_output_dir(Layout(output_dir), run_id, display.say))
+        run = BatchRun(flow, output_dir, execution, parameters, run_id, display, patience, lock)
+        if lock:
+            lock.on_loss = run.fail
         stack.callback(forget_signal, run_id)
         handlers = (_give_up, _give_up) if execution.dry_run else (run.interrupt, run.stop)
         stack.enter_context(caught_signals(*handlers))

@@ -116,7 +116,7 @@ def _say_or_do(output_dir: Path, deeds: list[upkeep.Deed], yes: bool) -> int:
     if not deeds:
         print("nothing to do")
     elif yes:
-        upkeep.do(upkeep.open_layout(output_dir), deeds)
+        upkeep.do(upkeep.open_layout(output_dir), deeds, lambda line: print(line, file=sys.stderr))
     else:
         print("nothing was done; --yes does it")
     return 0

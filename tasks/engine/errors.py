@@ -3,6 +3,7 @@
 HeadraceError
 ├── InvalidInput      the user's parameters or manifest; lists every problem; exit code 2
 ├── RunError          the run cannot start or go on (no room, no cluster, locked folder)
+│   └── LockLost      another run may be at work in the output folder: nothing more may be written
 ├── RunUnfinished     the run came to its end without all that was asked of it; bears the exit code
 └── ItemError         one item failed; the run goes on
     ├── BadInput      the item's input can never work; tried once
@@ -47,6 +48,10 @@ class InvalidInput(HeadraceError):
 
 class RunError(HeadraceError):
     """The run as a whole cannot start or go on."""
+
+
+class LockLost(RunError):
+    """The run does not hold its output folder's lock any more. Nothing may be written to the folder after it."""
 
 
 class RunUnfinished(HeadraceError):

@@ -18,6 +18,11 @@ class Layout:
         """The engine's own folder."""
         return self.output_dir / ".headrace"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the run that is at work."""
+        return self.house / "lock"
+
     def records(self, stage: str) -> Path:
         """Records of done items, ``<id>.json``, and ``<id>.stale``: files that an item in the making may have."""
         return self.house / "records" / stage

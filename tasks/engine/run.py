@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tasks.engine.files import remove_temporary, write_atomically
 from tasks.engine.layout import Layout
-from tasks.engine.lock import locked
+from tasks.engine.lock import Lock, locked
 from tasks.engine.outcomes import Outcome, Outcomes
 from tasks.engine.report import Bar, Failure, Picture, render_report
-from tasks.engine.scratch import sweep_local_scratch
+from tasks.engine.scratch import local_scratch, sweep_local_scratch
 from tasks.engine.summary import Summary, as_dict, failure_rows, write_summary
 from tasks.engine.write_errors import cannot_write, check_is_no_folder
 
@@ -20,10 +20,11 @@ _RESULTS = ("summary.json", "items.parquet", "failures.json", "report.html")
 
 
 @contextmanager
-def open_output_dir(layout: Layout, run_id: str) -> Iterator[None]:
+def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
     """Make the output folder, hold its lock, and make the run's private folder, which is gone afterwards.
 
-    What dead runs left in theirs is swept. Raises RunError where nothing can be written, or another run is at work.
+    What dead runs left in theirs is swept. ``say`` is told, in one line, what takes a while. Raises RunError if nothing
+    can be written, or another run is at work.
     """
     private = layout.private / run_id
     with ExitStack() as stack:
@@ -31,20 +32,26 @@ def open_output_dir(layout: Layout, run_id: str) -> Iterator[None]:
             layout.private.mkdir(parents=True, exist_ok=True)
             for name in _RESULTS:
                 check_is_no_folder(layout.output_dir / name)
-            stack.enter_context(locked(layout.house / "lock", run_id))
+            lock = stack.enter_context(locked(layout.lock, run_id, say))
             _sweep(layout)
-            stack.callback(sweep_local_scratch, layout.output_dir)
+            stack.callback(shutil.rmtree, local_scratch(layout.output_dir, run_id), ignore_errors=True)
             private.mkdir()
         except OSError as error:
             raise cannot_write(layout.output_dir, error) from error
         stack.callback(shutil.rmtree, private, ignore_errors=True)
-        yield
+        yield lock
 
 
 def _sweep(layout: Layout) -> None:
-    """Remove what dead runs left: the lock says that nobody else is at work."""
+    """Remove what dead runs left: the lock says that nobody else is at work.
+
+    A run that was paused and does not know yet that it has lost its lock can publish nothing more: all that it can
+    publish is in its private folder.
+    """
     for folder in layout.private.iterdir():
         shutil.rmtree(folder, ignore_errors=True)
+    for path in layout.house.glob(".lock.*"):  # of runs that died while they took the lock, those of other versions too
+        path.unlink(missing_ok=True)
     for folder in (layout.output_dir, *layout.house.glob("*/"), *layout.house.glob("*/*/")):
         remove_temporary(folder)
     sweep_local_scratch(layout.output_dir)

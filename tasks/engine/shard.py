@@ -8,17 +8,18 @@ import shutil
 import socket
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.engine.control import StopSignal, stop_signal
-from tasks.engine.errors import OutputBlocked, RunError
+from tasks.engine.errors import LockLost, OutputBlocked, RunError
 from tasks.engine.files import clear_folder
 from tasks.engine.layout import Layout
-from tasks.engine.lock import claimed
+from tasks.engine.lock import Lock, check_lock, claimed
 from tasks.engine.messages import Failed, Finished, Reply, Request
 from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.plan import PlannedItem
@@ -30,6 +31,9 @@ from tasks.engine.slot import Limits, Slot
 from tasks.engine.stage import Stage
 from tasks.engine.write_errors import cannot_write, nothing_more, write_obstacle
 
+# This process among all that are at work in one output folder; containers may share a host name and numbers.
+_PLACE = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+_PLACE_PARTS = 4  # of the path of an item's private folder in that of its run: place, stage, slot, turn
 _MEMORY_SECONDS = 0.2  # until an item that waits for memory asks again
 _LOOK_SECONDS = 0.1
 _IDLE_SECONDS = 10.0  # until a child ends that has nothing to do, in a cluster whose flow may be gone
@@ -45,6 +49,12 @@ class RunContext:
     slots: int | None = None  # of the process that runs the shard; None: as many as it has threads
     input_root: Path | None = None  # what all inputs lie under; when it is gone, no item can be done
     stage_inputs: bool = False
+    lock_token: str = ""  # of the run's lock; empty if the caller holds none
+
+    def check_lock(self) -> None:
+        """Raise LockLost unless the run still holds the lock of its output folder."""
+        if self.lock_token:
+            check_lock(self.layout.lock, self.lock_token)
 
     @property
     def elsewhere(self) -> bool:
@@ -79,6 +89,7 @@ def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
     """
     stop = stop_signal(order.context.run_id)
     outcomes = Outcomes()
+    order.context.check_lock()
     try:
         RecordStore(order.context.layout, order.stage.name).prepare()
         order.context.private.mkdir(parents=True, exist_ok=True)
@@ -150,8 +161,7 @@ class _ShardLoop:
 
         They are this process's alone: one that was cut off, and is thought lost, may be at the same item.
         """
-        place = f"{socket.gethostname()}-{os.getpid()}"
-        folder = self.context.private / place / self.order.stage.name / self.slot.label
+        folder = self.context.private / _PLACE / self.order.stage.name / self.slot.label
         return [folder / "a", folder / "b"]
 
     def _local(self, planned: PlannedItem) -> Path | None:
@@ -194,34 +204,65 @@ class _ShardLoop:
             attempts=planned.attempts + 1,
             run_id=self.context.run_id,
         )
-        with self._claim(planned):
-            if settled := self._settled_before(planned):
-                return settled
-            publish(private / "outputs", record, self.store)
+        try:
+            with self._claim(planned, private) as claim:
+                if settled := self._settled_before(planned):
+                    return settled
+                self._publish_claimed(private, record, claim)
+        except LockLost:
+            self.context.check_lock()  # if the run has its lock, the claim was lost: another process does the item
+            return self._settled_before(planned) or Outcome(planned.item.id, self.order.stage.name, "remaining")
         return Outcome.of_record(record)
 
+    def _publish_claimed(self, private: Path, record: Record, claim: Lock | None) -> None:
+        """Publish, unless the run's lock or the claim was lost."""
+        self._check_locks(claim)
+        try:
+            publish(private / "outputs", record, self.store)
+        except RunError:
+            self._check_locks(claim)  # a loss explains it better
+            raise
+
+    def _check_locks(self, claim: Lock | None) -> None:
+        self.context.check_lock()
+        if claim:
+            claim.check()
+
     @contextmanager
-    def _claim(self, planned: PlannedItem) -> Iterator[None]:
+    def _claim(self, planned: PlannedItem, private: Path) -> Iterator[Lock | None]:
         """Be the only one that publishes the item.
 
         A worker that was cut off from its cluster goes on until it notices. If it ends the item at the same time as
         the worker that took over, then the first publishes it and the other finds the record.
         """
         if not self.context.elsewhere:
-            yield
+            yield None
             return
         folder = self.context.private / "claims" / self.order.stage.name
+        mine = private.relative_to(self.context.private).as_posix()
         with ExitStack() as stack:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(claimed(folder / planned.item.id, self.context.run_id))
+                path = folder / planned.item.id
+                claim = stack.enter_context(claimed(path, self.context.run_id, mine, self._fence))
             except OSError as error:
                 raise cannot_write(self.context.output_dir, error) from error
-            yield
+            yield claim
+
+    def _fence(self, folder: str) -> None:
+        """Take away what a silent process was about to publish from ``folder``, which its claim names."""
+        parts = Path(folder).parts
+        if len(parts) != _PLACE_PARTS or ".." in parts or os.path.isabs(folder):
+            return
+        aside = self.context.private / f"fenced-{uuid.uuid4().hex[:12]}"
+        with suppress(FileNotFoundError):  # it had published, or nothing was left of it
+            (self.context.private / folder).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _fail(self, planned: PlannedItem, reply: Failed, log: bytes) -> Outcome:
         if settled := self._settled_before(planned):
             return settled
+        self.context.check_lock()
         self._check_ground(reply)
         failure = Failure(
             id=planned.item.id,
@@ -347,8 +388,9 @@ class SlotPool:
         self._made[key] += 1
         sweep_local_scratch(context.output_dir, but=context.run_id)
         label = f"{socket.gethostname()}-{self._made[key]:02d}"
-        folder = context.private
-        log = folder / f"{order.stage.name}-{label}-{threading.get_native_id()}.log"
+        folder = context.private / _PLACE
+        folder.mkdir(exist_ok=True)
+        log = folder / f"{order.stage.name}-{label}.log"
         log.touch()
         return Slot(order.stage, label, log, self._made[key] - 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tasks.engine.layout import Layout, remove_output
 from tasks.engine.lock import locked
 from tasks.engine.outcomes import Failure, Record
 from tasks.engine.records import RecordStore
+from tasks.engine.write_errors import cannot_write
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,16 @@ def _last_items(layout: Layout) -> dict[str, set[str]]:
     return named
 
 
-def do(layout: Layout, deeds: Sequence[Deed]) -> None:
-    """Do ``deeds`` while no run is at work. Raises RunError where one is."""
-    with locked(layout.house / "lock", "upkeep"):
-        for deed in deeds:
-            for path in deed.paths:
-                _remove(layout, path)
+def do(layout: Layout, deeds: Sequence[Deed], say: Callable[[str], None] = lambda _: None) -> None:
+    """Do ``deeds`` while no run is at work. Raises RunError where one is, or the lock cannot be written."""
+    try:
+        with locked(layout.lock, "upkeep", say) as lock:
+            for deed in deeds:
+                for path in deed.paths:
+                    lock.check()
+                    _remove(layout, path)
+    except OSError as error:
+        raise cannot_write(layout.output_dir, error) from error
 
 
 def _remove(layout: Layout, path: Path) -> None:

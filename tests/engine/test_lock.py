@@ -1,31 +1,48 @@
-"""The lock of an output folder: one run at a time, and a dead owner holds nothing."""
+"""The lock of an output folder: one run at a time, a dead owner holds nothing, an owner that lost it stops."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tasks.engine import lock
-from tasks.engine.errors import RunError
-from tasks.engine.lock import Owner, locked
+from tasks.engine import lock as lock_module
+from tasks.engine.errors import LockLost, RunError
+from tasks.engine.layout import Layout
+from tasks.engine.liveness import ProcessIdentity
+from tasks.engine.lock import SECONDS_VARIABLE, Owner, check_lock, locked
+from tasks.engine.run import open_output_dir
+from tests.engine.containers import CONTAINER, FOREIGN_PROC, need_containers, with_stepped_clock
+from tests.engine.processes import wait_until
 
-_HOLD = """
-import sys, time
+QUICK = 1.0  # seconds of silence after which an owner counts as dead
+PATIENT = 24.0  # its heart beats every other second
+ROOT = Path(__file__).resolve().parents[2]
+
+# argv: the lock, the run. Holds the lock until its standard input closes, and says what happens.
+HOLD = """
+import sys
 from pathlib import Path
+from tasks.engine.errors import RunError
 from tasks.engine.lock import locked
-with locked(Path(sys.argv[1]), "other-run"):
-    print("held", flush=True)
-    time.sleep(600)
+try:
+    with locked(Path(sys.argv[1]), sys.argv[2], lambda line: print("waits:", line, flush=True)) as lock:
+        print("held", flush=True)
+        sys.stdin.read()
+        lock.check()
+except RunError as error:
+    print("error:", error, flush=True)
 """
 
 
@@ -36,66 +53,306 @@ def path(tmp_path: Path) -> Path:
     return folder / "lock"
 
 
-def hold_elsewhere(path: Path) -> subprocess.Popen[str]:
-    """A process that holds the lock until it is ended."""
-    process = subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+class Holder:
+    """A process that wants to hold a lock."""
+
+    def __init__(self, path: Path, run_id: str, prefix: Sequence[str] = (), seconds: float = PATIENT) -> None:
+        command = [*prefix, sys.executable, "-c", HOLD, str(path), run_id]
+        variables = {**os.environ, SECONDS_VARIABLE: str(seconds), "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables, cwd=ROOT
+        )
+
+    def line(self) -> str:
+        """What it says next."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process that holds the lock, which a container's parent may stand before."""
+        within = psutil.Process(self.process.pid).children() or [self.process]
+        within[0].send_signal(number)
+
+    def end(self) -> list[str]:
+        """Let it go; returns what it says then."""
+        said, _ = self.process.communicate()
+        return [line for line in said.splitlines() if line]
+
+    def kill(self) -> None:
+        """Kill it."""
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            self.signal(signal.SIGKILL)
+        self.process.kill()
+        self.process.communicate()
+
+
+@contextlib.contextmanager
+def holder(path: Path, run_id: str = "other", prefix: Sequence[str] = (), seconds: float = PATIENT) -> Iterator[Holder]:
+    held = Holder(path, run_id, prefix, seconds)
+    try:
+        yield held
+    finally:
+        held.kill()
+
+
+def contend(path: Path, prefix: Sequence[str] = (), seconds: float = PATIENT) -> list[str]:
+    """Have another process try to get the lock; returns what it says."""
+    return Holder(path, "contender", prefix, seconds).end()
+
+
+def owner_of(path: Path) -> Owner:
+    owner = Owner.decode(path.read_bytes())
+    assert owner is not None
+    return owner
+
+
+def write_lock(path: Path, owner: Owner, seconds: float = QUICK) -> None:
+    path.write_bytes(replace(owner, seconds=seconds).encode())
 
 
 def test_a_second_run_says_who_is_at_work(path: Path) -> None:
-    with hold_elsewhere(path) as holder:
-        said = rf"in use by run other-run, process {holder.pid} on .*another --output-dir"
+    with holder(path) as held:
+        assert held.line() == "held"
+        said = rf"in use by run other, process {held.process.pid} on .*another --output-dir"
         with pytest.raises(RunError, match=said), locked(path, "mine"):
             pass
-        holder.kill()
-    assert path.exists()
+    assert owner_of(path).run_id == "other"
 
 
-def test_a_killed_run_holds_nothing(path: Path) -> None:
-    with hold_elsewhere(path) as holder:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
+@pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "zombie"])
+def test_a_killed_run_holds_nothing_at_once(path: Path, reaped: bool) -> None:
+    with holder(path) as held:
+        assert held.line() == "held"
+        held.signal(signal.SIGKILL)
+        os.waitid(os.P_PID, held.process.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
+        waits: list[str] = []
+        with locked(path, "mine", waits.append):
+            assert owner_of(path).run_id == "mine"
+        assert waits == []
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_process_with_the_number_of_the_dead_owner_is_not_the_owner(path: Path) -> None:
+    process = ProcessIdentity.mine()
+    write_lock(path, replace(Owner.mine("old"), process=replace(process, start_ticks=process.start_ticks - 1)), 600)
+    with locked(path, "mine"):
+        assert owner_of(path).run_id == "mine"
+
+
+@pytest.mark.parametrize("field", ["host", "boot_id", "pid_namespace", "time_namespace"])
+def test_an_owner_in_another_place_is_not_looked_up(field: str) -> None:
+    """It may be dead although a process here has its number and start time, and live although none has."""
+    mine = ProcessIdentity.mine()
+    assert mine.is_alive() is True
+    assert replace(mine, start_ticks=1).is_alive() is False
+    for there in (mine, replace(mine, start_ticks=1)):
+        assert replace(there, **{field: "another"}).is_alive() is None
+
+
+@pytest.mark.parametrize("damaged", ["boot_id", "pid_namespace", "start_ticks", "pid"])
+def test_what_is_unknown_of_an_owner_is_not_guessed(damaged: str) -> None:
+    empty = 0 if damaged in ("start_ticks", "pid") else ""
+    assert replace(ProcessIdentity.mine(), **{damaged: empty}).is_alive() is None
+
+
+@pytest.mark.parametrize("mtime", [1.0, time.time() + 1e6], ids=["clock behind", "clock ahead"])
+@pytest.mark.parametrize("content", ["owner elsewhere", "torn", "of another version"])
+def test_a_silent_lock_is_taken_over_after_a_wait_whatever_its_time(
+    path: Path, mtime: float, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if content == "owner elsewhere":
+        write_lock(path, replace(Owner.mine("far"), process=replace(ProcessIdentity.mine(), host="elsewhere")))
+    else:
+        path.write_text("{" if content == "torn" else '{"run_id": "x", "host": "y", "pid": 1, "created": 1.0}')
+    os.utime(path, (mtime, mtime))
+    monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
+    waits: list[str] = []
+    begun = time.monotonic()
+    with locked(path, "mine", waits.append):
+        assert owner_of(path).run_id == "mine"
+    assert time.monotonic() - begun >= QUICK * 0.9
+    assert len(waits) == 1
+    assert "waiting up to 1 s for a sign of life" in waits[0]
+
+
+def test_the_owner_decides_how_long_it_may_be_silent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contender with another setting must not be quicker than the owner's heart."""
+    far = replace(Owner.mine("far"), process=replace(ProcessIdentity.mine(), host="elsewhere"))
+    write_lock(path, far, seconds=2.0)
+    monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
+    begun = time.monotonic()
+    with locked(path, "mine"):
+        assert time.monotonic() - begun >= 1.8
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "soon", "1e9"])
+def test_a_time_that_makes_no_sense_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv(SECONDS_VARIABLE, given)
+    with pytest.raises(RunError, match=rf"HEADRACE_LOCK_SECONDS: '{given}'; allowed: a number from"), locked(path, "x"):
+        pass
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [(CONTAINER, ()), ((), CONTAINER), (CONTAINER, CONTAINER), (FOREIGN_PROC, ()), (FOREIGN_PROC, FOREIGN_PROC)],
+    ids=[
+        "owner in a container",
+        "contender in one",
+        "both in their own",
+        "owner with the host's /proc",
+        "both with it",
+    ],
+)
+def test_a_run_in_a_container_with_the_same_host_name_is_seen_to_live(
+    path: Path, inside: tuple[str, ...], outside: tuple[str, ...]
+) -> None:
+    need_containers()
+    with holder(path, "other", inside) as held:
+        assert held.line() == "held"
+        waits, refusal = contend(path, outside)
+        assert waits.startswith("waits: ")
+        assert "which cannot be looked up from here: waiting up to 24 s for a sign of life" in waits
+        assert "is in use by run other" in refusal
+        assert held.end() == []  # it never lost its lock
+
+
+def test_a_run_that_died_in_a_container_is_taken_over(path: Path) -> None:
+    need_containers()
+    with holder(path, "other", CONTAINER, seconds=QUICK) as held:
+        assert held.line() == "held"
+        held.signal(signal.SIGKILL)
+        held.process.wait()
+        waits, taken = contend(path)
+    assert "waiting up to 1 s for a sign of life" in waits
+    assert taken == "held"
+
+
+@pytest.mark.parametrize("step_seconds", [2, -2, 3600])
+def test_a_step_of_the_wall_clock_kills_no_owner(path: Path, tmp_path: Path, step_seconds: int) -> None:
+    need_containers()
+    with locked(path, "other") as held:
+        looked_up = [sys.executable, "-c", f"import psutil; print(psutil.Process({os.getpid()}).create_time())"]
+        stepped = with_stepped_clock(step_seconds, str(tmp_path / "stat"), looked_up)
+        created = float(subprocess.run(stepped, capture_output=True, check=True).stdout)
+        assert abs(created - psutil.Process().create_time() - step_seconds) < 0.5, "the step was not seen"
+        prefix = with_stepped_clock(step_seconds, str(tmp_path / "stat"), [])
+        (refusal,) = contend(path, prefix)
+        assert "is in use by run other" in refusal
+        held.check()
+
+
+def test_an_owner_that_was_paused_for_too_long_finds_out(path: Path) -> None:
+    need_containers()
+    with holder(path, "paused", CONTAINER, seconds=QUICK) as held:
+        assert held.line() == "held"
+        held.signal(signal.SIGSTOP)
         with locked(path, "mine"):
-            assert json.loads(path.read_bytes())["run_id"] == "mine"
-    assert sorted(path.parent.iterdir()) == []
+            held.signal(signal.SIGCONT)
+            (said,) = held.end()
+            assert "error: this run has lost its lock" in said
+            assert "it is held by run mine" in said
+            assert owner_of(path).run_id == "mine"
 
 
-def test_a_process_with_the_number_of_the_dead_one_is_not_the_owner(path: Path) -> None:
-    earlier = replace(Owner.myself("old"), created=1.0)
-    path.write_text(json.dumps(asdict(earlier)))
-    with locked(path, "mine"):
-        assert json.loads(path.read_bytes())["run_id"] == "mine"
+def test_an_owner_that_was_paused_while_nobody_came_goes_on(path: Path) -> None:
+    with holder(path, seconds=QUICK) as held:
+        assert held.line() == "held"
+        held.signal(signal.SIGSTOP)
+        time.sleep(QUICK)  # nothing tells from outside that its silence is long enough
+        held.signal(signal.SIGCONT)
+        assert held.end() == []
+    assert not path.exists()
 
 
-def test_an_owner_elsewhere_lives_while_it_touches_the_lock(path: Path) -> None:
-    path.write_text(json.dumps(asdict(replace(Owner.myself("far"), host="another-host"))))
-    with pytest.raises(RunError, match=r"run far, process .* on another-host"), locked(path, "mine"):
-        pass
-    silent = time.time() - 3600
-    os.utime(path, (silent, silent))
-    with locked(path, "mine"):
-        assert json.loads(path.read_bytes())["run_id"] == "mine"
+def lose(path: Path, how: str) -> None:
+    if how == "gone":
+        path.unlink()
+    elif how == "damaged":
+        path.write_text("{")
+    else:
+        other = path.with_name("other")
+        other.write_bytes(Owner.mine("other").encode())
+        other.replace(path)
 
 
-def test_a_torn_lock_is_dead_once_it_is_old(path: Path) -> None:
-    path.write_text("{")
-    with pytest.raises(RunError, match="in use by a run that just began"), locked(path, "mine"):
-        pass
-    os.utime(path, (1.0, 1.0))
-    with locked(path, "mine"):
-        pass
+@pytest.mark.parametrize("how", ["gone", "damaged", "another's"])
+def test_the_owner_notices_that_it_lost_its_lock(path: Path, how: str) -> None:
+    with locked(path, "mine") as held:
+        check_lock(path, held.owner.token)
+        lose(path, how)
+        reason = {"gone": "it is gone", "damaged": "held by another run", "another's": "held by run other, process"}
+        for _ in range(2):
+            with pytest.raises(LockLost, match=reason[how]):
+                held.check()
+        with pytest.raises(LockLost):
+            check_lock(path, held.owner.token)
+    assert path.exists() is (how != "gone"), "it removed what is not its own"
 
 
-def test_the_lock_is_touched_while_it_is_held(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "_TOUCH_SECONDS", 0.01)
+def test_another_process_of_the_run_notices_the_loss(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tasks.engine.lock import check_lock;"
+        "check_lock(Path(sys.argv[1]), sys.argv[2])"
+    )
+    with locked(path, "mine") as held:
+        command = [sys.executable, "-c", code, str(path), held.owner.token]
+        subprocess.run(command, check=True, cwd=ROOT)
+        lose(path, "another's")
+        failed = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+        assert "LockLost: this run has lost its lock" in failed.stderr
+
+
+def test_the_heart_notices_the_loss_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
+    with locked(path, "mine") as held:
+        losses: list[LockLost] = []
+        held.on_loss = losses.append
+        lose(path, "another's")
+        wait_until(lambda: losses, "the loss")
+
+
+def test_the_heart_changes_the_time_of_its_own_file_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
     with locked(path, "mine"):
         os.utime(path, (1.0, 1.0))
-        deadline = time.monotonic() + 30
-        while path.stat().st_mtime < 1000:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: path.stat().st_mtime > 1000, "a beat")
+        lose(path, "another's")
+        os.utime(path, (1.0, 1.0))
+        time.sleep(QUICK / 4)  # three beats, of which none may come here
+        assert path.stat().st_mtime == 1.0
+
+
+def test_an_owner_that_shows_itself_at_the_last_moment_keeps_its_lock(path: Path) -> None:
+    """It changes the file after the contender's last look and before its rename."""
+    with locked(path, "mine") as held:
+        look = lock_module._look(path)
+        assert look is not None
+        held._touch()
+        lock_module._remove_dead(path, look)
+        held.check()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_owner_that_shows_itself_too_late_has_lost(path: Path) -> None:
+    with locked(path, "mine") as held:
+        look = lock_module._look(path)
+        assert look is not None
+        lock_module._remove_dead(path, look)
+        with pytest.raises(LockLost, match="it is gone"):
+            held.check()
+
+
+def test_a_lock_that_cannot_be_refreshed_is_lost_in_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("no connection")
+
+    monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
+    with locked(path, "mine") as held:
+        monkeypatch.setattr(lock_module, "_set_time", fail)
+        wait_until(held._is_stale, "a silence that is too long")
+        with pytest.raises(LockLost, match="could not be refreshed in time"):
+            held.check()
 
 
 def test_a_filesystem_without_links(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,22 +362,126 @@ def test_a_filesystem_without_links(path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "link", refuse)
     with locked(path, "mine"), pytest.raises(RunError), locked(path, "another"):
         pass
-    assert not path.exists()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_filesystem_that_cannot_set_times(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
+    with locked(path, "mine") as held:
+        os.utime(path, (1.0, 1.0))
+        monkeypatch.setattr(os, "utime", refuse)
+        wait_until(lambda: path.stat().st_mtime > 1000, "a beat")
+        held.check()
+
+
+def test_a_symlink_in_place_of_the_lock_is_not_followed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
+    target = path.parents[2] / "target"
+    target.write_text("precious")
+    path.symlink_to(target)
+    with locked(path, "mine"):
+        assert not path.is_symlink()
+    assert target.read_text() == "precious"
+
+
+def test_what_a_hostile_lock_says_reaches_no_terminal(path: Path) -> None:
+    write_lock(path, replace(Owner.mine("\x1b]0;owned\x07\n"), token="x"), 600)
+    with pytest.raises(RunError, match=r"in use by run \?\]0;owned\?\?, process"), locked(path, "mine"):
+        pass
+
+
+@pytest.mark.parametrize("number", [-1, 0, 2**31, 10**30, 1.5, None, "1"])
+def test_a_hostile_number_of_a_process_is_no_owner(path: Path, number: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
+    write_lock(path, replace(Owner.mine("x"), process=replace(ProcessIdentity.mine(), pid=number)), 0.5)
+    with locked(path, "mine"):
+        pass
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem without room for a file's content."""
+    folder = tmp_path / "disk"
+    (folder / "out").mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a small filesystem")
+    fill(folder)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> None:
+    with contextlib.suppress(OSError), (folder / "filler").open("wb") as stream:
+        while True:
+            stream.write(bytes(4096))
+            stream.flush()
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing(full_disk: Path) -> None:
+    layout = Layout(full_disk / "out")
+    with (
+        pytest.raises(RunError, match=r"cannot write to .*: the disk is full") as refused,
+        open_output_dir(layout, "mine"),
+    ):
+        pass
+    assert "\n" not in str(refused.value)
+    assert [path.name for path in layout.house.iterdir()] == ["private"]
+
+
+def test_a_full_disk_without_links_leaves_no_torn_lock(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(lock_module, "_write", lambda *_: None)  # to get past it
+    with pytest.raises(OSError, match="No space left"), locked(full_disk / "lock", "mine"):
+        pass
+    assert [path.name for path in full_disk.iterdir()] == ["filler"]
+
+
+def test_a_disk_that_fills_while_the_lock_is_held(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
+    (full_disk / "filler").unlink()
+    with locked(full_disk / "lock", "mine") as held:
+        fill(full_disk)
+        before = held._touched_at
+        wait_until(lambda: held._touched_at > before, "a beat")
+        held.check()
+    assert [path.name for path in full_disk.iterdir()] == ["filler"]
+
+
+@pytest.mark.parametrize("name", [".lock.0123456789ab", ".lock.0123456789ab.tmp", ".lock.0123456789ab.dead"])
+def test_the_next_run_sweeps_what_lock_code_left(tmp_path: Path, name: str) -> None:
+    """The names of earlier versions are among them."""
+    layout = Layout(tmp_path / "out")
+    layout.house.mkdir(parents=True)
+    (layout.house / name).touch()
+    with open_output_dir(layout, "mine"):
+        assert sorted(path.name for path in layout.house.iterdir()) == ["lock", "private"]
 
 
 def _race(path: Path, number: int, start: Any, winners: Any) -> None:
     start.wait()
     try:
-        with locked(path, f"run-{number}"):
+        with locked(path, f"run-{number}") as held:
             winners.put(number)
             start.wait()  # hold it until everybody has tried
+            held.check()
+    except LockLost:
+        winners.put(-1)
     except RunError:
         start.wait()
 
 
-@pytest.mark.parametrize("round_", range(5))
+@pytest.mark.parametrize("round_", range(2))
 def test_of_many_that_find_a_dead_lock_one_gets_it(path: Path, round_: int) -> None:
-    path.write_text(json.dumps(asdict(replace(Owner.myself("dead"), created=1.0))))
+    write_lock(path, replace(Owner.mine("dead"), process=replace(ProcessIdentity.mine(), start_ticks=1)))
     context = get_context("spawn")
     start, winners = context.Barrier(4), context.Queue()
     racers = [context.Process(target=_race, args=(path, number, start, winners)) for number in range(4)]
@@ -130,3 +491,8 @@ def test_of_many_that_find_a_dead_lock_one_gets_it(path: Path, round_: int) -> N
         racer.join(60)
     assert [racer.exitcode for racer in racers] == [0] * 4
     assert len([winners.get() for _ in range(winners.qsize())]) == 1
+
+
+def test_a_lock_is_held_by_one_thread_of_many_in_a_process(path: Path) -> None:
+    with locked(path, "mine"), pytest.raises(RunError, match="in use by run mine"), locked(path, "another"):
+        pass
