@@ -23,7 +23,6 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from tasks.engine.errors import BadInput, TransientError
-from tasks.engine.files import clear_folder
 from tasks.engine.items import Item
 from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.outcomes import COLUMNS, FailureKind, Usage
@@ -31,6 +30,7 @@ from tasks.engine.publish import collect_outputs
 from tasks.engine.stage import Stage, StageResult, Workspace
 from tasks.engine.staging import copy_input
 from tasks.engine.strays import none_left
+from tasks.engine.tree import Tree
 from tasks.engine.write_errors import no_room_cause
 
 _RESULT = TypeAdapter(StageResult)
@@ -97,7 +97,7 @@ def _workspace(request: Request) -> Iterator[Workspace]:
     outputs.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
-        stack.callback(clear_folder, scratch)
+        stack.callback(Tree(request.private).clear, "scratch")
         staged: dict[str, str] = {}
         if request.local and not request.item.refusal:
             stack.callback(shutil.rmtree, request.local, ignore_errors=True)

@@ -1,64 +1,12 @@
-"""Writing files so that a kill at any instant leaves the old file or the new one, never a part."""
+"""The content of files, and the room for more. See ``tree.py`` for writing and removing."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import re
 import shutil
-import uuid
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
-
-
-def sync_file(path: Path) -> None:
-    """Force the content of ``path`` to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Force the names in ``folder`` to the disk. A filesystem that cannot do that for folders is left as it is."""
-    try:
-        sync_file(folder)
-    except OSError:
-        return
-
-
-def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
-    """Put ``content`` at ``path``: unique temporary name, fsync, rename.
-
-    After a power cut the old file may be back, whole: whoever cannot have that calls :func:`sync_folder`.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):  # it must not hide the first error
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
-        raise
-
-
-def remove_temporary(folder: Path) -> None:
-    """Remove what :func:`write_atomically` left in ``folder`` when it was killed. Nobody may be writing there."""
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(folder):
-            path = os.path.join(folder, name)
-            if _TEMPORARY.fullmatch(name) and os.path.isfile(path):
-                os.unlink(path)
 
 
 def file_sha256(path: Path) -> str:
@@ -68,19 +16,6 @@ def file_sha256(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def clear_folder(folder: Path) -> None:
-    """Remove what is in ``folder``, if there is such a folder."""
-    try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            Path(entry.path).unlink(missing_ok=True)
 
 
 def free_bytes(path: Path) -> int:

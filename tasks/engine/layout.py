@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from tasks.engine.tree import Tree, is_plain_path
+
+HOUSE = ".headrace"
+RUN_FILES = frozenset({"summary.json", "items.parquet", "failures.json", "report.html"})
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,12 @@ class Layout:
     @property
     def house(self) -> Path:
         """The engine's own folder."""
-        return self.output_dir / ".headrace"
+        return self.output_dir / HOUSE
+
+    @property
+    def tree(self) -> Tree:
+        """The output folder, for everything that the engine reads, writes or removes in it."""
+        return Tree(self.output_dir)
 
     @property
     def lock(self) -> Path:
@@ -50,17 +59,33 @@ class Layout:
         return path.relative_to(self.output_dir).as_posix()
 
 
+def is_output_path(path: str) -> bool:
+    """Return True if a stage may publish a file at ``path``: inside the output folder, and none of the engine's own."""
+    first = path.partition("/")[0].casefold()
+    return is_plain_path(path) and first != HOUSE and path.casefold() not in RUN_FILES
+
+
 def remove_output(layout: Layout, path: str) -> None:
     """Remove a published file, and the folders that it leaves empty. ``path`` is relative to the output folder.
 
-    A path that leads out of it, which no stage can have published, is left alone.
+    A path that no stage can have published is left alone. Raises RunError if one of its folders is a symlink.
     """
-    if os.path.isabs(path) or ".." in Path(path).parts:
+    if not is_output_path(path):
         return
-    target = layout.output_dir / path
-    target.unlink(missing_ok=True)
-    for folder in target.relative_to(layout.output_dir).parents:
+    layout.tree.unlink(path)
+    while path := path.rpartition("/")[0]:
         try:
-            (layout.output_dir / folder).rmdir()
-        except OSError:  # not empty, or the output folder itself
+            layout.tree.remove_empty(path)
+        except OSError:  # not empty
             return
+
+
+def check_folders(layout: Layout) -> None:
+    """Raise RunError if a folder of the engine is a symlink. Nothing has been read, written or removed then."""
+    tree = layout.tree
+    for folder in ("", "records", "failures", "logs", "private", "runs"):
+        path = f"{HOUSE}/{folder}".rstrip("/")
+        tree.refuse_link(path)
+        if folder not in ("private", "runs"):
+            for name in tree.names(path):
+                tree.refuse_link(f"{path}/{name}")

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, overload
+from typing import Annotated, Any, Literal, overload
 
+from pydantic import AfterValidator, Field
 from pydantic_core import from_json, to_json
 
 from tasks.engine.items import Item
+from tasks.engine.layout import is_output_path
 from tasks.engine.stage import Value
+from tasks.engine.tree import is_plain_path
 
 FailureKind = Literal["bad_input", "timeout", "crash", "out_of_memory", "error"]
 OutcomeName = Literal["done", "cached", "failed", "remaining"]
@@ -24,34 +27,67 @@ COLUMNS = frozenset(
 )
 
 
+# Records are read from folders that may come from anywhere. What is outside these bounds is no record of a run.
+MAX_RECORD_BYTES = 128 * 2**20
+_MAX_INTEGER = 2**63 - 1
+_MAX_SECONDS = 253_402_300_799.0  # the end of the year 9999, the last that Python's dates know
+_MAX_TEXT = 100_000
+
+
+def _check_output_path(path: str) -> str:
+    if not is_output_path(path):
+        raise ValueError("not the path of an output")
+    return path
+
+
+def _check_values(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    if COLUMNS & values.keys():
+        raise ValueError("values with the names of common columns")
+    return values
+
+
+def _check_log(path: str) -> str:
+    if path and not (path.startswith(".headrace/logs/") and is_plain_path(path)):
+        raise ValueError("not the path of a log")
+    return path
+
+
+OutputPath = Annotated[str, AfterValidator(_check_output_path)]
+Text = Annotated[str, Field(max_length=_MAX_TEXT)]
+Number = Annotated[int, Field(ge=0, le=_MAX_INTEGER)]
+Seconds = Annotated[float, Field(ge=-_MAX_SECONDS, le=_MAX_SECONDS, allow_inf_nan=False)]
+Attempts = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Values = Annotated[Mapping[str, Value], Field(max_length=1000), AfterValidator(_check_values)]
+
+
 @dataclass(frozen=True)
 class Output:
     """One published file: ``path`` relative to the output folder, ``size_bytes`` and ``sha256`` of its content."""
 
-    path: str
-    size_bytes: int
-    sha256: str
+    path: OutputPath
+    size_bytes: Number
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True)
 class Usage:
     """What one try of an item took. ``started_at`` is in seconds since the epoch."""
 
-    started_at: float = 0.0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    slot: str = ""
+    started_at: Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)] = 0.0
+    seconds: Seconds = 0.0
+    cpu_seconds: Seconds = 0.0
+    peak_memory_bytes: Number = 0
+    slot: Text = ""
 
 
 @dataclass(frozen=True)
 class Try:
     """One earlier try of an item, for its history."""
 
-    run_id: str
+    run_id: Text
     outcome: OutcomeName
     usage: Usage
-    message: str = ""
+    message: Text = ""
 
     def line(self) -> str:
         """The try in one line."""
@@ -64,17 +100,17 @@ class Try:
 class Record:
     """The proof that an item is done. Written last, after its outputs are in place."""
 
-    id: str
-    stage: str
-    version: int
-    key: str
+    id: Text
+    stage: Text
+    version: Number
+    key: Text
     outputs: tuple[Output, ...]
-    values: Mapping[str, Value]
+    values: Values
     detail: Mapping[str, Any]
     usage: Usage
-    attempts: int
-    run_id: str
-    history: tuple[Try, ...] = ()
+    attempts: Attempts
+    run_id: Text
+    history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
 
     def as_try(self) -> Try:
         """This success as a part of the item's history."""
@@ -85,17 +121,17 @@ class Record:
 class Failure:
     """Why an item is not done. ``log`` is relative to the output folder, empty where there is none."""
 
-    id: str
-    stage: str
-    key: str
+    id: Text
+    stage: Text
+    key: Text
     kind: FailureKind
-    message: str
-    attempts: int
+    message: Text
+    attempts: Attempts
     usage: Usage
-    run_id: str
+    run_id: Text
     transient: bool = False
-    log: str = ""
-    history: tuple[Try, ...] = ()
+    log: Annotated[str, AfterValidator(_check_log)] = ""
+    history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
 
     def as_try(self) -> Try:
         """This failure as a part of the item's history."""

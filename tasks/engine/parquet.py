@@ -22,9 +22,12 @@ _REFUSED = 3
 _TOO_LARGE = f"it unpacks to more than {MAX_ROWS:,} rows or {MAX_UNPACKED_BYTES / 2**30:g} GiB"
 
 
-def read_rows(content: bytes) -> list[dict[str, Any]]:
-    """The rows of a Parquet file. Raises ValueError that says in one clause what is wrong with it."""
-    command = [sys.executable, "-P", "-m", "tasks.engine.parquet"]
+def read_rows(content: bytes, columns: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """The rows of a Parquet file, with all columns or with ``columns``, each of text.
+
+    Raises ValueError that says in one clause what is wrong with it.
+    """
+    command = [sys.executable, "-P", "-m", "tasks.engine.parquet", *columns]
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
     try:
@@ -38,29 +41,29 @@ def read_rows(content: bytes) -> list[dict[str, Any]]:
     if done.returncode:
         how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
         raise ValueError(f"reading it ends the process that does ({how})")
-    return _rows(content)
+    return _rows(content, columns)
 
 
 def main() -> int:
     """Read the file at standard input; where it is refused, say why."""
     try:
-        _rows(sys.stdin.buffer.read())
+        _rows(sys.stdin.buffer.read(), tuple(sys.argv[1:]))
     except ValueError as error:
         sys.stdout.write(str(error))
         return _REFUSED
     return 0
 
 
-def _rows(content: bytes) -> list[dict[str, Any]]:
+def _rows(content: bytes, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     import pyarrow as pa
 
     try:
-        return _unpacked(content)
+        return _unpacked(content, columns)
     except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError, RecursionError) as error:
         raise ValueError(str(error).partition("\n")[0]) from error
 
 
-def _unpacked(content: bytes) -> list[dict[str, Any]]:
+def _unpacked(content: bytes, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     """The rows. Stops where they are too many or too large, long before they fill the memory."""
     import pyarrow.parquet as pq
 
@@ -70,7 +73,10 @@ def _unpacked(content: bytes) -> list[dict[str, Any]]:
         names = file.schema_arrow.names
         if len(set(names)) < len(names):
             raise ValueError("it has two columns of one name")
-        for batch in file.iter_batches(_batch_rows(file.metadata), use_threads=False):
+        if missing := set(columns) - {field.name for field in file.schema_arrow if str(field.type) == "string"}:
+            raise ValueError(f"it has no column of text named {', '.join(sorted(missing))}")
+        chosen = list(columns) or None
+        for batch in file.iter_batches(_batch_rows(file.metadata), columns=chosen, use_threads=False):
             unpacked = batch.to_pylist()
             rows += unpacked
             unpacked_bytes += sum(map(_weight, unpacked))

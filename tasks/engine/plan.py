@@ -60,13 +60,14 @@ def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, executio
     done = set() if execution.refresh else store.ids()
     failures = store.load_failures() if execution.keep_failed else {}
     settled, todo = Outcomes(), list[PlannedItem]()
-    for position, item in enumerate(items):
-        key = item_key(digest, item, execution.identity)
-        record = store.get(item.id) if item.id in done else None
-        if known := _settled(key, record, failures.get(item.id), store, execution):
-            settled.append(known.named(item))
-        else:
-            todo.append(PlannedItem(item, key, position))
+    with store.reading():
+        for position, item in enumerate(items):
+            key = item_key(digest, item, execution.identity)
+            record = store.get(item.id) if item.id in done else None
+            if known := _settled(key, record, failures.get(item.id), store, execution):
+                settled.append(known.named(item))
+            else:
+                todo.append(PlannedItem(item, key, position))
     ordered = order_items(todo, execution)
     limit = execution.max_items if execution.max_items is not None else len(ordered)
     return Plan(settled, tuple(ordered[:limit]), tuple(ordered[limit:]))

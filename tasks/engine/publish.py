@@ -6,19 +6,20 @@ import os
 import stat
 from pathlib import Path
 
-from tasks.engine.files import file_sha256, sync_file, sync_folder
-from tasks.engine.layout import Layout
+from tasks.engine.layout import is_output_path
 from tasks.engine.outcomes import Output, Record
 from tasks.engine.records import RecordStore
+from tasks.engine.tree import Tree
 from tasks.engine.write_errors import check_is_no_folder, write_failure
 
 
 def collect_outputs(folder: Path) -> tuple[Output, ...]:
     """Every file under an item's private ``folder``, in the order of their paths, with size and digest.
 
-    Raises ValueError for anything else: a link would publish what lies elsewhere, reading a pipe would hang.
+    Raises ValueError for anything else: a link would publish what lies elsewhere, reading a pipe would hang, and some
+    paths are the engine's own.
     """
-    outputs = []
+    outputs, tree = [], Tree(folder)
     for parent, folders, names in os.walk(folder):
         for name in folders:
             if os.path.islink(os.path.join(parent, name)):
@@ -28,7 +29,9 @@ def collect_outputs(folder: Path) -> tuple[Output, ...]:
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise ValueError(f"a stage may publish plain files only: {name}")
             relative = path.relative_to(folder).as_posix()
-            outputs.append(Output(relative, path.stat().st_size, file_sha256(path)))
+            if not is_output_path(relative):
+                raise ValueError(f"a stage may not publish a file of the engine's own: {relative}")
+            outputs.append(Output(relative, path.stat().st_size, tree.sha256(relative)))
     return tuple(sorted(outputs, key=lambda output: output.path))
 
 
@@ -39,25 +42,24 @@ def publish(private: Path, record: Record, store: RecordStore) -> None:
     is written. Raises OutputBlocked if something is in the way of an output: the old record stays then. Raises RunError
     if the output folder takes no files.
     """
+    tree, source = store.layout.tree, store.layout.relative(private)
     try:
         for output in record.outputs:
             check_is_no_folder(store.layout.output_dir / output.path)
-            sync_file(private / output.path)
+            tree.sync(f"{source}/{output.path}")
         store.set_aside(record)
-        _move(private, store.layout, record.outputs)
+        _move(tree, source, record.outputs)
         store.write(record)
         store.settle(record)
     except OSError as error:
         raise write_failure(store.layout.output_dir, store.layout.house, error) from error
 
 
-def _move(private: Path, layout: Layout, outputs: tuple[Output, ...]) -> None:
+def _move(tree: Tree, source: str, outputs: tuple[Output, ...]) -> None:
     parents = set()
     for output in outputs:
-        target = layout.output_dir / output.path
-        if target.parent not in parents:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            parents |= {target.parent, target.parent.parent}
-        os.replace(private / output.path, target)
+        tree.move(f"{source}/{output.path}", output.path)
+        parent = output.path.rpartition("/")[0]
+        parents |= {parent, parent.rpartition("/")[0]}
     for parent in parents:
-        sync_folder(parent)
+        tree.sync_folder(parent)

@@ -7,16 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tasks.engine.files import remove_temporary, write_atomically
-from tasks.engine.layout import Layout
+from tasks.engine.layout import HOUSE, RUN_FILES, Layout, check_folders
 from tasks.engine.lock import Lock, locked
 from tasks.engine.outcomes import Outcome, Outcomes
 from tasks.engine.report import Bar, Failure, Picture, render_report
 from tasks.engine.scratch import local_scratch, sweep_local_scratch
 from tasks.engine.summary import Summary, as_dict, failure_rows, write_summary
 from tasks.engine.write_errors import cannot_write, check_is_no_folder
-
-_RESULTS = ("summary.json", "items.parquet", "failures.json", "report.html")
 
 
 @contextmanager
@@ -26,19 +23,20 @@ def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = la
     What dead runs left in theirs is swept. ``say`` is told, in one line, what takes a while. Raises RunError if nothing
     can be written, or another run is at work.
     """
-    private = layout.private / run_id
+    tree, private = layout.tree, f"{layout.relative(layout.private)}/{run_id}"
     with ExitStack() as stack:
         try:
-            layout.private.mkdir(parents=True, exist_ok=True)
-            for name in _RESULTS:
+            check_folders(layout)
+            stack.enter_context(tree.opened(layout.relative(layout.private), make=True))
+            for name in sorted(RUN_FILES):
                 check_is_no_folder(layout.output_dir / name)
             lock = stack.enter_context(locked(layout.lock, run_id, say))
             _sweep(layout)
             stack.callback(shutil.rmtree, local_scratch(layout.output_dir, run_id), ignore_errors=True)
-            private.mkdir()
+            tree.make(private, mode=0o700)
         except OSError as error:
             raise cannot_write(layout.output_dir, error) from error
-        stack.callback(shutil.rmtree, private, ignore_errors=True)
+        stack.callback(tree.remove, private)
         yield lock
 
 
@@ -48,12 +46,15 @@ def _sweep(layout: Layout) -> None:
     A run that was paused and does not know yet that it has lost its lock can publish nothing more: all that it can
     publish is in its private folder.
     """
-    for folder in layout.private.iterdir():
-        shutil.rmtree(folder, ignore_errors=True)
-    for path in layout.house.glob(".lock.*"):  # of runs that died while they took the lock, those of other versions too
-        path.unlink(missing_ok=True)
-    for folder in (layout.output_dir, *layout.house.glob("*/"), *layout.house.glob("*/*/")):
-        remove_temporary(folder)
+    tree = layout.tree
+    tree.clear(layout.relative(layout.private))
+    for name in tree.names(HOUSE):  # of runs that died while they took the lock, those of other versions too
+        if name.startswith(".lock."):
+            tree.remove(f"{HOUSE}/{name}")
+    kinds = [f"{HOUSE}/{name}" for name in tree.folders(HOUSE)]
+    stages = [f"{kind}/{name}" for kind in kinds for name in tree.folders(kind)]
+    for folder in ("", HOUSE, *kinds, *stages):
+        tree.remove_temporary(folder)
     sweep_local_scratch(layout.output_dir)
 
 
@@ -61,10 +62,9 @@ def write_results(layout: Layout, summary: Summary, outcomes: Outcomes, pictures
     """Write every file of the run; returns the path of ``report.html``."""
     bars, seconds = _times(summary, outcomes)
     page = render_report(as_dict(summary), bars, seconds, pictures, _failures(outcomes))
-    report = layout.output_dir / "report.html"
-    write_atomically(report, page.encode())
+    layout.tree.write("report.html", page.encode())
     write_summary(layout, summary, outcomes)
-    return report
+    return layout.output_dir / "report.html"
 
 
 def _times(summary: Summary, outcomes: Iterable[Outcome]) -> tuple[list[Bar], list[float]]:

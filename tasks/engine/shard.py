@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tasks.engine.control import StopSignal, stop_signal
 from tasks.engine.errors import LockLost, OutputBlocked, RunError
-from tasks.engine.files import clear_folder
 from tasks.engine.layout import Layout
 from tasks.engine.lock import Lock, check_lock, claimed
 from tasks.engine.messages import Failed, Finished, Reply, Request
@@ -87,12 +86,13 @@ def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
     Items that were not reached because the run stops are ``remaining``. While the child runs an item, the one before
     it is published, so that the disk's latency costs no slot time. Raises RunError where nothing can go on.
     """
-    stop = stop_signal(order.context.run_id)
+    stop, layout = stop_signal(order.context.run_id), order.context.layout
     outcomes = Outcomes()
     order.context.check_lock()
     try:
         RecordStore(order.context.layout, order.stage.name).prepare()
-        order.context.private.mkdir(parents=True, exist_ok=True)
+        with layout.tree.opened(layout.relative(order.context.private), make=True):
+            pass
     except OSError as error:
         raise cannot_write(order.context.output_dir, error) from error
     with pool.slot(order) as slot:
@@ -172,8 +172,9 @@ class _ShardLoop:
 
     def _clear(self, planned: PlannedItem, private: Path) -> None:
         """Leave nothing of the item for the one after the next."""
-        clear_folder(private / "outputs")
-        clear_folder(private / "scratch")
+        layout = self.context.layout
+        for name in ("outputs", "scratch"):
+            layout.tree.clear(layout.relative(private / name))
         if local := self._local(planned):  # the child removes it, unless it was ended
             shutil.rmtree(local, ignore_errors=True)
 
@@ -242,8 +243,8 @@ class _ShardLoop:
         mine = private.relative_to(self.context.private).as_posix()
         with ExitStack() as stack:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                path = folder / planned.item.id
+                layout, path = self.context.layout, folder / planned.item.id
+                stack.enter_context(layout.tree.opened(layout.relative(folder), make=True))
                 claim = stack.enter_context(claimed(path, self.context.run_id, mine, self._fence))
             except OSError as error:
                 raise cannot_write(self.context.output_dir, error) from error
@@ -291,10 +292,11 @@ class _ShardLoop:
     def _keep_log(self, planned: PlannedItem, text: bytes) -> str:
         if not text:
             return ""
-        path = self.context.layout.log(self.order.stage.name, planned.item.id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text)
-        return self.context.layout.relative(path)
+        layout = self.context.layout
+        path = layout.log(self.order.stage.name, planned.item.id)
+        with layout.tree.opened(layout.relative(path.parent), make=True):
+            layout.tree.write(layout.relative(path), text, durable=False)
+        return layout.relative(path)
 
 
 class SlotPool:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.engine.files import write_atomically
 from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Counts, Outcome, Outcomes
 from tasks.engine.progress import duration_text
@@ -156,13 +155,14 @@ def as_dict(summary: Summary) -> dict[str, Any]:
 
 def write_summary(layout: Layout, summary: Summary, outcomes: Outcomes) -> None:
     """Write the three files and the run's line, each whole or not at all."""
-    layout.runs.mkdir(parents=True, exist_ok=True)
-    text = as_dict(summary)
-    write_atomically(layout.output_dir / "items.parquet", _parquet(outcomes))
-    write_atomically(layout.output_dir / "failures.json", _json(failure_rows(outcomes)))
-    write_atomically(layout.output_dir / "summary.json", _json(text))
+    text, tree = as_dict(summary), layout.tree
+    tree.write("items.parquet", _parquet(outcomes))
+    tree.write("failures.json", _json(failure_rows(outcomes)))
+    tree.write("summary.json", _json(text))
     line = {name: text[name] for name in ("run_id", "state", "started_at", "finished_at", "wall_seconds", "items")}
-    write_atomically(layout.runs / f"{summary.run_id}.json", json.dumps(line).encode() + b"\n")
+    runs = layout.relative(layout.runs)
+    with tree.opened(runs, make=True):
+        tree.write(f"{runs}/{summary.run_id}.json", json.dumps(line).encode() + b"\n")
 
 
 def failure_rows(outcomes: Outcomes) -> list[dict[str, Any]]:

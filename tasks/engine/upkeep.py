@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tasks.engine.errors import InvalidInput, Problem
-from tasks.engine.layout import Layout, remove_output
+from tasks.engine.layout import HOUSE, Layout, check_folders, remove_output
 from tasks.engine.lock import locked
 from tasks.engine.outcomes import Failure, Record
-from tasks.engine.records import RecordStore
+from tasks.engine.parquet import read_rows
+from tasks.engine.records import RecordStore, needed_outputs
 from tasks.engine.write_errors import cannot_write
+
+_MAX_TABLE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -36,25 +40,28 @@ class Entry:
 
 @dataclass(frozen=True)
 class Deed:
-    """Something to do, in words and as the paths to remove."""
+    """Something to do, in words and as the paths to remove, relative to the output folder."""
 
     words: str
-    paths: tuple[Path, ...]
+    paths: tuple[str, ...]
 
 
 def open_layout(output_dir: Path) -> Layout:
-    """The layout of a folder that a run has written. Raises InvalidInput where none has."""
+    """Return the layout of a folder that a run has written.
+
+    Raises InvalidInput for any other folder, and RunError if a folder of the engine in it is a symlink.
+    """
     layout = Layout(output_dir.absolute())
     if not layout.house.is_dir():
         known = Problem(str(output_dir), "no .headrace in it", "the --output-dir of a run", "give that folder")
         raise InvalidInput([known])
+    check_folders(layout)
     return layout
 
 
 def stages(layout: Layout) -> list[str]:
     """Names of the stages that have left something."""
-    folders = [layout.records("x").parent, layout.failures("x").parent]
-    return sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()})
+    return sorted({name for folder in ("records", "failures") for name in layout.tree.folders(f"{HOUSE}/{folder}")})
 
 
 def entries(layout: Layout) -> Iterator[Entry]:
@@ -82,31 +89,43 @@ def broken_outputs(layout: Layout) -> Iterator[str]:
         for output in entry.record.outputs if entry.record else ():
             store = RecordStore(layout, entry.stage)
             if not store.output_holds(output, "digest"):
-                there = (layout.output_dir / output.path).exists()
+                there = layout.tree.status(output.path)
                 yield f"{entry.stage}  {entry.id}  {'altered' if there else 'missing'}  {output.path}"
 
 
 def to_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[Deed]:
     """What forgetting items means: their records go, so that the next run makes them again."""
-    deeds = []
-    for entry in find(layout, ids):
-        store = RecordStore(layout, entry.stage)
-        known = [*store.paths(entry.id), layout.log(entry.stage, entry.id)]
-        deeds.append(Deed(f"forget {entry.stage} {entry.id}", tuple(path for path in known if path.exists())))
+    deeds, found = [], find(layout, ids)
+    forgotten = {(entry.stage, entry.id) for entry in found}
+    needed = needed_outputs(layout, lambda stage, item_id: (stage, item_id) in forgotten) if outputs_too else set()
+    for entry in found:
+        deeds.append(Deed(f"forget {entry.stage} {entry.id}", _books(layout, entry)))
         if outputs_too and entry.record:
-            paths = tuple(layout.output_dir / output.path for output in entry.record.outputs)
+            paths = _outputs(entry, needed)
             deeds.append(Deed(f"remove {len(paths)} outputs of {entry.stage} {entry.id}", paths))
     return deeds
 
 
+def _books(layout: Layout, entry: Entry) -> tuple[str, ...]:
+    """The files there are that tell of an item."""
+    known = [*RecordStore(layout, entry.stage).paths(entry.id), layout.log(entry.stage, entry.id)]
+    return tuple(path for path in map(layout.relative, known) if layout.tree.status(path))
+
+
+def _outputs(entry: Entry, needed: set[str]) -> tuple[str, ...]:
+    """The outputs of an item but those that another item has too, or says that it has."""
+    outputs = entry.record.outputs if entry.record else ()
+    return tuple(output.path for output in outputs if output.path not in needed)
+
+
 def to_sweep(layout: Layout) -> list[Deed]:
     """What dead runs have left: private folders, half-written files, logs of items that are done since."""
-    deeds = [Deed(f"remove the private folder of run {path.name}", (path,)) for path in _children(layout.private)]
-    temporary = [path for path in layout.output_dir.rglob(".*.tmp") if path.is_file()]
-    deeds += [Deed(f"remove the half-written {layout.relative(path)}", (path,)) for path in temporary]
+    private, tree = layout.relative(layout.private), layout.tree
+    deeds = [Deed(f"remove the private folder of run {name}", (f"{private}/{name}",)) for name in tree.names(private)]
+    deeds += [Deed(f"remove the half-written {path}", (path,)) for path in _half_written(layout)]
     for entry in entries(layout):
-        log = layout.log(entry.stage, entry.id)
-        if entry.record and not entry.failure and log.exists():
+        log = layout.relative(layout.log(entry.stage, entry.id))
+        if entry.record and not entry.failure and tree.status(log):
             deeds.append(Deed(f"remove the log of {entry.stage} {entry.id}, which is done", (log,)))
     return deeds
 
@@ -119,37 +138,27 @@ def to_prune(layout: Layout) -> list[Deed]:
     """
     named, deeds = _last_items(layout), []
     known = [entry for entry in entries(layout) if entry.stage in named]
-    needed = {
-        output.path
-        for entry in entries(layout)
-        if entry.record and entry.id in named.get(entry.stage, {entry.id})
-        for output in entry.record.outputs
-    }
+    needed = needed_outputs(layout, lambda stage, item_id: item_id not in named.get(stage, {item_id}))
     for entry in known:
         if entry.id not in named[entry.stage]:
-            files = [output.path for output in entry.record.outputs] if entry.record else []
-            outputs = [layout.output_dir / path for path in files if path not in needed]
-            books = [*RecordStore(layout, entry.stage).paths(entry.id), layout.log(entry.stage, entry.id)]
+            outputs = _outputs(entry, needed)
             words = (
                 f"remove {entry.stage} {entry.id} with {len(outputs)} outputs, which the last manifest does not name"
             )
-            deeds.append(Deed(words, (*outputs, *(path for path in books if path.exists()))))
+            deeds.append(Deed(words, (*outputs, *_books(layout, entry))))
     return deeds
 
 
 def _last_items(layout: Layout) -> dict[str, set[str]]:
     """Ids of all items of the last run, by stage."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = layout.output_dir / "items.parquet"
     try:
-        table = pq.read_table(path, columns=["stage", "id"])
-    except (OSError, pa.ArrowException) as error:
+        rows = read_rows(layout.tree.read("items.parquet", _MAX_TABLE_BYTES), ("stage", "id"))
+    except (OSError, ValueError) as error:
         advice = "run the flow once to its end"
         raise InvalidInput([Problem(str(path), str(error), "what a run has left", advice)]) from None
     named: dict[str, set[str]] = {}
-    for row in table.to_pylist():
+    for row in rows:
         named.setdefault(row["stage"], set()).add(row["id"])
     return named
 
@@ -166,14 +175,16 @@ def do(layout: Layout, deeds: Sequence[Deed], say: Callable[[str], None] = lambd
         raise cannot_write(layout.output_dir, error) from error
 
 
-def _remove(layout: Layout, path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    elif path.is_relative_to(layout.house):
-        path.unlink(missing_ok=True)
+def _remove(layout: Layout, path: str) -> None:
+    if path.startswith(f"{HOUSE}/"):
+        layout.tree.remove(path)
     else:
-        remove_output(layout, layout.relative(path))
+        remove_output(layout, path)
 
 
-def _children(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _half_written(layout: Layout) -> list[str]:
+    """Files that a killed process was writing, anywhere in the output folder. Symlinks are not followed."""
+    found = []
+    for folder, _, names in os.walk(layout.output_dir):
+        found += [layout.relative(Path(folder, name)) for name in names if fnmatch(name, ".*.tmp")]
+    return sorted(path for path in found if not layout.tree.is_folder(path))

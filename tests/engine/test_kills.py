@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.files import remove_temporary
 from tasks.engine.layout import Layout
 from tasks.engine.records import RecordStore
+from tasks.engine.tree import Tree
 from tests.engine.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,12 +37,12 @@ store.prepare()
 done = 0
 
 def dying(call):
-    def wrapped(*arguments):
+    def wrapped(*arguments, **options):
         global done
         done += 1
         if done == steps:
             os.kill(os.getpid(), signal.SIGKILL)
-        return call(*arguments)
+        return call(*arguments, **options)
     return wrapped
 
 if steps:
@@ -81,7 +81,7 @@ def check(folder: Path) -> None:
 
 def recover(folder: Path, seed: int) -> None:
     """Publish everything once more, as the next run would: nothing of the dead one is left."""
-    remove_temporary(folder / ".headrace/records/stage")
+    Tree(folder).remove_temporary(".headrace/records/stage")
     shutil.rmtree(folder / ".headrace/private")
     with start(folder, seed + 100, turns=1) as survivor:
         assert survivor.wait() == 0

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.execution import Execution
-from tasks.engine.files import file_sha256, remove_temporary, write_atomically
+from tasks.engine.files import file_sha256
 from tasks.engine.identity import canonical, input_identity, item_key, stage_digest
 from tasks.engine.items import MAX_ID_LENGTH, Item, is_safe_id, safe_id
 from tasks.engine.layout import Layout
@@ -17,6 +17,7 @@ from tasks.engine.outcomes import Failure, Output, Record, Usage
 from tasks.engine.plan import PlannedItem, order_items, plan_stage
 from tasks.engine.records import RecordStore
 from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.tree import Tree
 
 
 class Params(BaseModel):
@@ -187,8 +188,8 @@ def test_unsafe_ids(text: str) -> None:
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"first")
+    path, tree = tmp_path / "file", Tree(tmp_path)
+    tree.write("file", b"first")
     assert path.read_bytes() == b"first"
 
     def no_room(descriptor: int) -> None:
@@ -196,7 +197,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(OSError, match="No space"):
-        write_atomically(path, b"second")
+        tree.write("file", b"second")
     assert path.read_bytes() == b"first"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
@@ -205,12 +206,12 @@ def test_half_written_files_are_told_from_others(tmp_path: Path) -> None:
     others = ["a.json", ".a.tmp", ".hidden", "a.0123456789ab.tmp", ".a.json.0123456789AB.tmp"]
     for name in [*others, ".a.json.0123456789ab.tmp"]:
         (tmp_path / name).touch()
-    remove_temporary(tmp_path)
+    Tree(tmp_path).remove_temporary()
     assert {path.name for path in tmp_path.iterdir()} == set(others)
-    remove_temporary(tmp_path / "nowhere")
+    Tree(tmp_path / "nowhere").remove_temporary()
 
 
 def test_a_folder_that_is_named_like_a_half_written_file_stays(tmp_path: Path) -> None:
     (tmp_path / ".a.0123456789ab.tmp").mkdir()
-    remove_temporary(tmp_path)
+    Tree(tmp_path).remove_temporary()
     assert (tmp_path / ".a.0123456789ab.tmp").is_dir()

@@ -14,7 +14,7 @@ import pytest
 from tasks.engine import write_errors
 from tasks.engine.errors import BadInput, OutputBlocked, RunError
 from tasks.engine.execution import Execution
-from tasks.engine.files import bytes_text, write_atomically
+from tasks.engine.files import bytes_text
 from tasks.engine.items import Item
 from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Outcome
@@ -23,6 +23,7 @@ from tasks.engine.records import RecordStore
 from tasks.engine.run import open_output_dir
 from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
 from tasks.engine.slot import Limits
+from tasks.engine.tree import Tree
 from tasks.engine.write_errors import cannot_write, explained, no_room_cause, nothing_more, write_failure
 from tests.engine.test_ground import STAGE, small_disk
 
@@ -121,7 +122,7 @@ def test_a_file_where_a_folder_must_be_fails_its_item_and_the_rest_runs(tmp_path
     parent.write_text("in the way")
     again = run(output, [Item("b", {"do": "write"}), Item("c", {"do": "write"})])
     assert [outcome.outcome for outcome in again] == ["failed", "done"]
-    assert f"cannot write {parent}/more: a file is where a folder must be" in again[0].message
+    assert f"cannot write {parent}: a file is where a folder must be" in again[0].message
 
 
 def test_the_old_record_stays_when_a_folder_is_in_the_way(tmp_path: Path) -> None:
@@ -192,12 +193,12 @@ def test_what_fails_outside_the_output_folder_is_left_alone(tmp_path: Path) -> N
 
 def write_atomically_onto_a_folder(folder: Path) -> None:
     (folder / "table.csv").mkdir(parents=True)
-    write_atomically(folder / "table.csv", b"text")
+    Tree(folder).write("table.csv", b"text")
 
 
 def test_a_full_disk_names_the_file_that_could_not_be_written(small_disk: Path) -> None:
     with pytest.raises(OSError, match="No space left") as refused:
-        write_atomically(small_disk / "large", bytes(2 << 20))
+        Tree(small_disk).write("large", bytes(2 << 20))
     assert refused.value.filename == str(small_disk / "large")
     assert list(small_disk.iterdir()) == []
 
