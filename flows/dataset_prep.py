@@ -34,11 +34,12 @@ from tasks.frames.stage import FramesStage
 
 @dataclass(frozen=True)
 class Inputs:
-    """The samples to make, where their videos are, and the split of each by id."""
+    """The samples to make, where their videos are, the split of each by id, and what the user should know of them."""
 
     samples: list[Sample]
     videos_dir: Path
     split_of: dict[str, str]
+    notes: list[str]
 
 
 def read_inputs(
@@ -54,7 +55,8 @@ def read_inputs(
     if folder is None:
         nothing = Problem("--manifest, --videos-dir", "neither", "one of them, or both", "name the videos to work on")
         raise InvalidInput([nothing])
-    samples, problems = read_samples(manifest, folder)
+    notes: list[str] = []
+    samples, problems = read_samples(manifest, folder, notes)
     shares, share_problems = parse_splits(splits)
     split_of, split_problems = assign(samples, shares, group_by)
     column_problems = dataset_problems(samples, DatasetParams(format=format))
@@ -62,7 +64,7 @@ def read_inputs(
     found = [*problems, *share_problems, *split_problems, *column_problems, *priority_problems]
     if found:
         raise InvalidInput(found)
-    return Inputs(samples, folder, split_of)
+    return Inputs(samples, folder, split_of, notes)
 
 
 @flow(name="dataset-prep", flow_run_name="dataset-prep {output_dir}", persist_result=False)
@@ -103,6 +105,7 @@ def dataset_prep(
     )
     dataset_params = DatasetParams(format=format)
     with batch_run("dataset-prep", output_dir, execution, parameters) as run:
+        run.note(inputs.notes)
         frames = run.stage(FramesStage(params), video_items(inputs.samples, inputs.videos_dir))
         if frames.complete:
             found = frames_by_sample(record.detail for record in frames.records())

@@ -44,6 +44,7 @@ class Inputs:
     detection: Detection
     options: CleaningOptions
     devices: int | None
+    notes: list[str]
 
 
 def read_inputs(
@@ -66,7 +67,8 @@ def read_inputs(
 ) -> Inputs:
     """Read and check what the flow works on. Raises InvalidInput with everything that is wrong."""
     limits = FetchLimits(int(max_download or MOST_BYTES), ALL_NETWORKS if allow_private_hosts else ())
-    sources, problems = read_sources(input, limits)
+    notes: list[str] = []
+    sources, problems = read_sources(input, limits, notes)
     detection, wrong = read_detection(detector, mask, model, score, classes or [], device)
     problems += wrong
     options = CleaningOptions(
@@ -80,7 +82,7 @@ def read_inputs(
     problems += codec_problems(options) + program_problems(method, command, devices)
     if problems:
         raise InvalidInput(problems)
-    return Inputs(sources, limits, detection, options, devices)
+    return Inputs(sources, limits, detection, options, devices, notes)
 
 
 @flow(name="overlay-removal", flow_run_name="overlay-removal {output_dir}", persist_result=False)
@@ -150,6 +152,7 @@ def overlay_removal(
         device,
     )
     with batch_run("overlay-removal", output_dir, execution, parameters) as run:
+        run.note(inputs.notes)
         videos = _fetched(run, inputs)
         found = run.stage(PrepareStage(inputs.detection.params), prepare_items(videos.values(), inputs.detection.extra))
         planned = [_planned(known, inputs.options, run.output_dir) for known in _known(videos, found)]
@@ -164,7 +167,7 @@ def overlay_removal(
 
 def _fetched(run: BatchRun, inputs: Inputs) -> dict[str, VideoSource]:
     """The videos by their ids; those from URLs once they are here."""
-    videos = {source.id: source for source in inputs.sources if source.path}
+    videos = {source.id: source for source in inputs.sources if not source.url}
     elsewhere = {source.id: source for source in inputs.sources if source.url}
     if elsewhere:
         for record in run.stage(FetchStage(inputs.limits), list(map(fetch_item, elsewhere.values()))).records():

@@ -46,12 +46,13 @@ from tasks.restoration.wishes import Wishes, read_presets, read_recipe
 
 @dataclass(frozen=True)
 class Inputs:
-    """The tapes, where they are, what is done about all of them, and by which engines."""
+    """The tapes, where they are, what is done about them, by which engines, and what the user should know of them."""
 
     tapes: list[Tape]
     folder: Path
     recipe: Recipe
     engines: Engines
+    notes: list[str]
 
 
 def read_inputs(
@@ -87,7 +88,8 @@ def read_inputs(
         segment_seconds=segment_seconds,
     )
     problems += wrong
-    tapes, wrong = read_tapes(input, settings, common, presets.names)
+    notes: list[str] = []
+    tapes, wrong = read_tapes(input, settings, common, presets.names, notes)
     problems += wrong
     recipe, engines, wrong = read_recipe(wishes, presets, {tape.options.engine for tape in tapes} | {engine})
     problems += wrong
@@ -95,7 +97,7 @@ def read_inputs(
     problems += unknown_priority(execution, (tape.fields for tape in tapes))
     if problems:
         raise InvalidInput(problems)
-    return Inputs(tapes, input, recipe, engines)
+    return Inputs(tapes, input, recipe, engines, notes)
 
 
 @flow(name="vhs-batch", flow_run_name="vhs-batch {output_dir}", persist_result=False)
@@ -171,6 +173,7 @@ def vhs_batch(
         execution,
     )
     with batch_run("vhs-batch", output_dir, execution, parameters) as run:
+        run.note(inputs.notes)
         measured = run.stage(
             DiagnosisStage(DiagnosisParams(auto_detect=auto_detect)), diagnosis_items(inputs.tapes, inputs.folder)
         )

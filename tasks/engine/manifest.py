@@ -181,7 +181,7 @@ def json_value(value: Any, depth: int = 0) -> Any:
     """
     if depth > MAX_DEPTH:
         raise ValueError(f"lists and objects nested more than {MAX_DEPTH} deep")
-    if isinstance(value, str) and not _is_utf8(value):
+    if isinstance(value, str) and not is_utf8(value):
         raise ValueError("text with half a character (a lone surrogate)")
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -198,7 +198,7 @@ def json_value(value: Any, depth: int = 0) -> Any:
 
 def json_name(name: str) -> str:
     """``name`` itself. Raises ValueError where JSON cannot hold it."""
-    if not _is_utf8(name):
+    if not is_utf8(name):
         raise ValueError("a name with half a character (a lone surrogate)")
     return name
 
@@ -228,7 +228,7 @@ class InputFolder:
         """
         where = showable(where)
         advice = f"give the path relative to {self.option} {self.root}"
-        if not isinstance(given, str) or not given.strip() or "\0" in given or not _is_utf8(given):
+        if not isinstance(given, str) or not given.strip() or "\0" in given or not is_utf8(given):
             return Problem(where, shorten(given), "a relative path in UTF-8", advice)
         if _UNSHOWABLE.search(given):
             return Problem(where, shorten(given), "a name without control characters", "rename the file")
@@ -304,7 +304,7 @@ def _is_usable_name(text: str) -> bool:
     return bool(text.strip()) and len(text) <= MAX_NAME_LENGTH and is_plain and not is_path_upwards
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
     """False for lone surrogates: a file name that is not UTF-8, or half a character out of JSON."""
     try:
         text.encode()

@@ -22,8 +22,10 @@ from tasks.engine.manifest import (
     read_ids,
     read_table,
     shorten,
+    showable,
 )
-from tasks.media.folder import VIDEO_SUFFIXES, ids_of, names_of, videos_below
+from tasks.media.folder import ids_of, names_of
+from tasks.media.scan import scan_videos
 
 REQUIRED = ("id", "video_path")
 KNOWN = frozenset({*REQUIRED, "support_frames"})
@@ -43,6 +45,7 @@ class Sample:
     fields           all other columns, as JSON values; carried through to the dataset
     where            how a user finds its row, for messages
     name             its id as the manifest has it, any text; empty if that is ``id``
+    refusal          why its video cannot be used, if a scan of the folder says so
     """
 
     id: str
@@ -51,6 +54,7 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
     where: str = field(default="", compare=False)
     name: str = ""
+    refusal: str = ""
 
     @property
     def title(self) -> str:
@@ -58,15 +62,18 @@ class Sample:
         return self.name or self.id
 
 
-def read_samples(manifest: Path | None, videos_dir: Path) -> tuple[list[Sample], list[Problem]]:
+def read_samples(
+    manifest: Path | None, videos_dir: Path, notes: list[str] | None = None
+) -> tuple[list[Sample], list[Problem]]:
     """The samples of ``manifest``, or one for each video under ``videos_dir`` where there is none.
 
-    Samples are in the manifest's order. Where there are problems, the samples lack the rows that have them.
+    Samples are in the manifest's order. Where there are problems, the samples lack the rows that have them. ``notes``
+    gets a line about files of the folder that are not read.
     """
     folder = InputFolder(videos_dir, "--videos-dir")
     wrong = folder.problems()
     if manifest is None:
-        samples, problems = ([], []) if wrong else _scan(folder)
+        samples, problems = ([], []) if wrong else _scan(folder, [] if notes is None else notes)
         return samples, [*wrong, *cap_problems(problems)]
     table = read_table(manifest)
     samples, problems = _samples(table, manifest.name, folder, check_paths=not wrong)
@@ -92,6 +99,8 @@ def video_items(samples: Iterable[Sample], videos_dir: Path) -> list[Item]:
 def _video_item(item_id: str, video: str, samples: Sequence[Sample], path: Path) -> Item:
     wanted = [{"id": sample.id, "support_seconds": list(sample.support_seconds)} for sample in samples]
     fields = {name: value for sample in reversed(samples) for name, value in sample.fields.items()}  # the first wins
+    if refusal := next((sample.refusal for sample in samples if sample.refusal), ""):
+        return Item(item_id, {"video": video}, name=PurePosixPath(video).name, path=video, refusal=refusal)
     size = path.stat().st_size if path.exists() else 0
     return Item(
         id=item_id,
@@ -185,13 +194,15 @@ def _numbers_in_text(text: str) -> tuple[float, ...] | None:
         return None
 
 
-def _scan(folder: InputFolder) -> tuple[list[Sample], list[Problem]]:
-    """A sample for each video in the folder and the folders in it; hidden files and folders are passed over."""
-    found = [folder.relative(path, path) for path in videos_below(folder.root)]
-    videos = [video for video in found if isinstance(video, str)]
-    problems = [problem for problem in found if isinstance(problem, Problem)]
-    if not found:
-        allowed = f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
-        problems = [Problem(f"--videos-dir {folder.root}", "no videos", allowed, "check --videos-dir")]
-    named = zip(ids_of(videos), names_of(videos), strict=True)
-    return [_named_sample(sample_id, name, video, (), {}, video) for (sample_id, video), name in named], problems
+def _scan(folder: InputFolder, notes: list[str]) -> tuple[list[Sample], list[Problem]]:
+    """Return a sample for each video in the folder and the folders in it."""
+    files, problems = scan_videos(folder, notes)
+    named = zip(ids_of(list(files)), names_of(list(files)), files.values(), strict=True)
+    return [
+        _scanned(sample_id, showable(name), video, file.refusal) for (sample_id, video), name, file in named
+    ], problems
+
+
+def _scanned(sample_id: str, name: str, video: str, refusal: str) -> Sample:
+    video = showable(video)
+    return replace(_named_sample(sample_id, name, video, (), {}, video), refusal=refusal)

@@ -19,10 +19,11 @@ from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.manifest import showable
 from tasks.landmarks.frame_source import Frame, FrameSource
-from tasks.landmarks.layouts.collection import FRAMES_FPS, PICTURE_SUFFIXES
-from tasks.landmarks.layouts.tree import is_hidden, suffix_of
+from tasks.landmarks.layouts.collection import FRAMES_FPS
 from tasks.landmarks.sequence import Picture
 from tasks.media.folder import natural
+from tasks.media.kinds import PICTURE_SUFFIXES, suffix_of
+from tasks.media.scan import is_hidden
 
 # 5792 x 5792, three times what a video of 4K has: 240 MB while it is decoded (7 bytes a pixel, measured), which with
 # the model is what a slot may use. A PNG of some kB can say that it is a thousand times as large.

@@ -9,13 +9,13 @@ from typing import Literal, get_args
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import Item
-from tasks.engine.manifest import cap_problems, shorten
+from tasks.engine.manifest import InputFolder, cap_problems, shorten, showable
 from tasks.landmarks.layouts import phoenix, table
 from tasks.landmarks.layouts.collection import FRAMES_FPS, NO_SPLIT, Collection, Sample, split_called
 from tasks.landmarks.layouts.folders import folder_samples, splits_of, twice, unlistable, video_samples
 from tasks.landmarks.layouts.phoenix import Found
-from tasks.landmarks.layouts.tree import Folder, read_tree, suffix_of
-from tasks.media.folder import VIDEO_SUFFIXES
+from tasks.media.kinds import PICTURES_AND_VIDEOS, VIDEO_SUFFIXES, suffix_of
+from tasks.media.scan import Folder, Tree, files_below, scan_folder
 
 __all__ = ["Collection", "Layout", "Sample", "read_collection", "sample_items"]
 
@@ -51,6 +51,9 @@ def sample_items(collection: Collection) -> list[Item]:
 
 
 def _item(sample: Sample, root: Path) -> Item:
+    if sample.refusal:
+        fields = {**sample.fields, "split": sample.split, "name": sample.name}
+        return Item(sample.id, {"path": sample.path}, fields=fields, path=sample.path, refusal=sample.refusal)
     return Item(
         id=sample.id,
         payload={"split": sample.split, "name": sample.name, "media": sample.media, "fps": sample.fps},
@@ -79,14 +82,32 @@ def _of_manifest(path: Path, layout: Layout, fps: float) -> tuple[Collection | N
 
 
 def _of_folder(path: Path, layout: Layout, split: str, fps: float) -> tuple[Collection | None, list[Problem]]:
-    tree, problems = read_tree(path, _INPUT)
-    if tree is None:
+    scanned = scan_folder(InputFolder(path, _INPUT), PICTURES_AND_VIDEOS, follows_links=True)
+    tree, problems = scanned.root, list(scanned.problems)
+    if tree.reason:
         return None, problems
     chosen = _layout(tree, path) if layout == "auto" else layout
     if isinstance(chosen, Problem):
         return None, problems or [chosen]  # where something may not be read, that is why nothing is there
     found = _of_phoenix(tree, path, split, fps) if chosen == "phoenix" else _of_splits(tree, path, chosen, fps)
-    return Collection(path.absolute(), found.samples, chosen, found.notes), [*problems, *found.problems]
+    known = {".csv"} if chosen == "phoenix" else ()  # its tables
+    notes = (*scanned.notes(known), *found.notes, *_unused(scanned, found, chosen, path))
+    return Collection(path.absolute(), found.samples, chosen, notes), [*problems, *found.problems]
+
+
+def _unused(scanned: Tree, found: Found, layout: Layout, path: Path) -> list[str]:
+    """Return a line that counts the images and videos that belong to no sample."""
+    if layout == "phoenix":  # its notes say what its tables do not name
+        return []
+    used = {sample.path for sample in found.samples}
+    images = [
+        folder.pictures for folder in scanned.root.below() if folder.pictures and showable(folder.path) not in used
+    ]
+    videos = sum(showable(path) not in used for path, file in files_below(scanned.root))
+    clauses = [f"{sum(images)} images in {len(images)} folder{'' if len(images) == 1 else 's'}"] if images else []
+    clauses += [f"{videos} video{'' if videos == 1 else 's'}"] if videos else []
+    where = showable(f"{_INPUT} {path}")
+    return [f"{where}: not read, because of no sample of the layout {layout}: {', '.join(clauses)}"] if clauses else []
 
 
 def _layout(tree: Folder, root: Path) -> Layout | Problem:
@@ -95,7 +116,9 @@ def _layout(tree: Folder, root: Path) -> Layout | Problem:
         return "phoenix"
     folders = [folder for split in splits_of(tree) for folder in split.folder.below()]
     pictures = sum(folder.pictures for folder in folders)
-    videos = sum(len(folder.videos) for folder in folders)
+    files = [file for folder in folders for file in folder.files]
+    animated = sum(suffix_of(file.name) == ".gif" for file in files)
+    videos = len(files) - (animated if pictures else 0)  # beside images, a GIF is a preview of them
     if pictures and videos:
         given = f"{pictures} pictures and {videos} videos"
         return Problem(

@@ -1,35 +1,13 @@
-"""Which files of a folder are videos, in which order, and what they are called."""
+"""The order of files in a folder, and the ids and names of videos."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from tasks.engine.items import distinct_ids
-
-# fmt: off
-VIDEO_SUFFIXES = frozenset({
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
-})
-# fmt: on
-
-
-def videos_below(root: Path) -> list[str]:
-    """Relative paths of the videos under ``root``, in natural order; hidden files and folders are passed over.
-
-    Links to folders are not followed, as they may form a ring.
-    """
-    found: list[str] = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        within = PurePosixPath(Path(folder).relative_to(root))
-        names = (name for name in files if not name.startswith("."))
-        found += [str(within / name) for name in names if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES]
-    return sorted(found, key=natural)
 
 
 def natural(text: str) -> tuple[list[tuple[bool, int, str]], str]:

@@ -83,12 +83,14 @@ def _given(path: Path, surveyed: Survey, text: str) -> Found:
 
 
 def prepare_items(videos: Iterable[VideoSource], extra: Path | None) -> list[Item]:
-    """An item for each of ``videos`` that has a path; ``extra`` is the mask's picture or the model, if any."""
+    """An item for each of ``videos`` that is here; ``extra`` is the mask's picture or the model, if any."""
     more = (str(extra),) if extra else ()
-    return [_item(source, source.path, more) for source in videos if source.path]
+    return [_item(source, source.path, more) for source in videos if source.path or source.refusal]
 
 
-def _item(source: VideoSource, path: Path, more: tuple[str, ...]) -> Item:
+def _item(source: VideoSource, path: Path | None, more: tuple[str, ...]) -> Item:
+    if path is None:
+        return Item(source.id, name=source.file_name, path=source.relative, refusal=source.refusal)
     cost = float(path.stat().st_size)
     return Item(source.id, {}, (str(path), *more), cost, name=source.file_name, path=source.relative)
 

@@ -22,8 +22,10 @@ from tasks.downloads.transfer import Gone, Transfers, Wanted
 from tasks.engine.errors import BadInput, Problem
 from tasks.engine.items import safe_id
 from tasks.engine.manifest import InputFolder, cap_problems, shorten, showable
-from tasks.media.folder import VIDEO_SUFFIXES, ids_of, videos_below
+from tasks.media.folder import ids_of
+from tasks.media.kinds import VIDEO_SUFFIXES
 from tasks.media.opening import check_whole, open_container, video_stream
+from tasks.media.scan import scan_videos
 from tasks.overlays.video_source import VideoSource
 
 _INPUT = "--input"
@@ -80,31 +82,35 @@ class FetchLimits:
 ALL_NETWORKS = EVERY_NETWORK  # as ``private_networks``: what ``--allow-private-hosts`` means
 
 
-def read_sources(given: str, limits: FetchLimits | None = None) -> tuple[list[VideoSource], list[Problem]]:
-    """The videos that ``--input`` names, in natural order, and everything that is wrong with it."""
+def read_sources(
+    given: str, limits: FetchLimits | None = None, notes: list[str] | None = None
+) -> tuple[list[VideoSource], list[Problem]]:
+    """The videos that ``--input`` names, in natural order, and everything that is wrong with it.
+
+    ``notes`` gets a line about files of a folder that are not read.
+    """
     if _SCHEME.match(given):
         problem = url_problem(given, limits or FetchLimits())
         return ([], [problem]) if problem else ([_remote(given)], [])
     path = Path(given).expanduser()
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, [] if notes is None else notes)
     if path.is_file():
         return [VideoSource(safe_id(path.stem), path.name, path.absolute())], []
     what = "is a pipe or a device" if path.exists() else "is not there"
     return [], [Problem(_INPUT, f"{shorten(given)} {what}", _ALLOWED, "check the path")]
 
 
-def _folder(folder: Path) -> tuple[list[VideoSource], list[Problem]]:
+def _folder(folder: Path, notes: list[str]) -> tuple[list[VideoSource], list[Problem]]:
     root = InputFolder(folder, _INPUT)
     if problems := root.problems():
         return [], problems
-    found = [root.relative(path, path) for path in videos_below(root.root)]
-    problems = [problem for problem in found if isinstance(problem, Problem)]
-    names = [path for path in found if isinstance(path, str)]
-    if not found:
-        allowed = f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
-        problems = [Problem(f"{_INPUT} {root.root}", "no videos", allowed, f"check {_INPUT}")]
-    return [VideoSource(key, name, root.root / name) for key, name in ids_of(names)], cap_problems(problems)
+    files, problems = scan_videos(root, notes)
+    sources = [
+        VideoSource(key, showable(path), None if files[path].refusal else root.root / path, refusal=files[path].refusal)
+        for key, path in ids_of(list(files))
+    ]
+    return sources, cap_problems(problems)
 
 
 def url_problem(url: str, limits: FetchLimits) -> Problem | None:

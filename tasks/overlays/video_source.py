@@ -12,12 +12,14 @@ class VideoSource:
 
     id    safe as a file name, unique within a run
     name  as the user knows it: relative to the folder, or the file's name in the URL
+    refusal  why the file cannot be used, if a scan of the folder says so; then it has no path
     """
 
     id: str
     name: str
     path: Path | None = None
     url: str = ""
+    refusal: str = ""
 
     @property
     def file_name(self) -> str:

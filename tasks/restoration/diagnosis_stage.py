@@ -75,12 +75,13 @@ class DiagnosisStage(Stage):
 
 def diagnosis_items(tapes: Iterable[Tape], folder: Path) -> list[Item]:
     """An item for each of ``tapes``, which lie in ``folder``."""
-    items = []
-    for tape in tapes:
-        path = folder / tape.path
-        cost = float(path.stat().st_size)
-        items.append(Item(tape.id, {}, (str(path),), cost, tape.fields, tape.name, tape.path))
-    return items
+    return [_diagnosis_item(tape, folder / tape.path) for tape in tapes]
+
+
+def _diagnosis_item(tape: Tape, path: Path) -> Item:
+    if tape.refusal:
+        return Item(tape.id, fields=tape.fields, name=tape.name, path=tape.path, refusal=tape.refusal)
+    return Item(tape.id, {}, (str(path),), float(path.stat().st_size), tape.fields, tape.name, tape.path)
 
 
 def diagnosed(tape: Tape, folder: Path, detail: Mapping[str, Any], digest: str) -> Diagnosed:

@@ -15,8 +15,18 @@ from pydantic import ValidationError
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import safe_id
-from tasks.engine.manifest import InputFolder, Row, cap_problems, carried, missing_columns, read_table, shorten
-from tasks.media.folder import VIDEO_SUFFIXES, ids_of, videos_below
+from tasks.engine.manifest import (
+    InputFolder,
+    Row,
+    cap_problems,
+    carried,
+    missing_columns,
+    read_table,
+    shorten,
+    showable,
+)
+from tasks.media.folder import ids_of
+from tasks.media.scan import scan_videos
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.presets import Presets
 
@@ -31,12 +41,14 @@ class Tape:
     id      safe as a file name
     path    relative to the folder of all tapes
     fields  columns of the table that are no options; enter no key
+    refusal why the file cannot be used, if a scan of the folder says so
     """
 
     id: str
     path: str
     options: TapeOptions
     fields: Mapping[str, Any] = field(default_factory=dict)
+    refusal: str = ""
 
     @property
     def name(self) -> str:
@@ -54,17 +66,22 @@ class _Line:
 
 
 def read_tapes(
-    folder: Path, settings: Path | None, common: TapeOptions, presets: Collection[str]
+    folder: Path,
+    settings: Path | None,
+    common: TapeOptions,
+    presets: Collection[str],
+    notes: list[str] | None = None,
 ) -> tuple[list[Tape], list[Problem]]:
     """Every video under ``folder``, in natural order, with its options; and everything that is wrong.
 
     ``common`` are the options of all tapes, which a tape's own line in ``settings`` changes; ``presets`` are the names
-    of all presets.
+    of all presets. ``notes`` gets a line about files of the folder that are not read.
     """
     root = InputFolder(folder, _INPUT)
     if problems := root.problems():
         return [], problems
-    paths, problems = _paths(root)
+    files, problems = scan_videos(root, [] if notes is None else notes)
+    paths = list(files)
     lines, wrong = _lines(settings, paths) if settings else ({}, [])
     problems += wrong
     tapes = []
@@ -72,7 +89,7 @@ def read_tapes(
         line = lines.get(path, _Line(_INPUT, {}, {}))
         options, wrong = _options(common, line, presets)
         problems += wrong
-        tapes.append(Tape(tape_id, path, options, line.fields))
+        tapes.append(Tape(tape_id, showable(path), options, line.fields, files[path].refusal))
     return tapes, cap_problems(dict.fromkeys(problems))
 
 
@@ -116,15 +133,6 @@ def unmeasured_problems(tapes: Iterable[Tape], presets: Presets, auto_detect: bo
         return []
     given = f"{', '.join(sorted(names))} with --no-auto-detect"
     return [Problem("--preset", given, ", ".join(presets.presets), "measure the tapes, or name one of these")]
-
-
-def _paths(root: InputFolder) -> tuple[list[str], list[Problem]]:
-    found = [root.relative(path, path) for path in videos_below(root.root)]
-    problems = [problem for problem in found if isinstance(problem, Problem)]
-    if not found:
-        allowed = f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
-        problems = [Problem(f"{_INPUT} {root.root}", "no videos", allowed, f"check {_INPUT}")]
-    return [path for path in found if isinstance(path, str)], problems
 
 
 def _lines(settings: Path, paths: Sequence[str]) -> tuple[dict[str, _Line], list[Problem]]:

@@ -210,12 +210,22 @@ def test_a_scanned_link_that_leads_out_is_refused(tmp_path, videos):
     assert "leads out" in as_text(problems)
 
 
-def test_a_file_name_that_is_not_utf8_is_refused(tmp_path):
-    with open(bytes(tmp_path) + b"/\xff.mp4", "wb") as file:  # noqa: PTH123
-        file.write(b"x")
+def test_only_files_that_cannot_be_used_are_refused_in_a_scan(tmp_path):
+    for name in (b"\xff.mp4", b"line\nend.mp4", b"good.mp4"):
+        with open(bytes(tmp_path) + b"/" + name, "wb") as file:  # noqa: PTH123
+            file.write(b"x")
+    (tmp_path / "broken.mp4").symlink_to("nothing.mp4")
     samples, problems = read_samples(None, tmp_path)
-    assert samples == []
-    assert "UTF-8" in as_text(problems)
+    assert problems == []
+    items = {item.path: item for item in video_items(samples, tmp_path)}
+    assert {path: item.refusal for path, item in items.items()} == {
+        "broken.mp4": "broken.mp4: is a broken symlink; restore its target or remove it",
+        "good.mp4": "",
+        "line\\nend.mp4": "line\\nend.mp4: its name has control characters; rename it",
+        "\\udcff.mp4": "\\udcff.mp4: its name is not UTF-8; rename it",
+    }
+    assert items["good.mp4"].inputs == (str(tmp_path / "good.mp4"),)
+    assert all(item.inputs == () for item in items.values() if item.refusal)
 
 
 def test_samples_of_one_video_become_one_item(tmp_path, videos):

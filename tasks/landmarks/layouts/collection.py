@@ -20,7 +20,6 @@ SPLIT_NAMES: Mapping[str, str] = {
     "validation": "dev",
     "test": "test",
 }
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Sample:
     annotation  the corpus' words (glosses, or what the manifest says), carried along; enters no key
     fields      other columns of the corpus or the manifest; enter no key
     cost        predicted work in frames; enters no key
+    refusal     why its folder or file cannot be used, if a scan says so
     """
 
     id: str
@@ -46,6 +46,7 @@ class Sample:
     annotation: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     cost: float = 1.0
+    refusal: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import PurePosixPath
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import safe_id
+from tasks.engine.manifest import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Media, Sample, split_called
-from tasks.landmarks.layouts.tree import Folder, Video, joined
+from tasks.media.scan import File, Folder, files_below, name_refusal
 
 # What a frame of a video of people is taken to need, to compare videos with folders of pictures: only costs are made
 # of it. Between 2 and 10 kB at 25 frames a second and the sizes that such collections have.
@@ -58,10 +59,16 @@ def unlistable(splits: Iterable[Split], where: str) -> list[Problem]:
     ]
 
 
-def sample(split: str, name: str, path: str, cost: float, fps: float | None) -> Sample:
-    """A sample without annotation: of a folder where ``fps`` is given, of a video where it is None."""
+def sample(split: str, name: str, path: str, cost: float, fps: float | None, refusal: str = "") -> Sample:
+    """A sample without annotation: of a folder where ``fps`` is given, of a video where it is None.
+
+    ``refusal`` says why it cannot be used; a path that no table can hold is refused in any case.
+    """
     media: Media = "video" if fps is None else "frames"
-    return Sample(safe_id(f"{split}.{name}"), split, name, path, media, fps, cost=float(cost))
+    refusal = refusal or name_refusal(path)
+    return Sample(
+        safe_id(f"{split}.{name}"), split, name, showable(path), media, fps, cost=float(cost), refusal=refusal
+    )
 
 
 def folder_samples(split: Split, fps: float) -> list[Sample]:
@@ -102,16 +109,15 @@ def inner_folder(folder: Folder) -> Folder | None:
 
 def video_samples(split: Split) -> list[Sample]:
     """A sample for each video in the split, at any depth, called after its path without the suffix."""
-    videos = [(folder, video) for folder in split.folder.below() for video in folder.videos]
-    paths = [joined(folder.path, video.name) for folder, video in videos]
-    names = _video_names([_within(path, split) for path in paths])
+    files = files_below(split.folder)
+    names = _video_names([_within(path, split) for path, _ in files])
     return [
-        sample(split.name, name, path, video_cost(video), None)
-        for name, path, (_, video) in zip(names, paths, videos, strict=True)
+        sample(split.name, name, path, video_cost(file), None, file.refusal)
+        for name, (path, file) in zip(names, files, strict=True)
     ]
 
 
-def video_cost(video: Video) -> float:
+def video_cost(video: File) -> float:
     """About how many frames a video has, by its size."""
     return max(video.size_bytes / BYTES_A_FRAME, 1.0)
 

@@ -20,7 +20,7 @@ from tasks.engine.items import safe_id
 from tasks.engine.manifest import shorten
 from tasks.landmarks.layouts.collection import Sample
 from tasks.landmarks.layouts.folders import Split, inner_folder, sample, splits_of
-from tasks.landmarks.layouts.tree import Folder
+from tasks.media.scan import Folder
 
 _FRAMES = "fullFrame-"
 _LEVELS_ABOVE = 4  # phoenix-2014.v3/phoenix2014-release/phoenix-2014-multisigner/features

@@ -20,10 +20,10 @@ from typing import Any
 from tasks.engine.errors import Problem
 from tasks.engine.items import is_safe_id, safe_id
 from tasks.engine.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten, showable
-from tasks.landmarks.layouts.collection import NO_SPLIT, PICTURE_SUFFIXES, Sample, split_called
+from tasks.landmarks.layouts.collection import NO_SPLIT, Sample, split_called
 from tasks.landmarks.layouts.folders import inner_folder, sample, video_cost
-from tasks.landmarks.layouts.tree import Folder, Video, list_folder, suffix_of
-from tasks.media.folder import VIDEO_SUFFIXES
+from tasks.media.kinds import PICTURE_SUFFIXES, PICTURES_AND_VIDEOS, VIDEO_SUFFIXES, suffix_of
+from tasks.media.scan import File, Folder, list_below
 
 MAX_FPS = 1000.0
 _NAMES = ("name", "id")
@@ -145,7 +145,7 @@ def _place(row: Row, folder: InputFolder) -> _Place | Problem | None:
         allowed = f"a folder of pictures, or a file ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
         return Problem(where, f"the file {shorten(found)}", allowed, _advice(found))
     size = os.stat(folder.root / found).st_size  # noqa: PTH116
-    return _Place(found, str(PurePosixPath(found).with_suffix("")), video_cost(Video(found, size)), is_video=True)
+    return _Place(found, str(PurePosixPath(found).with_suffix("")), video_cost(File(found, size)), is_video=True)
 
 
 def _advice(path: str) -> str:
@@ -160,6 +160,10 @@ def _folder(given: str, folder: InputFolder, where: str) -> _Place | Problem:
     if not Path(os.path.realpath(folder.root / path)).is_relative_to(os.path.realpath(folder.root)):
         advice = "copy the folder there"
         return Problem(where, f"{shorten(given)} is a link that leads out", f"folders inside {folder.root}", advice)
-    listed, problems = list_folder(folder.root, str(path))
-    pictures: Folder = inner_folder(listed) or listed
-    return problems[0] if problems else _Place(pictures.path, str(path), max(pictures.pictures, 1), is_video=False)
+    listed = list_below(folder, str(path), PICTURES_AND_VIDEOS)
+    pictures: Folder = inner_folder(listed.root) or listed.root
+    return (
+        listed.problems[0]
+        if listed.problems
+        else _Place(pictures.path, str(path), max(pictures.pictures, 1), is_video=False)
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.landmarks.samples import Collection, read_collection
+from tasks.landmarks.samples import Collection, read_collection, sample_items
 
 Picture = Callable[..., Path]
 
@@ -112,7 +112,7 @@ def test_a_folder_without_pictures_is_a_sample_that_will_fail(tmp_path: Path, pi
 def test_names_that_are_no_file_names(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "Grüß Gott" / "1.png")
     (sample,) = read(tmp_path).samples
-    assert sample.name.startswith("Gr-Gott-")
+    assert sample.name.startswith("Gru-Gott-")
     assert sample.path == "Grüß Gott"
     assert sample.id == f"all.{sample.name}"
 
@@ -183,12 +183,55 @@ def test_two_links_that_lead_to_each_other(tmp_path: Path, picture: Picture) -> 
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31m", "line\nend", os.fsdecode(b"latin-\xe9")])
-def test_names_that_cannot_be_shown(name: str, tmp_path: Path, picture: Picture) -> None:
+def test_a_name_that_cannot_be_shown_is_refused_and_the_rest_is_read(
+    name: str, tmp_path: Path, picture: Picture
+) -> None:
     picture(tmp_path / name / "1.png")
-    _, problems = read_collection(tmp_path)
-    (message,) = map(str, problems)
-    assert "a name in UTF-8 without control characters" in message
-    assert message.isprintable()
+    picture(tmp_path / "good" / "1.png")
+    refused, good = sorted(sample_items(read(tmp_path)), key=lambda item: not item.refusal)
+    assert refused.refusal.isprintable()
+    assert refused.refusal.endswith("; rename it")
+    assert (good.refusal, good.inputs) == ("", (str(tmp_path / "good"),))
+    for text in (refused.id, refused.name, refused.path, refused.refusal):
+        text.encode()
+
+
+def test_what_is_not_read_is_counted(tmp_path: Path, picture: Picture) -> None:
+    for place in ("train/a/1.png", "train/a/deeper/1.png", "extra/1.png", "extra/2.png"):
+        picture(tmp_path / place)
+    touch(tmp_path / "train" / "clip.mp4", tmp_path / "notes.txt", tmp_path / "train" / "a" / ".hidden")
+    collection = read(tmp_path, layout="folders")
+    assert [sample.path for sample in collection.samples] == ["train/a"]
+    assert collection.notes == (
+        f"--input {tmp_path}: 1 file not read, because not images or videos: 1 .txt; 1 hidden name passed over",
+        f"--input {tmp_path}: not read, because of no sample of the layout folders: 3 images in 2 folders, 1 video",
+    )
+
+
+def test_an_animation_beside_images_decides_nothing(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "a" / "1.png")
+    touch(tmp_path / "a" / "preview.gif")
+    collection = read(tmp_path)
+    assert collection.layout == "folders"
+    assert "1 video" in collection.notes[-1]
+
+
+def test_outputs_of_an_earlier_run_are_no_input(tmp_path: Path, picture: Picture) -> None:
+    for place in ("a/1.png", "out/previews/1.png"):
+        picture(tmp_path / place)
+    (tmp_path / "out" / ".headrace").mkdir()
+    collection = read(tmp_path)
+    assert [sample.path for sample in collection.samples] == ["a"]
+    assert "1 output folder of earlier runs not read: 'out'" in collection.notes[0]
+
+
+def test_pairs_of_links_do_not_multiply_folders(tmp_path: Path, picture: Picture) -> None:
+    for number in range(30):
+        picture(tmp_path / str(number) / "1.png")
+        for name in ("left", "right"):
+            (tmp_path / str(number) / name).symlink_to(f"../{number + 1}")
+    picture(tmp_path / "30" / "1.png")
+    assert len(read(tmp_path).samples) == 31
 
 
 def test_folders_too_deep(tmp_path: Path, picture: Picture) -> None:
