@@ -364,7 +364,7 @@ class BatchRun:
         self.display.start(progress)
         with ExitStack() as stack:
             stack.callback(self.display.end)
-            runner = stack.enter_context(_task_runner(self.execution.scheduler, size.slots))
+            runner = stack.enter_context(_task_runner(self.execution.scheduler, size.slots, self._private))
             stack.callback(self._close_slots, runner.client)
             runner.client.subscribe_topic(_topic(self.run_id), lambda event: _count(progress, event))
             stack.enter_context(Watch(progress, self.artifact_key("progress"), self.stop))
@@ -374,6 +374,11 @@ class BatchRun:
                 progress.settle(outcome.id, outcome.outcome)
                 yield outcome
             self._shards += loop.shards
+
+    @property
+    def _private(self) -> Path:
+        """This run's private folder, which is gone when the run ends."""
+        return self.layout.private / self.run_id
 
     def _stop_on_error(self, kind: type[BaseException] | None, *_: object) -> None:
         """End the running items where the loop itself has failed."""
@@ -572,13 +577,13 @@ def _count(progress: StageProgress, event: tuple[float, Any]) -> None:
 
 
 @contextmanager
-def _task_runner(scheduler: str | None, slots: int) -> Iterator[DaskTaskRunner]:
+def _task_runner(scheduler: str | None, slots: int, folder: Path) -> Iterator[DaskTaskRunner]:
     with ExitStack() as stack:
         if scheduler:
             stack.enter_context(client_of_another())
             runner = DaskTaskRunner(address=scheduler)
         else:
-            runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(slots)))
+            runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(slots, folder)))
         yield stack.enter_context(runner)
 
 

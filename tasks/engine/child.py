@@ -11,7 +11,6 @@ import ctypes
 import faulthandler
 import os
 import resource
-import shutil
 import signal
 import sys
 import time
@@ -27,6 +26,7 @@ from tasks.engine.items import Item
 from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.outcomes import COLUMNS, FailureKind, Usage
 from tasks.engine.publish import collect_outputs
+from tasks.engine.scratch import make_local_scratch, remove_local_scratch
 from tasks.engine.stage import Stage, StageResult, Workspace
 from tasks.engine.staging import copy_input
 from tasks.engine.strays import none_left
@@ -100,13 +100,13 @@ def _workspace(request: Request) -> Iterator[Workspace]:
         stack.callback(Tree(request.private).clear, "scratch")
         staged: dict[str, str] = {}
         if request.local and not request.item.refusal:
-            stack.callback(shutil.rmtree, request.local, ignore_errors=True)
+            stack.callback(remove_local_scratch, request.local)
             staged = {path: _stage_input(path, request.local / str(n)) for n, path in enumerate(request.item.inputs)}
         yield Workspace(outputs, scratch, request.output_dir, staged)
 
 
 def _stage_input(path: str, folder: Path) -> str:
-    folder.mkdir(parents=True)
+    make_local_scratch(folder)
     target = str(folder / Path(path).name)
     copy_input(path, target)
     return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from tasks.engine.files import free_bytes
 from tasks.engine.messages import Finished, Reply, Request
 from tasks.engine.plan import Plan, PlannedItem
 from tasks.engine.progress import duration_text
+from tasks.engine.scratch import probe_scratch
 from tasks.engine.sizing import Size
 from tasks.engine.slot import Limits, Slot
 from tasks.engine.stage import Stage
@@ -86,12 +86,12 @@ def probe_items(
     """
     seconds = min(_PROBE_SECONDS, execution.timeout or stage.timeout_seconds)
     limits = Limits(seconds, size.memory_per_slot_bytes)
-    with tempfile.TemporaryDirectory(prefix="headrace-probe-") as scratch:
-        log = Path(scratch, "probe.log")
+    with probe_scratch() as scratch:
+        log = scratch / "probe.log"
         log.touch()
         slot = Slot(stage, "probe", log)
         try:
-            return [_probe(slot, planned, Path(scratch), output_dir, limits) for planned in probed]
+            return [_probe(slot, planned, scratch, output_dir, limits) for planned in probed]
         finally:
             slot.close()
 

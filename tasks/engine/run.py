@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from tasks.engine.layout import HOUSE, RUN_FILES, Layout, check_folders
 from tasks.engine.lock import Lock, locked
 from tasks.engine.outcomes import Outcome, Outcomes
 from tasks.engine.report import Bar, Failure, Picture, render_report
-from tasks.engine.scratch import local_scratch, sweep_local_scratch
+from tasks.engine.scratch import leave_local_scratch, sweep_local_scratch
 from tasks.engine.summary import Summary, as_dict, failure_rows, write_summary
 from tasks.engine.write_errors import cannot_write, check_is_no_folder
 
@@ -32,7 +31,7 @@ def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = la
                 check_is_no_folder(layout.output_dir / name)
             lock = stack.enter_context(locked(layout.lock, run_id, say))
             _sweep(layout)
-            stack.callback(shutil.rmtree, local_scratch(layout.output_dir, run_id), ignore_errors=True)
+            stack.callback(leave_local_scratch, layout.output_dir, run_id)
             tree.make(private, mode=0o700)
         except OSError as error:
             raise cannot_write(layout.output_dir, error) from error

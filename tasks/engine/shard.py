@@ -24,7 +24,7 @@ from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.plan import PlannedItem
 from tasks.engine.publish import publish
 from tasks.engine.records import RecordStore
-from tasks.engine.scratch import local_scratch, sweep_local_scratch
+from tasks.engine.scratch import local_scratch, make_local_scratch, remove_local_scratch, sweep_local_scratch
 from tasks.engine.sizing import MOST_MEMORY_SHARE, memory_share
 from tasks.engine.slot import Limits, Slot
 from tasks.engine.stage import Stage
@@ -95,6 +95,8 @@ def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
             pass
     except OSError as error:
         raise cannot_write(order.context.output_dir, error) from error
+    if order.context.stage_inputs:
+        make_local_scratch(local_scratch(order.context.output_dir, order.context.run_id))
     with pool.slot(order) as slot:
         loop = _ShardLoop(order, slot, stop)
         for outcome in loop.run():
@@ -176,7 +178,7 @@ class _ShardLoop:
         for name in ("outputs", "scratch"):
             layout.tree.clear(layout.relative(private / name))
         if local := self._local(planned):  # the child removes it, unless it was ended
-            shutil.rmtree(local, ignore_errors=True)
+            remove_local_scratch(local)
 
     def _settle(self, planned: PlannedItem, reply: Reply, log: bytes, private: Path) -> Outcome:
         """Publish what finished, keep what is known of what failed."""

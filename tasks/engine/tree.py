@@ -42,6 +42,7 @@ class Tree:
     """
 
     root: Path
+    makes_root: bool = True  # with the folders above it, where something is to be made in it
     _held: dict[str, int] | None = field(default=None, compare=False, repr=False)
 
     @contextmanager
@@ -61,7 +62,7 @@ class Tree:
         """Yield this tree for reading much at once: it keeps folders open, and so sees them as they were first."""
         held = dict[str, int]()
         try:
-            yield Tree(self.root, held)
+            yield Tree(self.root, self.makes_root, held)
         finally:
             _close(held)
 
@@ -73,7 +74,7 @@ class Tree:
         return held[folder]
 
     def _open(self, folder: str, make: bool) -> int:
-        if make:
+        if make and self.makes_root:
             self.root.mkdir(parents=True, exist_ok=True)
         parts = _parts(folder)
         descriptor = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster
@@ -36,17 +37,21 @@ _SETTINGS: dict[str, object] = {
     "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    "distributed.worker.use-file-locking": False,  # the folder of its files is the run's own, and goes with the run
 }
 
 
 @contextmanager
-def local_cluster(slots: int) -> Iterator[LocalCluster]:
+def local_cluster(slots: int, folder: Path) -> Iterator[LocalCluster]:
     """A scheduler and a worker in this process, on no port that others can reach.
+
+    The worker's files go into ``folder``. By default Dask has one of a fixed name in the shared folder for temporary
+    files: it follows what others place there, and clears it.
 
     There are threads for as many shards again as can run: while one runs, Prefect begins the next.
     """
     with (
-        dask.config.set(_SETTINGS),
+        dask.config.set({**_SETTINGS, "temporary-directory": str(folder)}),
         LocalCluster(
             n_workers=1,
             threads_per_worker=slots + min(slots, _MOST_SHARDS_AHEAD),
