@@ -112,5 +112,6 @@ def exoplanet_features(
             details = {record.id: record.detail for record in stars.records()}
             run.stage(FeaturesStage(), table_items(star_files(found, details)), prune=True)
             pictures = (detail["picture"] for detail in details.values() if "picture" in detail)
-            run.pictures += best_pictures((Drawn(**picture) for picture in pictures), output_dir)
+            names = {target.id: target.name for target in found}
+            run.pictures += best_pictures((Drawn(**picture) for picture in pictures), output_dir, names=names)
         return run.finish()

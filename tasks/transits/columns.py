@@ -126,9 +126,11 @@ _FILES = "the light curve's files"
 _SEARCH = "the search"
 
 IDENTITY = (
-    Column("target_id", "string", "", "The star, as the target list names it, or its file's stem", _TARGETS),
+    Column("target_id", "string", "", "The star, as the target list names it, or its file", _TARGETS),
     Column("mission", "string", "", "`TESS`, `Kepler` or `K2`", f"{_TARGETS}, else {_FILES}"),
     Column("label", "string", "", "The label given for it", _TARGETS),
+    Column("files", "int64", "", "How many light curve files are of this star", _FILES),
+    Column("path", "string", "", f"Their paths below `--light-curves`, joined by `{SEPARATOR}`", _FILES),
     Column("segments", "string", "", f"Sectors, quarters or campaigns used, joined by `{SEPARATOR}`", _FILES),
     Column("time_system", "string", "", "Zero point of all times: `BTJD`, `BKJD` or `BJD`", _FILES),
     Column("candidate_number", "int64", "", "1 for the first signal found; empty for a star without any", _SEARCH),

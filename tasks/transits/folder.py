@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 SUFFIXES = (".fits", ".fit", ".csv", ".tsv")
@@ -24,9 +25,15 @@ _ARCHIVE = (
 _OTHER_PRODUCT = re.compile(
     r"(?:kplr|ktwo|tess)\d+.*_(?:lpd-targ|spd-targ|tp|fast-tp|dvt|dvr|dvs|ffic?|ffir|xrp)\.fits"
 )
-_NUMBERED = re.compile(r"(?P<catalogue>TIC|KIC|EPIC|kplr|ktwo)[\s_:-]*0*(?P<star>\d{1,16})(?!\d)", re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"(?P<catalogue>TIC|KIC|EPIC|kplr|ktwo)[\s_:-]*0*(?P<star>\d{1,16})(?![0-9A-Za-z])", re.IGNORECASE | re.ASCII
+)
 _PREFIXES = {"KPLR": "KIC", "KTWO": "EPIC"}
-_PART = re.compile(r"(?:^|[\s_-])(?:s|q|c|sector|quarter|campaign|part)[\s_-]?(?P<part>\d{1,4})$", re.IGNORECASE)
+_PART = re.compile(
+    r"(?:^|[\s_-])(?P<word>s|q|c|sector|quarter|campaign|part)[\s_-]?(?P<part>\d{1,4})$", re.IGNORECASE | re.ASCII
+)
+# Only these say beyond doubt that a file is a part of a star: cluster_s1 and cluster_s2 may be two stars of a cluster.
+_PART_WORDS = frozenset({"sector", "quarter", "campaign"})
 _MAX_DEPTH = 20
 
 
@@ -34,14 +41,26 @@ _MAX_DEPTH = 20
 class FoundFile:
     """One light curve in a folder.
 
-    path  relative to the folder, forward slashes
-    star  its star: a catalogue name such as ``TIC 25155310``, or what the file (or its folder) is called
-    part  the sector or campaign that its name says, if it does
+    path   relative to the folder, forward slashes
+    star   its star: a catalogue name such as ``TIC 25155310``, or a name made of the path that no other star has
+    part   the sector or campaign that its name says, if it does
+    short  its star without the folder, which other stars may be called, too
+    base   its star without the part, if its name may have one: only a table of targets decides that it is the star's
     """
 
     path: str
     star: str
     part: int | None = None
+    short: str = field(default="", compare=False)
+    base: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A file with a name of the user's. ``forms`` are names for its star, the best first; the last is its own."""
+
+    file: FoundFile
+    forms: tuple[str, ...]
 
 
 def catalogue_name(text: str) -> str | None:
@@ -51,14 +70,32 @@ def catalogue_name(text: str) -> str | None:
 
 
 def star_key(name: str) -> str:
-    """What two ways of writing the name of one star have in common: no blanks, ``_`` and ``-``, no capitals."""
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    """Return what a target and a file of the same star have in common: blanks, ``_`` and ``-`` are one, case is none.
+
+    Different stars may share a key, so it only finds candidates.
+    """
+    return re.sub(r"[\s_-]+", "_", name.strip()).casefold()
 
 
 def find_light_curves(root: str) -> list[FoundFile]:
-    """Every light curve under ``root``, sorted by path. Hidden ones are passed over, links to folders not followed."""
-    files = (_found(path) for path in sorted(_paths(root, "", 0)))
-    return [file for file in files if file is not None]
+    """Every light curve under ``root``, sorted by path. Hidden ones are passed over, links to folders not followed.
+
+    Files share a star only if their names have the same catalogue number, or are parts (``x_sector_1``) of one name.
+    """
+    found = [file for file in map(_found, sorted(_paths(root, "", 0))) if file is not None]
+    return _named_apart(found)
+
+
+def _named_apart(found: Sequence[FoundFile | _Own]) -> list[FoundFile]:
+    """Give the stars of files with names of the user's own the shortest name that no other star has."""
+    stars = {file.forms for file in found if isinstance(file, _Own)}
+    taken = Counter(form for forms in stars for form in dict.fromkeys(forms))
+    taken.update({file.star for file in found if isinstance(file, FoundFile)})
+    return [file if isinstance(file, FoundFile) else _with_name(file, taken) for file in found]
+
+
+def _with_name(own: _Own, taken: Mapping[str, int]) -> FoundFile:
+    return replace(own.file, star=next((form for form in own.forms if taken[form] == 1), own.forms[-1]))
 
 
 def _paths(root: str, within: str, depth: int) -> Iterator[str]:
@@ -74,28 +111,48 @@ def _paths(root: str, within: str, depth: int) -> Iterator[str]:
                 yield path
 
 
-def _found(path: str) -> FoundFile | None:
+def _found(path: str) -> FoundFile | _Own | None:
     """Which star the file is of; None for what its name says to be no light curve."""
     name = path.rpartition("/")[2]
     for catalogue, pattern in _ARCHIVE:
         if found := pattern.fullmatch(name):
             part = found.groupdict().get("part")
-            return FoundFile(path, _catalogued(catalogue, found["star"]), int(part) if part else None)
+            return _of_catalogue(path, _catalogued(catalogue, found["star"]), int(part) if part else None)
     return None if _OTHER_PRODUCT.fullmatch(name) else _named(path)
 
 
-def _named(path: str) -> FoundFile:
-    """A file with a name of the user's: the star in it, else the folder's where the name is but a number of a part."""
+def _named(path: str) -> FoundFile | _Own:
+    """A file with a name of the user's: the catalogue number in it or in its folder's, else a star of its own."""
     parts = PurePosixPath(path)
     stem, folder = parts.stem, parts.parent.name
     part = _PART.search(stem)
     number = int(part["part"]) if part else None
     if numbered := _NUMBERED.match(stem):
-        return FoundFile(path, _catalogued(numbered["catalogue"], numbered["star"]), number)
+        return _of_catalogue(path, _catalogued(numbered["catalogue"], numbered["star"]), number)
     if folder and (catalogued := catalogue_name(folder)):
-        return FoundFile(path, catalogued, number)
-    name = stem[: part.start()] if part else stem
-    return FoundFile(path, (name or folder or stem) if not stem.isdecimal() else (folder or stem), number)
+        return _of_catalogue(path, catalogued, number)
+    base = (stem[: part.start()] if part else "") or (folder if part or stem.isdecimal() else "")
+    is_part = part is not None and part["word"].lower() in _PART_WORDS and bool(base)
+    forms = _part_forms(parts, part.start()) if part and is_part else _file_forms(parts, bool(base))
+    return _Own(FoundFile(path, "", number, base if is_part else stem, base), forms)
+
+
+def _of_catalogue(path: str, star: str, part: int | None) -> FoundFile:
+    return FoundFile(path, star, part, star)
+
+
+def _part_forms(path: PurePosixPath, end: int) -> tuple[str, ...]:
+    """Names for the star of which a file is a part: the name before the part, or else the folder."""
+    base = path.stem[:end]
+    whole = str(path.parent / base) if base else str(path.parent)
+    return base or path.parent.name, whole, f"{whole}/"
+
+
+def _file_forms(path: PurePosixPath, may_be_part: bool) -> tuple[str, ...]:
+    """Names for the star of one file. ``1`` or ``s01`` alone name none: the folder comes first."""
+    is_bare = may_be_part and (path.stem.isdecimal() or _PART.fullmatch(path.stem) is not None)
+    whole = str(path.parent / path.stem)
+    return (whole if is_bare else path.stem), whole, str(path)
 
 
 def _catalogued(catalogue: str, number: str) -> str:

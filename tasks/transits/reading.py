@@ -35,13 +35,15 @@ def read_light_curve(
     ``star`` lacks is taken from the headers. ``mission`` helps with CSV, whose times may count from two days. ``parts``
     are the sectors, quarters or campaigns that are wanted; none: all. A file that does not say what it is of is taken.
 
-    Raises BadInput, naming the file and what is wrong, where a file is damaged or no light curve, or where no file has
-    a single good point; Unsearchable(``nonpositive_flux``) where no segment has a positive median.
+    Raises BadInput, naming the file and what is wrong, where a file is damaged or no light curve, where headers name
+    two stars of one catalogue, or where no file has a single good point;
+    Unsearchable(``nonpositive_flux``) where no segment has a positive median.
     """
     if not paths:
         raise BadInput("no light curve: there is no file for this target")
     ordered = sorted(paths, key=lambda path: (path.name, str(path)))  # the same for copies in other folders
     files = _wanted([_read(path, flux, mission) for path in ordered], parts)
+    _check_one_star(files)
     known = merge_stars(star, *(file.star for file in files))
     usable = [file for file in files if len(file.points.time)]
     if not usable:
@@ -67,6 +69,16 @@ def _wanted(files: Sequence[Observed], parts: Collection[int]) -> Sequence[Obser
         asked = ", ".join(str(part) for part in parts)
         raise BadInput(f"{files[0].path.name}: the files are of {there}; asked for: {asked}; correct the table")
     return wanted if parts else files
+
+
+def _check_one_star(files: Sequence[Observed]) -> None:
+    first: dict[str, Observed] = {}
+    for file in files:
+        catalogue = file.catalogue_name.partition(" ")[0]
+        other = first.setdefault(catalogue, file)
+        if other.catalogue_name != file.catalogue_name:
+            given = f"it is of {file.catalogue_name}, and {other.path.name} of {other.catalogue_name}"
+            raise refusal(file.path, given, "give each star a row of its own in the table of targets")
 
 
 def _part(file: Observed) -> int | None:

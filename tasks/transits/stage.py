@@ -32,7 +32,7 @@ class StarsStage(Stage):
     """
 
     name: ClassVar[str] = "stars"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     # Measured: 265 MiB once it is open, mostly numba and what it compiled; 365 for a K2 campaign with its picture.
     memory_bytes: ClassVar[int] = 640 * 2**20
     timeout_seconds: ClassVar[float] = 1800.0
@@ -89,7 +89,14 @@ class StarsStage(Stage):
 def star_files(targets: Sequence[Target], details: Mapping[str, Mapping[str, Any]]) -> list[StarFile]:
     """What the stars that are done have published, in the targets' order. ``details``: of their records, by id."""
     return [
-        StarFile(target.id, _rows_path(target.id), details[target.id]["rows_sha256"], target.label, target.fields)
+        StarFile(
+            target.id,
+            _rows_path(target.id),
+            details[target.id]["rows_sha256"],
+            target.label,
+            target.fields,
+            target.paths,
+        )
         for target in targets
         if target.id in details
     ]

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.engine.errors import BadInput
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage, StageResult, Workspace
-from tasks.transits.columns import COLUMNS, Column, arrow_schema
+from tasks.transits.columns import COLUMNS, SEPARATOR, Column, arrow_schema
 
 PARQUET = "features.parquet"
 CSV = "bls_tls_features.csv"
@@ -58,6 +58,7 @@ class StarFile:
     path    in the output folder, with the digest ``sha256`` of what was published there
     label   stands in the column ``label``
     fields  the target list's other columns, as JSON values
+    files   paths of its light curves, as the user knows them
 
     A changed label or field makes the table anew, and no star.
     """
@@ -67,6 +68,7 @@ class StarFile:
     sha256: str
     label: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    files: Sequence[str] = ()
 
 
 class FeaturesStage(Stage):
@@ -94,8 +96,8 @@ class FeaturesStage(Stage):
 
 def table_items(stars: Iterable[StarFile]) -> list[Item]:
     """The one item of the table, for ``stars`` in the order of the targets; none where there is no star."""
-    listed = [asdict(star) for star in stars]
-    return [Item(id="features", payload={"stars": listed}, cost=float(len(listed)))] if listed else []
+    listed = [{**asdict(star), "files": list(star.files)} for star in stars]
+    return [Item(id="features", payload={"stars": listed}, cost=float(len(listed)), name=PARQUET)] if listed else []
 
 
 def star_document(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -155,8 +157,9 @@ def read_document(star: StarFile, output_dir: Path) -> Document:
         rows = [_checked(row) for row in found["rows"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{star.path} does not hold a star's rows: {error}") from error
-    labelled = rows if star.label is None else [{**row, "label": star.label} for row in rows]
-    return Document(labelled, star.fields)
+    known: dict[str, Any] = {"files": len(star.files), "path": SEPARATOR.join(star.files)} if star.files else {}
+    known |= {} if star.label is None else {"label": star.label}
+    return Document([{**row, **known} for row in rows] if known else rows, star.fields)
 
 
 def _refuse(word: str) -> NoReturn:

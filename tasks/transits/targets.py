@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 from tasks.engine.errors import Problem
-from tasks.engine.items import Item, is_safe_id, safe_id
+from tasks.engine.items import Item, distinct_ids, is_safe_id
 from tasks.engine.manifest import (
     InputFolder,
     Row,
@@ -22,6 +24,7 @@ from tasks.engine.manifest import (
     shorten,
     showable,
 )
+from tasks.transits.columns import SEPARATOR
 from tasks.transits.folder import CATALOGUES, SUFFIXES, FoundFile, catalogue_name, find_light_curves, star_key
 from tasks.transits.light_curve import Star
 
@@ -64,6 +67,7 @@ class Target:
     fields    the table's other columns, as JSON values
     files     absolute paths of its light curves, sorted; none for the source ``mast``, and where the folder has none
     where     how a user finds its row, or the first of its files
+    paths     the same files as the user knows them: relative to the folder
     """
 
     id: str
@@ -75,6 +79,7 @@ class Target:
     fields: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     where: str = field(default="", compare=False)
+    paths: tuple[str, ...] = field(default=(), compare=False)
 
 
 def read_targets(
@@ -115,7 +120,8 @@ def _item(target: Target) -> Item:
         "segments": list(target.segments),
         "star": asdict(target.star),
     }
-    return Item(target.id, payload, target.files, _cost(target.files), target.fields)
+    path = SEPARATOR.join(target.paths)
+    return Item(target.id, payload, target.files, _cost(target.files), target.fields, target.name, path)
 
 
 def _cost(files: Sequence[str]) -> float:
@@ -151,6 +157,47 @@ class _Listing:
     def absolute(self, files: Iterable[FoundFile]) -> tuple[str, ...]:
         return tuple(str(self.root / file.path) for file in files)
 
+    @cached_property
+    def _alike(self) -> Mapping[str, Sequence[FoundFile]]:
+        """Files by the key of their star's short name."""
+        return _grouped((star_key(file.short), file) for file in self.files)
+
+    @cached_property
+    def _parts(self) -> Mapping[str, Sequence[FoundFile]]:
+        """Files by the key of what their star may be called without the part."""
+        return _grouped((star_key(file.base), file) for file in self.files if file.base)
+
+    def of_star(self, name: str, claimed: Collection[str]) -> Sequence[FoundFile]:
+        """Return the files of the star ``name``. Raises ValueError if they may be of different stars called like it.
+
+        ``claimed`` are the stars that other rows name exactly as their files do: theirs are not taken.
+        """
+        if name in self.by_star:
+            return self.by_star[name]
+        key = star_key(name)
+        for files, group in ((self._alike, _star_of), (self._parts, _base_of)):
+            free = [file for file in files.get(key, ()) if file.star not in claimed]
+            if len({group(file) for file in free}) > 1:
+                raise ValueError(", ".join(file.path for file in free[:3]))
+            if free:
+                return free
+        return []
+
+
+def _grouped(pairs: Iterable[tuple[str, FoundFile]]) -> Mapping[str, Sequence[FoundFile]]:
+    groups: dict[str, list[FoundFile]] = defaultdict(list)
+    for key, file in pairs:
+        groups[key].append(file)
+    return groups
+
+
+def _star_of(file: FoundFile) -> str:
+    return file.star
+
+
+def _base_of(file: FoundFile) -> str:
+    return f"{PurePosixPath(file.path).parent}/{file.base}"
+
 
 def _listing(folder: InputFolder) -> tuple[_Listing, list[Problem]]:
     """What is in the folder; a problem for each file that must not be read, and where there is nothing at all."""
@@ -164,24 +211,30 @@ def _listing(folder: InputFolder) -> tuple[_Listing, list[Problem]]:
     checked = [folder.relative(file.path, file.path) for file in found]
     by_star: dict[str, list[FoundFile]] = {}
     for file in found:
-        by_star.setdefault(star_key(file.star), []).append(file)
+        by_star.setdefault(file.star, []).append(file)
     return _Listing(tuple(found), by_star, folder.root), [wrong for wrong in checked if isinstance(wrong, Problem)]
 
 
 def _folder_targets(listing: _Listing) -> list[Target]:
     """One for each star that has files."""
     targets = []
-    for files in listing.by_star.values():
-        name = files[0].star
+    for name, files in listing.by_star.items():
         mission = CATALOGUES.get(name.partition(" ")[0], "") if catalogue_name(name) else ""
-        targets.append(Target(_target_id(name), name, mission, files=listing.absolute(files), where=files[0].path))
-    return targets
+        target = Target("", name, mission, files=listing.absolute(files), where=files[0].path)
+        targets.append(replace(target, paths=tuple(file.path for file in files)))
+    return _with_ids(targets)
 
 
-def _target_id(name: str) -> str:
+def _with_ids(targets: Sequence[Target]) -> list[Target]:
+    names = [target.name for target in targets]
+    ids = distinct_ids(names, list(map(_plain_id, names)))
+    return [replace(target, id=target_id) for target, target_id in zip(targets, ids, strict=True)]
+
+
+def _plain_id(name: str) -> str:
     """``TIC25155310``, ``pi_Men``: the name without blanks, where that is safe."""
     text = name.replace(" ", "") if catalogue_name(name) else re.sub(r"\s+", "_", name)
-    return text if is_safe_id(text) else safe_id(name)
+    return text if is_safe_id(text) else name
 
 
 def _table_targets(
@@ -192,12 +245,18 @@ def _table_targets(
     problems = [*missing_columns(table, REQUIRED, name), *_reserved(table, name, reserved)]
     targets: list[Target] = []
     first: dict[str, str] = {}
+    claimed = {star for star in map(_row_name, table.rows) if isinstance(star, str) and star in listing.by_star}
     for row in table.rows:
-        target, wrong = _row_target(row, folder, listing)
-        again = _again(row, target, first) if target else None
+        target, wrong = _row_target(row, folder, listing, claimed)
+        again = _again(row, target, first, claimed) if target else None
         problems += wrong + ([again] if again else [])
         targets += [target] if target and not again else []
-    return targets, problems
+    return _with_ids(targets), problems
+
+
+def _row_name(row: Row) -> str | Problem | None:
+    mission = _mission(row)
+    return _name(row, mission if isinstance(mission, str) else "")
 
 
 def _reserved(table: Table, name: str, reserved: Collection[str]) -> list[Problem]:
@@ -207,9 +266,9 @@ def _reserved(table: Table, name: str, reserved: Collection[str]) -> list[Proble
     return [Problem(name, f"the column {column!r}", allowed, advice) for column in taken]
 
 
-def _again(row: Row, target: Target, first: dict[str, str]) -> Problem | None:
-    """A problem where an earlier row is of the same star, however it is written there."""
-    key = star_key(target.name)
+def _again(row: Row, target: Target, first: dict[str, str], claimed: Collection[str]) -> Problem | None:
+    """A problem if an earlier row may be of the same star, unless each has files that are called exactly like it."""
+    key = target.name if target.name in claimed else f"like {star_key(target.name)}"
     if key not in first:
         first[key] = row.where
         return None
@@ -217,10 +276,12 @@ def _again(row: Row, target: Target, first: dict[str, str]) -> Problem | None:
     return row.problem("target_id", given, "each target once", "put its sectors into one row, or remove one of the two")
 
 
-def _row_target(row: Row, folder: InputFolder | None, listing: _Listing) -> tuple[Target | None, list[Problem]]:
+def _row_target(
+    row: Row, folder: InputFolder | None, listing: _Listing, claimed: Collection[str]
+) -> tuple[Target | None, list[Problem]]:
     fields, problems = carried(row, KNOWN)
     mission = _mission(row)
-    name = _name(row, mission if isinstance(mission, str) else "")
+    name = _row_name(row)
     star, wrong = _star(row)
     parts = _segments(row, mission if isinstance(mission, str) else "", name if isinstance(name, str) else "")
     path = _path_files(row, folder, listing) if folder else ()
@@ -230,10 +291,13 @@ def _row_target(row: Row, folder: InputFolder | None, listing: _Listing) -> tupl
     if not isinstance(name, str) or wrong:
         return None, problems
     mission = mission or parts.mission or CATALOGUES.get(name.partition(" ")[0], "")
-    files = _of_parts(listing.by_star.get(star_key(name), ()) if path is None else path, parts.numbers)
+    own = _own_files(row, name, listing, claimed) if path is None else path
+    if isinstance(own, Problem):
+        return None, [*problems, own]
+    files = _of_parts(own, parts.numbers)
     label = _cell(row, "label")
     return Target(
-        id=_target_id(name),
+        id="",
         name=name,
         mission=mission,
         segments=parts.numbers,
@@ -242,7 +306,17 @@ def _row_target(row: Row, folder: InputFolder | None, listing: _Listing) -> tupl
         fields=fields,
         files=listing.absolute(files),
         where=row.where,
+        paths=tuple(file.path for file in files),
     ), problems
+
+
+def _own_files(row: Row, name: str, listing: _Listing, claimed: Collection[str]) -> Sequence[FoundFile] | Problem:
+    """The files that are called like the star; a problem if they may be of several stars."""
+    try:
+        return listing.of_star(name, claimed)
+    except ValueError as error:
+        given = f"{shorten(name)} may be any of {showable(str(error))}"
+        return row.problem("target_id", given, "files of one star", "name its file or folder in the column 'path'")
 
 
 def _cell(row: Row, column: str) -> Any:

@@ -542,3 +542,12 @@ def test_times_far_off_are_damage(tmp_path: Path) -> None:
     time[[3, 500]] = [1e200, -4e6]
     curve = read(mission_file(tmp_path / "a.fits", time=time))
     np.testing.assert_array_equal(curve.time, np.delete(SECTOR, [3, 500]))
+
+
+def test_files_whose_headers_name_two_stars_are_refused(tmp_path: Path) -> None:
+    first = mission_file(tmp_path / "a.fits")
+    other = mission_file(tmp_path / "b.fits", {**TESS, "TICID": 1, "SECTOR": 2}, SECTOR + 30)
+    with pytest.raises(BadInput, match=r"b.fits: it is of TIC 1, and a.fits of TIC 25155310; give each star a row"):
+        read_light_curve([first, other], Star(), "pdcsap")
+    kepler = mission_file(tmp_path / "c.fits", {**KEPLER, "KEPLERID": 6850504}, SECTOR + 60)
+    assert len(read_light_curve([first, kepler], Star(), "pdcsap").segments) == 2

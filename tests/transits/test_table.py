@@ -312,3 +312,12 @@ def test_negative_numbers_are_no_formulas() -> None:
     read = pa.csv.read_csv(io.BytesIO(file.getvalue().encode()))
     assert read.column("depth_ppm").to_pylist() == [-12.5]
     assert read.column("dec").to_pylist() == [-30]
+
+
+def test_the_files_of_a_star_stand_in_its_rows_and_need_no_new_star(tmp_path) -> None:
+    (star,) = publish(tmp_path, {"a": ([row("中文"), row("中文", 2)], {})})
+    named = dataclasses.replace(star, files=["한국어/a.csv", "b.csv"])
+    table = joined([read_document(each, tmp_path) for each in (named, star)])
+    assert table.column("files").to_pylist() == [2, 2, None, None]
+    assert table.column("path").to_pylist() == ["한국어/a.csv;b.csv"] * 2 + [None] * 2
+    assert table.column("target_id").to_pylist() == ["中文"] * 4

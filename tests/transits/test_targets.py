@@ -265,10 +265,14 @@ def test_other_products_of_the_archives_are_no_stars(tmp_path: Path) -> None:
     ("path", "star", "part"),
     [
         ("pi_Men.csv", "pi_Men", None),
-        ("pi_Men_s01.csv", "pi_Men", 1),
+        ("pi_Men_s01.csv", "pi_Men_s01", 1),
+        ("pi_Men_sector_1.csv", "pi_Men", 1),
+        ("pi_Men/sector01.csv", "pi_Men", 1),
         ("TIC 25155310_sector_3.csv", "TIC 25155310", 3),
-        ("pi_Men/s01.csv", "pi_Men", 1),
-        ("pi_Men/2.csv", "pi_Men", None),
+        ("pi_Men/s01.csv", "pi_Men/s01", 1),
+        ("pi_Men/2.csv", "pi_Men/2", None),
+        ("TIC 12b.csv", "TIC 12b", None),
+        ("TIC 12 s0003.csv", "TIC 12", 3),
         ("KIC 6850504/first.csv", "KIC 6850504", None),
         ("batch/star7x.csv", "star7x", None),
         ("12.csv", "12", None),
@@ -350,12 +354,63 @@ def test_a_folder_with_nothing_in_it(tmp_path: Path) -> None:
     assert "is not a folder" in wrong(None, tmp_path / "a file")[0]
 
 
-def test_names_that_differ_in_writing_are_one_star_and_ids_are_unique(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "pi Men.csv", "pi_Men_s02.csv", "π.csv", "ρ.csv", "a+b.csv", "a-b.csv")
-    targets = good(None, folder)
-    assert sorted(len(target.files) for target in targets) == [1, 1, 1, 1, 2]
-    assert len({target.id.casefold() for target in targets}) == 5
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["star_1_2.csv", "star_12.csv"],
+        ["field-1-11.csv", "field-11-1.csv"],
+        ["SAME.csv", "same.csv"],
+        ["a b.csv", "ab.csv", "a_b.csv", "a-b.csv", "a+b.csv"],
+        ["a/star.csv", "b/star.csv", "star.csv", "star.fits"],
+        ["stars/1.csv", "stars/2.csv", "stars/01.csv"],
+        ["cluster_s1.csv", "cluster_s2.csv", "cluster.csv"],
+        ["all/s1.csv", "all/s2.csv", "all/q1.csv"],
+        ["a/x_sector_1.csv", "b/x_sector_1.csv"],
+        ["TIC 12.csv", "TIC 12b.csv", "TIC1 2.csv", "KIC 12.csv"],
+        ["π.csv", "ρ.csv", "中文.csv", "한국어.csv"],
+        ["Gu\u0308rtel.csv", "G\u00fcrtel.csv"],
+    ],
+)
+def test_stars_whose_names_look_alike_stay_apart(tmp_path: Path, names: list[str]) -> None:
+    targets = good(None, folder_of(tmp_path, *names))
+    assert sorted(target.paths for target in targets) == sorted((name,) for name in names)
+    assert len({target.name for target in targets}) == len(names)
+    assert len({target.id.lower() for target in targets}) == len(names)
+    assert all(is_safe_id(target.id) for target in targets)
+    assert {(item.name, item.path) for item in star_items(targets)} == {(t.name, t.paths[0]) for t in targets}
+
+
+def test_files_of_one_star_stay_together(tmp_path: Path) -> None:
+    names = ["TIC 7/a.csv", "TIC_0007_s01.csv", "tic7 sector 2.csv", "pi Men_sector_1.csv", "pi Men_sector_2.csv"]
+    targets = good(None, folder_of(tmp_path, *names))
+    assert {target.name: len(target.paths) for target in targets} == {"TIC 7": 3, "pi Men": 2}
+
+
+def test_a_table_finds_files_that_are_called_almost_like_its_star(tmp_path: Path) -> None:
+    names = ["PI-MEN.csv", "x_s1.csv", "x_s2.csv", "SAME.csv", "same.csv", "star_1_2.csv"]
+    folder = folder_of(tmp_path / "curves", *names)
+    table = write_table(tmp_path / "t.csv", "target_id", "pi Men", "X", "same", "SAME", "star_12")
+    assert {target.name: target.paths for target in good(table, folder)} == {
+        "pi Men": ("PI-MEN.csv",),
+        "X": ("x_s1.csv", "x_s2.csv"),
+        "same": ("same.csv",),
+        "SAME": ("SAME.csv",),
+        "star_12": (),  # its item fails, not the run
+    }
     assert star_key("Pi Men") == star_key("pi_men") != star_key("pi+Men")
+    assert star_key("star_1_2") != star_key("star_12")
+
+
+@pytest.mark.parametrize("files", [("a/x.csv", "b/x.csv"), ("x y.csv", "X_Y.csv"), ("a/x_s1.csv", "b/x_s2.csv")])
+def test_a_target_that_several_stars_may_be_is_refused(tmp_path: Path, files: tuple[str, ...]) -> None:
+    folder = folder_of(tmp_path / "curves", *files)
+    given = "x-y" if "x y.csv" in files else "x"
+    (problem,) = wrong(write_table(tmp_path / "t.csv", "target_id", given), folder)
+    told = "; allowed: files of one star; name its file or folder in the column 'path'"
+    assert f"target_id: '{given}' may be any of " in problem
+    assert problem.endswith(told)
+    table = write_table(tmp_path / "t.csv", "target_id,path", f"{given},{files[0]}")
+    assert good(table, folder)[0].paths == (files[0],)
 
 
 def test_targets_of_real_files(stars: Path) -> None:

@@ -89,7 +89,7 @@ def _observed(path: Path, header: Any, table: FitsTable, flux: FluxColumn) -> Ob
         cadence_seconds=points.cadence_seconds or _declared_cadence(table.header),
         time_system=_time_system(table.header, mission),
     )
-    return Observed(path, segment, header_star(header), points)
+    return Observed(path, segment, header_star(header), points, _catalogue_name(header, mission))
 
 
 def _flux_column(table: FitsTable, flux: FluxColumn) -> str:
@@ -114,6 +114,12 @@ def _mission(header: Any) -> str:
     """``TELESCOP`` says Kepler for K2 too; ``MISSION`` tells them apart."""
     found = str(header.get("MISSION") or header.get("TELESCOP") or "").strip()
     return found if found in MASKS else ""
+
+
+def _catalogue_name(header: Any, mission: str) -> str:
+    number = header.get("TICID" if mission == "TESS" else "KEPLERID")
+    catalogue = {"TESS": "TIC", "Kepler": "KIC", "K2": "EPIC"}.get(mission)
+    return f"{catalogue} {number}" if catalogue and type(number) is int else ""
 
 
 def _segment_name(header: Any) -> str:

@@ -50,12 +50,16 @@ class Points:
 
 @dataclass(frozen=True)
 class Observed:
-    """What one file holds: its points, what they are of, and what it says of the star."""
+    """What one file holds: its points, what they are of, and what it says of the star.
+
+    catalogue_name  of the star by the file's header, such as ``TIC 25155310``; empty if it does not say
+    """
 
     path: Path
     segment: Segment
     star: Star
     points: Points
+    catalogue_name: str = ""
 
 
 def read_content(path: Path) -> bytes:

@@ -46,17 +46,21 @@ def drawn(star_id: str, path: str, sha256: str, rows: Sequence[Mapping[str, Any]
     return Drawn(star_id, path, sha256, max(heights, default=None), not clean, "; ".join([*captions, *more]))
 
 
-def best_pictures(stars: Iterable[Drawn], output_dir: Path, most: int = 12) -> list[Picture]:
+def best_pictures(
+    stars: Iterable[Drawn], output_dir: Path, most: int = 12, names: Mapping[str, str] | None = None
+) -> list[Picture]:
     """The pictures of the ``most`` best stars, best first: unflagged before flagged, then by SDE, then by id.
+
+    ``names`` are the stars' names by id.
 
     Stars without candidates are not shown, nor is a picture that is gone or is no longer what its stage made.
     """
     known = ((star.flagged, -star.sde, star.id, star) for star in stars if star.sde is not None)
     best = heapq.nsmallest(most, known, key=lambda entry: entry[:3])
-    return [picture for *_, star in best if (picture := _picture(star, output_dir))]
+    return [picture for *_, star in best if (picture := _picture(star, output_dir, names or {}))]
 
 
-def _picture(star: Drawn, output_dir: Path) -> Picture | None:
+def _picture(star: Drawn, output_dir: Path, names: Mapping[str, str]) -> Picture | None:
     try:
         content = (output_dir / star.path).read_bytes()
     except OSError:
@@ -64,7 +68,8 @@ def _picture(star: Drawn, output_dir: Path) -> Picture | None:
     if hashlib.sha256(content).hexdigest() != star.sha256:
         return None
     full = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    return None if full is None else Picture(star.id, star.caption, _smaller(full), "image/webp")
+    title = names.get(star.id, star.id)
+    return None if full is None else Picture(title, star.caption, _smaller(full), "image/webp")
 
 
 def _smaller(full: Any) -> bytes:

@@ -19,6 +19,7 @@ def fetch_items(targets: Iterable[Target]) -> list[Item]:
             {"name": target.name, "mission": target.mission, "segments": list(target.segments)},
             cost=float(len(target.segments) or 1),
             fields=target.fields,
+            name=target.name,
         )
         for target in targets
     ]
@@ -27,11 +28,12 @@ def fetch_items(targets: Iterable[Target]) -> list[Item]:
 def with_files(targets: Iterable[Target], details: Mapping[str, Mapping[str, Any]], output_dir: Path) -> list[Target]:
     """The targets that were fetched, each with its files. ``details``: of the stage's records, by target id."""
     return [
-        replace(target, files=_files(details[target.id]["products"], output_dir.absolute()))
+        _with_products(target, details[target.id]["products"], output_dir.absolute())
         for target in targets
         if target.id in details
     ]
 
 
-def _files(products: Sequence[Mapping[str, Any]], output_dir: Path) -> tuple[str, ...]:
-    return tuple(sorted(str(output_dir / product["path"]) for product in products))
+def _with_products(target: Target, products: Sequence[Mapping[str, Any]], output_dir: Path) -> Target:
+    paths = sorted(product["path"] for product in products)
+    return replace(target, files=tuple(str(output_dir / path) for path in paths), paths=tuple(paths))
