@@ -38,7 +38,7 @@ class LandmarksStage(Stage):
     """
 
     name: ClassVar[str] = "landmarks"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory_bytes: ClassVar[int] = 450 * 2**20
     timeout_seconds: ClassVar[float] = 3600.0  # an hour of video takes about as long
     packages: ClassVar[tuple[str, ...]] = ("mediapipe", "opencv-contrib-python-headless", "av", "pose-format")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from av.error import FFmpegError
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 
 from tasks.media.demuxing import PacketSource, VideoPacket
 from tasks.media.runs import Run
 
 # The byte of hvcC that holds numTemporalLayers, in its bits 3 to 5.
 _HVCC_LAYERS = 21
+_INTRA_TYPES = frozenset({PictureType.I, PictureType.SI, PictureType.BI, PictureType.NONE})
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,14 @@ class Complaint:
 
     position: int
     reason: str
+
+
+class UnreliableIndexError(Exception):
+    """A sound packet gave no frame: the time line has to be made by decoding."""
+
+
+class MisledError(UnreliableIndexError):
+    """Decoding started at a frame that depends on earlier ones."""
 
 
 class RunDecoder:
@@ -33,16 +43,27 @@ class RunDecoder:
         self._source = source
         self._context = source.decoder
         self._may_skip = can_skip(self._context.name, self._context.extradata)
-        self._position_of = {pts: position for position, pts in enumerate(source.index.pts.tolist())}
+        self._context.copy_opaque = True  # each frame knows the packet that it comes from: see position_of
         self.complaints: list[Complaint] = []
 
     def wanted_frames(self, run: Run) -> Iterator[tuple[int, VideoFrame]]:
-        """The frames of the packets that ``run`` wants, with their positions, in the order in which they are shown."""
+        """The frames of the packets that ``run`` wants, with their positions, in the order in which they are shown.
+
+        Raises MisledError if the run starts within the video, and not with an intra frame.
+        """
         wanted = set(run.wanted)
-        for frame in self._frames(run, wanted if self._may_skip else None):
-            position = self._position_of.get(frame.pts, -1)
-            if position in wanted:
-                yield position, frame
+        return ((position, frame) for position, frame in self.frames_of(run) if position in wanted)
+
+    def frames_of(self, run: Run) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames that ``run`` wants and all that had to be decoded for them; otherwise as wanted_frames."""
+        wanted = set(run.wanted)
+        second = self._source.index.second
+        needed = wanted | {position + 1 for position in wanted if second[position + 1 : position + 2].any()}
+        for frame in self._frames(run, needed if self._may_skip else None):
+            position = position_of(frame)
+            if position == run.start > 0 and not (frame.key_frame or frame.pict_type in _INTRA_TYPES):
+                raise MisledError(f"{self._source.path.name}: packet {position} is no intra frame")
+            yield position, frame
 
     def probe(self, run: Run) -> list[int]:
         """Which of the packets that ``run`` wants give a frame, whatever the decoder says against them."""
@@ -66,6 +87,7 @@ class RunDecoder:
         for position, packet in self._source.packets(run.start, run.stop):
             if needed is not None:
                 self._context.skip_frame = "DEFAULT" if position in needed else "NONREF"
+            packet.opaque = (position,)  # a new object each time: PyAV knows it by its address
             if packet.is_corrupt and run.wanted:
                 self._complain(position, "the container marks its packet as corrupt")
             yield from self._fed(packet, position)
@@ -82,11 +104,16 @@ class RunDecoder:
             return
         for frame in frames:
             if frame.is_corrupt:
-                self._complain(self._position_of.get(frame.pts, position), "the decoder had to guess a part of it")
+                self._complain(position_of(frame), "the decoder had to guess a part of it")
             yield frame
 
     def _complain(self, position: int, reason: str) -> None:
         self.complaints.append(Complaint(position, reason))
+
+
+def position_of(frame: VideoFrame) -> int:
+    """Return the position of the packet that a RunDecoder's frame comes from."""
+    return int(cast("tuple[int]", frame.opaque)[0])
 
 
 def can_skip(decoder: str, extradata: bytes | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
@@ -12,18 +13,20 @@ from typing import Self, TypeAlias
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
+from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from tasks.engine.errors import BadInput
-from tasks.media.index import NO_TIME, PacketIndex, read_index
+from tasks.media.index import LASTING, NO_TIME, PacketIndex, SideData, read_index
 from tasks.media.opening import check_whole, demuxed, open_container, reading, video_stream
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 # So many bytes are read over as quickly as they are sought over.
 _WORTH_A_SEEK_BYTES = 1 << 20
+# AVPacketSideDataType of libavcodec.
+_SIDE_DATA_TYPES = {kind: packet_sidedata_type_from_literal(kind) for kind in LASTING}
 
 
 class _OutOfStepError(Exception):
@@ -62,6 +65,7 @@ class PacketSource:
             self.index: PacketIndex = self._read_index(cut_short) if index is None else index
             guard.pop_all()
         self._cursor = len(self.index) if index is None else 0  # position of the packet that comes next
+        self._lasting = [[piece for piece in self.index.side_data if piece.kind == kind] for kind in LASTING]
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +84,7 @@ class PacketSource:
         Then the times are likely to be decoding times under the wrong name, as in MP4 without a ctts table.
         """
         index = self.index
-        return self._reorders and not index.keyframe.all() and bool(np.all(np.diff(index.pts) > 0))
+        return self._reorders and not index.entry.all() and bool(np.all(np.diff(index.pts) > 0))
 
     @property
     def rate(self) -> Fraction:
@@ -97,14 +101,29 @@ class PacketSource:
 
         Seeks where that saves reading. Each packet is compared with the index; where a seek leads astray, the file is
         read again from its beginning. Raises BadInput where even then it gives other packets than before.
+        Palettes and headers that are in force at ``start`` come with its packet, wherever the file has them.
         """
         with reading(self.path):
-            self._approach(start)
-            try:
-                yield from self._in_step(start, stop)
-            except _OutOfStepError as error:
-                self._reopen()
-                yield from self._once_more(max(start, error.position), stop)
+            for position, packet in self._checked(start, stop):
+                for piece in self._side_data(position, position == start):
+                    _attach(piece, packet)
+                yield position, packet
+
+    def _checked(self, start: int, stop: int) -> Iterator[tuple[int, VideoPacket]]:
+        """The packets from ``start`` to ``stop``, as they are in the index."""
+        self._approach(start)
+        try:
+            yield from self._in_step(start, stop)
+        except _OutOfStepError as error:
+            self._reopen()
+            yield from self._once_more(max(start, error.position), stop)
+
+    def _side_data(self, position: int, is_first: bool) -> Iterator[SideData]:
+        """Yield the side data of the packet at ``position``; for the first one of a run, all that is in force there."""
+        for pieces in self._lasting:
+            place = bisect_right(pieces, position, key=lambda piece: piece.position)
+            if place and (is_first or pieces[place - 1].position == position):
+                yield pieces[place - 1]
 
     def _once_more(self, start: int, stop: int) -> Iterator[tuple[int, VideoPacket]]:
         """The packets from a file that was just opened again; BadInput where they are not those of the index."""
@@ -175,3 +194,12 @@ def _identity(packet: VideoPacket) -> tuple[int, int, int]:
     """What tells a packet from the others: its times, NO_TIME where it has none, and its size in bytes."""
     pts, dts = packet.pts, packet.dts
     return NO_TIME if pts is None else pts, NO_TIME if dts is None else dts, packet.size
+
+
+def _attach(piece: SideData, packet: VideoPacket) -> None:
+    """Give ``packet`` the side data, unless the demuxer has done so."""
+    if packet.has_sidedata(piece.kind):
+        return
+    data = PacketSideData(_SIDE_DATA_TYPES[piece.kind], len(piece.data))  # type: ignore[call-arg]
+    data.update(piece.data)
+    packet.set_sidedata(data)

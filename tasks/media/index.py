@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,25 @@ from av.error import InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from tasks.media.entries import PacketInspector
 from tasks.media.opening import demuxed
 
 NO_TIME = np.iinfo(np.int64).min
 
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+# Side data that holds from its packet on until the next of its kind. Demuxers give it once, and not again after a seek.
+LASTING: tuple[Literal["palette", "new_extradata"], ...] = ("palette", "new_extradata")
+
+
+@dataclass(frozen=True)
+class SideData:
+    """Side data of the packet at ``position`` that later packets need too. ``kind`` is one of LASTING."""
+
+    position: int
+    kind: Literal["palette", "new_extradata"]
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -30,9 +44,14 @@ class PacketIndex:
     pts, dts    in units of ``time_base``; NO_TIME where the file has none
     durations   in units of ``time_base``; 0 where the file has none
     sizes       bytes
-    keyframe    the packet can be decoded alone
-    hidden      the packet gives no picture of its own to show: an edit list cuts it off, or it only serves others
+    keyframe    the container marks the packet as a keyframe, rightly or not
+    entry       decoding can start at the packet: its own header proves it (see entries.py)
+    second      the packet holds the second field of the frame that begins in the packet before
+    hidden      the packet gives no frame of its own to show: an edit list removes it, it only serves others, or it is a
+                second field
     corrupt     the demuxer knows that the packet is damaged
+    side_data   palettes and headers that change within the stream, by position
+    is_packed   packets hold parts of several frames: their times say nothing about frames
     """
 
     pts: Int64s
@@ -40,9 +59,13 @@ class PacketIndex:
     durations: Int64s
     sizes: Int64s
     keyframe: Flags
+    entry: Flags
+    second: Flags
     hidden: Flags
     corrupt: Flags
     time_base: Fraction
+    side_data: tuple[SideData, ...] = ()
+    is_packed: bool = False
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -51,8 +74,9 @@ class PacketIndex:
     def is_orderly(self) -> bool:
         """Whether each packet has a presentation time of its own and the decoding times never fall."""
         dts = self.dts[self.dts != NO_TIME]
-        has_times = bool(np.all(self.pts != NO_TIME))
-        return has_times and len(np.unique(self.pts)) == len(self.pts) and bool(np.all(np.diff(dts) >= 0))
+        if self.is_packed or bool(np.any(self.pts == NO_TIME)):
+            return False
+        return len(np.unique(self.pts)) == len(self.pts) and bool(np.all(np.diff(dts) >= 0))
 
     def identity(self, position: int) -> tuple[int, int, int]:
         """Presentation time, decoding time and size of the packet at ``position``."""
@@ -65,9 +89,9 @@ class PacketIndex:
 
     @cached_property
     def seek_points(self) -> Int64s:
-        """Positions where decoding can start: keyframes after which nothing of before is shown any more."""
+        """Positions where decoding can start: entries after which nothing of before is shown any more."""
         shown_before = np.maximum.accumulate(np.concatenate(([NO_TIME], self.pts)))[:-1]
-        return np.flatnonzero(self.keyframe & (self.pts > shown_before)).astype(np.int64)
+        return np.flatnonzero(self.entry & (self.pts > shown_before)).astype(np.int64)
 
 
 def read_index(container: InputContainer, stream: VideoStream, cut_short: bool = False) -> PacketIndex:
@@ -75,33 +99,62 @@ def read_index(container: InputContainer, stream: VideoStream, cut_short: bool =
 
     Raises av.error.FFmpegError where the demuxer fails; with ``cut_short`` its failure is the end of the file.
     """
-    is_vp8 = stream.codec_context.name == "vp8"
-    rows = array("q")  # 56 bytes a packet: ten hours of video are some millions
+    context = stream.codec_context
+    inspector = PacketInspector(context.codec.canonical_name, context.extradata or b"", context.codec.intra_only)
+    rows = array("q")  # 80 bytes per packet: ten hours of video are some millions
+    side_data: list[SideData] = []
     with suppress(*((InvalidDataError, EOFError) if cut_short else ())):
-        for packet in demuxed(container, stream):
-            rows.extend(_row(packet, is_vp8))
-    columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T.copy()
-    pts, dts, durations, sizes, keyframe, hidden, corrupt = columns
+        for position, packet in enumerate(demuxed(container, stream)):
+            rows.extend(_row(packet, inspector))
+            side_data.extend(_lasting(packet, position))
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 10).T.copy()
+    pts, dts, durations, sizes = columns[:4]
+    keyframe, entry, intra, second, hidden, corrupt = columns[4:].astype(bool)
+    if intra.all():  # nothing refers to anything: each packet is an entry
+        entry = intra
     time_base = stream.time_base or Fraction(1, 90_000)
     return PacketIndex(
-        pts, dts, durations, sizes, keyframe.astype(bool), hidden.astype(bool), corrupt.astype(bool), time_base
+        pts,
+        dts,
+        durations,
+        sizes,
+        keyframe,
+        entry,
+        second,
+        hidden,
+        corrupt,
+        time_base,
+        side_data=_completed(side_data, context.extradata),
+        is_packed=inspector.packs_frames,
     )
 
 
-def _row(packet: Packet[VideoStream], is_vp8: bool) -> tuple[int, int, int, int, bool, bool, bool]:
-    """One packet's entries, in the order of PacketIndex."""
-    pts, dts = packet.pts, packet.dts
+def _row(packet: Packet[VideoStream], inspector: PacketInspector) -> tuple[int, ...]:
+    """Return one packet's entries: those of PacketIndex in its order, with "intra" after "entry"."""
+    pts, dts, is_keyframe = packet.pts, packet.dts, packet.is_keyframe
+    facts = inspector.inspect(bytes(packet)) if inspector.needs(is_keyframe, packet.size) else inspector.default
     return (
         NO_TIME if pts is None else pts,
         NO_TIME if dts is None else dts,
         packet.duration or 0,
         packet.size,
-        packet.is_keyframe,
-        packet.is_discard or (is_vp8 and _is_vp8_hidden(packet)),
+        is_keyframe,
+        facts.is_entry,
+        facts.is_intra,
+        facts.is_second_field,
+        packet.is_discard or facts.is_hidden or facts.is_second_field,
         packet.is_corrupt,
     )
 
 
-def _is_vp8_hidden(packet: Packet[VideoStream]) -> bool:
-    """Whether a VP8 packet is an alternate reference frame: show_frame is bit 4 of the first byte (RFC 6386, 9.1)."""
-    return not memoryview(packet)[0] & 0x10
+def _lasting(packet: Packet[VideoStream], position: int) -> list[SideData]:
+    """Return the side data of a packet that later packets need too."""
+    return [SideData(position, kind, bytes(packet.get_sidedata(kind))) for kind in LASTING if packet.has_sidedata(kind)]
+
+
+def _completed(side_data: list[SideData], extradata: bytes | None) -> tuple[SideData, ...]:
+    """Return ``side_data`` with the stream's first header, if headers change: going back needs it again."""
+    headers = [piece.position for piece in side_data if piece.kind == "new_extradata"]
+    if extradata and headers and headers[0] > 0:
+        side_data.insert(0, SideData(0, "new_extradata", extradata))
+    return tuple(side_data)

@@ -2,109 +2,136 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 from av.video.frame import VideoFrame
 
 from tasks.engine.errors import BadInput
-from tasks.media.decoding import RunDecoder
+from tasks.media.decoding import RunDecoder, UnreliableIndexError, position_of
 from tasks.media.demuxing import PacketSource
-from tasks.media.index import Int64s, PacketIndex
+from tasks.media.index import NO_TIME, Int64s, PacketIndex
 from tasks.media.runs import Run, decoding_starts, plan_runs
 from tasks.media.timeline import Timeline, continuous_ticks, last_frame_ticks
 
+# Decoders that give no frame, or call it corrupt, while they lack what it refers to.
+_WITHHOLDING = frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "vp8", "vp9", "av1"})
 
-class UnreliableIndexError(Exception):
-    """A sound packet gave no frame: the time line has to be made by decoding."""
 
+class Listing:
+    """The presented frames of one video, and the packet of each.
 
-class Listing(Protocol):
-    """The presented frames of one video."""
+    order       the packet index with what tells the presentation order (times, or ranks) as presentation times
+    positions   the position of each frame's packet in the index, in presentation order
+    """
 
-    timeline: Timeline
-
-    def decode(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """The frames with these indices, given in rising order, each with its index."""
-
-    def frames_or_damage(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame | str]]:
-        """Give the frames with these indices, in rising order, with their index; for a damaged one, the reason."""
+    def __init__(
+        self, source: PacketSource, decoder: RunDecoder, order: PacketIndex, positions: Int64s, timeline: Timeline
+    ) -> None:
+        self._source = source
+        self._decoder = decoder
+        self._order = order
+        self.positions = positions
+        self.timeline = timeline
+        self._ranks: dict[int, list[int]] = {}
+        for rank, position in enumerate(positions.tolist()):
+            self._ranks.setdefault(position, []).append(rank)
+        # What a stream that was cut begins with is no damage: its first packets give no frame.
+        is_cut = not order.entry[0] and source.decoder.codec.canonical_name in _WITHHOLDING
+        self._first_packet = int(positions.min()) if is_cut else 0
 
     def keyframe_distance(self, index: int) -> int:
-        """Packets between frame ``index`` and the keyframe that it is decoded from."""
+        """Return the number of packets between frame ``index`` and the entry that it is decoded from.
 
-
-class IndexedListing:
-    """A listing that believes the packets: each one that is not hidden is a frame, shown at its time."""
-
-    def __init__(self, source: PacketSource) -> None:
-        self._source = source
-        self._index = source.index
-        self._decoder = RunDecoder(source)
-        self._positions = self._shown()
-        if not len(self._positions):
-            raise BadInput(f"{source.path.name}: its video stream holds no frame that can be shown")
-        self.timeline = self._timeline()
-        self._rank = {int(pts): rank for rank, pts in enumerate(self.timeline.pts)}
+        Packets that only complete the frame of another are not counted.
+        """
+        position = int(self.positions[index])
+        start = decoding_starts(self._order, [position])[0]
+        return position - start - int(self._order.second[start:position].sum())
 
     def decode(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """See Listing. Raises BadInput for a damaged frame, UnreliableIndexError for one that does not exist."""
-        for run in plan_runs(self._index, [int(self._positions[index]) for index in indices]):
-            missing = set(run.wanted)
-            latest = -1
-            for position, frame in self._decoder.wanted_frames(run):
-                missing.discard(position)
-                index = self._rank_of(position)
-                if index < latest:
-                    raise UnreliableIndexError(f"{self._source.path.name}: {self._place(position)} comes too late")
-                latest = index
-                yield index, frame
-            self._judge(run, missing)
+        """Yield the frames with these indices, given in rising order, each with its index.
+
+        Raises BadInput for a damaged frame, UnreliableIndexError for one that does not exist.
+        """
+        for rank, frame in self.frames_or_damage(indices):
+            if isinstance(frame, str):
+                raise BadInput(f"{self._source.path.name}: {self._place(rank)} {frame}")
+            yield rank, frame
 
     def frames_or_damage(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame | str]]:
-        """See Listing. Raises UnreliableIndexError where a frame does not exist although nothing is damaged."""
-        for run in plan_runs(self._index, self._positions[list(indices)].tolist()):
-            yield from self._run_or_damage(run)
+        """Yield the frames with these indices, given in rising order, each with its index; a reason if it is damaged.
 
-    def _run_or_damage(self, run: Run) -> Iterator[tuple[int, VideoFrame | str]]:
-        """The frames that ``run`` wants, in the order in which they are shown."""
-        start_of = dict(zip(run.wanted, decoding_starts(self._index, run.wanted), strict=True))
-        due = deque(sorted(run.wanted, key=lambda position: int(self._index.pts[position])))
-        for position, frame in self._held_back(run):
-            if position not in due:  # it comes too late, which is told of already
-                continue
-            while due[0] != position:
-                yield self._lacking(due.popleft(), start_of)
-            due.popleft()
-            damage = self._damage(position, start_of[position])
-            yield self._rank_of(position), frame if damage is None else damage
+        Raises UnreliableIndexError where a frame does not exist although nothing is damaged.
+        """
+        wanted = set(indices)
+        for run in plan_runs(self._order, np.unique(self.positions[list(indices)]).tolist()):
+            due = deque(sorted(rank for position in run.wanted for rank in self._ranks[position] if rank in wanted))
+            starts = dict(zip(run.wanted, decoding_starts(self._order, run.wanted), strict=True))
+            try:
+                yield from self._run(run, due, starts)
+            except UnreliableIndexError:
+                if not run.start:
+                    raise
+                # Decoding may not start there after all. From the beginning it can.
+                yield from self._run(Run(0, run.stop, run.wanted), due, dict.fromkeys(run.wanted, 0))
+
+    def _run(self, run: Run, due: deque[int], starts: Mapping[int, int]) -> Iterator[tuple[int, VideoFrame | str]]:
+        """Yield the frames ``due``, each removed before, in presentation order. ``starts``: see ``_damage``."""
+        for rank, frame in self._held_back(run, set(due)):
+            while due and due[0] < rank:
+                yield self._take_missing(due, starts)
+            if due and due[0] == rank:
+                due.popleft()
+                damage = self._damage(rank, starts)
+                yield rank, frame if damage is None else damage
         while due:
-            yield self._lacking(due.popleft(), start_of)
+            yield self._take_missing(due, starts)
 
-    def _held_back(self, run: Run) -> Iterator[tuple[int, VideoFrame]]:
-        """The frames that ``run`` wants, each given when all that it is decoded from has come out of the decoder.
+    def _held_back(self, run: Run, wanted: set[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames with the ranks ``wanted``, each when all that it is decoded from has come out.
 
         Whether a reference is damaged may be known only when it comes out itself, which is after the frames that are
         shown before it.
         """
-        held: deque[tuple[int, VideoFrame]] = deque()
-        for found in self._decoder.wanted_frames(run):
-            held.append(found)
-            if len(held) > self._source.decoder.reorder_depth:
-                yield held.popleft()
-        yield from held
+        times = np.where(self._order.hidden, NO_TIME, self._order.pts)[run.start : run.stop]
+        latest_before = np.concatenate(([NO_TIME], np.maximum.accumulate(times)[:-1]))
+        held: deque[tuple[int, VideoFrame, int]] = deque()
+        latest = NO_TIME
+        given: dict[int, int] = defaultdict(int)
+        for position, frame in self._decoder.frames_of(run):
+            latest = max(latest, int(self._order.pts[position]))
+            rank = self._rank(position, given[position])
+            given[position] += 1
+            if rank in wanted:
+                held.append((rank, frame, int(latest_before[position - run.start])))
+            while held and held[0][2] <= latest:
+                yield held.popleft()[:2]
+        yield from (entry[:2] for entry in held)
 
-    def _lacking(self, position: int, start_of: Mapping[int, int]) -> tuple[int, str]:
-        """The clause that stands for a frame that did not come."""
-        damage = self._damage(position, start_of[position])
+    def _rank(self, position: int, number: int) -> int:
+        """Return the rank of a packet's frame, the ``number``-th that it gives; -1 if it is not shown."""
+        ranks = self._ranks.get(position, ())
+        if ranks and number >= len(ranks):
+            raise UnreliableIndexError(f"{self._source.path.name}: packet {position} gives several frames")
+        return ranks[number] if ranks else -1
+
+    def _take_missing(self, due: deque[int], starts: Mapping[int, int]) -> tuple[int, str]:
+        """Remove the first rank of ``due``, whose frame did not come, and return it with the reason."""
+        damage = self._damage(due[0], starts)
         if damage is None:
-            raise UnreliableIndexError(f"{self._source.path.name}: {self._place(position)} gives no picture")
-        return self._rank_of(position), damage
+            raise UnreliableIndexError(f"{self._source.path.name}: {self._place(due[0])} gives no picture")
+        return due.popleft(), damage
 
-    def _damage(self, position: int, start: int) -> str | None:
-        """What is wrong with the frame at ``position``, decoded from ``start`` on, as far as the decoder has said."""
+    def _damage(self, rank: int, starts: Mapping[int, int]) -> str | None:
+        """Return what is wrong with a frame, as far as the decoder has said.
+
+        ``starts`` has, by the position of a frame's packet, the first packet that it depends on.
+        """
+        position = int(self.positions[rank])
+        start = max(starts[position], self._first_packet)
         complaints = self._decoder.complaints
         damage = next((complaint for complaint in complaints if start <= complaint.position <= position), None)
         if damage is None:
@@ -112,97 +139,63 @@ class IndexedListing:
         owner = "is" if damage.position == position else "is decoded from a frame that is"
         return f"{owner} damaged: {damage.reason}"
 
-    @property
-    def positions(self) -> Int64s:
-        """The position of each frame's packet in the index, in the order in which the frames are shown."""
-        return self._positions
-
-    def keyframe_distance(self, index: int) -> int:
-        """See Listing."""
-        position = int(self._positions[index])
-        return position - decoding_starts(self._index, [position])[0]
-
-    def _judge(self, run: Run, missing: set[int]) -> None:
-        """Raise what must be raised when ``run`` is over and the frames at ``missing`` did not come."""
-        starts = decoding_starts(self._index, run.wanted)
-        for start, position in zip(starts, run.wanted, strict=True):
-            damage = self._damage(position, start)
-            if damage is not None:
-                raise BadInput(f"{self._source.path.name}: {self._place(position)} {damage}")
-        if missing:
-            raise UnreliableIndexError(f"{self._source.path.name}: {self._place(min(missing))} gives no picture")
-
-    def _rank_of(self, position: int) -> int:
-        return self._rank[int(self._index.pts[position])]
-
-    def _place(self, position: int) -> str:
-        index = self._rank_of(position)
+    def _place(self, index: int) -> str:
         return f"frame {index} at {self.timeline.seconds(index):.3f} s"
 
-    def _shown(self) -> Int64s:
-        """Positions of the packets whose frames are shown, in the order in which they are shown."""
-        index = self._index
-        shown = ~index.hidden
-        doubtful = _doubtful(index)
-        if len(doubtful):
-            shown[doubtful] = False
-            shown[self._decoder.probe(Run(0, int(doubtful[-1]) + 1, tuple(doubtful.tolist())))] = True
-        positions = np.flatnonzero(shown)
-        return positions[np.argsort(index.pts[positions], kind="stable")]
 
-    def _timeline(self) -> Timeline:
-        pts = self._index.pts[self._positions]
-        ticks = pts - pts[0]
-        last = int(self._index.durations[self._positions[-1]])
-        end = int(ticks[-1]) + last_frame_ticks(ticks, last, self._source.frame_ticks)
-        return Timeline(ticks, pts, end, self._index.time_base)
-
-
-class DecodedListing:
-    """A listing that decodes the whole video to know its frames: for streams without sound timestamps."""
+class IndexedListing(Listing):
+    """A listing that believes the packets: each one that is not hidden is a frame, shown at its time."""
 
     def __init__(self, source: PacketSource) -> None:
-        self._source = source
-        self._decoder = RunDecoder(source)
-        frames = [(frame.pts, frame.key_frame) for frame in self._all()]
+        decoder = RunDecoder(source)
+        positions = _shown(source.index, decoder)
+        if not len(positions):
+            raise BadInput(f"{source.path.name}: its video stream holds no frame that can be shown")
+        super().__init__(source, decoder, source.index, positions, _stated_timeline(source, positions))
+
+
+class DecodedListing(Listing):
+    """A listing of the frames that a full decode gives, in its order, whatever the packets say."""
+
+    def __init__(self, source: PacketSource) -> None:
+        decoder = RunDecoder(source)
+        frames = [(position_of(frame), frame.pts) for frame in decoder.all_frames()]
         if not frames:
-            raise BadInput(f"{source.path.name}: its video stream holds no frame that can be decoded")
-        self._keyframes = np.flatnonzero([is_key for _, is_key in frames])
-        self.timeline = timeline_of(source, [pts for pts, _ in frames])
+            reason = f": {decoder.complaints[0].reason}" if decoder.complaints else ""
+            raise BadInput(f"{source.path.name}: its video stream holds no frame that can be decoded{reason}")
+        positions = np.array([position for position, _ in frames], dtype=np.int64)
+        timeline = timeline_of(source, [pts for _, pts in frames])
+        super().__init__(source, decoder, order_of_frames(source.index, positions), positions, timeline)
 
-    def decode(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """See Listing. Raises BadInput where anything up to the last of the frames is damaged."""
-        wanted = set(indices)
-        for rank, frame in enumerate(self._all()):
-            if rank in wanted:
-                yield rank, frame
-            if indices and rank >= indices[-1]:
-                return
 
-    def frames_or_damage(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame | str]]:
-        """See Listing. Raises BadInput where anything is damaged: no time says which frames that leaves."""
-        return self.decode(indices)
+def order_of_frames(index: PacketIndex, positions: Int64s) -> PacketIndex:
+    """Return ``index`` with ranks of frames for presentation times; ``positions`` has the packet of each frame.
 
-    def keyframe_distance(self, index: int) -> int:
-        """See Listing; counted in frames as they are shown."""
-        before = self._keyframes[self._keyframes <= index]
-        return index - int(before[-1]) if len(before) else index
+    Packets without a frame count as second fields: whatever they hold belongs to the frame before.
+    """
+    ranks = np.full(len(index), -1, dtype=np.int64)
+    ranks[positions] = np.arange(len(positions))
+    return replace(index, pts=ranks, hidden=ranks < 0, second=ranks < 0)
 
-    def _all(self) -> Iterator[VideoFrame]:
-        """Every frame, in the order in which it is shown; damage before the first one is what a cut stream has."""
-        started = False
-        for frame in self._decoder.all_frames():
-            if not started:
-                self._decoder.complaints.clear()
-            started = True
-            self._raise_complaint()
-            yield frame
-        self._raise_complaint()
 
-    def _raise_complaint(self) -> None:
-        if self._decoder.complaints:
-            reason = self._decoder.complaints[0].reason
-            raise BadInput(f"{self._source.path.name}: is damaged, and its timestamps do not say where: {reason}")
+def _shown(index: PacketIndex, decoder: RunDecoder) -> Int64s:
+    """Positions of the packets whose frames are shown, in the order in which they are shown."""
+    shown = ~index.hidden
+    doubtful = _doubtful(index)
+    if len(doubtful):
+        shown[doubtful] = False
+        shown[decoder.probe(Run(0, int(doubtful[-1]) + 1, tuple(doubtful.tolist())))] = True
+    positions = np.flatnonzero(shown)
+    return positions[np.argsort(index.pts[positions], kind="stable")]
+
+
+def _stated_timeline(source: PacketSource, positions: Int64s) -> Timeline:
+    """The time line of the frames in the packets at ``positions``, as their times say."""
+    pts = source.index.pts[positions]
+    ticks = pts - pts[0]
+    last = int(source.index.durations[positions[-1]])
+    end = int(ticks[-1]) + last_frame_ticks(ticks, last, source.frame_ticks)
+    return Timeline(ticks, pts, end, source.index.time_base)
 
 
 def timeline_of(source: PacketSource, pts: list[int | None]) -> Timeline:
@@ -221,7 +214,7 @@ def _doubtful(index: PacketIndex) -> Int64s:
 
     Their pictures can be made only where they do without what was cut off.
     """
-    keyframes = np.flatnonzero(index.keyframe)
+    keyframes = np.flatnonzero(index.entry if index.entry.any() else index.keyframe)
     first = int(keyframes[0]) if len(keyframes) else len(index)
     early = np.arange(len(index)) < first
     if first < len(index):

@@ -19,8 +19,9 @@ from typing import Self
 
 from av.video.frame import VideoFrame
 
+from tasks.media.decoding import UnreliableIndexError
 from tasks.media.demuxing import PacketSource
-from tasks.media.listing import DecodedListing, IndexedListing, Listing, UnreliableIndexError
+from tasks.media.listing import DecodedListing, IndexedListing, Listing
 from tasks.media.orientation import Channels, Converter, Picture
 from tasks.media.timeline import Timeline
 

@@ -45,10 +45,13 @@ def plan_runs(index: PacketIndex, positions: Sequence[int]) -> list[Run]:
     pairs = sorted(zip(decoding_starts(index, positions), positions, strict=True))
     runs: list[Run] = []
     for start, position in pairs:
+        stop = position + 1
+        while stop < len(index) and index.second[stop]:
+            stop += 1
         if runs and start < runs[-1].stop:
             last = runs.pop()
             wanted = tuple(sorted({*last.wanted, position}))
-            runs.append(Run(last.start, max(last.stop, position + 1), wanted))
+            runs.append(Run(last.start, max(last.stop, stop), wanted))
         else:
-            runs.append(Run(start, position + 1, (position,)))
+            runs.append(Run(start, stop, (position,)))
     return runs

@@ -39,7 +39,7 @@ class PrepareStage(Stage):
     """
 
     name: ClassVar[str] = "prepare"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     memory_bytes: ClassVar[int] = 1 << 30  # 3840x2160 in 8 bits takes 650 MB, in 10 bits half as much again
     timeout_seconds: ClassVar[float] = 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")

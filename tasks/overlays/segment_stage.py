@@ -37,7 +37,7 @@ class CleanStage(Stage):
     """
 
     name: ClassVar[str] = "segments"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 6 * 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")

@@ -52,7 +52,7 @@ class DiagnosisStage(Stage):
     """Measures one tape. The item's only input is the tape; published is the survey of it, which lists its frames."""
 
     name: ClassVar[str] = "diagnosis"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory_bytes: ClassVar[int] = 512 * 2**20
     timeout_seconds: ClassVar[float] = 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")

@@ -13,10 +13,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from tasks.engine.errors import BadInput
-from tasks.media.decoding import RunDecoder
+from tasks.media.decoding import RunDecoder, position_of
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s
-from tasks.media.listing import timeline_of
+from tasks.media.listing import order_of_frames, timeline_of
 from tasks.media.segments.planes import frame_digest
 from tasks.media.segments.tail import Damage
 from tasks.media.timeline import Timeline
@@ -46,14 +46,13 @@ def count_frames(source: PacketSource, tolerant: bool) -> Counted:
     """
     decoder = RunDecoder(source)
     pts: list[int | None] = []
-    keys: list[int] = []
+    positions: list[int] = []
     sound, reason = 0, ""
     for frame in decoder.all_frames():
         complaint = _complaint(decoder, frame, bool(pts))
         if complaint and not tolerant:
             raise BadInput(f"{source.path.name}: is damaged, and its timestamps do not say where: {complaint}")
-        if frame.key_frame:
-            keys.append(len(pts))
+        positions.append(position_of(frame))
         pts.append(frame.pts)
         sound, reason = (sound, complaint) if complaint else (len(pts), reason)
     if decoder.complaints and not tolerant:
@@ -61,7 +60,7 @@ def count_frames(source: PacketSource, tolerant: bool) -> Counted:
     if not sound:
         raise BadInput(f"{source.path.name}: its video stream holds no frame that can be decoded")
     damage = Damage(len(pts) - sound, reason) if sound < len(pts) else None
-    return Counted(timeline_of(source, pts[:sound]), _restarts(source, keys), damage)
+    return Counted(timeline_of(source, pts[:sound]), _restarts(source, positions), damage)
 
 
 def frames_from(decoder: RunDecoder, restarts: Int64s, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:
@@ -74,7 +73,7 @@ def frames_from(decoder: RunDecoder, restarts: Int64s, start_frame: int) -> Iter
     started = False
     for frame in decoder.frames_from(position):
         # What comes before the keyframe is shown before it, and needs what was not decoded.
-        started = started or frame.key_frame
+        started = started or position_of(frame) == position
         if started:
             yield rank, frame
             rank += 1
@@ -82,12 +81,16 @@ def frames_from(decoder: RunDecoder, restarts: Int64s, start_frame: int) -> Iter
             decoder.complaints.clear()
 
 
-def _restarts(source: PacketSource, keys: list[int]) -> Int64s:
-    """Where decoding may start, for frames ``keys`` that decoding gave as keyframes; none where that is doubtful."""
-    positions = np.flatnonzero(source.index.keyframe)
-    if len(positions) != len(keys):
+def _restarts(source: PacketSource, positions: list[int]) -> Int64s:
+    """Return where decoding may start, for frames that decoding gave from the packets at ``positions``.
+
+    None if that is doubtful: if a few tries give other frames, or packets give several.
+    """
+    if len(set(positions)) < len(positions):
         return np.empty((0, 2), np.int64)
-    restarts = np.column_stack([np.array(keys, np.int64), positions.astype(np.int64)])
+    order = order_of_frames(source.index, np.array(positions, np.int64))
+    points = order.seek_points[order.pts[order.seek_points] >= 0]
+    restarts = np.column_stack([order.pts[points], points])
     tried = restarts[np.linspace(0, len(restarts) - 1, _TRIED_KEYFRAMES).astype(int)] if len(restarts) else restarts
     expected = _digests(source, np.empty((0, 2), np.int64), tried)
     return restarts if expected == _digests(source, restarts, tried) else np.empty((0, 2), np.int64)

@@ -16,10 +16,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tasks.engine.errors import BadInput
-from tasks.media.decoding import RunDecoder
+from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s
-from tasks.media.listing import UnreliableIndexError
 from tasks.media.runs import Run, decoding_starts, plan_runs
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.counting import frames_from

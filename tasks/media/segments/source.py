@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from tasks.engine.errors import BadInput
-from tasks.media.decoding import RunDecoder
+from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
-from tasks.media.index import Int64s, PacketIndex
-from tasks.media.listing import IndexedListing, UnreliableIndexError
+from tasks.media.index import Int64s, PacketIndex, SideData
+from tasks.media.listing import IndexedListing
 from tasks.media.runs import plan_runs
 from tasks.media.segments.counting import Counted, count_frames
 from tasks.media.segments.picture import PictureFormat, picture_format
@@ -26,7 +26,7 @@ from tasks.media.timeline import Timeline
 
 # Where packets are tried for giving the frames that they promise, so many are decoded in a row.
 _TRIED_PACKETS = 48
-_COLUMNS = ("pts", "dts", "durations", "sizes", "keyframe", "hidden", "corrupt")
+_COLUMNS = ("pts", "dts", "durations", "sizes", "keyframe", "entry", "second", "hidden", "corrupt")
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,7 @@ def save_survey(found: Survey, path: Path) -> None:
         "tolerant": found.tolerant,
         "by_decoding": found.positions is None,
         "damage": asdict(found.damage) if found.damage else None,
+        "side_data": [(piece.position, piece.kind, piece.data.hex()) for piece in index.side_data],
     }
     arrays: dict[str, Any] = {name: getattr(index, name) for name in _COLUMNS}
     arrays |= {"shown_ticks": timeline.ticks, "shown_pts": timeline.pts, "about": np.array(json.dumps(about))}
@@ -157,7 +158,8 @@ def load_survey(path: Path) -> Survey:
     with np.load(path, allow_pickle=False) as arrays:
         about = json.loads(str(arrays["about"]))
         columns = {name: arrays[name] for name in _COLUMNS}
-        index = PacketIndex(**columns, time_base=Fraction(about["index_time_base"]))
+        side_data = tuple(SideData(place, kind, bytes.fromhex(data)) for place, kind, data in about["side_data"])
+        index = PacketIndex(**columns, time_base=Fraction(about["index_time_base"]), side_data=side_data)
         time_base = Fraction(about["time_base"])
         timeline = Timeline(arrays["shown_ticks"], arrays["shown_pts"], about["end_ticks"], time_base)
         positions = None if about["by_decoding"] else arrays["positions"]

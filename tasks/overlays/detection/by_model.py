@@ -88,7 +88,7 @@ def sample_frames(found: Survey, settings: SearchSettings) -> tuple[int, ...]:
 
 def _sampled(reader: SegmentReader, found: Survey, frames: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     """The frames with these numbers: in one pass, or each from its keyframe where that is less to decode."""
-    groups = max(1, int(found.index.keyframe.sum()))
+    groups = max(1, int(found.index.entry.sum()))
     if found.positions is not None and len(frames) * _FAR < groups:
         for number in frames:
             yield from ((one.index, one.frame) for one in reader.range(number, number + 1))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.engine.errors import BadInput
-from tasks.media.listing import UnreliableIndexError
+from tasks.media.decoding import UnreliableIndexError
 from tasks.media.runs import decoding_starts
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
@@ -82,7 +82,7 @@ def _chosen(found: Survey, count: int) -> list[int]:
     places = np.unique(np.linspace(0, frames - 1, min(count, frames)).round().astype(int))
     if found.positions is None:
         return [int(place) for place in places]
-    keys = np.flatnonzero(found.index.keyframe[found.positions])
+    keys = np.flatnonzero(found.index.entry[found.positions])
     if len(keys) < count:
         return [int(place) for place in places]
     return [int(keys[place]) for place in np.linspace(0, len(keys) - 1, count).round().astype(int)]

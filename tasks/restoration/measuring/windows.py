@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from tasks.engine.errors import BadInput
-from tasks.media.listing import UnreliableIndexError
+from tasks.media.decoding import UnreliableIndexError
 from tasks.media.segments.reading import SegmentFrame, SegmentReader
 from tasks.media.timeline import Timeline
 
