@@ -2,6 +2,7 @@
 
 shared_data    the folder of test videos that lies beside the checkout; tests that need it are skipped without it
 shared_models  the folder of test models beside it, likewise
+tracer         makes sure that strace is there
 browser        a Chromium, for the tests that look at pages
 make_home      a function that makes a Prefect home whose database is there
 prefect_home   such a home for the session
@@ -69,6 +70,13 @@ def browser() -> str:
     if found is None:
         pytest.skip("no Chromium: apt-get install chromium, or set HEADRACE_BROWSER")
     return found
+
+
+@pytest.fixture(scope="session")
+def tracer() -> None:
+    """Skip tests that trace system calls if there is no strace."""
+    if shutil.which("strace") is None:
+        pytest.skip("no strace: apt-get install strace")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tasks.engine.tree import Tree, is_plain_path
 
@@ -78,6 +80,17 @@ def remove_output(layout: Layout, path: str) -> None:
             layout.tree.remove_empty(path)
         except OSError:  # not empty
             return
+
+
+def remove_outputs(layout: Layout, paths: Collection[str]) -> None:
+    """Remove published files for good: after a power cut none is back that no record knows."""
+    for path in paths:
+        remove_output(layout, path)
+    for folder in {
+        parent.as_posix() for path in paths if is_output_path(path) for parent in PurePosixPath(path).parents
+    }:
+        with suppress(FileNotFoundError):  # it went with its last file
+            layout.tree.sync_folder("" if folder == "." else folder)
 
 
 def check_folders(layout: Layout) -> None:

@@ -20,7 +20,7 @@ def collect_outputs(folder: Path) -> tuple[Output, ...]:
     paths are the engine's own.
     """
     outputs, tree = [], Tree(folder)
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_raise):
         for name in folders:
             if os.path.islink(os.path.join(parent, name)):
                 raise ValueError(f"a stage may publish plain files only: {name}")
@@ -33,6 +33,12 @@ def collect_outputs(folder: Path) -> tuple[Output, ...]:
                 raise ValueError(f"a stage may not publish a file of the engine's own: {relative}")
             outputs.append(Output(relative, path.stat().st_size, tree.sha256(relative)))
     return tuple(sorted(outputs, key=lambda output: output.path))
+
+
+def _raise(error: OSError) -> None:
+    """Raise what ``os.walk`` would pass over: the item would be done without the outputs that were not found."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def publish(private: Path, record: Record, store: RecordStore) -> None:

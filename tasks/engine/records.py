@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.engine.execution import Verify
-from tasks.engine.layout import HOUSE, Layout, remove_output
+from tasks.engine.layout import HOUSE, Layout, remove_outputs
 from tasks.engine.outcomes import MAX_RECORD_BYTES, Failure, Output, OutputPath, Record, Try
 
 T = TypeVar("T")
 E = TypeVar("E", Record, Failure)
 _LONGEST_HISTORY = 20
+# Nothing is there, or no plain file, or (None) one that is too large.
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO, None})
 _RECORD = TypeAdapter(Record)
 _FAILURE = TypeAdapter(Failure)
 
@@ -94,6 +97,7 @@ class RecordStore:
         new = self._unknown(record.id)
         record = record if new else replace(record, history=self._history(record.id))
         self._tree.write(f"{self._records}/{record.id}.json", _RECORD.dump_json(record))
+        self._tree.sync_folder(self._records)  # after a power cut it must be there, now that its outputs are
         if not new:
             self._tree.unlink(f"{self._failures}/{record.id}.json")
 
@@ -126,11 +130,27 @@ class RecordStore:
             return
         current, stale = f"{self._records}/{record.id}.json", f"{self._records}/{record.id}.stale"
         paths, former = self._known_paths(record.id) | _paths(record), self._former(record.id)
+        replaces = self._tree.status(current) is not None
         if paths or former:
-            self._tree.write(stale, _ASIDE.dump_json(Aside(paths, former)), durable=False)
-        if self._tree.status(current):
+            self._tree.write(stale, _ASIDE.dump_json(Aside(paths, former)), durable=replaces)
+        if replaces:
             self._tree.unlink(current)
             self._tree.sync_folder(self._records)  # it must not be back, beside other outputs, after a power cut
+
+    def withdraw(self, item_ids: Collection[str]) -> None:
+        """Set the records of items aside before their outputs are removed: they are not done any more.
+
+        A record becomes ``<id>.stale`` by a rename, which reads as what it is.
+        """
+        for item_id in item_ids:
+            current, stale = f"{self._records}/{item_id}.json", f"{self._records}/{item_id}.stale"
+            if self._aside(item_id):
+                content = _ASIDE.dump_json(Aside(self._known_paths(item_id), self._former(item_id)))
+                self._tree.write(stale, content)
+                self._tree.unlink(current)
+            elif self._tree.status(current):
+                self._tree.move(current, stale)
+        self._tree.sync_folder(self._records)
 
     def settle(self, record: Record) -> None:
         """Forget ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` has files of the item to remove."""
@@ -151,18 +171,23 @@ class RecordStore:
         if not gone | superseded:
             return
         needed = needed_outputs(self.layout, lambda stage, item_id: stage == self.stage and item_id in gone)
+        self.withdraw(gone & done)
+        remove_outputs(
+            self.layout, {path for item_id in gone | superseded for path in self._known_paths(item_id)} - needed
+        )
         for item_id in gone | superseded:
-            for path in self._known_paths(item_id) - needed:
-                remove_output(self.layout, path)
-            if item_id in gone:
-                self._tree.unlink(f"{self._records}/{item_id}.json")
             self._tree.unlink(f"{self._records}/{item_id}.stale")
 
     def _ids(self, suffix: str) -> set[str]:
         return set(self._names(self._records, suffix))
 
     def _aside(self, item_id: str) -> Aside | None:
-        return self._read(f"{self._records}/{item_id}.stale", _ASIDE)
+        """Return what is set aside of an item."""
+        path = f"{self._records}/{item_id}.stale"
+        if aside := self._read(path, _ASIDE):
+            return aside
+        record = self._own(self._read(path, _RECORD), item_id)
+        return Aside(_paths(record), record) if record else None
 
     def _former(self, item_id: str) -> Record | None:
         """The item's latest record, whether it is in force or set aside."""
@@ -198,10 +223,18 @@ class RecordStore:
         return {item_id: entry for item_id, entry in found if entry is not None}
 
     def _read(self, path: str, adapter: TypeAdapter[T]) -> T | None:
+        """Return the content of a file, or None if there is no such file or nobody can have written it.
+
+        Raises OSError if the disk cannot tell: what counts as missing then would be lost, with its files.
+        """
         try:
             return adapter.validate_json(self._tree.read(path, MAX_RECORD_BYTES))
-        except (OSError, ValidationError):
+        except ValidationError:
             return None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
 
     def _own(self, entry: E | None, item_id: str) -> E | None:
         """``entry``, unless it tells of another item or stage than its place: then somebody else wrote it."""

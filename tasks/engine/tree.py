@@ -8,6 +8,7 @@ The root and the folders above it may be symlinks, since the user named them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -26,6 +27,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe mus
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
 _MAX_HELD = 64  # folders
+# What filesystems say that cannot force the names in a folder to the disk.
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES})
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
@@ -108,7 +111,7 @@ class Tree:
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names in ``folder``; none if it is missing."""
         try:
-            with self.opened(folder) as descriptor:
+            with self.opened(folder) as descriptor, _naming(self.root / folder):
                 return sorted(os.listdir(descriptor))
         except FileNotFoundError:
             return []
@@ -146,7 +149,8 @@ class Tree:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(f"{self.root / path} is not a plain file")
-            yield descriptor
+            with _naming(self.root / path):
+                yield descriptor
         finally:
             os.close(descriptor)
 
@@ -169,13 +173,21 @@ class Tree:
 
     def sync(self, path: str) -> None:
         """Force the content of a file to the disk."""
-        with self.reading(path) as descriptor, _naming(self.root / path):
+        with self.reading(path) as descriptor:
             os.fsync(descriptor)
 
     def sync_folder(self, folder: str = "") -> None:
-        """Force the names in ``folder`` to the disk. A filesystem that cannot do that for folders is left as it is."""
-        with self.opened(folder) as descriptor, contextlib.suppress(OSError):
-            os.fsync(descriptor)
+        """Force the names in ``folder`` to the disk. A filesystem that cannot do that for folders is left as it is.
+
+        Raises OSError if the disk fails.
+        """
+        with self.opened(folder) as descriptor:
+            try:
+                with _naming(self.root / folder):
+                    os.fsync(descriptor)
+            except OSError as error:
+                if error.errno not in _CANNOT_SYNC:
+                    raise
 
     def write(self, path: str, content: bytes, durable: bool = True) -> None:
         """Put ``content`` at ``path``, whose folder is there: unique temporary name, fsync, rename.

@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tasks.engine.errors import InvalidInput, Problem
-from tasks.engine.layout import HOUSE, Layout, check_folders, remove_output
-from tasks.engine.lock import locked
+from tasks.engine.layout import HOUSE, Layout, check_folders, remove_outputs
+from tasks.engine.lock import Lock, locked
 from tasks.engine.outcomes import Failure, Record
 from tasks.engine.parquet import read_rows
 from tasks.engine.records import RecordStore, needed_outputs
@@ -40,10 +40,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Deed:
-    """Something to do, in words and as the paths to remove, relative to the output folder."""
+    """Something to do, in words and as the paths to remove, relative to the output folder.
+
+    ``withdrawn`` names items by stage and id: their outputs are among the paths, so their records are set aside first.
+    """
 
     words: str
     paths: tuple[str, ...]
+    withdrawn: tuple[tuple[str, str], ...] = ()
 
 
 def open_layout(output_dir: Path) -> Layout:
@@ -99,17 +103,17 @@ def to_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[Dee
     forgotten = {(entry.stage, entry.id) for entry in found}
     needed = needed_outputs(layout, lambda stage, item_id: (stage, item_id) in forgotten) if outputs_too else set()
     for entry in found:
-        deeds.append(Deed(f"forget {entry.stage} {entry.id}", _books(layout, entry)))
         if outputs_too and entry.record:
-            paths = _outputs(entry, needed)
-            deeds.append(Deed(f"remove {len(paths)} outputs of {entry.stage} {entry.id}", paths))
+            paths, item = _outputs(entry, needed), (entry.stage, entry.id)
+            deeds.append(Deed(f"remove {len(paths)} outputs of {entry.stage} {entry.id}", paths, (item,)))
+        deeds.append(Deed(f"forget {entry.stage} {entry.id}", _books(layout, entry)))
     return deeds
 
 
 def _books(layout: Layout, entry: Entry) -> tuple[str, ...]:
-    """The files there are that tell of an item."""
+    """The files that may tell of an item."""
     known = [*RecordStore(layout, entry.stage).paths(entry.id), layout.log(entry.stage, entry.id)]
-    return tuple(path for path in map(layout.relative, known) if layout.tree.status(path))
+    return tuple(map(layout.relative, known))
 
 
 def _outputs(entry: Entry, needed: set[str]) -> tuple[str, ...]:
@@ -145,7 +149,7 @@ def to_prune(layout: Layout) -> list[Deed]:
             words = (
                 f"remove {entry.stage} {entry.id} with {len(outputs)} outputs, which the last manifest does not name"
             )
-            deeds.append(Deed(words, (*outputs, *_books(layout, entry))))
+            deeds.append(Deed(words, (*outputs, *_books(layout, entry)), ((entry.stage, entry.id),)))
     return deeds
 
 
@@ -168,18 +172,22 @@ def do(layout: Layout, deeds: Sequence[Deed], say: Callable[[str], None] = lambd
     try:
         with locked(layout.lock, "upkeep", say) as lock:
             for deed in deeds:
-                for path in deed.paths:
-                    lock.check()
-                    _remove(layout, path)
+                _do(layout, deed, lock)
     except OSError as error:
         raise cannot_write(layout.output_dir, error) from error
 
 
-def _remove(layout: Layout, path: str) -> None:
-    if path.startswith(f"{HOUSE}/"):
+def _do(layout: Layout, deed: Deed, lock: Lock) -> None:
+    """Do one deed: records are set aside, then outputs go, then everything that tells of them."""
+    for stage, item_id in deed.withdrawn:
+        lock.check()
+        RecordStore(layout, stage).withdraw([item_id])
+    own = [path for path in deed.paths if path.startswith(f"{HOUSE}/")]
+    lock.check()
+    remove_outputs(layout, [path for path in deed.paths if path not in own])
+    for path in own:
+        lock.check()
         layout.tree.remove(path)
-    else:
-        remove_output(layout, path)
 
 
 def _half_written(layout: Layout) -> list[str]:

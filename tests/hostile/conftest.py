@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import sys
 import threading
@@ -65,12 +64,6 @@ class Watched:
 @pytest.fixture(scope="session")
 def listener() -> Listener:
     return Listener()
-
-
-@pytest.fixture(scope="session")
-def tracer() -> None:
-    if shutil.which("strace") is None:
-        pytest.skip("no strace: apt-get install strace")
 
 
 @pytest.fixture(scope="session")

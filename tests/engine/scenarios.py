@@ -1,0 +1,181 @@
+"""Pieces of the engine's work on an output folder, for tests that trace and disturb them.
+
+They use no Prefect, no Dask and no slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from tasks.engine.layout import Layout
+from tasks.engine.lock import claimed, locked
+from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record, Usage
+from tasks.engine.publish import collect_outputs, publish
+from tasks.engine.records import RecordStore
+from tasks.engine.run import open_output_dir, write_results
+from tasks.engine.summary import RunFigures, Summary, summarise
+from tasks.engine.upkeep import do, to_forget
+from tasks.engine.write_errors import cannot_write
+
+assert jinja2  # imported here, so that no scenario spends its time with it
+
+STAGE = "stage"
+OLD, NEW = "old", "new"
+ITEMS = ("a", "b", "c")
+GONE = "gone"  # has a record, and is not in the manifest any more
+
+# Files of each item and turn. "a" gives one up, keeps one and gets a new one; "b" is the same; "c" is new.
+FILES = {
+    OLD: {"a": ("a/kept.txt", "a/given-up.txt"), "b": ("deep/er/b.txt",), GONE: ("gone/one.txt", "gone/two.txt")},
+    NEW: {"a": ("a/kept.txt", "a/new.txt"), "b": ("deep/er/b.txt",), "c": ("c/first.txt", "c/second/more.txt")},
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``act`` is traced and disturbed; ``prepare`` comes before it and is not."""
+
+    act: Callable[[Path], None]
+    prepare: Callable[[Path], object] = lambda folder: None
+
+    @property
+    def name(self) -> str:
+        """The name of what is done."""
+        return self.act.__name__
+
+
+def store_in(folder: Path) -> RecordStore:
+    """Return the records of the one stage."""
+    return RecordStore(Layout(folder), STAGE)
+
+
+def content(item_id: str, turn: str, name: str) -> str:
+    """Return the content of a file, which tells whose it is and of which turn."""
+    return f"{turn} {item_id} {name}\n" * 20
+
+
+def private_folder(folder: Path, item_id: str) -> Path:
+    """Return the folder in which an item's outputs wait."""
+    return Layout(folder).private / "run" / item_id
+
+
+def write_outputs(folder: Path, item_id: str, turn: str) -> Path:
+    """Write the outputs of an item, as its process does."""
+    private = private_folder(folder, item_id)
+    for name in FILES[turn][item_id]:
+        (private / name).parent.mkdir(parents=True, exist_ok=True)
+        (private / name).write_text(content(item_id, turn, name))
+    return private
+
+
+def publish_outputs(folder: Path, item_id: str, turn: str) -> None:
+    """Publish the outputs of an item, as its slot does."""
+    private = private_folder(folder, item_id)
+    outputs = collect_outputs(private)
+    publish(private, Record(item_id, STAGE, 1, turn, outputs, {}, {}, Usage(1.0, 1.0), 1, "run"), store_in(folder))
+
+
+def begin(folder: Path) -> None:
+    """Leave what an earlier run has left: three items done, one failed, and what a killed run did not tidy."""
+    store = store_in(folder)
+    store.prepare()
+    for item_id in FILES[OLD]:
+        write_outputs(folder, item_id, OLD)
+        publish_outputs(folder, item_id, OLD)
+    store.write_failure(Failure("c", STAGE, OLD, "timeout", "no result", 1, Usage(), "old"))
+    dead = folder / ".headrace/private/dead/deep"
+    dead.mkdir(parents=True)
+    (dead / "half.bin").write_bytes(b"half")
+    (store.folder / ".a.json.0123456789ab.tmp").write_bytes(b"{")
+
+
+def publish_new(folder: Path) -> None:
+    """Publish an item that had no record, only a failure."""
+    publish_outputs(folder, "c", NEW)
+
+
+def publish_again(folder: Path) -> None:
+    """Publish an item with other files than before, and remove the one that it gave up."""
+    publish_outputs(folder, "a", NEW)
+    store_in(folder).tidy()
+
+
+def remove_others(folder: Path) -> None:
+    """Remove everything of items that are not in the manifest."""
+    store_in(folder).tidy(ITEMS)
+
+
+def fail(folder: Path) -> None:
+    """Note a failure."""
+    store_in(folder).write_failure(Failure("b", STAGE, NEW, "crash", "gone", 1, Usage(), "new"))
+
+
+def lock(folder: Path) -> None:
+    """Hold the lock of the output folder for a moment."""
+    try:
+        with locked(Layout(folder).house / "lock", "run"):
+            pass
+    except OSError as error:  # as a run does
+        raise cannot_write(folder, error) from error
+
+
+def claim(folder: Path) -> None:
+    """Hold the claim of an item for a moment."""
+    try:
+        with claimed(Layout(folder).private / "run/claim", "run"):
+            pass
+    except OSError as error:  # as a slot does
+        raise cannot_write(folder, error) from error
+
+
+def open_and_close(folder: Path) -> None:
+    """Begin a run and end it: take the lock, sweep what dead runs left, remove the private folder."""
+    with open_output_dir(Layout(folder), "run"):
+        pass
+
+
+@cache
+def results() -> tuple[Summary, Outcomes]:
+    """Return the summary and the outcomes of a run. It looks versions up in many files."""
+    outcomes = Outcomes([Outcome("a", STAGE, "done"), Outcome("b", STAGE, "failed", failure_kind="crash")])
+    return summarise(RunFigures("flow", "run", 0.0, 1.0, 1, 1, {}), outcomes, 1.0), outcomes
+
+
+def write_files(folder: Path) -> None:
+    """Write what every run leaves."""
+    write_results(Layout(folder), *results(), [])
+
+
+def forget(folder: Path) -> None:
+    """Forget an item by hand, with its outputs."""
+    layout = Layout(folder)
+    do(layout, to_forget(layout, ["a"], outputs_too=True))
+
+
+def run_all(folder: Path) -> None:
+    """Do everything that the next run does: publish all items in turn NEW, and tidy."""
+    with open_output_dir(Layout(folder), "next"):
+        store_in(folder).prepare()
+        for item_id in ITEMS:
+            write_outputs(folder, item_id, NEW)
+            publish_outputs(folder, item_id, NEW)
+        store_in(folder).tidy(ITEMS)
+
+
+_ALL = (
+    Scenario(publish_new, lambda folder: write_outputs(folder, "c", NEW)),
+    Scenario(publish_again, lambda folder: write_outputs(folder, "a", NEW)),
+    Scenario(remove_others),
+    Scenario(fail),
+    Scenario(lock),
+    Scenario(claim, lambda folder: (Layout(folder).private / "run").mkdir(exist_ok=True)),
+    Scenario(open_and_close),
+    Scenario(write_files, lambda folder: results()),
+    Scenario(forget),
+)
+SCENARIOS = {scenario.name: scenario for scenario in _ALL}
