@@ -19,7 +19,7 @@ _CHANGE = (
 )
 _NETWORK = ("socket", "connect", "bind", "sendto", "sendmsg")
 _START = ("execve", "execveat")
-_CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)(?:<(.*?)>)?(?: .*)?$")
+_CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)(?:<(.*?)>(?:\(deleted\))?)?(?: .*)?$")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _FOLDER = re.compile(r"(AT_FDCWD|\d+)<((?:[^>\\]|\\.)*)>")
 _WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")
