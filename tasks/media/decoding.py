@@ -14,7 +14,7 @@ from tasks.media.runs import Run
 
 # The byte of hvcC that holds numTemporalLayers, in its bits 3 to 5.
 _HVCC_LAYERS = 21
-_INTRA_TYPES = frozenset({PictureType.I, PictureType.SI, PictureType.BI, PictureType.NONE})
+_INTRA_TYPES = frozenset({PictureType.I, PictureType.SI, PictureType.BI})
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,18 @@ class RunDecoder:
             packet.opaque = (position,)  # a new object each time: PyAV knows it by its address
             if packet.is_corrupt and run.wanted:
                 self._complain(position, "the container marks its packet as corrupt")
-            yield from self._fed(packet, position)
+            if not self._is_skipped(position, bool(run.wanted)):
+                yield from self._fed(packet, position)
         yield from self._fed(None, run.stop - 1)
+
+    def _is_skipped(self, position: int, is_judged: bool) -> bool:
+        """Return True if a packet is not to be decoded: half a frame, for which a decoder would drop a whole one."""
+        index = self._source.index
+        if not index.unpaired[position]:
+            return False
+        if is_judged and not index.hidden[position]:
+            self._complain(position, "its second field is missing")
+        return bool(index.hidden[position]) or self._context.name in {"mpeg1video", "mpeg2video"}
 
     def _fed(self, packet: VideoPacket | None, position: int) -> Iterator[VideoFrame]:
         """The frames that come out when ``packet`` goes in; ``None`` brings out those that the decoder holds back."""

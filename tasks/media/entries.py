@@ -42,12 +42,14 @@ class PacketFacts:
     is_entry         decoding can start at it
     is_intra         it can be decoded alone, but later pictures may refer to earlier ones
     is_hidden        it gives no frame to show
+    is_field         it holds one field of a frame
     is_second_field  it completes the frame of the packet before
     """
 
     is_entry: bool = False
     is_intra: bool = False
     is_hidden: bool = False
+    is_field: bool = False
     is_second_field: bool = False
 
 
@@ -147,7 +149,9 @@ class _H264:
             return HIDDEN
         complete = self._parameters.complete(picture.parameters)
         second = self._fields.completes(picture.parities, picture.frame_num)
-        return PacketFacts(picture.is_entry and complete and not second, picture.is_intra, False, second)
+        return PacketFacts(
+            picture.is_entry and complete and not second, picture.is_intra, False, len(picture.parities) == 1, second
+        )
 
 
 class _Layered:
@@ -212,9 +216,10 @@ class _Mpeg12:
         if picture < 0:
             return HIDDEN if packet.startswith(_SEQUENCE_END) else NOTHING
         is_intra = (packet[picture + 5] >> 3) & 7 == 1
-        second = self._fields.completes(_mpeg2_parities(packet, picture))
+        parities = _mpeg2_parities(packet, picture)
+        second = self._fields.completes(parities)
         has_sequence = 0 <= packet.find(_SEQUENCE, 0, picture) < picture
-        return PacketFacts(is_intra and has_sequence and not second, is_intra, False, second)
+        return PacketFacts(is_intra and has_sequence and not second, is_intra, False, bool(parities), second)
 
 
 def _mpeg2_parities(packet: bytes, picture: int) -> tuple[int, ...]:

@@ -47,8 +47,9 @@ class PacketIndex:
     keyframe    the container marks the packet as a keyframe, rightly or not
     entry       decoding can start at the packet: its own header proves it (see entries.py)
     second      the packet holds the second field of the frame that begins in the packet before
+    unpaired    the packet holds a field of a frame whose other field is missing
     hidden      the packet gives no frame of its own to show: an edit list removes it, it only serves others, or it is a
-                second field
+                second field, or the file ends before its second field
     corrupt     the demuxer knows that the packet is damaged
     side_data   palettes and headers that change within the stream, by position
     is_packed   packets hold parts of several frames: their times say nothing about frames
@@ -61,6 +62,7 @@ class PacketIndex:
     keyframe: Flags
     entry: Flags
     second: Flags
+    unpaired: Flags
     hidden: Flags
     corrupt: Flags
     time_base: Fraction
@@ -101,15 +103,17 @@ def read_index(container: InputContainer, stream: VideoStream, cut_short: bool =
     """
     context = stream.codec_context
     inspector = PacketInspector(context.codec.canonical_name, context.extradata or b"", context.codec.intra_only)
-    rows = array("q")  # 80 bytes per packet: ten hours of video are some millions
+    rows = array("q")  # 88 bytes per packet: ten hours of video are some millions
     side_data: list[SideData] = []
     with suppress(*((InvalidDataError, EOFError) if cut_short else ())):
         for position, packet in enumerate(demuxed(container, stream)):
             rows.extend(_row(packet, inspector))
             side_data.extend(_lasting(packet, position))
-    columns = np.array(rows, dtype=np.int64).reshape(-1, 10).T.copy()
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 11).T.copy()
     pts, dts, durations, sizes = columns[:4]
-    keyframe, entry, intra, second, hidden, corrupt = columns[4:].astype(bool)
+    keyframe, entry, intra, field, second, hidden, corrupt = columns[4:].astype(bool)
+    unpaired = field & ~second & ~np.append(second[1:], False)
+    hidden[-1:] |= unpaired[-1:]
     if intra.all():  # nothing refers to anything: each packet is an entry
         entry = intra
     time_base = stream.time_base or Fraction(1, 90_000)
@@ -121,6 +125,7 @@ def read_index(container: InputContainer, stream: VideoStream, cut_short: bool =
         keyframe,
         entry,
         second,
+        unpaired,
         hidden,
         corrupt,
         time_base,
@@ -130,7 +135,7 @@ def read_index(container: InputContainer, stream: VideoStream, cut_short: bool =
 
 
 def _row(packet: Packet[VideoStream], inspector: PacketInspector) -> tuple[int, ...]:
-    """Return one packet's entries: those of PacketIndex in its order, with "intra" after "entry"."""
+    """Return one packet's entries: those of PacketIndex in its order, with "intra" and "field" for "unpaired"."""
     pts, dts, is_keyframe = packet.pts, packet.dts, packet.is_keyframe
     facts = inspector.inspect(bytes(packet)) if inspector.needs(is_keyframe, packet.size) else inspector.default
     return (
@@ -141,6 +146,7 @@ def _row(packet: Packet[VideoStream], inspector: PacketInspector) -> tuple[int, 
         is_keyframe,
         facts.is_entry,
         facts.is_intra,
+        facts.is_field,
         facts.is_second_field,
         packet.is_discard or facts.is_hidden or facts.is_second_field,
         packet.is_corrupt,

@@ -191,11 +191,20 @@ def _shown(index: PacketIndex, decoder: RunDecoder) -> Int64s:
 
 def _stated_timeline(source: PacketSource, positions: Int64s) -> Timeline:
     """The time line of the frames in the packets at ``positions``, as their times say."""
-    pts = source.index.pts[positions]
+    index = source.index
+    pts = index.pts[positions]
     ticks = pts - pts[0]
-    last = int(source.index.durations[positions[-1]])
-    end = int(ticks[-1]) + last_frame_ticks(ticks, last, source.frame_ticks)
-    return Timeline(ticks, pts, end, source.index.time_base)
+    end = int(ticks[-1]) + last_frame_ticks(ticks, _duration(index, int(positions[-1])), source.frame_ticks)
+    return Timeline(ticks, pts, end, index.time_base)
+
+
+def _duration(index: PacketIndex, position: int) -> int:
+    """Return how long a frame is shown as its packets state, in ticks; 0 if they do not."""
+    duration = int(index.durations[position])
+    has_second = bool(index.second[position + 1 : position + 2].any())
+    if not has_second or not duration:
+        return duration
+    return int(index.pts[position + 1] - index.pts[position] + index.durations[position + 1])
 
 
 def timeline_of(source: PacketSource, pts: list[int | None]) -> Timeline:

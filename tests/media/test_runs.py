@@ -18,7 +18,7 @@ def index(pts: list[int], keyframes: set[int]) -> PacketIndex:
     none, times = np.zeros(count, dtype=bool), np.array(pts, dtype=np.int64)
     keyframe = np.isin(np.arange(count), list(keyframes))
     zeros, order = none.astype(np.int64), np.arange(count)
-    return PacketIndex(times, order, zeros, times + 1, keyframe, keyframe, none, none, none, Fraction(1, 25))
+    return PacketIndex(times, order, zeros, times + 1, keyframe, keyframe, none, none, none, none, Fraction(1, 25))
 
 
 # In decoding order: a group I B B P, then an open group whose first B pictures are shown before its keyframe.

@@ -26,7 +26,7 @@ from tasks.media.timeline import Timeline
 
 # Where packets are tried for giving the frames that they promise, so many are decoded in a row.
 _TRIED_PACKETS = 48
-_COLUMNS = ("pts", "dts", "durations", "sizes", "keyframe", "entry", "second", "hidden", "corrupt")
+_COLUMNS = ("pts", "dts", "durations", "sizes", "keyframe", "entry", "second", "unpaired", "hidden", "corrupt")
 
 
 @dataclass(frozen=True)
