@@ -10,6 +10,7 @@ import os
 import queue
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from tasks.engine.errors import HeadraceError, InvalidInput, Problem, RunError, 
 from tasks.engine.execution import Execution
 from tasks.engine.paths import path_problems
 from tasks.launcher.api import LocalApi
+from tasks.launcher.api_client import bypass_proxies, check_prefect_home, client_settings
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -67,6 +69,8 @@ def _main(name: str, arguments: list[str]) -> int:
         api = None
         if "PREFECT_API_URL" not in os.environ and not _NEEDS_NO_API & set(arguments):
             api = stack.enter_context(LocalApi())
+        if message := check_prefect_home(api):
+            _say(message)
         module = _import(name)
         flow: Flow[..., Any] = getattr(module, name.rpartition(".")[2])
         command = read_command(flow, module.read_inputs, f"python {name.replace('.', '/')}.py", arguments)
@@ -84,7 +88,10 @@ def _import(name: str) -> ModuleType:
     """Import the flow's module, without looking for garbage among what all stays."""
     gc.disable()
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings():
+            # Nothing needs that folder: without a server the run has a home of its own.
+            warnings.filterwarnings("ignore", "Failed to create the Prefect home directory")
+            return importlib.import_module(name)
     finally:
         gc.freeze()
         gc.enable()
@@ -93,15 +100,16 @@ def _import(name: str) -> ModuleType:
 @contextmanager
 def _started(api: LocalApi) -> Iterator[None]:
     """Start ``api`` and point Prefect to it, unless a profile or a settings file names another."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     if PREFECT_API_URL.value():
         yield
         return
+    bypass_proxies()
     api.start()
     api.wait()
-    _say(f"Prefect UI while this runs: {api.ui_url}")
-    with temporary_settings({PREFECT_API_URL: api.url, PREFECT_UI_URL: api.ui_url}):
+    _say(f"Prefect UI while this runs: {api.ui_url} (password: {api.password_file})")
+    with temporary_settings(client_settings(api)):
         try:
             yield
         finally:
