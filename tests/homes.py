@@ -5,13 +5,20 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+import httpx
 
-from tasks.launcher.api import LocalApi
+from tasks.launcher.api import SERVICES_OFF
+from tests.engine.processes import wait_until
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def used_home(home: Path, shared: Path) -> Path:
@@ -32,17 +39,49 @@ def used_home(home: Path, shared: Path) -> Path:
     return home
 
 
+@dataclass(frozen=True)
+class OpenServer:
+    """A Prefect server without a password. ``url`` is its API's address."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def running_api(home: Path) -> Iterator[LocalApi]:
-    """A Prefect API of this process, with ``home`` as its home, that has no part in what is set here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(home))
-        patch.setenv("PREFECT_API_URL", "")  # the API sets it: have it taken back afterwards
-        patch.delenv("PREFECT_API_URL")
-        with LocalApi() as api:
-            api.start()
-            api.wait()
-            yield api
+def running_api(home: Path) -> Iterator[OpenServer]:
+    """Start a Prefect server on the loopback whose home is ``home``; it ends with the block."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.open_server", str(listener.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=(listener.fileno(),),
+            cwd=ROOT,
+            start_new_session=True,
+            env=server_environment(home),
+        )
+    with process:
+        try:
+            wait_until(lambda: _answers(url) or process.poll() is not None, f"a server at {url}", 120)
+            assert process.poll() is None, "the server ended"
+            yield OpenServer(url, process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def server_environment(home: Path) -> dict[str, str]:
+    """Return the environment of a server whose home is ``home``: this one without its Prefect settings."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    services = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SERVICES_OFF}
+    return {**own, **services, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def shared_folder(own: Path) -> Path:

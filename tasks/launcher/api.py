@@ -32,7 +32,7 @@ _USER = "headrace"
 _SERVER_ERROR_CHARACTERS = 300
 
 # What a server for one run does not need: it schedules nothing and watches over no other work.
-_SERVICES_OFF = (
+SERVICES_OFF = (
     "CANCELLATION_CLEANUP",
     "CLEANUP_RECONCILER",
     "EVENT_LOGGER",
@@ -179,7 +179,7 @@ def _server_environment(api: LocalApi) -> dict[str, str]:
     return {
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
-        **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _SERVICES_OFF},
+        **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SERVICES_OFF},
         **own,
         "PREFECT_HOME": str(api.home),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///prefect.db",  # in the current folder

@@ -1,6 +1,5 @@
 """A machine of a cluster that is cut off: it lives, but nothing gets through to it or from it any more."""
 
-import os
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from tests.chaos.cluster import Cluster, cluster_in
 from tests.chaos.network import Machine, Network, forbidden, network, on
 from tests.engine.faults import STALLED
 from tests.engine.processes import tries, wait_until, wait_until_gone
+from tests.homes import server_environment
 from tests.runs.bench import ROOT, Bench, Started
 
 ITEMS = [f"item-{number:02d}" for number in range(24)]
@@ -71,16 +71,13 @@ def server(
     """The address of a Prefect server, on a machine of its own, that every machine reaches."""
     machine, port = made_network.machine({}), 4200
     code = (
-        "import socket; from tasks.launcher.api_server import main; "
+        "import socket; from tests.open_server import main; "
         f"listening = socket.create_server(({machine.address!r}, {port})); main(listening.detach())"
     )
     home = make_home(tmp_path_factory.mktemp("server") / "home")
-    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_API_URL": "", "PYTHONPATH": str(ROOT)}
+    environment = {**server_environment(home), "PYTHONPATH": str(ROOT)}
     command = [*machine.prefix, sys.executable, "-P", "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
-        assert process.stdin is not None
-        process.stdin.write(b"start\n")
-        process.stdin.flush()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment):
         url = f"http://{machine.address}:{port}/api"
         subprocess.run([*machine.prefix, sys.executable, "-c", _ASK, f"{url}/health"], check=True, timeout=60)
         yield url

@@ -11,34 +11,32 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_CLIENT_RETRY_JITTER_FACTOR, temporary_settings
 
-from tasks.launcher.api import LocalApi
 from tasks.launcher.command import _patience
 from tests.engine.processes import wait_until
-from tests.homes import running_api
+from tests.homes import OpenServer, running_api
 from tests.runs.bench import Bench
 
 
 @pytest.fixture
-def api(make_home: Callable[[Path], Path], tmp_path: Path) -> Iterator[LocalApi]:
+def api(make_home: Callable[[Path], Path], tmp_path: Path) -> Iterator[OpenServer]:
     """A server of the test's own, which it may stop."""
     with running_api(make_home(tmp_path / "home")) as server:
         yield server
 
 
 def test_a_server_that_stalls_and_comes_back(
-    api: LocalApi, tmp_path: Path, prefect_home: Path, monkeypatch: pytest.MonkeyPatch
+    api: OpenServer, tmp_path: Path, prefect_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(tmp_path, prefect_home, api.url, monkeypatch)
     bench.write_manifest(*({"id": f"item-{n:02d}", "do": "take_time", "seconds": 0.2} for n in range(40)))
-    assert api._process is not None
     with bench.started("--workers", 2, "--shard-size", 3) as flow:
         wait_until(lambda: len(bench.tries("end")) >= 4, "some items done")
-        os.killpg(api._process.pid, signal.SIGSTOP)
+        os.killpg(api.process.pid, signal.SIGSTOP)
         try:
             assert len(bench.tries("end")) < 36
             wait_until(lambda: len(bench.tries("end")) == 40, "all items done without the server")
         finally:
-            os.killpg(api._process.pid, signal.SIGCONT)
+            os.killpg(api.process.pid, signal.SIGCONT)
         assert flow.wait() == 0, flow.said.read_text()
         assert "Traceback" not in flow.said.read_text()
     assert set(bench.tries().values()) == {1}
