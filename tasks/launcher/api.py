@@ -80,10 +80,15 @@ class LocalApi:
     def __enter__(self) -> Self:
         """Let the server's process import what it needs; :meth:`start` lets it start. Raises RunError."""
         remove_dead_folders()
-        self._folder = PrivateFolder()
+        try:
+            self._folder = PrivateFolder()
+        except RunError:
+            self._socket.close()
+            raise
         try:
             self._process = self._begin(self._folder)
         except OSError as error:
+            self._socket.close()
             self._folder.remove()
             raise RunError(
                 f"the run's own Prefect server cannot be started: {error}; free memory and disk space, or name a server"

@@ -128,14 +128,14 @@ def test_a_wrong_parameter_is_refused_before_there_is_a_run(service: Service, wo
 def test_a_wrong_manifest_fails_the_run_with_all_that_is_wrong(
     service: Service, worker: Program, tmp_path: Path
 ) -> None:
-    rows = [{"id": "a", "video_path": "../bunny.mp4"}, {"id": "a"}, {"id": "b/c", "video_path": "bunny.mp4"}]
+    rows = [{"id": "a", "video_path": "../bunny.mp4"}, {"id": "a"}]
     manifest = tmp_path / "train.json"
     manifest.write_text(json.dumps(rows))
     output = tmp_path / "output"
     run = service.trigger(TEST, manifest=str(manifest), splits="train=2", output_dir=str(output))
     state = service.final_state(run)
     assert state["type"] == "FAILED"
-    for words in ("row 1, video_path: '..'", "row 2, video_path: nothing", "'a' again", "'b/c'", "train=2"):
+    for words in ("row 1, video_path: '..'", "row 2, video_path: nothing", "'a' again", "train=2"):
         assert words in state["message"]
     assert not output.exists()
 
