@@ -43,7 +43,16 @@ CONTAINER_FORMATS = (
     "hevc",
     "m4v",
     "yuv4mpegpipe",
+    "mjpeg",
+    "obu",
+    "rm",
+    "swf",
+    "gxf",
+    "wtv",
 )
+# A raw stream of JPEG images: FFmpeg takes it for a single image unless it is told.
+_RAW_JPEG_SUFFIXES = frozenset({".mjpeg", ".mjpg"})
+_JPEG_START = b"\xff\xd8\xff"
 # Pixels of a picture: 8192 x 8192, twice what 8K television has. A picture of so many takes 200 MB as BGR, and a
 # decoder may hold 16 of them; a GIF of 40 bytes can ask for four times as much, which FFmpeg alone would grant.
 MAX_PIXELS = 2**26
@@ -75,8 +84,17 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     _check_plain(path)
     name = f"file:{path.absolute()}"
     # Titles and the like need not be UTF-8.
-    with reading(path), av.open(name, options=_OPTIONS, metadata_errors="replace") as container:
+    with (
+        reading(path),
+        av.open(name, format=_known_format(path), options=_OPTIONS, metadata_errors="replace") as container,
+    ):
         yield container
+
+
+def _known_format(path: Path) -> str | None:
+    """Return the demuxer of a file that FFmpeg would take for something else."""
+    is_raw_jpeg = path.suffix.lower() in _RAW_JPEG_SUFFIXES and _head(path).startswith(_JPEG_START)
+    return "mjpeg" if is_raw_jpeg else None
 
 
 @contextmanager
