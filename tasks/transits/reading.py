@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tasks.engine.errors import BadInput
-from tasks.transits.formats.csv_file import SUFFIXES, read_csv
+from tasks.media.kinds import FITS_SUFFIXES, suffix_of
+from tasks.transits.formats.csv_file import read_csv
 from tasks.transits.formats.fits_file import is_fits, read_fits
-from tasks.transits.formats.observed import Observed, Points, read_content, refusal
+from tasks.transits.formats.observed import Observed, Points, read_content, refusal, stem
 from tasks.transits.formats.stars import merge_stars
 from tasks.transits.light_curve import TIME_ZERO_DAYS, Flags, Floats, Indices, LightCurve, Star
 from tasks.transits.params import FluxColumn
@@ -53,11 +54,11 @@ def read_light_curve(
 
 
 def _read(path: Path, flux: FluxColumn, mission: str) -> Observed:
-    """By what the file begins with; its name only tells text from what should have been FITS."""
+    """By what the file begins with; its name only tells what should have been FITS from text."""
     content = read_content(path)
-    if path.suffix.lower() in SUFFIXES and not is_fits(content):
-        return read_csv(path, content, flux, mission)
-    return read_fits(path, content, flux)
+    if is_fits(content) or suffix_of(path.name) in FITS_SUFFIXES:
+        return read_fits(path, content, flux)
+    return read_csv(path, content, flux, mission)
 
 
 def _wanted(files: Sequence[Observed], parts: Collection[int]) -> Sequence[Observed]:
@@ -84,7 +85,7 @@ def _check_one_star(files: Sequence[Observed]) -> None:
 def _part(file: Observed) -> int | None:
     """The number of a segment whose name is a letter and a number; a name that is a file's stem has none."""
     name = file.segment.name
-    return int(name[1:]) if name != file.path.stem and name[1:].isdecimal() else None
+    return int(name[1:]) if name != stem(file.path) and name[1:].isdecimal() else None
 
 
 def _positive(files: Sequence[Observed]) -> list[Observed]:

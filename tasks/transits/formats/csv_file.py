@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.transits.formats.observed import MAX_TIME, Observed, Points, refusal
+from tasks.transits.formats.observed import MAX_TIME, Observed, Points, refusal, stem
 from tasks.transits.formats.quality import good_cadences
 from tasks.transits.formats.times import clock_of
 from tasks.transits.light_curve import Segment, Star
 from tasks.transits.params import FluxColumn
 
-SUFFIXES = (".csv", ".txt", ".dat", ".tsv")
 _TIME = ("time", "bjd", "btjd", "bkjd", "jd", "mjd", "t", "bjd_tdb", "time_bjd", "time_btjd", "time_bkjd")
 _PLAIN_FLUX = ("flux", "f", "relative_flux", "normalized_flux", "flux_normalized", "norm_flux")
 _FLUX: Mapping[FluxColumn, tuple[str, ...]] = {
@@ -26,6 +26,7 @@ _FLUX: Mapping[FluxColumn, tuple[str, ...]] = {
 _ERROR = ("flux_error", "flux_err", "error", "err", "e_flux", "sigma", "uncertainty")
 _QUALITY = ("quality", "sap_quality", "flag", "flags", "quality_flag", "quality_flags")
 _MISSING = frozenset({"", "nan", "null", "none", "na", "n/a", "--", "-", "masked"})
+_MAX_IPAC_COMMENTS = 5000  # lines in which a table says that it is one
 _SEPARATORS = (",", ";", "\t")
 
 
@@ -60,7 +61,9 @@ class _Columns:
 def read_csv(path: Path, content: bytes, flux: FluxColumn, mission: str = "") -> Observed:
     """The light curve in ``content``, text that was read at ``path``; lines that begin with ``#`` are comments.
 
-    Separated by commas, semicolons, tabs or blanks. Without a header the columns are time, flux, flux error, quality.
+    Separated by commas, semicolons, tabs or blanks. Without a header the columns are time, flux, flux error, quality. In
+    IPAC tables lines that begin with a backslash are comments, and lines that begin with a bar are the header: names,
+    and then types, units and nulls. A first column without a name, as pandas writes its index, may be there.
     ``mission`` settles what the times count from, where their values leave it open. Raises BadInput for what is no
     table of numbers.
     """
@@ -73,17 +76,41 @@ def read_csv(path: Path, content: bytes, flux: FluxColumn, mission: str = "") ->
 def _text(path: Path, content: bytes) -> _Text:
     """The file's lines, its separator and its header: a line of names above the numbers, be it a comment or not."""
     numbered = [(number, line) for number, line in enumerate(_decoded(path, content).splitlines(), 1) if line.strip()]
+    if any(line.startswith("|") for _, line in numbered[:_MAX_IPAC_COMMENTS]):
+        return _ipac_text(path, numbered)
     data = [(number, line) for number, line in numbered if not line.lstrip().startswith("#")]
     if not data:
         raise refusal(path, "no rows in it, only comments")
     separator = next((mark for mark in _SEPARATORS if mark in data[0][1]), None)
     header = _cells(data[0][1], separator)
-    if _is_number(header[0]):
+    if _is_number(header[0]) and (header[0] or all(map(_is_number, header))):
         comments = [line.lstrip("# \t") for number, line in numbered if number < data[0][0]]
         header = _names_in(comments[-1], separator) if comments else []
     else:
         data = data[1:]
     return _Text(path, [line for _, line in data], [number for number, _ in data], separator, header)
+
+
+def _ipac_text(path: Path, numbered: Sequence[tuple[int, str]]) -> _Text:
+    """The lines of an IPAC table, whose values lie between the bars of its header.
+
+    Source: irsa.ipac.caltech.edu, "IPAC Table Format Definition".
+    """
+    header = next(line for _, line in numbered if line.startswith("|")).rstrip()
+    data = [(number, line) for number, line in numbered if not line.startswith(("|", "\\", "#"))]
+    if not data:
+        raise refusal(path, "no rows under its header")
+    bars = [place for place, sign in enumerate(header) if sign == "|"]
+    lines = [_between(path, bars, number, line) for number, line in data]
+    names = [name.strip() for name in header.strip("|").split("|")]
+    return _Text(path, lines, [number for number, _ in data], "\t", names)
+
+
+def _between(path: Path, bars: Sequence[int], number: int, line: str) -> str:
+    """The cells of a line with tabs between them. Raises BadInput if a value lies under a bar."""
+    if any(line[bar : bar + 1].strip() for bar in bars):
+        raise refusal(path, f"line {number} has a value under a bar of the header", "get the file again")
+    return "\t".join(line[start:end].strip() for start, end in itertools.pairwise(bars))
 
 
 def _decoded(path: Path, content: bytes) -> str:
@@ -174,5 +201,5 @@ def _observed(text: _Text, columns: _Columns, table: NDArray[np.float64], missio
     if columns.quality is not None:
         good = good_cadences(np.clip(np.nan_to_num(table[:, -1]), 0, 2**53).astype(np.int64), clock.mission)
     points = Points.of(time + clock.offset_days, flux, error, good)
-    segment = Segment(text.path.stem, clock.mission, "csv", points.cadence_seconds, clock.time_system)
+    segment = Segment(stem(text.path), clock.mission, "csv", points.cadence_seconds, clock.time_system)
     return Observed(text.path, segment, Star(), points)

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from tasks.transits.formats.fits_table import MAGIC, FitsError, FitsTable, read_tables
-from tasks.transits.formats.observed import Observed, Points, refusal
+from tasks.transits.formats.observed import Observed, Points, refusal, stem
 from tasks.transits.formats.quality import MASKS, good_cadences
 from tasks.transits.formats.stars import header_star
 from tasks.transits.light_curve import TIME_ZERO_DAYS, Segment
@@ -47,7 +47,7 @@ def read_fits(path: Path, content: bytes, flux: FluxColumn) -> Observed:
     """
     if not is_fits(content):
         packed = content.startswith(b"\x1f\x8b")
-        advice = "unpack it first (gunzip)" if packed else "get the file again"
+        advice = "it is packed twice: unpack it once (gunzip)" if packed else "get the file again"
         raise refusal(path, f"not a FITS file: it begins with {content[:9]!r}", advice)
     with _damage_told(path):
         header, tables = read_tables(content)
@@ -83,7 +83,7 @@ def _observed(path: Path, header: Any, table: FitsTable, flux: FluxColumn) -> Ob
     mission = _mission(header)
     points = _points(table, column, mission)
     segment = Segment(
-        name=_segment_name(header) or path.stem,
+        name=_segment_name(header) or stem(path),
         mission=mission,
         author=_author(path, header, table),
         cadence_seconds=points.cadence_seconds or _declared_cadence(table.header),

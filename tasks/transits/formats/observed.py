@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tasks.engine.errors import BadInput
 from tasks.transits.light_curve import Flags, Floats, Segment, Star
 
 MAX_FILE_BYTES = 512 * 2**20  # a quarter of Kepler at short cadence, the longest of all, has 30 MiB
+MAX_UNPACKED_BYTES = 256 * 2**20
+_GZIP = b"\x1f\x8b"
+_GZIP_WINDOW = 31  # as zlib wants it: with gzip's header and checksum
 
 
 # No star is brighter, in any unit, and the square of a ratio of two such numbers is still a number.
@@ -63,9 +67,10 @@ class Observed:
 
 
 def read_content(path: Path) -> bytes:
-    """All of the file. Raises BadInput where it is missing, empty, unreadable or larger than any light curve.
+    """All of the file, unpacked if it is gzip.
 
-    What is read is bounded by the size that the file has on disk, never by what it declares.
+    Raises BadInput where it is missing, empty, unreadable, damaged or larger than any light curve. What is read is
+    bounded by the size that the file has on disk, and by MAX_UNPACKED_BYTES, never by what it declares.
     """
     try:
         size = path.stat().st_size
@@ -74,9 +79,38 @@ def read_content(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise refusal(path, f"cannot be read ({error.strerror or error})") from error
+    if content.startswith(_GZIP):
+        content = _unpacked(path, content)
     if not content.strip(b"\0 \r\n\t"):
         raise refusal(path, "the file is empty")
     return content
+
+
+def stem(path: Path) -> str:
+    """Return the file's name without its suffix, and without ``.gz`` after it."""
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    """Return the members of a gzip file, one after another; zeros after the last are padding."""
+    parts: list[bytes] = []
+    room = MAX_UNPACKED_BYTES
+    while content.startswith(_GZIP):
+        unpacker = zlib.decompressobj(wbits=_GZIP_WINDOW)
+        try:
+            parts.append(unpacker.decompress(content, room + 1))
+        except zlib.error as error:
+            raise refusal(path, f"damaged gzip data ({error})", "get the file again") from error
+        room -= len(parts[-1])
+        if room < 0:
+            given = f"more than {MAX_UNPACKED_BYTES} bytes when unpacked"
+            raise refusal(path, f"{given}, which no light curve has", "check the file")
+        if not unpacker.eof:
+            raise refusal(path, "cut off: its gzip data has no end", "get the file again")
+        content = unpacker.unused_data
+    if content.strip(b"\0"):
+        raise refusal(path, "other data after its gzip data", "get the file again")
+    return b"".join(parts)
 
 
 def refusal(path: Path, given: str, advice: str = "") -> BadInput:
