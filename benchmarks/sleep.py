@@ -39,5 +39,5 @@ def sleep(
     """
     with batch_run("sleep", output_dir, execution, {"segments": segments}) as run:
         stages = SleepStage(NoParams()), WholeStage(NoParams())
-        Assembly(*stages, refuse=lambda item, _: item).run(run, read_inputs(segments, seconds))
+        Assembly(*stages).run(run, read_inputs(segments, seconds))
         return run.finish()

@@ -6,6 +6,7 @@ if __name__ == "__main__":  # before the imports below: the local Prefect API st
     raise SystemExit(main("flows.exoplanet_features"))
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,14 @@ from tasks.transits.table import FeaturesStage, table_items
 from tasks.transits.targets import Source, Target, read_targets, star_items
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """The stars, and what the user should know of the input."""
+
+    targets: list[Target]
+    notes: list[str]
+
+
 def read_inputs(
     targets: Path | None = None,
     light_curves: Path | None = None,
@@ -45,16 +54,17 @@ def read_inputs(
     min_period: float = 0.6,
     max_period: float | None = None,
     execution: Execution = Execution(),
-) -> list[Target]:
+) -> Inputs:
     """Read and check what the flow works on. Raises InvalidInput with everything that is wrong."""
-    found, problems = read_targets(targets, light_curves, source, {column.name for column in COLUMNS})
+    notes: list[str] = []
+    found, problems = read_targets(targets, light_curves, source, {column.name for column in COLUMNS}, notes)
     problems += params_problems(run_bls, run_tls, min_period, max_period)
     problems += unknown_priority(execution, (target.fields for target in found))
     if source == "mast":
         problems += mast_problems(os.environ)
     if problems:
         raise InvalidInput(problems)
-    return found
+    return Inputs(found, notes)
 
 
 @flow(name="exoplanet-features", flow_run_name="exoplanet-features {output_dir}", persist_result=False)
@@ -99,9 +109,11 @@ def exoplanet_features(
         execution: How the run is carried out
     """
     parameters = dict(locals())
-    found = read_inputs(targets, light_curves, source, run_bls, run_tls, min_period, max_period, execution)
+    inputs = read_inputs(targets, light_curves, source, run_bls, run_tls, min_period, max_period, execution)
     params = TransitParams(**{name: parameters[name] for name in TransitParams.model_fields})
     with batch_run("exoplanet-features", output_dir, execution, parameters) as run:
+        run.note(inputs.notes)
+        found = inputs.targets
         if source == "mast":
             fetched = run.stage(LightCurvesStage(settings_from(os.environ, execution.refresh)), fetch_items(found))
             if not fetched.complete:

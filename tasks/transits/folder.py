@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-SUFFIXES = (".fits", ".fit", ".csv", ".tsv")
+from tasks.engine.errors import Problem
+from tasks.engine.manifest import InputFolder
+from tasks.media.kinds import LIGHT_CURVES
+from tasks.media.scan import files_below, nothing_found, scan_folder
+
+_PACKED = ".gz"
 CATALOGUES = {"TIC": "TESS", "KIC": "Kepler", "EPIC": "K2"}
 # The archives' names of light curves, with the star's number and, but for Kepler, the segment's:
 # Kepler Archive Manual 2.1, K2 Handbook 4, TESS Data Products 3, and the descriptions of the HLSP at MAST.
@@ -34,7 +38,6 @@ _PART = re.compile(
 )
 # Only these say beyond doubt that a file is a part of a star: cluster_s1 and cluster_s2 may be two stars of a cluster.
 _PART_WORDS = frozenset({"sector", "quarter", "campaign"})
-_MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class FoundFile:
     part   the sector or campaign that its name says, if it does
     short  its star without the folder, which other stars may be called, too
     base   its star without the part, if its name may have one: only a table of targets decides that it is the star's
+    refusal  why the file cannot be used, if a scan of the folder says so
     """
 
     path: str
@@ -53,6 +57,7 @@ class FoundFile:
     part: int | None = None
     short: str = field(default="", compare=False)
     base: str = field(default="", compare=False)
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,13 +82,28 @@ def star_key(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", name.strip()).casefold()
 
 
-def find_light_curves(root: str) -> list[FoundFile]:
-    """Every light curve under ``root``, sorted by path. Hidden ones are passed over, links to folders not followed.
+def find_light_curves(folder: InputFolder, notes: list[str]) -> tuple[list[FoundFile], list[Problem]]:
+    """Return every light curve in ``folder``, sorted by path, and what forbids a run.
+
+    ``notes`` gets a line about what is not read. A folder without light curves is a problem.
+    """
+    tree = scan_folder(folder, LIGHT_CURVES)
+    files = dict(files_below(tree.root))
+    others = [path for path in files if _is_other_product(path)]
+    found = [replace(file, refusal=files[file.path].refusal) for file in name_stars(files.keys() - set(others))]
+    notes += tree.notes()
+    if others:
+        notes.append(f"{tree.where}: not read, because no light curves: {len(others)} other products of the archives")
+    problems = list(tree.problems)
+    return found, problems if found or problems else [nothing_found(tree, folder.option, LIGHT_CURVES)]
+
+
+def name_stars(paths: Iterable[str]) -> list[FoundFile]:
+    """Return the files at ``paths`` with their stars, sorted by path.
 
     Files share a star only if their names have the same catalogue number, or are parts (``x_sector_1``) of one name.
     """
-    found = [file for file in map(_found, sorted(_paths(root, "", 0))) if file is not None]
-    return _named_apart(found)
+    return _named_apart([_found(path) for path in sorted(paths)])
 
 
 def _named_apart(found: Sequence[FoundFile | _Own]) -> list[FoundFile]:
@@ -98,32 +118,28 @@ def _with_name(own: _Own, taken: Mapping[str, int]) -> FoundFile:
     return replace(own.file, star=next((form for form in own.forms if taken[form] == 1), own.forms[-1]))
 
 
-def _paths(root: str, within: str, depth: int) -> Iterator[str]:
-    """Relative paths of the files whose suffix is right."""
-    with os.scandir(f"{root}/{within}") as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = f"{within}/{entry.name}" if within else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from _paths(root, path, depth + 1) if depth < _MAX_DEPTH else ()
-            elif entry.name.lower().endswith(SUFFIXES):
-                yield path
+def _is_other_product(path: str) -> bool:
+    """Return True if the name is that of something else that the archives store."""
+    return _OTHER_PRODUCT.fullmatch(_unpacked_name(path).rpartition("/")[2]) is not None
 
 
-def _found(path: str) -> FoundFile | _Own | None:
-    """Which star the file is of; None for what its name says to be no light curve."""
-    name = path.rpartition("/")[2]
+def _unpacked_name(path: str) -> str:
+    return path[: -len(_PACKED)] if path.lower().endswith(_PACKED) else path
+
+
+def _found(path: str) -> FoundFile | _Own:
+    """Which star the file is of."""
+    name = _unpacked_name(path).rpartition("/")[2]
     for catalogue, pattern in _ARCHIVE:
         if found := pattern.fullmatch(name):
             part = found.groupdict().get("part")
             return _of_catalogue(path, _catalogued(catalogue, found["star"]), int(part) if part else None)
-    return None if _OTHER_PRODUCT.fullmatch(name) else _named(path)
+    return _named(path)
 
 
 def _named(path: str) -> FoundFile | _Own:
     """A file with a name of the user's: the catalogue number in it or in its folder's, else a star of its own."""
-    parts = PurePosixPath(path)
+    parts = PurePosixPath(_unpacked_name(path))
     stem, folder = parts.stem, parts.parent.name
     part = _PART.search(stem)
     number = int(part["part"]) if part else None
@@ -133,7 +149,7 @@ def _named(path: str) -> FoundFile | _Own:
         return _of_catalogue(path, catalogued, number)
     base = (stem[: part.start()] if part else "") or (folder if part or stem.isdecimal() else "")
     is_part = part is not None and part["word"].lower() in _PART_WORDS and bool(base)
-    forms = _part_forms(parts, part.start()) if part and is_part else _file_forms(parts, bool(base))
+    forms = _part_forms(parts, part.start()) if part and is_part else _file_forms(parts, path, bool(base))
     return _Own(FoundFile(path, "", number, base if is_part else stem, base), forms)
 
 
@@ -148,11 +164,11 @@ def _part_forms(path: PurePosixPath, end: int) -> tuple[str, ...]:
     return base or path.parent.name, whole, f"{whole}/"
 
 
-def _file_forms(path: PurePosixPath, may_be_part: bool) -> tuple[str, ...]:
-    """Names for the star of one file. ``1`` or ``s01`` alone name none: the folder comes first."""
+def _file_forms(path: PurePosixPath, given: str, may_be_part: bool) -> tuple[str, ...]:
+    """Names for the star of one file, at ``given``. ``1`` or ``s01`` alone name none: the folder comes first."""
     is_bare = may_be_part and (path.stem.isdecimal() or _PART.fullmatch(path.stem) is not None)
     whole = str(path.parent / path.stem)
-    return (whole if is_bare else path.stem), whole, str(path)
+    return (whole if is_bare else path.stem), whole, given
 
 
 def _catalogued(catalogue: str, number: str) -> str:

@@ -24,8 +24,9 @@ from tasks.engine.manifest import (
     shorten,
     showable,
 )
+from tasks.media.kinds import FITS_SUFFIXES, suffix_of
 from tasks.transits.columns import SEPARATOR
-from tasks.transits.folder import CATALOGUES, SUFFIXES, FoundFile, catalogue_name, find_light_curves, star_key
+from tasks.transits.folder import CATALOGUES, FoundFile, catalogue_name, find_light_curves, star_key
 from tasks.transits.light_curve import Star
 
 Source: TypeAlias = Literal["mast", "folder"]
@@ -52,6 +53,7 @@ _PART_LIST = f"numbers from 0 to {_MAX_PART}, such as 1, 1;2 or 1-3"
 _DAYS = {"tess": 27.0, "kplr": 90.0, "ktwo": 80.0}
 _OTHER_DAYS = 40.0
 _FITS_POINT_BYTES, _TEXT_POINT_BYTES = 100, 40
+_PACKED_RATIO = 2.5
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Target:
     files     absolute paths of its light curves, sorted; none for the source ``mast``, and where the folder has none
     where     how a user finds its row, or the first of its files
     paths     the same files as the user knows them: relative to the folder
+    refusal   why one of the files cannot be used, if a scan of the folder says so
     """
 
     id: str
@@ -80,21 +83,27 @@ class Target:
     files: tuple[str, ...] = ()
     where: str = field(default="", compare=False)
     paths: tuple[str, ...] = field(default=(), compare=False)
+    refusal: str = ""
 
 
 def read_targets(
-    targets: Path | None, light_curves: Path | None, source: Source, reserved: Collection[str] = ()
+    targets: Path | None,
+    light_curves: Path | None,
+    source: Source,
+    reserved: Collection[str] = (),
+    notes: list[str] | None = None,
 ) -> tuple[list[Target], list[Problem]]:
     """The stars of the table ``targets``, or of the files in the folder ``light_curves`` where there is no table.
 
     They are in the table's order, or in that of their first files. ``reserved`` are columns that the results have
     themselves: a table may not bring them. A target of the table of which the folder has no file is no problem here:
     it comes without files, and its item fails. Where there are problems, the rows that have them are missing.
+    ``notes`` gets lines about files of the folder that are not read.
     """
     wrong = _missing_options(targets, light_curves, source)
     folder = InputFolder(light_curves, "--light-curves") if light_curves is not None and source == "folder" else None
     wrong += folder.problems() if folder else []
-    listing, unlisted = _listing(folder) if folder and not wrong else (_Listing(), [])
+    listing, unlisted = _listing(folder, [] if notes is None else notes) if folder and not wrong else (_Listing(), [])
     wrong += unlisted
     if targets is None:
         return ([] if wrong else _folder_targets(listing)), cap_problems(wrong)
@@ -121,6 +130,8 @@ def _item(target: Target) -> Item:
         "star": asdict(target.star),
     }
     path = SEPARATOR.join(target.paths)
+    if target.refusal:
+        return Item(target.id, payload, (), 0.01, target.fields, target.name, path, target.refusal)
     return Item(target.id, payload, target.files, _cost(target.files), target.fields, target.name, path)
 
 
@@ -135,7 +146,8 @@ def _points(file: Path) -> float:
         size = file.stat().st_size
     except OSError:
         return 0.0
-    return size / (_FITS_POINT_BYTES if file.suffix.lower().startswith(".fit") else _TEXT_POINT_BYTES)
+    ratio = _PACKED_RATIO if file.suffix.lower() == ".gz" else 1.0
+    return ratio * size / (_FITS_POINT_BYTES if suffix_of(file.name) in FITS_SUFFIXES else _TEXT_POINT_BYTES)
 
 
 def _missing_options(targets: Path | None, light_curves: Path | None, source: Source) -> list[Problem]:
@@ -199,20 +211,13 @@ def _base_of(file: FoundFile) -> str:
     return f"{PurePosixPath(file.path).parent}/{file.base}"
 
 
-def _listing(folder: InputFolder) -> tuple[_Listing, list[Problem]]:
+def _listing(folder: InputFolder, notes: list[str]) -> tuple[_Listing, list[Problem]]:
     """What is in the folder; a problem for each file that must not be read, and where there is nothing at all."""
-    where = f"--light-curves {showable(str(folder.root))}"
-    try:
-        found = find_light_curves(str(folder.root))
-    except OSError as error:
-        return _Listing(), [Problem(where, f"cannot be read ({error.strerror})", "a readable folder", "check it")]
-    if not found:
-        return _Listing(), [Problem(where, "no light curves", f"files ending in {', '.join(SUFFIXES)}", "check it")]
-    checked = [folder.relative(file.path, file.path) for file in found]
+    found, problems = find_light_curves(folder, notes)
     by_star: dict[str, list[FoundFile]] = {}
     for file in found:
         by_star.setdefault(file.star, []).append(file)
-    return _Listing(tuple(found), by_star, folder.root), [wrong for wrong in checked if isinstance(wrong, Problem)]
+    return _Listing(tuple(found), by_star, folder.root), problems
 
 
 def _folder_targets(listing: _Listing) -> list[Target]:
@@ -220,9 +225,15 @@ def _folder_targets(listing: _Listing) -> list[Target]:
     targets = []
     for name, files in listing.by_star.items():
         mission = CATALOGUES.get(name.partition(" ")[0], "") if catalogue_name(name) else ""
-        target = Target("", name, mission, files=listing.absolute(files), where=files[0].path)
-        targets.append(replace(target, paths=tuple(file.path for file in files)))
-    return _with_ids(targets)
+        targets.append(_with_files(Target("", name, mission, where=showable(files[0].path)), files, listing))
+    return [replace(target, name=showable(target.name)) for target in _with_ids(targets)]
+
+
+def _with_files(target: Target, files: Sequence[FoundFile], listing: _Listing) -> Target:
+    """The target with its files; with none, and the reason, if one of them cannot be used."""
+    paths = tuple(showable(file.path) for file in files)
+    refusal = next((file.refusal for file in files if file.refusal), "")
+    return replace(target, files=() if refusal else listing.absolute(files), paths=paths, refusal=refusal)
 
 
 def _with_ids(targets: Sequence[Target]) -> list[Target]:
@@ -296,7 +307,7 @@ def _row_target(
         return None, [*problems, own]
     files = _of_parts(own, parts.numbers)
     label = _cell(row, "label")
-    return Target(
+    target = Target(
         id="",
         name=name,
         mission=mission,
@@ -304,10 +315,9 @@ def _row_target(
         star=star,
         label=None if label is None else str(label),
         fields=fields,
-        files=listing.absolute(files),
         where=row.where,
-        paths=tuple(file.path for file in files),
-    ), problems
+    )
+    return _with_files(target, files, listing), problems
 
 
 def _own_files(row: Row, name: str, listing: _Listing, claimed: Collection[str]) -> Sequence[FoundFile] | Problem:

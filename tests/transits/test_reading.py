@@ -405,7 +405,7 @@ def _bytes(content: bytes) -> Callable[[Path], Path]:
 
 
 def _packed(path: Path) -> Path:
-    path.write_bytes(gzip.compress(b"SIMPLE  =" + b" " * 100))
+    path.write_bytes(gzip.compress(gzip.compress(b"SIMPLE  =" + b" " * 100)))
     return path
 
 
@@ -429,7 +429,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zero bytes": (_bytes(b""), "the file is empty"),
     "zeros": (_bytes(bytes(5000)), "the file is empty"),
     "a page of HTML": (_bytes(b"<html>404 Not Found</html>"), "not a FITS file: it begins with b'<html>404'"),
-    "packed": (_packed, "unpack it first"),
+    "packed twice": (_packed, "it is packed twice: unpack it once"),
     "cut off": (_cut, "cut off: its table needs"),
     "cut off in the header": (_cut_in_the_header, "no table at all"),
     "an image": (_image, "no light curve in it, but no table at all; allowed: a table with TIME and a flux"),

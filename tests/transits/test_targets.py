@@ -11,7 +11,7 @@ import pytest
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import is_safe_id
-from tasks.transits.folder import FoundFile, catalogue_name, find_light_curves, star_key
+from tasks.transits.folder import FoundFile, catalogue_name, name_stars, star_key
 from tasks.transits.light_curve import Star
 from tasks.transits.targets import Source, Target, read_targets, star_items
 
@@ -279,7 +279,7 @@ def test_other_products_of_the_archives_are_no_stars(tmp_path: Path) -> None:
     ],
 )
 def test_files_with_names_of_ones_own(tmp_path: Path, path: str, star: str, part: int | None) -> None:
-    assert find_light_curves(str(folder_of(tmp_path, path))) == [FoundFile(path, star, part)]
+    assert name_stars([path]) == [FoundFile(path, star, part)]
 
 
 def test_a_table_takes_its_stars_files_out_of_the_folder(tmp_path: Path) -> None:
@@ -338,17 +338,17 @@ def test_links_out_of_the_folder_are_refused_without_a_table_too(tmp_path: Path)
     (folder / "star.fits").symlink_to(folder_of(tmp_path / "outside", "x.fits") / "x.fits")
     targets, problems = read_targets(None, folder, "folder")
     assert targets == []
-    assert "star.fits: 'star.fits' is a link that leads out" in str(problems[0])
+    assert "'star.fits' is a link that leads out" in str(problems[0])
 
 
 def test_rings_of_links_end(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "a/" + SPOC)
     (folder / "a" / "back").symlink_to(folder)
-    assert len(find_light_curves(str(folder))) == 1
+    assert len(good(None, folder)[0].files) == 1
 
 
 def test_a_folder_with_nothing_in_it(tmp_path: Path) -> None:
-    told = "no light curves; allowed: files ending in .fits, .fit, .csv, .tsv"
+    told = "no light curves; allowed: files ending in .csv, .csv.gz, .fit, "
     assert [told in problem for problem in wrong(None, tmp_path)] == [True]
     (tmp_path / "a file").write_text("x")
     assert "is not a folder" in wrong(None, tmp_path / "a file")[0]
@@ -452,3 +452,43 @@ def test_thousands_of_files_are_listed_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
     assert len(good(None, tmp_path)) == 2000
     assert len(listed) == 1
+
+
+def test_packed_files_are_of_the_stars_that_their_names_say(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, f"{SPOC}.gz", "pi_Men_sector_1.csv.gz", "TIC 7.fits.gz", "own/1.csv.gz")
+    found = {target.name: target.paths for target in good(None, folder)}
+    assert found == {
+        "TIC 25155310": (f"{SPOC}.gz",),
+        "pi_Men": ("pi_Men_sector_1.csv.gz",),
+        "TIC 7": ("TIC 7.fits.gz",),
+        "own/1": ("own/1.csv.gz",),
+    }
+
+
+def test_files_that_are_no_light_curves_are_counted(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, SPOC, SPOC.replace("_lc", "_tp"), "notes.md", "a.jpg", ".hidden")
+    (folder / "readme.txt").write_text("These are light curves of 2 stars\n")
+    (folder / "curve.txt").write_text("1325.0 1.0\n1325.1 1.0\n")
+    notes: list[str] = []
+    targets, problems = read_targets(None, folder, "folder", (), notes)
+    assert problems == []
+    assert sorted(target.name for target in targets) == ["TIC 25155310", "curve"]
+    assert all(kind in notes[0] for kind in ("3 files not read", "1 .md", "1 .jpg", "1 .txt", "1 hidden name"))
+    assert notes[1] == f"--light-curves {folder}: not read, because no light curves: 1 other products of the archives"
+
+
+def test_only_stars_whose_files_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "good.csv", "two\nlines.csv", os.fsdecode(b"\xff.csv"), SPOC)
+    (folder / SPOC.replace("s0001", "s0002")).symlink_to("gone.fits")
+    targets, problems = read_targets(None, folder, "folder")
+    assert problems == []
+    items = {item.name: item for item in star_items(targets)}
+    assert {name: item.refusal.partition(": ")[2].partition(";")[0] for name, item in items.items()} == {
+        "good": "",
+        "two\\nlines": "its name has control characters",
+        "\\udcff": "its name is not UTF-8",
+        "TIC 25155310": "is a broken symlink",
+    }
+    assert all(bool(item.inputs) is not bool(item.refusal) for item in items.values())
+    for item in items.values():
+        f"{item.id}{item.name}{item.path}{item.refusal}".encode()

@@ -61,9 +61,9 @@ class _Columns:
 def read_csv(path: Path, content: bytes, flux: FluxColumn, mission: str = "") -> Observed:
     """The light curve in ``content``, text that was read at ``path``; lines that begin with ``#`` are comments.
 
-    Separated by commas, semicolons, tabs or blanks. Without a header the columns are time, flux, flux error, quality. In
-    IPAC tables lines that begin with a backslash are comments, and lines that begin with a bar are the header: names,
-    and then types, units and nulls. A first column without a name, as pandas writes its index, may be there.
+    Separated by commas, semicolons, tabs or blanks. Without a header the columns are time, flux, flux error, quality.
+    In IPAC tables lines that begin with a backslash are comments, and lines that begin with a bar are the header:
+    names, and then types, units and nulls. A first column without a name, as pandas writes its index, may be there.
     ``mission`` settles what the times count from, where their values leave it open. Raises BadInput for what is no
     table of numbers.
     """
