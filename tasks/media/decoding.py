@@ -113,6 +113,8 @@ class RunDecoder:
             self._complain(position, f"the decoder says {error.strerror!r}")
             return
         for frame in frames:
+            if frame.opaque is None:  # made up by the decoder
+                frame.opaque = (position,)
             if frame.is_corrupt:
                 self._complain(position_of(frame), "the decoder had to guess a part of it")
             yield frame

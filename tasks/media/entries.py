@@ -228,8 +228,9 @@ def _mpeg2_parities(packet: bytes, picture: int) -> tuple[int, ...]:
     if extension < 0 or packet[extension + 4] >> 4 != _CODING_EXTENSION:
         return ()
     structure = packet[extension + 6] & 3
-    is_alone = packet.find(_PICTURE, picture + 4) < 0
-    return (structure - 1,) if is_alone and structure in {1, 2} else ()
+    if structure not in {1, 2} or packet.find(_PICTURE, picture + 4) >= 0:
+        return ()
+    return (structure - 1,)
 
 
 class _Mpeg4:

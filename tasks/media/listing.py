@@ -18,6 +18,11 @@ from tasks.media.timeline import Timeline, continuous_ticks, last_frame_ticks
 
 # Decoders that give no frame, or call it corrupt, while they lack what it refers to.
 _WITHHOLDING = frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "vp8", "vp9", "av1"})
+# Decoders that make up what they lack, without a word.
+_GUESSING = frozenset({
+    "mpeg4", "h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "svq1", "theora", "vp3",
+    "vp6", "vp6f", "zmbv",
+})  # fmt: skip
 
 
 class Listing:
@@ -39,8 +44,9 @@ class Listing:
         for rank, position in enumerate(positions.tolist()):
             self._ranks.setdefault(position, []).append(rank)
         # What a stream that was cut begins with is no damage: its first packets give no frame.
-        is_cut = not order.entry[0] and source.decoder.codec.canonical_name in _WITHHOLDING
-        self._first_packet = int(positions.min()) if is_cut else 0
+        codec, is_cut = source.decoder.codec.canonical_name, not order.entry[0]
+        self._first_packet = int(positions.min()) if is_cut and codec in _WITHHOLDING else 0
+        self._first_entry = int(np.argmax(order.entry)) if is_cut and codec in _GUESSING else 0
 
     def keyframe_distance(self, index: int) -> int:
         """Return the number of packets between frame ``index`` and the entry that it is decoded from.
@@ -131,6 +137,8 @@ class Listing:
         ``starts`` has, by the position of a frame's packet, the first packet that it depends on.
         """
         position = int(self.positions[rank])
+        if self._first_entry and not starts[position] and self._is_before_entry(position):
+            return "is decoded from frames that the file does not have"
         start = max(starts[position], self._first_packet)
         complaints = self._decoder.complaints
         damage = next((complaint for complaint in complaints if start <= complaint.position <= position), None)
@@ -138,6 +146,10 @@ class Listing:
             return None
         owner = "is" if damage.position == position else "is decoded from a frame that is"
         return f"{owner} damaged: {damage.reason}"
+
+    def _is_before_entry(self, position: int) -> bool:
+        """Return True if the frame at ``position`` is shown before the first entry."""
+        return bool(self._order.pts[position] < self._order.pts[self._first_entry])
 
     def _place(self, index: int) -> str:
         return f"frame {index} at {self.timeline.seconds(index):.3f} s"

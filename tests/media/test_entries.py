@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from tasks.media.demuxing import PacketSource
 from tasks.media.h264 import is_exact_recovery_point
-from tasks.media.reading import VideoReader
+from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoReader
 from tasks.media.segments.source import load_survey, save_survey, survey
 
 from .conftest import digest, run_ffmpeg
@@ -169,6 +170,30 @@ def test_a_wrong_entry_is_noticed(words: str, tmp_path: Path, reference: Referen
         listing._order = replace(listing._order, entry=np.ones(len(listing._order), dtype=bool))
         for index in range(3, 25, 5):
             assert [digest(frame.image) for frame in reader.frames([index])] == [right[index]]
+
+
+@pytest.mark.parametrize("words", ["-c:v mpeg4 -g 10 -bf 2", "-c:v mpeg4 -g 10", "-c:v msmpeg4 -g 10"])
+def test_a_video_that_begins_within_a_group(words: str, tmp_path: Path, reference: Reference) -> None:
+    """These decoders show gray for what was cut off: such frames are damaged, up to the first keyframe."""
+    sound = encode(SOURCE, words, tmp_path / "sound.mkv")
+    cut = tmp_path / "cut.mkv"
+    with av.open(str(sound)) as source, av.open(str(cut), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(source.streams.video[0])):
+            if packet.size and number > 3:
+                packet.stream = stream
+                copy.mux(packet)
+    right = [picture for _, picture in reference(sound)]
+    found: list[FrameImage | DamagedFrame] = []
+    for by_decoding in (False, True):  # the decoder may show a made-up frame beside the first one
+        with suppress(UnreliableIndexError), VideoReader(cut, by_decoding) as reader:
+            found = list(reader.frames_or_damage())
+            break
+    bad = [isinstance(frame, DamagedFrame) for frame in found]
+    good = [digest(frame.image) for frame in found if isinstance(frame, FrameImage)]
+    assert bad == sorted(bad, reverse=True)
+    assert good == right[-len(good) :]
+    assert 0 < len(good) < len(found)
 
 
 def test_a_headerless_entry_needs_the_headers_of_the_stream(tmp_path: Path) -> None:
