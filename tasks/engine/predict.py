@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.engine.control import StopSignal
 from tasks.engine.execution import Execution
-from tasks.engine.files import free_bytes
+from tasks.engine.files import bytes_text, free_bytes
 from tasks.engine.messages import Finished, Reply, Request
 from tasks.engine.plan import Plan, PlannedItem
 from tasks.engine.progress import duration_text
@@ -66,7 +66,7 @@ def _prediction(name: str, todo: Sequence[PlannedItem], probes: list[Probe], siz
     return (
         f"{name}: predicted from {len(probes)} probed items: about {duration_text(sequential / size.slots)} on "
         f"{size.slots} slots, {memory / 2**20:.0f} MiB an item ({memory * size.slots / 2**20:.0f} MiB in all), "
-        f"{disk / 2**20:.1f} MiB of disk ({free / 2**30:.1f} GiB free{lacking})"
+        f"{bytes_text(disk)} of disk ({bytes_text(free)} free{lacking})"
     )
 
 

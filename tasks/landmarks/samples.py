@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from tasks.engine.errors import Problem
@@ -53,7 +53,10 @@ def sample_items(collection: Collection) -> list[Item]:
 def _item(sample: Sample, root: Path) -> Item:
     if sample.refusal:
         fields = {**sample.fields, "split": sample.split, "name": sample.name}
-        return Item(sample.id, {"path": sample.path}, fields=fields, path=sample.path, refusal=sample.refusal)
+        name = PurePosixPath(sample.path).name
+        return Item(
+            sample.id, {"path": sample.path}, fields=fields, name=name, path=sample.path, refusal=sample.refusal
+        )
     return Item(
         id=sample.id,
         payload={"split": sample.split, "name": sample.name, "media": sample.media, "fps": sample.fps},
