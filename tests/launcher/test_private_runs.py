@@ -1,0 +1,102 @@
+"""Whole runs with their own servers: several at once, with any home, and with a password that stays private."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.engine.processes import marked, wait_until, wait_until_gone
+from tests.launcher.test_api import listening_addresses
+from tests.runs.bench import Bench, Started
+
+_LOOPBACK = {"0100007F"}
+
+
+@pytest.fixture
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as context:
+        yield context
+
+
+def bench_of(folder: Path, home: Path, patch: pytest.MonkeyPatch, seconds: float = 0.1) -> Bench:
+    """A folder with a manifest of two items, for a run that has ``home`` and no server."""
+    folder.mkdir()
+    bench = Bench(folder, home, None, patch)
+    bench.write_manifest(*({"id": name, "do": "take_time", "seconds": seconds} for name in "ab"))
+    return bench
+
+
+def test_runs_at_once_with_new_shared_and_unwritable_homes(
+    tmp_path: Path, prefect_api: str, prefect_home: Path, patch: pytest.MonkeyPatch
+) -> None:
+    """The first two find no database and no template; a real server uses the home of the third meanwhile."""
+    patch.setenv("HEADRACE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "file").touch()
+    homes = {
+        "first": tmp_path / "new",
+        "second": tmp_path / "new",
+        "shared": prefect_home,
+        "unwritable": tmp_path / "file" / "home",
+    }
+    benches = [bench_of(tmp_path / name, home, patch) for name, home in homes.items()]
+    with ExitStack() as stack:
+        flows = [stack.enter_context(bench.started("--workers", 1)) for bench in benches]
+        for bench, flow in zip(benches, flows, strict=True):
+            code, said = flow.wait(), flow.said.read_text()
+            assert code == 0, said
+            assert bench.counts() == (2, 0, 0, 0)
+            assert not re.search(r"Traceback|Warning|database is locked", said)
+    templates = [path.name for path in (tmp_path / "cache" / "prefect").iterdir()]
+    assert len(templates) == 1, templates
+
+
+def test_the_password_of_a_run_reaches_nobody_else(
+    tmp_path: Path, prefect_home: Path, patch: pytest.MonkeyPatch
+) -> None:
+    """Neither command lines nor the environment of items hold it, and all ports are on the loopback."""
+    bench = bench_of(tmp_path / "run", prefect_home, patch, seconds=3.0)
+    with bench.started("--workers", 2) as flow:
+        wait_until(lambda: len(bench.tries()) == 2, f"two items at work: {flow.said.read_text()}")
+        password_file = find_password_file(flow)
+        secret = password_file.read_text().strip()
+        processes = marked(bench.mark)
+        assert any("tasks.engine.child" in command for command in processes.values())
+        assert not any(secret.partition(":")[2] in command for command in processes.values())
+        with_secret = [processes[pid] for pid in processes if secret.encode() in environment_of(pid)]
+        assert with_secret
+        assert all("api_server" in command for command in with_secret)
+        assert set().union(*(listening_addresses(pid) for pid in processes)) <= _LOOPBACK
+        assert flow.wait() == 0, flow.said.read_text()
+    wait_until_gone(bench.mark)
+    assert not password_file.parent.exists()
+    assert secret.partition(":")[2] not in flow.said.read_text()
+
+
+def test_a_home_with_a_profile_that_cannot_be_read_gives_one_line(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / "profiles.toml").mkdir(parents=True)
+    bench = bench_of(tmp_path / "run", home, patch)
+    with bench.started("--workers", 1) as flow:
+        assert flow.wait() == 0, flow.said.read_text()
+    said = flow.said.read_text()
+    assert said.count("its profiles are not used") == 1
+    assert "Traceback" not in said
+
+
+def find_password_file(flow: Started) -> Path:
+    """Return the file that the run names beside the address of its UI."""
+    found = re.search(r"\(password: (.*)\)", flow.said.read_text())
+    assert found, flow.said.read_text()
+    return Path(found[1])
+
+
+def environment_of(pid: int) -> bytes:
+    """Return the environment that a process was started with; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
