@@ -43,33 +43,37 @@ class Bits:
         return int(self.text, 2).to_bytes(len(self.text) // 8, "big")
 
 
-def h264_fields(frames: int, group: int, seed: int = 0, recovery: bool = False) -> list[bytes]:
+def h264_fields(
+    frames: int, group: int, seed: int = 0, recovery: bool = False, disposable: bool = False
+) -> list[bytes]:
     """Return the fields of ``frames`` frames, top first, with an IDR picture every ``group`` frames.
 
-    ``recovery`` codes all of these but the first as intra pictures with a recovery point instead.
+    ``recovery`` codes all of these but the first as intra pictures with a recovery point instead. ``disposable`` makes
+    every second frame one that no other refers to.
     """
     rng = random.Random(seed)
     fields = []
-    number = 0
+    number, was_reference = 0, False
     for frame in range(frames):
         is_first = frame % group == 0
         is_idr = is_first and (frame == 0 or not recovery)
-        number = 0 if is_idr else number + 1
+        number = 0 if is_idr else number + was_reference
+        was_reference = not (disposable and frame % 2)
         raw = [bytes(rng.randrange(256) for _ in range(384)) for _ in range(2)]
         head = (_unit(7, _sps()) + _unit(8, _pps())) if is_first else b""
         head += _unit(6, b"\6\1\xc4\x80") if is_first and not is_idr else b""
-        fields.append(head + _slice(number, False, is_first, is_idr, raw))
-        fields.append(_slice(number, True, False, False, raw[::-1] if is_first else None))
+        fields.append(head + _slice(number, False, is_first, is_idr, raw, was_reference))
+        fields.append(_slice(number, True, False, False, raw[::-1] if is_first else None, was_reference))
     return fields
 
 
-def _unit(kind: int, payload: bytes) -> bytes:
+def _unit(kind: int, payload: bytes, is_reference: bool = True) -> bytes:
     escaped = bytearray()
     for byte in payload:
         if byte <= 3 and escaped[-2:] == b"\0\0":
             escaped.append(3)
         escaped.append(byte)
-    return _START + bytes([(0 if kind == 6 else 0x60) | kind]) + bytes(escaped)
+    return _START + bytes([(0x60 if is_reference and kind != 6 else 0) | kind]) + bytes(escaped)
 
 
 def _sps() -> bytes:
@@ -83,14 +87,17 @@ def _pps() -> bytes:
     return bits.u(1, 1).align().data()
 
 
-def _slice(number: int, is_bottom: bool, is_intra: bool, is_idr: bool, raw: Sequence[bytes] | None) -> bytes:
+def _slice(
+    number: int, is_bottom: bool, is_intra: bool, is_idr: bool, raw: Sequence[bytes] | None, is_reference: bool
+) -> bytes:
     """Return a field: raw macroblocks or, with None, skipped ones."""
     bits = Bits().ue(0, 7 if is_intra else 5, 0).u(4, number % 16).u(1, 1).u(1, is_bottom)
     if is_idr:
         bits.ue(0)
     if not is_intra:
         bits.u(1, 0).u(1, 0)
-    bits.u(2, 0) if is_idr else bits.u(1, 0)
+    if is_reference:
+        bits.u(2 if is_idr else 1, 0)
     bits.ue(0, 1)  # quantizer, no deblocking
     for pixels in raw or ():
         if not is_intra:
@@ -99,7 +106,7 @@ def _slice(number: int, is_bottom: bool, is_intra: bool, is_idr: bool, raw: Sequ
         bits.text += "".join(format(pixel, "08b") for pixel in pixels)
     if raw is None:
         bits.ue(2)
-    return _unit(5 if is_idr else 1, bits.u(1, 1).align().data())
+    return _unit(5 if is_idr else 1, bits.u(1, 1).align().data(), is_reference)
 
 
 def mpeg2_fields(frames: int, group: int, seed: int = 0) -> list[bytes]:

@@ -15,13 +15,13 @@ from .test_entries import Reference, check
 
 FRAMES, GROUP = 12, 4
 KEYFRAMES = set(range(0, 2 * FRAMES, 2 * GROUP))
-KINDS = ["h264", "h264-recovery", "mpeg2video"]
+KINDS = ["h264", "h264-recovery", "h264-disposable", "mpeg2video"]
 
 
 def fields(kind: str) -> list[bytes]:
     if kind == "mpeg2video":
         return mpeg2_fields(FRAMES, GROUP)
-    return h264_fields(FRAMES, GROUP, recovery=kind == "h264-recovery")
+    return h264_fields(FRAMES, GROUP, recovery=kind == "h264-recovery", disposable=kind == "h264-disposable")
 
 
 def write(path: Path, kind: str, pictures: Sequence[bytes], keyframes: set[int] = KEYFRAMES) -> Path:
