@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration bench-overlays chaos soak clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration bench-overlays mutants chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -83,12 +83,18 @@ bench-restoration: $(READY)  ## Measure restored tapes against what was recorded
 bench-overlays: $(READY)  ## Measure overlays found and removed against delogo, removelogo and Telea
 	$(BIN)/python benchmarks/overlays.py $(ARGS)
 
-chaos: $(READY)  ## Kill parts of a hundred runs at work, and take each up again (a quarter of an hour)
+MUTANTS ?= tasks.engine.*
+mutants: $(READY)  ## Run mutation tests of the engine (hours; MUTANTS='tasks.engine.plan*' for one module), see docs/mutants.md
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .mutmut --upgrade 'mutmut>=3.8,<4'
+	PYTHONPATH=.mutmut $(BIN)/python .mutmut/bin/mutmut run --max-children 2 '$(MUTANTS)'
+	$(BIN)/python -m tests.mutants
+
+chaos: $(READY)  ## Kill parts of a hundred runs, take each up again, and let system calls fail (ARGS="--seed 2 --trials 20")
 	$(BIN)/python -m tests.chaos.storm $(ARGS)
 
 soak: $(READY)  ## Run 20,000 items, some of them faulty, and watch the memory of every process
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 clean:  ## Remove the environment, caches and the demo
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo mutants .mutmut build dist .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

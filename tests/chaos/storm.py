@@ -11,7 +11,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,15 +28,16 @@ import pytest
 from tasks.engine.layout import Layout
 from tasks.engine.records import RecordStore
 from tests.chaos.cluster import Cluster, cluster_in
-from tests.engine import test_kills
-from tests.engine.processes import marked, wait_until
+from tests.engine import injection, test_kills
+from tests.engine.processes import marked, wait_for_exit, wait_until
 from tests.homes import running_api
 from tests.runs.bench import Bench, Started, digests, records, send_last_words
 
 ITEMS = 40
 SLOTS = 2
 _STAGE = "faults"
-_GONE_SECONDS = 20.0
+_SLACK = 6  # items that may end after the moment to kill; then the others wait for it, however late this process is
+_GONE_SECONDS = 30.0
 _END_SECONDS = 300.0  # Prefect calls a server that is gone for a minute, twice
 
 # What is killed, with the exit code that the run ends with. How many of a hundred strokes each gets: see MIX.
@@ -150,9 +150,11 @@ class Storm:
         options = ["--workers", SLOTS, "--shard-size", chance.randrange(1, 6)]
         with ExitStack() as stack:
             api = self._prepare(stroke, options, stack)
-            share = chance.uniform(0.05, 0.7)
+            wanted = max(1, round(chance.uniform(0.05, 0.7) * ITEMS))
+            self.bench.hold(min(wanted + _SLACK, ITEMS - 2 * SLOTS))
+            stack.callback(self.bench.release)
             with self.bench.started(*options) as flow:
-                started = self._strike(stroke, chance, flow, share, verdict)
+                started = self._strike(stroke, chance, flow, wanted, verdict)
                 self._await_end(stroke, flow, verdict)
             # A child may be handed an item in the moment of the kill; a cluster's workers go on until they notice.
             if stroke.remote or stroke.target == "flow":
@@ -179,14 +181,14 @@ class Storm:
         self.bench.ledger.unlink(missing_ok=True)
         return api
 
-    def _strike(self, stroke: Stroke, chance: random.Random, flow: Started, share: float, verdict: Verdict) -> set[str]:
-        """Kill once ``share`` of the items have ended; returns what had been started by then."""
-        wanted = max(1, round(share * ITEMS))
-        wait_until(lambda: self._ripe(wanted, flow), f"{wanted} items ended: {flow.said.read_text()}", 90.0)
+    def _strike(self, stroke: Stroke, chance: random.Random, flow: Started, wanted: int, verdict: Verdict) -> set[str]:
+        """Kill once ``wanted`` items have ended; returns what had been started by then."""
+        wait_until(lambda: self._ripe(wanted, flow), lambda: f"{wanted} items ended: {flow.said.read_text()}", 90.0)
         victim = self._victim(stroke, chance, flow)
         heirs = psutil.Process(victim).children() if stroke.target == "cluster: nanny" else []
         self.known = self._recorded()
         os.kill(victim, signal.SIGKILL)
+        self.bench.release()
         started, recorded = set(self.bench.tries()), self._recorded()
         self.lines = len(self._ledger())
         self.in_flight = started - self.known
@@ -221,8 +223,8 @@ class Storm:
     def _await_end(self, stroke: Stroke, flow: Started, verdict: Verdict) -> None:
         """The run ends by itself, with the right words, and no process of it is left."""
         try:
-            code = flow.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
+            code: int | None = wait_for_exit(flow.process, _END_SECONDS)
+        except AssertionError:
             verdict.problems.append(f"hangs: {flow.said.read_text()[-2000:]}")
             code = None
         said = flow.said.read_text()
@@ -355,10 +357,12 @@ def table(verdicts: Sequence[Verdict]) -> str:
 def main() -> int:
     """Give the strokes and print the table; 1 where something did not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--strokes", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trials", "--strokes", type=int, default=100, dest="strokes", help="how many kills")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first trial")
     parser.add_argument("--only", default="", help="targets that begin so")
+    parser.add_argument("--no-injection", action="store_true", help="leave out failing system calls")
     wanted = parser.parse_args()
+    failed_injections = 0 if wanted.no_injection or wanted.only else injection.main([])
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
@@ -376,7 +380,10 @@ def main() -> int:
                     verdicts.append(publishing(stroke, place))
                 print(f"{number + 1}/{len(chosen)} {verdicts[-1]}", file=sys.stderr, flush=True)
     print(table(verdicts))
-    return int(any(verdict.problems for verdict in verdicts))
+    for verdict in verdicts:
+        for problem in verdict.problems:
+            print(f"{verdict.stroke}: {problem}", file=sys.stderr)
+    return int(any(verdict.problems for verdict in verdicts) or failed_injections)
 
 
 def _given(storm: Storm, stroke: Stroke) -> Verdict:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage, StageResult, Workspace
+from tests.engine.processes import tries
 
 LEDGER = "HEADRACE_TEST_LEDGER"
 STALLED = "HEADRACE_TEST_STALLED"  # a folder: items whose names are in it stall, and all while "all" is
@@ -107,9 +108,27 @@ def _say_the_slot(stage: FaultStage, item: Item, work: Workspace) -> StageResult
 
 
 def _take_time(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Be at it for some time, so that a run can be stopped in the middle of it."""
+    """Be at it for some time, so that a run can be stopped in the middle of it.
+
+    Once as many items have ended as the file ``held`` says, wait until it is removed: a late test is in time then.
+    """
     time.sleep(item.payload["seconds"])
+    while _is_held():
+        time.sleep(0.02)
     return _write(stage, item, work)
+
+
+def held(ledger: Path) -> Path:
+    """Return the file that holds items back: the number of items that may end before."""
+    return ledger.with_name(f"{ledger.name}.hold")
+
+
+def _is_held() -> bool:
+    ledger = os.environ.get(LEDGER)
+    try:
+        return ledger is not None and tries(Path(ledger), "end").total() >= int(held(Path(ledger)).read_text())
+    except FileNotFoundError:
+        return False
 
 
 def _wait_for(stage: FaultStage, item: Item, work: Workspace) -> StageResult:

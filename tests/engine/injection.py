@@ -160,11 +160,11 @@ def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in paths}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Disturb every scenario at every call; 1 if something does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="*", default=list(SCENARIOS))
-    wanted = parser.parse_args()
+    wanted = parser.parse_args(arguments)
     tally, problems, begun = Counter[str](), list[str](), time.monotonic()
     with quick_folder() as folder:
         for scenario in wanted.scenarios:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -87,7 +87,7 @@ def run_traced(scenario: str, folder: Path, work: Path, inject: str = "") -> End
     ``inject`` is the value of strace's option of that name. ``work`` is a new folder for the trace.
     """
     work.mkdir()
-    process = _server().Process(target=_run, args=(scenario, folder, work / "said"), daemon=True)
+    process = _server().Process(target=_run, args=(scenario, folder, work / "said", dict(os.environ)), daemon=True)
     process.start()
     assert process.pid is not None
     trace = work / "trace"
@@ -122,8 +122,9 @@ def _server() -> ForkServerContext:
     return context
 
 
-def _run(name: str, folder: Path, said: Path) -> None:
+def _run(name: str, folder: Path, said: Path, environment: Mapping[str, str]) -> None:
     """Be the child: wait for strace, run the scenario, and say how it ended."""
+    os.environ.update(environment)  # the fork server has that of the first test
     from tasks.engine.lock import SECONDS_VARIABLE
     from tasks.engine.write_errors import explained
     from tests.engine.scenarios import SCENARIOS

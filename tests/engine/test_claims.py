@@ -20,6 +20,7 @@ from tasks.engine.records import RecordStore
 from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
 from tasks.engine.slot import Limits
 from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.processes import wait_for_exit
 from tests.runs.bench import ROOT
 
 ITEMS = 60
@@ -39,7 +40,7 @@ def test_what_both_made_is_published_by_one(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from tests.engine.test_claims import both; both(Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(tmp_path)]
     racers = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
-    assert [racer.wait(120) for racer in racers] == [0, 0]
+    assert [wait_for_exit(racer) for racer in racers] == [0, 0]
     store = RecordStore(Layout(tmp_path), "faults")
     found = store.load()
     assert len(found) == ITEMS
@@ -97,7 +98,7 @@ def test_a_process_that_was_paused_while_it_publishes_publishes_nothing_after_it
             (outcome,) = both(tmp_path, 1)
             assert outcome.outcome == "done"
             paused.send_signal(signal.SIGCONT)
-            assert paused.wait(60) == 0
+            assert wait_for_exit(paused) == 0
         finally:
             paused.kill()
     store = RecordStore(Layout(tmp_path), "faults")

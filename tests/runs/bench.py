@@ -20,8 +20,8 @@ import av
 import pyarrow.parquet as pq
 import pytest
 
-from tests.engine.faults import LEDGER
-from tests.engine.processes import MARK, tries, wait_until
+from tests.engine.faults import LEDGER, held
+from tests.engine.processes import MARK, tries, wait_for_exit, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULT_FLOW = "tests.runs.fault_flow"
@@ -82,6 +82,14 @@ class Bench:
                 process.kill()
                 process.wait()
 
+    def hold(self, after: int) -> None:
+        """Let items of the deed ``take_time`` wait once ``after`` items have ended, until :meth:`release`."""
+        held(self.ledger).write_text(str(after))
+
+    def release(self) -> None:
+        """Let items go on that wait because of :meth:`hold`."""
+        held(self.ledger).unlink(missing_ok=True)
+
     def tries(self, word: str = "start") -> Counter[str]:
         """How often each item was started (or ended) since the ledger was last forgotten."""
         return tries(self.ledger, word)
@@ -135,7 +143,7 @@ class Started:
 
     def wait_for_words(self, words: str) -> None:
         """Return when the flow has said ``words``."""
-        wait_until(lambda: words in self.said.read_text(), f"{words!r} in {self.said.read_text()}")
+        wait_until(lambda: words in self.said.read_text(), lambda: f"{words!r} in {self.said.read_text()}")
 
     def signal(self, number: int) -> None:
         """Send a signal to a flow that runs."""
@@ -144,7 +152,7 @@ class Started:
 
     def wait(self) -> int:
         """The exit code."""
-        return self.process.wait(120)
+        return wait_for_exit(self.process)
 
 
 def _smallest(options: tuple[object, ...]) -> tuple[object, ...]:
