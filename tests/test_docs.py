@@ -23,6 +23,10 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # Options of other programs that pages name.
 FOREIGN = {
     "--help",
+    "--trials",
+    "--seed",
+    "--only",
+    "--no-injection",
     "--videos",
     "--every",
     "--other-python",
