@@ -159,6 +159,7 @@ def test_packed_frames_are_counted_by_decoding(tmp_path: Path, reference: Refere
     with PacketSource(path) as source:
         assert source.index.is_packed
         assert not source.index.entry.any()
+    assert len(survey(path).restarts) == 0
     check(path, [picture for _, picture in reference(path)])
 
 

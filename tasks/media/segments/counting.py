@@ -90,6 +90,8 @@ def _restarts(source: PacketSource, positions: list[int]) -> Int64s:
         return np.empty((0, 2), np.int64)
     order = order_of_frames(source.index, np.array(positions, np.int64))
     points = order.seek_points[order.pts[order.seek_points] >= 0]
+    if not len(points):
+        return np.empty((0, 2), np.int64)
     restarts = np.column_stack([order.pts[points], points])
     tried = restarts[np.linspace(0, len(restarts) - 1, _TRIED_KEYFRAMES).astype(int)] if len(restarts) else restarts
     expected = _digests(source, np.empty((0, 2), np.int64), tried)
