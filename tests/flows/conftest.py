@@ -28,9 +28,16 @@ def service(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path]
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkout")
+    return make_checkout(tmp_path_factory.mktemp("checkout"), *DEMOS)
+
+
+DEMOS = ("demo_data.py", "demo_stars.py", "demo_signs.py", "demo_tapes.py", "demo_overlays.py")
+
+
+def make_checkout(folder: Path, *demos: str) -> Path:
+    """Put into ``folder`` the files of a checkout that deployments need, with the input of ``demos``."""
     shutil.copy(ROOT / "prefect.yaml", folder)
-    for script in ("demo_data.py", "demo_stars.py", "demo_signs.py", "demo_tapes.py", "demo_overlays.py"):
+    for script in demos:
         subprocess.run([sys.executable, ROOT / "examples" / script, folder / "demo"], check=True, capture_output=True)
     return folder
 

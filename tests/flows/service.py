@@ -152,6 +152,20 @@ class Service:
         wait_until(lambda: self.state(run)["type"] in FINAL, f"an end of {run}", RUN_SECONDS, every_seconds=0.2)
         return self.state(run)
 
+    def activate_schedule(self, name: str, parameters: dict[str, Any]) -> None:
+        """Turn on the schedule of the deployment ``name``, once a minute, with other parameters, as the UI does."""
+        deployment = self.deployment(name)
+        (schedule,) = deployment["schedules"]
+        change = {"active": True, "schedule": {"cron": "* * * * *", "timezone": "UTC"}, "parameters": parameters}
+        self._ask(
+            "PATCH", f"/deployments/{deployment['id']}/schedules/{schedule['id']}", json=change
+        ).raise_for_status()
+
+    def scheduled_runs(self, name: str) -> list[dict[str, Any]]:
+        """Return the runs that the server's scheduler has made for the deployment ``name``, the earliest first."""
+        only = {"deployments": {"id": {"any_": [self.deployment(name)["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        return [row for row in self.find("flow_runs", **only) if row["auto_scheduled"]]
+
     def cancel(self, run: str) -> None:
         """What the cancel button of the UI does."""
         answer = self.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
@@ -181,13 +195,13 @@ def _of(run: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running_service(folder: Path, home: Path) -> Iterator[Service]:
+def running_service(folder: Path, home: Path, *options: str, **settings: str) -> Iterator[Service]:
     """A server as ``prefect server start`` starts it in ``folder``, on a free port, with a home of its own."""
-    port = _free_port()
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     service = Service(f"{address}/api", home)
-    variables = environment(service.home, uuid.uuid4().hex, PREFECT_UI_API_URL=service.url)
-    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port]
+    variables = environment(service.home, uuid.uuid4().hex, PREFECT_UI_API_URL=service.url, **settings)
+    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port, *options]
     with started(command, folder, variables, signal.SIGTERM) as server:
         wait_until(lambda: _answers(service.url) or server.process.poll() is not None, f"a server at {address}", 120)
         assert server.process.poll() is None, server.said.read_text()
@@ -201,7 +215,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from typing import Any
 
@@ -62,3 +63,10 @@ def test_the_server_lock_is_complete() -> None:
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE))
     assert {"prefect", "redis", "pydocket"} <= locked
     assert "--hash=sha256:" in (ROOT / "deployments" / "server.lock").read_text(encoding="utf-8")
+
+
+def test_tests_run_with_the_versions_of_the_server_lock() -> None:
+    text = (ROOT / "deployments" / "server.lock").read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^\s\\]+)", text, re.MULTILINE))
+    assert locked
+    assert {name: importlib.metadata.version(name) for name in locked} == locked

@@ -1,0 +1,249 @@
+"""Schedules fire, and the server's other services work, with the versions that the locks ship.
+
+Three sites start at once, each with its own server, and wait for their schedules together:
+
+sqlite    `prefect server start`, and a worker
+postgres  PostgreSQL and Redis, the API and its services in processes of their own, as compose.yaml has it, and a worker
+serve     `prefect server start`, and `python deployments/serve.py`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from examples.demo_data import CLIPS, clip_path
+from tests.engine.processes import wait_until
+from tests.flows.conftest import make_checkout
+from tests.flows.postgres import find_postgres, running_postgres
+from tests.flows.service import PREFECT, ROOT, RUN_SECONDS, Service, environment, free_port, running_service, started
+
+DEPLOYMENT = "dataset-prep/test"
+SITES = ("sqlite", "postgres", "serve")
+_MINUTE_SECONDS = 60.0
+_RETENTION_SECONDS = 5
+
+# The services look more often than by default, so that the tests need not wait. What they do stays as it is.
+QUICK = {
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+}
+VARIABLES = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server with something that runs its runs, in ``folder``.
+
+    ``late`` is a run that was due before there was a worker; empty if there is none.
+    """
+
+    service: Service
+    folder: Path
+    late: str
+
+    @property
+    def scheduled_output(self) -> Path:
+        """The output folder of the scheduled runs."""
+        return self.folder / "scheduled"
+
+    def parameters(self, output: Path) -> dict[str, Any]:
+        """Return the parameters of a run of a second or two."""
+        return {"manifest": None, "videos_dir": str(self.folder / "videos"), "output_dir": str(output), "max_frames": 1}
+
+    def wait_for_scheduled_run(self) -> dict[str, Any]:
+        """Return the first scheduled run of DEPLOYMENT once it is over."""
+
+        def is_due() -> bool:
+            return bool(self.service.scheduled_runs(DEPLOYMENT))
+
+        wait_until(is_due, "a run made by the scheduler", _MINUTE_SECONDS, every_seconds=0.2)
+        run = str(self.service.scheduled_runs(DEPLOYMENT)[0]["id"])
+        started = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED")
+        wait_until(
+            lambda: self.service.state(run)["type"] in started, "its start", 2 * _MINUTE_SECONDS, every_seconds=0.2
+        )
+        self.service.final_state(run)
+        content: dict[str, Any] = self.service.get(f"/flow_runs/{run}")
+        return content
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[dict[str, Site]]:
+    """All sites, with active schedules."""
+    starts = {"sqlite": with_worker, "postgres": as_composed, "serve": with_serve}
+    entered: list[AbstractContextManager[Site]] = []
+    for name in SITES:
+        folder = make_checkout(tmp_path_factory.mktemp(name))
+        (folder / "videos").mkdir()
+        shutil.copy(clip_path(CLIPS["bunny.mp4"]), folder / "videos" / "bunny.mp4")
+        entered.append(starts[name](folder, make_home))
+    with ThreadPoolExecutor(len(entered)) as threads:  # most of the start is waiting
+        starting = [threads.submit(context.__enter__) for context in entered]
+    with ExitStack() as stack:
+        for context, start in zip(entered, starting, strict=True):
+            if start.exception() is None:
+                stack.push(context)
+        yield {name: start.result() for name, start in zip(SITES, starting, strict=True)}
+
+
+@contextlib.contextmanager
+def with_worker(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
+    """``prefect server start`` on SQLite, and a worker."""
+    with running_service(folder, make_home(folder / "home"), **QUICK) as service, working(service, folder) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def with_serve(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
+    """``prefect server start`` on SQLite, and ``python deployments/serve.py``."""
+    with running_service(folder, make_home(folder / "home"), **QUICK) as service:
+        command = [sys.executable, ROOT / "deployments" / "serve.py"]
+        with started(command, folder, service.environment(**VARIABLES)) as program:
+            program.wait_for_words("polling for scheduled runs")
+            yield prepared(Site(service, folder, ""))
+
+
+@contextlib.contextmanager
+def as_composed(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
+    """PostgreSQL, Redis, the API and its services apart, with the commands and settings of compose.yaml; a worker."""
+    programs, redis = find_postgres(), shutil.which("redis-server")
+    if programs is None or redis is None:
+        pytest.skip("no PostgreSQL or no Redis: apt-get install postgresql redis-server")
+    port = free_port()
+    plain = environment(folder / "home", uuid.uuid4().hex)
+    quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", folder]
+    with ExitStack() as stack:
+        database = stack.enter_context(running_postgres(programs))
+        stack.enter_context(started([redis, "--port", port, *quiet], folder, plain))
+        settings = {**composed_settings(database, port), **QUICK, "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "PT5S"}
+        service = stack.enter_context(running_service(folder, folder / "home", "--no-services", **settings))
+        command = [PREFECT, "server", "services", "start"]
+        services = environment(folder / "services", uuid.uuid4().hex, service.url, **settings)
+        stack.enter_context(started(command, folder, services))
+        yield stack.enter_context(working(service, folder))
+
+
+def composed_settings(database: str, redis_port: int) -> dict[str, str]:
+    """Return the server's settings of compose.yaml with other addresses."""
+    compose = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text(encoding="utf-8"))
+    addresses = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+        "PREFECT_SERVER_DOCKET_URL": f"redis://127.0.0.1:{redis_port}/1",
+        "PREFECT_REDIS_MESSAGING_HOST": "127.0.0.1",
+        "PREFECT_REDIS_MESSAGING_PORT": str(redis_port),
+    }
+    assert addresses.keys() <= compose["x-server"].keys()
+    return {**compose["x-server"], **addresses}
+
+
+@contextlib.contextmanager
+def working(service: Service, folder: Path) -> Iterator[Site]:
+    """Deploy from ``folder``, let a run become late, then start a worker."""
+    service.prefect("work-pool", "create", "headrace", "--type", "process", cwd=folder)
+    service.prefect("deploy", "--all", cwd=folder)
+    site = Site(service, folder, "")
+    late = service.trigger(DEPLOYMENT, **site.parameters(folder / "late"))
+    wait_until(lambda: service.state(late)["name"] == "Late", "a late run that is called so", RUN_SECONDS)
+    command = [PREFECT, "worker", "start", "--pool", "headrace", "--type", "process"]
+    with started(command, folder, service.environment(**VARIABLES)) as program:
+        program.wait_for_words("started!")
+        yield prepared(Site(service, folder, late))
+
+
+def prepared(site: Site) -> Site:
+    """Return ``site`` with an active schedule."""
+    site.service.activate_schedule(DEPLOYMENT, site.parameters(site.scheduled_output))
+    return site
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_a_schedule_fires_and_its_run_finishes(sites: dict[str, Site], name: str) -> None:
+    site = sites[name]
+    run = site.wait_for_scheduled_run()
+    assert (run["state"]["type"], run["auto_scheduled"]) == ("COMPLETED", True)
+    assert run["created_by"]["type"] == "SCHEDULE"
+    items = json.loads((site.scheduled_output / "summary.json").read_bytes())["items"]
+    assert items["failed"] == 0
+    assert items["done"] + items["cached"] == items["total"] > 0
+
+
+@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+def test_a_run_that_no_worker_took_is_late_and_runs_when_one_comes(sites: dict[str, Site], name: str) -> None:
+    site = sites[name]
+    assert site.service.final_state(site.late)["type"] == "COMPLETED"
+    names = [state["name"] for state in site.service.get(f"/flow_run_states/?flow_run_id={site.late}")]
+    assert "Late" in names
+    assert (site.folder / "late" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+def test_cancelling_ends_the_run(sites: dict[str, Site], name: str) -> None:
+    site = sites[name]
+    output = site.folder / "cancelled"
+    parameters = {**site.parameters(output), "max_frames": 2000, "image_format": "png", "resize": None}
+    run = site.service.trigger(DEPLOYMENT, **parameters)
+    wait_until((output / ".headrace" / "private").is_dir, "an item at work", RUN_SECONDS)
+    site.service.cancel(run)
+    assert site.service.final_state(run)["type"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+def test_an_automation_starts_a_run_when_another_completes(sites: dict[str, Site], name: str) -> None:
+    service, output = sites[name].service, sites[name].folder / "automated"
+    deployment = service.deployment(DEPLOYMENT)["id"]
+    first = service.trigger(DEPLOYMENT, **sites[name].parameters(sites[name].folder / "before"))
+    answer = service.post(
+        "/automations/",
+        name="one after the other",
+        trigger={
+            "type": "event",
+            "match": {"prefect.resource.id": f"prefect.flow-run.{first}"},
+            "expect": ["prefect.flow-run.Completed"],
+            "posture": "Reactive",
+            "threshold": 1,
+        },
+        actions=[
+            {
+                "type": "run-deployment",
+                "source": "selected",
+                "deployment_id": deployment,
+                "parameters": sites[name].parameters(output),
+            }
+        ],
+    )
+    assert answer.is_success, answer.text
+    assert service.final_state(first)["type"] == "COMPLETED"
+    wait_until((output / "summary.json").is_file, "the automation's run", RUN_SECONDS, every_seconds=0.2)
+
+
+def test_events_go_after_the_retention_period(sites: dict[str, Site]) -> None:
+    service = sites["postgres"].service
+    since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+
+    def oldest() -> datetime:
+        answer = service.post("/events/filter", filter={"occurred": {"since": since}, "order": "ASC"}, limit=1)
+        events = answer.raise_for_status().json()["events"]
+        return datetime.fromisoformat(events[0]["occurred"]) if events else datetime.now(UTC)
+
+    before = datetime.now(UTC)
+    wait_until(lambda: oldest() > before, "only events that are newer", RUN_SECONDS, every_seconds=0.5)
