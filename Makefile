@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-transits bench-landmarks bench-restoration bench-overlays mutants chaos soak clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays mutants chaos soak clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,9 @@ bench-overhead: $(READY)  ## Measure the engine against a process pool
 
 bench-frames: $(READY)  ## Measure frame extraction against the usual ways
 	$(BIN)/python benchmarks/frames.py $(ARGS)
+
+bench-conformance: $(READY)  ## Compare frames of many kinds of video with a full decode, beside other readers (20 minutes)
+	$(BIN)/python benchmarks/conformance.py $(ARGS)
 
 bench-transits: $(READY)  ## Measure the transit search on real stars and injected planets, against lightkurve and TLS (an hour)
 	$(BIN)/python benchmarks/transits.py $(ARGS)

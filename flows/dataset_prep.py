@@ -26,10 +26,11 @@ from tasks.frames.dataset import (
     frames_by_sample,
 )
 from tasks.frames.manifest import Sample, read_samples, video_items
-from tasks.frames.params import FramesParams, ImageFormat, Resize, Strategy
+from tasks.frames.params import FramesParams, ImageFormat, Resize, Share, Strategy
 from tasks.frames.pictures import sheets
 from tasks.frames.splits import assign, parse_splits
 from tasks.frames.stage import FramesStage
+from tasks.media.damage import OnDamage
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def dataset_prep(
     format: Format = "jsonl",
     splits: str | None = None,
     group_by: str | None = None,
+    on_damage: OnDamage = "skip",
+    verify_frames: Share = 0.0,
     execution: Execution = Execution(),
 ) -> State[Any]:
     """Take frames out of videos and make a training dataset of them.
@@ -96,12 +99,20 @@ def dataset_prep(
         format: Format of the dataset
         splits: Shares of the splits, such as train=0.9,val=0.1
         group_by: Column whose values no two splits share; by default the video
+        on_damage: Damaged frames and truncated videos: skip and report them, or fail the video
+        verify_frames: Share of the frames to compare with a decode of the whole video, 0 to 1
         execution: How the run is carried out
     """
     parameters = dict(locals())
     inputs = read_inputs(manifest, videos_dir, format, splits, group_by, execution)
     params = FramesParams(
-        max_frames=max_frames, strategy=strategy, image_format=image_format, quality=quality, resize=resize
+        max_frames=max_frames,
+        strategy=strategy,
+        image_format=image_format,
+        quality=quality,
+        resize=resize,
+        on_damage=on_damage,
+        verify_frames=verify_frames,
     )
     dataset_params = DatasetParams(format=format)
     with batch_run("dataset-prep", output_dir, execution, parameters) as run:

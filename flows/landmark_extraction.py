@@ -27,6 +27,7 @@ from tasks.landmarks.pictures import PreviewRow, best_and_worst
 from tasks.landmarks.samples import Layout, read_collection, sample_items
 from tasks.landmarks.splits import SampleAccount, write_split_files
 from tasks.landmarks.stage import LandmarksStage, preview_path
+from tasks.media.damage import OnDamage
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def landmark_extraction(
     normalize: Normalization = "none",
     overlay: bool = False,
     device: Device = "cpu",
+    on_damage: OnDamage = "skip",
     execution: Execution = Execution(),
 ) -> State[Any]:
     """Find the landmarks of body, face and hands in every frame of folders of pictures and of videos.
@@ -100,6 +102,7 @@ def landmark_extraction(
         normalize: Put the middle of the shoulders at the origin, and their distance to one
         overlay: Write a clip of each sample with the skeleton drawn
         device: What the model runs on
+        on_damage: Damaged frames and truncated videos: skip and report them, or fail the sample
         execution: How the run is carried out
     """
     parameters = dict(locals())
@@ -112,6 +115,7 @@ def landmark_extraction(
         normalize=normalize,
         overlay=overlay,
         device=device,
+        on_damage=on_damage,
     )
     stage = LandmarksStage(params, inputs.model, inputs.rescue)
     with batch_run("landmark-extraction", output_dir, execution, parameters) as run:

@@ -32,6 +32,7 @@ _COLUMNS = """\
 | `split` | its split |
 | `support_seconds` | the times that the sample asked for, in seconds from the video's first shown frame |
 | `frames` | a struct for each frame, in time order |
+| `bad_frames` | a struct for each frame of the sample that is damaged or missing |
 | `outside_seconds` | those that lie outside the video: they have no frame |
 | `repeated_seconds` | those that name a frame which an earlier one has taken |
 | `dropped_seconds` | those that the limit on frames left no room for |
@@ -48,6 +49,11 @@ All other columns come from the manifest as they were.
 | `keyframe_distance_frames` | packets between it and the keyframe that it is decoded from; 0 for a keyframe |
 | `width_px`, `height_px` | size of the picture |
 | `sha256` | digest of the picture's file |
+
+| field of `bad_frames` | what it holds |
+| --- | --- |
+| `source`, `requested_seconds`, `frame_index` | as in `frames`; `frame_index` is null if the file ends before |
+| `reason` | why the frame cannot be read |
 """
 
 

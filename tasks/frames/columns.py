@@ -30,12 +30,20 @@ FRAME: Type = {
     "height_px": "int64",
     "sha256": "string",
 }
+# A frame that a sample should have got; frame_index is null if a truncated file lacks it.
+BAD_FRAME: Type = {
+    "source": "string",
+    "requested_seconds": "float64",
+    "frame_index": "int64",
+    "reason": "string",
+}
 OWN: Mapping[str, Type] = {
     "id": "string",
     "video": "string",
     "split": "string",
     "support_seconds": ["float64"],
     "frames": [FRAME],
+    "bad_frames": [BAD_FRAME],
     "outside_seconds": ["float64"],
     "repeated_seconds": ["float64"],
     "dropped_seconds": ["float64"],

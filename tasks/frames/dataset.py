@@ -65,7 +65,7 @@ class DatasetStage(Stage):
     """Writes one part of the dataset. Reads the frames that the frames stage has published."""
 
     name = "dataset"
-    version = 1
+    version = 2
     memory_bytes = 512 * 2**20
     timeout_seconds = 3600.0
 
@@ -157,6 +157,7 @@ def _row(sample: Sample, found: Mapping[str, Any], split: str, columns: Iterable
         "split": split,
         "support_seconds": list(sample.support_seconds),
         "frames": list(found["frames"]),
+        "bad_frames": list(found["bad_frames"]),
         "outside_seconds": list(found["outside_seconds"]),
         "repeated_seconds": list(found["repeated_seconds"]),
         "dropped_seconds": list(found["dropped_seconds"]),

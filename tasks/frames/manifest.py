@@ -30,7 +30,9 @@ from tasks.media.scan import scan_videos
 REQUIRED = ("id", "video_path")
 KNOWN = frozenset({*REQUIRED, "support_frames"})
 # What the dataset's rows say themselves; a manifest column of that name would be lost or would lie.
-RESERVED = frozenset({"video", "frames", "support_seconds", "outside_seconds", "repeated_seconds", "dropped_seconds"})
+RESERVED = frozenset(
+    {"video", "frames", "bad_frames", "support_seconds", "outside_seconds", "repeated_seconds", "dropped_seconds"}
+)
 _SECONDS = "a list of seconds, such as [1.5, 4.0]"
 _SECONDS_TEXT = "seconds as [1.5, 4.0], or 1.5;4.0, or 1.5 4.0"
 

@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from tasks.media.damage import OnDamage
+
 Strategy = Literal["support-then-uniform", "uniform", "support"]
 ImageFormat = Literal["jpg", "png", "webp"]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 MAX_SIDE_PX = 16_384
 _RESIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
@@ -47,3 +50,9 @@ class FramesParams(BaseModel):
         Resize | None,
         Field(description="WIDTHxHEIGHT, or the longest side in pixels (smaller pictures stay); by default as filmed"),
     ] = None
+    on_damage: Annotated[
+        OnDamage, Field(description="Damaged or missing frames: skip and report them, or fail the video")
+    ] = "skip"
+    verify_frames: Annotated[
+        Share, Field(description="Share of a video's frames that are compared with a decode of the whole video")
+    ] = 0.0

@@ -53,7 +53,9 @@ def _sheet(sample: Mapping[str, Any], output_dir: Path, titles: Mapping[str, str
         return None
     outside = len(sample["outside_seconds"])
     missed = f", {outside} requested outside the video" if outside else ""
-    caption = f"{sample['video']}: {len(frames)} frames, * where requested{missed}"
+    bad = len(sample["bad_frames"])
+    damaged = f", {bad} damaged or missing" if bad else ""
+    caption = f"{sample['video']}: {len(frames)} frames, * where requested{missed}{damaged}"
     return SheetPicture(titles.get(sample["id"], sample["id"]), caption, contact_sheet(frames))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tasks.frames.params import FramesParams
@@ -27,6 +27,7 @@ class Selection:
 
     picks     the frames, in time order, no frame twice, at most ``max_frames``
     outside   not in the video: negative, at or after its end, not a number
+    missing   in the part of the video that a truncated file lacks
     repeated  name a frame that an earlier timestamp has taken
     dropped   in the video, but beyond ``max_frames``
     """
@@ -35,19 +36,29 @@ class Selection:
     outside: tuple[float, ...] = ()
     repeated: tuple[float, ...] = ()
     dropped: tuple[float, ...] = ()
+    missing: tuple[float, ...] = ()
 
 
-def select(timeline: Timeline, support_seconds: Sequence[float], params: FramesParams) -> Selection:
-    """The frames of one sample. Timestamps outside the video are reported whatever the strategy."""
+def select(
+    timeline: Timeline, support_seconds: Sequence[float], params: FramesParams, whole_seconds: float = 0.0
+) -> Selection:
+    """The frames of one sample. Timestamps outside the video are reported whatever the strategy.
+
+    ``whole_seconds`` is the duration that the video would have if its file were not truncated; infinity if unknown.
+    """
     support = _support(timeline, support_seconds, params.max_frames)
+    end = timeline.duration_seconds
+    missing = tuple(time for time in support.outside if end <= time < whole_seconds)
+    outside = tuple(time for time in support.outside if not end <= time < whole_seconds)
+    support = replace(support, outside=outside, missing=missing)
     if params.strategy == "support":
         return support
     kept = support.picks if params.strategy == "support-then-uniform" else ()
     filled = _uniform(timeline, params.max_frames - len(kept), {pick.index for pick in kept})
     picks = _in_time_order([*kept, *filled])
     if params.strategy == "uniform":
-        return Selection(picks, support.outside)
-    return Selection(picks, support.outside, support.repeated, support.dropped)
+        return Selection(picks, support.outside, missing=support.missing)
+    return replace(support, picks=picks)
 
 
 def _support(timeline: Timeline, seconds: Iterable[float], limit: int) -> Selection:

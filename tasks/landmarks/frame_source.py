@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tasks.landmarks.sequence import Picture
+from tasks.media.truncation import Truncation
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class FrameSource(AbstractContextManager["FrameSource"], ABC):
     @abstractmethod
     def frames(self) -> int:
         """How many frames there are, bad ones included, as far as is known before they are read."""
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """Tells how a video's file is truncated; None if its end is there, and for folders of pictures."""
+        return None
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:

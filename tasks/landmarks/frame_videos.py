@@ -8,6 +8,7 @@ from pathlib import Path
 from tasks.engine.errors import BadInput
 from tasks.landmarks.frame_source import Frame, FrameSource
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoReader
+from tasks.media.truncation import Truncation
 
 
 class VideoFrames(FrameSource):
@@ -30,6 +31,11 @@ class VideoFrames(FrameSource):
     def frames(self) -> int:
         """How many frames the video has."""
         return len(self._reader.timeline)
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """Tells how the file is truncated."""
+        return self._reader.truncation
 
     def close(self) -> None:
         """Close the file."""

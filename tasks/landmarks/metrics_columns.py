@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Type: TypeAlias = Literal["string", "int64", "float64"]
+Type: TypeAlias = Literal["string", "int64", "float64", "bool"]
 
 SEPARATOR = ";"  # between the paths of a cell
 
@@ -120,7 +120,18 @@ QUALITY = (
     ),
 )
 
-COLUMNS = (*SAMPLE, *QUALITY)
+DAMAGE = (
+    Column("truncated", "bool", "", "True if the end of the video's file is missing; the sample has what is there"),
+    Column("missing", "string", "", "Evidence that the end is missing; empty if it is not"),
+    Column(
+        "stated_seconds",
+        "float64",
+        "s",
+        "Duration of a truncated video as its container states it; empty if it states none, and for whole videos",
+    ),
+)
+
+COLUMNS = (*SAMPLE, *QUALITY, *DAMAGE)
 
 SUMMARY_KEYS = {
     "split": "The split",

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from tasks.engine.stage import Value
-from tasks.landmarks.metrics_columns import COLUMNS, QUALITY, SAMPLE, SEPARATOR
+from tasks.landmarks.metrics_columns import COLUMNS, DAMAGE, QUALITY, SAMPLE, SEPARATOR
 
 Outcome = Literal["done", "cached", "failed", "remaining"]
 METRICS_NAME = "extraction_metrics.csv"
@@ -243,7 +243,9 @@ def _cells(account: SampleAccount) -> list[object]:
         "frames_per_second": _rounded(_frames_per_second(account)),
     }
     values = account.values or {}
-    return [_cell(own[column.name]) for column in SAMPLE] + [_cell(values.get(column.name)) for column in QUALITY]
+    return [_cell(own[column.name]) for column in SAMPLE] + [
+        _cell(values.get(column.name)) for column in (*QUALITY, *DAMAGE)
+    ]
 
 
 def _rounded(value: float | None) -> float | None:

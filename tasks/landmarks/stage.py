@@ -22,6 +22,7 @@ from tasks.landmarks.params import LandmarkParams
 from tasks.landmarks.pictures import Strip
 from tasks.landmarks.quality import measure, values
 from tasks.landmarks.sequence import LandmarkSequence
+from tasks.media.damage import check_truncation, damaged_frames_error, truncation_values
 
 
 def preview_path(split: str, name: str) -> str:
@@ -62,13 +63,26 @@ class LandmarksStage(Stage):
         self._extractor = Extractor(Landmarker(self.params.kind, model_path(self._model), device), rescue)
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Write the landmarks of the item's sample. Raises BadInput where none of its frames can be read."""
+        """Write the landmarks of the item's sample.
+
+        Raises BadInput if none of its frames can be read, or with ``on_damage="fail"`` if any cannot.
+        """
         split, name = item.payload["split"], item.payload["name"]
-        with open_frames(work.input(item.inputs[0]), item.payload["media"], item.payload["fps"]) as source:
+        path = work.input(item.inputs[0])
+        with open_frames(path, item.payload["media"], item.payload["fps"]) as source:
+            truncation = source.truncation
+            check_truncation(path.name, truncation, self.params.on_damage)
             raw = self._extract(source, split, name, work)
+        self._check_frames(path.name, raw)
         self._write(raw, split, name, work)
         bad = [asdict(frame) for frame in raw.bad_frames]
-        return StageResult(values(measure(raw)), {"split": split, "name": name, "bad_frames": bad})
+        figures = values(measure(raw)) | truncation_values(truncation)
+        return StageResult(figures, {"split": split, "name": name, "bad_frames": bad})
+
+    def _check_frames(self, name: str, raw: LandmarkSequence) -> None:
+        """Raise BadInput if frames cannot be read and that is not accepted."""
+        if raw.bad_frames and self.params.on_damage == "fail":
+            raise damaged_frames_error(name, [frame.name for frame in raw.bad_frames], raw.bad_frames[0].reason)
 
     def _extract(self, source: FrameSource, split: str, name: str, work: Workspace) -> LandmarkSequence:
         """The landmarks as found; the pictures of them are drawn on the way."""

@@ -19,7 +19,8 @@ from av.video.stream import VideoStream
 
 from tasks.engine.errors import BadInput
 from tasks.media.index import LASTING, NO_TIME, PacketIndex, SideData, read_index
-from tasks.media.opening import check_whole, demuxed, open_container, reading, video_stream
+from tasks.media.opening import demuxed, open_container, reading, video_stream
+from tasks.media.truncation import Truncation, find_truncation
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
@@ -41,8 +42,8 @@ class PacketSource:
     """A video file, its packet index and its decoder. Use it in a ``with`` block.
 
     ``index`` is the file's packet index where an earlier reading has made it: the file is then not read through again.
-    ``cut_short`` takes a file whose end is missing for what there is of it. ``stream_index`` names the stream, where it
-    is not the one that a player would show.
+    ``truncation`` tells if the end of the file is missing; the index then has the packets that are there, without one
+    that may be incomplete. ``stream_index`` names the stream, where it is not the one that a player would show.
     Raises BadInput where the file is damaged, empty or no video.
     """
 
@@ -50,7 +51,6 @@ class PacketSource:
         self,
         path: Path,
         index: PacketIndex | None = None,
-        cut_short: bool = False,
         stream_index: int | None = None,
     ) -> None:
         self.path = path
@@ -62,7 +62,8 @@ class PacketSource:
             self.decoder: VideoCodecContext = self.stream.codec_context
             self._reorders = self.decoder.reorder_depth > 0
             self._rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
-            self.index: PacketIndex = self._read_index(cut_short) if index is None else index
+            self.truncation: Truncation | None = None
+            self.index: PacketIndex = self._read_index() if index is None else index
             guard.pop_all()
         self._cursor = len(self.index) if index is None else 0  # position of the packet that comes next
         self._lasting = [[piece for piece in self.index.side_data if piece.kind == kind] for kind in LASTING]
@@ -132,13 +133,14 @@ class PacketSource:
         except _OutOfStepError as error:
             raise BadInput(f"{self.path.name}: gives other packets when it is read again") from error
 
-    def _read_index(self, cut_short: bool) -> PacketIndex:
-        """Read the file through. Raises BadInput where its end is missing, unless that is allowed."""
+    def _read_index(self) -> PacketIndex:
+        """Read the file through, and detect whether its end is missing."""
         with reading(self.path):
-            index = read_index(self.container, self.stream, cut_short)
-        if not cut_short:
-            check_whole(self.stream, self.path)
-        return index
+            index, failure = read_index(self.container, self.stream)
+        self.truncation = find_truncation(self.container, self.stream, self.path, index, failure)
+        if self.truncation is None or not len(index):
+            return index
+        return index.without_last() if self.truncation.is_last_cut or index.corrupt[-1] else index
 
     def _open(self) -> None:
         self.container: InputContainer = self._resources.enter_context(open_container(self.path))

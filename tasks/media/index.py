@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
@@ -80,6 +79,32 @@ class PacketIndex:
             return False
         return len(np.unique(self.pts)) == len(self.pts) and bool(np.all(np.diff(dts) >= 0))
 
+    @property
+    def last_dts(self) -> int | None:
+        """Decoding time of the last packet that has one; None if none has."""
+        dts = self.dts[self.dts != NO_TIME]
+        return int(dts[-1]) if len(dts) else None
+
+    def without_last(self) -> PacketIndex:
+        """Return the index without its last packet. The field that it completed, if any, lacks its other field then."""
+        unpaired, hidden = self.unpaired[:-1].copy(), self.hidden[:-1].copy()
+        unpaired[-1:] |= self.second[-1]
+        hidden[-1:] |= self.second[-1]
+        return replace(
+            self,
+            pts=self.pts[:-1],
+            dts=self.dts[:-1],
+            durations=self.durations[:-1],
+            sizes=self.sizes[:-1],
+            keyframe=self.keyframe[:-1],
+            entry=self.entry[:-1],
+            second=self.second[:-1],
+            unpaired=unpaired,
+            hidden=hidden,
+            corrupt=self.corrupt[:-1],
+            side_data=tuple(piece for piece in self.side_data if piece.position < len(self) - 1),
+        )
+
     def identity(self, position: int) -> tuple[int, int, int]:
         """Presentation time, decoding time and size of the packet at ``position``."""
         return int(self.pts[position]), int(self.dts[position]), int(self.sizes[position])
@@ -96,19 +121,25 @@ class PacketIndex:
         return np.flatnonzero(self.entry & (self.pts > shown_before)).astype(np.int64)
 
 
-def read_index(container: InputContainer, stream: VideoStream, cut_short: bool = False) -> PacketIndex:
+def read_index(container: InputContainer, stream: VideoStream) -> tuple[PacketIndex, str]:
     """Read every packet of ``stream`` from where ``container`` stands: its beginning. Nothing is decoded.
 
-    Raises av.error.FFmpegError where the demuxer fails; with ``cut_short`` its failure is the end of the file.
+    Returns the index, and the demuxer's error if damage ended the reading early; else an empty string.
+    Raises av.error.FFmpegError if the demuxer fails at the first packet, or for another reason than damage.
     """
     context = stream.codec_context
     inspector = PacketInspector(context.codec.canonical_name, context.extradata or b"", context.codec.intra_only)
     rows = array("q")  # 88 bytes per packet: ten hours of video are some millions
     side_data: list[SideData] = []
-    with suppress(*((InvalidDataError, EOFError) if cut_short else ())):
+    failure = ""
+    try:
         for position, packet in enumerate(demuxed(container, stream)):
             rows.extend(_row(packet, inspector))
             side_data.extend(_lasting(packet, position))
+    except (InvalidDataError, EOFError) as error:
+        if not rows:
+            raise
+        failure = str(error)
     columns = np.array(rows, dtype=np.int64).reshape(-1, 11).T.copy()
     pts, dts, durations, sizes = columns[:4]
     keyframe, entry, intra, field, second, hidden, corrupt = columns[4:].astype(bool)
@@ -117,7 +148,7 @@ def read_index(container: InputContainer, stream: VideoStream, cut_short: bool =
     if intra.all():  # nothing refers to anything: each packet is an entry
         entry = intra
     time_base = stream.time_base or Fraction(1, 90_000)
-    return PacketIndex(
+    index = PacketIndex(
         pts,
         dts,
         durations,
@@ -132,6 +163,7 @@ def read_index(container: InputContainer, stream: VideoStream, cut_short: bool =
         side_data=_completed(side_data, context.extradata),
         is_packed=inspector.packs_frames,
     )
+    return index, failure
 
 
 def _row(packet: Packet[VideoStream], inspector: PacketInspector) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from tasks.media.demuxing import PacketSource
 from tasks.media.index import NO_TIME, Int64s, PacketIndex
 from tasks.media.runs import Run, decoding_starts, plan_runs
 from tasks.media.timeline import Timeline, continuous_ticks, last_frame_ticks
+from tasks.media.truncation import count_certain_frames
 
 # Decoders that give no frame, or call it corrupt, while they lack what it refers to.
 _WITHHOLDING = frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "vp8", "vp9", "av1"})
@@ -161,6 +162,9 @@ class IndexedListing(Listing):
     def __init__(self, source: PacketSource) -> None:
         decoder = RunDecoder(source)
         positions = _shown(source.index, decoder)
+        if source.truncation is not None and len(positions):
+            pts = source.index.pts[positions]
+            positions = positions[: count_certain_frames(pts, source.index.last_dts, source.frame_ticks)]
         if not len(positions):
             raise BadInput(f"{source.path.name}: its video stream holds no frame that can be shown")
         super().__init__(source, decoder, source.index, positions, _stated_timeline(source, positions))
@@ -177,6 +181,9 @@ class DecodedListing(Listing):
             raise BadInput(f"{source.path.name}: its video stream holds no frame that can be decoded{reason}")
         positions = np.array([position for position, _ in frames], dtype=np.int64)
         timeline = timeline_of(source, [pts for _, pts in frames])
+        if source.truncation is not None:  # between the last frames, others may be missing
+            timeline = timeline.shortened(max(1, len(frames) - source.decoder.reorder_depth))
+            positions = positions[: len(timeline)]
         super().__init__(source, decoder, order_of_frames(source.index, positions), positions, timeline)
 
 

@@ -149,25 +149,6 @@ def _set_up(context: VideoCodecContext, path: Path) -> None:
     context.thread_count = 1
 
 
-def check_whole(stream: VideoStream, path: Path) -> None:
-    """Raises BadInput where the container's own index names data beyond the end of the file."""
-    if is_cut_short(stream, path):
-        needed, size = _needed_bytes(stream), path.stat().st_size
-        raise BadInput(f"{path.name}: is cut short: it has {size} of at least {needed} bytes; fetch it again")
-
-
-def is_cut_short(stream: VideoStream, path: Path) -> bool:
-    """Whether the container's own index names data beyond the end of the file."""
-    return _needed_bytes(stream) > path.stat().st_size
-
-
-def _needed_bytes(stream: VideoStream) -> int:
-    """Where the last packet ends that the container's index knows; 0 where it has none."""
-    entries = stream.index_entries
-    last = entries[len(entries) - 1] if len(entries) else None
-    return 0 if last is None else last.pos + last.size
-
-
 def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """The packets of ``stream`` that hold anything, from where ``container`` stands."""
     packets = container.demux(stream)

@@ -24,6 +24,7 @@ from tasks.media.demuxing import PacketSource
 from tasks.media.listing import DecodedListing, IndexedListing, Listing
 from tasks.media.orientation import Channels, Converter, Picture
 from tasks.media.timeline import Timeline
+from tasks.media.truncation import Truncation
 
 __all__ = ["DamagedFrame", "FrameImage", "UnreliableIndexError", "VideoInfo", "VideoReader"]
 
@@ -108,6 +109,11 @@ class VideoReader:
     def timeline(self) -> Timeline:
         """When each frame is shown."""
         return self._listing.timeline
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """Tells how the file is truncated; None if its end is there."""
+        return self._source.truncation
 
     @property
     def info(self) -> VideoInfo:

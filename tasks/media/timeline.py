@@ -32,6 +32,12 @@ class Timeline:
     def __len__(self) -> int:
         return len(self.ticks)
 
+    def shortened(self, frames: int) -> Timeline:
+        """Return the timeline of the first ``frames`` frames."""
+        if frames >= len(self):
+            return self
+        return Timeline(self.ticks[:frames], self.pts[:frames], int(self.ticks[frames]), self.time_base)
+
     @property
     def duration_seconds(self) -> float:
         """From the first frame's start to the last frame's end."""

@@ -18,6 +18,7 @@ from tasks.media.segments.containers import choose_container
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import Codec
 from tasks.media.segments.source import Survey, save_survey, survey
+from tasks.media.segments.tail import damage_values
 from tasks.overlays.detection.by_model import SearchSettings, find_by_model
 from tasks.overlays.detection.found import Found
 from tasks.overlays.detection.given import fit_mask, parse_mask
@@ -132,7 +133,7 @@ def _values(surveyed: Survey, found: Found) -> dict[str, Value]:
         "frames_with_overlay": len(shown),
         "confidence": found.confidence,
         "reason": found.reason,
-        "missing": surveyed.damage.reason if surveyed.damage else None,
+        **damage_values(surveyed.damage),
     }
 
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
 from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.folder import default_cache
 from tasks.downloads.partial import Partial
@@ -24,8 +27,9 @@ from tasks.engine.items import safe_id
 from tasks.engine.manifest import InputFolder, cap_problems, shorten, showable
 from tasks.media.folder import ids_of
 from tasks.media.kinds import VIDEO_SUFFIXES
-from tasks.media.opening import check_whole, open_container, video_stream
+from tasks.media.opening import open_container, video_stream
 from tasks.media.scan import scan_videos
+from tasks.media.truncation import missing_bytes
 from tasks.overlays.video_source import VideoSource
 
 _INPUT = "--input"
@@ -194,6 +198,13 @@ def _transfer(url: str, source: VideoSource, partial: Partial, limits: FetchLimi
             raise BadInput(f"{url}: the server has no such file, or does not give it; check the URL") from error
 
 
+def _check_whole(container: InputContainer, stream: VideoStream, path: Path) -> None:
+    """Raise BadInput if the transfer ended before the file did."""
+    lack = missing_bytes(container, stream, path)
+    if lack:
+        raise BadInput(f"{path.name}: is truncated: {lack}; fetch it again")
+
+
 def _checked(source: VideoSource, partial: Partial) -> str:
     """The suffix that the file should have. Raises BadInput where it is no video."""
     with partial.path.open("rb") as file:
@@ -204,7 +215,7 @@ def _checked(source: VideoSource, partial: Partial) -> str:
         with open_container(partial.path) as container:
             stream = video_stream(container, partial.path)
             if partial.total_bytes is None:  # else the server said how much there is, and so much came
-                check_whole(stream, partial.path)
+                _check_whole(container, stream, partial.path)
             usual = _SUFFIXES.get(container.format.name, ".mkv")
     except BadInput as error:
         raise BadInput(f"what came from {source.url} {str(error).partition(': ')[2]}") from error

@@ -14,6 +14,7 @@ from tasks.engine.stage import Stage, StageResult, Value, Workspace
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.settings import Codec
 from tasks.media.segments.source import Survey, save_survey, survey
+from tasks.media.segments.tail import damage_values
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.measuring.measure import diagnose
 from tasks.restoration.measuring.stated import stated_diagnosis
@@ -70,7 +71,7 @@ class DiagnosisStage(Stage):
             "containers": {codec: choose_container(path, codec).suffix for codec in get_args(Codec)},
             "missing": missing,
         }
-        return StageResult(_values(known, found) | {"missing": missing}, detail)
+        return StageResult(_values(known, found) | damage_values(found.damage), detail)
 
 
 def diagnosis_items(tapes: Iterable[Tape], folder: Path) -> list[Item]:

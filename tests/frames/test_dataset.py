@@ -39,7 +39,7 @@ FORMATS = ("jsonl", "parquet", "webdataset", "imagefolder")
 # Ids that formats stumble over: dots (WebDataset's keys end there), and names of splits (datasets would find one more).
 IDS = ("q.1", "q_1", "test_1", "12", "my-train", "v1.2.tar.gz", "q7")
 FAILED = "failed"
-OF_STAGE = ("frames", "outside_seconds", "repeated_seconds", "dropped_seconds")
+OF_STAGE = ("frames", "bad_frames", "outside_seconds", "repeated_seconds", "dropped_seconds")
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,7 @@ def question_set(tmp_path):
                 "id": sample_id,
                 "video": "v",
                 "frames": frames,
+                "bad_frames": [],
                 "outside_seconds": outside,
                 "repeated_seconds": [],
                 "dropped_seconds": [],
@@ -395,7 +396,7 @@ def test_values_of_one_type_with_gaps_go_into_parquet(values, tmp_path):
     samples = columns(*values)
     params = DatasetParams(format="parquet")
     assert dataset_problems(samples, params) == []
-    nothing = {"frames": [], "outside_seconds": [], "repeated_seconds": [], "dropped_seconds": []}
+    nothing = {"frames": [], "bad_frames": [], "outside_seconds": [], "repeated_seconds": [], "dropped_seconds": []}
     found = {sample.id: nothing for sample in samples}
     publish(dataset_items(samples, found, params, dict.fromkeys(found, "train")), params, tmp_path)
     read = pq.read_table(tmp_path / "dataset" / "train.parquet").column("x").to_pylist()
@@ -413,7 +414,13 @@ def test_columns_that_imagefolder_takes_for_pictures_are_problems(name):
 def test_mixed_types_are_loaded_from_jsonl_by_whoever_reads_json(tmp_path):
     samples = columns(1, "a", [2**70])
     found = {
-        sample.id: {"frames": [], "outside_seconds": [], "repeated_seconds": [], "dropped_seconds": []}
+        sample.id: {
+            "frames": [],
+            "bad_frames": [],
+            "outside_seconds": [],
+            "repeated_seconds": [],
+            "dropped_seconds": [],
+        }
         for sample in samples
     }
     publish(dataset_items(samples, found, DatasetParams(), dict.fromkeys(found, "train")), DatasetParams(), tmp_path)
@@ -434,7 +441,7 @@ def test_ids_of_any_form_stand_in_the_rows_of_every_format(form, libraries, tmp_
     samples, details = [], []
     for name, sample_id in zip(names, distinct_ids(names), strict=True):
         samples.append(Sample(sample_id, f"{name}.mp4", name=name))
-        empty = {key: [] for key in ("outside_seconds", "repeated_seconds", "dropped_seconds")}
+        empty = {key: [] for key in ("bad_frames", "outside_seconds", "repeated_seconds", "dropped_seconds")}
         details.append({"id": sample_id, "frames": [picture(output_dir, sample_id, 0)], **empty})
     params = DatasetParams(format=form)
     split_of = {sample.id: "train" for sample in samples}

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from tasks.engine.errors import BadInput
 from tasks.frames import stage as stage_module
+from tasks.frames.verification import FrameMismatchError, choose_frames
 from tasks.media.decoding import RunDecoder
-from tasks.media.reading import UnreliableIndexError, VideoReader
+from tasks.media.reading import FrameImage, UnreliableIndexError, VideoReader
 
 Stage = Callable[..., Any]
 
@@ -46,6 +50,8 @@ def test_columns(clip: Path, stage: Stage) -> None:
     assert values == {
         "samples": 2,
         "frames": 4,
+        "bad_frames": 0,
+        "verified_frames": 0,
         "outside_timestamps": 1,
         "repeated_timestamps": 1,
         "dropped_timestamps": 1,
@@ -55,6 +61,9 @@ def test_columns(clip: Path, stage: Stage) -> None:
         "duration_seconds": 2.0,
         "video_frames": 50,
         "video_codec": "h264",
+        "truncated": False,
+        "missing": None,
+        "stated_seconds": None,
     }
 
 
@@ -113,7 +122,7 @@ def test_support_alone_may_find_nothing(clip: Path, stage: Stage) -> None:
 
 
 def test_a_misleading_index_leaves_no_stray_files(clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = VideoReader.frames
+    frames = VideoReader.frames_or_damage
 
     def misled(self: VideoReader, indices: list[int]) -> Any:
         yield from frames(self, indices)
@@ -121,15 +130,133 @@ def test_a_misleading_index_leaves_no_stray_files(clip: Path, stage: Stage, monk
             raise UnreliableIndexError("a frame did not come")
 
     expected = stage(clip, {"a": [0.5]})
-    monkeypatch.setattr(stage_module.VideoReader, "frames", misled)
+    monkeypatch.setattr(stage_module.VideoReader, "frames_or_damage", misled)
     assert stage(clip, {"a": [0.5]}).files == expected.files
 
 
-def test_a_damaged_video_is_bad_input(clip: Path, stage: Stage, tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged.mp4"
+def damaged(clip: Path, path: Path) -> Path:
+    """A copy of the clip with zeros in the middle: frames 25 and later are damaged from somewhere on."""
     data = bytearray(clip.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 400] = bytes(400)
-    damaged.write_bytes(data)
-    with pytest.raises(BadInput, match=r"^damaged\.mp4: "):
-        stage(damaged, {"a": []}, max_frames=50)
+    path.write_bytes(data)
+    return path
+
+
+def truncated(clip: Path, path: Path) -> Path:
+    """A copy of the clip with its index at the front, without the last 40 % of its bytes."""
+    whole = path.with_name(f"whole-{path.name}")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip), "-c", "copy"]
+    subprocess.run([*command, "-movflags", "+faststart", str(whole)], check=True)
+    data = whole.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    return path
+
+
+def test_damaged_frames_are_reported_and_the_others_kept(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    wanted = {"a": [number / 25 for number in range(50)], "b": [0.0, 0.04]}
+    whole = stage(clip, wanted, max_frames=50, strategy="support")
+    ran = stage(damaged(clip, tmp_path / "clip.mp4"), wanted, max_frames=50, strategy="support")
+    bad = ran.sample("a")["bad_frames"]
+    good = ran.sample("a")["frames"]
+    assert bad
+    assert good
+    assert sorted([*(row["frame_index"] for row in bad), *(row["frame_index"] for row in good)]) == list(range(50))
+    assert [row["path"] for row in good] == [f"frames/a/{number:04d}.jpg" for number in range(len(good))]
+    right = {row["frame_index"]: row["sha256"] for row in whole.sample("a")["frames"]}
+    assert all(row["sha256"] == right[row["frame_index"]] for row in good)
+    assert {"source": "support", "requested_seconds": bad[0]["frame_index"] / 25}.items() <= bad[0].items()
+    assert "damaged" in bad[0]["reason"]
+    assert ran.sample("b") == whole.sample("b")
+    assert ran.result.values["bad_frames"] == len(bad)
+    assert ran.result.values["truncated"] is False
+
+
+def test_damage_fails_the_video_on_request(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    path = damaged(clip, tmp_path / "damaged.mp4")
+    with pytest.raises(
+        BadInput, match=r"^damaged\.mp4: frames \d+, \d+.* cannot be read; the first .*--on-damage skip"
+    ):
+        stage(path, {"a": []}, max_frames=50, on_damage="fail")
+    assert stage(path, {"a": [0.0]}, strategy="support", on_damage="fail").result.values["frames"] == 1
+
+
+def test_video_without_a_readable_frame_fails(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    path = damaged(clip, tmp_path / "damaged.mp4")
+    bad = stage(path, {"a": []}, max_frames=50).sample("a")["bad_frames"][0]["frame_index"]
+    with pytest.raises(BadInput, match=rf"^damaged\.mp4: frame {bad} cannot be read"):
+        stage(path, {"a": [bad / 25]}, strategy="support")
+
+
+def test_truncated_video_gives_what_is_there(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    ran = stage(truncated(clip, tmp_path / "short.mp4"), {"a": [0.4, 1.9, 5.0]}, max_frames=4)
+    values, sample = ran.result.values, ran.sample("a")
+    assert values["truncated"] is True
+    assert "of at least" in values["missing"]
+    assert values["stated_seconds"] == 2.0
+    assert values["duration_seconds"] < 1.6
+    assert values["bad_frames"] == 1
+    assert sample["bad_frames"] == [
+        {
+            "source": "support",
+            "requested_seconds": 1.9,
+            "frame_index": None,
+            "reason": "is missing: the file is truncated before this time",
+        }
+    ]
+    assert sample["outside_seconds"] == [5.0]
+    whole = stage(clip, {"a": [row["actual_seconds"] for row in sample["frames"]]}, strategy="support")
+    assert [row["sha256"] for row in sample["frames"]] == [row["sha256"] for row in whole.sample("a")["frames"]]
+
+
+def test_truncation_fails_the_video_on_request(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^short\.mp4: is truncated: .*--on-damage skip"):
+        stage(truncated(clip, tmp_path / "short.mp4"), {"a": []}, on_damage="fail")
+
+
+@pytest.mark.parametrize(("share", "verified"), [(0.0, 0), (0.01, 1), (0.5, 4), (1.0, 8)])
+def test_verification_counts_the_frames(share: float, verified: int, clip: Path, stage: Stage) -> None:
+    ran = stage(clip, {"a": [], "b": []}, verify_frames=share)
+    assert ran.result.values["verified_frames"] == verified
+
+
+def test_verification_of_a_damaged_and_of_a_truncated_video(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    for path in (damaged(clip, tmp_path / "damaged.mp4"), truncated(clip, tmp_path / "short.mp4")):
+        values = stage(path, {"a": []}, max_frames=50, verify_frames=1.0).result.values
+        assert values["verified_frames"] == values["frames"] > 10
+
+
+@pytest.mark.parametrize("what", ["pixels", "index", "time"])
+def test_verification_catches_a_wrong_frame(
+    what: str, clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader gives the neighbor's image, or the right image under a wrong number or a wrong time."""
+    read = VideoReader.frames_or_damage
+
+    def lying(self: VideoReader, indices: list[int]) -> Any:
+        for frame in read(self, indices):
+            assert isinstance(frame, FrameImage)
+            if frame.frame_index != indices[-1]:
+                yield frame
+            elif what == "pixels":
+                image = frame.image.copy()
+                image[0, 0, 0] ^= 1
+                yield replace(frame, image=image)
+            elif what == "time":
+                yield replace(frame, pts=frame.pts + 1)
+            else:
+                [other] = list(read(self, [frame.frame_index - 1]))
+                assert isinstance(other, FrameImage)
+                yield replace(frame, image=other.image)
+
+    monkeypatch.setattr(VideoReader, "frames_or_damage", lying)
+    with pytest.raises(FrameMismatchError, match=r"^clip\.mp4: 1 of 8 verified frames differ .*frames 46;"):
+        stage(clip, {"a": []}, verify_frames=1.0)
+
+
+def test_verification_chooses_the_same_frames_in_every_run() -> None:
+    chosen = choose_frames("video-1", range(100), 0.1)
+    assert len(chosen) == 10
+    assert chosen == choose_frames("video-1", list(reversed(range(100))), 0.1)
+    assert chosen != choose_frames("video-2", range(100), 0.1)
+    assert choose_frames("video-1", range(100), 1.0) == set(range(100))

@@ -78,7 +78,7 @@ def draw(pictures: list[Path]) -> list[int]:
 def draw_altered(pictures: list[Path]) -> int:
     """How many sheets the report makes of pictures that are not what their records say."""
     frame = {"sha256": "0" * 64, "actual_seconds": 0.0, "source": "support"}
-    sample = {"id": "a", "video": "a.mp4", "outside_seconds": []}
+    sample = {"id": "a", "video": "a.mp4", "bad_frames": [], "outside_seconds": []}
     samples = [{**sample, "frames": [{**frame, "path": picture.name}]} for picture in pictures]
     return len(sheets(samples, pictures[0].parent, most=len(samples)))
 

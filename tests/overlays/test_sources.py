@@ -235,7 +235,7 @@ def test_a_body_without_a_length_that_ends_early_is_noticed(fetch: Callable[...,
         handler.wfile.write(content[: len(content) // 2])
 
     server.faults.append(silent)
-    with pytest.raises(BadInput, match=r"what came from http.* is cut short"):
+    with pytest.raises(BadInput, match=r"what came from http.* is truncated"):
         fetch()
 
 

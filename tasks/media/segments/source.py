@@ -65,7 +65,9 @@ def survey(path: Path, tolerant: bool = False, by_decoding: bool = False) -> Sur
     done unasked. ``tolerant`` takes a damaged or cut file for what there is of it.
     Raises BadInput where the file is damaged, empty or no video.
     """
-    with PacketSource(path, cut_short=tolerant) as source:
+    with PacketSource(path) as source:
+        if source.truncation is not None and not tolerant:
+            raise BadInput(f"{path.name}: is truncated: {source.truncation.reason}; fetch it again")
         orderly = source.index.is_orderly and not source.lacks_presentation_times
         if orderly and not by_decoding:
             try:
@@ -81,13 +83,13 @@ def _by_index(source: PacketSource, tolerant: bool) -> Survey:
     damage = None
     if tolerant:
         positions, damage = cut_damaged_end(source, positions)
-        timeline = _shortened(timeline, len(positions))
+        timeline = timeline.shortened(len(positions))
     _try_out(source, positions)
     return _survey(source, Counted(timeline, np.empty((0, 2), np.int64), damage), positions, tolerant)
 
 
 def _survey(source: PacketSource, counted: Counted, positions: Int64s | None, tolerant: bool) -> Survey:
-    damage = missing_end(source, int(counted.timeline.pts[-1]), counted.damage) if tolerant else counted.damage
+    damage = missing_end(source, counted.timeline, counted.damage) if tolerant else counted.damage
     matrix = _display_matrix(source)
     return Survey(
         file_size_bytes=source.path.stat().st_size,
@@ -107,13 +109,6 @@ def _display_matrix(source: PacketSource) -> tuple[int, ...]:
     frame = next(RunDecoder(source).frames_from(0), None)
     data: Any = None if frame is None else frame.side_data.get("DISPLAYMATRIX")
     return () if data is None else tuple(np.frombuffer(bytes(data), dtype=np.int32).tolist())
-
-
-def _shortened(timeline: Timeline, frames: int) -> Timeline:
-    """The first ``frames`` of a time line."""
-    if frames == len(timeline):
-        return timeline
-    return Timeline(timeline.ticks[:frames], timeline.pts[:frames], int(timeline.ticks[frames]), timeline.time_base)
 
 
 def _try_out(source: PacketSource, positions: Int64s) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 from tasks.engine.errors import BadInput
+from tasks.engine.stage import Value
 from tasks.media.decoding import RunDecoder
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s
-from tasks.media.opening import is_cut_short
 from tasks.media.runs import Run
-
-# Matroska's statistics tag.
-_HOURS_MINUTES_SECONDS = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
+from tasks.media.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -23,10 +20,23 @@ class Damage:
 
     missing_frames   frames that the file promises or begins and that cannot be shown; ``None`` where nothing tells
     reason           one clause
+    truncated        the end of the file is missing; else it is there and damaged
+    stated_seconds   duration of the whole video as the container states it; ``None`` if it does not
     """
 
     missing_frames: int | None
     reason: str
+    truncated: bool = False
+    stated_seconds: float | None = None
+
+
+def damage_values(damage: Damage | None) -> dict[str, Value]:
+    """Return the columns that report what is missing at the end of a video."""
+    return {
+        "missing": damage.reason if damage else None,
+        "truncated": damage is not None and damage.truncated,
+        "stated_seconds": damage.stated_seconds if damage else None,
+    }
 
 
 def cut_damaged_end(source: PacketSource, positions: Int64s) -> tuple[Int64s, Damage | None]:
@@ -52,23 +62,19 @@ def cut_damaged_end(source: PacketSource, positions: Int64s) -> tuple[Int64s, Da
     return positions[:keep], Damage(len(positions) - keep, reason)
 
 
-def missing_end(source: PacketSource, last_pts: int, damage: Damage | None) -> Damage | None:
-    """``damage``, or all that the container promises after the frame at ``last_pts``, the last one that is there."""
-    missing = round((_promised_end(source) - last_pts) / source.frame_ticks) - 1
-    if missing < 2:  # the last frame's length is seldom known to the tick
+def missing_end(source: PacketSource, timeline: Timeline, damage: Damage | None) -> Damage | None:
+    """Return ``damage`` with everything that the container promises after the end of ``timeline``."""
+    truncation = source.truncation
+    if truncation is None:
         return damage
-    return Damage(missing, damage.reason if damage else "the end of the file is missing")
+    reason = damage.reason if damage else f"the end of the file is missing: {truncation.reason}"
+    stated = truncation.stated_seconds
+    return Damage(_missing_frames(source, timeline, stated), reason, truncated=True, stated_seconds=stated)
 
 
-def _promised_end(source: PacketSource) -> int:
-    """When the video ends as its container says, in ticks; 0 where it does not say or may be believed anyway."""
-    stream, is_mov = source.stream, source.container.format.name.startswith("mov,")
-    if is_mov and not is_cut_short(stream, source.path):
-        return 0  # edit lists make the stated duration another one
-    if stream.duration is not None:
-        return (stream.start_time or 0) + stream.duration
-    stated = _HOURS_MINUTES_SECONDS.fullmatch(stream.metadata.get("DURATION", ""))
-    if stated is None:
-        return 0
-    hours, minutes, seconds = (Fraction(part) for part in stated.groups())
-    return round((hours * 3600 + minutes * 60 + seconds) / source.index.time_base)
+def _missing_frames(source: PacketSource, timeline: Timeline, stated_seconds: float | None) -> int | None:
+    """Return the frames between the end of ``timeline`` and the stated end; None if the container states none."""
+    if stated_seconds is None:
+        return None
+    missing_seconds = Fraction(stated_seconds) - timeline.end_ticks * timeline.time_base
+    return max(0, round(missing_seconds * source.rate))

@@ -145,7 +145,7 @@ def test_what_is_missing_is_told(kind: Callable[[str], Path], ffmpeg: Callable[.
     whole = tmp_path / "whole.mp4"
     ffmpeg("-i", str(kind("plain.mp4")), "-c", "copy", "-movflags", "+faststart", str(whole))
     short = cut(whole, 0.5, tmp_path)
-    with pytest.raises(BadInput, match="is cut short"):
+    with pytest.raises(BadInput, match="is truncated"):
         survey(short)
     found = survey(short, tolerant=True)
     assert found.damage is not None

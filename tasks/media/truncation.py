@@ -1,0 +1,140 @@
+"""Truncation: detect that the end of a video file is missing, and report how long the video should be.
+
+Each container tells in its own way where it ends: by sizes that it states, by a mark at its end, or by the size of its
+parts. Only this evidence counts. A video that is shorter than its file's stated duration may be whole (its audio may be
+longer); only the duration that a Matroska file states for the video stream itself is evidence too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from tasks.media.container_ends import asf_seconds, find_missing_end, has_fragments
+from tasks.media.index import NO_TIME, Int64s, PacketIndex
+
+_MICROSECONDS = 1_000_000
+# Matroska's statistics tag.
+_HOURS_MINUTES_SECONDS = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,12})?)")
+# The duration that FFmpeg gives for other containers is an estimate from the times at the end of the file.
+_STATED_BY_STREAM = ("mov,", "mxf")
+_STATED_BY_CONTAINER = ("matroska,", "flv")
+# How long the last frame is shown is not always known. A stream that ends so many frames too early lacks something.
+_MIN_MISSING_FRAMES = 1.5
+# Demuxers that give a part of a packet without flagging it as corrupt.
+_UNFLAGGED = ("mpegts", "mpeg", "asf", "gif")
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """The end of a file is missing.
+
+    reason             one clause
+    stated_seconds     duration of the whole video as the container states it; None if it does not
+    is_last_cut        the last packet that is there may be incomplete, whatever its flags
+    """
+
+    reason: str
+    stated_seconds: float | None
+    is_last_cut: bool
+
+
+def find_truncation(
+    container: InputContainer, stream: VideoStream, path: Path, index: PacketIndex, failure: str
+) -> Truncation | None:
+    """Return how the file at ``path`` is truncated; None if nothing says that it is.
+
+    index     its packets
+    failure   the demuxer's error, if one ended the reading before the end of the file
+    """
+    kind = container.format.name
+    reason = missing_bytes(container, stream, path)
+    stated = stated_seconds(container, stream, path)
+    frame_seconds = 1 / (stream.guessed_rate or stream.average_rate or Fraction(25))
+    start, end = _span(index, frame_seconds)
+    if stated is not None and _stream_end(stream) is not None:  # that is a time of the file, not a duration
+        stated -= start
+        lack = stated - (end - start)
+        if not reason and lack > _MIN_MISSING_FRAMES * frame_seconds:
+            reason = f"it ends {lack:.3f} s before the end that it states"
+    if not reason and failure:
+        reason = f"its container is damaged: {failure}"
+    return Truncation(reason, stated, is_last_cut=kind in _UNFLAGGED) if reason else None
+
+
+def missing_bytes(container: InputContainer, stream: VideoStream, path: Path) -> str:
+    """Return a clause if bytes are missing at the end of the file at ``path``; else an empty string."""
+    kind = container.format.name
+    return (_missing_samples(stream, path) if kind.startswith("mov,") else "") or find_missing_end(path, kind)
+
+
+def _span(index: PacketIndex, frame_seconds: Fraction) -> tuple[float, float]:
+    """Return when the first frame is shown and when the last one ends, in seconds; 0, 0 without times."""
+    known = index.pts != NO_TIME
+    if not known.any():
+        return 0.0, 0.0
+    times = index.pts[known]
+    return float(int(times.min()) * index.time_base), float(int(times.max()) * index.time_base + frame_seconds)
+
+
+def count_certain_frames(pts: Int64s, last_dts: int | None, frame_ticks: int) -> int:
+    """Return how many of the frames of a truncated video have a certain rank.
+
+    Frames that were missing may have been shown between frames that are there, if their packets came later. They
+    are shown after the last decoding time. So the frames up to it are certain, and further ones as long as no gap
+    between them has room for another frame.
+
+    pts           presentation times, rising
+    last_dts      decoding time of the last packet; None if unknown
+    frame_ticks   how long a frame is shown at the stream's rate
+    """
+    gaps = np.diff(pts)
+    certain = 1 if last_dts is None else max(1, int(np.searchsorted(pts, last_dts, side="right")))
+    room = 1.5 * min(frame_ticks, gaps.min(initial=frame_ticks))
+    while certain < len(pts) and gaps[certain - 1] <= room:
+        certain += 1
+    return min(certain, len(pts))
+
+
+def stated_seconds(container: InputContainer, stream: VideoStream, path: Path) -> float | None:
+    """Return the duration of the video as its container states it; None if it does not."""
+    kind, time_base = container.format.name, stream.time_base or Fraction(0)
+    if kind == "avi":  # its duration counts the frames that are there
+        return float(stream.frames * time_base) or None
+    if kind == "asf":
+        return asf_seconds(path)
+    if kind.startswith(_STATED_BY_STREAM):
+        return float((stream.duration or 0) * time_base) or None if not _is_fragmented(kind, path) else None
+    end = _stream_end(stream)
+    if end is not None:
+        return end
+    if kind.startswith(_STATED_BY_CONTAINER) and container.duration:
+        return container.duration / _MICROSECONDS
+    return None
+
+
+def _stream_end(stream: VideoStream) -> float | None:
+    """Return when the stream ends, in seconds, as Matroska's tag DURATION states it; None without the tag."""
+    tag = _HOURS_MINUTES_SECONDS.fullmatch(stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return None
+    hours, minutes, seconds = (Fraction(part) for part in tag.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
+def _is_fragmented(kind: str, path: Path) -> bool:
+    return kind.startswith("mov,") and has_fragments(path)
+
+
+def _missing_samples(stream: VideoStream, path: Path) -> str:
+    """Return a clause if the container's index names data after the end of the file; else an empty string."""
+    size = path.stat().st_size
+    entries = stream.index_entries
+    needed = max((entry.pos + entry.size for entry in map(entries.__getitem__, range(len(entries)))), default=0)
+    return f"it has {size} of at least {needed} bytes" if needed > size else ""
