@@ -109,6 +109,7 @@ def test_gzip_members_one_after_another_are_one_file(tmp_path: Path) -> None:
         (gzip.compress(gzip.compress(commas().encode())), "a.csv.gz: "),
         (b"\x1f\x8b", "a.csv.gz: "),
     ],
+    ids=["no end", "damaged", "more data", "empty", "packed twice", "only a magic number"],  # the bytes hold the time
 )
 def test_damaged_gzip_is_refused(content: bytes, told: str, tmp_path: Path) -> None:
     assert told in refused(tmp_path / "a.csv.gz", content)
