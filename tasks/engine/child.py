@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 
 from tasks.engine.errors import BadInput, TransientError
 from tasks.engine.items import Item
+from tasks.engine.keeper import bear_mark
 from tasks.engine.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.outcomes import COLUMNS, FailureKind, Usage
 from tasks.engine.publish import collect_outputs
@@ -41,6 +42,7 @@ _RESET_PEAK = "5"  # from proc(5), clear_refs: sets the peak resident set size t
 def main(descriptor: int, parent: int) -> None:
     """Serve requests on the pipe ``descriptor`` until it closes."""
     _die_with(parent)
+    bear_mark()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     pipe: Connection = Connection(descriptor)

@@ -1,8 +1,12 @@
-"""The keeper: a small process that ends what this one's slots have started, however this one ends.
+"""The watchdog: a small process that ends what this one's slots have started, however this one ends.
 
 The kernel ends a slot's child with its parent, but not what an item has started in turn: after a kill -9 an ffmpeg
-would encode on. All of them inherit a mark in their environment; the keeper waits for its standard input to close,
-looks for the mark and kills. It needs Linux's ``/proc``; elsewhere there is none.
+would encode on. All of them inherit a mark, in their environment and in a resource limit that Linux does not use (so
+that a process which clears its environment still bears it). The watchdog waits for its standard input to close, looks
+for the marks that it was told there, and kills. If it is killed too, the next run does the same: see ``orphans.py``. It
+needs Linux's ``/proc``; elsewhere there is none.
+
+This file also runs as a script, without the rest of the package.
 """
 
 from __future__ import annotations
@@ -10,59 +14,153 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 import uuid
+from collections.abc import Collection, Iterator
 
 _NAME = "HEADRACE_KEPT"
-_ROUNDS = 5  # a process may start another while we look
+_RLIMIT_LOCKS = 10  # from Linux's asm-generic/resource.h; without effect since Linux 2.4.25, but inherited
+_LIMIT_LINE = b"Max file locks"  # in /proc/PID/limits
+_MARK_DIGITS = 32
 _STOP_SECONDS = 5.0
+_KILL_SECONDS = 10.0  # a killed process is gone in a moment, unless the kernel holds it
+_PAUSE_SECONDS = 0.01
+_CLEAN_SCANS = 3  # a process that forks and exits again and again may hide from one
+_ENDED = "ZXx"  # states of a zombie and a dead process, from proc(5)
 
-_mark = uuid.uuid4().hex
 _keeper: subprocess.Popen[bytes] | None = None
+_known: set[str] = set()
 
 
-def kept_environment() -> dict[str, str]:
-    """What puts a process, and all that it starts, under the keeper. Starts the keeper. Not safe for threads."""
-    global _keeper  # noqa: PLW0603 - one a process, as its mark
-    if _keeper is None and sys.platform == "linux":
-        command = [sys.executable, "-I", "-S", __file__, _mark]
+def new_mark() -> str:
+    """Return a mark that no process bears."""
+    return uuid.uuid4().hex
+
+
+def is_mark(text: str) -> bool:
+    """Return True if ``text`` has the form of a mark."""
+    return len(text) == _MARK_DIGITS and set(text) <= set("0123456789abcdef")
+
+
+_own_mark = new_mark()
+
+
+def kept_environment(mark: str = _own_mark) -> dict[str, str]:
+    """Return the variables that put a process, and all that it starts, under the watchdog. Not safe for threads."""
+    global _keeper  # noqa: PLW0603 - one a process
+    if sys.platform != "linux":
+        return {_NAME: mark}
+    if _keeper is None:
+        command = [sys.executable, "-I", "-S", __file__]
         _keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         atexit.register(_stop, _keeper)
-    return {_NAME: _mark}
+    if mark not in _known and _keeper.stdin is not None:
+        with contextlib.suppress(OSError):  # somebody killed it: the next run will look for the mark
+            _keeper.stdin.write(f"{mark}\n".encode())
+            _keeper.stdin.flush()
+        _known.add(mark)
+    return {_NAME: mark}
 
 
 def _stop(keeper: subprocess.Popen[bytes]) -> None:
     assert keeper.stdin is not None
-    keeper.stdin.close()
+    with contextlib.suppress(OSError):
+        keeper.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         keeper.wait(_STOP_SECONDS)
 
 
-def kill_marked(mark: str) -> int:
-    """Kill every process that bears ``mark``; returns how many there were."""
-    wanted, killed = f"{_NAME}={mark}".encode(), 0
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
-            if name.isdigit() and wanted in _environment(name):
-                os.kill(int(name), signal.SIGKILL)
-                killed += 1
-    return killed
+def bear_mark() -> None:
+    """Have this process, and all that it will start, bear the mark of its environment in a resource limit too."""
+    mark = os.environ.get(_NAME, "")
+    if sys.platform == "linux" and is_mark(mark):
+        with contextlib.suppress(OSError, ValueError):  # one started by an item of another run bears that one's
+            resource.setrlimit(_RLIMIT_LOCKS, _limits(mark))
 
 
-def _environment(pid: str) -> list[bytes]:
-    with open(f"/proc/{pid}/environ", "rb") as stream:
-        return stream.read().split(b"\0")
+def _limits(mark: str) -> tuple[int, int]:
+    """Return the soft and the hard limit that stand for ``mark``: 60 bits of it each."""
+    low, high = sorted((int(mark[:15], 16), int(mark[15:30], 16)))
+    return low, high
 
 
-def main(mark: str) -> None:
-    """Wait for the parent's end, then kill what bears ``mark``."""
-    sys.stdin.buffer.read()
-    for _ in range(_ROUNDS):
-        if not kill_marked(mark):
-            return
+def end_marked(marks: Collection[str]) -> int:
+    """Kill this user's processes that bear one of ``marks`` until none is left; return how many there were."""
+    if not marks or sys.platform != "linux":
+        return 0
+    signs = _Signs(marks)
+    killed: set[int] = set()
+    clean, deadline = 0, time.monotonic() + _KILL_SECONDS
+    while time.monotonic() < deadline:
+        found = False
+        for pid in signs.bearers():
+            found = True
+            if signs.kill(pid):
+                killed.add(pid)
+        clean = 0 if found else clean + 1
+        if clean == _CLEAN_SCANS:
+            break
+        time.sleep(_PAUSE_SECONDS)
+    return len(killed)
+
+
+class _Signs:
+    """Tells whether a process bears one of ``marks``."""
+
+    def __init__(self, marks: Collection[str]) -> None:
+        self._variables = {f"{_NAME}={mark}".encode() for mark in marks}
+        self._limits = {b"%d %d" % _limits(mark) for mark in marks}
+
+    def bearers(self) -> Iterator[int]:
+        """Yield the numbers of all that do, as soon as they are found, the newest first: it may be gone in a moment."""
+        for pid in sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True):
+            if pid != os.getpid() and self._bears(pid):
+                yield pid
+
+    def kill(self, pid: int) -> bool:
+        """Kill a process if it still bears a mark: its number may be another's by now."""
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:
+            return False
+        try:
+            if not self._bears(pid):
+                return False
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+    def _bears(self, pid: int) -> bool:
+        try:
+            if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
+                return False
+            marked = not self._variables.isdisjoint(_read(pid, "environ").split(b"\0")) or self._is_limited(pid)
+            return marked and _read(pid, "stat").rpartition(b")")[2].split()[0].decode() not in _ENDED
+        except (OSError, IndexError):  # gone meanwhile
+            return False
+
+    def _is_limited(self, pid: int) -> bool:
+        lines = _read(pid, "limits").splitlines()
+        words = [line.removeprefix(_LIMIT_LINE).split()[:2] for line in lines if line.startswith(_LIMIT_LINE)]
+        return any(b" ".join(limits) in self._limits for limits in words)
+
+
+def _read(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb") as stream:
+        return stream.read()
+
+
+def main() -> None:
+    """Wait for the parent's end, then kill what bears one of the marks that it told."""
+    end_marked({line.strip() for line in sys.stdin})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tasks.engine.layout import HOUSE, RUN_FILES, Layout, check_folders
 from tasks.engine.lock import Lock, locked
+from tasks.engine.orphans import end_orphans, note_dead_marks
 from tasks.engine.outcomes import Outcome, Outcomes
 from tasks.engine.report import Bar, Failure, Picture, render_report
 from tasks.engine.scratch import leave_local_scratch, sweep_local_scratch
@@ -30,9 +31,11 @@ def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = la
             for name in sorted(RUN_FILES):
                 check_is_no_folder(layout.output_dir / name)
             lock = stack.enter_context(locked(layout.lock, run_id, say))
+            marks = end_orphans(layout, say)
             _sweep(layout)
             stack.callback(leave_local_scratch, layout.output_dir, run_id)
             tree.make(private, mode=0o700)
+            note_dead_marks(layout.private / run_id, marks)
         except OSError as error:
             raise cannot_write(layout.output_dir, error) from error
         stack.callback(tree.remove, private)

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from tasks.engine.control import StopSignal, stop_signal
 from tasks.engine.errors import LockLost, OutputBlocked, RunError
+from tasks.engine.keeper import new_mark
 from tasks.engine.layout import Layout
 from tasks.engine.lock import Lock, check_lock, claimed
 from tasks.engine.messages import Failed, Finished, Reply, Request
+from tasks.engine.orphans import end_orphans_here, note_mark
 from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.plan import PlannedItem
 from tasks.engine.publish import publish
@@ -310,6 +312,7 @@ class SlotPool:
         self._made: Counter[tuple[str, str]] = Counter()
         self._running: set[Slot] = set()
         self._uses: Counter[Slot] = Counter()
+        self._marks: dict[str, str] = {}
         self._share = 0.0
         self._next_look = 0.0
 
@@ -384,6 +387,7 @@ class SlotPool:
                 del self._uses[slot]
             for key in keys:
                 del self._made[key]
+            self._marks.pop(run_id, None)
         for slot in slots:
             slot.close()
 
@@ -396,7 +400,17 @@ class SlotPool:
         folder.mkdir(exist_ok=True)
         log = folder / f"{order.stage.name}-{label}.log"
         log.touch()
-        return Slot(order.stage, label, log, self._made[key] - 1)
+        return Slot(order.stage, label, log, self._made[key] - 1, self._mark(context))
+
+    def _mark(self, context: RunContext) -> str:
+        """Return the mark of what this process starts for a run; it is noted where the next run finds it."""
+        if context.run_id not in self._marks:
+            if context.elsewhere:
+                end_orphans_here(context.private)
+            mark = new_mark()
+            note_mark(context.private, mark)
+            self._marks[context.run_id] = mark
+        return self._marks[context.run_id]
 
 
 pool = SlotPool()

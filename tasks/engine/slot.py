@@ -60,14 +60,15 @@ class Slot:
     """One child process at a time. Used by one thread at a time.
 
     ``number`` counts the slots of a process and a stage from 0. The child finds it in the variable HEADRACE_SLOT, so
-    that slots can share out what there are several of: graphics cards.
+    that slots can share out what there are several of: graphics cards. All that it starts bears ``mark``.
     """
 
-    def __init__(self, stage: Stage, label: str, log: Path, number: int = 0) -> None:
+    def __init__(self, stage: Stage, label: str, log: Path, number: int = 0, mark: str = "") -> None:
         self.stage = stage
         self.label = label
         self.log = log
         self.number = number
+        self.mark = mark
         self._process: subprocess.Popen[bytes] | None = None
         self._child: psutil.Process | None = None
         self._pipe: Connection | None = None
@@ -164,7 +165,7 @@ class Slot:
         with theirs, self.log.open("ab") as log:
             descriptor = theirs.fileno()
             command = [sys.executable, "-P", "-m", "tasks.engine.child", str(descriptor), str(os.getpid())]
-            self._process = _spawner.submit(_spawn, command, log, descriptor, self.number).result()
+            self._process = _spawner.submit(_spawn, command, log, descriptor, self).result()
         self._pipe = ours
         self._born, self._items = time.monotonic(), 0
         self._out_of_memory_kills = _out_of_memory_kills()
@@ -222,7 +223,8 @@ class Slot:
         return total
 
 
-def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: int) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: Slot) -> subprocess.Popen[bytes]:
+    kept = kept_environment(slot.mark) if slot.mark else kept_environment()
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -230,7 +232,7 @@ def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: int) -> sub
         stderr=log,
         pass_fds=(descriptor,),
         start_new_session=True,
-        env={**_child_environment(), **kept_environment(), "HEADRACE_SLOT": str(slot)},
+        env={**_child_environment(), **kept, "HEADRACE_SLOT": str(slot.number)},
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks.engine.errors import InvalidInput, Problem
 from tasks.engine.layout import HOUSE, Layout, check_folders, remove_outputs
 from tasks.engine.lock import Lock, locked
+from tasks.engine.orphans import end_orphans
 from tasks.engine.outcomes import Failure, Record
 from tasks.engine.parquet import read_rows
 from tasks.engine.records import RecordStore, needed_outputs
@@ -171,6 +172,7 @@ def do(layout: Layout, deeds: Sequence[Deed], say: Callable[[str], None] = lambd
     """Do ``deeds`` while no run is at work. Raises RunError where one is, or the lock cannot be written."""
     try:
         with locked(layout.lock, "upkeep", say) as lock:
+            end_orphans(layout, say)  # the marks by which they are found may be removed now
             for deed in deeds:
                 _do(layout, deed, lock)
     except OSError as error:

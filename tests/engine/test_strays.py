@@ -42,7 +42,7 @@ def test_nothing_but_the_stage_s_own_helper_is_left_between_items(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = uuid.uuid4().hex
-    kept_environment()  # the keeper of this process lives as long as it does: it is not to bear the mark
+    kept_environment()  # the watchdog of this process lives as long as it does: it is not to bear the mark
     monkeypatch.setenv(MARK, mark)
     payloads: list[dict[str, object]] = [{}, {"fails": True}, {"waits": True}, {}]
     items = tuple(PlannedItem(Item(f"item-{n}", payload), "key", n) for n, payload in enumerate(payloads))

@@ -1,0 +1,239 @@
+"""A run and its watchdog are killed together: the next run ends what the items left running, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks.engine.items import Item
+from tasks.engine.keeper import bear_mark, end_marked, kept_environment, new_mark
+from tasks.engine.layout import Layout
+from tasks.engine.orphans import note_dead_marks, note_mark, read_marks
+from tasks.engine.plan import PlannedItem
+from tasks.engine.run import open_output_dir
+from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
+from tasks.engine.slot import Limits
+from tasks.engine.stage import StageResult, Workspace
+from tasks.engine.upkeep import do, to_sweep
+from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.processes import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Forks and exits again and again, for a minute at most, so that its number is another one all the time.
+HOP = """
+import os, time
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    time.sleep(0.005)
+    if os.fork():
+        os._exit(0)
+"""
+# argv: the output folder, a word that all orphans have on their command lines.
+RUN = """
+import sys
+from pathlib import Path
+from tests.engine.test_orphans import run_items
+run_items(Path(sys.argv[1]), sys.argv[2])
+"""
+
+
+class OrphanStage(FaultStage):
+    """Its item starts processes that nobody waits for, and goes on for ever."""
+
+    name = "orphans"
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        word = item.payload["word"]
+        sleep = f"sleep 3600 {word}"
+        for command in (
+            ["sh", "-c", f"exec sh -c 'sleep 3600; : {word}'"],
+            ["setsid", "sh", "-c", f"(sh -c 'sleep 3600; : {word}' &) ; sleep 3600; : {word}"],
+            ["env", "-i", "setsid", "sh", "-c", f"(sh -c 'sleep 3600; : {word}' &) ; sleep 3600; : {word}"],
+            [sys.executable, "-c", HOP, word],
+        ):
+            subprocess.Popen(command, start_new_session=True)
+        print(sleep, flush=True)
+        signal.pause()
+        raise AssertionError("woke up")
+
+
+def run_items(output_dir: Path, word: str) -> None:
+    """Run an item that leaves orphans, as a flow does."""
+    layout = Layout(output_dir)
+    with open_output_dir(layout, "first") as lock:
+        context = RunContext("first", output_dir, Limits(600, 1 << 30), 1, lock_token=lock.owner.token)
+        items = (PlannedItem(Item("a", {"word": word}), "key", 0),)
+        run_shard(ShardOrder(context, OrphanStage(FaultParams()), items), lambda _: None)
+
+
+def with_word(word: str) -> dict[int, list[str]]:
+    """Processes with ``word`` on their command lines, but for the run itself and its watchdog."""
+    return {
+        process.pid: process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline"])
+        if word in " ".join(process.info["cmdline"] or ()) and "run_items" not in " ".join(process.info["cmdline"])
+    }
+
+
+@pytest.fixture
+def word() -> Iterator[str]:
+    """A word for command lines; what has it is gone afterwards."""
+    made = f"orphan-{uuid.uuid4().hex}"
+    yield made
+    for pid in with_word(made):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_run_and_watchdog(output_dir: Path, word: str) -> None:
+    """Start a run, and kill it with its watchdog when its item has started everything."""
+    with subprocess.Popen([sys.executable, "-c", RUN, str(output_dir), word], cwd=ROOT) as run:
+        wait_until(lambda: len(with_word(word)) >= 6, "the orphans")
+        (watchdog,) = (p for p in psutil.Process(run.pid).children() if p.cmdline()[-1].endswith("keeper.py"))
+        watchdog.suspend()
+        run.kill()
+        watchdog.kill()
+
+
+def test_the_next_run_ends_what_is_left(tmp_path: Path, word: str) -> None:
+    kill_run_and_watchdog(tmp_path, word)
+    left = with_word(word)
+    assert len(left) >= 5, left
+    said: list[str] = []
+    with open_output_dir(Layout(tmp_path), "second", said.append):
+        assert with_word(word) == {}
+    (line,) = said
+    assert line.startswith("ended ")
+    assert line.endswith("processes that an earlier run had left running")
+
+
+def test_so_does_a_sweep_by_hand(tmp_path: Path, word: str) -> None:
+    kill_run_and_watchdog(tmp_path, word)
+    layout = Layout(tmp_path)
+    said: list[str] = []
+    do(layout, to_sweep(layout), said.append)
+    assert with_word(word) == {}
+    assert len(said) == 1
+
+
+def start_marked(mark: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "3600"], env={**os.environ, **kept_environment(mark)})
+
+
+def is_running(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is None
+
+
+@pytest.fixture
+def others() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_other_runs_of_the_same_process_are_left_alone(tmp_path: Path, others: list[subprocess.Popen[bytes]]) -> None:
+    """As when a cluster's worker serves two flows, of which one was killed."""
+    dead, alive = new_mark(), new_mark()
+    others += [start_marked(dead), start_marked(alive)]
+    note_mark_of(tmp_path / "one", dead)
+    note_mark_of(tmp_path / "two", alive)
+    with open_output_dir(Layout(tmp_path / "one"), "second"):
+        others[0].wait(10)
+    assert is_running(others[1])
+
+
+def note_mark_of(output_dir: Path, mark: str, run_id: str = "first") -> Path:
+    private = Layout(output_dir).private / run_id
+    private.mkdir(parents=True)
+    note_mark(private, mark)
+    return private
+
+
+@pytest.mark.parametrize("link", ["run", "marks", "mark"])
+def test_marks_behind_symlinks_do_not_count(tmp_path: Path, link: str, others: list[subprocess.Popen[bytes]]) -> None:
+    """Someone who may write into one output folder must not end the items of a run in another."""
+    mark = new_mark()
+    others.append(start_marked(mark))
+    elsewhere = note_mark_of(tmp_path / "alive", mark)
+    private = Layout(tmp_path / "out").private
+    private.mkdir(parents=True)
+    if link == "run":
+        (private / "first").symlink_to(elsewhere)
+    elif link == "marks":
+        (private / "first").mkdir()
+        (private / "first/marks").symlink_to(elsewhere / "marks")
+    else:
+        (private / "first/marks").mkdir(parents=True)
+        (private / "first/marks" / mark).symlink_to(elsewhere / "marks" / mark)
+    assert read_marks(private / "first") == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_marks_of_another_user_do_not_count(tmp_path: Path) -> None:
+    private = note_mark_of(tmp_path, new_mark())
+    (mark,) = (private / "marks").iterdir()
+    assert read_marks(private) == {mark.name}
+    os.chown(mark, 12345, 12345)
+    assert read_marks(private) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes of others")
+def test_processes_of_another_user_are_left_alone(others: list[subprocess.Popen[bytes]]) -> None:
+    mark = new_mark()
+    environment = {**os.environ, **kept_environment(mark)}
+    others.append(subprocess.Popen(["sleep", "3600"], env=environment, user=12345))
+    assert end_marked({mark}) == 0
+    assert is_running(others[0])
+
+
+def test_names_that_are_no_marks_do_not_count(tmp_path: Path) -> None:
+    private = note_mark_of(tmp_path, new_mark())
+    for name in ("", "x" * 32, "0" * 31, "0" * 33):
+        (private / "marks" / f"{name}~").touch()
+    assert len(read_marks(private)) == 1
+
+
+def test_marks_outlive_a_run_that_was_killed_before_its_workers_looked(tmp_path: Path) -> None:
+    private = note_mark_of(tmp_path, own := new_mark(), "second")
+    note_dead_marks(private, {earlier := new_mark()})
+    with open_output_dir(Layout(tmp_path), "third"):
+        assert read_marks(Layout(tmp_path).private / "third") == {own, earlier}
+
+
+def test_a_worker_of_the_next_run_ends_what_is_left_on_its_host(
+    tmp_path: Path, others: list[subprocess.Popen[bytes]]
+) -> None:
+    mark = new_mark()
+    others.append(start_marked(mark))
+    private = Layout(tmp_path).private / "second"
+    private.mkdir(parents=True)
+    note_dead_marks(private, {mark})
+    context = RunContext("second", tmp_path, Limits(60, 1 << 30))
+    items = (PlannedItem(Item("a"), "key", 0),)
+    try:
+        run_shard(ShardOrder(context, FaultStage(FaultParams()), items), lambda _: None)
+    finally:
+        close_slots("second")
+    others[0].wait(10)
+
+
+def test_a_mark_in_the_limits_holds_without_an_environment(
+    monkeypatch: pytest.MonkeyPatch, others: list[subprocess.Popen[bytes]]
+) -> None:
+    mark = new_mark()
+    monkeypatch.setenv("HEADRACE_KEPT", mark)
+    others.append(subprocess.Popen(["sleep", "3600"], env={}, preexec_fn=bear_mark))  # noqa: PLW1509
+    assert end_marked({new_mark()}) == 0
+    assert is_running(others[0])
+    assert end_marked({mark}) == 1
+    others[0].wait(10)
