@@ -357,7 +357,8 @@ class BatchRun:
         limits = Limits(seconds, size.memory_alone_bytes if alone else size.memory_per_slot_bytes)
         slots = None if self.execution.scheduler else size.slots
         root, token = self._input_root, self.lock.owner.token if self.lock else ""
-        return RunContext(self.run_id, self.output_dir, limits, slots, root, self.execution.stage_inputs, token)
+        staged, identity = self.execution.stage_inputs, self.execution.identity
+        return RunContext(self.run_id, self.output_dir, limits, slots, root, staged, token, identity)
 
     def _run(self, stage: Stage, planned: Plan, size: Size) -> Iterator[Outcome]:
         progress = StageProgress(stage.name, planned)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +44,47 @@ def input_identity(path: str, identity: Identity) -> list[Any]:
     runs and says so. A folder that symlinks lead to again is listed once, so that a loop ends. Of a pipe or
     a device only its kind counts.
     """
-    return _identity(path, identity, {})
+    return _identity(path, _content_of if identity == "content" else _times_of, {})
 
 
-def _identity(path: str, identity: Identity, listed: dict[tuple[int, int], int]) -> list[Any]:
-    """``listed`` numbers the folders so far by device and inode."""
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            return _folder_identity(path, status, identity, listed)
-        if not stat.S_ISREG(status.st_mode):
-            return ["special", stat.S_IFMT(status.st_mode)]
-        if identity == "content":
-            return [status.st_size, file_sha256(Path(path))]
-    except OSError as error:
-        return ["unreadable", error.errno]
+def input_states(item: Item) -> tuple[str, ...]:
+    """Return 16 digits for each input of ``item`` that differ after any change of it.
+
+    They differ as well if its content, size and modification time were changed and restored, because nobody can set
+    the time of a status change. They also differ after changes that leave the content as it is, such as a new owner.
+    """
+    states = (_identity(path, _state_of, {}) for path in item.inputs)
+    return tuple(hashlib.sha256(canonical(state)).hexdigest()[:16] for state in states)
+
+
+def _times_of(_: str, status: os.stat_result) -> list[Any]:
     return [status.st_size, status.st_mtime_ns]
 
 
+def _content_of(path: str, status: os.stat_result) -> list[Any]:
+    return [status.st_size, file_sha256(Path(path))]
+
+
+def _state_of(_: str, status: os.stat_result) -> list[Any]:
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+Describe = Callable[[str, os.stat_result], list[Any]]
+
+
+def _identity(path: str, describe: Describe, listed: dict[tuple[int, int], int]) -> list[Any]:
+    """``describe`` gives the identity of a plain file; ``listed`` numbers the folders so far by device and inode."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return _folder_identity(path, status, describe, listed)
+        return describe(path, status) if stat.S_ISREG(status.st_mode) else ["special", stat.S_IFMT(status.st_mode)]
+    except OSError as error:
+        return ["unreadable", error.errno]
+
+
 def _folder_identity(
-    path: str, status: os.stat_result, identity: Identity, listed: dict[tuple[int, int], int]
+    path: str, status: os.stat_result, describe: Describe, listed: dict[tuple[int, int], int]
 ) -> list[Any]:
     place = status.st_dev, status.st_ino
     if place in listed:
@@ -70,4 +92,4 @@ def _folder_identity(
     if path.count(os.sep) > _MAX_DEPTH:
         return ["unreadable", errno.ENAMETOOLONG]
     listed[place] = len(listed)
-    return [[name, *_identity(os.path.join(path, name), identity, listed)] for name in sorted(os.listdir(path))]
+    return [[name, *_identity(os.path.join(path, name), describe, listed)] for name in sorted(os.listdir(path))]

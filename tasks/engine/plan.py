@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tasks.engine.errors import RunError
 from tasks.engine.execution import Execution
-from tasks.engine.identity import item_key, stage_digest
+from tasks.engine.identity import input_states, item_key, stage_digest
 from tasks.engine.items import Item, is_safe_id
 from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.records import RecordStore
@@ -17,12 +17,16 @@ from tasks.engine.stage import Stage
 
 @dataclass(frozen=True)
 class PlannedItem:
-    """An item to do, with the key that its record will carry, its place in the manifest and the tries it has had."""
+    """An item to do, with the key that its record will carry, its place in the manifest and the tries it has had.
+
+    ``states`` are those of its inputs from before the key was made (see :func:`input_states`); empty if not known.
+    """
 
     item: Item
     key: str
     position: int
     attempts: int = 0
+    states: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,13 @@ def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, executio
     settled, todo = Outcomes(), list[PlannedItem]()
     with store.reading():
         for position, item in enumerate(items):
+            states = input_states(item)
             key = item_key(digest, item, execution.identity)
             record = store.get(item.id) if item.id in done else None
             if known := _settled(key, record, failures.get(item.id), store, execution):
                 settled.append(known.named(item))
             else:
-                todo.append(PlannedItem(item, key, position))
+                todo.append(PlannedItem(item, key, position, states=states))
     ordered = order_items(todo, execution)
     limit = execution.max_items if execution.max_items is not None else len(ordered)
     return Plan(settled, tuple(ordered[:limit]), tuple(ordered[limit:]))

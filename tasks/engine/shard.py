@@ -17,12 +17,15 @@ from pathlib import Path
 
 from tasks.engine.control import StopSignal, stop_signal
 from tasks.engine.errors import LockLost, OutputBlocked, RunError
+from tasks.engine.execution import Identity
+from tasks.engine.identity import input_states
+from tasks.engine.inputs import find_change_since_plan, find_change_since_start
 from tasks.engine.keeper import new_mark
 from tasks.engine.layout import Layout
 from tasks.engine.lock import Lock, check_lock, claimed
 from tasks.engine.messages import Failed, Finished, Reply, Request
 from tasks.engine.orphans import end_orphans_here, note_mark
-from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
+from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record, Usage
 from tasks.engine.plan import PlannedItem
 from tasks.engine.publish import publish
 from tasks.engine.records import RecordStore
@@ -51,6 +54,7 @@ class RunContext:
     input_root: Path | None = None  # what all inputs lie under; when it is gone, no item can be done
     stage_inputs: bool = False
     lock_token: str = ""  # of the run's lock; empty if the caller holds none
+    identity: Identity = "stat"  # how inputs are known
 
     def check_lock(self) -> None:
         """Raise LockLost unless the run still holds the lock of its output folder."""
@@ -107,6 +111,15 @@ def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
     return outcomes
 
 
+@dataclass(frozen=True)
+class _Started:
+    """An item that is run in the folder ``private``; ``states`` are those of its inputs from before it started."""
+
+    planned: PlannedItem
+    private: Path
+    states: tuple[str, ...]
+
+
 class _ShardLoop:
     def __init__(self, order: ShardOrder, slot: Slot, stop: StopSignal) -> None:
         self.order = order
@@ -120,14 +133,17 @@ class _ShardLoop:
 
     def run(self) -> Iterator[Outcome]:
         """Yield an outcome for every item, in order."""
-        unpublished: tuple[PlannedItem, Reply, bytes, Path] | None = None
+        unpublished: tuple[_Started, Reply, bytes] | None = None
         for planned in self.order.items:
             if settled := self._settled_before(planned):
                 yield settled
                 continue
             reply: Reply | None = None
-            private = next(self._folders)
-            started = self._start(planned, private)
+            item = _Started(planned, next(self._folders), input_states(planned.item))
+            if change := find_change_since_plan(planned, item.states, self.order.stage, self.context.identity):
+                yield self._settle(item, Failed("error", change, Usage()), b"")
+                continue
+            started = self._start(item)
             if unpublished:
                 yield self._settle(*unpublished)
                 unpublished = None
@@ -135,11 +151,11 @@ class _ShardLoop:
                 reply = self.slot.wait(self.context.limits, self.stop)
                 pool.leave(self.slot)
             if reply is None:
-                self._clear(planned, private)
+                self._clear(item)
                 yield Outcome(planned.item.id, self.order.stage.name, "remaining")
             else:
                 log = self.slot.log_tail() if isinstance(reply, Failed) else b""
-                unpublished = (planned, reply, log, private)
+                unpublished = (item, reply, log)
         if unpublished:
             yield self._settle(*unpublished)
 
@@ -153,11 +169,12 @@ class _ShardLoop:
             return None
         return Outcome.of_record(record)
 
-    def _start(self, planned: PlannedItem, private: Path) -> bool:
+    def _start(self, item: _Started) -> bool:
         if not pool.admit(self.slot, self.stop):
             return False
         self.slot.open()
-        self.slot.start(Request(planned.item, private, self.context.output_dir, self._local(planned)))
+        planned = item.planned
+        self.slot.start(Request(planned.item, item.private, self.context.output_dir, self._local(planned)))
         return True
 
     def _private_folders(self) -> list[Path]:
@@ -174,27 +191,39 @@ class _ShardLoop:
         scratch = local_scratch(self.context.output_dir, self.context.run_id)
         return scratch / self.order.stage.name / planned.item.id
 
-    def _clear(self, planned: PlannedItem, private: Path) -> None:
+    def _clear(self, item: _Started) -> None:
         """Leave nothing of the item for the one after the next."""
         layout = self.context.layout
         for name in ("outputs", "scratch"):
-            layout.tree.clear(layout.relative(private / name))
-        if local := self._local(planned):  # the child removes it, unless it was ended
+            layout.tree.clear(layout.relative(item.private / name))
+        if local := self._local(item.planned):  # the child removes it, unless it was ended
             remove_local_scratch(local)
 
-    def _settle(self, planned: PlannedItem, reply: Reply, log: bytes, private: Path) -> Outcome:
+    def _settle(self, item: _Started, reply: Reply, log: bytes) -> Outcome:
         """Publish what finished, keep what is known of what failed."""
+        planned = item.planned
         try:
+            reply = self._judge_inputs(item, reply)
             if isinstance(reply, Finished):
                 try:
-                    return self._publish(planned, reply, private)
+                    return self._publish(planned, reply, item.private)
                 except OutputBlocked as error:
                     reply = Failed("error", str(error), reply.usage)
             return self._fail(planned, reply, log)
         except OSError as error:
             raise cannot_write(self.context.output_dir, error) from error
         finally:
-            self._clear(planned, private)
+            self._clear(item)
+
+    def _judge_inputs(self, item: _Started, reply: Reply) -> Reply:
+        """Return ``reply``, or a failure that may pass if an input changed while the item could read it.
+
+        Errors that the stage found in the input may come of the change too. A lost child has another reason.
+        """
+        if isinstance(reply, Failed) and reply.kind not in ("bad_input", "error"):
+            return reply
+        change = find_change_since_start(item.planned, item.states)
+        return Failed("error", change, reply.usage, transient=True) if change else reply
 
     def _publish(self, planned: PlannedItem, reply: Finished, private: Path) -> Outcome:
         record = Record(

@@ -1,0 +1,37 @@
+"""Notice that inputs change between the plan and the end of their item: its result would be that of other bytes.
+
+The key of an item is made when the run is planned. If an input changes after that and is restored later, the result
+of the other bytes would count as done for ever. So the inputs must be those of the plan when the item starts, and
+nothing may touch them until it ends.
+"""
+
+from __future__ import annotations
+
+from tasks.engine.execution import Identity
+from tasks.engine.identity import input_states, item_key, stage_digest
+from tasks.engine.plan import PlannedItem
+from tasks.engine.stage import Stage
+
+_AFTER_PLAN = "changed after the run was planned; give the same command again"
+_MEANWHILE = "changed while the item was processed; give the same command again once nothing writes to it"
+
+
+def find_change_since_plan(planned: PlannedItem, states: tuple[str, ...], stage: Stage, identity: Identity) -> str:
+    """Return a message if the inputs are not those of the plan, else an empty string; ``states`` are those of now.
+
+    Whatever touched an input, its identity decides. Inputs that nothing has touched are not read again.
+    """
+    if planned.states in ((), states) or item_key(stage_digest(stage), planned.item, identity) == planned.key:
+        return ""
+    return _message(planned, planned.states, states, _AFTER_PLAN)
+
+
+def find_change_since_start(planned: PlannedItem, states: tuple[str, ...]) -> str:
+    """Return a message if anything has touched an input since its states were ``states``, else an empty string."""
+    now = input_states(planned.item)
+    return "" if now == states else _message(planned, states, now, _MEANWHILE)
+
+
+def _message(planned: PlannedItem, before: tuple[str, ...], after: tuple[str, ...], what: str) -> str:
+    changed = next(path for path, *both in zip(planned.item.inputs, before, after, strict=True) if both[0] != both[1])
+    return f"its input {changed} {what}"
