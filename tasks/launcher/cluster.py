@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker
 
 from tasks.engine.errors import RunError
 
@@ -25,7 +26,7 @@ _OWN_SETTINGS: dict[str, object] = {"distributed.admin.low-level-log-length": 1}
 
 # A worker may not be a daemon, because its slots have child processes. A worker that is lost is not its items' fault,
 # so that Dask may try a shard again as often as workers go. Scheduler and worker open a web port even without their
-# dashboards: nothing is served there.
+# dashboards: nothing is served there. An empty list of routes is not enough: dashboards are served beside the routes.
 _SETTINGS: dict[str, object] = {
     **_OWN_SETTINGS,
     "distributed.worker.daemon": False,
@@ -39,6 +40,13 @@ _SETTINGS: dict[str, object] = {
     "distributed.worker.http.routes": [],
     "distributed.worker.use-file-locking": False,  # the folder of its files is the run's own, and goes with the run
 }
+
+
+class _WorkerWithoutDashboard(Worker):
+    """A worker that serves no dashboard, which LocalCluster would ask for with the address of its port."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "dashboard": False})
 
 
 @contextmanager
@@ -59,6 +67,8 @@ def local_cluster(slots: int, folder: Path) -> Iterator[LocalCluster]:
             memory_limit=0,
             dashboard_address=_NOBODYS_PORT,
             worker_dashboard_address=_NOBODYS_PORT,
+            scheduler_kwargs={"dashboard": False},
+            worker_class=_WorkerWithoutDashboard,
             silence_logs="ERROR",
         ) as cluster,
     ):

@@ -1,0 +1,37 @@
+"""The Dask cluster of a run gives nothing away over the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tasks.launcher.cluster import local_cluster
+
+_PAGES = (
+    "/",
+    "/status",
+    "/tasks",
+    "/system",
+    "/individual-task-stream",
+    "/info/main/workers.html",
+    "/json/counts.json",
+)
+
+
+def listening_ports() -> dict[int, str]:
+    """Return the TCP ports on which this process listens, with their addresses."""
+    connections = psutil.Process().net_connections("tcp")
+    return {one.laddr.port: one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
+
+
+def test_ports_are_on_the_loopback_and_serve_no_page(tmp_path: Path) -> None:
+    before = listening_ports()
+    with local_cluster(2, tmp_path) as cluster:
+        assert cluster.scheduler_address.startswith("inproc://")
+        ports = {port: address for port, address in listening_ports().items() if port not in before}
+        assert set(ports.values()) == {"127.0.0.1"}
+        for port in ports:
+            codes = [httpx.get(f"http://127.0.0.1:{port}{page}", trust_env=False).status_code for page in _PAGES]
+            assert set(codes) == {httpx.codes.NOT_FOUND}
