@@ -85,7 +85,7 @@ def test_a_dry_run_stops_at_once_and_leaves_nothing(
         assert flow.said.read_text().splitlines()[-1] == "interrupted before the run began; nothing was changed"
     wait_until_gone(bench.mark)
     assert not bench.output.exists()
-    assert [path for path in local.iterdir() if path.name.startswith("headrace")] == []
+    assert [path for path in local.rglob("headrace*/**/*") if not path.is_dir()] == []
 
 
 def kill_at_work(bench: Bench, flow: Started, ended: int) -> None:
