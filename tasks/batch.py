@@ -53,6 +53,7 @@ from tasks.engine.sizing import Size, read_host, size_stage
 from tasks.engine.slot import Limits
 from tasks.engine.stage import Stage
 from tasks.engine.summary import RunFigures, Summary, closing_lines, failure_rows, summarise
+from tasks.engine.text import markdown, one_line, show_values, showable
 from tasks.engine.write_errors import explained
 from tasks.launcher.cluster import client_of_another, local_cluster, remote_slots
 from tasks.launcher.watch import API_ERRORS, Watch
@@ -161,16 +162,18 @@ def summarise_run(name: str, sealed: Sealed[tuple[BatchRun, RunFigures]]) -> Sum
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # by default it calls for a minute
             _create_artifacts(summary, failure_rows(outcomes), run)
     except API_ERRORS as error:  # the files are written
-        get_run_logger().warning("no artifacts of this run: %s", error)
+        get_run_logger().warning("no artifacts of this run: %s", one_line(str(error)))
     return summary
 
 
 def _create_artifacts(summary: Summary, failures: list[dict[str, Any]], run: BatchRun) -> None:
     if failures:
         shown = failures[:_MOST_FAILURES_SHOWN]
-        create_table_artifact(shown, key=run.artifact_key("failures"), description=f"{len(failures)} failed items")
+        create_table_artifact(
+            show_values(shown), key=run.artifact_key("failures"), description=f"{len(failures)} failed items"
+        )
     text = _markdown(summary, run.layout)
-    create_markdown_artifact(text, key=run.artifact_key("summary"), description=summary.message)
+    create_markdown_artifact(text, key=run.artifact_key("summary"), description=markdown(summary.message))
 
 
 class _Reporter:
@@ -625,7 +628,7 @@ def _log(line: str, display: ProgressDisplay) -> None:
     """One line for the terminal and for the run's log in Prefect."""
     display.say(line)
     try:
-        get_run_logger().info(line)
+        get_run_logger().info("%s", showable(line))
     except MissingContextError:
         return
 
@@ -638,7 +641,7 @@ def _plain(value: Any) -> Any:
 def _markdown(summary: Summary, layout: Layout) -> str:
     counts = "\n".join(f"| {name} | {number} |" for name, number in summary.items.items())
     return (
-        f"**{summary.message}**\n\n| items | |\n| --- | --- |\n{counts}\n\n"
+        f"**{markdown(summary.message)}**\n\n| items | |\n| --- | --- |\n{counts}\n\n"
         f"{summary.wall_seconds:.1f} s on {summary.slots} slots, {summary.items_per_second:g} items/s, "
-        f"{summary.speedup:g} times as fast as one after another.\n\nOutput: `{layout.output_dir}`\n"
+        f"{summary.speedup:g} times as fast as one after another.\n\nOutput: {markdown(str(layout.output_dir))}\n"
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from cyclopts import App
 
 from tasks.engine import upkeep
 from tasks.engine.errors import HeadraceError
 from tasks.engine.outcomes import Try
+from tasks.engine.text import showable
 
 _FOUND = 3  # as a run says "finished, with failed items"
 app = App(
@@ -28,7 +30,7 @@ def list_items(output_dir: Path) -> int:
         output_dir: The --output-dir of a run
     """
     for entry in upkeep.entries(upkeep.open_layout(output_dir)):
-        print(entry.line())
+        _say(entry.line())
     return 0
 
 
@@ -41,13 +43,13 @@ def show(output_dir: Path, item_id: str) -> int:
         item_id: The item
     """
     for entry in upkeep.find(upkeep.open_layout(output_dir), [item_id]):
-        print(entry.line())
+        _say(entry.line())
         for output in entry.record.outputs if entry.record else ():
-            print(f"  {output.path}  {output.size_bytes} bytes  sha256 {output.sha256}")
+            _say(f"  {output.path}  {output.size_bytes} bytes  sha256 {output.sha256}")
         for each in _tries(entry):
-            print(f"  {each.line()}")
+            _say(f"  {each.line()}")
         if entry.failure and entry.failure.log:
-            print(f"  log: {output_dir / entry.failure.log}")
+            _say(f"  log: {output_dir / entry.failure.log}")
     return 0
 
 
@@ -66,9 +68,9 @@ def verify(output_dir: Path) -> int:
     """
     broken = 0
     for line in upkeep.broken_outputs(upkeep.open_layout(output_dir)):
-        print(line)
+        _say(line)
         broken += 1
-    print(f"{broken} outputs do not hold; the next run makes them again with --verify digest" if broken else "all hold")
+    _say(f"{broken} outputs do not hold; the next run makes them again with --verify digest" if broken else "all hold")
     return _FOUND if broken else 0
 
 
@@ -112,14 +114,19 @@ def prune(output_dir: Path, *, yes: bool = False) -> int:
 
 def _say_or_do(output_dir: Path, deeds: list[upkeep.Deed], yes: bool) -> int:
     for deed in deeds:
-        print(deed.words if yes else f"would {deed.words}")
+        _say(deed.words if yes else f"would {deed.words}")
     if not deeds:
-        print("nothing to do")
+        _say("nothing to do")
     elif yes:
-        upkeep.do(upkeep.open_layout(output_dir), deeds, lambda line: print(line, file=sys.stderr))
+        upkeep.do(upkeep.open_layout(output_dir), deeds, lambda line: _say(line, sys.stderr))
     else:
-        print("nothing was done; --yes does it")
+        _say("nothing was done; --yes does it")
     return 0
+
+
+def _say(line: str, stream: TextIO | None = None) -> None:
+    """Print one line; records come from anywhere, and a terminal acts on what it is sent."""
+    print(showable(line), file=stream)
 
 
 def main() -> int:
@@ -127,7 +134,8 @@ def main() -> int:
     try:
         return int(app(result_action="return_value"))
     except HeadraceError as error:
-        print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
+        for line in str(error).splitlines():
+            _say(f"error: {line}", sys.stderr)
         return 2
     except BrokenPipeError:  # as `... | head` makes it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,6 +31,7 @@ from tasks.engine.scratch import make_local_scratch, remove_local_scratch
 from tasks.engine.stage import Stage, StageResult, Workspace
 from tasks.engine.staging import copy_input
 from tasks.engine.strays import none_left
+from tasks.engine.text import short_line
 from tasks.engine.tree import Tree
 from tasks.engine.write_errors import no_room_cause
 
@@ -139,7 +140,7 @@ def _kind(error: Exception) -> FailureKind:
 
 def _message(error: Exception) -> str:
     """One line that says what happened; the whole traceback is in the item's log."""
-    text = " ".join(str(error).split())
+    text = short_line(str(error))
     if isinstance(error, BadInput | TransientError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -15,9 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tasks.engine.text import one_line
+
 
 class HeadraceError(Exception):
-    """Base of the tree. Its message says what to do."""
+    """Base of the tree. Its message says what to do, in one line: names and other people's words in it are shown."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Problem:
 
     def __str__(self) -> str:
         line = f"{self.where}: {self.given}; allowed: {self.allowed}"
-        return f"{line}; {self.advice}" if self.advice else line
+        return one_line(f"{line}; {self.advice}" if self.advice else line)
 
 
 class InvalidInput(HeadraceError):
@@ -43,7 +48,10 @@ class InvalidInput(HeadraceError):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in problems))
+        super().__init__(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
 
 
 class RunError(HeadraceError):

@@ -24,14 +24,13 @@ from typing import Any
 from tasks.engine.errors import Problem
 from tasks.engine.execution import Execution
 from tasks.engine.parquet import read_rows
+from tasks.engine.text import UNSHOWABLE, showable
 
 MAX_ALIKE = 20
 MAX_DEPTH = 50  # lists and objects within each other in one cell: no data has more, and recursion ends somewhere
 _GIVEN_LENGTH = 80
 # A scheme of two letters at least, for C:/ is a drive, and one slash at least, for pathlib takes the second one away.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-# Control characters, line ends of Unicode and half characters: none of them may reach a terminal or a line of a log.
-_UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Signs that change the direction of text or have no width: ids with them look like others.
 _MISLEADING = re.compile("[\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 MAX_NAME_LENGTH = 4096
@@ -102,11 +101,6 @@ def shorten(value: object) -> str:
 def is_url(text: str) -> bool:
     """Return True if ``text`` begins like a URL: ``s3://``, ``https:/``."""
     return _URL.match(text) is not None
-
-
-def showable(text: str) -> str:
-    """``text`` with control and half characters as Python would write them."""
-    return _UNSHOWABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def cap_problems(problems: Iterable[Problem], limit: int = MAX_ALIKE) -> list[Problem]:
@@ -230,7 +224,7 @@ class InputFolder:
         advice = f"give the path relative to {self.option} {self.root}"
         if not isinstance(given, str) or not given.strip() or "\0" in given or not is_utf8(given):
             return Problem(where, shorten(given), "a relative path in UTF-8", advice)
-        if _UNSHOWABLE.search(given):
+        if UNSHOWABLE.search(given):
             return Problem(where, shorten(given), "a name without control characters", "rename the file")
         if is_url(given) and not (self.root / given).exists():
             url_advice = f"download the file into {self.root}, and {advice}"
@@ -299,7 +293,7 @@ def _read_id(row: Row, column: str, first: dict[str, str]) -> str | Problem | No
 
 
 def _is_usable_name(text: str) -> bool:
-    is_plain = not _UNSHOWABLE.search(text) and not _MISLEADING.search(text)
+    is_plain = not UNSHOWABLE.search(text) and not _MISLEADING.search(text)
     is_path_upwards = bool({".", ".."} & set(re.split(r"[/\\]", text)))
     return bool(text.strip()) and len(text) <= MAX_NAME_LENGTH and is_plain and not is_path_upwards
 

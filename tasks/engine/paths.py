@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine.errors import Problem
-from tasks.engine.manifest import is_url, shorten, showable
+from tasks.engine.manifest import is_url, shorten
+from tasks.engine.text import showable
 
 _ALLOWED = "a path on this machine"
 # Parameters of text that may be a path; others are text, or take URLs, or are paths by their type.

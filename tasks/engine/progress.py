@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tasks.engine.outcomes import Counts, OutcomeName
 from tasks.engine.plan import Plan
+from tasks.engine.text import showable
 
 _HEARTBEAT_SECONDS = 5.0
 
@@ -106,7 +107,7 @@ class ProgressDisplay:
 
     def say(self, line: str) -> None:
         """One line, above the bar where there is one."""
-        self.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        self.console.print(showable(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def start(self, progress: StageProgress) -> None:
         """Begin to show a stage."""

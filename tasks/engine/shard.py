@@ -33,6 +33,7 @@ from tasks.engine.scratch import local_scratch, make_local_scratch, remove_local
 from tasks.engine.sizing import MOST_MEMORY_SHARE, memory_share
 from tasks.engine.slot import Limits, Slot
 from tasks.engine.stage import Stage
+from tasks.engine.text import short_line
 from tasks.engine.write_errors import cannot_write, nothing_more, write_obstacle
 
 # This process among all that are at work in one output folder; containers may share a host name and numbers.
@@ -303,7 +304,7 @@ class _ShardLoop:
             stage=self.order.stage.name,
             key=planned.key,
             kind=reply.kind,
-            message=reply.message,
+            message=short_line(reply.message),
             attempts=planned.attempts + 1,
             usage=reply.usage,
             run_id=self.context.run_id,

@@ -19,6 +19,7 @@ from tasks.engine.layout import Layout
 from tasks.engine.outcomes import Counts, Outcome, Outcomes
 from tasks.engine.progress import duration_text
 from tasks.engine.stage import Value
+from tasks.engine.text import json_text
 
 RunState = Literal["completed", "completed_with_failures", "failed", "interrupted"]
 _SHOWN_FAILURES = 10
@@ -198,7 +199,7 @@ def closing_lines(summary: Summary, outcomes: Outcomes, layout: Layout) -> list[
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n"
+    return json_text(value).encode() + b"\n"
 
 
 def _parquet(outcomes: Sequence[Outcome]) -> bytes:

@@ -22,8 +22,8 @@ from tasks.engine.manifest import (
     read_ids,
     read_table,
     shorten,
-    showable,
 )
+from tasks.engine.text import showable
 from tasks.media.folder import ids_of, names_of
 from tasks.media.scan import scan_videos
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
 from tasks.engine.errors import BadInput, TransientError
-from tasks.engine.manifest import showable
+from tasks.engine.text import showable
 from tasks.landmarks.frame_source import Frame, FrameSource
 from tasks.landmarks.layouts.collection import FRAMES_FPS
 from tasks.landmarks.sequence import Picture

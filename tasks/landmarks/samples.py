@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import Item
-from tasks.engine.manifest import InputFolder, cap_problems, shorten, showable
+from tasks.engine.manifest import InputFolder, cap_problems, shorten
+from tasks.engine.text import showable
 from tasks.landmarks.layouts import phoenix, table
 from tasks.landmarks.layouts.collection import FRAMES_FPS, NO_SPLIT, Collection, Sample, split_called
 from tasks.landmarks.layouts.folders import folder_samples, splits_of, twice, unlistable, video_samples

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from tasks.engine.errors import HeadraceError, InvalidInput, Problem, RunError, RunUnfinished
 from tasks.engine.execution import Execution
 from tasks.engine.paths import path_problems
+from tasks.engine.text import showable, showable_lines
 from tasks.launcher.api import LocalApi
 from tasks.launcher.api_client import bypass_proxies, check_prefect_home, client_settings
 
@@ -169,7 +170,7 @@ def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> int:
     if isinstance(outcome, HeadraceError):
         raise outcome
     if isinstance(outcome, BaseException):
-        traceback.print_exception(outcome)
+        sys.stderr.write(showable_lines("".join(traceback.format_exception(outcome))))
         return EXIT_ERROR
     return int(outcome.exit_code)
 
@@ -370,4 +371,4 @@ def _refuse(problems: Sequence[Problem]) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(showable(line), file=sys.stderr)

@@ -23,8 +23,8 @@ from tasks.engine.manifest import (
     missing_columns,
     read_table,
     shorten,
-    showable,
 )
+from tasks.engine.text import showable
 from tasks.media.folder import ids_of
 from tasks.media.scan import scan_videos
 from tasks.restoration.options import TapeOptions

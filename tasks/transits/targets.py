@@ -22,8 +22,8 @@ from tasks.engine.manifest import (
     missing_columns,
     read_table,
     shorten,
-    showable,
 )
+from tasks.engine.text import showable
 from tasks.media.kinds import FITS_SUFFIXES, suffix_of
 from tasks.transits.columns import SEPARATOR
 from tasks.transits.folder import CATALOGUES, FoundFile, catalogue_name, find_light_curves, star_key

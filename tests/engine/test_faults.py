@@ -142,9 +142,6 @@ def test_nothing_is_left_in_the_private_folder_but_the_slot_s_log_and_mark(ran: 
     files = [path for path in (ran.folder / ".headrace/private").rglob("*") if path.is_file()]
     names = sorted(path.parent.name if path.parent.name == "marks" else path.suffix for path in files)
     assert names == [".log", "marks"]
-        ".log",
-        "marks",
-    ]
 
 
 def test_records_and_failures_say_the_same_as_the_outcomes(ran: Ran) -> None:

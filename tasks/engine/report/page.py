@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from tasks.engine.report import charts, words
 from tasks.engine.report.model import Bar, Failure, Picture
+from tasks.engine.text import showable_lines
 
 MAX_FAILURES = 500
 OUTCOMES = ("done", "cached", "failed", "remaining")
@@ -81,9 +82,15 @@ def _template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_visible,
     )
     environment.filters.update(count=words.count, duration=words.duration, moment=words.moment)
     return environment.get_template("report.html")
+
+
+def _visible(value: Any) -> Any:
+    """Return what the page is to show: a browser reverses text at a bidirectional override as a terminal does."""
+    return showable_lines(value) if type(value) is str else value
 
 
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import safe_id
-from tasks.engine.manifest import showable
+from tasks.engine.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Media, Sample, split_called
 from tasks.media.scan import File, Folder, files_below, name_refusal
 

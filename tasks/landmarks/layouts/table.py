@@ -19,7 +19,8 @@ from typing import Any
 
 from tasks.engine.errors import Problem
 from tasks.engine.items import is_safe_id, safe_id
-from tasks.engine.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten, showable
+from tasks.engine.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten
+from tasks.engine.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Sample, split_called
 from tasks.landmarks.layouts.folders import inner_folder, sample, video_cost
 from tasks.media.kinds import PICTURE_SUFFIXES, PICTURES_AND_VIDEOS, VIDEO_SUFFIXES, suffix_of
