@@ -30,7 +30,7 @@ SCIENCE = {
 }
 GLUE = {"tasks.assembly", "tasks.batch", "tasks.launcher", "flows", "deployments"}
 # What a stage package may know of the engine: the words, not the machinery.
-ENGINE_WORDS = {"items", "stage", "errors", "manifest", "report"}
+ENGINE_WORDS = {"items", "stage", "errors", "manifest", "report", "text"}
 NOT_STAGES = {"engine", "media", "downloads", "launcher"}
 SHARED = ("downloads", "media")  # rooms that any stage may use
 STAGES = sorted(

@@ -126,3 +126,14 @@ def test_an_output_folder_that_takes_no_files_is_said(bench: Bench, capsys: pyte
     assert f"error: cannot write to {bench.output}" in said
     assert "Traceback" not in said
     assert bench.output.read_text() == "a file"
+
+
+def test_escape_sequences_do_not_reach_the_terminal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the names of columns, in cells, and in the name of an option."""
+    title = "\x1b]0;pwned\x07"
+    table = bench.folder / "table.csv"
+    table.write_text(f"id,{title},video_path\na\x1b[2J,1,/etc/{title}\n")
+    assert bench.run("--manifest", table, "--output-dir", bench.output, f"--x{title}", "1", flow=FLOW) == 2
+    said = capsys.readouterr()
+    assert "pwned" in said.err
+    assert not any(sign in said.err + said.out for sign in "\x1b\x07")
