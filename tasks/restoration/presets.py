@@ -28,6 +28,7 @@ PixelFormat = Literal["yuv420p", "yuv422p", "yuv420p10le", "yuv422p10le"]
 
 SHIPPED = Path(__file__).with_name("presets.toml")
 _BASE = "based_on"
+_MAX_FILE_BYTES = 1 << 20
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -180,7 +181,13 @@ def override(preset: Preset, values: Mapping[str, Any], where: str = "--set") ->
 def _read(file: Path, problems: list[Problem]) -> dict[str, Any]:
     """The tables of ``file``; none where it cannot be read, which becomes a problem."""
     try:
+        if file.stat().st_size > _MAX_FILE_BYTES:
+            problems.append(Problem(str(file), "too large", f"at most {_MAX_FILE_BYTES >> 20} MiB of presets"))
+            return {}
         found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except RecursionError:
+        problems.append(Problem(str(file), "nested too deeply", "tables, one a preset", "presets.toml shows the form"))
+        return {}
     except OSError as error:
         problems.append(Problem(str(file), error.strerror or str(error), "a file of presets that can be read"))
         return {}

@@ -88,6 +88,8 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[presets.vhs_clean", "allowed: TOML"),
+        ("x = " + "[" * 100_000, "nested too deeply"),
+        ("#" * (1 << 20) + "#", "at most 1 MiB"),
         ("presets = 3", "allowed: tables"),
         ("[presets]\nvhs_clean = 3", "allowed: a table"),
         ('[automatic.vhs]\notherwise = "none"', "vhs.choices: 'none'; allowed: vhs_standard"),

@@ -29,6 +29,8 @@ NEEDED: Mapping[ModelKind, frozenset[str]] = {
     "face": frozenset({"face_detector.tflite", "face_landmarks_detector.tflite"}),
 }
 _MOST_NAMES = 10
+_MAX_ENTRIES = 1000
+_MAX_UNPACKED_BYTES = 256 << 20  # the largest official model has 31 MiB
 # What zipfile raises for damage. RuntimeError: encrypted, or, as NotImplementedError, a compression not known here.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError)
 
@@ -47,10 +49,24 @@ def bundle_kind(path: Path) -> ModelKind:
     return kind
 
 
+def _check_size(bundle: zipfile.ZipFile) -> None:
+    """Raise NotAModel if the bundle says that it unpacks to more than any model; zipfile reads no more than it says."""
+    entries = bundle.infolist()
+    if len(entries) > _MAX_ENTRIES:
+        raise NotAModel(f"is no bundle of networks: it holds {len(entries):,} files")
+    size = sum(entry.file_size for entry in entries)
+    if size > _MAX_UNPACKED_BYTES:
+        raise NotAModel(
+            f"is no bundle of networks: it unpacks to {size >> 20:,} MiB; models have at most"
+            f" {_MAX_UNPACKED_BYTES >> 20} MiB"
+        )
+
+
 def _sound_names(path: Path) -> set[str]:
     """The names in the bundle, of which each one's content was read and fits its checksum."""
     try:
         with zipfile.ZipFile(path) as bundle:
+            _check_size(bundle)
             damaged = bundle.testzip()
             names = set(bundle.namelist())
     except _DAMAGE as error:

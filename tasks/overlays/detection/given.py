@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
+import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from tasks.engine.errors import Problem
 from tasks.engine.manifest import shorten
@@ -22,6 +26,7 @@ _BOX = re.compile(r"\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*[xX]\s*(\d{1,
 _NUMBERS = re.compile(r"[\s\d.,;:xX+-]+")
 _ALLOWED = "a picture (PNG) of the video's size, or a box as LEFT,TOP,WIDTHxHEIGHT in pixels, as in 20,16,180x64"
 _MOST_PIXELS = 2**26  # as of a video's pictures
+_MAX_FILE_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -156,10 +161,12 @@ def _read_picture(path: Path) -> PictureMask | Problem:
     if not path.is_file():
         return _problem(f"{shown} is {'a folder' if path.is_dir() else 'neither a file nor a box'}", "check it")
     try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            return _problem(f"{shown} has {path.stat().st_size:,} bytes", f"at most {_MAX_FILE_BYTES:,} are read")
         data = np.fromfile(path, np.uint8)
         if (size := _stated_pixels(data)) > _MOST_PIXELS:
-            return _problem(f"{shown} has {size:,} pixels", f"at most {_MOST_PIXELS:,} are read")
-        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+            return _problem(f"{shown} has more than {_MOST_PIXELS:,} pixels", "give it the size of the video")
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if size else None
     except OSError as error:
         return _problem(f"{shown} cannot be read ({error.strerror})", "check its permissions")
     except cv2.error:
@@ -175,11 +182,16 @@ _ADVICE = "make what is to be removed white or opaque, and the rest black or tra
 
 
 def _stated_pixels(data: npt.NDArray[np.uint8]) -> int:
-    """The pixels that a PNG says it has; 0 for other formats."""
-    head = data[:24].tobytes()
-    if not head.startswith(b"\x89PNG\r\n\x1a\n") or len(head) < 24:
+    """Return the pixels that an image file says it has; 0 if its format is unknown."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decompressed here
+            with Image.open(io.BytesIO(data.tobytes())) as image:
+                return image.width * image.height
+    except Image.DecompressionBombError:
+        return _MOST_PIXELS + 1
+    except (OSError, ValueError, SyntaxError, struct.error, OverflowError):
         return 0
-    return int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
 
 
 def _mask_of(picture: npt.NDArray[np.integer]) -> Mask:

@@ -122,6 +122,19 @@ def test_a_damaged_bundle_is_told(tmp_path: Path) -> None:
     assert "is no bundle of networks" in refused(path)
 
 
+def test_a_bundle_that_unpacks_to_more_than_any_model_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.task"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as stream:
+        for name in ("hand_detector.tflite", "hand_landmarks_detector.tflite"):
+            with stream.open(name, "w") as member:
+                for _ in range(130):
+                    member.write(bytes(1 << 20))
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda _: pytest.fail("it was unpacked"))
+    assert "is no bundle of networks: it unpacks to 260 MiB; models have at most 256 MiB" in refused(path)
+
+
 def test_whatever_the_damage_is_it_is_told(tmp_path: Path) -> None:
     """Bytes drawn by chance, in every way in which a zip may be packed: zipfile raises many kinds of errors."""
     path = tmp_path / "own.task"

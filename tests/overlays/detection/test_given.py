@@ -9,6 +9,7 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from PIL import Image
 
 from tasks.engine.errors import Problem
 from tasks.media.orientation import turned
@@ -123,10 +124,22 @@ def test_files_that_are_no_masks(tmp_path: Path) -> None:
     sized = bytearray(Path(picture(tmp_path / "huge.png", marked())).read_bytes())
     sized[16:24] = (60_000).to_bytes(4, "big") * 2
     (tmp_path / "huge.png").write_bytes(sized)
+    bitmap = bytearray(Path(picture(tmp_path / "huge.bmp", marked())).read_bytes())
+    bitmap[18:26] = (60_000).to_bytes(4, "little") * 2
+    (tmp_path / "huge.bmp").write_bytes(bitmap)
+    black = Image.new("1", (10_000, 10_000))  # some kilobytes, packed
+    black.save(tmp_path / "huge.tiff", compression="group4")
+    black.save(tmp_path / "whole.png")
+    with (tmp_path / "large.png").open("wb") as stream:
+        stream.truncate(2**28 + 1)
     cases = {
         str(text): "no picture",
         str(empty): "no picture",
-        str(tmp_path / "huge.png"): "3,600,000,000 pixels",
+        str(tmp_path / "huge.png"): "no picture",  # its checksum does not fit
+        str(tmp_path / "whole.png"): "more than 67,108,864 pixels",
+        str(tmp_path / "huge.bmp"): "more than 67,108,864 pixels",
+        str(tmp_path / "huge.tiff"): "more than 67,108,864 pixels",
+        str(tmp_path / "large.png"): "268,435,457 bytes",
         str(tmp_path): "a folder",
         str(tmp_path / "absent.png"): "neither a file nor a box",
         picture(tmp_path / "black.png", marked() * 0): "marks nothing",
