@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +55,17 @@ class Workspace:
     def input(self, path: str) -> Path:
         """Where to read the input ``path``: itself, or its copy on local scratch under ``--stage-inputs``."""
         return Path(self.staged.get(path, path))
+
+
+def published_file(output_dir: Path, path: str) -> Path:
+    """Return the path of a file that a record says is published at ``path`` in ``output_dir``.
+
+    Raises PermissionError if ``path`` leads out of the folder, by its parts or by a symlink: records may be forged.
+    """
+    root, target = os.path.realpath(output_dir), os.path.realpath(os.path.join(output_dir, path))
+    if os.path.isabs(path) or os.path.commonpath([root, target]) != root:
+        raise PermissionError(errno.EPERM, "leads out of the output folder", path)
+    return output_dir / path
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.engine.errors import BadInput, Problem
 from tasks.engine.items import Item
 from tasks.engine.manifest import cap_problems
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.stage import Stage, StageResult, Workspace, published_file
 from tasks.frames.card import card
 from tasks.frames.columns import (
     OWN,
@@ -311,7 +311,9 @@ def _write_images(part: Mapping[str, Any], work: Workspace) -> None:
     for row in part["rows"]:
         for frame in row["frames"]:
             _picture(work, frame)
-            _link_or_copy(work.output_dir / frame["path"], work.output(f"{part['path']}/{_image_name(frame)}"))
+            _link_or_copy(
+                published_file(work.output_dir, frame["path"]), work.output(f"{part['path']}/{_image_name(frame)}")
+            )
 
 
 def _write_card(part: Mapping[str, Any], work: Workspace) -> None:
@@ -322,9 +324,11 @@ def _picture(work: Workspace, frame: Mapping[str, Any]) -> bytes:
     """A published frame's bytes, as long as they are those that its row describes."""
     advice = "run again with --verify digest, which makes it anew"
     try:
-        content: bytes = (work.output_dir / frame["path"]).read_bytes()
+        content: bytes = published_file(work.output_dir, frame["path"]).read_bytes()
     except FileNotFoundError as error:
         raise BadInput(f"{frame['path']} is gone; {advice}") from error
+    except PermissionError as error:
+        raise BadInput(f"{frame['path']} {error.strerror}; {advice}") from error
     if hashlib.sha256(content).hexdigest() != frame["sha256"]:
         raise BadInput(f"{frame['path']} was altered since it was made; {advice}")
     return content

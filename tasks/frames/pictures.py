@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from tasks.engine.report import Picture as SheetPicture
+from tasks.engine.stage import published_file
 from tasks.media.orientation import Picture
 from tasks.media.sheets import sheet
 
@@ -47,8 +48,9 @@ def sheets(
 
 
 def _sheet(sample: Mapping[str, Any], output_dir: Path, titles: Mapping[str, str]) -> SheetPicture | None:
-    files = [(output_dir / frame["path"], frame) for frame in sample["frames"]]
-    frames = [(path, _stamp(frame)) for path, frame in files if _is_unaltered(path, frame["sha256"])]
+    frames = [
+        (output_dir / frame["path"], _stamp(frame)) for frame in sample["frames"] if _is_unaltered(output_dir, frame)
+    ]
     if not frames:
         return None
     outside = len(sample["outside_seconds"])
@@ -59,12 +61,13 @@ def _sheet(sample: Mapping[str, Any], output_dir: Path, titles: Mapping[str, str
     return SheetPicture(titles.get(sample["id"], sample["id"]), caption, contact_sheet(frames))
 
 
-def _is_unaltered(path: Path, sha256: str) -> bool:
-    """Whether ``path`` is a file with that digest."""
-    if not path.is_file():
+def _is_unaltered(output_dir: Path, frame: Mapping[str, Any]) -> bool:
+    """Return True if the file of ``frame`` is the one that the stage published."""
+    try:
+        with published_file(output_dir, frame["path"]).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == str(frame["sha256"])
+    except OSError:
         return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _stamp(frame: Mapping[str, Any]) -> str:

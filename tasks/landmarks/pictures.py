@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from tasks.engine.report import Picture as ReportPicture
+from tasks.engine.stage import published_file
 from tasks.landmarks.drawing import draw, found_words
 from tasks.landmarks.points import Skeleton
 from tasks.landmarks.sequence import Picture, Points, Source, Sources
@@ -159,7 +160,7 @@ def _there(rows: Sequence[PreviewRow], output_dir: Path, most: int) -> list[tupl
 def _content(row: PreviewRow, output_dir: Path) -> bytes | None:
     """The file of the sheet; None where it is gone or another."""
     try:
-        data = (output_dir / row.path).read_bytes()
+        data = published_file(output_dir, row.path).read_bytes()
     except OSError:
         return None
     is_its_own = row.sha256 is None or hashlib.sha256(data).hexdigest() == row.sha256

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.errors import BadInput
 from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.stage import Stage, StageResult, Workspace, published_file
 from tasks.transits.columns import COLUMNS, SEPARATOR, Column, arrow_schema
 
 PARQUET = "features.parquet"
@@ -147,7 +147,7 @@ def read_document(star: StarFile, output_dir: Path) -> Document:
     Raises BadInput where it is gone, altered, or nothing that a star publishes.
     """
     try:
-        content = (output_dir / star.path).read_bytes()
+        content = published_file(output_dir, star.path).read_bytes()
     except OSError as error:
         raise BadInput(f"{star.path} cannot be read ({error.strerror}); {_ADVICE}") from error
     if hashlib.sha256(content).hexdigest() != star.sha256:

@@ -23,6 +23,7 @@ from tasks.engine.plan import plan_stage
 from tasks.engine.publish import collect_outputs
 from tasks.engine.records import RecordStore
 from tasks.engine.run import open_output_dir
+from tasks.engine.stage import published_file
 from tasks.engine.tree import Tree, is_plain_path
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.test_records import make, record
@@ -284,3 +285,20 @@ def test_a_record_has_room_for_a_long_time(layout: Layout) -> None:
     store = RecordStore(layout, "stage")
     store.write(written)
     assert store.get("big") == written
+
+
+def test_a_published_file_is_in_the_output_folder(tmp_path: Path) -> None:
+    """Paths in records may be forged: a later stage would read, link or copy somebody's private file."""
+    output, secret = tmp_path / "output", tmp_path / "secret"
+    (output / "frames").mkdir(parents=True)
+    (output / "frames" / "a.jpg").touch()
+    secret.mkdir()
+    (secret / "key").touch()
+    (output / "link").symlink_to(secret)
+    (output / "file").symlink_to(secret / "key")
+    assert published_file(output, "frames/a.jpg") == output / "frames" / "a.jpg"
+    for path in ("../secret/key", str(secret / "key"), "frames/../../secret/key", "link/key", "file"):
+        with pytest.raises(PermissionError, match="leads out of the output folder"):
+            published_file(output, path)
+    (tmp_path / "named").symlink_to(output)
+    assert published_file(tmp_path / "named", "frames/a.jpg").is_file()

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from tasks.engine.report import Picture
+from tasks.engine.stage import published_file
 
 _WIDTH_PX = 900
 _QUALITY = 80
@@ -62,7 +63,7 @@ def best_pictures(
 
 def _picture(star: Drawn, output_dir: Path, names: Mapping[str, str]) -> Picture | None:
     try:
-        content = (output_dir / star.path).read_bytes()
+        content = published_file(output_dir, star.path).read_bytes()
     except OSError:
         return None
     if hashlib.sha256(content).hexdigest() != star.sha256:

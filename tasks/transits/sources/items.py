@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tasks.engine.errors import RunError
 from tasks.engine.items import Item
+from tasks.engine.stage import published_file
 from tasks.transits.targets import Target
 
 
@@ -36,4 +38,9 @@ def with_files(targets: Iterable[Target], details: Mapping[str, Mapping[str, Any
 
 def _with_products(target: Target, products: Sequence[Mapping[str, Any]], output_dir: Path) -> Target:
     paths = sorted(product["path"] for product in products)
-    return replace(target, files=tuple(str(output_dir / path) for path in paths), paths=tuple(paths))
+    try:
+        files = tuple(str(published_file(output_dir, path)) for path in paths)
+    except PermissionError as error:
+        advice = "run again with --refresh"
+        raise RunError(f"the record of {target.id} is forged: {error.filename} {error.strerror}; {advice}") from error
+    return replace(target, files=files, paths=tuple(paths))
