@@ -154,10 +154,12 @@ def _account(sample: Sample, outcome: Outcome, run_id: str) -> SampleAccount:
         cpu_seconds=outcome.usage.cpu_seconds if ran else None,
         values=outcome.values if is_done else None,
         outputs=outcome.outputs,
+        title=sample.title,
+        path=sample.path,
     )
 
 
 def _preview(account: SampleAccount) -> PreviewRow:
     values: Mapping[str, Any] = account.values or {}
     path = preview_path(account.split, account.name)
-    return PreviewRow(account.name, account.split, values, values["frames"], path)
+    return PreviewRow(account.title or account.name, account.split, values, values["frames"], path)

@@ -30,6 +30,8 @@ _NO_PART = "empty where the model does not look for it"
 SAMPLE = (
     Column("id", "string", "", "The item's id, as in `items.parquet`"),
     Column("name", "string", "", "The sample, as its collection names it"),
+    Column("file_name", "string", "", "The same, safe as a file name: what its files are called"),
+    Column("path", "string", "", "Its video or folder of pictures, relative to `--input`"),
     Column("outcome", "string", "", "`done` in this run, or `cached` from an earlier one"),
     Column("annotation", "string", "", "What the collection's corpus says of it"),
     Column("outputs", "string", "", f"Its files, relative to the output folder, joined by `{SEPARATOR}`"),

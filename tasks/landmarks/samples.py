@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -12,7 +13,7 @@ from tasks.engine.items import Item
 from tasks.engine.manifest import InputFolder, cap_problems, shorten
 from tasks.engine.text import showable
 from tasks.landmarks.layouts import phoenix, table
-from tasks.landmarks.layouts.collection import FRAMES_FPS, NO_SPLIT, Collection, Sample, split_called
+from tasks.landmarks.layouts.collection import FRAMES_FPS, NO_SPLIT, Collection, Sample, split_called, with_file_names
 from tasks.landmarks.layouts.folders import folder_samples, splits_of, twice, unlistable, video_samples
 from tasks.landmarks.layouts.phoenix import Found
 from tasks.media.kinds import PICTURES_AND_VIDEOS, VIDEO_SUFFIXES, suffix_of
@@ -23,6 +24,7 @@ __all__ = ["Collection", "Layout", "Sample", "read_collection", "sample_items"]
 Layout = Literal["auto", "phoenix", "folders", "videos"]
 
 _INPUT = "--input"
+_MAX_SHOWN = 80  # characters of a name in a message
 
 
 def read_collection(
@@ -41,7 +43,8 @@ def read_collection(
     else:
         collection, wrong = _of_manifest(input, layout, rate)
     problems += wrong
-    if not problems:
+    if not problems and collection is not None:
+        collection = replace(collection, samples=with_file_names(collection.samples))
         collection, problems = _chosen(collection, split, fps)
     return (None, cap_problems(problems)) if problems else (collection, [])
 
@@ -53,17 +56,20 @@ def sample_items(collection: Collection) -> list[Item]:
 
 def _item(sample: Sample, root: Path) -> Item:
     if sample.refusal:
-        fields = {**sample.fields, "split": sample.split, "name": sample.name}
+        fields = {**sample.fields, "split": sample.split, "name": sample.shown_name}
         name = PurePosixPath(sample.path).name
         return Item(
             sample.id, {"path": sample.path}, fields=fields, name=name, path=sample.path, refusal=sample.refusal
         )
+    payload = {"split": sample.split, "name": sample.name, "media": sample.media, "fps": sample.fps}
     return Item(
         id=sample.id,
-        payload={"split": sample.split, "name": sample.name, "media": sample.media, "fps": sample.fps},
+        payload=payload | ({"title": sample.title} if sample.title else {}),
         inputs=(str(root / sample.path),),
         cost=sample.cost,
-        fields={**sample.fields, "split": sample.split, "name": sample.name},
+        fields={**sample.fields, "split": sample.split, "name": sample.shown_name},
+        name=sample.shown_name,
+        path=sample.path,
     )
 
 
@@ -188,12 +194,24 @@ def _chosen(collection: Collection | None, split: str, fps: float | None) -> tup
     return Collection(collection.root, samples, collection.layout, collection.notes), problems
 
 
-def _same_names(samples: Iterable[Sample]) -> list[Problem]:
-    first: dict[str, Sample] = {}
+def _same_names(samples: Sequence[Sample]) -> list[Problem]:
+    first: dict[tuple[str, str], Sample] = {}
     problems = []
     for sample in samples:
-        other = first.setdefault(sample.id, sample)
+        other = first.setdefault((sample.split, sample.shown_name), sample)
         if other is not sample:
-            given = f"{sample.name} in {sample.split} for both {shorten(other.path)} and {shorten(sample.path)}"
+            named = f"{sample.shown_name[:_MAX_SHOWN]} in {sample.split}"
+            given = f"{named} for both {shorten(other.path)} and {shorten(sample.path)}"
             problems.append(Problem("names of samples", given, "each name once in its split", "rename one of the two"))
-    return problems
+    return [*problems, *_same_folders(sample.split for sample in samples)]
+
+
+def _same_folders(splits: Iterable[str]) -> list[Problem]:
+    """A problem for splits whose folders some file systems take for one."""
+    first: dict[str, str] = {}
+    others = [(first.setdefault(split.lower(), split), split) for split in dict.fromkeys(splits)]
+    return [
+        Problem("names of splits", f"{one} and {other}, which differ in case alone", "distinct names", "rename one")
+        for one, other in others
+        if one != other
+    ]

@@ -38,6 +38,8 @@ class SampleAccount:
     seconds      wall time of the item in the run that did it; so for ``cpu_seconds``. None where unknown or not run
     values       what the stage reported; there for ``done`` and ``cached``, None else
     outputs      its files, relative to the output folder
+    title        its name as the collection has it; empty if that is ``name``, which is safe as a file name
+    path         of its video or its folder of pictures, relative to the input
     """
 
     id: str
@@ -53,6 +55,8 @@ class SampleAccount:
     cpu_seconds: float | None = None
     values: Mapping[str, Value] | None = None
     outputs: tuple[str, ...] = ()
+    title: str = ""
+    path: str = ""
 
 
 def write_split_files(
@@ -197,7 +201,8 @@ def _spread(numbers: list[float], measures: Iterable[str]) -> dict[str, float] |
 def _failure(account: SampleAccount) -> dict[str, Any]:
     return {
         "id": account.id,
-        "name": account.name,
+        "name": account.title or account.name,
+        "path": account.path or None,
         "failure_kind": account.failure_kind,
         "message": account.message,
         "attempts": account.attempts,
@@ -234,7 +239,9 @@ def _free(name: str, taken: set[str]) -> str:
 def _cells(account: SampleAccount) -> list[object]:
     own = {
         "id": account.id,
-        "name": account.name,
+        "name": account.title or account.name,
+        "file_name": account.name,
+        "path": account.path or None,
         "outcome": account.outcome,
         "annotation": account.annotation,
         "outputs": SEPARATOR.join(account.outputs),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tasks.engine.items import Item
 from tasks.engine.stage import Stage, StageResult, Workspace
@@ -33,7 +33,8 @@ def preview_path(split: str, name: str) -> str:
 class LandmarksStage(Stage):
     """Finds the landmarks in every frame of one sample.
 
-    The item's only input is a folder of pictures or a video; its payload is ``{"split", "name", "media", "fps"}``.
+    The item's only input is a folder of pictures or a video; its payload is ``{"split", "name", "media", "fps"}``,
+    and ``"title"`` if the sample's own name is no file name.
     Published are ``SPLIT/landmarks/NAME.*``, ``SPLIT/previews/NAME.jpg`` and, where asked for,
     ``SPLIT/overlays/NAME.*``.
     """
@@ -74,7 +75,7 @@ class LandmarksStage(Stage):
             check_truncation(path.name, truncation, self.params.on_damage)
             raw = self._extract(source, split, name, work)
         self._check_frames(path.name, raw)
-        self._write(raw, split, name, work)
+        self._write(raw, item.payload, work)
         bad = [asdict(frame) for frame in raw.bad_frames]
         figures = values(measure(raw)) | truncation_values(truncation)
         return StageResult(figures, {"split": split, "name": name, "bad_frames": bad})
@@ -103,8 +104,8 @@ class LandmarksStage(Stage):
         work.output(preview_path(split, name)).write_bytes(strip.jpeg())
         return track.sequence(source.fps)
 
-    def _write(self, raw: LandmarkSequence, split: str, name: str, work: Workspace) -> None:
-        params = self.params
+    def _write(self, raw: LandmarkSequence, sample: Mapping[str, Any], work: Workspace) -> None:
+        params, name, title = self.params, sample["name"], sample.get("title", "")
         finished = normalize(fill_gaps(raw, params.fill_gaps), params.normalize)
-        file = LandmarkFile(name, finished, raw, self.model_digests(), params.normalize, params.fill_gaps)
-        write_landmarks(file, params.format, work.output, f"{split}/landmarks")
+        file = LandmarkFile(name, finished, raw, self.model_digests(), params.normalize, params.fill_gaps, title)
+        write_landmarks(file, params.format, work.output, f"{sample['split']}/landmarks")

@@ -83,8 +83,10 @@ class LandmarkDataset:
         self.folder = split_folder(Path(folder), split)
         self.raw = raw
         with (self.folder / METRICS).open(encoding="utf-8", newline="") as lines:
-            self.samples = [(row["name"], row.get("annotation") or "") for row in csv.DictReader(lines)]
-        self.suffix = _suffix(self.folder / FOLDER, [name for name, _ in self.samples], format)
+            rows = list(csv.DictReader(lines))
+        self.samples = [(row["name"], row.get("annotation") or "") for row in rows]
+        self.file_names = [row.get("file_name") or row["name"] for row in rows]
+        self.suffix = _suffix(self.folder / FOLDER, self.file_names, format)
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -94,7 +96,7 @@ class LandmarkDataset:
         """The sample at ``index``. Raises IndexError behind the last one, OSError or ValueError for a damaged file."""
         torch = import_torch()
         name, annotation = self.samples[index]
-        file = read_landmarks(self.folder / FOLDER / f"{name}{self.suffix}")
+        file = read_landmarks(self.folder / FOLDER / f"{self.file_names[index]}{self.suffix}")
         sequence = file.raw if self.raw else file.sequence
         mask = ~np.isnan(sequence.points[..., 0])
         return {

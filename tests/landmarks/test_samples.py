@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.engine.items import is_safe_id
 from tasks.landmarks.samples import read_collection, sample_items
 
 Picture = Callable[..., Path]
@@ -66,3 +67,41 @@ def test_inputs_that_are_neither_folder_nor_manifest(name: str, said: str, tmp_p
     collection, problems = read_collection(tmp_path / name)
     assert collection is None
     assert said in str(problems[0])
+
+
+def test_samples_whose_names_look_alike_stay_apart(tmp_path: Path, picture: Picture) -> None:
+    names = ["SAME", "same", "a b", "ab", "a/b", "-5nEBVFY0nk", "_abC", "中文", "한국어", "x" * 200, "safe"]
+    picture(tmp_path / "p" / "1.png")
+    rows = "".join(f"p,{name}\n" for name in names)
+    (tmp_path / "m.csv").write_text(f"path,name\n{rows}", encoding="utf-8")
+    collection, problems = read_collection(tmp_path / "m.csv")
+    assert not problems
+    assert collection is not None
+    samples = collection.samples
+    assert [sample.shown_name for sample in samples] == names
+    assert [(item.name, item.path) for item in sample_items(collection)] == [(name, "p") for name in names]
+    for made in ([sample.name for sample in samples], [sample.id for sample in samples]):
+        assert all(map(is_safe_id, made))
+        assert len({text.lower() for text in made}) == len(names)
+    assert [sample.name for sample in samples if not sample.title] == ["ab", "safe"]
+
+
+def test_a_dot_in_a_split_does_not_mix_samples_up(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "p" / "1.png")
+    (tmp_path / "m.csv").write_text("path,name,split\np,b.c,a\np,c,a.b\n")
+    collection, problems = read_collection(tmp_path / "m.csv")
+    assert not problems
+    assert collection is not None
+    assert len({sample.id for sample in collection.samples}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [("p,a,x\np,a,x\n", "a in x for both"), ("p,a,x\np,b,X\n", "x and X, which differ in case alone")],
+)
+def test_names_that_would_share_files_are_problems(tmp_path: Path, picture: Picture, rows: str, told: str) -> None:
+    picture(tmp_path / "p" / "1.png")
+    (tmp_path / "m.csv").write_text(f"path,name,split\n{rows}")
+    collection, problems = read_collection(tmp_path / "m.csv")
+    assert collection is None
+    assert [told in str(problem) for problem in problems] == [True]

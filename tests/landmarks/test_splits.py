@@ -189,10 +189,12 @@ def test_samples_in_which_nobody_was_found_are_counted(tmp_path, found, without)
 
 def test_failed_samples_are_listed_by_name(tmp_path):
     write(tmp_path, failed("z"), failed("y", "crash", attempts=3), sample("a"))
-    assert json.loads((tmp_path / "train" / FAILED_NAME).read_bytes()) == [
-        {"id": "train.y", "name": "y", "failure_kind": "crash", "message": "y cannot be read", "attempts": 3},
-        {"id": "train.z", "name": "z", "failure_kind": "bad_input", "message": "z cannot be read", "attempts": 1},
+    entries = json.loads((tmp_path / "train" / FAILED_NAME).read_bytes())
+    assert [list(entry.values()) for entry in entries] == [
+        ["train.y", "y", None, "crash", "y cannot be read", 3],
+        ["train.z", "z", None, "bad_input", "z cannot be read", 1],
     ]
+    assert list(entries[0]) == ["id", "name", "path", "failure_kind", "message", "attempts"]
 
 
 def test_without_failures_the_list_is_empty_and_replaces_the_old_one(tmp_path):
@@ -224,3 +226,12 @@ def test_thousands_of_samples_are_no_matter(tmp_path):
     write(tmp_path, *(sample(f"{number:05}") for number in range(5000)), wall_seconds=10_000)
     assert len(rows(tmp_path)) == 5000
     assert told(tmp_path)["speedup"] == 2.0
+
+
+def test_rows_have_the_name_that_the_collection_gives_and_the_path(tmp_path):
+    named = {"title": "中文", "path": "한국어/中文.mp4"}
+    write(tmp_path, sample("a1", **named), failed("b1", **named))
+    (row,) = rows(tmp_path)
+    assert (row["name"], row["file_name"], row["path"]) == ("中文", "a1", "한국어/中文.mp4")
+    (failure,) = json.loads((tmp_path / "train" / FAILED_NAME).read_bytes())
+    assert (failure["id"], failure["name"], failure["path"]) == ("train.b1", "中文", "한국어/中文.mp4")

@@ -210,3 +210,13 @@ def test_the_import_takes_no_heavy_library() -> None:
     code = f"import sys, tasks.landmarks.torch_dataset; print([name for name in {heavy} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
     assert ran.stdout.strip() == "[]"
+
+
+def test_files_are_found_by_file_name_and_samples_keep_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.landmarks.torch_dataset.import_torch", lambda: None)
+    write_into(tmp_path / "train", sample(name="digest"), "npz")
+    (tmp_path / "train" / "extraction_metrics.csv").write_text("name,file_name\n中文,digest\n", encoding="utf-8")
+    dataset = LandmarkDataset(tmp_path)
+    assert (dataset.samples, dataset.file_names) == ([("中文", "")], ["digest"])

@@ -21,6 +21,7 @@ class LandmarkFile:
     models     sha256 (hexadecimal) by file name of the models that found them
     normalize  what the coordinates of ``sequence`` are in: shares of the picture (``none``), or units of shoulder width
     fill_gaps  most frames in a row that were filled in
+    title      the sample's name as its collection has it; empty if that is ``name``, which is safe as a file name
     """
 
     name: str
@@ -29,6 +30,7 @@ class LandmarkFile:
     models: Mapping[str, str]
     normalize: Normalization
     fill_gaps: int
+    title: str = ""
 
     @property
     def differs(self) -> bool:

@@ -25,7 +25,7 @@ def describe(file: LandmarkFile) -> dict[str, Any]:
     sequence = file.sequence
     described = {
         "format_version": VERSION,
-        "name": file.name,
+        "name": file.title or file.name,
         "model_kind": sequence.kind,
         "models": dict(sorted(file.models.items())),
         "fps": sequence.fps,

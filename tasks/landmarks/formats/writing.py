@@ -51,6 +51,7 @@ def clashes(names: Iterable[str], format: LandmarkFormat) -> list[tuple[str, str
     """
     if format != "npy":
         return []
-    known = set(names)
+    known = {name.lower(): name for name in names}
     endings = [ending.removesuffix(npy.SUFFIX) for ending in (npy.MASK_SUFFIX, RAW_SUFFIX)]
-    return sorted((name, name + ending) for name in known for ending in endings if name + ending in known)
+    pairs = ((name, known.get(folded + ending)) for folded, name in known.items() for ending in endings)
+    return sorted((name, other) for name, other in pairs if other is not None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from tasks.engine.items import distinct_ids
+from tasks.engine.text import showable
 
 Media = Literal["frames", "video"]
 
@@ -28,13 +31,14 @@ class Sample:
 
     id          safe as a file name, unique in the collection
     split       ``all`` where the collection has none
-    name        safe as a file name, unique within its split
+    name        safe as a file name, unique within its split, also if case is ignored
     path        relative to the collection's root: a folder of pictures or a video
     fps         of the set; None: the video's own
     annotation  the corpus' words (glosses, or what the manifest says), carried along; enters no key
     fields      other columns of the corpus or the manifest; enter no key
     cost        predicted work in frames; enters no key
     refusal     why its folder or file cannot be used, if a scan says so
+    title       its name as the collection has it, any text; empty if that is ``name``
     """
 
     id: str
@@ -47,6 +51,12 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
     cost: float = 1.0
     refusal: str = ""
+    title: str = ""
+
+    @property
+    def shown_name(self) -> str:
+        """Its name as the collection has it."""
+        return self.title or self.name
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,23 @@ class Collection:
     samples: tuple[Sample, ...]
     layout: str
     notes: tuple[str, ...] = ()
+
+
+def with_file_names(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Return ``samples``, which have the collection's own names, with ids and names that are safe as file names."""
+    by_split: dict[str, list[str]] = {}
+    for sample in samples:
+        by_split.setdefault(sample.split, []).append(sample.name)
+    names = {split: dict(zip(given, distinct_ids(given), strict=True)) for split, given in by_split.items()}
+    named = [_with_file_name(sample, names[sample.split][sample.name]) for sample in samples]
+    ids = distinct_ids(
+        [f"{sample.split}/{sample.name}" for sample in named], [f"{sample.split}.{sample.name}" for sample in named]
+    )
+    return tuple(replace(sample, id=sample_id) for sample, sample_id in zip(named, ids, strict=True))
+
+
+def _with_file_name(sample: Sample, name: str) -> Sample:
+    return replace(sample, name=name, title="" if name == sample.name else showable(sample.name))
 
 
 def split_called(name: str) -> str | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tasks.engine.errors import Problem
-from tasks.engine.items import safe_id
 from tasks.engine.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Media, Sample, split_called
 from tasks.media.scan import File, Folder, files_below, name_refusal
@@ -62,13 +61,12 @@ def unlistable(splits: Iterable[Split], where: str) -> list[Problem]:
 def sample(split: str, name: str, path: str, cost: float, fps: float | None, refusal: str = "") -> Sample:
     """A sample without annotation: of a folder where ``fps`` is given, of a video where it is None.
 
-    ``refusal`` says why it cannot be used; a path that no table can hold is refused in any case.
+    Its ``name`` may be any text: :func:`with_file_names` makes names and ids that are safe as file names. ``refusal``
+    says why it cannot be used; a path that no table can hold is refused in any case.
     """
     media: Media = "video" if fps is None else "frames"
     refusal = refusal or name_refusal(path)
-    return Sample(
-        safe_id(f"{split}.{name}"), split, name, showable(path), media, fps, cost=float(cost), refusal=refusal
-    )
+    return Sample("", split, name, showable(path), media, fps, cost=float(cost), refusal=refusal)
 
 
 def folder_samples(split: Split, fps: float) -> list[Sample]:
@@ -77,10 +75,9 @@ def folder_samples(split: Split, fps: float) -> list[Sample]:
     The folder of the split itself is one where it holds pictures; then it gives the sample its name.
     """
     if split.folder.pictures:
-        name = safe_id(split.folder.name)
-        return [sample(split.name, name, split.folder.path, split.folder.pictures, fps)]
+        return [sample(split.name, split.folder.name, split.folder.path, split.folder.pictures, fps)]
     return [
-        sample(split.name, safe_id(_below(named, split)), pictures.path, max(pictures.pictures, 1), fps)
+        sample(split.name, _below(named, split), pictures.path, max(pictures.pictures, 1), fps)
         for folder in split.folder.folders
         for named, pictures in picture_folders(folder)
     ]
@@ -126,7 +123,7 @@ def _video_names(paths: list[str]) -> list[str]:
     """The paths without their suffixes, or with them where two would be the same."""
     stems = [str(PurePosixPath(path).with_suffix("")) for path in paths]
     taken = Counter([*stems, *paths])
-    return [safe_id(stem if taken[stem] == 1 else path) for stem, path in zip(stems, paths, strict=True)]
+    return [stem if taken[stem] == 1 else path for stem, path in zip(stems, paths, strict=True)]
 
 
 def _below(folder: Folder, split: Split) -> str:

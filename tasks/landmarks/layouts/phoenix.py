@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.engine.errors import Problem
-from tasks.engine.items import safe_id
 from tasks.engine.manifest import shorten
 from tasks.landmarks.layouts.collection import Sample
 from tasks.landmarks.layouts.folders import Split, inner_folder, sample, splits_of
@@ -135,7 +134,7 @@ def _without_folder(line: Line, split: Split) -> Problem:
 
 def _plain(split: Split, folder: Folder, fps: float) -> Sample:
     pictures = inner_folder(folder) or folder
-    return sample(split.name, safe_id(folder.name), pictures.path, max(pictures.pictures, 1), fps)
+    return sample(split.name, folder.name, pictures.path, max(pictures.pictures, 1), fps)
 
 
 def _annotated(split: Split, line: Line, folder: Folder, fps: float) -> Sample:

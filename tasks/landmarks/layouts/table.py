@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.engine.errors import Problem
-from tasks.engine.items import is_safe_id, safe_id
+from tasks.engine.items import is_safe_id
 from tasks.engine.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten
 from tasks.engine.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Sample, split_called
@@ -77,19 +77,19 @@ def _sample(row: Row, folder: InputFolder, fps: float) -> tuple[Sample | None, l
         return None, problems
     if not place.is_video:
         fields = {column: value for column, value in fields.items() if column != "fps"}
-    made = sample(split, name or safe_id(place.called), place.path, place.cost, None if place.is_video else rate)
+    made = sample(split, name or place.called, place.path, place.cost, None if place.is_video else rate)
     return replace(made, annotation=words, fields=fields), problems
 
 
 def _name(row: Row) -> str | Problem | None:
-    """The row's name, safe as a file name; None where it has none."""
+    """The row's name, any text; None where it has none."""
     column = next((name for name in _NAMES if row.values.get(name) not in (None, "")), None)
     if column is None:
         return None
     given = row.values[column]
     if isinstance(given, bool) or not isinstance(given, str | int) or showable(str(given)) != str(given):
         return row.problem(column, shorten(given), "text without control characters, or a whole number", "rename it")
-    return safe_id(str(given))
+    return str(given)
 
 
 def _split(row: Row) -> str | Problem:
