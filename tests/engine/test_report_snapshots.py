@@ -1,0 +1,100 @@
+"""The whole report and the geometry of its charts are those of a reviewed snapshot.
+
+After a change that is meant, ``python -m tests.engine.test_report_snapshots`` writes the snapshots anew: look at what
+changed in them before you commit it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.engine.report import Bar, Failure, Picture, render_report
+from tasks.engine.report.charts import TimeLine, axis, spread, time_line
+from tests.engine.test_report import summary
+
+SNAPSHOTS = Path(__file__).resolve().parents[1] / "data" / "report"
+OUTCOMES = ("done", "failed", "done", "done", "cached")
+
+
+def bars_of(slots: int, items: int, seconds: float = 1.0) -> list[Bar]:
+    """Items one after another in each slot, with gaps, of every outcome."""
+    made = []
+    for place in range(items):
+        slot, turn = place % slots, place // slots
+        start = turn * seconds * 1.25 + 0.1 * slot
+        made.append(Bar(f"host-{slot + 1:02d}", start, start + seconds, OUTCOMES[place % 5], f"item {place}"))
+    return made
+
+
+def shortened(line: TimeLine | None) -> dict[str, Any] | None:
+    """The figures of a time line, with its first and last two lanes and their first three and last two blocks."""
+    if line is None:
+        return None
+    lanes = [
+        {**asdict(lane), "blocks": [asdict(block) for block in (*lane.blocks[:3], *lane.blocks[-2:])]}
+        for lane in (*line.lanes[:2], *line.lanes[-2:])
+    ]
+    blocks = [len(lane.blocks) for lane in line.lanes]
+    return {**asdict(line), "lanes": lanes, "number of lanes": len(line.lanes), "number of blocks": sum(blocks)}
+
+
+def charts() -> dict[str, Any]:
+    """Everything that charts are drawn from, for runs from one item to thousands."""
+    lines = {
+        "one item": (bars_of(1, 1), 1.0),
+        "two slots": (bars_of(2, 9), 8.0),
+        "shorter than its items": (bars_of(2, 4), 0.5),
+        "17 slots": (bars_of(17, 34), 3.0),
+        "49 slots": (bars_of(49, 98), 3.0),
+        "101 slots": (bars_of(101, 101), 2.0),
+        "joined": (bars_of(3, 2100, 0.5), 450.0),
+    }
+    times = {
+        "one": [1.0],
+        "equal": [2.0] * 5,
+        "narrow": [1.0, 1.1, 1.2, 1.3, 2.0],
+        "wide": [0.001, 0.01, 0.1, 1.0, 10.0, 100.0],
+        "with zero": [0.0, 0.0, 3.0],
+        "many": [((7 * place) % 101 + 1) / 10 for place in range(500)],
+    }
+    spans = (0.004, 0.7, 1, 59, 61, 4000, 90_000, 1e6)
+    return {
+        "time lines": {name: shortened(time_line(*given)) for name, given in lines.items()},
+        "nothing ran": time_line([], 1.0),
+        "spreads": {name: asdict(found) if (found := spread(given)) else None for name, given in times.items()},
+        "no items": spread([]),
+        "axes": {str(span): [asdict(tick) for tick in axis(span)] for span in spans},
+    }
+
+
+def page() -> str:
+    """A report with everything that one can hold."""
+    failures = [
+        Failure("bad-1", "frames", "bad_input", "is truncated", 1, ""),
+        Failure("bad-2", "frames", "timeout", "took more than 5 s", 2, ".headrace/logs/frames/bad-2.log"),
+    ]
+    pictures = [Picture("first", "two frames", b"\xff\xd8"), Picture("second", "one frame", b"RIFF", "image/webp")]
+    return render_report(summary(9), bars_of(2, 9), [1.0, 1.5, 2.0, 0.5, 9.0], pictures, failures)
+
+
+SNAPSHOT_TEXTS = {
+    "charts.json": lambda: json.dumps(charts(), indent=1, ensure_ascii=False) + "\n",
+    "report.html": page,
+    "empty.html": lambda: render_report(summary(0), [], [], [], []),
+}
+
+
+@pytest.mark.parametrize("name", SNAPSHOT_TEXTS)
+def test_the_report_is_that_of_the_snapshot(name: str) -> None:
+    assert SNAPSHOT_TEXTS[name]().splitlines() == (SNAPSHOTS / name).read_text(encoding="utf-8").splitlines()
+
+
+if __name__ == "__main__":
+    SNAPSHOTS.mkdir(parents=True, exist_ok=True)
+    for file, text in SNAPSHOT_TEXTS.items():
+        (SNAPSHOTS / file).write_text(text(), encoding="utf-8")
