@@ -7,23 +7,32 @@ nothing may touch them until it ends.
 
 from __future__ import annotations
 
+import os
+
 from tasks.engine.execution import Identity
 from tasks.engine.identity import input_states, item_key, stage_digest
+from tasks.engine.messages import Failed
+from tasks.engine.outcomes import Usage
 from tasks.engine.plan import PlannedItem
 from tasks.engine.stage import Stage
 
 _AFTER_PLAN = "changed after the run was planned; give the same command again"
+_GONE = "has vanished; bring it back, then give the same command again"
 _MEANWHILE = "changed while the item was processed; give the same command again once nothing writes to it"
 
 
-def find_change_since_plan(planned: PlannedItem, states: tuple[str, ...], stage: Stage, identity: Identity) -> str:
-    """Return a message if the inputs are not those of the plan, else an empty string; ``states`` are those of now.
+def find_change_since_plan(
+    planned: PlannedItem, states: tuple[str, ...], stage: Stage, identity: Identity
+) -> Failed | None:
+    """Return a failure if the inputs are not those of the plan, else None; ``states`` are those of now.
 
     Whatever touched an input, its identity decides. Inputs that nothing has touched are not read again.
     """
     if planned.states in ((), states) or item_key(stage_digest(stage), planned.item, identity) == planned.key:
-        return ""
-    return _message(planned, planned.states, states, _AFTER_PLAN)
+        return None
+    if missing := [path for path in planned.item.inputs if not os.path.lexists(path)]:
+        return Failed("bad_input", f"its input {missing[0]} {_GONE}", Usage())
+    return Failed("error", _message(planned, planned.states, states, _AFTER_PLAN), Usage())
 
 
 def find_change_since_start(planned: PlannedItem, states: tuple[str, ...]) -> str:

@@ -25,7 +25,7 @@ from tasks.engine.layout import Layout
 from tasks.engine.lock import Lock, check_lock, claimed
 from tasks.engine.messages import Failed, Finished, Reply, Request
 from tasks.engine.orphans import end_orphans_here, note_mark
-from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record, Usage
+from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.plan import PlannedItem
 from tasks.engine.publish import publish
 from tasks.engine.records import RecordStore
@@ -141,8 +141,8 @@ class _ShardLoop:
                 continue
             reply: Reply | None = None
             item = _Started(planned, next(self._folders), input_states(planned.item))
-            if change := find_change_since_plan(planned, item.states, self.order.stage, self.context.identity):
-                yield self._settle(item, Failed("error", change, Usage()), b"")
+            if failed := find_change_since_plan(planned, item.states, self.order.stage, self.context.identity):
+                yield self._settle(item, failed, b"")
                 continue
             started = self._start(item)
             if unpublished:

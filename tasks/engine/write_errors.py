@@ -47,6 +47,8 @@ _IN_THE_WAY = frozenset({
     errno.EBUSY, errno.ETXTBSY,
 })  # fmt: skip
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
+# Some are free again once what could not be written is cleared away.
+_FEW_INODES = 8
 
 
 def cannot_write(folder: Path, error: OSError) -> RunError:
@@ -147,7 +149,7 @@ def _has_no_inodes(path: Path | None) -> bool:
     for folder in path.parents:
         with suppress(OSError):
             status = os.statvfs(folder)
-            return status.f_files > 0 and status.f_favail == 0
+            return status.f_files > 0 and status.f_favail < _FEW_INODES and status.f_bavail > 0
     return False
 
 

@@ -176,3 +176,12 @@ def test_a_copy_in_scratch_is_checked_too(tmp_path: Path, source: Path) -> None:
     runs = Runs(tmp_path / "out", source, "stat", staged=True)
     outcome = runs.run(runs.plan("restored in place"))
     assert outcome.outcome == "failed"
+
+
+def test_an_input_that_vanished_after_the_plan_is_bad_input(tmp_path: Path, source: Path) -> None:
+    runs = Runs(tmp_path / "out", source, "stat")
+    order = runs.plan()
+    source.rename(source.with_name("away"))
+    outcome = runs.run(order)
+    assert (outcome.failure_kind, outcome.transient) == ("bad_input", False)
+    assert outcome.message.startswith(f"its input {source} has vanished")
