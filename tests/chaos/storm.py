@@ -215,8 +215,7 @@ class Storm:
         if stroke.target == "own Prefect server":
             return next(pid for pid, words in marked(self.bench.mark).items() if "tasks.launcher.api_server" in words)
         if stroke.target == "other Prefect server":
-            assert self._server._process is not None
-            return self._server._process.pid
+            return self._server.process.pid
         assert self.cluster is not None
         return self.cluster.pick(stroke.target.removeprefix("cluster: "), number)
 
