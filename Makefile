@@ -89,7 +89,7 @@ bench-overlays: $(READY)  ## Measure overlays found and removed against delogo, 
 MUTANTS ?= tasks.engine.*
 mutants: $(READY)  ## Run mutation tests of the engine (hours; MUTANTS='tasks.engine.plan*' for one module), see docs/mutants.md
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .mutmut --upgrade 'mutmut>=3.8,<4'
-	PYTHONPATH=.mutmut $(BIN)/python .mutmut/bin/mutmut run --max-children 2 '$(MUTANTS)'
+	PYTHONPATH=$(CURDIR)/.mutmut $(BIN)/python .mutmut/bin/mutmut run --max-children 2 '$(MUTANTS)'
 	$(BIN)/python -m tests.mutants
 
 chaos: $(READY)  ## Kill parts of a hundred runs, take each up again, and let system calls fail (ARGS="--seed 2 --trials 20")
