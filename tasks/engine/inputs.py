@@ -26,9 +26,12 @@ def find_change_since_plan(
 ) -> Failed | None:
     """Return a failure if the inputs are not those of the plan, else None; ``states`` are those of now.
 
-    Whatever touched an input, its identity decides. Inputs that nothing has touched are not read again.
+    If something has touched an input, only its content can tell that it is still the same: size and modification time
+    may have been restored. Inputs that nothing has touched are not read again.
     """
-    if planned.states in ((), states) or item_key(stage_digest(stage), planned.item, identity) == planned.key:
+    if planned.states in ((), states):
+        return None
+    if identity == "content" and item_key(stage_digest(stage), planned.item, identity) == planned.key:
         return None
     if missing := [path for path in planned.item.inputs if not os.path.lexists(path)]:
         return Failed("bad_input", f"its input {missing[0]} {_GONE}", Usage())

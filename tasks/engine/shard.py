@@ -217,14 +217,16 @@ class _ShardLoop:
             self._clear(item)
 
     def _judge_inputs(self, item: _Started, reply: Reply) -> Reply:
-        """Return ``reply``, or a failure that may pass if an input changed while the item could read it.
+        """Return ``reply``, or a failure if an input changed while the item could read it.
 
-        Errors that the stage found in the input may come of the change too. A lost child has another reason.
+        Errors that the stage found in the input may come of the change too. A lost child has another reason. Only
+        content can tell on a retry that the input is the planned one again.
         """
         if isinstance(reply, Failed) and reply.kind not in ("bad_input", "error"):
             return reply
         change = find_change_since_start(item.planned, item.states)
-        return Failed("error", change, reply.usage, transient=True) if change else reply
+        may_pass = self.context.identity == "content"
+        return Failed("error", change, reply.usage, transient=may_pass) if change else reply
 
     def _publish(self, planned: PlannedItem, reply: Finished, private: Path) -> Outcome:
         record = Record(
