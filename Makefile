@@ -87,7 +87,7 @@ bench-overlays: $(READY)  ## Measure overlays found and removed against delogo, 
 	$(BIN)/python benchmarks/overlays.py $(ARGS)
 
 MUTANTS ?= tasks.engine.*
-mutants: $(READY)  ## Run mutation tests of the engine (hours; MUTANTS='tasks.engine.plan*' for one module), see docs/mutants.md
+mutants: $(READY)  ## Run mutation tests of the engine (hours; MUTANTS='tasks.engine.planning.plan*' for one module), see docs/mutants.md
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .mutmut --upgrade 'mutmut>=3.8,<4'
 	PYTHONPATH=$(CURDIR)/.mutmut $(BIN)/python .mutmut/bin/mutmut run --max-children 2 '$(MUTANTS)'
 	$(BIN)/python -m tests.mutants

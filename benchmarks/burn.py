@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import State
 
 from benchmarks.burn_stage import BurnParams, BurnStage
 from tasks.batch import batch_run
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
 
 
 def read_inputs(items: int = 1000) -> list[Item]:

@@ -6,8 +6,8 @@ import time
 
 from pydantic import BaseModel
 
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
 
 
 class BurnParams(BaseModel):

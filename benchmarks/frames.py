@@ -246,7 +246,7 @@ def full_decode(path: Path) -> Iterator[Any]:
 
 def identity(folder: Path, every: int) -> bool:
     """Whether each ``every``-th frame of each video in ``folder`` is that of a full decode, taken in sets of 8 too."""
-    from tasks.engine.errors import BadInput
+    from tasks.engine.contract.errors import BadInput
     from tasks.media.reading import VideoReader
 
     same = True

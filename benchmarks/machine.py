@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from tasks.engine.sizing import read_host
+from tasks.engine.planning.sizing import read_host
 
 
 def describe_machine() -> str:

@@ -14,9 +14,9 @@ from prefect.client.schemas.objects import State
 from benchmarks.sleep_stages import SleepStage, WholeStage
 from tasks.assembly import Assembly, Whole
 from tasks.batch import batch_run
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
-from tasks.engine.stage import NoParams
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import NoParams
 
 
 def read_inputs(segments: int = 64, seconds: float = 10.0) -> list[Whole]:

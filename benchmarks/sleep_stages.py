@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
 
 
 class SleepStage(Stage):

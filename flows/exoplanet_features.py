@@ -15,9 +15,9 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from tasks.batch import batch_run
-from tasks.engine.errors import InvalidInput
-from tasks.engine.execution import Execution
-from tasks.engine.manifest import unknown_priority
+from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.manifest import unknown_priority
 from tasks.transits.columns import COLUMNS
 from tasks.transits.params import (
     MAX_PERIOD_DAYS,

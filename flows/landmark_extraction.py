@@ -15,10 +15,10 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from tasks.batch import batch_run
-from tasks.engine.errors import InvalidInput
-from tasks.engine.execution import Execution
-from tasks.engine.manifest import unknown_priority
-from tasks.engine.outcomes import Outcome
+from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.manifest import unknown_priority
+from tasks.engine.store.outcomes import Outcome
 from tasks.landmarks.layouts.collection import Collection, Sample
 from tasks.landmarks.models.store import Model, choose_model, fetch_models, model_path, rescue_model
 from tasks.landmarks.options import machine_problems, name_problems, option_problems

@@ -16,10 +16,10 @@ from pydantic import ByteSize
 
 from tasks.assembly import Assembly, Whole
 from tasks.batch import BatchRun, StageRun, batch_run
-from tasks.engine.errors import InvalidInput
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
-from tasks.engine.outcomes import Record
+from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.store.outcomes import Record
 from tasks.overlays.fetch_stage import FetchStage, fetch_item
 from tasks.overlays.gallery import Shown, gallery
 from tasks.overlays.join_stage import JoinStage, bare_item, join_item, refused

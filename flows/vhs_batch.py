@@ -16,11 +16,11 @@ from pydantic import ByteSize
 
 from tasks.assembly import Assembly, Whole
 from tasks.batch import StageRun, batch_run
-from tasks.engine.errors import InvalidInput
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
-from tasks.engine.manifest import unknown_priority
-from tasks.engine.outcomes import Record
+from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.manifest import unknown_priority
+from tasks.engine.store.outcomes import Record
 from tasks.media.segments.settings import Codec
 from tasks.restoration.diagnosis_stage import (
     Diagnosed,

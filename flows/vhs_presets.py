@@ -14,10 +14,10 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from tasks.batch import StageRun, batch_run
-from tasks.engine.errors import InvalidInput
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
-from tasks.engine.report import Picture
+from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.reporting.report import Picture
 from tasks.media.segments.source import load_survey
 from tasks.restoration.comparison import cut_pieces
 from tasks.restoration.comparison_stage import SHEET, ComparisonStage, comparison_item

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.batch import BatchRun, StageRun
-from tasks.engine.errors import RunError
-from tasks.engine.files import bytes_text, free_bytes
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage
+from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage
+from tasks.engine.store.files import bytes_text, free_bytes
 
 _SHARE_OF_FREE = 0.5
 

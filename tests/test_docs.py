@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tasks.engine.execution import Execution
+from tasks.engine.contract.execution import Execution
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
@@ -177,14 +177,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_field_of_the_summary_is_told() -> None:
-    from tasks.engine.summary import Summary
+    from tasks.engine.reporting.summary import Summary
 
     told = rows(ROOT / "docs" / "outputs.md")
     assert [field.name for field in dataclasses.fields(Summary) if field.name not in told] == []
 
 
 def test_every_common_column_is_told() -> None:
-    from tasks.engine.summary import _COMMON
+    from tasks.engine.reporting.summary import _COMMON
 
     assert sorted(set(_COMMON.names) - set(rows(ROOT / "docs" / "outputs.md"))) == []
 

@@ -29,9 +29,9 @@ SCIENCE = {
     )
 }
 GLUE = {"tasks.assembly", "tasks.batch", "tasks.launcher", "flows", "deployments"}
-# What a stage package may know of the engine: the words, not the machinery.
-ENGINE_WORDS = {"items", "stage", "errors", "manifest", "report", "text"}
-NOT_STAGES = {"engine", "media", "downloads", "launcher"}
+# What a stage package may import of the engine.
+STAGE_API = ("tasks.engine.contract", "tasks.engine.reporting.report")
+NOT_STAGES = {"batch", "engine", "media", "downloads", "launcher"}
 SHARED = ("downloads", "media")  # rooms that any stage may use
 STAGES = sorted(
     path.name for path in (ROOT / "tasks").iterdir() if (path / "__init__.py").is_file() and path.name not in NOT_STAGES
@@ -91,18 +91,28 @@ def test_a_stage_imports_neither_orchestration_nor_another_stage(stage: str) -> 
 
 
 @pytest.mark.parametrize("package", [*STAGES, *SHARED])
-def test_a_stage_knows_the_engine_by_its_words_only(package: str) -> None:
-    machinery = {f"tasks.engine.{path.stem}" for path in (ROOT / "tasks" / "engine").iterdir() if path.suffix == ".py"}
-    machinery -= {"tasks.engine.__init__"} | {f"tasks.engine.{word}" for word in ENGINE_WORDS}
-    assert breaches(modules(f"tasks.{package}"), machinery) == []
+def test_a_stage_imports_only_the_contract_of_the_engine(package: str) -> None:
+    forbidden = breaches(modules(f"tasks.{package}"), {"tasks.engine"})
+    assert [line for line in forbidden if not line.partition(" imports ")[2].startswith(STAGE_API)] == []
+
+
+# Each package of the engine may import those before it.
+ENGINE_PACKAGES = ("contract", "store", "planning", "reporting", "running")
+
+
+@pytest.mark.parametrize("package", ENGINE_PACKAGES)
+def test_a_package_of_the_engine_imports_no_later_one(package: str) -> None:
+    later = ENGINE_PACKAGES[ENGINE_PACKAGES.index(package) + 1 :]
+    above = {"tasks.engine.run", "tasks.engine.maintenance", "tasks.engine.__main__"}
+    assert breaches(modules(f"tasks.engine.{package}"), {f"tasks.engine.{name}" for name in later} | above) == []
 
 
 def test_orchestration_is_where_it_belongs() -> None:
     everything = modules("tasks", "flows", "deployments")
     prefect = [
-        path for path in everything if not _within(path, "flows", "deployments", "tasks/batch.py", "tasks/launcher")
+        path for path in everything if not _within(path, "flows", "deployments", "tasks/batch", "tasks/launcher")
     ]
-    dask = [path for path in everything if not _within(path, "tasks/batch.py", "tasks/launcher")]
+    dask = [path for path in everything if not _within(path, "tasks/batch", "tasks/launcher")]
     assert breaches(prefect, {"prefect", "prefect_dask"}) == []
     assert breaches(dask, {"dask", "distributed"}) == []
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tasks.engine.report import Bar, Failure, Picture, render_report
+from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
 
 DONE, FAILED = (0x1F, 0x77, 0xA8), (0xD1, 0x49, 0x5B)
 

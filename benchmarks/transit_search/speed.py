@@ -186,8 +186,8 @@ def _ours(curve: LightCurve, params: TransitParams) -> str:
 
 def _stage(star: KnownStar) -> str:
     """What a run does with a star: files in; BLS, TLS, 27 features and flags of up to three planets out; no picture."""
-    from tasks.engine.items import Item
-    from tasks.engine.stage import Workspace
+    from tasks.engine.contract.items import Item
+    from tasks.engine.contract.stage import Workspace
 
     stage = _opened_stage()
     payload = {"id": "star", "name": star.name, "mission": "", "segments": [], "star": {}}

@@ -27,8 +27,8 @@ def read_headrace(path: Path, indices: Sequence[int], seconds: Sequence[float]) 
     """The stage of dataset_prep, asked for the times; PNG, so that no pixel changes."""
     import cv2
 
-    from tasks.engine.items import Item
-    from tasks.engine.stage import Workspace
+    from tasks.engine.contract.items import Item
+    from tasks.engine.contract.stage import Workspace
     from tasks.frames.params import FramesParams
     from tasks.frames.stage import FramesStage
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.engine.errors import Problem
+from tasks.engine.contract.errors import Problem
 
 
 def default_cache(environment: Mapping[str, str], name: str) -> Path:

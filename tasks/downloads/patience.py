@@ -15,7 +15,7 @@ from requests.utils import select_proxy
 
 from tasks.downloads.cache import MAX_QUIET_SECONDS, Pace
 from tasks.downloads.public import PrivateAddressError, Public
-from tasks.engine.errors import TransientError
+from tasks.engine.contract.errors import TransientError
 
 BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_WAIT_SECONDS = 1.0

@@ -13,7 +13,7 @@ import requests
 from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.partial import Partial
 from tasks.downloads.patience import BUSY_STATUSES, Passing, RefusedAddress, patiently, retry_after_seconds
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 
 _CHUNK_BYTES = 1 << 16
 _GONE = frozenset({403, 404, 410})  # buckets say 403 for what they do not have

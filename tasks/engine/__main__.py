@@ -9,10 +9,10 @@ from typing import TextIO
 
 from cyclopts import App
 
-from tasks.engine import upkeep
-from tasks.engine.errors import HeadraceError
-from tasks.engine.outcomes import Try
-from tasks.engine.text import showable
+from tasks.engine import maintenance as upkeep
+from tasks.engine.contract.errors import HeadraceError
+from tasks.engine.contract.text import showable
+from tasks.engine.store.outcomes import Try
 
 _FOUND = 3  # as a run says "finished, with failed items"
 app = App(

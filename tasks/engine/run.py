@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tasks.engine.layout import HOUSE, RUN_FILES, Layout, check_folders
-from tasks.engine.lock import Lock, locked
-from tasks.engine.orphans import end_orphans, note_dead_marks
-from tasks.engine.outcomes import Outcome, Outcomes
-from tasks.engine.report import Bar, Failure, Picture, render_report
-from tasks.engine.scratch import leave_local_scratch, sweep_local_scratch
-from tasks.engine.summary import Summary, as_dict, failure_rows, write_summary
-from tasks.engine.write_errors import cannot_write, check_is_no_folder
+from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
+from tasks.engine.reporting.summary import Summary, as_dict, failure_rows, write_summary
+from tasks.engine.running.orphans import end_orphans, note_dead_marks
+from tasks.engine.running.scratch import leave_local_scratch, sweep_local_scratch
+from tasks.engine.store.layout import HOUSE, RUN_FILES, Layout, check_folders
+from tasks.engine.store.lock import Lock, locked
+from tasks.engine.store.outcomes import Outcome, Outcomes
+from tasks.engine.store.write_errors import cannot_write, check_is_no_folder
 
 
 @contextmanager

@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.engine.errors import BadInput, Problem
-from tasks.engine.items import Item
-from tasks.engine.manifest import cap_problems
-from tasks.engine.stage import Stage, StageResult, Workspace, published_file
+from tasks.engine.contract.errors import BadInput, Problem
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.manifest import cap_problems
+from tasks.engine.contract.stage import Stage, StageResult, Workspace, published_file
 from tasks.frames.card import card
 from tasks.frames.columns import (
     OWN,

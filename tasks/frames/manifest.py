@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tasks.engine.errors import Problem
-from tasks.engine.items import Item, distinct_ids
-from tasks.engine.manifest import (
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.items import Item, distinct_ids
+from tasks.engine.contract.manifest import (
     InputFolder,
     Row,
     Table,
@@ -23,7 +23,7 @@ from tasks.engine.manifest import (
     read_table,
     shorten,
 )
-from tasks.engine.text import showable
+from tasks.engine.contract.text import showable
 from tasks.media.folder import ids_of, names_of
 from tasks.media.scan import scan_videos
 

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tasks.engine.report import Picture as SheetPicture
-from tasks.engine.stage import published_file
+from tasks.engine.contract.stage import published_file
+from tasks.engine.reporting.report import Picture as SheetPicture
 from tasks.media.orientation import Picture
 from tasks.media.sheets import sheet
 

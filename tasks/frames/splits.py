@@ -11,8 +11,8 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
-from tasks.engine.errors import Problem
-from tasks.engine.manifest import cap_problems, shorten
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.manifest import cap_problems, shorten
 from tasks.frames.manifest import Sample
 
 _FORM = "names with shares that add up to 1, such as train=0.9,val=0.1"

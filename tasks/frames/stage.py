@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.engine.items import Item
-from tasks.engine.stage import Scalar, Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Scalar, Stage, StageResult, Workspace
 from tasks.frames.encoding import encoded, resized
 from tasks.frames.params import FramesParams
 from tasks.frames.sampling import Pick, Selection, select

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
-from tasks.engine.errors import BadInput, TransientError
-from tasks.engine.text import showable
+from tasks.engine.contract.errors import BadInput, TransientError
+from tasks.engine.contract.text import showable
 from tasks.landmarks.frame_source import Frame, FrameSource
 from tasks.landmarks.layouts.collection import FRAMES_FPS
 from tasks.landmarks.sequence import Picture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.landmarks.frame_source import Frame, FrameSource
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoReader
 from tasks.media.truncation import Truncation

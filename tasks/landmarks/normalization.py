@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.engine.errors import Problem
+from tasks.engine.contract.errors import Problem
 from tasks.landmarks.params import Normalization
 from tasks.landmarks.points import POSE_NAMES, SKELETONS, ModelKind
 from tasks.landmarks.sequence import LandmarkSequence, Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.engine.errors import Problem, RunError
+from tasks.engine.contract.errors import Problem, RunError
 from tasks.landmarks.detection.binding import library
 from tasks.landmarks.detection.trial import why_not
 from tasks.landmarks.formats.writing import clashes

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tasks.engine.report import Picture as ReportPicture
-from tasks.engine.stage import published_file
+from tasks.engine.contract.stage import published_file
+from tasks.engine.reporting.report import Picture as ReportPicture
 from tasks.landmarks.drawing import draw, found_words
 from tasks.landmarks.points import Skeleton
 from tasks.landmarks.sequence import Picture, Points, Source, Sources

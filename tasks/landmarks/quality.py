@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.engine.stage import Scalar
+from tasks.engine.contract.stage import Scalar
 from tasks.landmarks.normalization import shoulders
 from tasks.landmarks.points import HAND_NAMES, POSE_NAMES, PartName
 from tasks.landmarks.sequence import LandmarkSequence, Source

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-from tasks.engine.errors import Problem
-from tasks.engine.items import Item
-from tasks.engine.manifest import InputFolder, cap_problems, shorten
-from tasks.engine.text import showable
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.manifest import InputFolder, cap_problems, shorten
+from tasks.engine.contract.text import showable
 from tasks.landmarks.layouts import phoenix, table
 from tasks.landmarks.layouts.collection import FRAMES_FPS, NO_SPLIT, Collection, Sample, split_called, with_file_names
 from tasks.landmarks.layouts.folders import folder_samples, splits_of, twice, unlistable, video_samples

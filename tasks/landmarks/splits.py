@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tasks.engine.stage import Value
+from tasks.engine.contract.stage import Value
 from tasks.landmarks.metrics_columns import COLUMNS, DAMAGE, QUALITY, SAMPLE, SEPARATOR
 
 Outcome = Literal["done", "cached", "failed", "remaining"]

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.landmarks.detection.landmarker import Landmarker
 from tasks.landmarks.detection.rescue import HandRescue
 from tasks.landmarks.extraction import Extractor, Track

@@ -23,7 +23,7 @@ from typing import Self
 
 import httpx
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.launcher.api_folder import PrivateFolder, remove_dead_folders
 
 _START_SECONDS = 120.0  # the first start creates the database

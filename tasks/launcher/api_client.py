@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.launcher.api import LocalApi
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 
 _PREFIX = "headrace-prefect-"
 _LOCK = "lock"

@@ -15,7 +15,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, Worker
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 
 _CONNECT_SECONDS = 30
 _MOST_SHARDS_AHEAD = 8

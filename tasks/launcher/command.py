@@ -23,10 +23,10 @@ import httpx
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from tasks.engine.errors import HeadraceError, InvalidInput, Problem, RunError, RunUnfinished
-from tasks.engine.execution import Execution
-from tasks.engine.paths import path_problems
-from tasks.engine.text import showable, showable_lines
+from tasks.engine.contract.errors import HeadraceError, InvalidInput, Problem, RunError, RunUnfinished
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.paths import path_problems
+from tasks.engine.contract.text import showable, showable_lines
 from tasks.launcher.api import LocalApi
 from tasks.launcher.api_client import bypass_proxies, check_prefect_home, client_settings
 

@@ -20,7 +20,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
-from tasks.engine.progress import StageProgress
+from tasks.engine.reporting.progress import StageProgress
 
 _FIRST_ARTIFACT_SECONDS = 2.0  # a stage that is over sooner needs none
 _ARTIFACT_SECONDS = 10.0  # between updates of the progress artifact

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from tasks.engine.errors import BadInput
-from tasks.engine.stage import Scalar
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.stage import Scalar
 from tasks.media.truncation import Truncation
 
 # skip: keep the good frames, and report the others. fail: the item fails.

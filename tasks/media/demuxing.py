@@ -17,7 +17,7 @@ from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.index import LASTING, NO_TIME, PacketIndex, SideData, read_index
 from tasks.media.opening import demuxed, open_container, reading, video_stream
 from tasks.media.truncation import Truncation, find_truncation

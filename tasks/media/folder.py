@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from tasks.engine.items import distinct_ids
+from tasks.engine.contract.items import distinct_ids
 
 
 def natural(text: str) -> tuple[list[tuple[bool, int, str]], str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import RunDecoder, UnreliableIndexError, position_of
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import NO_TIME, Int64s, PacketIndex

@@ -21,7 +21,7 @@ from av.stream import Discard, Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from tasks.engine.errors import BadInput, TransientError
+from tasks.engine.contract.errors import BadInput, TransientError
 
 # Names of FFmpeg's demuxers. All of them read the file that they are given and no other.
 CONTAINER_FORMATS = (

@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.engine.errors import Problem
-from tasks.engine.manifest import InputFolder, is_utf8, shorten
-from tasks.engine.text import showable
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.manifest import InputFolder, is_utf8, shorten
+from tasks.engine.contract.text import showable
 from tasks.media.folder import natural
 from tasks.media.kinds import HEAD_BYTES, PICTURE_SUFFIXES, VIDEOS, Reads, may_be_anything, suffix_of
 

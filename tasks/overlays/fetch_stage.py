@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tasks.engine.items import Item
-from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
 from tasks.overlays.sources import FetchLimits, fetch_video
 from tasks.overlays.video_source import VideoSource
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.report import Picture
+from tasks.engine.reporting.report import Picture
 from tasks.overlays.preview_stage import sheet_path
 
 _JPEG_START = b"\xff\xd8\xff"

@@ -6,9 +6,9 @@ import shutil
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from tasks.engine.errors import BadInput
-from tasks.engine.items import Item
-from tasks.engine.stage import NoParams, Stage, StageResult, Value, Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Value, Workspace
 from tasks.media.segments.joining import JoinPlan, join_segments
 from tasks.media.segments.verify import read_reports, verify_joined
 from tasks.overlays.prepared import Prepared

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from pydantic import TypeAdapter
 
-from tasks.engine.errors import BadInput, Problem
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Value, Workspace
+from tasks.engine.contract.errors import BadInput, Problem
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import Codec

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-from tasks.engine.items import Item
-from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
 from tasks.overlays.pictures import comparison_sheet
 from tasks.overlays.video_source import VideoSource
 from tasks.overlays.work import VideoWork

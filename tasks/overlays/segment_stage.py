@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.engine.items import Item, safe_id
-from tasks.engine.stage import Needs, NoParams, Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item, safe_id
+from tasks.engine.contract.stage import Needs, NoParams, Stage, StageResult, Workspace
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.reading import SegmentReader

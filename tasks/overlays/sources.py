@@ -22,10 +22,10 @@ from tasks.downloads.partial import Partial
 from tasks.downloads.patience import ANY_HOST, Origin, open_session
 from tasks.downloads.public import EVERY_NETWORK, Public
 from tasks.downloads.transfer import Gone, Transfers, Wanted
-from tasks.engine.errors import BadInput, Problem
-from tasks.engine.items import safe_id
-from tasks.engine.manifest import InputFolder, cap_problems, shorten
-from tasks.engine.text import showable
+from tasks.engine.contract.errors import BadInput, Problem
+from tasks.engine.contract.items import safe_id
+from tasks.engine.contract.manifest import InputFolder, cap_problems, shorten
+from tasks.engine.contract.text import showable
 from tasks.media.folder import ids_of
 from tasks.media.kinds import VIDEO_SUFFIXES
 from tasks.media.opening import open_container, video_stream

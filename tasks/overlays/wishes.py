@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.engine.errors import Problem
+from tasks.engine.contract.errors import Problem
 from tasks.overlays.detection.given import PictureMask, parse_mask
 from tasks.overlays.detection.yolo import model_problems
 from tasks.overlays.options import CleaningOptions, Detector, Device, Method, PrepareParams

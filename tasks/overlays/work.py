@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.media.segments.clock import Clock, output_clock
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds

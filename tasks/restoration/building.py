@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.denoising import denoise_context, denoise_filters
 from tasks.restoration.diagnosis import Diagnosis

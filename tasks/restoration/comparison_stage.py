@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-from tasks.engine.items import Item
-from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
 from tasks.restoration.comparison import Piece, as_rows, compare
 from tasks.restoration.planning import PlannedTape
 from tasks.restoration.work import as_payload, from_payload

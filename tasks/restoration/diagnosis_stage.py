@@ -9,8 +9,8 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Value, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.settings import Codec
 from tasks.media.segments.source import Survey, save_survey, survey

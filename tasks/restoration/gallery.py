@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.report import Picture
+from tasks.engine.reporting.report import Picture
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.preview_stage import sheet_path
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from tasks.engine.errors import BadInput
-from tasks.engine.items import Item
-from tasks.engine.stage import NoParams, Stage, StageResult, Value, Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Value, Workspace
 from tasks.media.segments.joining import JoinPlan, join_segments
 from tasks.media.segments.verify import read_reports, verify_joined
 from tasks.restoration.diagnosis_stage import Diagnosed

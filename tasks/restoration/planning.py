@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.settings import Codec, EncoderSettings

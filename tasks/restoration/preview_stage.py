@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.restoration.diagnosis_stage import Diagnosed
 from tasks.restoration.join_stage import restored_path
 from tasks.restoration.previews import comparison_sheet, split_screen

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from tasks.engine.items import Item, safe_id
-from tasks.engine.stage import Needs, NoParams, Stage, StageResult, Workspace
+from tasks.engine.contract.items import Item, safe_id
+from tasks.engine.contract.stage import Needs, NoParams, Stage, StageResult, Workspace
 from tasks.restoration.engines.base import Engine, SegmentJob
 from tasks.restoration.engines.choice import Engines
 from tasks.restoration.engines.ffmpeg import FfmpegEngine

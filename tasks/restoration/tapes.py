@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.engine.errors import Problem
-from tasks.engine.items import safe_id
-from tasks.engine.manifest import (
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.items import safe_id
+from tasks.engine.contract.manifest import (
     InputFolder,
     Row,
     cap_problems,
@@ -24,7 +24,7 @@ from tasks.engine.manifest import (
     read_table,
     shorten,
 )
-from tasks.engine.text import showable
+from tasks.engine.contract.text import showable
 from tasks.media.folder import ids_of
 from tasks.media.scan import scan_videos
 from tasks.restoration.options import TapeOptions

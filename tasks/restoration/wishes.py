@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.restoration.engines.choice import EngineChoice, Engines, choose_engines
 from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device
 from tasks.restoration.engines.template import CommandTemplate, Form

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from tasks.engine.errors import Problem
-from tasks.engine.manifest import InputFolder
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.manifest import InputFolder
 from tasks.media.kinds import LIGHT_CURVES
 from tasks.media.scan import files_below, nothing_found, scan_folder
 

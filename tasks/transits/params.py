@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.engine.errors import Problem
+from tasks.engine.contract.errors import Problem
 
 Detrend = Literal["biweight", "median", "none"]
 FluxColumn = Literal["pdcsap", "sap"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.kinds import FITS_SUFFIXES, suffix_of
 from tasks.transits.formats.csv_file import read_csv
 from tasks.transits.formats.fits_file import is_fits, read_fits

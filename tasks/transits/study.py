@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.stage import Value
+from tasks.engine.contract.stage import Value
 from tasks.transits.columns import Reason
 from tasks.transits.features import measure
 from tasks.transits.light_curve import LightCurve, PreparedLightCurve, Star

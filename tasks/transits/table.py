@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from tasks.engine.errors import BadInput
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace, published_file
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace, published_file
 from tasks.transits.columns import COLUMNS, SEPARATOR, Column, arrow_schema
 
 PARQUET = "features.parquet"

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
-from tasks.engine.errors import Problem
-from tasks.engine.items import Item, distinct_ids, is_safe_id
-from tasks.engine.manifest import (
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.items import Item, distinct_ids, is_safe_id
+from tasks.engine.contract.manifest import (
     InputFolder,
     Row,
     Table,
@@ -23,7 +23,7 @@ from tasks.engine.manifest import (
     read_table,
     shorten,
 )
-from tasks.engine.text import showable
+from tasks.engine.contract.text import showable
 from tasks.media.kinds import FITS_SUFFIXES, suffix_of
 from tasks.transits.columns import SEPARATOR
 from tasks.transits.folder import CATALOGUES, FoundFile, catalogue_name, find_light_curves, star_key

@@ -20,7 +20,7 @@ from tests.engine.processes import MARK, marked, wait_until
 from tests.runs.bench import ROOT
 
 WORKERS = 2
-_CHILD = "tasks.engine.child"
+_CHILD = "tasks.engine.running.child"
 
 
 class Cluster:

@@ -1,5 +1,5 @@
 """Loaded by the workers of a cluster: a child that has nothing to do ends soon, so that no test waits for it long."""
 
-from tasks.engine import shard
+from tasks.engine.running import slot_pool
 
-shard._IDLE_SECONDS = 2.0
+slot_pool._IDLE_SECONDS = 2.0

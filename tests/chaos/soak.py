@@ -28,7 +28,7 @@ from tests.runs.bench import Bench, Started
 MOST_GROWTH_BYTES = 8 << 20
 _SAMPLE_SECONDS = 1.0
 _ROLES = {
-    "tasks.engine.child": "child",
+    "tasks.engine.running.child": "child",
     "api_server": "server",
     "keeper.py": "keeper",
     "fault_flow.py": "flow",

@@ -25,8 +25,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.engine.layout import Layout
-from tasks.engine.records import RecordStore
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.records import RecordStore
 from tests.chaos.cluster import Cluster, cluster_in
 from tests.engine import injection, test_kills
 from tests.engine.processes import marked, wait_for_exit, wait_until

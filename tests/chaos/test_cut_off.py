@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.layout import Layout
-from tasks.engine.records import RecordStore
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.records import RecordStore
 from tests.chaos.cluster import Cluster, cluster_in
 from tests.chaos.network import Machine, Network, forbidden, network, on
 from tests.engine.faults import STALLED

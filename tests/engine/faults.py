@@ -19,9 +19,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.engine.errors import BadInput, TransientError
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Workspace
+from tasks.engine.contract.errors import BadInput, TransientError
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tests.engine.processes import tries
 
 LEDGER = "HEADRACE_TEST_LEDGER"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.engine.errors import BadInput
-from tasks.engine.items import Item
-from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
 from tests.engine.faults import note
 
 

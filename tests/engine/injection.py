@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Record
-from tasks.engine.upkeep import broken_outputs
+from tasks.engine.maintenance import broken_outputs
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import Record
 from tests.engine.scenarios import GONE, ITEMS, NEW, SCENARIOS, STAGE, begin, content, run_all, store_in
 from tests.engine.syscalls import READ, Call, Ended, run_traced, spoil
 

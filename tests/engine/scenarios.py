@@ -12,15 +12,15 @@ from pathlib import Path
 
 import jinja2
 
-from tasks.engine.layout import Layout
-from tasks.engine.lock import claimed, locked
-from tasks.engine.outcomes import Failure, Outcome, Outcomes, Record, Usage
-from tasks.engine.publish import collect_outputs, publish
-from tasks.engine.records import RecordStore
+from tasks.engine.maintenance import do, to_forget
+from tasks.engine.reporting.summary import RunFigures, Summary, summarise
 from tasks.engine.run import open_output_dir, write_results
-from tasks.engine.summary import RunFigures, Summary, summarise
-from tasks.engine.upkeep import do, to_forget
-from tasks.engine.write_errors import cannot_write
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.lock import claimed, locked
+from tasks.engine.store.outcomes import Failure, Outcome, Outcomes, Record, Usage
+from tasks.engine.store.publish import collect_outputs, publish
+from tasks.engine.store.records import RecordStore
+from tasks.engine.store.write_errors import cannot_write
 
 assert jinja2  # imported here, so that no scenario spends its time with it
 

@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from tasks.engine.errors import HeadraceError
+from tasks.engine.contract.errors import HeadraceError
 from tests.engine.processes import wait_until
 
 OPEN = ("open", "openat", "creat")
@@ -125,8 +125,8 @@ def _server() -> ForkServerContext:
 def _run(name: str, folder: Path, said: Path, environment: Mapping[str, str]) -> None:
     """Be the child: wait for strace, run the scenario, and say how it ended."""
     os.environ.update(environment)  # the fork server has that of the first test
-    from tasks.engine.lock import SECONDS_VARIABLE
-    from tasks.engine.write_errors import explained
+    from tasks.engine.store.lock import SECONDS_VARIABLE
+    from tasks.engine.store.write_errors import explained
     from tests.engine.scenarios import SCENARIOS
 
     os.environ[SECONDS_VARIABLE] = "0.5"  # the next run waits no longer if it cannot tell whether this one is dead

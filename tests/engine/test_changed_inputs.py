@@ -10,15 +10,17 @@ from typing import Literal
 
 import pytest
 
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
-from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Outcome
-from tasks.engine.plan import plan_stage, tried_again
-from tasks.engine.records import RecordStore
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
-from tasks.engine.stage import StageResult, Workspace
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import StageResult, Workspace
+from tasks.engine.planning.plan import plan_stage, tried_again
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import Outcome
+from tasks.engine.store.records import RecordStore
 from tests.engine.faults import FaultParams, FaultStage
 
 BEFORE, OTHER = b"good bytes", b"evil bytes"

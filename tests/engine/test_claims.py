@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.items import Item
-from tasks.engine.layout import Layout
-from tasks.engine.liveness import ProcessIdentity
-from tasks.engine.lock import SECONDS_VARIABLE, Owner, claimed
-from tasks.engine.outcomes import Outcomes
-from tasks.engine.plan import PlannedItem
-from tasks.engine.records import RecordStore
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
+from tasks.engine.contract.items import Item
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.liveness import ProcessIdentity
+from tasks.engine.store.lock import SECONDS_VARIABLE, Owner, claimed
+from tasks.engine.store.outcomes import Outcomes
+from tasks.engine.store.records import RecordStore
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.processes import wait_for_exit
 from tests.runs.bench import ROOT

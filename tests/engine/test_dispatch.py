@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from tasks.engine.dispatch import Dispatcher, Shard
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
-from tasks.engine.outcomes import Failure, FailureKind, Outcome, Record, Usage
-from tasks.engine.plan import PlannedItem
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.dispatch import Dispatcher, Shard
+from tasks.engine.store.outcomes import Failure, FailureKind, Outcome, Record, Usage
 
 
 class Clock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.engine.errors import HeadraceError, InvalidInput, Problem, RunUnfinished
+from tasks.engine.contract.errors import HeadraceError, InvalidInput, Problem, RunUnfinished
 
 
 def test_problem_states_place_given_and_allowed() -> None:

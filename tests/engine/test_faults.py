@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.items import Item
-from tasks.engine.keeper import kept_environment
-from tasks.engine.outcomes import Outcome
-from tasks.engine.plan import PlannedItem
-from tasks.engine.records import RecordStore
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
+from tasks.engine.contract.items import Item
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.running.watchdog import kept_environment
+from tasks.engine.store.outcomes import Outcome
+from tasks.engine.store.records import RecordStore
 from tests.engine.faults import LEDGER, FaultParams, FaultStage
 from tests.engine.processes import MARK, marked, tries, wait_until_gone
 

@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine import shard, slot
-from tasks.engine.control import StopSignal
-from tasks.engine.errors import RunError
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item, input_root
-from tasks.engine.layout import Layout
-from tasks.engine.messages import Finished, Request
-from tasks.engine.outcomes import Outcome
-from tasks.engine.plan import plan_stage
-from tasks.engine.records import RecordStore
+from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item, input_root
+from tasks.engine.planning.plan import plan_stage
 from tasks.engine.run import open_output_dir
-from tasks.engine.scratch import check_local_scratch
-from tasks.engine.shard import RunContext, ShardOrder, SlotPool, close_slots, run_shard
-from tasks.engine.slot import Limits, Slot
+from tasks.engine.running import slot, slot_pool
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.control import StopSignal
+from tasks.engine.running.messages import Finished, Request
+from tasks.engine.running.scratch import check_local_scratch
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits, Slot
+from tasks.engine.running.slot_pool import SlotPool, close_slots
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import Outcome
+from tasks.engine.store.records import RecordStore
 from tests.engine.faults import FaultParams, FaultStage
 
 STAGE = FaultStage(FaultParams())
@@ -116,9 +118,9 @@ def test_no_item_starts_beside_another_while_memory_is_short(monkeypatch: pytest
         asked.release()
         return next(shares, 0.5)
 
-    monkeypatch.setattr(shard, "memory_share", share)
-    monkeypatch.setattr(shard, "_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(shard, "_MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr(slot_pool, "memory_share", share)
+    monkeypatch.setattr(slot_pool, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(slot_pool, "_MEMORY_SECONDS", 0.0)
     pool, stop = SlotPool(), StopSignal()
     first, second, third = (Slot(STAGE, name, tmp_path / name) for name in ("first", "second", "third"))
     assert pool.admit(first, stop)  # alone: nobody asks how much memory there is
@@ -131,7 +133,7 @@ def test_no_item_starts_beside_another_while_memory_is_short(monkeypatch: pytest
 
 
 def test_an_item_alone_starts_whatever_memory_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(shard, "memory_share", lambda: 0.99)
+    monkeypatch.setattr(slot_pool, "memory_share", lambda: 0.99)
     pool, stop = SlotPool(), StopSignal()
     first, second = (Slot(STAGE, name, tmp_path / name) for name in ("first", "second"))
     assert pool.admit(first, stop)
@@ -145,7 +147,7 @@ def test_an_item_alone_starts_whatever_memory_there_is(monkeypatch: pytest.Monke
 
 
 def test_a_run_that_stops_does_not_wait_for_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(shard, "memory_share", lambda: 0.99)
+    monkeypatch.setattr(slot_pool, "memory_share", lambda: 0.99)
     pool, stop = SlotPool(), StopSignal()
     assert pool.admit(Slot(STAGE, "first", tmp_path / "first"), stop)
     stop.drain()

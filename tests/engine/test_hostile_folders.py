@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine import upkeep
-from tasks.engine.errors import RunError
-from tasks.engine.execution import Execution
-from tasks.engine.files import file_sha256
-from tasks.engine.items import Item
-from tasks.engine.layout import Layout, is_output_path
-from tasks.engine.outcomes import Output, Record, Usage
-from tasks.engine.plan import plan_stage
-from tasks.engine.publish import collect_outputs
-from tasks.engine.records import RecordStore
+from tasks.engine import maintenance as upkeep
+from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import published_file
+from tasks.engine.planning.plan import plan_stage
 from tasks.engine.run import open_output_dir
-from tasks.engine.stage import published_file
-from tasks.engine.tree import Tree, is_plain_path
+from tasks.engine.store.files import file_sha256
+from tasks.engine.store.layout import Layout, is_output_path
+from tasks.engine.store.outcomes import Output, Record, Usage
+from tasks.engine.store.publish import collect_outputs
+from tasks.engine.store.records import RecordStore
+from tasks.engine.store.tree import Tree, is_plain_path
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.test_records import make, record
 
@@ -151,8 +151,8 @@ def test_outputs_are_neither_written_nor_removed_through_a_symlink(layout: Layou
 
 def items_table() -> bytes:
     """An ``items.parquet`` that names another item of the stage."""
-    from tasks.engine.outcomes import Outcome, Outcomes
-    from tasks.engine.summary import _parquet
+    from tasks.engine.reporting.summary import _parquet
+    from tasks.engine.store.outcomes import Outcome, Outcomes
 
     return _parquet(Outcomes([Outcome("z", "stage", "done")]))
 
@@ -257,7 +257,7 @@ def test_a_stage_cannot_publish_files_of_the_engine(tmp_path: Path, path: str) -
 
 
 def test_a_record_too_large_to_read_is_none(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.engine.records.MAX_RECORD_BYTES", 100)
+    monkeypatch.setattr("tasks.engine.store.records.MAX_RECORD_BYTES", 100)
     assert RecordStore(layout, "stage").load() == {}
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.engine.errors import RunError
-from tasks.engine.execution import Execution
-from tasks.engine.identity import item_key, stage_digest
-from tasks.engine.items import MAX_ID_LENGTH, Item, distinct_ids, is_safe_id, safe_id
-from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Outcome, Outcomes, Record, Usage
-from tasks.engine.plan import plan_stage
-from tasks.engine.records import RecordStore
-from tasks.engine.stage import NoParams, Stage, StageResult, Workspace
-from tasks.engine.summary import RunFigures, summarise, write_summary
+from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import MAX_ID_LENGTH, Item, distinct_ids, is_safe_id, safe_id
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.planning.identity import item_key, stage_digest
+from tasks.engine.planning.plan import plan_stage
+from tasks.engine.reporting.summary import RunFigures, summarise, write_summary
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import Outcome, Outcomes, Record, Usage
+from tasks.engine.store.records import RecordStore
 
 NFC, NFD = (unicodedata.normalize(form, "Gürtel") for form in ("NFC", "NFD"))
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.layout import Layout
-from tasks.engine.records import RecordStore
-from tasks.engine.tree import Tree
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.records import RecordStore
+from tasks.engine.store.tree import Tree
 from tests.engine.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +28,8 @@ VICTIM = """
 import os, signal, sys
 from pathlib import Path
 from tests.engine.test_records import make
-from tasks.engine.layout import Layout
-from tasks.engine.records import RecordStore
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.records import RecordStore
 
 folder, (seed, steps, turns) = Path(sys.argv[1]), map(int, sys.argv[2:])
 store = RecordStore(Layout(folder), "stage")

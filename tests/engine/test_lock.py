@@ -17,12 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.engine import lock as lock_module
-from tasks.engine.errors import LockLost, RunError
-from tasks.engine.layout import Layout
-from tasks.engine.liveness import ProcessIdentity
-from tasks.engine.lock import SECONDS_VARIABLE, Owner, check_lock, locked
+from tasks.engine.contract.errors import LockLost, RunError
 from tasks.engine.run import open_output_dir
+from tasks.engine.store import lock as lock_module
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.liveness import ProcessIdentity
+from tasks.engine.store.lock import SECONDS_VARIABLE, Owner, check_lock, locked
 from tests.engine.containers import CONTAINER, FOREIGN_PROC, need_containers, with_stepped_clock
 from tests.engine.processes import wait_until
 
@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from tasks.engine.errors import RunError
-from tasks.engine.lock import locked
+from tasks.engine.contract.errors import RunError
+from tasks.engine.store.lock import locked
 try:
     with locked(Path(sys.argv[1]), sys.argv[2], lambda line: print("waits:", line, flush=True)) as lock:
         print("held", flush=True)
@@ -292,7 +292,7 @@ def test_the_owner_notices_that_it_lost_its_lock(path: Path, how: str) -> None:
 
 def test_another_process_of_the_run_notices_the_loss(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tasks.engine.lock import check_lock;"
+        "import sys; from pathlib import Path; from tasks.engine.store.lock import check_lock;"
         "check_lock(Path(sys.argv[1]), sys.argv[2])"
     )
     with locked(path, "mine") as held:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.engine.errors import Problem
-from tasks.engine.execution import Execution
-from tasks.engine.manifest import (
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.manifest import (
     InputFolder,
     Row,
     cap_problems,

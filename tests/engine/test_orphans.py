@@ -13,16 +13,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.engine.items import Item
-from tasks.engine.keeper import bear_mark, end_marked, kept_environment, new_mark
-from tasks.engine.layout import Layout
-from tasks.engine.orphans import note_dead_marks, note_mark, read_marks
-from tasks.engine.plan import PlannedItem
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import StageResult, Workspace
+from tasks.engine.maintenance import do, to_sweep
+from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.run import open_output_dir
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
-from tasks.engine.stage import StageResult, Workspace
-from tasks.engine.upkeep import do, to_sweep
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.orphans import note_dead_marks, note_mark, read_marks
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.running.watchdog import bear_mark, end_marked, kept_environment, new_mark
+from tasks.engine.store.layout import Layout
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.processes import wait_until
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.errors import InvalidInput
-from tasks.engine.execution import Execution
-from tasks.engine.manifest import InputFolder
-from tasks.engine.paths import path_problems
+from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.manifest import InputFolder
+from tasks.engine.contract.paths import path_problems
 
 
 def lines(**parameters: Any) -> list[str]:

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from tasks.engine.execution import Execution
-from tasks.engine.files import file_sha256
-from tasks.engine.identity import canonical, input_identity, item_key, stage_digest
-from tasks.engine.items import MAX_ID_LENGTH, Item, is_safe_id, safe_id
-from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Failure, Output, Record, Usage
-from tasks.engine.plan import PlannedItem, order_items, plan_stage
-from tasks.engine.records import RecordStore
-from tasks.engine.stage import Stage, StageResult, Workspace
-from tasks.engine.tree import Tree
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import MAX_ID_LENGTH, Item, is_safe_id, safe_id
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
+from tasks.engine.planning.identity import canonical, input_identity, item_key, stage_digest
+from tasks.engine.planning.plan import PlannedItem, order_items, plan_stage
+from tasks.engine.store.files import file_sha256
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import Failure, Output, Record, Usage
+from tasks.engine.store.records import RecordStore
+from tasks.engine.store.tree import Tree
 
 
 class Params(BaseModel):

@@ -9,10 +9,10 @@ import re
 import pytest
 from rich.console import Console
 
-from tasks.engine.items import Item
-from tasks.engine.outcomes import Counts, Outcome, Outcomes
-from tasks.engine.plan import Plan, PlannedItem
-from tasks.engine.progress import ProgressDisplay, StageProgress, duration_text, rate_text
+from tasks.engine.contract.items import Item
+from tasks.engine.planning.plan import Plan, PlannedItem
+from tasks.engine.reporting.progress import ProgressDisplay, StageProgress, duration_text, rate_text
+from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
 
 
 class Clock:

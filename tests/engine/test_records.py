@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.files import file_sha256
-from tasks.engine.layout import Layout, remove_output
-from tasks.engine.outcomes import Failure, Output, Record, Usage
-from tasks.engine.publish import collect_outputs, publish
-from tasks.engine.records import RecordStore
+from tasks.engine.store.files import file_sha256
+from tasks.engine.store.layout import Layout, remove_output
+from tasks.engine.store.outcomes import Failure, Output, Record, Usage
+from tasks.engine.store.publish import collect_outputs, publish
+from tasks.engine.store.records import RecordStore
 
 
 @pytest.fixture

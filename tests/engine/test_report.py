@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.report import Bar, Failure, Picture, render_report
-from tasks.engine.report.charts import MAX_BLOCKS, axis, spread, time_line
-from tasks.engine.report.page import MAX_FAILURES
-from tasks.engine.report.words import duration, flatten, memory, rate
+from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
+from tasks.engine.reporting.report.charts import MAX_BLOCKS, axis, spread, time_line
+from tasks.engine.reporting.report.page import MAX_FAILURES
+from tasks.engine.reporting.report.words import duration, flatten, memory, rate
 
 HOSTILE = "</title><script>alert('x')</script>&\"'"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.report import Bar, Failure, Picture, render_report
-from tasks.engine.report.charts import TimeLine, axis, spread, time_line
+from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
+from tasks.engine.reporting.report.charts import TimeLine, axis, spread, time_line
 from tests.engine.test_report import summary
 
 SNAPSHOTS = Path(__file__).resolve().parents[1] / "data" / "report"

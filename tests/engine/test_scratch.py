@@ -11,21 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine import scratch
-from tasks.engine.errors import RunError
-from tasks.engine.items import Item
-from tasks.engine.layout import Layout
-from tasks.engine.plan import PlannedItem
+from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.items import Item
+from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.run import open_output_dir
-from tasks.engine.scratch import (
+from tasks.engine.running import scratch
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.scratch import (
     check_local_scratch,
     local_scratch,
     make_local_scratch,
     probe_scratch,
     sweep_local_scratch,
 )
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.store.layout import Layout
 from tests.engine.faults import FaultParams, FaultStage
 
 NOBODY = 65534
@@ -209,7 +211,8 @@ def test_probes_of_the_dead_go_and_those_of_the_living_stay(own: Path) -> None:
 
 
 def test_a_killed_probe_holds_no_lock(own: Path) -> None:
-    code = "import os; from tasks.engine.scratch import probe_scratch\nwith probe_scratch(): os.kill(os.getpid(), 9)"
+    load = "import os; from tasks.engine.running.scratch import probe_scratch"
+    code = f"{load}\nwith probe_scratch(): os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     (left,) = (own / "probes").iterdir()
     with probe_scratch() as living:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tasks.engine import sizing
-from tasks.engine.execution import Execution
-from tasks.engine.sizing import Host, read_host, size_stage
-from tasks.engine.stage import Needs
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.stage import Needs
+from tasks.engine.planning import sizing
+from tasks.engine.planning.sizing import Host, read_host, size_stage
 from tests.engine.faults import FaultParams, FaultStage
 
 GIB = 2**30

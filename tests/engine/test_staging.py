@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.execution import Identity
-from tasks.engine.identity import input_identity
-from tasks.engine.staging import copy_input, input_size_bytes
+from tasks.engine.contract.execution import Identity
+from tasks.engine.planning.identity import input_identity
+from tasks.engine.running.staging import copy_input, input_size_bytes
 
 
 @pytest.fixture

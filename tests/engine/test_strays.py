@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.items import Item
-from tasks.engine.keeper import kept_environment
-from tasks.engine.plan import PlannedItem
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
-from tasks.engine.stage import StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import StageResult, Workspace
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.running.watchdog import kept_environment
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.processes import MARK, marked, wait_until_gone
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.engine import summary as summary_module
-from tasks.engine.layout import Layout
-from tasks.engine.outcomes import COLUMNS, Counts, Failure, Outcome, OutcomeName, Outcomes, Output, Record, Usage
-from tasks.engine.summary import RunFigures, closing_lines, summarise, write_summary
+from tasks.engine.reporting import summary as summary_module
+from tasks.engine.reporting.summary import RunFigures, closing_lines, summarise, write_summary
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import COLUMNS, Counts, Failure, Outcome, OutcomeName, Outcomes, Output, Record, Usage
 
 
 def outcome(item_id: str, what: OutcomeName, stage: str = "frames", run_id: str = "run", **values: Any) -> Outcome:

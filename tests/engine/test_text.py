@@ -6,8 +6,16 @@ import json
 
 import pytest
 
-from tasks.engine.errors import InvalidInput, Problem
-from tasks.engine.text import MAX_MESSAGE_LENGTH, json_text, markdown, one_line, short_line, show_values, showable
+from tasks.engine.contract.errors import InvalidInput, Problem
+from tasks.engine.contract.text import (
+    MAX_MESSAGE_LENGTH,
+    json_text,
+    markdown,
+    one_line,
+    short_line,
+    show_values,
+    showable,
+)
 
 TITLE = "\x1b]0;pwned\x07"
 ORDINARY = ("日本語", "العربية", "e\u0301", "👩‍🔬", "naïve – „quoted“", "")

@@ -12,14 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
-from tasks.engine.layout import Layout
-from tasks.engine.lock import locked
-from tasks.engine.plan import plan_stage
-from tasks.engine.records import RecordStore
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.planning.plan import plan_stage
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.lock import locked
+from tasks.engine.store.records import RecordStore
 from tests.engine.faults import FaultParams, FaultStage
 
 ROOT = Path(__file__).resolve().parents[2]

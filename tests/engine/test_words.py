@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.engine.report.words import count, duration, flatten, memory, moment, rate
+from tasks.engine.reporting.report.words import count, duration, flatten, memory, moment, rate
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0"), (999, "999"), (12345, "12,345"), (1234567.4, "1,234,567")])

@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine import write_errors
-from tasks.engine.errors import BadInput, OutputBlocked, RunError
-from tasks.engine.execution import Execution
-from tasks.engine.files import bytes_text
-from tasks.engine.items import Item
-from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Outcome
-from tasks.engine.plan import plan_stage
-from tasks.engine.records import RecordStore
+from tasks.engine.contract.errors import BadInput, OutputBlocked, RunError
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.planning.plan import plan_stage
 from tasks.engine.run import open_output_dir
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
-from tasks.engine.tree import Tree
-from tasks.engine.write_errors import cannot_write, explained, no_room_cause, nothing_more, write_failure
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.store import write_errors
+from tasks.engine.store.files import bytes_text
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import Outcome
+from tasks.engine.store.records import RecordStore
+from tasks.engine.store.tree import Tree
+from tasks.engine.store.write_errors import cannot_write, explained, no_room_cause, nothing_more, write_failure
 from tests.engine.test_ground import STAGE, small_disk
 
 __all__ = ["small_disk"]

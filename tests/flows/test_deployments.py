@@ -214,4 +214,5 @@ def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program
 
 def items_of(worker: Program) -> list[str]:
     """Command lines of what a worker has started for runs."""
-    return [line for line in marked(worker.mark).values() if "prefect.engine" in line or "tasks.engine.child" in line]
+    modules = ("prefect.engine", "tasks.engine.running.child")
+    return [line for line in marked(worker.mark).values() if any(module in line for module in modules)]

@@ -15,8 +15,8 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 
-from tasks.engine.items import Item
-from tasks.engine.stage import StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.frames.params import FramesParams
 from tasks.frames.stage import FramesStage
 

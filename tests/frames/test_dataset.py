@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from tasks.engine.errors import BadInput
-from tasks.engine.items import distinct_ids, is_safe_id
-from tasks.engine.stage import Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import distinct_ids, is_safe_id
+from tasks.engine.contract.stage import Workspace
 from tasks.frames.dataset import (
     DatasetParams,
     DatasetStage,

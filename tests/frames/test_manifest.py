@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.engine.items import is_safe_id
+from tasks.engine.contract.items import is_safe_id
 from tasks.frames.manifest import Sample, read_samples, video_items
 
 QUESTIONS = [

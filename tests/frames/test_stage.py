@@ -15,7 +15,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.frames import stage as stage_module
 from tasks.frames.verification import FrameMismatchError, choose_frames
 from tasks.media.decoding import RunDecoder

@@ -13,12 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.items import Item, safe_id
-from tasks.engine.outcomes import Outcome, Record
-from tasks.engine.plan import PlannedItem
-from tasks.engine.records import RecordStore
-from tasks.engine.shard import RunContext, ShardOrder, close_slots, run_shard
-from tasks.engine.slot import Limits
+from tasks.engine.contract.items import Item, safe_id
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.shard import run_shard
+from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_pool import close_slots
+from tasks.engine.store.outcomes import Outcome, Record
+from tasks.engine.store.records import RecordStore
 from tasks.frames.manifest import read_samples
 from tasks.frames.params import FramesParams
 from tasks.frames.pictures import contact_sheet, sheets

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.errors import BadInput
-from tasks.engine.items import Item
-from tasks.engine.manifest import read_table
-from tasks.engine.stage import Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.manifest import read_table
+from tasks.engine.contract.stage import Workspace
 from tasks.frames.manifest import read_samples
 from tasks.frames.params import FramesParams
 from tasks.frames.stage import FramesStage

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.landmarks.frame_pictures import MAX_PIXELS
 from tasks.landmarks.frames import Frame, open_frames
 

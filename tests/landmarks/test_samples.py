@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.items import is_safe_id
+from tasks.engine.contract.items import is_safe_id
 from tasks.landmarks.samples import read_collection, sample_items
 
 Picture = Callable[..., Path]

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.launcher import api_folder
 from tasks.launcher.api import LocalApi
 from tasks.launcher.api_client import bypass_proxies, check_prefect_home

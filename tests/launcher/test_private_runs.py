@@ -64,7 +64,7 @@ def test_the_password_of_a_run_reaches_nobody_else(
         password_file = find_password_file(flow)
         secret = password_file.read_text().strip()
         processes = marked(bench.mark)
-        assert any("tasks.engine.child" in command for command in processes.values())
+        assert any("tasks.engine.running.child" in command for command in processes.values())
         assert not any(secret.partition(":")[2] in command for command in processes.values())
         with_secret = [processes[pid] for pid in processes if secret.encode() in environment_of(pid)]
         assert with_secret

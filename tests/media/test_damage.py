@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.orientation import Converter
 from tasks.media.reading import UnreliableIndexError, VideoReader
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.kinds import HEAD_BYTES, VIDEO_SUFFIXES, is_video
 from tasks.media.reading import VideoReader
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.reading import VideoReader
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.manifest import InputFolder
+from tasks.engine.contract.manifest import InputFolder
 from tasks.media.kinds import is_light_curve, is_video, suffix_of
 from tasks.media.scan import MAX_LEVELS, scan_videos
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoReader
 
 from .conftest import DEFECTS, digest

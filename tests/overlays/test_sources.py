@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import pytest
 
 from tasks.downloads.cache import Pace
-from tasks.engine.errors import BadInput, TransientError
+from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.media.segments.source import survey
 from tasks.overlays.sources import ALL_NETWORKS, FetchLimits, fetch_video, read_sources
 from tasks.overlays.video_source import VideoSource

@@ -15,9 +15,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
-from tasks.engine.items import Item
-from tasks.engine.stage import Needs, Stage, StageResult, Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Needs, Stage, StageResult, Workspace
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment

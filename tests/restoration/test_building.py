@@ -9,7 +9,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from tasks.engine.errors import InvalidInput
+from tasks.engine.contract.errors import InvalidInput
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import Codec, EncoderSettings
 from tasks.media.segments.source import survey

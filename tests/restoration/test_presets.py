@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.errors import InvalidInput
+from tasks.engine.contract.errors import InvalidInput
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.presets import load_presets, override
 from tests.restoration.tapes import FAIR

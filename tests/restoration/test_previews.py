@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import survey
 from tasks.restoration.chain import Chain

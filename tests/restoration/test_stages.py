@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.errors import BadInput
-from tasks.engine.stage import StageResult, Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import save_survey, survey

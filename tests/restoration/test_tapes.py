@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.items import is_safe_id
+from tasks.engine.contract.items import is_safe_id
 from tasks.restoration.diagnosis_stage import diagnosis_items
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.tapes import Tape, read_tapes

@@ -15,8 +15,8 @@ from pydantic import ByteSize
 
 from tasks.assembly import Assembly, Whole
 from tasks.batch import batch_run
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.gathering import GatherStage
 

@@ -11,12 +11,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from tasks import batch
-from tasks.batch import Patience, batch_run
-from tasks.engine.errors import InvalidInput
-from tasks.engine.execution import Execution
-from tasks.engine.items import Item, distinct_ids
-from tasks.engine.manifest import missing_columns, read_ids, read_table
+from tasks.batch import Patience, batch_run, loop
+from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item, distinct_ids
+from tasks.engine.contract.manifest import missing_columns, read_ids, read_table
 from tests.engine.faults import FaultParams, FaultStage
 
 NO_PAYLOAD = {"id", "inputs", "cost", "rank"}
@@ -50,7 +49,7 @@ def fault_flow(
     text: str = "text",
     losses: int = Patience.losses,
     deserted_seconds: float = Patience.deserted_seconds,
-    look_seconds: float = batch._LOOK_SECONDS,
+    look_seconds: float = loop._LOOK_SECONDS,
     execution: Execution = Execution(),
 ) -> State[Any]:
     """Do what the manifest says.
@@ -65,7 +64,7 @@ def fault_flow(
         execution: How the run is carried out
     """
     parameters = {"manifest": str(manifest), "text": text}
-    batch._LOOK_SECONDS = look_seconds
+    loop._LOOK_SECONDS = look_seconds
     patience = Patience(losses, deserted_seconds)
     with batch_run("fault-flow", output_dir, execution, parameters, patience) as run:
         run.stage(FaultStage(FaultParams(text=text)), read_inputs(manifest))

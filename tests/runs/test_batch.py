@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tasks.batch import StageRun
-from tasks.engine import shard as engine_shard
-from tasks.engine.errors import RunError
-from tasks.engine.layout import Layout
-from tasks.engine.outcomes import Outcome, Outcomes, Record, Usage
-from tasks.engine.records import RecordStore
-from tasks.engine.shard import ShardOrder
+from tasks.engine.contract.errors import RunError
+from tasks.engine.running import shard as engine_shard
+from tasks.engine.running.context import ShardOrder
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import Outcome, Outcomes, Record, Usage
+from tasks.engine.store.records import RecordStore
 from tests.engine.processes import wait_until
 from tests.runs.bench import Bench
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.transits.formats import observed
 from tasks.transits.formats.observed import read_content
 from tasks.transits.light_curve import LightCurve, Star

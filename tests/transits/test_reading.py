@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.transits import reading
 from tasks.transits.formats.fits_file import read_fits
 from tasks.transits.formats.observed import MAX_FILE_BYTES

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
-from tasks.engine.errors import BadInput
-from tasks.engine.stage import Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.stage import Workspace
 from tasks.transits.columns import COLUMNS
 from tasks.transits.table import (
     CSV,

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.engine.errors import Problem
-from tasks.engine.items import is_safe_id
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.items import is_safe_id
 from tasks.transits.folder import FoundFile, catalogue_name, name_stars, star_key
 from tasks.transits.light_curve import Star
 from tasks.transits.targets import Source, Target, read_targets, star_items

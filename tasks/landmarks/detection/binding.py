@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.landmarks.points import ModelKind
 from tasks.landmarks.sequence import Picture
 

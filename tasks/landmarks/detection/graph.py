@@ -8,7 +8,7 @@ from ctypes import byref, c_void_p
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.landmarks.detection.binding import (
     TASK_TYPES,
     MediaPipeError,

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.landmarks.detection.graph import Graph, opened
 from tasks.landmarks.detection.results import Found, found
 from tasks.landmarks.params import Device

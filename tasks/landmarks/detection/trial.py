@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.landmarks.detection.graph import Graph
 from tasks.landmarks.params import Device
 from tasks.landmarks.points import ModelKind

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 
 Limb = tuple[int, int]
 _MODULE = "tasks/python/vision/face_landmarker.py"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.engine.items import distinct_ids
-from tasks.engine.text import showable
+from tasks.engine.contract.items import distinct_ids
+from tasks.engine.contract.text import showable
 
 Media = Literal["frames", "video"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.engine.errors import Problem
-from tasks.engine.text import showable
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Media, Sample, split_called
 from tasks.media.scan import File, Folder, files_below, name_refusal
 

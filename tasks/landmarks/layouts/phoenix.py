@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.engine.errors import Problem
-from tasks.engine.manifest import shorten
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.manifest import shorten
 from tasks.landmarks.layouts.collection import Sample
 from tasks.landmarks.layouts.folders import Split, inner_folder, sample, splits_of
 from tasks.media.scan import Folder

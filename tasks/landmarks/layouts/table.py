@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tasks.engine.errors import Problem
-from tasks.engine.items import is_safe_id
-from tasks.engine.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten
-from tasks.engine.text import showable
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.items import is_safe_id
+from tasks.engine.contract.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten
+from tasks.engine.contract.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Sample, split_called
 from tasks.landmarks.layouts.folders import inner_folder, sample, video_cost
 from tasks.media.kinds import PICTURE_SUFFIXES, PICTURES_AND_VIDEOS, VIDEO_SUFFIXES, suffix_of

@@ -11,7 +11,7 @@ from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.partial import Partial, file_digest
 from tasks.downloads.patience import open_session
 from tasks.downloads.transfer import Gone, Transfers, Wanted
-from tasks.engine.errors import BadInput, Problem, TransientError
+from tasks.engine.contract.errors import BadInput, Problem, TransientError
 from tasks.landmarks.models.catalogue import ModelFile
 from tasks.landmarks.models.finding import fits, in_folder
 from tasks.landmarks.models.settings import ModelSettings

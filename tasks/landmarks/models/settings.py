@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.downloads.folder import default_cache, read_url
 from tasks.downloads.patience import ANY_HOST, Origin, origin
-from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.landmarks.models.catalogue import OFFICIAL_BASE, ModelFile
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.downloads.partial import file_digest
-from tasks.engine.errors import InvalidInput, Problem, RunError, TransientError
+from tasks.engine.contract.errors import InvalidInput, Problem, RunError, TransientError
 from tasks.landmarks.models.bundle import NotAModel, bundle_kind
 from tasks.landmarks.models.catalogue import CATALOGUE, ModelFile, official
 from tasks.landmarks.models.fetching import ModelFetcher, Unavailable

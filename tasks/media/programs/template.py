@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
-from tasks.engine.errors import Problem
+from tasks.engine.contract.errors import Problem
 
 _ADVICE = "write {{ and }} for braces that are meant"
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.index import Int64s
 from tasks.media.timeline import Timeline
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import RunDecoder, position_of
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s

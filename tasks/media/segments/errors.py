@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.engine.errors import ItemError
+from tasks.engine.contract.errors import ItemError
 
 
 class SegmentError(ItemError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.demuxing import PacketSource, VideoPacket
 from tasks.media.index import Int64s, PacketIndex
 from tasks.media.opening import demuxed, open_container, video_stream

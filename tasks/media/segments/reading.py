@@ -15,7 +15,7 @@ from typing import Self
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s, PacketIndex, SideData

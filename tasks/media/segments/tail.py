@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tasks.engine.errors import BadInput
-from tasks.engine.stage import Value
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.stage import Value
 from tasks.media.decoding import RunDecoder
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.stream import Stream
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import RunDecoder
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import PacketIndex

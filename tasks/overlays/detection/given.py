@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tasks.engine.errors import Problem
-from tasks.engine.manifest import shorten
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.manifest import shorten
 from tasks.media.orientation import UPRIGHT, Turn, matrix_turn
 from tasks.media.segments.source import Survey
 from tasks.overlays.components import Shape, aligned, component_mask, component_shape, planar_name

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import UnreliableIndexError
 from tasks.media.runs import decoding_starts
 from tasks.media.segments.planes import Plane

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tasks.engine.errors import HeadraceError, Problem
-from tasks.engine.manifest import shorten
+from tasks.engine.contract.errors import HeadraceError, Problem
+from tasks.engine.contract.manifest import shorten
 from tasks.media.orientation import Picture
 from tasks.overlays.detection.yolo_outputs import Detections, Head, UnknownOutputs, read_outputs
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tasks.engine.errors import Problem
+from tasks.engine.contract.errors import Problem
 from tasks.media.programs.pictures import PICTURE_NAMES, made_pictures, read_picture, rgb_format
 from tasks.media.programs.running import run_program
 from tasks.media.programs.template import Template, template_problems

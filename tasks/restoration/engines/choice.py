@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
-from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.media.programs.template import no_command
 from tasks.restoration.engines.base import Engine
 from tasks.restoration.engines.command import CommandEngine

@@ -14,7 +14,7 @@ from pathlib import Path
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.demuxing import PacketSource
 from tasks.media.programs.pictures import made_pictures, read_picture, rgb_format
 from tasks.media.segments.errors import SegmentError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, get_args
 
-from tasks.engine.errors import Problem
+from tasks.engine.contract.errors import Problem
 from tasks.media.programs.template import Template, template_problems
 
 Form = Literal["clip", "frames"]

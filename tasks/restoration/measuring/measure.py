@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey
 from tasks.restoration.diagnosis import Borders, Diagnosis, FieldOrder, Window

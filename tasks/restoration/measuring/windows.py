@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import UnreliableIndexError
 from tasks.media.segments.reading import SegmentFrame, SegmentReader
 from tasks.media.timeline import Timeline

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.transits.light_curve import Flags, Floats, Segment, Star
 
 MAX_FILE_BYTES = 512 * 2**20  # a quarter of Kepler at short cadence, the longest of all, has 30 MiB

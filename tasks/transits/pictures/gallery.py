@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tasks.engine.report import Picture
-from tasks.engine.stage import published_file
+from tasks.engine.contract.stage import published_file
+from tasks.engine.reporting.report import Picture
 
 _WIDTH_PX = 900
 _QUALITY = 80

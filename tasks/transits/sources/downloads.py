@@ -15,7 +15,7 @@ import requests
 from tasks.downloads.cache import Pace, SharedCache, read_json, write_json
 from tasks.downloads.partial import Partial, file_digest
 from tasks.downloads.transfer import Gone, Transfers, Wanted
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.transits.sources.products import Product, bucket_key
 from tasks.transits.sources.settings import MastSettings
 from tasks.transits.sources.verify import damage_of

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.errors import RunError
-from tasks.engine.items import Item
-from tasks.engine.stage import published_file
+from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import published_file
 from tasks.transits.targets import Target
 
 

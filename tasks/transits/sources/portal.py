@@ -17,7 +17,7 @@ from typing import Any, cast
 import requests
 
 from tasks.downloads.patience import BUSY_STATUSES, Passing, RefusedAddress, retry_after_seconds
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.transits.sources.products import AUTHORS, MISSIONS, Product, Query, checked, segment_name
 from tasks.transits.sources.settings import MastSettings
 

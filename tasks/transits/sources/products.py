@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from tasks.engine.errors import BadInput
-from tasks.engine.items import MAX_ID_LENGTH
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import MAX_ID_LENGTH
 
 Mission = Literal["Kepler", "K2", "TESS"]
 Cadence = Literal["fast", "short", "long"]

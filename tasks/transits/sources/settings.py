@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tasks.downloads.folder import cache_problems, default_cache, read_url
 from tasks.downloads.patience import Origin, origin
-from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput, Problem
 
 SERVER = "https://mast.stsci.edu"
 RESOLVER = "https://mastresolver.stsci.edu/Santa-war/query"

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.patience import open_session
-from tasks.engine.errors import BadInput
-from tasks.engine.items import Item
-from tasks.engine.stage import Stage, StageResult, Value, Workspace
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
 from tasks.transits.sources.downloads import CachedFile, Downloads
 from tasks.transits.sources.products import Choice, Product, Query, read_query, to_json
 from tasks.transits.sources.queries import Queries

@@ -14,7 +14,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.landmarks.detection import binding
 from tasks.landmarks.detection.graph import _DELEGATES, _MODES, _THRESHOLDS
 from tasks.landmarks.detection.handedness import SIDES

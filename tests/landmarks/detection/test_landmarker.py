@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.landmarks.detection.graph import Graph
 from tasks.landmarks.detection.landmarker import Landmarker
 from tasks.landmarks.detection.results import points_of

@@ -187,7 +187,7 @@ def test_a_sample_does_not_depend_on_what_ran_before_it(models, signing, asl_han
 
 
 def test_a_wrong_model_is_told(models):
-    from tasks.engine.errors import RunError
+    from tasks.engine.contract.errors import RunError
 
     with pytest.raises(RunError, match=Path(models["face"]).name):
         HandRescue(models["face"])

@@ -16,7 +16,7 @@ from pose_format.utils.generic import (
 )
 from pose_format.utils.hand import estimate_active_hand
 
-from tasks.engine.errors import RunError
+from tasks.engine.contract.errors import RunError
 from tasks.landmarks.formats import face_mesh
 from tasks.landmarks.formats.writing import LandmarkFile
 from tests.landmarks.formats.samples import BAD, EMPTY, FILLED, FRAMES, changed, sample, write_into

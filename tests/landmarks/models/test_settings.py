@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.errors import InvalidInput
+from tasks.engine.contract.errors import InvalidInput
 from tasks.landmarks.models.catalogue import CATALOGUE, OFFICIAL_BASE
 from tasks.landmarks.models.settings import ModelSettings, folder_problems, settings_from
 

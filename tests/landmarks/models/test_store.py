@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tasks.downloads.cache import Pace
-from tasks.engine.errors import InvalidInput, RunError, TransientError
+from tasks.engine.contract.errors import InvalidInput, RunError, TransientError
 from tasks.landmarks.models import store
 from tasks.landmarks.models.bundle import NEEDED
 from tasks.landmarks.models.catalogue import CATALOGUE

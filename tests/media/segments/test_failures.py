@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.clock import output_clock
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.errors import SegmentError

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.clock import output_clock
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.plan import Cut, plan_segments

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.engine.errors import Problem
+from tasks.engine.contract.errors import Problem
 from tasks.media.orientation import turned
 from tasks.media.segments.source import survey
 from tasks.overlays.components import component_shape

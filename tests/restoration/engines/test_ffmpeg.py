@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.planes import frame_digest
 from tasks.media.segments.reading import SegmentReader

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tasks.engine.errors import BadInput, InvalidInput
+from tasks.engine.contract.errors import BadInput, InvalidInput
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.source import survey
 from tasks.restoration.engines.ffmpeg import FfmpegEngine

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.source import survey
 from tasks.media.timeline import Timeline
 from tasks.restoration.diagnosis import Borders

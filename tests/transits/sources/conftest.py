@@ -20,8 +20,8 @@ from astropy.io import fits
 
 from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.patience import open_session
-from tasks.engine.items import Item
-from tasks.engine.stage import StageResult, Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.transits.sources.downloads import Downloads
 from tasks.transits.sources.settings import MastSettings
 from tasks.transits.sources.stage import LightCurvesStage

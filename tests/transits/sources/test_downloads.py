@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.errors import BadInput, TransientError
+from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.transits.sources.downloads import CachedFile, Downloads
 from tasks.transits.sources.products import Product
 from tasks.transits.sources.settings import MastSettings

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.child import run_item
-from tasks.engine.errors import BadInput
-from tasks.engine.items import Item
-from tasks.engine.messages import Failed, Finished, Request
+from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
+from tasks.engine.running.child import run_item
+from tasks.engine.running.messages import Failed, Finished, Request
 from tasks.transits.sources.settings import MastSettings
 from tasks.transits.sources.stage import LightCurvesStage
 from tests.transits.sources.archive import Archive, busy
@@ -151,8 +151,8 @@ def test_a_real_file_of_each_mission_passes(archive: Archive, stage: Run, shared
 CHILD = """
 import pickle, sys
 from pathlib import Path
-from tasks.engine.items import Item
-from tasks.engine.stage import Workspace
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Workspace
 
 stage = pickle.load(sys.stdin.buffer)
 stage.open()

@@ -21,7 +21,7 @@ from tasks.downloads.patience import (
     patiently,
     retry_after_seconds,
 )
-from tasks.engine.errors import InvalidInput, TransientError
+from tasks.engine.contract.errors import InvalidInput, TransientError
 from tasks.transits.sources.downloads import Downloads
 from tasks.transits.sources.products import Product
 from tasks.transits.sources.settings import MastSettings, settings_from

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.errors import BadInput
+from tasks.engine.contract.errors import BadInput
 from tasks.transits.sources.products import (
     Choice,
     Mission,

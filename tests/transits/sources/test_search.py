@@ -10,7 +10,7 @@ import requests
 
 from tasks.downloads.cache import SharedCache
 from tasks.downloads.patience import open_session
-from tasks.engine.errors import BadInput, TransientError
+from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.transits.sources.products import Choice, read_query
 from tasks.transits.sources.queries import Queries
 from tasks.transits.sources.settings import MastSettings

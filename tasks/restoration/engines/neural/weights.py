@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.engine.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput, Problem
 
 Device = Literal["cpu", "vulkan"]
 

@@ -1,0 +1,174 @@
+"""Read a manifest in JSON, JSON Lines, CSV, TSV or Parquet."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.manifest.table import Row, Table
+from tasks.engine.contract.manifest.values import shorten
+from tasks.engine.contract.parquet import read_rows
+from tasks.engine.contract.text import showable
+
+
+def read_table(path: Path) -> Table:
+    """Read the manifest at ``path``; its format is told by its suffix.
+
+    A file that is missing, unreadable, undecodable, empty or of an unknown kind is a problem of the returned table.
+    """
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        return _refused(path, f"a manifest ending in {path.suffix!r}", f"a file ending in {', '.join(_READERS)}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return _refused(path, f"cannot be read ({error.strerror})", "a readable file", "check --manifest")
+    if not content.strip():
+        return _refused(path, "the file is empty", "at least one row", "check --manifest")
+    table = read(path, content)
+    if not table.rows and not table.problems:
+        return _refused(path, "no rows", "at least one row", "check --manifest")
+    return table
+
+
+def _refused(path: Path, given: str, allowed: str, advice: str = "") -> Table:
+    return Table(problems=(Problem(str(path), given, allowed, advice),))
+
+
+def _decode(path: Path, content: bytes) -> str | Table:
+    """The file's text, without a byte order mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _refused(path, "UTF-16 text", "UTF-8 text", "save the file again as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return _refused(path, f"a byte that is not UTF-8 in line {line}", "UTF-8 text", "save the file again as UTF-8")
+
+
+def _read_json(path: Path, content: bytes) -> Table:
+    text = _decode(path, content)
+    if isinstance(text, Table):
+        return text
+    try:
+        found = _loads(text)
+    except (ValueError, RecursionError) as error:
+        return _refused(path, f"broken JSON: {error}", "a list of objects, or {'data': [...]}", "correct the file")
+    rows = found.get("data") if isinstance(found, dict) else found
+    if not isinstance(rows, list):
+        given = f"an object with the keys {shorten(sorted(found))}" if isinstance(found, dict) else shorten(found)
+        return _refused(path, given, "a list of objects, or {'data': [...]}", "put the rows into a list")
+    return _object_rows((f"{path.name} row {number}", row) for number, row in enumerate(rows, start=1))
+
+
+def _loads(text: str) -> Any:
+    """JSON without the silent loss of a key that stands twice in an object. Raises ValueError or RecursionError."""
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the key {shorten(twice)} twice in one object")
+    return found
+
+
+def _object_rows(places: Iterable[tuple[str, object]]) -> Table:
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    for where, value in places:
+        if isinstance(value, dict):
+            rows.append(Row(where, value))
+        else:
+            problems.append(Problem(where, shorten(value), "an object with a value for each column", "correct the row"))
+    return Table(tuple(rows), tuple(problems))
+
+
+def _read_jsonl(path: Path, content: bytes) -> Table:
+    text = _decode(path, content)
+    if isinstance(text, Table):
+        return text
+    places: list[tuple[str, object]] = []
+    problems: list[Problem] = []
+    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON may hold U+2028
+        where = f"{path.name} line {number}"
+        try:
+            places.extend([(where, _loads(line))] if line.strip() else [])
+        except (ValueError, RecursionError) as error:
+            problems.append(Problem(where, f"broken JSON: {error}", "one JSON object a line", "correct the line"))
+    table = _object_rows(places)
+    return Table(table.rows, (*problems, *table.problems))
+
+
+def _read_csv(path: Path, content: bytes) -> Table:
+    return _read_separated(path, content, ",")
+
+
+def _read_tsv(path: Path, content: bytes) -> Table:
+    return _read_separated(path, content, "\t")
+
+
+def _read_separated(path: Path, content: bytes, delimiter: str) -> Table:
+    text = _decode(path, content)
+    if isinstance(text, Table):
+        return text
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    try:
+        header = [name.strip() for name in next(reader)]
+        problems += _header_problems(path, header)
+        for line, cells in _numbered(reader):
+            where = f"{path.name} line {line}"
+            if len(cells) == len(header):
+                values = {name: cell if cell != "" else None for name, cell in zip(header, cells, strict=True)}
+                rows.append(Row(where, values, typed=False))
+            else:
+                given = f"{len(cells)} cells"
+                problems.append(Problem(where, given, f"{len(header)} cells, as in the header", "correct the line"))
+    except csv.Error as error:
+        problems.append(Problem(f"{path.name} line {reader.line_num}", str(error), "CSV text", "correct the line"))
+    return Table(tuple(rows), tuple(problems))
+
+
+def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """Each record that is not blank with the line that it starts in; a quoted cell may span lines."""
+    line = reader.line_num + 1
+    for cells in reader:
+        if cells:
+            yield line, cells
+        line = reader.line_num + 1
+
+
+def _header_problems(path: Path, header: list[str]) -> list[Problem]:
+    twice = sorted({name for name in header if header.count(name) > 1 or not name})
+    if not twice:
+        return []
+    given = f"columns without a name of their own: {shorten(twice)}"
+    return [Problem(f"{path.name} line 1", given, "a name for each column, each once", "rename the columns")]
+
+
+def _read_parquet(path: Path, content: bytes) -> Table:
+    try:
+        found = read_rows(content)
+    except ValueError as error:
+        return _refused(path, f"broken Parquet: {showable(str(error))}", "a Parquet file", "write the file again")
+    return _object_rows((f"{path.name} row {number}", row) for number, row in enumerate(found, start=1))
+
+
+_READERS: dict[str, Callable[[Path, bytes], Table]] = {
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,91 @@
+"""Check the paths that a flow's parameters name, before anything is read or written."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.contract.errors import Problem
+from tasks.engine.contract.manifest import is_url, shorten
+from tasks.engine.contract.text import showable
+
+_ALLOWED = "a path on this machine"
+# Parameters of text that may be a path; others are text, or take URLs, or are paths by their type.
+_TEXTS = frozenset({"model", "weights", "mask"})
+# Folders that flows scan for input; with a manifest, "videos_dir" is not scanned.
+_SCANNED = frozenset({"input", "videos_dir", "light_curves"})
+_VARIABLE = re.compile(r"\$\w|\$\{")
+_GLOB = re.compile(r"[*?]")
+
+
+def path_problems(parameters: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the paths among a flow's parameters.
+
+    Refused: URLs; text that only a shell would replace (``~``, ``$HOME``, ``*``) and blanks around names, unless such a
+    file exists; control characters; bytes that are not UTF-8; an output folder that is scanned for input.
+    """
+    problems = [_problem(f"--{name.replace('_', '-')}", path) for name, path in _paths(parameters)]
+    return [*(problem for problem in problems if problem), *_scanned_output(parameters)]
+
+
+def _paths(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in parameters.items():
+        if isinstance(value, Path) or (name in _TEXTS and isinstance(value, str) and is_url(value)):
+            yield name, str(value)
+
+
+def _problem(option: str, path: str) -> Problem | None:
+    if is_url(path):
+        url = re.sub(r":/+", ":///" if path.startswith("file:") else "://", path, count=1)  # as before pathlib
+        return Problem(option, f"the URL {shorten(url)}", _ALLOWED, _url_advice(url))
+    if showable(path) != path:
+        return Problem(option, showable(shorten(path)), "a path in UTF-8 without control characters", "rename it")
+    missing = _missing_part(path)
+    if missing.startswith("~") and path.startswith("~"):
+        reason = "~ is replaced by shells only, and only at the start of a word"
+        return _shell(option, path, reason, os.path.expanduser(path))
+    if _VARIABLE.search(missing):
+        return _shell(option, path, "variables are replaced by shells only", os.path.expandvars(path))
+    if _GLOB.search(missing):
+        return Problem(option, shorten(path), _ALLOWED, "* and ? are replaced by shells only: name one file or folder")
+    if any(part != part.strip() for part in missing.split(os.sep)):
+        return Problem(option, shorten(path), "a path without blanks around its names", "remove the blanks")
+    return None
+
+
+def _url_advice(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() == "file":
+        return f"give the plain path: /{rest.lstrip('/').removeprefix('localhost/')}"
+    return "use a local or a mounted folder, and copy the files from or to there"
+
+
+def _shell(option: str, path: str, reason: str, meant: str) -> Problem:
+    advice = f"{reason}; give the path in full" + (f": {meant}" if meant != path else "")
+    return Problem(option, shorten(path), _ALLOWED, advice)
+
+
+def _missing_part(path: str) -> str:
+    """Return the part of ``path`` that does not exist, "" if all of it does."""
+    parts = Path(path).parts
+    for number in range(len(parts), 0, -1):
+        if os.path.lexists(os.path.join(*parts[:number])):
+            return os.sep.join(parts[number:])
+    return path
+
+
+def _scanned_output(parameters: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a problem for each folder that is scanned for input and takes the outputs too."""
+    output = parameters.get("output_dir")
+    if not isinstance(output, Path) or not output.is_dir():
+        return
+    for name in _SCANNED & parameters.keys():
+        folder = parameters[name]
+        is_listed = name == "videos_dir" and parameters.get("manifest") is not None
+        if isinstance(folder, str | Path) and not is_listed and Path(folder).is_dir() and output.samefile(folder):
+            option = f"--{name.replace('_', '-')}"
+            advice = "name another folder: the next run would take the outputs for inputs"
+            yield Problem("--output-dir", f"{shorten(str(output))}, the folder of {option}", "another folder", advice)

@@ -1,0 +1,200 @@
+"""Repair by hand: what the records say, whether it holds, and how to make the engine forget it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tasks.engine.contract.errors import InvalidInput, Problem
+from tasks.engine.contract.parquet import read_rows
+from tasks.engine.running.orphans import end_orphans
+from tasks.engine.store.layout import HOUSE, Layout, check_folders, remove_outputs
+from tasks.engine.store.lock import Lock, locked
+from tasks.engine.store.outcomes import Failure, Record
+from tasks.engine.store.records import RecordStore, needed_outputs
+from tasks.engine.store.write_errors import cannot_write
+
+_MAX_TABLE_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of one item of one stage."""
+
+    stage: str
+    id: str
+    record: Record | None
+    failure: Failure | None
+
+    def line(self) -> str:
+        """The entry in one line."""
+        if self.failure:
+            return f"{self.stage}  {self.id}  failed  {self.failure.kind}: {self.failure.message}"
+        assert self.record is not None
+        size = sum(output.size_bytes for output in self.record.outputs)
+        files = f"{len(self.record.outputs)} files, {size / 2**20:.1f} MiB"
+        return f"{self.stage}  {self.id}  done  {self.record.usage.seconds:.2f} s, {files}"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something to do, in words and as the paths to remove, relative to the output folder.
+
+    ``withdrawn`` names items by stage and id: their outputs are among the paths, so their records are set aside first.
+    """
+
+    words: str
+    paths: tuple[str, ...]
+    withdrawn: tuple[tuple[str, str], ...] = ()
+
+
+def open_layout(output_dir: Path) -> Layout:
+    """Return the layout of a folder that a run has written.
+
+    Raises InvalidInput for any other folder, and RunError if a folder of the engine in it is a symlink.
+    """
+    layout = Layout(output_dir.absolute())
+    if not layout.house.is_dir():
+        known = Problem(str(output_dir), "no .headrace in it", "the --output-dir of a run", "give that folder")
+        raise InvalidInput([known])
+    check_folders(layout)
+    return layout
+
+
+def stages(layout: Layout) -> list[str]:
+    """Names of the stages that have left something."""
+    return sorted({name for folder in ("records", "failures") for name in layout.tree.folders(f"{HOUSE}/{folder}")})
+
+
+def entries(layout: Layout) -> Iterator[Entry]:
+    """Everything that is known, by stage and id."""
+    for stage in stages(layout):
+        store = RecordStore(layout, stage)
+        records, failures = store.load(), store.load_failures()
+        for item_id in sorted(records.keys() | failures.keys()):
+            yield Entry(stage, item_id, records.get(item_id), failures.get(item_id))
+
+
+def find(layout: Layout, ids: Sequence[str]) -> list[Entry]:
+    """The entries of the items ``ids``, in all stages. Raises InvalidInput for ids that nothing is known of."""
+    found = [entry for entry in entries(layout) if entry.id in ids]
+    unknown = sorted(set(ids) - {entry.id for entry in found})
+    if unknown:
+        advice = "see `python -m tasks.engine list`"
+        raise InvalidInput([Problem(item_id, "not known", "an item with a record", advice) for item_id in unknown])
+    return found
+
+
+def broken_outputs(layout: Layout) -> Iterator[str]:
+    """A line for each output that is gone, or has not the digest that its record says."""
+    for entry in entries(layout):
+        for output in entry.record.outputs if entry.record else ():
+            store = RecordStore(layout, entry.stage)
+            if not store.output_holds(output, "digest"):
+                there = layout.tree.status(output.path)
+                yield f"{entry.stage}  {entry.id}  {'altered' if there else 'missing'}  {output.path}"
+
+
+def to_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[Deed]:
+    """What forgetting items means: their records go, so that the next run makes them again."""
+    deeds, found = [], find(layout, ids)
+    forgotten = {(entry.stage, entry.id) for entry in found}
+    needed = needed_outputs(layout, lambda stage, item_id: (stage, item_id) in forgotten) if outputs_too else set()
+    for entry in found:
+        if outputs_too and entry.record:
+            paths, item = _outputs(entry, needed), (entry.stage, entry.id)
+            deeds.append(Deed(f"remove {len(paths)} outputs of {entry.stage} {entry.id}", paths, (item,)))
+        deeds.append(Deed(f"forget {entry.stage} {entry.id}", _books(layout, entry)))
+    return deeds
+
+
+def _books(layout: Layout, entry: Entry) -> tuple[str, ...]:
+    """The files that may tell of an item."""
+    known = [*RecordStore(layout, entry.stage).paths(entry.id), layout.log(entry.stage, entry.id)]
+    return tuple(map(layout.relative, known))
+
+
+def _outputs(entry: Entry, needed: set[str]) -> tuple[str, ...]:
+    """The outputs of an item but those that another item has too, or says that it has."""
+    outputs = entry.record.outputs if entry.record else ()
+    return tuple(output.path for output in outputs if output.path not in needed)
+
+
+def to_sweep(layout: Layout) -> list[Deed]:
+    """What dead runs have left: private folders, half-written files, logs of items that are done since."""
+    private, tree = layout.relative(layout.private), layout.tree
+    deeds = [Deed(f"remove the private folder of run {name}", (f"{private}/{name}",)) for name in tree.names(private)]
+    deeds += [Deed(f"remove the half-written {path}", (path,)) for path in _half_written(layout)]
+    for entry in entries(layout):
+        log = layout.relative(layout.log(entry.stage, entry.id))
+        if entry.record and not entry.failure and tree.status(log):
+            deeds.append(Deed(f"remove the log of {entry.stage} {entry.id}, which is done", (log,)))
+    return deeds
+
+
+def to_prune(layout: Layout) -> list[Deed]:
+    """What the last run's manifest no longer names: records, outputs and failures of items that are not in it.
+
+    A stage that the last run never came to is left alone, and so is a file that an item has which is named. Raises
+    InvalidInput where no run has left an ``items.parquet``.
+    """
+    named, deeds = _last_items(layout), []
+    known = [entry for entry in entries(layout) if entry.stage in named]
+    needed = needed_outputs(layout, lambda stage, item_id: item_id not in named.get(stage, {item_id}))
+    for entry in known:
+        if entry.id not in named[entry.stage]:
+            outputs = _outputs(entry, needed)
+            words = (
+                f"remove {entry.stage} {entry.id} with {len(outputs)} outputs, which the last manifest does not name"
+            )
+            deeds.append(Deed(words, (*outputs, *_books(layout, entry)), ((entry.stage, entry.id),)))
+    return deeds
+
+
+def _last_items(layout: Layout) -> dict[str, set[str]]:
+    """Ids of all items of the last run, by stage."""
+    path = layout.output_dir / "items.parquet"
+    try:
+        rows = read_rows(layout.tree.read("items.parquet", _MAX_TABLE_BYTES), ("stage", "id"))
+    except (OSError, ValueError) as error:
+        advice = "run the flow once to its end"
+        raise InvalidInput([Problem(str(path), str(error), "what a run has left", advice)]) from None
+    named: dict[str, set[str]] = {}
+    for row in rows:
+        named.setdefault(row["stage"], set()).add(row["id"])
+    return named
+
+
+def do(layout: Layout, deeds: Sequence[Deed], say: Callable[[str], None] = lambda _: None) -> None:
+    """Do ``deeds`` while no run is at work. Raises RunError where one is, or the lock cannot be written."""
+    try:
+        with locked(layout.lock, "upkeep", say) as lock:
+            end_orphans(layout, say)  # the marks by which they are found may be removed now
+            for deed in deeds:
+                _do(layout, deed, lock)
+    except OSError as error:
+        raise cannot_write(layout.output_dir, error) from error
+
+
+def _do(layout: Layout, deed: Deed, lock: Lock) -> None:
+    """Do one deed: records are set aside, then outputs go, then everything that tells of them."""
+    for stage, item_id in deed.withdrawn:
+        lock.check()
+        RecordStore(layout, stage).withdraw([item_id])
+    own = [path for path in deed.paths if path.startswith(f"{HOUSE}/")]
+    lock.check()
+    remove_outputs(layout, [path for path in deed.paths if path not in own])
+    for path in own:
+        lock.check()
+        layout.tree.remove(path)
+
+
+def _half_written(layout: Layout) -> list[str]:
+    """Files that a killed process was writing, anywhere in the output folder. Symlinks are not followed."""
+    found = []
+    for folder, _, names in os.walk(layout.output_dir):
+        found += [layout.relative(Path(folder, name)) for name in names if fnmatch(name, ".*.tmp")]
+    return sorted(path for path in found if not layout.tree.is_folder(path))

@@ -1,0 +1,1 @@
+"""Which items a run must do, and how many at a time."""

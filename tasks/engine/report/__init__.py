@@ -1,6 +1,0 @@
-"""The page that a run leaves: ``report.html``, one file that needs nothing else."""
-
-from tasks.engine.report.model import Bar, Failure, Picture
-from tasks.engine.report.page import render_report
-
-__all__ = ["Bar", "Failure", "Picture", "render_report"]

@@ -1,0 +1,1 @@
+"""Progress, summary and report of a run."""

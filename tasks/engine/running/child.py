@@ -1,0 +1,179 @@
+"""The child process of a slot: imports its stage and nothing else, and runs one item after another.
+
+Started as ``python -P -m tasks.engine.running.child DESCRIPTOR PARENT``. A hang, a segfault or a memory cap ends this
+process only. It never outlives its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from tasks.engine.contract.errors import BadInput, TransientError
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
+from tasks.engine.contract.text import short_line
+from tasks.engine.running.descendants import none_left
+from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request
+from tasks.engine.running.scratch import make_local_scratch, remove_local_scratch
+from tasks.engine.running.staging import copy_input
+from tasks.engine.running.watchdog import bear_mark
+from tasks.engine.store.outcomes import COLUMNS, FailureKind, Usage
+from tasks.engine.store.publish import collect_outputs
+from tasks.engine.store.tree import Tree
+from tasks.engine.store.write_errors import no_room_cause
+
+_RESULT = TypeAdapter(StageResult)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # from linux/prctl.h
+_RESET_PEAK = "5"  # from proc(5), clear_refs: sets the peak resident set size to the current one
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serve requests on the pipe ``descriptor`` until it closes."""
+    _die_with(parent)
+    bear_mark()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    pipe: Connection = Connection(descriptor)
+    try:
+        stage: Stage = pipe.recv()
+        stage.open()
+    except Exception as error:  # noqa: BLE001 - any stage may raise anything
+        traceback.print_exc()
+        pipe.send(Failed("error", _message(error), Usage()))
+        return
+    pipe.send(Ready())
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(run_item(stage, pipe.recv()))
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent is gone, however it went."""
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what an item starts and abandons is still found below this process
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("900")  # the kernel takes a child before the scheduler
+    if os.getppid() != parent:  # it went before we asked
+        os._exit(1)
+
+
+def run_item(stage: Stage, request: Request) -> Reply:
+    """Run one item in its private folder and turn whatever happens into a reply."""
+    meter = _Meter()
+    try:
+        with _workspace(request) as work, none_left():
+            result = _as_recorded(_result(stage, request.item, work))
+        outputs = collect_outputs(work.outputs)
+    except Exception as error:  # noqa: BLE001 - turns an exception into a failure
+        traceback.print_exc()
+        transient = isinstance(error, TransientError)
+        return Failed(_kind(error), _message(error), meter.read(), transient, no_room_cause(error))
+    return Finished(result, outputs, meter.read())
+
+
+def _result(stage: Stage, item: Item, work: Workspace) -> StageResult:
+    """Run the stage, unless the item was refused when its inputs were read."""
+    if item.refusal:
+        raise BadInput(item.refusal)
+    return stage.run(item, work)
+
+
+@contextlib.contextmanager
+def _workspace(request: Request) -> Iterator[Workspace]:
+    """The item's private folders; scratch and staged inputs are gone afterwards."""
+    outputs, scratch = request.private / "outputs", request.private / "scratch"
+    outputs.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(Tree(request.private).clear, "scratch")
+        staged: dict[str, str] = {}
+        if request.local and not request.item.refusal:
+            stack.callback(remove_local_scratch, request.local)
+            staged = {path: _stage_input(path, request.local / str(n)) for n, path in enumerate(request.item.inputs)}
+        yield Workspace(outputs, scratch, request.output_dir, staged)
+
+
+def _stage_input(path: str, folder: Path) -> str:
+    make_local_scratch(folder)
+    target = str(folder / Path(path).name)
+    copy_input(path, target)
+    return target
+
+
+def _as_recorded(result: StageResult) -> StageResult:
+    """``result`` as the next run will read it from its record, so that a cached item says what it said when done.
+
+    Raises TypeError for what a record cannot hold, and ValueError for values with names that are taken.
+    """
+    try:
+        recorded = _RESULT.validate_json(_RESULT.dump_json(result, warnings=False))
+    except ValueError as error:
+        raise TypeError(f"the stage's result cannot be kept in a record: {error}") from error
+    if taken := sorted(COLUMNS & recorded.values.keys()):
+        names = ", ".join(taken)
+        raise ValueError(
+            f"every row of items.parquet has columns of these names: {names}; the stage's values need others"
+        )
+    return recorded
+
+
+def _kind(error: Exception) -> FailureKind:
+    if isinstance(error, BadInput):
+        return "bad_input"
+    return "out_of_memory" if isinstance(error, MemoryError) else "error"
+
+
+def _message(error: Exception) -> str:
+    """One line that says what happened; the whole traceback is in the item's log."""
+    text = short_line(str(error))
+    if isinstance(error, BadInput | TransientError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class _Meter:
+    """Measures one item: wall and CPU seconds (this process and its ended children), peak resident memory."""
+
+    def __init__(self) -> None:
+        self._started_at = time.time()
+        self._clock = time.perf_counter()
+        self._cpu = _cpu_seconds()
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+
+    def read(self) -> Usage:
+        seconds = time.perf_counter() - self._clock
+        return Usage(self._started_at, seconds, _cpu_seconds() - self._cpu, _peak_memory_bytes())
+
+
+def _cpu_seconds() -> float:
+    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
+def _peak_memory_bytes() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

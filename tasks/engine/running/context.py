@@ -1,0 +1,56 @@
+"""The context of a shard: all that a process must know to run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.engine.contract.execution import Identity
+from tasks.engine.contract.stage import Stage
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.slot import Limits
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.lock import check_lock
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a shard has to know of its run."""
+
+    run_id: str
+    output_dir: Path
+    limits: Limits
+    slots: int | None = None  # of the process that runs the shard; None: as many as it has threads
+    input_root: Path | None = None  # what all inputs lie under; when it is gone, no item can be done
+    stage_inputs: bool = False
+    lock_token: str = ""  # of the run's lock; empty if the caller holds none
+    identity: Identity = "stat"  # how inputs are known
+
+    def check_lock(self) -> None:
+        """Raise LockLost unless the run still holds the lock of its output folder."""
+        if self.lock_token:
+            check_lock(self.layout.lock, self.lock_token)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether shards run in processes that are not the flow's."""
+        return self.slots is None
+
+    @property
+    def layout(self) -> Layout:
+        """The output folder's layout."""
+        return Layout(self.output_dir)
+
+    @property
+    def private(self) -> Path:
+        """The private folder of this run on the output folder's filesystem, so that a rename can publish."""
+        return self.layout.private / self.run_id
+
+
+@dataclass(frozen=True)
+class ShardOrder:
+    """A shard as it travels to the process that runs it."""
+
+    context: RunContext
+    stage: Stage
+    items: tuple[PlannedItem, ...]

@@ -1,0 +1,184 @@
+"""Cuts what is to do into shards as places come free, and gives what failed another try where that can help."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tasks.engine.contract.execution import Execution
+from tasks.engine.planning.plan import PlannedItem, tried_again
+from tasks.engine.store.outcomes import Outcome, Outcomes
+
+_FIRST_SHARD_ITEMS = 4  # to learn the rate; later shards go by time
+_SHORTEST_SHARD_SECONDS = 1.0
+_TAIL_SHARE = (
+    2 / 3
+)  # of what is left for a slot; less would cost more task runs, more would leave slots idle at the end
+_BACKOFF_SECONDS = 1.0
+_LONGEST_BACKOFF_SECONDS = 60.0
+_LEAST_COST = 1e-6  # an empty file weighs nothing, but its turn takes time
+_MOST_ITEMS = 5_000  # a shard's outcomes travel in one message
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of items that one task run processes, one after another. ``alone``: nothing else may run beside it."""
+
+    items: tuple[PlannedItem, ...]
+    alone: bool = False
+
+    @property
+    def span(self) -> str:
+        """The items' places in the manifest, from 1: ``0121-0160``, or ``0007`` for one."""
+        places = [planned.position + 1 for planned in self.items]
+        first, last = min(places), max(places)
+        return f"{first:04d}" if first == last else f"{first:04d}-{last:04d}"
+
+
+@dataclass
+class Dispatcher:
+    """Holds the items of one stage that are not settled. Not safe for threads: one loop owns it.
+
+    Shards shrink towards the end (guided self-scheduling): each takes at most the time that ``slots`` need for two
+    thirds of what is left, so that no slot ends long after the others.
+    """
+
+    todo: Sequence[PlannedItem]
+    slots: int
+    execution: Execution
+    clock: Callable[[], float] = time.monotonic
+    random: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self._waiting = deque(self.todo)
+        self._waiting_cost = sum(map(_cost, self.todo))
+        self._retries: list[tuple[float, int, PlannedItem]] = []
+        self._alone: deque[PlannedItem] = deque()
+        self._in_flight: dict[int, Shard] = {}
+        self._seconds = 0.0
+        self._cost = 0.0
+        self._stopped = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to hand out or to wait for."""
+        waiting = bool(self._waiting or self._retries or self._alone)
+        return not self._in_flight and (self._stopped or not waiting)
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        self._stopped = True
+
+    def next_shard(self) -> Shard | None:
+        """The next shard to submit, or None while none may be."""
+        if not self._open:
+            return None
+        shard = self._due_retry() or self._cut() or self._next_alone()
+        if shard:
+            self._in_flight[id(shard)] = shard
+        return shard
+
+    @property
+    def _open(self) -> bool:
+        """Whether there is a place for another shard: one runs and one waits in every slot."""
+        alone = any(shard.alone for shard in self._in_flight.values())
+        return not self._stopped and not alone and len(self._in_flight) < 2 * self.slots
+
+    def seconds_to_wait(self) -> float | None:
+        """Seconds until a retry is due; None where there is none to wait for, or no place for one."""
+        return max(0.0, self._retries[0][0] - self.clock()) if self._retries and self._open else None
+
+    def take(self, shard: Shard, outcomes: Iterable[Outcome]) -> Outcomes:
+        """Take a shard's outcomes back; returns those that settle their item."""
+        settled = Outcomes()
+        del self._in_flight[id(shard)]
+        missing = {planned.item.id: planned for planned in shard.items}
+        for outcome in outcomes:
+            planned = missing.get(outcome.id)
+            if planned is None or outcome.outcome == "remaining":
+                continue
+            del missing[outcome.id]
+            self._learn(planned, outcome)
+            if not (outcome.failure_kind and self._try_again(planned, outcome)):
+                settled.append(outcome)
+        for planned in missing.values():
+            self._put_back(planned)
+        return settled
+
+    def _learn(self, planned: PlannedItem, outcome: Outcome) -> None:
+        self._seconds += outcome.usage.seconds
+        self._cost += _cost(planned)
+
+    def _put_back(self, planned: PlannedItem) -> None:
+        """An item that its shard never reached, because the run stops or the worker was lost. It is not to blame."""
+        self._waiting.appendleft(planned)
+        self._waiting_cost += _cost(planned)
+
+    def _try_again(self, planned: PlannedItem, failed: Outcome) -> bool:
+        """Queue another try where the failure may pass and a try is left."""
+        may_pass = failed.failure_kind in ("crash", "timeout", "out_of_memory") or failed.transient
+        if not may_pass or planned.attempts >= self.execution.retries or self._stopped:
+            return False
+        again = tried_again(planned)
+        if failed.failure_kind == "out_of_memory":
+            self._alone.append(again)
+        else:
+            due = self.clock() + self._backoff(planned.attempts)
+            heapq.heappush(self._retries, (due, again.position, again))
+        return True
+
+    def _backoff(self, earlier_retries: int) -> float:
+        """Doubles with every try; half to one and a half times that, so that neighbours do not come back together."""
+        seconds = _BACKOFF_SECONDS * 2.0**earlier_retries
+        return min(_LONGEST_BACKOFF_SECONDS, seconds) * self.random.uniform(0.5, 1.5)
+
+    def _due_retry(self) -> Shard | None:
+        if self._retries and self._retries[0][0] <= self.clock():
+            return Shard((heapq.heappop(self._retries)[2],))
+        return None
+
+    def _next_alone(self) -> Shard | None:
+        """An item that ran out of memory, once everything else is over."""
+        if self._alone and not self._in_flight and not self._retries:
+            return Shard((self._alone.popleft(),), alone=True)
+        return None
+
+    def _cut(self) -> Shard | None:
+        """The next items in order, up to the shard's size or its predicted seconds."""
+        if not self._waiting:
+            return None
+        limit = self._most_items()
+        budget = self._cost_budget()
+        taken: list[PlannedItem] = []
+        cost = 0.0
+        while self._waiting and len(taken) < limit:
+            following = _cost(self._waiting[0])
+            if taken and cost + following > budget:
+                break
+            cost += following
+            taken.append(self._waiting.popleft())
+        self._waiting_cost -= cost
+        return Shard(tuple(taken))
+
+    def _most_items(self) -> int:
+        if self.execution.shard_size is not None:
+            return self.execution.shard_size
+        if self._seconds:
+            return _MOST_ITEMS
+        return max(1, min(_FIRST_SHARD_ITEMS, len(self._waiting) // (4 * self.slots)))
+
+    def _cost_budget(self) -> float:
+        """How much cost a shard may have, from the rate of the items so far."""
+        if self.execution.shard_size is not None or not self._seconds:
+            return float("inf")
+        rate = self._cost / self._seconds
+        tail_seconds = _TAIL_SHARE * self._waiting_cost / rate / self.slots
+        return rate * min(self.execution.shard_seconds, max(_SHORTEST_SHARD_SECONDS, tail_seconds))
+
+
+def _cost(planned: PlannedItem) -> float:
+    return max(planned.item.cost, _LEAST_COST)

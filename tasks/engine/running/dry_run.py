@@ -1,0 +1,108 @@
+"""The dry run: what a run would do, and what it would take, from a few items tried in a scratch folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.stage import Stage
+from tasks.engine.planning.plan import Plan, PlannedItem
+from tasks.engine.planning.sizing import Size
+from tasks.engine.reporting.progress import duration_text
+from tasks.engine.running.control import StopSignal
+from tasks.engine.running.messages import Finished, Reply, Request
+from tasks.engine.running.scratch import probe_scratch
+from tasks.engine.running.slot import Limits, Slot
+from tasks.engine.store.files import bytes_text, free_bytes
+
+_PROBES = 3
+_PROBE_SECONDS = 60.0  # a probe that takes longer is cut off and said so
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one item took in the scratch folder. ``output_bytes`` and the rest are zero where it failed."""
+
+    title: str
+    cost: float
+    seconds: float
+    peak_memory_bytes: int
+    output_bytes: int
+    failure: str = ""
+
+
+def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution, output_dir: Path) -> Iterator[str]:
+    """Lines that say what is cached and to do, the slots and why, and the time, memory and disk to expect."""
+    cached = sum(outcome.outcome == "cached" for outcome in planned.settled)
+    kept = len(planned.settled) - cached
+    later = f", {len(planned.left)} left by --max-items" if planned.left else ""
+    failed = f", {kept} failed before and kept" if kept else ""
+    yield f"{stage.name}: {planned.total} items, {cached} cached, {len(planned.todo)} to do{failed}{later}"
+    if not planned.todo:
+        return
+    yield f"{stage.name}: {size.reason}"
+    probes = probe_items(stage, _spread(planned.todo), size, execution, output_dir)
+    for probe in probes:
+        if probe.failure:
+            yield f"{stage.name}: probed {probe.title}: {probe.failure}"
+    finished = [probe for probe in probes if not probe.failure]
+    if not finished:
+        yield f"{stage.name}: no prediction, for none of the {len(probes)} probed items could be done"
+        return
+    yield _prediction(stage.name, planned.todo, finished, size, output_dir)
+
+
+def _prediction(name: str, todo: Sequence[PlannedItem], probes: list[Probe], size: Size, output_dir: Path) -> str:
+    cost = sum(planned.item.cost for planned in todo)
+    probed = sum(probe.cost for probe in probes) or 1.0
+    sequential = cost * sum(probe.seconds for probe in probes) / probed
+    disk = cost * sum(probe.output_bytes for probe in probes) / probed
+    memory = max(probe.peak_memory_bytes for probe in probes)
+    free = free_bytes(output_dir)
+    lacking = "; MORE THAN IS FREE" if disk > free else ""
+    return (
+        f"{name}: predicted from {len(probes)} probed items: about {duration_text(sequential / size.slots)} on "
+        f"{size.slots} slots, {memory / 2**20:.0f} MiB an item ({memory * size.slots / 2**20:.0f} MiB in all), "
+        f"{bytes_text(disk)} of disk ({bytes_text(free)} free{lacking})"
+    )
+
+
+def _spread(todo: Sequence[PlannedItem]) -> list[PlannedItem]:
+    """A few items, evenly through the predicted costs: the lightest and the heaviest say little of the rest."""
+    by_cost = sorted(todo, key=lambda planned: planned.item.cost)
+    count = min(_PROBES, len(by_cost))
+    return [by_cost[math.floor((n + 0.5) * len(by_cost) / count)] for n in range(count)]
+
+
+def probe_items(
+    stage: Stage, probed: Sequence[PlannedItem], size: Size, execution: Execution, output_dir: Path
+) -> list[Probe]:
+    """Run ``probed`` one after another in a scratch folder that is gone afterwards.
+
+    ``output_dir`` is for reading what earlier stages published there.
+    """
+    seconds = min(_PROBE_SECONDS, execution.timeout or stage.timeout_seconds)
+    limits = Limits(seconds, size.memory_per_slot_bytes)
+    with probe_scratch() as scratch:
+        log = scratch / "probe.log"
+        log.touch()
+        slot = Slot(stage, "probe", log)
+        try:
+            return [_probe(slot, planned, scratch, output_dir, limits) for planned in probed]
+        finally:
+            slot.close()
+
+
+def _probe(slot: Slot, planned: PlannedItem, scratch: Path, output_dir: Path, limits: Limits) -> Probe:
+    slot.open()
+    slot.start(Request(planned.item, scratch / planned.item.id, output_dir))
+    reply: Reply | None = slot.wait(limits, StopSignal())
+    assert reply is not None  # nobody stops this signal
+    usage = reply.usage
+    if isinstance(reply, Finished):
+        size_bytes = sum(output.size_bytes for output in reply.outputs)
+        return Probe(planned.item.title, planned.item.cost, usage.seconds, usage.peak_memory_bytes, size_bytes)
+    return Probe(planned.item.title, planned.item.cost, usage.seconds, usage.peak_memory_bytes, 0, reply.message)

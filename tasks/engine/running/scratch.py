@@ -1,0 +1,187 @@
+"""Local scratch of a run: where ``--stage-inputs`` puts its copies, and how they go away, however a run ended.
+
+All of it lies in one folder for each user, ``headrace-UID`` in the folder for temporary files. Its name can be guessed,
+so it is used only if it belongs to the user, has mode 0700 and is no symlink. The place of a run's copies follows from
+the output folder, in which one run at a time is at work: what lies there at the start of a run was left by a dead one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.items import Item
+from tasks.engine.running.staging import input_size_bytes
+from tasks.engine.store.files import bytes_text
+from tasks.engine.store.tree import Tree
+
+_PROBES = "probes"
+
+
+def local_scratch(output_dir: Path, run_id: str) -> Path:
+    """The folder on this host's scratch for the copies of one run. It is not made."""
+    return _base_path() / _folder_name(output_dir) / run_id
+
+
+def check_local_scratch(items: Sequence[Item], slots: int) -> None:
+    """Raise RunError if this host's scratch is not private, or has no room for the inputs of ``slots`` items."""
+    _private_base(_base_path())
+    sizes = sorted((sum(input_size_bytes(path) for path in item.inputs) for item in items), reverse=True)
+    needed, free = sum(sizes[:slots]), shutil.disk_usage(tempfile.gettempdir()).free
+    if needed > free:
+        place = f"{tempfile.gettempdir()} has {bytes_text(free)} free"
+        raise RunError(
+            f"--stage-inputs: {slots} items at a time need {bytes_text(needed)} of scratch, and {place}; "
+            "free some space, set TMPDIR, or use fewer --workers"
+        )
+
+
+def make_local_scratch(local: Path) -> None:
+    """Make ``local``, a folder below :func:`local_scratch`. Raises RunError if this host's scratch is not private."""
+    base = _private_base(_base_of(local))
+    with base.opened(local.relative_to(base.root).as_posix(), make=True):
+        pass
+
+
+def remove_local_scratch(local: Path) -> None:
+    """Remove ``local``, if it is there, and is this user's."""
+    base = _existing_base(_base_of(local))
+    if base is not None:
+        base.remove(local.relative_to(base.root).as_posix())
+
+
+def leave_local_scratch(output_dir: Path, run_id: str) -> None:
+    """Remove what the run has on this host's scratch."""
+    remove_local_scratch(local_scratch(output_dir, run_id))
+    base = _existing_base(_base_path())
+    if base is not None:
+        with suppress(OSError):  # another run's copies, or nothing
+            base.remove_empty(_folder_name(output_dir))
+
+
+def sweep_local_scratch(output_dir: Path, but: str = "") -> None:
+    """Remove what runs into ``output_dir`` left on this host's scratch, but for the run ``but``.
+
+    A folder of somebody else's in the place of this user's own is left alone.
+    """
+    base = _existing_base(_base_path())
+    if base is None:
+        return
+    folder = _folder_name(output_dir)
+    if not but:
+        base.remove(folder)
+    for run in base.names(folder):
+        if run != but:
+            base.remove(f"{folder}/{run}")
+
+
+@contextmanager
+def probe_scratch() -> Iterator[Path]:
+    """Yield a new private folder, which is gone afterwards; those of dead processes go too.
+
+    Its owner holds a lock on it, which the system releases however the owner ends.
+    """
+    base = _private_base(_base_path())
+    _remove_dead_probes(base)
+    while True:
+        name = f"{_PROBES}/{uuid.uuid4().hex}"
+        with base.opened(name, make=True) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if base.is_folder(name):  # else another process took it for a dead one's before it was locked
+                try:
+                    yield base.root / name
+                finally:
+                    base.remove(name)
+                return
+
+
+def _remove_dead_probes(base: Tree) -> None:
+    for name in base.names(_PROBES):
+        with suppress(OSError), base.opened(f"{_PROBES}/{name}") as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            base.remove(f"{_PROBES}/{name}")
+
+
+def _folder_name(output_dir: Path) -> str:
+    return hashlib.sha256(os.fsencode(output_dir)).hexdigest()[:16]
+
+
+def _base_path() -> Path:
+    return Path(tempfile.gettempdir(), f"headrace-{os.geteuid()}")
+
+
+def _base_of(local: Path) -> Path:
+    """Return the user's own folder that ``local`` lies in; another process may have been told of another TMPDIR."""
+    return local.parents[next(n for n, folder in enumerate(local.parents) if folder.name == _base_path().name)]
+
+
+def _private_base(path: Path) -> Tree:
+    """Return this user's own folder on the host's scratch, which nobody else can read, replace or write to.
+
+    Raises RunError if something else is in its place: its name can be guessed, and anybody can make folders there.
+    """
+    if given := _replaceable(path.parent):
+        raise _refuse(path.parent, given, "a folder whose entries only their owners can rename (the sticky bit)")
+    try:
+        with suppress(FileExistsError):
+            path.mkdir(0o700)
+    except OSError as error:
+        raise RunError(f"cannot make {path}: {error.strerror}; set TMPDIR to a folder of your own") from error
+    if given := _not_private(path):
+        raise _refuse(path, given, "a folder of your own that nobody else can enter (mode 700)")
+    return Tree(path, makes_root=False)
+
+
+def _existing_base(path: Path) -> Tree | None:
+    """Return this user's own folder, if there is one that can only be this user's."""
+    return None if _replaceable(path.parent) or _not_private(path) else Tree(path, makes_root=False)
+
+
+def _refuse(path: Path, given: str, allowed: str) -> RunError:
+    return RunError(f"{path} {given}; allowed: {allowed}; remove it, or set TMPDIR to a folder of your own")
+
+
+def _not_private(path: Path) -> str:
+    """Return what is wrong with this user's own folder, or ""."""
+    try:
+        status = path.lstat()
+    except OSError as error:
+        return f"cannot be used ({error.strerror})"
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symlink"
+    if not stat.S_ISDIR(status.st_mode):
+        return "is no folder"
+    if status.st_uid != os.geteuid():
+        return f"belongs to the user {status.st_uid}"
+    return f"has the mode {stat.S_IMODE(status.st_mode):o}" if stat.S_IMODE(status.st_mode) & 0o077 else ""
+
+
+def _replaceable(folder: Path) -> str:
+    """Return why others could replace a folder of this user's in ``folder``, or ""."""
+    try:
+        status = folder.stat()
+    except OSError as error:
+        return f"cannot be used ({error.strerror})"
+    if not _is_trusted(status.st_uid):
+        return f"belongs to the user {status.st_uid}"
+    shared = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    return f"has the mode {stat.S_IMODE(status.st_mode):o}" if shared else ""
+
+
+def _is_trusted(user: int) -> bool:
+    """Return True for this user and root, also for the root of another user namespace, as containers see it."""
+    if user in (0, os.geteuid()):
+        return True
+    with suppress(OSError, ValueError):
+        is_namespaced = Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
+        return is_namespaced and user == int(Path("/proc/sys/kernel/overflowuid").read_text())
+    return False

@@ -1,0 +1,274 @@
+"""A slot: one child process that holds a stage's warm state, watched while it runs an item.
+
+A hang past the deadline, a segfault or a breach of the memory cap ends the child alone; the slot starts another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.stage import Stage
+from tasks.engine.running.control import StopSignal
+from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request
+from tasks.engine.running.watchdog import kept_environment
+from tasks.engine.store.outcomes import FailureKind, Usage
+
+_OPEN_SECONDS = 180.0  # a model or a compiled kernel may take long, but not for ever
+_OPEN_TRIES = 3
+# What libraries read to know how many threads they may start: one, since the slots are what runs side by side.
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+_MOST_ITEMS = 500  # of one child; then another takes its place, unless that would come too often to be worth it
+_LEAST_SECONDS = 60.0
+_TICK_SECONDS = 0.1  # how often a running item's memory and the stop signal are looked at
+_MOST_LOG_BYTES = 16 * 2**20
+_LOG_TAIL_BYTES = 64 * 1024
+_CLOSE_SECONDS = 5.0
+
+# Linux kills a child when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG), so that one thread that
+# lives as long as this process starts them all.
+_spawner = ThreadPoolExecutor(1, thread_name_prefix="headrace-spawner")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an item may use in a slot."""
+
+    timeout_seconds: float
+    memory_bytes: int
+
+
+class Slot:
+    """One child process at a time. Used by one thread at a time.
+
+    ``number`` counts the slots of a process and a stage from 0. The child finds it in the variable HEADRACE_SLOT, so
+    that slots can share out what there are several of: graphics cards. All that it starts bears ``mark``.
+    """
+
+    def __init__(self, stage: Stage, label: str, log: Path, number: int = 0, mark: str = "") -> None:
+        self.stage = stage
+        self.label = label
+        self.log = log
+        self.number = number
+        self.mark = mark
+        self._process: subprocess.Popen[bytes] | None = None
+        self._child: psutil.Process | None = None
+        self._pipe: Connection | None = None
+        self._seen: list[psutil.Process] = []
+        self._log_offset = 0
+        self._started = 0.0
+        self._born = 0.0
+        self._items = 0
+        self._out_of_memory_kills = 0
+
+    def open(self) -> None:
+        """Have a child that is ready for an item. Raises RunError where the stage cannot be opened."""
+        if self._process is not None and not self._exited() and not self._worn():
+            return
+        self.close()
+        for _ in range(_OPEN_TRIES):
+            answer = self._start_child()
+            if isinstance(answer, Ready):
+                return
+            self.close()
+            if isinstance(answer, Failed):
+                raise RunError(f"stage {self.stage.name} cannot start: {answer.message}")
+        raise RunError(f"stage {self.stage.name} cannot start: its process died {_OPEN_TRIES} times; see {self.log}")
+
+    def _worn(self) -> bool:
+        """Whether the child should be renewed, so that what a stage leaks does not add up."""
+        return self._items >= _MOST_ITEMS and time.monotonic() - self._born >= _LEAST_SECONDS
+
+    def start(self, request: Request) -> None:
+        """Hand an item to the child. Follow it with :meth:`wait`."""
+        self._items += 1
+        self._log_offset = self.log.stat().st_size
+        if self._log_offset > _MOST_LOG_BYTES:  # nobody reads what earlier items wrote
+            os.truncate(self.log, 0)
+            self._log_offset = 0
+        self._started = time.monotonic()
+        with contextlib.suppress(OSError):  # a child that died meanwhile is found by wait()
+            self._open_pipe().send(request)
+
+    def wait(self, limits: Limits, stop: StopSignal) -> Reply | None:
+        """What became of the item; None where the run stopped first. The child is gone unless it answered."""
+        peak = 0
+        deadline = self._started + limits.timeout_seconds
+        while not stop.stopping:
+            left = deadline - time.monotonic()
+            if self._open_pipe().poll(max(0.0, min(_TICK_SECONDS, left))):
+                return self._receive(peak)
+            if self._exited():  # something that it forked holds its end of the pipe open
+                return self._receive(peak) if self._open_pipe().poll() else self._died(peak)
+            used = self._memory_bytes()
+            peak = max(peak, used)
+            self._out_of_memory_kills = _out_of_memory_kills()
+            if used > limits.memory_bytes:
+                return self._end("out_of_memory", f"used {_mib(used)} of {_mib(limits.memory_bytes)} allowed", peak)
+            if left <= 0:
+                return self._end("timeout", f"no result within {limits.timeout_seconds:g} s", peak)
+        self.close()
+        return None
+
+    def log_tail(self) -> bytes:
+        """What the child has written since the item started, at most the last 64 KiB."""
+        with self.log.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(self._log_offset, size - _LOG_TAIL_BYTES))
+            return stream.read()
+
+    def close(self) -> None:
+        """End the child and everything that it started."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        if self._process is not None:
+            started = {*self._seen, *self._family()}  # some may have left the child's process group
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            for process in started:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            self._process.wait(_CLOSE_SECONDS)
+            self._process = self._child = None
+            self._seen = []
+
+    def _exited(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def _open_pipe(self) -> Connection:
+        if self._pipe is None:
+            raise RuntimeError("the slot has no child; call open() first")
+        return self._pipe
+
+    def _start_child(self) -> Ready | Failed | None:
+        """Start a child and wait until it has opened the stage; None where it died or hung instead."""
+        ours, theirs = Pipe()
+        with theirs, self.log.open("ab") as log:
+            descriptor = theirs.fileno()
+            command = [sys.executable, "-P", "-m", "tasks.engine.running.child", str(descriptor), str(os.getpid())]
+            self._process = _spawner.submit(_spawn, command, log, descriptor, self).result()
+        self._pipe = ours
+        self._born, self._items = time.monotonic(), 0
+        self._out_of_memory_kills = _out_of_memory_kills()
+        with contextlib.suppress(OSError, EOFError, psutil.NoSuchProcess):
+            self._child = psutil.Process(self._process.pid)
+            ours.send(self.stage)
+            if ours.poll(_OPEN_SECONDS):
+                answer = ours.recv()
+                return answer if isinstance(answer, Ready | Failed) else None
+        return None
+
+    def _receive(self, peak: int) -> Reply:
+        try:
+            reply = self._open_pipe().recv()
+        except (EOFError, OSError):
+            return self._died(peak)
+        if not isinstance(reply, Finished | Failed):
+            raise RuntimeError(f"the child answered with {type(reply).__name__}")
+        usage = replace(reply.usage, slot=self.label, peak_memory_bytes=max(peak, reply.usage.peak_memory_bytes))
+        return replace(reply, usage=usage)
+
+    def _died(self, peak: int) -> Failed:
+        """The child is gone and nobody here ended it."""
+        assert self._process is not None
+        code = self._process.wait(_CLOSE_SECONDS)
+        if code == -signal.SIGKILL and _out_of_memory_kills() > self._out_of_memory_kills:
+            return self._end("out_of_memory", "ended by the kernel, which ran out of memory", peak)
+        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        return self._end("crash", f"the item's process {how}", peak)
+
+    def _end(self, kind: FailureKind, message: str, peak: int) -> Failed:
+        seconds = time.monotonic() - self._started
+        usage = Usage(time.time() - seconds, seconds, self._cpu_seconds(), peak, self.label)
+        self.close()
+        return Failed(kind, message, usage)
+
+    def _family(self) -> list[psutil.Process]:
+        """The child and everything that it has started."""
+        return [self._child, *_descendants(self._child)] if self._child else []
+
+    def _memory_bytes(self) -> int:
+        total = 0
+        self._seen = self._family()
+        for process in self._seen:
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+        return total
+
+    def _cpu_seconds(self) -> float:
+        total = 0.0
+        for process in self._family():
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
+
+
+def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: Slot) -> subprocess.Popen[bytes]:
+    kept = kept_environment(slot.mark) if slot.mark else kept_environment()
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=(descriptor,),
+        start_new_session=True,
+        env={**_child_environment(), **kept, "HEADRACE_SLOT": str(slot.number)},
+    )
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    """Children and theirs. Asks the kernel for the few there are; psutil would read every process of the machine."""
+    threads = Path(f"/proc/{process.pid}/task")
+    if not threads.exists():
+        return process.children(recursive=True) if sys.platform != "linux" else []
+    found = []
+    with contextlib.suppress(OSError, psutil.Error):
+        for thread in threads.iterdir():
+            for pid in (thread / "children").read_text().split():
+                child = psutil.Process(int(pid))
+                found += [child, *_descendants(child)]
+    return found
+
+
+def _child_environment() -> dict[str, str]:
+    """This process's environment with its import path, the folder of the script that was started last.
+
+    ``python flows/x.py`` puts ``flows/`` first on the path, where a module would hide a library of the same name.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    script_folder = os.path.dirname(os.path.abspath(script)) if script else None
+    path = sorted(filter(None, sys.path), key=lambda entry: os.path.abspath(entry) == script_folder)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **dict.fromkeys(_THREADS, "1")}
+
+
+def _out_of_memory_kills() -> int:
+    """How many processes the kernel has ended for want of memory since it started (Linux)."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.0f} MiB"

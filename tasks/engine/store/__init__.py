@@ -1,0 +1,1 @@
+"""The output folder: locks, records and published files."""

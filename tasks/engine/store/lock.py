@@ -1,0 +1,429 @@
+"""Locks of output folders and items: one owner at a time, on any filesystem, whatever the clocks say.
+
+A lock is a file that is made exclusively, which every filesystem can do; advisory locks may be missing. It names its
+owner. While an owner holds its lock, it touches the file every few seconds: its heartbeat.
+
+Someone who finds a lock looks its owner up if both run on one machine and see the same processes. Otherwise only the
+heartbeat counts: it is watched, by the watcher's own clock, until the file changes (the owner lives) or until it has
+not changed for ``Owner.seconds`` (the owner is dead, and its lock is taken over). Nobody compares the clocks of two
+machines.
+
+An owner that was paused, or cut off from the filesystem, may have lost its lock without knowing. :meth:`Lock.check`
+finds that out before anything is published. An owner that was silent for a third of ``seconds`` first touches its lock
+and then reads it; one that takes over first renames the lock and then compares its time. So at least one of the two
+notices the other. ``docs/reliability.md`` has the whole protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tasks.engine.contract.errors import LockLost, RunError
+from tasks.engine.store.liveness import ProcessIdentity
+
+SECONDS_VARIABLE = "HEADRACE_LOCK_SECONDS"
+_SECONDS = 60.0  # longer than filesystems cache attributes, as a rule
+_MIN_SECONDS, _MAX_SECONDS = 0.5, 600.0
+_BEATS = 12  # in that time
+_STALE_SHARE = 1 / 3  # of that time; an owner that was silent for longer may have lost its lock
+_LOOKS = 60  # that a watcher takes in that time, at least
+_FIRST_LOOK_SECONDS = 0.02  # then the time between two looks doubles
+_MAX_BYTES = 64 * 1024
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former goes on while the machine is suspended
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock.
+
+    run_id   of the run
+    token    differs for each lock that was ever taken
+    process  the process that holds it
+    seconds  silence after which the owner counts as dead
+    folder   private folder that a process that takes over the lock must remove first; empty if there is none
+    """
+
+    run_id: str
+    token: str
+    process: ProcessIdentity
+    seconds: float
+    folder: str = ""
+
+    @classmethod
+    def mine(cls, run_id: str, folder: str = "") -> Owner:
+        """Return this process as an owner, with a new token."""
+        return cls(run_id, uuid.uuid4().hex, ProcessIdentity.mine(), _own_seconds(), folder)
+
+    def encode(self) -> bytes:
+        """Return the content of a lock."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> Owner | None:
+        """Return the owner that a lock names; None if the content is damaged or of another version."""
+        try:
+            fields = json.loads(content)
+            owner = cls(**{**fields, "process": ProcessIdentity(**fields["process"])})
+            return owner if owner._is_whole() else None
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+
+    def _is_whole(self) -> bool:
+        process = self.process
+        texts = (self.run_id, self.token, self.folder, process.host, process.boot_id, process.pid_namespace)
+        whole = all(isinstance(text, str) for text in (*texts, process.time_namespace))
+        whole = whole and isinstance(process.pid, int) and isinstance(process.start_ticks, int)
+        return whole and process.pid < 2**31 and _MIN_SECONDS <= self.seconds <= _MAX_SECONDS
+
+    def __str__(self) -> str:
+        text = f"run {self.run_id}, process {self.process.pid} on {self.process.host}"
+        return "".join(sign if sign.isprintable() else "?" for sign in text)[:300]
+
+
+def _own_seconds() -> float:
+    """Return the seconds of silence that HEADRACE_LOCK_SECONDS allows. Raises RunError if it is no such number."""
+    given = os.environ.get(SECONDS_VARIABLE, "")
+    try:
+        seconds = float(given) if given else _SECONDS
+    except ValueError:
+        seconds = 0.0
+    if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
+        allowed = f"a number from {_MIN_SECONDS:g} to {_MAX_SECONDS:g}"
+        raise RunError(f"{SECONDS_VARIABLE}: {given!r}; allowed: {allowed}; unset it for {_SECONDS:g}")
+    return seconds
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What can be seen of a lock: its owner (None if the content is damaged), and which file it is, changed when."""
+
+    owner: Owner | None
+    inode: int
+    mtime_ns: int
+
+
+class Lock:
+    """A lock that this process holds. Its heart beats in a thread until :meth:`release`."""
+
+    def __init__(self, path: Path, owner: Owner, descriptor: int, touched_at: float) -> None:
+        self.path = path
+        self.owner = owner
+        self.on_loss: Callable[[LockLost], None] = lambda _: None
+        self._descriptor = descriptor
+        self._touched_at = touched_at
+        self._loss: LockLost | None = None
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="headrace-lock", daemon=True)
+        self._heart.start()
+        _held[owner.token] = self
+
+    def check(self) -> None:
+        """Raise LockLost unless this process still holds the lock. Call it right before anything is published."""
+        if self._loss is None:
+            if self._is_stale():
+                self._touch()
+                if self._is_stale():
+                    self._lose("it could not be refreshed in time")
+            else:
+                self._confirm()
+        if self._loss is not None:
+            raise self._loss
+
+    def release(self) -> None:
+        """Stop the heart, and remove the lock if it is still this process's."""
+        self._over.set()
+        self._heart.join()
+        del _held[self.owner.token]
+        os.close(self._descriptor)
+        with contextlib.suppress(OSError):
+            if self._loss is None and _token(self.path) == self.owner.token:
+                self.path.unlink(missing_ok=True)
+
+    def _is_stale(self) -> bool:
+        return time.clock_gettime(_CLOCK) - self._touched_at > self.owner.seconds * _STALE_SHARE
+
+    def _beat(self) -> None:
+        while not self._over.wait(self.owner.seconds / _BEATS) and self._loss is None:
+            self._touch()
+
+    def _touch(self) -> None:
+        """Show a sign of life, then see whether the lock is still there. In this order: see the module's docstring."""
+        now = time.clock_gettime(_CLOCK)
+        try:
+            _set_time(self._descriptor, self.owner)
+            self._confirm()
+        except OSError:  # no connection, a full disk: it may pass, unless it lasts
+            return
+        if self._loss is None:
+            self._touched_at = now
+
+    def _confirm(self) -> None:
+        token = _token(self.path)
+        if token is None:
+            self._lose("it is gone")
+        elif token != self.owner.token:
+            self._lose(f"it is held by {self._successor()}")
+
+    def _successor(self) -> str:
+        look = _look(self.path)
+        return str(look.owner) if look and look.owner else "another run"
+
+    def _lose(self, why: str) -> None:
+        self._loss = self._loss or LockLost(_lost_text(self.path, why))
+        self.on_loss(self._loss)
+
+
+def _lost_text(path: Path, why: str) -> str:
+    advice = (
+        "this run has stopped and wrote nothing more; give the same command again once no other run is at work there"
+    )
+    return f"this run has lost its lock {path}: {why}; {advice}"
+
+
+_held: dict[str, Lock] = {}
+
+
+def check_lock(path: Path, token: str) -> None:
+    """Raise LockLost unless the lock at ``path`` is held by the owner with ``token``, here or in another process."""
+    try:
+        if lock := _held.get(token):
+            lock.check()
+            return
+        found = _token(path)
+    except OSError as error:
+        raise RunError(f"cannot read the lock {path}: {error.strerror or error}; nothing was published") from error
+    if found != token:
+        raise LockLost(_lost_text(path, "it is gone" if found is None else "another run holds it"))
+
+
+@contextmanager
+def locked(path: Path, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
+    """Hold the lock at ``path``. Raises RunError if another run that is alive holds it.
+
+    ``say`` is told, in one line, if it takes a while to find out whether the owner is alive.
+    """
+    lock = _take(path, Owner.mine(run_id), say)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+@contextmanager
+def claimed(path: Path, run_id: str, folder: str = "", fence: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
+    """Hold the lock at ``path`` for a moment; while another process that shows signs of life holds it, wait.
+
+    ``folder`` is what this process publishes from. ``fence`` is called with that of a silent owner, whose lock was
+    taken over, and must make sure that nothing more can be published from there.
+    """
+    owner = Owner.mine(run_id, folder)
+    while (lock := _make(path, owner)) is None:
+        look = _look(path)
+        if look and (_is_dead(look) or _watch(path, look) == look):
+            _remove_dead(path, look, fence)
+    try:
+        for aside in path.parent.glob(_dead_name(path, "?" * 12)):  # whoever took it away may not have fenced yet
+            _fence(_look(aside), fence)
+        yield lock
+    finally:
+        lock.release()
+
+
+def _fence(look: _Look | None, fence: Callable[[str], None]) -> None:
+    if look and look.owner and look.owner.folder:
+        fence(look.owner.folder)
+
+
+def _take(path: Path, owner: Owner, say: Callable[[str], None]) -> Lock:
+    said = False
+    while (lock := _make(path, owner)) is None:
+        look = _look(path)
+        if look is None:
+            continue
+        if look.owner and look.owner.process.is_alive():
+            raise _in_use(path, look)
+        if not _is_dead(look):
+            if not said:
+                say(_waiting(path, look))
+                said = True
+            later = _watch(path, look)
+            if later is None or later.owner != look.owner:
+                continue
+            if later != look:
+                raise _in_use(path, look)
+        _remove_dead(path, look)
+    return lock
+
+
+def _in_use(path: Path, look: _Look) -> RunError:
+    who = look.owner or "a run that just began"
+    return RunError(f"{path.parent.parent} is in use by {who}; wait for it, or give another --output-dir")
+
+
+def _waiting(path: Path, look: _Look) -> str:
+    seconds = f"waiting up to {_seconds(look):.0f} s for a sign of life"
+    if look.owner is None:
+        return f"{path} names no owner: {seconds}"
+    return f"{path.parent.parent} is locked by {look.owner}, which cannot be looked up from here: {seconds}"
+
+
+def _seconds(look: _Look) -> float:
+    return look.owner.seconds if look.owner else _own_seconds()
+
+
+def _is_dead(look: _Look) -> bool:
+    return look.owner is not None and look.owner.process.is_alive() is False
+
+
+def _watch(path: Path, look: _Look) -> _Look | None:
+    """Watch a lock until it changes, or for as long as its owner may be silent; return what it looks like then.
+
+    Only time in which this process could look counts: if it was paused itself, its owner may have been paused too.
+    """
+    seconds = _seconds(look)
+    pause = _FIRST_LOOK_SECONDS
+    silent, before = 0.0, time.monotonic()
+    while silent < seconds:
+        time.sleep(pause)
+        if (later := _look(path)) != look:
+            return later
+        now = time.monotonic()
+        silent += min(now - before, 2 * pause)
+        before, pause = now, min(2 * pause, seconds / _LOOKS)
+    return look
+
+
+def _make(path: Path, owner: Owner) -> Lock | None:
+    """Make the lock whole or not at all: written aside, then linked, which fails if there is one; None then."""
+    now = time.clock_gettime(_CLOCK)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        _write(aside, owner.encode())
+        os.link(aside, path)
+    except FileExistsError:
+        pass  # or the answer to an earlier try got lost on a network: the token says
+    except FileNotFoundError:  # swept by the owner
+        if not path.parent.is_dir():
+            raise
+    except OSError:  # a filesystem without links
+        _write_exclusively(path, owner)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+    return _hold(path, owner, now)
+
+
+def _hold(path: Path, owner: Owner, now: float) -> Lock | None:
+    """Return the lock if ``owner`` has it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:  # taken away again, or another's
+        return None
+    if _read(descriptor) == owner.encode():
+        return Lock(path, owner, descriptor, now)
+    os.close(descriptor)
+    return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as stream:
+        stream.write(content)
+
+
+def _write_exclusively(path: Path, owner: Owner) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    except FileExistsError:
+        return
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(owner.encode())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _set_time(descriptor: int, owner: Owner) -> None:
+    """Change the time of the file behind ``descriptor``, never that of a file that took its place."""
+    try:
+        os.utime(descriptor)
+    except OSError:  # a filesystem that cannot set times: writing the same bytes again sets it as well
+        os.pwrite(descriptor, owner.encode(), 0)
+        os.fsync(descriptor)
+
+
+def _token(path: Path) -> str | None:
+    """Return the token in the lock at ``path``, empty if it is damaged; None if there is no lock.
+
+    The file is opened each time: network filesystems may answer from a cache otherwise.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        owner = Owner.decode(_read(descriptor))
+    finally:
+        os.close(descriptor)
+    return owner.token if owner else ""
+
+
+def _look(path: Path) -> _Look | None:
+    """Return what is at ``path``; None if there is nothing. A symlink is not followed and has no owner."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return _look_at_link(path)
+    try:
+        status = os.fstat(descriptor)
+        owner = Owner.decode(_read(descriptor)) if stat.S_ISREG(status.st_mode) else None
+        return _Look(owner, status.st_ino, status.st_mtime_ns)
+    finally:
+        os.close(descriptor)
+
+
+def _look_at_link(path: Path) -> _Look | None:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return _Look(None, status.st_ino, status.st_mtime_ns)
+
+
+def _read(descriptor: int) -> bytes:
+    return os.pread(descriptor, _MAX_BYTES, 0)
+
+
+def _dead_name(path: Path, digits: str) -> str:
+    """Return the name of a lock that was taken away."""
+    return f".{path.name}.dead.{digits}.tmp"
+
+
+def _remove_dead(path: Path, look: _Look, fence: Callable[[str], None] = lambda _: None) -> None:
+    """Take a dead owner's lock away, by a rename that only one of several can do.
+
+    If the file is not the one that was looked at, or has changed since, its owner lives: it gets it back.
+    """
+    aside = path.with_name(_dead_name(path, uuid.uuid4().hex[:12]))
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if _look(aside) == look:
+        _fence(look, fence)
+    else:
+        with contextlib.suppress(OSError):
+            os.link(aside, path)
+    aside.unlink(missing_ok=True)

@@ -1,0 +1,294 @@
+"""What became of an item: its record where it is done, its failure where it is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, overload
+
+from pydantic import AfterValidator, Field
+from pydantic_core import from_json, to_json
+
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Value
+from tasks.engine.store.layout import is_output_path
+from tasks.engine.store.tree import is_plain_path
+
+FailureKind = Literal["bad_input", "timeout", "crash", "out_of_memory", "error"]
+OutcomeName = Literal["done", "cached", "failed", "remaining"]
+OUTCOMES: tuple[OutcomeName, ...] = ("done", "cached", "failed", "remaining")
+
+# Columns that every row of items.parquet has; no value of a stage may have one of these names.
+COLUMNS = frozenset(
+    {"id", "name", "path", "stage", "outcome", "failure_kind", "message", "attempts", "seconds", "cpu_seconds"}
+    | {"peak_memory_bytes", "started_at", "slot", "outputs"}
+)
+
+
+# Records are read from folders that may come from anywhere. What is outside these bounds is no record of a run.
+MAX_RECORD_BYTES = 128 * 2**20
+_MAX_INTEGER = 2**63 - 1
+_MAX_SECONDS = 253_402_300_799.0  # the end of the year 9999, the last that Python's dates know
+_MAX_TEXT = 100_000
+
+
+def _check_output_path(path: str) -> str:
+    if not is_output_path(path):
+        raise ValueError("not the path of an output")
+    return path
+
+
+def _check_values(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    if COLUMNS & values.keys():
+        raise ValueError("values with the names of common columns")
+    return values
+
+
+def _check_log(path: str) -> str:
+    if path and not (path.startswith(".headrace/logs/") and is_plain_path(path)):
+        raise ValueError("not the path of a log")
+    return path
+
+
+OutputPath = Annotated[str, AfterValidator(_check_output_path)]
+Text = Annotated[str, Field(max_length=_MAX_TEXT)]
+Number = Annotated[int, Field(ge=0, le=_MAX_INTEGER)]
+Seconds = Annotated[float, Field(ge=-_MAX_SECONDS, le=_MAX_SECONDS, allow_inf_nan=False)]
+Attempts = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Values = Annotated[Mapping[str, Value], Field(max_length=1000), AfterValidator(_check_values)]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One published file: ``path`` relative to the output folder, ``size_bytes`` and ``sha256`` of its content."""
+
+    path: OutputPath
+    size_bytes: Number
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one try of an item took. ``started_at`` is in seconds since the epoch."""
+
+    started_at: Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)] = 0.0
+    seconds: Seconds = 0.0
+    cpu_seconds: Seconds = 0.0
+    peak_memory_bytes: Number = 0
+    slot: Text = ""
+
+
+@dataclass(frozen=True)
+class Try:
+    """One earlier try of an item, for its history."""
+
+    run_id: Text
+    outcome: OutcomeName
+    usage: Usage
+    message: Text = ""
+
+    def line(self) -> str:
+        """The try in one line."""
+        when = datetime.fromtimestamp(self.usage.started_at, UTC).isoformat(timespec="seconds")
+        why = f"  {self.message}" if self.message else ""
+        return f"{when}  {self.outcome}  {self.usage.seconds:.2f} s  run {self.run_id}{why}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The proof that an item is done. Written last, after its outputs are in place."""
+
+    id: Text
+    stage: Text
+    version: Number
+    key: Text
+    outputs: tuple[Output, ...]
+    values: Values
+    detail: Mapping[str, Any]
+    usage: Usage
+    attempts: Attempts
+    run_id: Text
+    history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
+
+    def as_try(self) -> Try:
+        """This success as a part of the item's history."""
+        return Try(self.run_id, "done", self.usage)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an item is not done. ``log`` is relative to the output folder, empty where there is none."""
+
+    id: Text
+    stage: Text
+    key: Text
+    kind: FailureKind
+    message: Text
+    attempts: Attempts
+    usage: Usage
+    run_id: Text
+    transient: bool = False
+    log: Annotated[str, AfterValidator(_check_log)] = ""
+    history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
+
+    def as_try(self) -> Try:
+        """This failure as a part of the item's history."""
+        return Try(self.run_id, "failed", self.usage, f"{self.kind}: {self.message}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has to say of one item: what ``items.parquet`` and ``failures.json`` hold of it, and no more.
+
+    The record and the failure themselves stay in their files: those of all items would fill the memory. ``name`` and
+    ``path`` come from the item and not from its record, so items that an older version made have them too.
+    """
+
+    id: str
+    stage: str
+    outcome: OutcomeName
+    attempts: int = 0
+    usage: Usage = Usage()  # of the last try; zeros for an item that was not attempted
+    run_id: str = ""  # the run that made the item or failed at it; empty for an item that was not attempted
+    outputs: tuple[str, ...] = ()
+    values: Mapping[str, Value] = field(default_factory=dict)
+    failure_kind: FailureKind | None = None
+    message: str = ""
+    log: str = ""
+    transient: bool = False
+    name: str = ""
+    path: str = ""
+
+    def named(self, item: Item) -> Outcome:
+        """Return the same outcome with the name and the path of ``item``."""
+        return replace(self, name=item.name, path=item.path)
+
+    @property
+    def title(self) -> str:
+        """The item as its user calls it."""
+        return self.name or self.id
+
+    @classmethod
+    def of_record(cls, record: Record, outcome: Literal["done", "cached"] = "done") -> Outcome:
+        """That the item is done, by this run or by an earlier one."""
+        paths = tuple(output.path for output in record.outputs)
+        return cls(record.id, record.stage, outcome, record.attempts, record.usage, record.run_id, paths, record.values)
+
+    @classmethod
+    def of_failure(cls, failure: Failure) -> Outcome:
+        """That the item failed."""
+        return cls(
+            failure.id,
+            failure.stage,
+            "failed",
+            failure.attempts,
+            failure.usage,
+            failure.run_id,
+            failure_kind=failure.kind,
+            message=failure.message,
+            log=failure.log,
+            transient=failure.transient,
+        )
+
+
+class Outcomes(Sequence[Outcome]):
+    """Many outcomes in a fifth of the memory: each is packed, and made anew whenever it is asked for."""
+
+    def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
+        self._packed = [_pack(outcome) for outcome in outcomes]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, place: int) -> Outcome: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Outcomes: ...
+
+    def __getitem__(self, place: int | slice) -> Outcome | Outcomes:
+        """The outcome at ``place``."""
+        if isinstance(place, slice):
+            part = Outcomes()
+            part._packed = self._packed[place]
+            return part
+        return _unpack(self._packed[place])
+
+    def __setitem__(self, place: int, outcome: Outcome) -> None:
+        """Put ``outcome`` in the place of another."""
+        self._packed[place] = _pack(outcome)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        """One after another."""
+        return map(_unpack, self._packed)
+
+    def failed(self) -> Iterator[Outcome]:
+        """Those that failed. The others are not even made: the files ask several times, of ten thousand good items."""
+        made = (_unpack(packed) for packed in self._packed if b'"failed"' in packed)
+        return (outcome for outcome in made if outcome.outcome == "failed")
+
+    def append(self, outcome: Outcome) -> None:
+        """Add ``outcome`` at the end."""
+        self._packed.append(_pack(outcome))
+
+    def extend(self, others: Outcomes) -> None:
+        """Add ``others`` at the end."""
+        self._packed += others._packed
+
+    def with_gaps(self, gaps: Mapping[int, Outcome]) -> Outcomes:
+        """These outcomes in their order, with those of ``gaps`` among them, each at its place."""
+        whole, own = Outcomes(), iter(self._packed)
+        places = range(len(self) + len(gaps))
+        whole._packed = [_pack(gaps[place]) if place in gaps else next(own) for place in places]
+        return whole
+
+
+def _pack(outcome: Outcome) -> bytes:
+    usage = outcome.usage
+    told = (usage.started_at, usage.seconds, usage.cpu_seconds, usage.peak_memory_bytes, usage.slot)
+    fields = (outcome.id, outcome.stage, outcome.outcome, outcome.attempts, told, outcome.run_id, outcome.outputs)
+    rest = (outcome.values, outcome.failure_kind, outcome.message, outcome.log, outcome.transient)
+    names = (_utf8(outcome.name), _utf8(outcome.path))
+    return to_json((*fields, *rest, *names))
+
+
+def _utf8(text: str) -> str:
+    """Return ``text`` with what UTF-8 cannot hold as Python escapes it: the bytes of a file name that is not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _unpack(packed: bytes) -> Outcome:
+    first, stage, outcome, attempts, told, run_id, outputs, *rest = from_json(packed)
+    return Outcome(first, stage, outcome, attempts, Usage(*told), run_id, tuple(outputs), *rest)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Items by outcome."""
+
+    done: int = 0
+    cached: int = 0
+    failed: int = 0
+    remaining: int = 0
+
+    @property
+    def total(self) -> int:
+        """All items."""
+        return self.done + self.cached + self.failed + self.remaining
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.done + other.done,
+            self.cached + other.cached,
+            self.failed + other.failed,
+            self.remaining + other.remaining,
+        )
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Counts:
+        """Count ``outcomes``."""
+        tally = Counter(outcome.outcome for outcome in outcomes)
+        return cls(**{name: tally[name] for name in OUTCOMES})

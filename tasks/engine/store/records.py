@@ -1,0 +1,256 @@
+"""The records of one stage in one output folder: read, trusted or not, written last, set aside."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.engine.contract.execution import Verify
+from tasks.engine.store.layout import HOUSE, Layout, remove_outputs
+from tasks.engine.store.outcomes import MAX_RECORD_BYTES, Failure, Output, OutputPath, Record, Try
+
+T = TypeVar("T")
+E = TypeVar("E", Record, Failure)
+_LONGEST_HISTORY = 20
+# Nothing is there, or no plain file, or (None) one that is too large.
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO, None})
+_RECORD = TypeAdapter(Record)
+_FAILURE = TypeAdapter(Failure)
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What ``<id>.stale`` holds of an item in the making: files that it has or may have, and its former record."""
+
+    paths: frozenset[OutputPath]
+    former: Record | None
+
+
+_ASIDE = TypeAdapter(Aside)
+
+
+class RecordStore:
+    """Records and failures of one stage. Every method is safe against a kill at any instant."""
+
+    def __init__(self, layout: Layout, stage: str) -> None:
+        self.layout = layout
+        self.stage = stage
+        self.folder = layout.records(stage)
+        self.failures_folder = layout.failures(stage)
+        self._tree = layout.tree
+        self._records, self._failures = layout.relative(self.folder), layout.relative(self.failures_folder)
+        self._looked: set[str] | None = None
+
+    def look(self, item_ids: Collection[str]) -> None:
+        """List once which of these items have files here; the others are not looked for. For one that writes alone."""
+        folders = ((self._records, ".stale"), (self._records, ".json"), (self._failures, ".json"))
+        wanted = set(item_ids)
+        self._looked = {name for folder, suffix in folders for name in self._names(folder, suffix) if name in wanted}
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read many records and outputs at once, faster: for one that writes nothing meanwhile."""
+        with self.layout.tree.holding() as tree:
+            self._tree = tree
+            try:
+                yield
+            finally:
+                self._tree = self.layout.tree
+
+    def _unknown(self, item_id: str) -> bool:
+        """Whether it is known that nothing is known of an item."""
+        return self._looked is not None and item_id not in self._looked
+
+    def prepare(self) -> None:
+        """Make the folders."""
+        for folder in (self._records, self._failures):
+            with self._tree.opened(folder, make=True):
+                pass
+
+    def ids(self) -> set[str]:
+        """Items that have a record, whether it can be read or not."""
+        return self._ids(".json")
+
+    def load(self) -> dict[str, Record]:
+        """Every readable record by item id, by one listing of the folder. A record that cannot be read is none."""
+        return self._load(self._records, _RECORD)
+
+    def load_failures(self) -> dict[str, Failure]:
+        """What failed in earlier runs, by item id."""
+        return self._load(self._failures, _FAILURE)
+
+    def get(self, item_id: str) -> Record | None:
+        """The record of one item."""
+        if self._unknown(item_id):
+            return None
+        return self._own(self._read(f"{self._records}/{item_id}.json", _RECORD), item_id)
+
+    def write(self, record: Record) -> None:
+        """Say that an item is done. Comes last, when its outputs are in place."""
+        new = self._unknown(record.id)
+        record = record if new else replace(record, history=self._history(record.id))
+        self._tree.write(f"{self._records}/{record.id}.json", _RECORD.dump_json(record))
+        self._tree.sync_folder(self._records)  # after a power cut it must be there, now that its outputs are
+        if not new:
+            self._tree.unlink(f"{self._failures}/{record.id}.json")
+
+    def write_failure(self, failure: Failure) -> None:
+        """Keep what is known of a failed item for the next run and for ``--keep-failed``."""
+        if not self._unknown(failure.id):
+            failure = replace(failure, history=self._history(failure.id))
+        self._tree.write(f"{self._failures}/{failure.id}.json", _FAILURE.dump_json(failure), durable=False)
+        if self._looked is not None:
+            self._looked.add(failure.id)
+
+    def paths(self, item_id: str) -> list[Path]:
+        """Every file that may hold something on an item: its record, a record set aside, its failure."""
+        failure = self.failures_folder / f"{item_id}.json"
+        return [self.folder / f"{item_id}.json", self.folder / f"{item_id}.stale", failure]
+
+    def _history(self, item_id: str) -> tuple[Try, ...]:
+        """Earlier tries of an item: those that its last failure or its former record tells of, the latest few."""
+        failure = self._own(self._read(f"{self._failures}/{item_id}.json", _FAILURE), item_id)
+        former = failure or self._former(item_id)
+        return (*former.history, former.as_try())[-_LONGEST_HISTORY:] if former else ()
+
+    def set_aside(self, record: Record) -> None:
+        """Stop trusting the item's old record before its outputs are replaced by those of ``record``.
+
+        ``<id>.stale`` names every file that the item has or may have from now on, so that a run which is killed in
+        between leaves no file that nobody knows.
+        """
+        if self._unknown(record.id) and not record.outputs:
+            return
+        current, stale = f"{self._records}/{record.id}.json", f"{self._records}/{record.id}.stale"
+        paths, former = self._known_paths(record.id) | _paths(record), self._former(record.id)
+        replaces = self._tree.status(current) is not None
+        if paths or former:
+            self._tree.write(stale, _ASIDE.dump_json(Aside(paths, former)), durable=replaces)
+        if replaces:
+            self._tree.unlink(current)
+            self._tree.sync_folder(self._records)  # it must not be back, beside other outputs, after a power cut
+
+    def withdraw(self, item_ids: Collection[str]) -> None:
+        """Set the records of items aside before their outputs are removed: they are not done any more.
+
+        A record becomes ``<id>.stale`` by a rename, which reads as what it is.
+        """
+        for item_id in item_ids:
+            current, stale = f"{self._records}/{item_id}.json", f"{self._records}/{item_id}.stale"
+            if self._aside(item_id):
+                content = _ASIDE.dump_json(Aside(self._known_paths(item_id), self._former(item_id)))
+                self._tree.write(stale, content)
+                self._tree.unlink(current)
+            elif self._tree.status(current):
+                self._tree.move(current, stale)
+        self._tree.sync_folder(self._records)
+
+    def settle(self, record: Record) -> None:
+        """Forget ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` has files of the item to remove."""
+        if self._unknown(record.id) and not record.outputs:
+            return
+        aside = self._aside(record.id)
+        if aside is None or aside.paths <= _paths(record):
+            self._tree.unlink(f"{self._records}/{record.id}.stale")
+
+    def tidy(self, kept: Collection[str] | None = None) -> None:
+        """Remove the files that items had before and none has now; with ``kept``, also everything of other items.
+
+        Comes when a stage is over: a file that one item gives up may be what another has just made.
+        """
+        stale, done = self._ids(".stale"), self._ids(".json")
+        gone = set() if kept is None else (stale | done) - set(kept)
+        superseded = (stale & done) - gone
+        if not gone | superseded:
+            return
+        needed = needed_outputs(self.layout, lambda stage, item_id: stage == self.stage and item_id in gone)
+        self.withdraw(gone & done)
+        remove_outputs(
+            self.layout, {path for item_id in gone | superseded for path in self._known_paths(item_id)} - needed
+        )
+        for item_id in gone | superseded:
+            self._tree.unlink(f"{self._records}/{item_id}.stale")
+
+    def _ids(self, suffix: str) -> set[str]:
+        return set(self._names(self._records, suffix))
+
+    def _aside(self, item_id: str) -> Aside | None:
+        """Return what is set aside of an item."""
+        path = f"{self._records}/{item_id}.stale"
+        if aside := self._read(path, _ASIDE):
+            return aside
+        record = self._own(self._read(path, _RECORD), item_id)
+        return Aside(_paths(record), record) if record else None
+
+    def _former(self, item_id: str) -> Record | None:
+        """The item's latest record, whether it is in force or set aside."""
+        aside = self._aside(item_id)
+        return self.get(item_id) or (aside.former if aside else None)
+
+    def _known_paths(self, item_id: str) -> frozenset[str]:
+        """Every file that the item has or may have."""
+        record, aside = self.get(item_id), self._aside(item_id)
+        return (aside.paths if aside else frozenset()) | (_paths(record) if record else frozenset())
+
+    def outputs_hold(self, record: Record, verify: Verify) -> bool:
+        """Whether every output of ``record`` is there with its size (and its digest, where asked)."""
+        return all(self.output_holds(output, verify) for output in record.outputs)
+
+    def output_holds(self, output: Output, verify: Verify) -> bool:
+        """Whether one output is there with its size, and its digest where asked."""
+        try:
+            status = self._tree.status(output.path)
+            if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != output.size_bytes:
+                return False
+            return verify == "size" or self._tree.sha256(output.path) == output.sha256
+        except OSError:
+            return False
+
+    def _names(self, folder: str, suffix: str) -> Iterator[str]:
+        """Names in ``folder`` that end in ``suffix``, without it."""
+        return (name.removesuffix(suffix) for name in self._tree.names(folder) if name.endswith(suffix))
+
+    def _load(self, folder: str, adapter: TypeAdapter[E]) -> dict[str, E]:
+        names = [name for name in self._names(folder, ".json") if not name.startswith(".")]
+        found = ((name, self._own(self._read(f"{folder}/{name}.json", adapter), name)) for name in names)
+        return {item_id: entry for item_id, entry in found if entry is not None}
+
+    def _read(self, path: str, adapter: TypeAdapter[T]) -> T | None:
+        """Return the content of a file, or None if there is no such file or nobody can have written it.
+
+        Raises OSError if the disk cannot tell: what counts as missing then would be lost, with its files.
+        """
+        try:
+            return adapter.validate_json(self._tree.read(path, MAX_RECORD_BYTES))
+        except ValidationError:
+            return None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
+
+    def _own(self, entry: E | None, item_id: str) -> E | None:
+        """``entry``, unless it tells of another item or stage than its place: then somebody else wrote it."""
+        return entry if entry and (entry.stage, entry.id) == (self.stage, item_id) else None
+
+
+def needed_outputs(layout: Layout, is_gone: Callable[[str, str], bool]) -> set[str]:
+    """Return the outputs of all items in all stages but those for which ``is_gone(stage, item id)`` is true."""
+    return {
+        path
+        for stage in layout.tree.folders(f"{HOUSE}/records")
+        for item_id, record in RecordStore(layout, stage).load().items()
+        if not is_gone(stage, item_id)
+        for path in _paths(record)
+    }
+
+
+def _paths(record: Record) -> frozenset[str]:
+    return frozenset(output.path for output in record.outputs)
