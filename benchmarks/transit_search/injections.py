@@ -18,7 +18,7 @@ from benchmarks.transit_search.rows import Searched, save, table
 from benchmarks.transit_search.stars import K2, QUARTER, TESS
 from benchmarks.transit_search.ways import OURS, TLS, TLS_PREPARED, WAYS, Detection
 from tasks.transits.light_curve import Floats
-from tasks.transits.searching.grid import duration_share
+from tasks.transits.searching.grid import compute_duration_share
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # batman imports distutils
@@ -119,7 +119,7 @@ def _drawn(noise: Noise, rng: np.random.Generator) -> Injected:
     star = noise.curve.star
     low, high = np.log(_UNKNOWN_DENSITIES)
     density = star.density if star.mass and star.radius else math.exp(rng.uniform(low, high))
-    axis = 1.0 / (math.pi * float(duration_share(np.array([period]), density)[0]))
+    axis = 1.0 / (math.pi * float(compute_duration_share(np.array([period]), density)[0]))
     impact = rng.uniform(0.0, _MAX_IMPACT)
     duration = period / math.pi * math.asin(min(1.0, math.sqrt(1.0 - impact**2) / axis))
     start = float(noise.curve.time[0]) + period * rng.random()

@@ -26,8 +26,8 @@ from tasks.transits.light_curve import LightCurve
 from tasks.transits.params import TransitParams
 from tasks.transits.preparation import prepare
 from tasks.transits.searching import search
-from tasks.transits.searching.boxes import BINS_A_DURATION, WIDTH_STEP, search_boxes
-from tasks.transits.searching.grid import Grid, search_grid
+from tasks.transits.searching.boxes import BINS_PER_DURATION, WIDTH_STEP, search_boxes
+from tasks.transits.searching.grid import Grid, build_grid
 from tasks.transits.searching.points import Points
 
 DURATIONS_DAYS = (0.05, 0.10, 0.15, 0.20, 0.25, 0.33)  # lightkurve's
@@ -103,9 +103,9 @@ def _ways(star: KnownStar, with_tls: bool) -> Mapping[str, Timed]:
     }
     prepared = prepare(curve, _ONE)
     points = Points(prepared.time, prepared.flux, prepared.noise)
-    grid = search_grid(prepared.baseline_days, _ONE.min_period, prepared.baseline_days)
+    grid = build_grid(prepared.baseline_days, _ONE.min_period, prepared.baseline_days)
     step = 1 if with_tls else _EVERY
-    part = Grid(grid.period_days[::step], grid.shortest_share[::step], grid.longest_share[::step])
+    part = Grid(grid.period_days[::step], grid.min_share[::step], grid.max_share[::step])
     ways |= {
         KERNEL: lambda: _scaled(_boxes(points, part), step),
         SAME_GRID: lambda: _scaled(_astropy_on(points, part), step),
@@ -160,10 +160,10 @@ def _astropy_on(points: Points, grid: Grid) -> str:
     octave = np.floor(np.log2(grid.period_days / grid.period_days[0]))
     for number in np.unique(octave):
         here = octave == number
-        shortest = float((grid.shortest_share * grid.period_days)[here].min())
-        longest = float((grid.longest_share * grid.period_days)[here].max())
+        shortest = float((grid.min_share * grid.period_days)[here].min())
+        longest = float((grid.max_share * grid.period_days)[here].max())
         durations = np.geomspace(shortest, longest, math.ceil(math.log(longest / shortest, WIDTH_STEP)) + 1)
-        model.power(grid.period_days[here], durations, oversample=BINS_A_DURATION)
+        model.power(grid.period_days[here], durations, oversample=BINS_PER_DURATION)
     return f"{len(grid):,} periods, {len(np.unique(octave))} octaves"
 
 

@@ -1,8 +1,8 @@
-"""What the tests of the light curves share.
+"""Fixtures for the tests of light curves.
 
-Test modules import transitleastsquares, which compiles as it is imported: two processes that collect them on a machine
-where nothing is compiled yet would spoil numba's cache for each other, and crash whoever loads it. So all is compiled
-before the first of them is imported, by one process while the others wait.
+Importing transitleastsquares compiles code. Two processes that collect its tests on a machine with an empty numba cache
+would corrupt the cache for each other and crash its users. So one process compiles all code before the first import of
+these modules, while the others wait.
 
 stars  the folder of real light curves, whose planets are in its truth.csv
 """

@@ -1,9 +1,9 @@
-"""Light curves whose truth is known: transits by batman, normal noise from a seed.
+"""Synthetic light curves with injected transits (computed by batman) and normal noise from a seed.
 
-    curve = light_curve(seed=1, planets=[Planet(period_days=3.0)])
-    candidate = candidate_of(curve, Planet(period_days=3.0))
+    curve = simulate_light_curve(seed=1, planets=[Planet(period_days=3.0)])
+    candidate = make_planet_candidate(curve, Planet(period_days=3.0))
 
-Times are those of one TESS sector unless said otherwise: 27 days of two minutes.
+By default, times are those of one TESS sector: 27 days with a cadence of two minutes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SUN = Star(radius=1.0, mass=1.0)
 class Planet:
     """A transiting body on a circular orbit; ``scaled_axis`` and ``radius_ratio`` in stellar radii.
 
-    limb_darkening   quadratic coefficients; (0, 0) makes the transit of a star of even brightness
-    secondary_depth  of the eclipse half a turn later, as a fraction: what the body shines by itself
+    limb_darkening   quadratic coefficients; (0, 0) for a star of uniform brightness
+    secondary_depth  of the eclipse half a period later, as a fraction: the light of the body
     """
 
     period_days: float = 3.0
@@ -44,16 +44,16 @@ class Planet:
 
     @property
     def duration_days(self) -> float:
-        """First to fourth contact."""
-        return self._crossing(1.0 + self.radius_ratio)
+        """Return T14, from first to fourth contact."""
+        return self._compute_crossing_days(1.0 + self.radius_ratio)
 
     @property
     def ingress_fraction(self) -> float:
-        """Ingress over the whole duration; 0.5 for a grazing transit."""
-        return 0.5 * (1.0 - self._crossing(1.0 - self.radius_ratio) / self.duration_days)
+        """Return the ingress over the whole duration; 0.5 for a grazing transit."""
+        return 0.5 * (1.0 - self._compute_crossing_days(1.0 - self.radius_ratio) / self.duration_days)
 
-    def flux(self, time: Floats) -> Floats:
-        """(n,) of the star and the body together, 1 out of transit."""
+    def compute_flux(self, time: Floats) -> Floats:
+        """Return the flux (n,) of star and body together, 1 out of transit."""
         params = batman.TransitParams()
         params.t0, params.per, params.rp, params.a = 0.0, self.period_days, self.radius_ratio, self.scaled_axis
         params.inc = math.degrees(math.acos(self.impact / self.scaled_axis))
@@ -67,8 +67,8 @@ class Planet:
         eclipse = batman.TransitModel(params, since, transittype="secondary").light_curve(params)
         return np.asarray(transit + eclipse - 1.0 - self.secondary_depth)
 
-    def _crossing(self, reach: float) -> float:
-        """Days for which the centres are nearer than ``reach`` stellar radii."""
+    def _compute_crossing_days(self, reach: float) -> float:
+        """Return the days for which the centres are closer than ``reach`` stellar radii."""
         if reach <= self.impact:
             return 0.0
         inclination = math.acos(self.impact / self.scaled_axis)
@@ -76,10 +76,10 @@ class Planet:
         return self.period_days / math.pi * math.asin(sine)
 
 
-def times(
+def make_times(
     days: float = 27.0, cadence_days: float = TWO_MINUTES_DAYS, gaps: Sequence[tuple[float, float]] = ()
 ) -> Floats:
-    """Times from 0 to ``days`` without those in ``gaps``, each from and to."""
+    """Return times from 0 to ``days``, except those in ``gaps`` (pairs of start and end)."""
     time = np.arange(0.0, days, cadence_days)
     kept = np.ones(len(time), dtype=np.bool_)
     for start, end in gaps:
@@ -87,7 +87,7 @@ def times(
     return time[kept]
 
 
-def light_curve(
+def simulate_light_curve(
     time: Floats | None = None,
     planets: Sequence[Planet] = (),
     noise_ppm: float = 500.0,
@@ -96,19 +96,19 @@ def light_curve(
     added: Floats | None = None,
     rotation_days: float | None = None,
 ) -> PreparedLightCurve:
-    """A prepared light curve with the transits of ``planets``, normal noise, and ``added`` (n,) on top."""
-    time = times() if time is None else time
+    """Return a prepared light curve with the transits of ``planets``, normal noise, and ``added`` (n,) on top."""
+    time = make_times() if time is None else time
     flux = np.ones(len(time))
     for planet in planets:
-        flux *= planet.flux(time)
+        flux *= planet.compute_flux(time)
     flux += np.random.default_rng(seed).normal(0.0, noise_ppm / 1e6, len(time))
-    return prepared(time, flux if added is None else flux + added, noise_ppm, star, rotation_days)
+    return make_prepared_curve(time, flux if added is None else flux + added, noise_ppm, star, rotation_days)
 
 
-def prepared(
+def make_prepared_curve(
     time: Floats, flux: Floats, noise_ppm: float = 500.0, star: Star = SUN, rotation_days: float | None = None
 ) -> PreparedLightCurve:
-    """``flux`` as it is, with one noise for all points."""
+    """Return a prepared light curve with this flux and the same noise for all points."""
     cadence = float(np.median(np.diff(time))) if len(time) > 1 else TWO_MINUTES_DAYS
     segment = Segment("S1", "TESS", "SPOC", cadence * 86_400.0, "BTJD")
     noise = np.full(len(time), noise_ppm / 1e6)
@@ -118,10 +118,10 @@ def prepared(
     )
 
 
-def candidate_of(curve: PreparedLightCurve, planet: Planet, used: Flags | None = None) -> Candidate:
-    """What a perfect search would find of ``planet``."""
+def make_planet_candidate(curve: PreparedLightCurve, planet: Planet, used: Flags | None = None) -> Candidate:
+    """Return the candidate that a perfect search would find for ``planet``."""
     late = math.ceil((curve.time[0] - planet.transit_time_days) / planet.period_days)
-    return candidate(
+    return make_candidate(
         curve,
         planet.period_days,
         planet.transit_time_days + late * planet.period_days,
@@ -131,7 +131,7 @@ def candidate_of(curve: PreparedLightCurve, planet: Planet, used: Flags | None =
     )
 
 
-def candidate(
+def make_candidate(
     curve: PreparedLightCurve,
     period_days: float,
     transit_time_days: float,
@@ -140,7 +140,7 @@ def candidate(
     number: int = 1,
     used: Flags | None = None,
 ) -> Candidate:
-    """A candidate as a search of 0.6 to 13 days would hand it over."""
+    """Return a candidate like those from a search of 0.6 to 13 days."""
     spectrum = np.array([0.0, 12.0, 0.0])
     periodogram = Periodogram(np.array([0.6, period_days, 13.0]), spectrum)
     return Candidate(
@@ -159,7 +159,7 @@ def candidate(
     )
 
 
-def with_tls(found: Candidate) -> Candidate:
-    """The same with a fit of TLS."""
-    fit = TlsFit(found.period_days, found.transit_time_days, found.duration_days, 0.011, 15.0, 0.9)
-    return replace(found, tls=fit)
+def add_tls_fit(plain: Candidate) -> Candidate:
+    """Return the candidate with a TLS fit."""
+    fit = TlsFit(plain.period_days, plain.transit_time_days, plain.duration_days, 0.011, 15.0, 0.9)
+    return replace(plain, tls=fit)

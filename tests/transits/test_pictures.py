@@ -51,7 +51,7 @@ def periodogram(peak: float, height: float = 12.0) -> Periodogram:
     return Periodogram(period, power)
 
 
-def candidate(number=1, period=3.1, time=TIMES, tls=True, **changes) -> Candidate:
+def make_candidate(number=1, period=3.1, time=TIMES, tls=True, **changes) -> Candidate:
     fit = TlsFit(period, 1.0, 0.16, 0.004, 14.0, 0.9) if tls else None
     used = np.ones(len(time), dtype=bool)
     found = Candidate(number, period, 2e-4, 1.0, 0.15, 0.004, 5e-5, 0.1, 80.0, 12.0, used, periodogram(period), fit)
@@ -89,7 +89,7 @@ def has_colour(picture: np.ndarray, colour: str) -> bool:
 def test_each_candidate_has_a_row_and_a_colour() -> None:
     heights = []
     for count in range(4):
-        found = [candidate(number, 3.1 * number) for number in range(1, count + 1)]
+        found = [make_candidate(number, 3.1 * number) for number in range(1, count + 1)]
         picture = decoded(star_picture(curve(candidates=found), found, [row()] * count, "TIC 1"))
         heights.append(picture.shape[0])
         assert picture.shape[1] == WIDTH_PX
@@ -98,7 +98,7 @@ def test_each_candidate_has_a_row_and_a_colour() -> None:
 
 
 def test_more_candidates_than_rows_are_told_of() -> None:
-    found = [candidate(number, 2.0 + number) for number in range(1, 6)]
+    found = [make_candidate(number, 2.0 + number) for number in range(1, 6)]
     three = star_picture(curve(), found[:3], [row()] * 3, "TIC 1")
     five = star_picture(curve(), found, [row()] * 5, "TIC 1")
     assert 0 < decoded(five).shape[0] - decoded(three).shape[0] < 40
@@ -115,7 +115,7 @@ def test_a_real_star_is_drawn_where_its_transits_are(shared_data: Path) -> None:
     flux = found.flux / trend
     noise = np.full(len(flux), 1.4826 * np.median(np.abs(flux - 1)))
     real = PreparedLightCurve(found.time, flux, noise, trend, found.flux, found.segment, found.segments, found.star)
-    wasp = candidate(
+    wasp = make_candidate(
         period=3.28879, time=real.time, transit_time_days=1327.52, duration_days=0.141, depth=0.0061, tls=False
     )
     folded = folding.fold(real, wasp, 0.0, 0.2)
@@ -145,7 +145,7 @@ def test_a_real_star_is_drawn_where_its_transits_are(shared_data: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_odd_stars_have_a_picture_too(defect: str, time: np.ndarray, found: dict[str, float]) -> None:
-    one = candidate(time=time, **found)
+    one = make_candidate(time=time, **found)
     picture = decoded(star_picture(curve(time, segments=3), [one], [EMPTY], defect))
     assert has_colour(picture, COLOURS[0])
 
@@ -157,12 +157,12 @@ def test_constant_noiseless_flux_has_a_picture() -> None:
 
 def test_a_masked_row_with_nan_and_infinities_is_drawn_without_them() -> None:
     broken = row(odd_depth_ppm=float("nan"), secondary_phase=float("inf"), secondary_depth_ppm=None, snr=None)
-    assert decoded(star_picture(curve(), [candidate()], [broken], "TIC 1")).shape[1] == WIDTH_PX
+    assert decoded(star_picture(curve(), [make_candidate()], [broken], "TIC 1")).shape[1] == WIDTH_PX
 
 
 def test_rows_must_fit_the_candidates() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        star_picture(curve(), [candidate()], [], "TIC 1")
+        star_picture(curve(), [make_candidate()], [], "TIC 1")
 
 
 def test_the_same_star_gives_the_same_bytes_whatever_matplotlib_is_told(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_the_same_star_gives_the_same_bytes_whatever_matplotlib_is_told(tmp_path
     env = {**os.environ, "MPLCONFIGDIR": str(tmp_path), "PYTHONHASHSEED": "7", "HOME": "/nonexistent"}
     command = [sys.executable, "-c", script, str(ROOT), str(Path(__file__).resolve())]
     other = subprocess.run(command, check=True, capture_output=True, env=env, cwd=tmp_path).stdout
-    one = candidate()
+    one = make_candidate()
     assert star_picture(curve(candidates=[one]), [one], [row()], "TIC 1") == other
 
 
@@ -234,25 +234,28 @@ def test_the_line_on_the_curve_joins_segments_of_one_kind() -> None:
 
 
 def test_numbers_have_the_digits_of_their_errors() -> None:
-    said = dict(words.facts(candidate(period=3.288664, period_uncertainty_days=3.3e-5), row(), "BTJD"))
+    said = dict(words.facts(make_candidate(period=3.288664, period_uncertainty_days=3.3e-5), row(), "BTJD"))
     assert said["Period"] == "3.288664(33) d"
     assert said["Depth"] == "4000 ± 50 ppm"
     assert said["Radius ratio"] == "–"
-    assert dict(words.facts(candidate(period_uncertainty_days=None, tls=False), row(), "BTJD"))["Period"] == "3.10000 d"
+    assert (
+        dict(words.facts(make_candidate(period_uncertainty_days=None, tls=False), row(), "BTJD"))["Period"]
+        == "3.10000 d"
+    )
 
 
 # Folding and models
 
 
 def test_odd_transits_are_the_first_third_and_fifth() -> None:
-    one = candidate()
+    one = make_candidate()
     folded = folding.fold(curve(), one, 0.0, 0.2)
     assert sorted(set(folded.epoch.tolist())) == list(range(9))
     assert np.abs(folded.hours).max() <= 24 * 0.2 + 1e-9
 
 
 def test_means_recover_the_depth_and_their_errors_the_noise() -> None:
-    one = candidate()
+    one = make_candidate()
     means = folding.bins(folding.fold(curve(candidates=[one]), one, 0.0, 0.06), 100.0)
     assert means.flux == pytest.approx([1 - one.depth], abs=5 * means.error[0])
     inside = np.count_nonzero(np.abs((TIMES - 1 + 1.55) % 3.1 - 1.55) <= 0.06)
@@ -261,14 +264,14 @@ def test_means_recover_the_depth_and_their_errors_the_noise() -> None:
 
 @pytest.mark.parametrize("ingress", [0.0, 0.1, 0.3, 0.5])
 def test_the_trapezoid_has_its_depth_at_the_floor(ingress: float) -> None:
-    one = candidate(ingress_fraction=ingress)
+    one = make_candidate(ingress_fraction=ingress)
     hours, flux = folding.trapezoid(one, 10.0)
     assert flux.min() == pytest.approx(1 - one.depth)
     assert np.trapezoid(1 - flux, hours) == pytest.approx(24 * one.duration_days * one.depth * (1 - ingress))
 
 
 def test_the_transit_of_tls_is_round_symmetric_and_as_deep_as_it_says() -> None:
-    one = candidate()
+    one = make_candidate()
     assert one.tls is not None
     late = dataclasses.replace(one.tls, transit_time_days=1.0 + 5 * one.period_days + 0.01)
     hours, flux = folding.tls_transit(late, one, 13.0, 10.0)
@@ -279,7 +282,7 @@ def test_the_transit_of_tls_is_round_symmetric_and_as_deep_as_it_says() -> None:
 
 
 def test_tls_with_another_period_is_shown_as_it_lies_in_the_middle_of_the_curve() -> None:
-    one = candidate()
+    one = make_candidate()
     assert one.tls is not None
     drifting = dataclasses.replace(one.tls, period_days=one.period_days + 0.01)
     hours, flux = folding.tls_transit(drifting, one, 1.0 + 5 * one.period_days, 10.0)
@@ -288,10 +291,10 @@ def test_tls_with_another_period_is_shown_as_it_lies_in_the_middle_of_the_curve(
 
 def test_the_transit_of_tls_is_that_of_batman() -> None:
     planet = Planet(radius_ratio=0.03, limb_darkening=(0.4804, 0.1867), scaled_axis=200.0, period_days=300.0)
-    one = candidate(period=300.0, transit_time_days=0.0)
+    one = make_candidate(period=300.0, transit_time_days=0.0)
     fit = TlsFit(300.0, 0.0, planet.duration_days, 0.001, 14.0, 0.9)
     hours, flux = folding.tls_transit(fit, one, 0.0, 10.0)
-    expected = 1 - planet.flux(hours[1:-1] / 24 + planet.transit_time_days)
+    expected = 1 - planet.compute_flux(hours[1:-1] / 24 + planet.transit_time_days)
     assert (1 - flux[1:-1]) / 0.001 == pytest.approx(expected / expected.max(), abs=0.01)
 
 

@@ -24,7 +24,7 @@ from tasks.transits.preparation import (
 from tasks.transits.reading import read_light_curve
 from tasks.transits.rotation import rotation_period
 from tasks.transits.unsearchable import Unsearchable
-from tests.transits.synthetic import Planet, times
+from tests.transits.synthetic import Planet, make_times
 
 TWO_MINUTES, HALF_HOUR = 1 / 720, 1 / 48.94
 SUN = Star(radius=1.0, mass=1.0)
@@ -34,7 +34,7 @@ PARAMS = TransitParams()
 def observed(
     time: Floats, flux: Floats, noise_ppm: float = 500.0, seed: int = 1, segment: Sequence[int] | None = None
 ) -> LightCurve:
-    """``flux`` with normal noise, as :func:`read_light_curve` gives it."""
+    """``compute_flux`` with normal noise, as :func:`read_light_curve` gives it."""
     index = np.zeros(len(time), np.int64) if segment is None else np.asarray(segment)
     noisy = flux + np.random.default_rng(seed).normal(0.0, noise_ppm / 1e6, len(time))
     cadence = float(np.median(np.diff(time))) * 86400 if len(time) > 1 else 0.0
@@ -66,9 +66,9 @@ def left_of(curve: LightCurve, model: Floats, flat: PreparedLightCurve) -> float
 def test_transits_keep_their_depth_up_to_a_third_of_the_window(
     cadence: float, days: float, noise_ppm: float, duration: float, period: float, detrend: str
 ) -> None:
-    time = times(days, cadence, gaps=[(days / 2 - 0.6, days / 2 + 0.6)])
+    time = make_times(days, cadence, gaps=[(days / 2 - 0.6, days / 2 + 0.6)])
     planet = of_duration(duration, period, depth=0.01)
-    model = planet.flux(time)
+    model = planet.compute_flux(time)
     curve = observed(time, model, noise_ppm)
     flat = prepare(curve, TransitParams(detrend=detrend, max_period=15.0))
     assert window_of(curve, PARAMS) == 1.0
@@ -76,9 +76,9 @@ def test_transits_keep_their_depth_up_to_a_third_of_the_window(
 
 
 def test_transits_of_a_spotted_star_keep_their_depth() -> None:
-    time = times(27.0)
+    time = make_times(27.0)
     planet = of_duration(0.125, 3.7, depth=0.005)
-    model = planet.flux(time)
+    model = planet.compute_flux(time)
     spots = 1.0 + 0.01 * np.sin(2 * np.pi * time / 5.3)
     curve = observed(time, model * spots, 500.0)
     flat = prepare(curve, PARAMS)
@@ -90,9 +90,9 @@ def test_transits_of_a_spotted_star_keep_their_depth() -> None:
 
 
 def test_shallow_transits_keep_their_depth_once_they_are_known() -> None:
-    time = times(80.0, HALF_HOUR)
+    time = make_times(80.0, HALF_HOUR)
     planet = of_duration(0.3, 7.0, depth=2e-4)  # of one point's noise
-    model = planet.flux(time)
+    model = planet.compute_flux(time)
     curve = observed(time, model, 200.0)
     lost = left_of(curve, model, prepare(curve, PARAMS))
     kept = left_of(curve, model, prepare(curve, PARAMS, in_transit=model < 1.0))
@@ -131,7 +131,7 @@ def _depth(flat: PreparedLightCurve, middle: float, period: float, duration: flo
 
 @pytest.mark.parametrize("detrend", ["biweight", "median"])
 def test_slow_variations_go(detrend: str) -> None:
-    time = times(27.0)
+    time = make_times(27.0)
     slow = 1.0 + 0.01 * np.sin(2 * np.pi * time / 9.0) + 0.002 * (time - 13)
     flat = prepare(observed(time, slow, 300.0), TransitParams(detrend=detrend))
     assert np.std(flat.flux) == pytest.approx(300e-6, rel=0.05)
@@ -140,7 +140,7 @@ def test_slow_variations_go(detrend: str) -> None:
 
 
 def test_none_leaves_the_flux_as_it_is() -> None:
-    time = times(27.0)
+    time = make_times(27.0)
     curve = observed(time, 1.0 + 0.01 * np.sin(time))
     flat = prepare(curve, TransitParams(detrend="none"))
     assert (flat.trend == 1.0).all()
@@ -148,7 +148,7 @@ def test_none_leaves_the_flux_as_it_is() -> None:
 
 
 def test_flares_go_and_their_mirror_images_stay() -> None:
-    time = times(27.0)
+    time = make_times(27.0)
     spikes, dips = np.arange(500, 19000, 700), np.arange(800, 19000, 700)
     flux = np.ones(len(time))
     flux[spikes], flux[dips] = 1.004, 0.996
@@ -158,7 +158,7 @@ def test_flares_go_and_their_mirror_images_stay() -> None:
 
 
 def test_nothing_is_left_out_for_being_low() -> None:
-    time = times(27.0)
+    time = make_times(27.0)
     for seed in range(5):
         curve = observed(time, np.ones(len(time)), seed=seed)
         flat = prepare(curve, PARAMS)
@@ -172,7 +172,7 @@ def test_nothing_is_left_out_for_being_low() -> None:
 
 
 def test_the_trend_does_not_reach_over_a_gap() -> None:
-    time = times(27.0, gaps=[(13.0, 14.0)])
+    time = make_times(27.0, gaps=[(13.0, 14.0)])
     step = np.where(time < 13.5, 1.0, 1.05)
     flat = prepare(observed(time, step, 300.0), PARAMS)
     near = np.abs(flat.time - 13.5) < 1.0
@@ -183,14 +183,14 @@ def test_the_trend_does_not_reach_over_a_gap() -> None:
 
 
 def test_the_trend_does_not_reach_into_another_segment() -> None:
-    time = times(27.0)
+    time = make_times(27.0)
     second = (time > 13.0).astype(np.int64)
     flat = prepare(observed(time, 1.0 + 0.05 * second, 300.0, segment=second), PARAMS)
     np.testing.assert_allclose(flat.trend, 1.0 + 0.05 * flat.segment, atol=5e-4)
 
 
 def test_the_hours_next_to_gaps_are_not_searched() -> None:
-    time = times(27.0, gaps=[(13.0, 14.0)])
+    time = make_times(27.0, gaps=[(13.0, 14.0)])
     flat = prepare(observed(time, np.ones(len(time))), PARAMS)
     for edge in (0.0, 13.0, 14.0, 27.0):
         assert np.abs(flat.time - edge).min() == pytest.approx(EDGE_DAYS, abs=3 * TWO_MINUTES)
@@ -198,14 +198,14 @@ def test_the_hours_next_to_gaps_are_not_searched() -> None:
 
 def test_a_night_that_a_transit_can_fill_is_not_searched_and_others_are_whole() -> None:
     nights = [(day + 0.4, day + 1.0) for day in range(1, 30)]
-    time = times(30.0, TWO_MINUTES, gaps=[(0.1, 1.0), *nights])
+    time = make_times(30.0, TWO_MINUTES, gaps=[(0.1, 1.0), *nights])
     flat = prepare(observed(time, np.ones(len(time))), TransitParams(max_period=10.0))
     np.testing.assert_array_equal(np.unique(np.floor(flat.time)), np.arange(1, 30))
     assert len(flat.time) > 0.995 * np.count_nonzero(time >= 1.0)
 
 
 def test_each_segment_has_its_own_noise() -> None:
-    time = times(54.0, HALF_HOUR)
+    time = make_times(54.0, HALF_HOUR)
     second = (time > 27.0).astype(np.int64)
     loud = np.random.default_rng(3).normal(0, 2e-3, len(time)) * second
     flat = prepare(observed(time, 1.0 + loud, 200.0, segment=second), PARAMS)
@@ -223,7 +223,7 @@ def test_the_earth_takes_thirteen_hours() -> None:
 
 
 def test_the_window_is_widened_where_the_longest_transit_needs_it() -> None:
-    sector, years = observed(times(27.0), np.ones(19440)), observed(times(1400.0, 0.1), np.ones(14000))
+    sector, years = observed(make_times(27.0), np.ones(19440)), observed(make_times(1400.0, 0.1), np.ones(14000))
     assert window_of(sector, TransitParams(window_days=0.8)) == 0.8
     assert window_of(sector, TransitParams(window_days=0.1)) == pytest.approx(least_window_days(13.5, SUN), rel=1e-3)
     assert window_of(years, PARAMS) == pytest.approx(least_window_days(700, SUN), rel=1e-3)
@@ -251,28 +251,28 @@ def test_a_few_points_are_too_few(points: int) -> None:
 
 @pytest.mark.parametrize("level", [1.0, 0.9999])
 def test_a_constant_flux_is_told(level: float) -> None:
-    time = times(27.0, HALF_HOUR)
+    time = make_times(27.0, HALF_HOUR)
     assert reason(observed(time, np.full(len(time), level), noise_ppm=0.0)) == "constant_flux"
 
 
 def test_a_straight_line_does_not_scatter() -> None:
-    time = times(27.0, HALF_HOUR)
+    time = make_times(27.0, HALF_HOUR)
     assert reason(observed(time, 1.0 + 1e-9 * time, noise_ppm=0.0)) == "constant_flux"
 
 
 def test_hours_are_no_baseline() -> None:
-    time = times(1.0)
+    time = make_times(1.0)
     assert reason(observed(time, np.ones(len(time)))) == "short_baseline"
     assert len(prepare(observed(time, np.ones(len(time))), TransitParams(min_period=0.3)).time) > 500
 
 
 def test_a_trend_below_zero_is_told() -> None:
-    time = times(27.0, HALF_HOUR)
+    time = make_times(27.0, HALF_HOUR)
     assert reason(observed(time, np.full(len(time), -1.0))) == "nonpositive_flux"
 
 
 def test_noise_is_never_zero() -> None:
-    time = times(27.0, HALF_HOUR)
+    time = make_times(27.0, HALF_HOUR)
     rounded = np.ones(len(time))
     rounded[::10] = 0.999  # more than half of the points are equal
     silent = np.where(time < 13, rounded, 1.0)
@@ -282,7 +282,7 @@ def test_noise_is_never_zero() -> None:
 
 
 def test_an_eclipse_to_nothing_leaves_no_infinite_point() -> None:
-    time = times(27.0)
+    time = make_times(27.0)
     flux = np.where((time % 3) < 1.0, 1e-9, 1.0)
     flat = prepare(observed(time, flux, 100.0), PARAMS)
     assert np.isfinite(flat.flux).all()
@@ -290,7 +290,7 @@ def test_an_eclipse_to_nothing_leaves_no_infinite_point() -> None:
 
 
 def test_the_input_is_not_touched() -> None:
-    time = times(27.0, HALF_HOUR)
+    time = make_times(27.0, HALF_HOUR)
     curve = observed(time, 1.0 + 0.01 * np.sin(time))
     before = curve.flux.copy()
     prepare(curve, PARAMS)
@@ -310,7 +310,7 @@ def test_the_same_bytes_each_time(stars: Path) -> None:
 @pytest.mark.parametrize("period", [0.3, 1.7, 6.0, 11.0])
 @pytest.mark.parametrize("noise_ppm", [100.0, 2000.0])
 def test_the_rotation_of_a_spotted_star_is_found(period: float, noise_ppm: float) -> None:
-    time = times(27.0, gaps=[(12.0, 13.5)])
+    time = make_times(27.0, gaps=[(12.0, 13.5)])
     curve = observed(time, 1.0 + 3e-3 * np.sin(2 * np.pi * time / period), noise_ppm)
     assert rotation_period(curve.time, curve.flux, curve.segment) == pytest.approx(period, rel=0.03)
 
@@ -321,12 +321,12 @@ def test_the_rotation_of_a_spotted_star_is_found(period: float, noise_ppm: float
         "noise": lambda time: np.ones(len(time)),
         "a drift": lambda time: 1.0 + 1e-3 * time,
         "a bend": lambda time: 1.0 + 1e-4 * (time - 13.5) ** 2,
-        "a hot Jupiter": lambda time: Planet(3.0).flux(time),
+        "a hot Jupiter": lambda time: Planet(3.0).compute_flux(time),
         "slower than there is room for": lambda time: 1.0 + 0.01 * np.sin(2 * np.pi * time / 40.0),
     }.values(),
 )
 def test_what_is_no_rotation(flux) -> None:
-    time = times(27.0)
+    time = make_times(27.0)
     curve = observed(time, flux(time))
     assert rotation_period(curve.time, curve.flux, curve.segment) is None
 
@@ -336,7 +336,7 @@ def test_the_periodogram_is_astropys() -> None:
 
     from tasks.transits.rotation import _bins, _lomb_scargle
 
-    time = times(27.0, gaps=[(5.0, 5.3), (12.0, 13.5)])
+    time = make_times(27.0, gaps=[(5.0, 5.3), (12.0, 13.5)])
     curve = observed(time, 1.0 + 1e-3 * np.sin(time), 800.0)
     values, weights, step = _bins(curve.time, curve.flux)
     power, resolution = _lomb_scargle(values, weights, step)

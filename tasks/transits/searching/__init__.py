@@ -1,4 +1,4 @@
-"""From a prepared light curve to transit candidates."""
+"""Searches a prepared light curve for transit candidates."""
 
 from tasks.transits.searching.planets import SearchResult, search
 

@@ -1,4 +1,4 @@
-"""Single dimmings and single points: what does not repeat is no periodic signal, however deep it is."""
+"""Detects single dimmings and single points that imitate a periodic signal: only repeated dimmings are candidates."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from tasks.transits.light_curve import Floats
 from tasks.transits.searching.points import Points
 from tasks.transits.searching.trapezoid import Signal
 
-# Without its strongest transit, a signal of two equal transits keeps half of its gain. Less than this share is left
-# where one dip (a cosmic ray, a jump, one transit of a long period) makes nearly all of the peak.
-_LEAST_WITHOUT_EVENT = 0.15
-# Without its strongest point, a signal of four points keeps 0.57 even where that point lies a sigma too low. Less than
-# this share is left where one or two isolated points make a planet of as many transits.
-_LEAST_WITHOUT_POINT = 0.5
+# Without its strongest transit, a signal of two equal transits keeps half of its gain. Less than this share remains
+# if a single dip (a cosmic ray, a jump, one transit of a long period) dominates the peak.
+_MIN_GAIN_WITHOUT_EVENT = 0.15
+# Without its strongest point, a signal of four points keeps 0.57 of its gain even if that point lies one sigma low.
+# Less than this share remains if every transit of the signal is one isolated point, and there are one or two.
+_MIN_GAIN_WITHOUT_POINT = 0.5
 
 
-def single_event(points: Points, signal: Signal) -> float | None:
-    """The mid-time in days of the one transit, or point, that makes most of the signal; None where several do."""
-    shape = signal.shape(points.time) / points.noise
+def find_single_event(points: Points, signal: Signal) -> float | None:
+    """Return the mid-time in days of the one transit or point that dominates the signal; None if several contribute."""
+    shape = signal.compute_shape(points.time) / points.noise
     near = np.flatnonzero(shape > 0)
     if not len(near):
         return None
@@ -27,16 +27,16 @@ def single_event(points: Points, signal: Signal) -> float | None:
     cycle = np.round((points.time[near] - signal.transit_time_days) / signal.period_days).astype(np.int64)
     cycle -= cycle.min()
     pulls, powers = (np.bincount(cycle, values).astype(np.float64) for values in (pull, power))
-    event = _without(pulls, powers, _LEAST_WITHOUT_EVENT)
+    event = _find_dominant_part(pulls, powers, _MIN_GAIN_WITHOUT_EVENT)
     if event is not None:
         inside = cycle == event
         return float(np.average(points.time[near[inside]], weights=power[inside]))
-    point = _without(pull, power, _LEAST_WITHOUT_POINT)
+    point = _find_dominant_part(pull, power, _MIN_GAIN_WITHOUT_POINT)
     return None if point is None else float(points.time[near[point]])
 
 
-def _without(pull: Floats, power: Floats, least: float) -> int | None:
-    """The part of a signal without which less than a share ``least`` of its gain is left; None where there is none.
+def _find_dominant_part(pull: Floats, power: Floats, min_share: float) -> int | None:
+    """Return the part without which less than ``min_share`` of the signal's gain remains; None if no part dominates.
 
     The gain is the square of the sum of ``pull`` over the sum of ``power``; parts without power do not count.
     """
@@ -45,4 +45,4 @@ def _without(pull: Floats, power: Floats, least: float) -> int | None:
     rest = np.where(rest_power > 0, rest_pull**2 / np.where(rest_power > 0, rest_power, 1.0), 0.0)
     rest = np.where(power > 0, rest, np.inf)
     weakest = int(np.argmin(rest))
-    return weakest if rest[weakest] < least * pull.sum() ** 2 / power.sum() else None
+    return weakest if rest[weakest] < min_share * pull.sum() ** 2 / power.sum() else None

@@ -1,4 +1,4 @@
-"""A peak looked at closely, and told from its harmonics."""
+"""Refines a peak and resolves its harmonics."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tasks.transits.searching.trapezoid import Signal
 
 _MULTIPLES = (2.0, 3.0)
 _HARMONICS = (1 / 3, 1 / 2, 2 / 3, 3 / 2, *_MULTIPLES)
-_BETTER = 1.02  # a shorter or incommensurate harmonic must raise the gain by this much to take the peak's place
-_AS_GOOD = 0.98  # a multiple of the period takes its place with this much: then the transits between fall into gaps
-_STEPS = 2  # of the grid, to either side of a peak
-_FINE_STEPS = 10  # trial periods to a step of the grid
+_MIN_GAIN_RATIO = 1.02  # by which a shorter or incommensurate harmonic must beat the peak
+_MIN_GAIN_RATIO_OF_MULTIPLE = 0.98  # a multiple of the period wins with less: then the transits between fall into gaps
+_STEPS = 2  # of the grid, on either side of a peak
+_FINE_STEPS = 10  # trial periods per step of the grid
 _FINE_BINS = 16  # phase bins in the shortest box
 _MAX_SHARE = 0.3  # of the period
 
@@ -29,23 +29,23 @@ class Box:
     gain: float
 
 
-def resolved(points: Points, grid: Grid, signal: Signal) -> Box:
-    """The best box near ``signal``'s period, or near the harmonic of it that explains the curve better."""
-    best = closest_box(points, grid, signal.period_days, signal.duration_days)
+def resolve_harmonics(points: Points, grid: Grid, signal: Signal) -> Box:
+    """Return the best box near the period of ``signal``, or near a harmonic that explains the curve better."""
+    best = find_closest_box(points, grid, signal.period_days, signal.duration_days)
     for factor in _HARMONICS:
         period = signal.period_days * factor
         if grid.period_days[0] <= period <= grid.period_days[-1]:
-            other = closest_box(points, grid, period, signal.duration_days)
-            if other.gain > best.gain * (_AS_GOOD if factor in _MULTIPLES else _BETTER):
+            other = find_closest_box(points, grid, period, signal.duration_days)
+            if other.gain > best.gain * (_MIN_GAIN_RATIO_OF_MULTIPLE if factor in _MULTIPLES else _MIN_GAIN_RATIO):
                 best = other
     return best
 
 
-def closest_box(points: Points, grid: Grid, period_days: float, duration_days: float) -> Box:
-    """The best box within two steps of ``grid`` around the period, half to twice as long as ``duration_days``."""
+def find_closest_box(points: Points, grid: Grid, period_days: float, duration_days: float) -> Box:
+    """Return the best box within two steps of ``grid`` of the period, half to twice as long as ``duration_days``."""
     steps = np.arange(-_STEPS * _FINE_STEPS, _STEPS * _FINE_STEPS + 1) / _FINE_STEPS
-    periods = period_days + grid.step_days(period_days) * steps
+    periods = period_days + grid.get_step_days(period_days) * steps
     share = duration_days / periods
     spectrum = search_boxes(points, Grid(periods, 0.5 * share, np.minimum(2.0 * share, _MAX_SHARE)), _FINE_BINS)
     best = int(np.argmax(spectrum.gain))
-    return Box(spectrum.signal(best), float(spectrum.gain[best]))
+    return Box(spectrum.get_signal(best), float(spectrum.gain[best]))

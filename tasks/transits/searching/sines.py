@@ -1,8 +1,8 @@
-"""Smooth variations: where a sine explains more than a transit, the star pulsates, turns or is pulled out of round.
+"""Detects smooth variations (pulsation, rotation, ellipsoidal variation): a sine explains them better than a transit.
 
-A box finds the minima of a sine at the sine's period, and every second or third of them at twice or three times that. A
-transit takes a small share of its period, so that a sine of any of these periods explains little of it: at most a
-quarter of what a box explains. A smooth variation explains several times as much as its minima do (the SWEET test of
+A box search finds the minima of a sine at the sine's period, and every second or third minimum at two or three times
+this period. A transit takes a small share of its period, so a sine at any of these periods explains at most a quarter
+of the gain of a box. For a smooth variation, the sine explains several times the gain of the box (the SWEET test of
 Thompson et al. 2018, ApJS 235, 38, section A.3.1).
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 from tasks.transits.light_curve import Floats
 from tasks.transits.searching.points import Points
 
-_MULTIPLES = (1 / 3, 1 / 2, 1.0, 2.0)  # of the period of a dimming: sines that may be what it is
-_PROMISING = 0.5  # of the transit's gain, at the exact multiple: then periods around it are tried too
-_STEPS = 10  # periods tried to either side, over one resolution of the baseline
+_MULTIPLES = (1 / 3, 1 / 2, 1.0, 2.0)  # periods of sines to try, in periods of the dimming
+_PROMISING = 0.5  # of the transit's gain at the exact multiple; such sines are refined
+_STEPS = 10  # periods to try on either side, over one resolution of the baseline
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,21 @@ class Sine:
     sine: float
     gain: float
 
-    def flux(self, time: Floats) -> Floats:
-        """(n,) of the star, about 1."""
+    def compute_flux(self, time: Floats) -> Floats:
+        """Return the flux (n,) of the star, about 1."""
         phase = 2 * np.pi * (time - self.origin_days) / self.period_days
         return np.asarray(self.level + self.cosine * np.cos(phase) + self.sine * np.sin(phase))
 
 
-def better_sine(points: Points, period_days: float, gain: float) -> Sine | None:
-    """The sine that explains more than ``gain``, what a transit of ``period_days`` does; None where none does."""
-    found = [fit_sine(points, period_days * multiple) for multiple in _MULTIPLES]
-    promising = [_refined(points, sine) for sine in found if sine.gain > _PROMISING * gain]
+def find_better_sine(points: Points, period_days: float, gain: float) -> Sine | None:
+    """Return a sine that explains more than ``gain`` of a transit of ``period_days``; None if there is none."""
+    sines = [fit_sine(points, period_days * multiple) for multiple in _MULTIPLES]
+    promising = [_refine_sine(points, sine) for sine in sines if sine.gain > _PROMISING * gain]
     return max((sine for sine in promising if sine.gain > gain), key=lambda sine: sine.gain, default=None)
 
 
 def fit_sine(points: Points, period_days: float) -> Sine:
-    """The best sine of one period, by weighted linear least squares."""
+    """Fit a sine of one period by weighted linear least squares."""
     origin = float(points.time[0])
     phase = 2 * np.pi * (points.time - origin) / period_days
     weight = 1.0 / points.noise
@@ -58,9 +58,9 @@ def fit_sine(points: Points, period_days: float) -> Sine:
     return Sine(period_days, origin, 1.0 + level, cosine, sine, float(solution @ normal @ solution) - flat)
 
 
-def _refined(points: Points, sine: Sine) -> Sine:
-    """The best sine within one resolution of the baseline."""
+def _refine_sine(points: Points, sine: Sine) -> Sine:
+    """Return the best sine within one resolution of the baseline."""
     baseline = float(points.time[-1] - points.time[0])
     shifts = np.arange(-_STEPS, _STEPS + 1) / (_STEPS * baseline)
     frequencies = 1.0 / sine.period_days + shifts
-    return max((fit_sine(points, 1.0 / f) for f in frequencies[frequencies > 0]), key=lambda found: found.gain)
+    return max((fit_sine(points, 1.0 / f) for f in frequencies[frequencies > 0]), key=lambda trial: trial.gain)

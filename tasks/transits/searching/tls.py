@@ -1,4 +1,4 @@
-"""Transit least squares: the same search with the shape of a real transit (Hippke & Heller 2019)."""
+"""Transit least squares: a search with the shape of a real transit (Hippke & Heller 2019)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TlsSearch:
     """The strongest transit between two periods.
 
     gain          chi-square of a star without any transit minus that with the best one
-    sde           as TLS gives it: it means something over a wide range of periods alone
+    sde           as TLS computes it; meaningful only over a wide range of periods
     period_days_grid, power
                   (m,) the spectrum, ascending in period
     """
@@ -35,44 +35,44 @@ class TlsSearch:
 
 
 def search_transits(
-    points: Points, shortest_days: float, longest_days: float, oversampling: int = OVERSAMPLING
+    points: Points, min_period_days: float, max_period_days: float, oversampling: int = OVERSAMPLING
 ) -> TlsSearch | None:
-    """Search the periods between the two; None where no transit fits. One thread.
+    """Search the periods between the limits with one thread; None if no transit fits.
 
     ``oversampling``: trial frequencies per shift of one transit duration over the baseline.
     """
-    points = points.where(points.flux > 0.0)  # TLS leaves out the others, so they must not count as explained by it
-    with warnings.catch_warnings():  # of small grids and of transits without data, which the features tell of
+    points = points.select(points.flux > 0.0)  # TLS skips the others, so its gain must not include them
+    with warnings.catch_warnings():  # of small grids and of transits without data; the features report these
         warnings.simplefilter("ignore")
         try:
             search = transitleastsquares(points.time, points.flux, points.noise, verbose=False)
-            found = search.power(
-                period_min=shortest_days,
-                period_max=longest_days,
-                n_transits_min=1,  # the periods are chosen above; two transits fit into any of them
+            results = search.power(
+                period_min=min_period_days,
+                period_max=max_period_days,
+                n_transits_min=1,  # the limits above ensure two transits
                 oversampling_factor=oversampling,
                 use_threads=1,
                 show_progress_bar=False,
                 verbose=False,
             )
-        except ValueError:  # no trial period between the two, or fewer than three points
+        except ValueError:  # no trial period between the limits, or fewer than three points
             return None
-    if not np.isfinite(found.T0) or not 0.0 < found.depth < 1.0:
+    if not np.isfinite(results.T0) or not 0.0 < results.depth < 1.0:
         return None
-    return _result(found, points)
+    return _make_result(results, points)
 
 
-def _result(found: Any, points: Points) -> TlsSearch:
-    # TLS takes the mean of the noise for 1; points joined for speed are accounted for in its chi-square.
-    least = float(found.chi2_min) / float(np.mean(points.noise)) ** 2
-    order = np.argsort(found.periods)
+def _make_result(results: Any, points: Points) -> TlsSearch:
+    # TLS normalises the noise to a mean of 1; its chi-square accounts for points that it bins for speed.
+    min_chi_square = float(results.chi2_min) / float(np.mean(points.noise)) ** 2
+    order = np.argsort(results.periods)
     return TlsSearch(
-        period_days=float(found.period),
-        transit_time_days=float(found.T0),
-        duration_days=float(found.duration),
-        depth=1.0 - float(found.depth),
-        gain=points.flat_chi_square() - least,
-        sde=float(found.SDE),
-        period_days_grid=np.asarray(found.periods)[order],
-        power=np.asarray(found.power)[order],
+        period_days=float(results.period),
+        transit_time_days=float(results.T0),
+        duration_days=float(results.duration),
+        depth=1.0 - float(results.depth),
+        gain=points.compute_flat_chi_square() - min_chi_square,
+        sde=float(results.SDE),
+        period_days_grid=np.asarray(results.periods)[order],
+        power=np.asarray(results.power)[order],
     )

@@ -1,4 +1,4 @@
-"""The box search: against least squares by brute force, and against astropy's."""
+"""Tests the box search against brute-force least squares and against astropy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from astropy.timeseries import BoxLeastSquares
 
 from tasks.transits.light_curve import Flags, Floats
 from tasks.transits.searching import boxes
-from tasks.transits.searching.boxes import BINS_A_DURATION, WIDTH_STEP, BoxSpectrum, search_boxes
-from tasks.transits.searching.grid import Grid, search_grid
+from tasks.transits.searching.boxes import BINS_PER_DURATION, WIDTH_STEP, BoxSpectrum, search_boxes
+from tasks.transits.searching.grid import Grid, build_grid
 from tasks.transits.searching.points import Points
-from tests.transits.synthetic import TWO_MINUTES_DAYS, times
+from tests.transits.synthetic import TWO_MINUTES_DAYS, make_times
 
 TESS_EPOCH_DAYS = 2_457_000.0
 TEN_MINUTES_DAYS = 600.0 / 86_400.0
 
 
-def box_points(
+def make_box_points(
     time: Floats,
     period_days: float,
     transit_time_days: float,
@@ -28,44 +28,46 @@ def box_points(
     noise: float | Floats = 2e-4,
     seed: int = 0,
 ) -> Points:
-    """A box of ``depth`` in normal noise; ``noise`` as it is given is taken for true."""
+    """Return a box of ``depth`` in normal noise; the points state the exact noise."""
     errors = np.broadcast_to(np.asarray(noise, dtype=np.float64), time.shape).copy()
     flux = 1.0 + errors * np.random.default_rng(seed).standard_normal(len(time))
-    return Points(time, flux - depth * inside_box(time, period_days, transit_time_days, duration_days), errors)
+    return Points(time, flux - depth * is_inside_box(time, period_days, transit_time_days, duration_days), errors)
 
 
-def inside_box(time: Floats, period_days: float, transit_time_days: float, duration_days: float) -> Flags:
+def is_inside_box(time: Floats, period_days: float, transit_time_days: float, duration_days: float) -> Flags:
     turns = (time - transit_time_days) / period_days
     return np.abs(turns - np.round(turns)) * period_days < 0.5 * duration_days
 
 
-def one_duration(periods: Floats, duration_days: float) -> Grid:
+def make_one_duration_grid(periods: Floats, duration_days: float) -> Grid:
     return Grid(periods, duration_days / periods, duration_days / periods)
 
 
 # Against least squares
 
 
-def chi_square_of_two_levels(points: Points, inside: Flags) -> tuple[float, float]:
-    """Chi-square of the best two levels, and how much lower the one inside is."""
+def fit_two_levels(points: Points, inside: Flags) -> tuple[float, float]:
+    """Return the chi-square of the best two levels, and how much lower the level inside is."""
     weight = points.noise**-2
     levels = [float(np.average(points.flux[part], weights=weight[part])) for part in (inside, ~inside)]
     model = np.where(inside, *levels)
     return float(np.sum(weight * (points.flux - model) ** 2)), levels[1] - levels[0]
 
 
-def brute_force(points: Points, period_days: float, shortest: float, longest: float) -> tuple[float, float, float]:
-    """Gain, depth, and time of the best of all boxes that the scan says it tries."""
+def search_by_brute_force(
+    points: Points, period_days: float, shortest: float, longest: float
+) -> tuple[float, float, float]:
+    """Return gain, depth and time of the best of all boxes that the scan tries."""
     flat = float(np.sum((points.flux - np.average(points.flux, weights=points.noise**-2)) ** 2 / points.noise**2))
-    bins = math.ceil(BINS_A_DURATION / shortest)
+    bins = math.ceil(BINS_PER_DURATION / shortest)
     number = np.floor(((points.time - points.time[0]) / period_days % 1.0) * bins).astype(int)
     best = (0.0, 0.0, 0.0)
-    width = BINS_A_DURATION
-    while width <= max(int(longest * bins), BINS_A_DURATION):
-        for first in range(0, bins, max(1, width // BINS_A_DURATION)):
+    width = BINS_PER_DURATION
+    while width <= max(int(longest * bins), BINS_PER_DURATION):
+        for first in range(0, bins, max(1, width // BINS_PER_DURATION)):
             inside = (number - first) % bins < width
             if inside.any() and not inside.all():
-                chi_square, depth = chi_square_of_two_levels(points, inside)
+                chi_square, depth = fit_two_levels(points, inside)
                 if depth > 0 and flat - chi_square > best[0]:
                     time = points.time[0] + (first + width / 2) / bins % 1.0 * period_days
                     best = (flat - chi_square, depth, time)
@@ -76,66 +78,68 @@ def brute_force(points: Points, period_days: float, shortest: float, longest: fl
 @pytest.mark.parametrize("transit_time_days", [0.0, 0.3, 0.95])
 @pytest.mark.parametrize("noise", ["equal", "unequal"])
 @pytest.mark.parametrize("depth", [0.0, 0.001])
-def test_gain_depth_and_time_are_those_of_least_squares(transit_time_days: float, noise: str, depth: float) -> None:
+def test_gain_depth_and_time_match_brute_force_least_squares(
+    transit_time_days: float, noise: str, depth: float
+) -> None:
     time = np.sort(np.random.default_rng(7).uniform(10.0, 16.0, 150))  # too sparse to be binned
     errors = np.full(150, 3e-4) if noise == "equal" else np.random.default_rng(8).uniform(1e-4, 1e-3, 150)
-    points = box_points(time, 1.3, time[0] + transit_time_days * 1.3, 0.13, depth, errors)
+    points = make_box_points(time, 1.3, time[0] + transit_time_days * 1.3, 0.13, depth, errors)
     periods = np.array([0.61, 0.9, 1.3, 2.7])
     spectrum = search_boxes(points, Grid(periods, np.full(4, 0.05), np.full(4, 0.12)))
     for index, period in enumerate(periods):
-        gain, deep, middle = brute_force(points, float(period), 0.05, 0.12)
+        gain, deep, middle = search_by_brute_force(points, float(period), 0.05, 0.12)
         assert spectrum.gain[index] == pytest.approx(gain, rel=1e-9)
         assert spectrum.depth[index] == pytest.approx(deep, rel=1e-9)
         assert spectrum.transit_time_days[index] == pytest.approx(middle, abs=1e-9)
 
 
-def test_flat_chi_square_is_that_of_the_weighted_mean() -> None:
+def test_flat_chi_square_is_relative_to_the_weighted_mean() -> None:
     noise = np.random.default_rng(1).uniform(1e-4, 1e-3, 200)
-    points = box_points(np.linspace(0, 10, 200), 3.0, 1.0, 0.2, noise=noise)
+    points = make_box_points(np.linspace(0, 10, 200), 3.0, 1.0, 0.2, noise=noise)
     mean = np.average(points.flux, weights=noise**-2)
     expected = np.sum(((points.flux - mean) / noise) ** 2)
-    assert search_boxes(points, search_grid(10.0, 1.0, 5.0)).flat == pytest.approx(expected, rel=1e-9)
+    assert search_boxes(points, build_grid(10.0, 1.0, 5.0)).flat == pytest.approx(expected, rel=1e-9)
 
 
 # Against astropy
 
 
-FINE = 24  # bins a duration, so that it does not matter where bins begin
+FINE = 24  # bins per duration, enough to make the position of bins irrelevant
 
 
-def by_astropy(points: Points, periods: Floats, duration_days: float) -> tuple[Floats, Floats, Floats]:
-    """Gain, depth, and time."""
+def search_by_astropy(points: Points, periods: Floats, duration_days: float) -> tuple[Floats, Floats, Floats]:
+    """Return gain, depth and time as computed by astropy."""
     model = BoxLeastSquares(points.time, points.flux, points.noise)
-    found = model.power(periods, duration_days, oversample=FINE, objective="likelihood")
-    # Its likelihood leaves out the uncertainty of the level outside: twice it, times 1 - x, is the gain, where x is the
-    # share of the weight that lies in the box, and x (1 - x) W = depth_err**-2.
-    q = np.asarray(found.depth_err) ** -2 / np.sum(points.noise**-2)
+    results = model.power(periods, duration_days, oversample=FINE, objective="likelihood")
+    # Its likelihood ignores the uncertainty of the level outside: the gain is 2 (1 - x) times the likelihood, with x
+    # the share of the weight in the box and x (1 - x) W = depth_err**-2.
+    q = np.asarray(results.depth_err) ** -2 / np.sum(points.noise**-2)
     outside = 0.5 + np.sqrt(np.maximum(0.25 - q, 0.0))
-    return 2 * np.asarray(found.power) * outside, np.asarray(found.depth), np.asarray(found.transit_time)
+    return 2 * np.asarray(results.power) * outside, np.asarray(results.depth), np.asarray(results.transit_time)
 
 
 @pytest.mark.parametrize("period_days", [1.9, 3.1, 6.4])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
-def test_finds_what_astropy_finds(monkeypatch: pytest.MonkeyPatch, period_days: float, share: float) -> None:
-    monkeypatch.setattr(boxes, "_POINTS_A_DURATION", math.inf)  # astropy joins no points
-    time = times(cadence_days=TEN_MINUTES_DAYS)
-    points = box_points(time, period_days, share * period_days, 0.25)
-    periods = search_grid(27.0, 0.8, 13.0).period_days
-    spectrum = search_boxes(points, one_duration(periods, 0.25), FINE)
-    gain, depth, middle = by_astropy(points, periods, 0.25)
+def test_result_agrees_with_astropy(monkeypatch: pytest.MonkeyPatch, period_days: float, share: float) -> None:
+    monkeypatch.setattr(boxes, "_POINTS_PER_DURATION", math.inf)  # astropy does not bin points
+    time = make_times(cadence_days=TEN_MINUTES_DAYS)
+    points = make_box_points(time, period_days, share * period_days, 0.25)
+    periods = build_grid(27.0, 0.8, 13.0).period_days
+    spectrum = search_boxes(points, make_one_duration_grid(periods, 0.25), FINE)
+    gain, depth, middle = search_by_astropy(points, periods, 0.25)
     best = int(np.argmax(spectrum.gain))
     assert best == int(np.argmax(gain))
-    assert spectrum.gain[best] == pytest.approx(gain[best], rel=0.05)  # ours has a whole number of bins in a period
+    assert spectrum.gain[best] == pytest.approx(gain[best], rel=0.05)  # our periods have a whole number of bins
     assert spectrum.depth[best] == pytest.approx(depth[best], rel=0.03)
     assert spectrum.transit_time_days[best] == pytest.approx(middle[best], abs=0.02)
-    assert np.median(spectrum.gain / gain) == pytest.approx(1.0, abs=0.002)  # mostly the very same box
+    assert np.median(spectrum.gain / gain) == pytest.approx(1.0, abs=0.002)  # mostly the same box
 
 
-def phases_of_a_transit(time: Floats, periods: Floats, durations: Floats) -> tuple[Floats, Floats]:
-    """Highest gain of ours and of astropy's, for a long transit without noise that begins at each tenth of the fold."""
+def compute_gains_at_each_phase(time: Floats, periods: Floats, durations: Floats) -> tuple[Floats, Floats]:
+    """Return the highest gains of ours and astropy's for noiseless transits that begin at each tenth of the fold."""
     ours, theirs = [], []
     for share in np.arange(10) / 10:
-        flux = 1.0 - 0.001 * inside_box(time, 3.0, share * 3.0, 0.3)
+        flux = 1.0 - 0.001 * is_inside_box(time, 3.0, share * 3.0, 0.3)
         points = Points(time, np.asarray(flux), np.full(len(time), 2e-4))
         ours.append(search_boxes(points, Grid(periods, durations[0] / periods, durations[-1] / periods)).gain.max())
         model = BoxLeastSquares(time, flux, points.noise)
@@ -143,10 +147,12 @@ def phases_of_a_transit(time: Floats, periods: Floats, durations: Floats) -> tup
     return np.array(ours), np.array(theirs)
 
 
-def test_a_box_may_lie_across_the_end_of_the_fold() -> None:
-    """The reason for a kernel of our own: astropy's loses a quarter of such a transit, unless none shorter is tried."""
+def test_box_may_wrap_around_the_end_of_the_folded_curve() -> None:
+    """Check the reason for our own kernel: astropy loses a quarter of such a transit if it also tries shorter ones."""
     durations = np.array([0.05, 0.1, 0.2, 0.3])
-    ours, theirs = phases_of_a_transit(times(cadence_days=TEN_MINUTES_DAYS), np.array([2.99, 3.0, 3.01]), durations)
+    ours, theirs = compute_gains_at_each_phase(
+        make_times(cadence_days=TEN_MINUTES_DAYS), np.array([2.99, 3.0, 3.01]), durations
+    )
     assert ours[0] == pytest.approx(ours[5], rel=0.03)
     assert ours.min() > 0.85 * ours.max()  # wide boxes begin at every sixth of their width
     assert theirs[0] < 0.75 * theirs[5]
@@ -158,61 +164,61 @@ def test_a_box_may_lie_across_the_end_of_the_fold() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("gaps", [(), ((11.0, 13.5), (20.0, 20.4))])
-def test_joined_points_keep_the_gain(
+def test_binning_keeps_the_gain(
     monkeypatch: pytest.MonkeyPatch, seed: int, gaps: tuple[tuple[float, float], ...]
 ) -> None:
-    points = box_points(times(gaps=gaps), 5.3, 1.0, 0.2, depth=5e-4, noise=1e-3, seed=seed)
-    grid = search_grid(27.0, 4.0, 7.0)
-    joined = search_boxes(points, grid)
-    monkeypatch.setattr(boxes, "_POINTS_A_DURATION", math.inf)
+    points = make_box_points(make_times(gaps=gaps), 5.3, 1.0, 0.2, depth=5e-4, noise=1e-3, seed=seed)
+    grid = build_grid(27.0, 4.0, 7.0)
+    binned = search_boxes(points, grid)
+    monkeypatch.setattr(boxes, "_POINTS_PER_DURATION", math.inf)
     exact = search_boxes(points, grid)
     best = int(np.argmax(exact.gain))
-    assert joined.gain[best] == pytest.approx(exact.gain[best], rel=0.03)
-    assert joined.depth[best] == pytest.approx(exact.depth[best], rel=0.05)
-    assert joined.transit_time_days[best] == pytest.approx(exact.transit_time_days[best], abs=0.02)
-    assert abs(int(np.argmax(joined.gain)) - best) <= 1
+    assert binned.gain[best] == pytest.approx(exact.gain[best], rel=0.03)
+    assert binned.depth[best] == pytest.approx(exact.depth[best], rel=0.05)
+    assert binned.transit_time_days[best] == pytest.approx(exact.transit_time_days[best], abs=0.02)
+    assert abs(int(np.argmax(binned.gain)) - best) <= 1
 
 
-def test_as_many_points_are_joined_as_leave_six_in_the_shortest_box() -> None:
-    grid = search_grid(27.0, 0.6, 13.0)
-    factors = boxes._bin_factors(times(), grid)
-    points = grid.shortest_share * grid.period_days / (factors * TWO_MINUTES_DAYS)
+def test_binning_leaves_at_least_six_points_in_the_shortest_box() -> None:
+    grid = build_grid(27.0, 0.6, 13.0)
+    factors = boxes._choose_bin_factors(make_times(), grid)
+    points = grid.min_share * grid.period_days / (factors * TWO_MINUTES_DAYS)
     assert points.min() >= 6
     assert points.max() < 12
     assert set(factors) == {2, 4}
-    assert np.all(boxes._bin_factors(times(cadence_days=1 / 48), grid) == 1)
+    assert np.all(boxes._choose_bin_factors(make_times(cadence_days=1 / 48), grid) == 1)
 
 
-def test_joining_keeps_weight_and_sums() -> None:
-    time = times(days=3.0, gaps=[(1.0, 1.6)])
+def test_binning_keeps_weight_and_sums() -> None:
+    time = make_times(days=3.0, gaps=[(1.0, 1.6)])
     weight = np.random.default_rng(0).uniform(1.0, 2.0, len(time))
-    middle, joined, deficit = boxes._binned(time, weight, 0.5 * weight, 8)
+    middle, binned, deficit = boxes._bin_curve(time, weight, 0.5 * weight, 8)
     assert len(middle) == pytest.approx(len(time) / 8, abs=3)
-    assert joined.sum() == pytest.approx(weight.sum())
-    assert deficit == pytest.approx(0.5 * joined)
-    assert np.average(middle, weights=joined) == pytest.approx(np.average(time, weights=weight))
+    assert binned.sum() == pytest.approx(weight.sum())
+    assert deficit == pytest.approx(0.5 * binned)
+    assert np.average(middle, weights=binned) == pytest.approx(np.average(time, weights=weight))
     assert not np.any((middle > 1.001) & (middle < 1.599))
 
 
-# What else a curve may be
+# Other curves
 
 
-def test_a_brightening_is_no_dimming() -> None:
-    """What is left is the rest of the star, which is dimmer than the mean of both."""
-    time = times(cadence_days=TEN_MINUTES_DAYS)
-    grid = search_grid(27.0, 2.0, 4.0)
-    bump = 0.001 * inside_box(time, 3.0, 1.0, 0.15)
+def test_brightening_is_not_a_dimming() -> None:
+    """Reject the rest of the curve, which is dimmer than the mean of the brightening and the rest."""
+    time = make_times(cadence_days=TEN_MINUTES_DAYS)
+    grid = build_grid(27.0, 2.0, 4.0)
+    bump = 0.001 * is_inside_box(time, 3.0, 1.0, 0.15)
     noise = np.full(len(time), 2e-4)
     up, down = (search_boxes(Points(time, np.asarray(1.0 + sign * bump), noise), grid) for sign in (1, -1))
     assert up.gain.max() < 0.02 * down.gain.max()
     assert up.depth.max() < 0.1 * down.depth.max()
 
 
-def test_the_zero_of_time_changes_nothing() -> None:
-    time = times(cadence_days=TEN_MINUTES_DAYS)
-    grid = search_grid(27.0, 0.6, 13.0)
-    near = search_boxes(box_points(time, 3.0, 1.0, 0.15), grid)
-    points = box_points(time, 3.0, 1.0, 0.15)
+def test_result_does_not_depend_on_the_time_origin() -> None:
+    time = make_times(cadence_days=TEN_MINUTES_DAYS)
+    grid = build_grid(27.0, 0.6, 13.0)
+    near = search_boxes(make_box_points(time, 3.0, 1.0, 0.15), grid)
+    points = make_box_points(time, 3.0, 1.0, 0.15)
     far = search_boxes(Points(points.time + TESS_EPOCH_DAYS, points.flux, points.noise), grid)
     best = int(np.argmax(near.gain))
     assert int(np.argmax(far.gain)) == best
@@ -222,29 +228,29 @@ def test_the_zero_of_time_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("level", [1.0, 0.9993, 0.0])
-def test_constant_flux_has_no_dimming_and_no_nan(level: float) -> None:
-    time = times(cadence_days=TEN_MINUTES_DAYS)
-    spectrum = search_boxes(Points(time, np.full(len(time), level), np.full(len(time), 1e-4)), search_grid(27, 1, 13))
+def test_constant_flux_gives_no_dimming_and_no_nan(level: float) -> None:
+    time = make_times(cadence_days=TEN_MINUTES_DAYS)
+    spectrum = search_boxes(Points(time, np.full(len(time), level), np.full(len(time), 1e-4)), build_grid(27, 1, 13))
     for values in (spectrum.gain, spectrum.depth, spectrum.duration_days, spectrum.transit_time_days):
         assert np.all(np.isfinite(values))
     assert spectrum.gain.max() < 1e-9
     assert spectrum.flat < 1e-9
 
 
-def test_points_in_a_single_bin_are_no_box() -> None:
-    """Folded at the time between two nights, all points are in the box, and none outside."""
+def test_points_in_a_single_bin_give_no_box() -> None:
+    """Fold at the time between two nights, so that all points are in the box and none outside."""
     time = np.concatenate([np.linspace(day, day + 0.02, 20) for day in range(8)])
-    spectrum = search_boxes(box_points(time, 2.0, 0.0, 0.2), one_duration(np.array([1.0]), 0.12))
+    spectrum = search_boxes(make_box_points(time, 2.0, 0.0, 0.2), make_one_duration_grid(np.array([1.0]), 0.12))
     assert np.isfinite(spectrum.gain).all()
     number = np.floor(time % 1.0 / 0.02).astype(int)
     assert number.max() <= 1
 
 
-def test_the_signal_at_an_index_is_the_box_there() -> None:
-    time = times(cadence_days=TEN_MINUTES_DAYS)
-    spectrum = search_boxes(box_points(time, 3.0, 1.0, 0.15), search_grid(27.0, 2.0, 4.0))
+def test_get_signal_returns_the_box_at_an_index() -> None:
+    time = make_times(cadence_days=TEN_MINUTES_DAYS)
+    spectrum = search_boxes(make_box_points(time, 3.0, 1.0, 0.15), build_grid(27.0, 2.0, 4.0))
     best = int(np.argmax(spectrum.gain))
-    signal = spectrum.signal(best)
+    signal = spectrum.get_signal(best)
     assert (signal.period_days, signal.duration_days) == (spectrum.period_days[best], spectrum.duration_days[best])
     assert signal.transit_time_days == pytest.approx(1.0, abs=0.05)
     assert signal.period_days == pytest.approx(3.0, abs=0.01)
@@ -253,7 +259,7 @@ def test_the_signal_at_an_index_is_the_box_there() -> None:
 def test_two_runs_give_the_same_bytes() -> None:
     def run() -> bytes:
         spectrum: BoxSpectrum = search_boxes(
-            box_points(times(cadence_days=TEN_MINUTES_DAYS), 3.0, 1.0, 0.15), search_grid(27.0, 0.6, 13.0)
+            make_box_points(make_times(cadence_days=TEN_MINUTES_DAYS), 3.0, 1.0, 0.15), build_grid(27.0, 0.6, 13.0)
         )
         parts = (spectrum.gain, spectrum.depth, spectrum.duration_days, spectrum.transit_time_days)
         return b"".join(part.tobytes() for part in parts)
