@@ -17,18 +17,18 @@ from tasks.batch import batch_run
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.manifest import unknown_priority
+from tasks.frames.contact_sheets import render_contact_sheets
 from tasks.frames.dataset import (
     DatasetParams,
     DatasetStage,
     Format,
-    dataset_items,
-    dataset_problems,
-    frames_by_sample,
+    check_columns,
+    index_details,
+    plan_dataset,
 )
-from tasks.frames.manifest import Sample, read_samples, video_items
+from tasks.frames.manifest import Sample, plan_videos, read_samples
 from tasks.frames.params import FramesParams, ImageFormat, Resize, Share, Strategy
-from tasks.frames.pictures import sheets
-from tasks.frames.splits import assign, parse_splits
+from tasks.frames.splits import assign_splits, parse_splits
 from tasks.frames.stage import FramesStage
 from tasks.media.damage import OnDamage
 
@@ -59,8 +59,8 @@ def read_inputs(
     notes: list[str] = []
     samples, problems = read_samples(manifest, folder, notes)
     shares, share_problems = parse_splits(splits)
-    split_of, split_problems = assign(samples, shares, group_by)
-    column_problems = dataset_problems(samples, DatasetParams(format=format))
+    split_of, split_problems = assign_splits(samples, shares, group_by)
+    column_problems = check_columns(samples, DatasetParams(format=format))
     priority_problems = unknown_priority(execution, (sample.fields for sample in samples))
     found = [*problems, *share_problems, *split_problems, *column_problems, *priority_problems]
     if found:
@@ -117,14 +117,14 @@ def dataset_prep(
     dataset_params = DatasetParams(format=format)
     with batch_run("dataset-prep", output_dir, execution, parameters) as run:
         run.note(inputs.notes)
-        frames = run.stage(FramesStage(params), video_items(inputs.samples, inputs.videos_dir))
+        frames = run.stage(FramesStage(params), plan_videos(inputs.samples, inputs.videos_dir))
         if frames.complete:
-            found = frames_by_sample(record.detail for record in frames.records())
+            found = index_details(record.detail for record in frames.records())
             run.stage(
                 DatasetStage(dataset_params),
-                dataset_items(inputs.samples, found, dataset_params, inputs.split_of),
+                plan_dataset(inputs.samples, found, dataset_params, inputs.split_of),
                 prune=True,
             )
             titles = {sample.id: sample.title for sample in inputs.samples}
-            run.pictures += sheets(found.values(), output_dir, titles=titles)
+            run.pictures += render_contact_sheets(found.values(), output_dir, titles=titles)
         return run.finish()

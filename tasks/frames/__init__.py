@@ -1,1 +1,1 @@
-"""The stages of dataset_prep: frames out of videos, and the dataset made of them."""
+"""Stages of dataset_prep: extract frames from videos and write the dataset."""

@@ -1,8 +1,8 @@
-"""Types of the dataset's columns, kept as JSON so that they can enter a part's key.
+"""Types of the dataset's columns, stored as JSON so that they can enter a part's key.
 
-A type is ``"null"``, ``"bool"``, ``"int64"``, ``"float64"`` or ``"string"``; ``[type]`` is a list of it and
-``{name: type}`` a struct. They are found over all splits together: a column that is empty in one split has the same
-type there as elsewhere, without which ``datasets`` would refuse to load the splits as one dataset.
+A type is ``"null"``, ``"bool"``, ``"int64"``, ``"float64"`` or ``"string"``; ``[type]`` is a list and ``{name: type}``
+a struct. Types are inferred over all splits together, so that a column that is empty in one split has the same type as
+in the others. ``datasets`` refuses to load splits whose types differ as one dataset.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow.json
 
 Type: TypeAlias = str | list[Any] | dict[str, Any]
 
-# What one frame's provenance holds; more that the frames stage may add is found by inference.
+# Provenance of one frame. The types of fields that the frames stage adds later are inferred.
 FRAME: Type = {
     "path": "string",
     "source": "string",
@@ -30,7 +30,7 @@ FRAME: Type = {
     "height_px": "int64",
     "sha256": "string",
 }
-# A frame that a sample should have got; frame_index is null if a truncated file lacks it.
+# A frame that could not be read; frame_index is null if it is beyond the end of a truncated file.
 BAD_FRAME: Type = {
     "source": "string",
     "requested_seconds": "float64",
@@ -48,90 +48,90 @@ OWN: Mapping[str, Type] = {
     "repeated_seconds": ["float64"],
     "dropped_seconds": ["float64"],
 }
-_FIRST_BATCH_BYTES = 10 << 20  # as much as datasets reads to find the types of a metadata.jsonl
+_FIRST_BATCH_BYTES = 10 << 20  # datasets infers the types of a metadata.jsonl from these first bytes
 _ARROW = {"null": pa.null(), "bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
 
 
 class MixedTypesError(ValueError):
-    """Values that no one column can hold. The message says which, to follow after the place."""
+    """Values of different types in one column. The message names them; the caller prepends the location."""
 
 
-def type_of(value: Any) -> Type:
-    """The type of a JSON value. Raises MixedTypesError for lists of mixed values and integers beyond 64 bits."""
+def infer_type(value: Any) -> Type:
+    """Return the type of a JSON value. Raises MixedTypesError for lists of mixed values and integers beyond 64 bits."""
     if isinstance(value, Mapping):
-        return {name: type_of(inner) for name, inner in value.items()}
+        return {name: infer_type(inner) for name, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         inner: Type = "null"
         for element in value:
-            inner = merge(inner, type_of(element))
+            inner = merge_types(inner, infer_type(element))
         return [inner]
-    return _scalar_type(value)
+    return _infer_scalar_type(value)
 
 
-def merge(one: Type, other: Type) -> Type:
-    """The type that holds the values of both. Raises MixedTypesError where there is none."""
-    if other in (one, "null"):
-        return one
-    if one == "null":
-        return other
-    if {str(one), str(other)} == {"int64", "float64"}:
+def merge_types(left: Type, right: Type) -> Type:
+    """Return the type that can hold the values of both types. Raises MixedTypesError if there is none."""
+    if right in (left, "null"):
+        return left
+    if left == "null":
+        return right
+    if {str(left), str(right)} == {"int64", "float64"}:
         return "float64"
-    if isinstance(one, list) and isinstance(other, list):
-        return [merge(one[0], other[0])]
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {name: merge(one.get(name, "null"), other.get(name, "null")) for name in {**one, **other}}
-    raise MixedTypesError(f"{_readable(other)} where others hold {_readable(one)}")
+    if isinstance(left, list) and isinstance(right, list):
+        return [merge_types(left[0], right[0])]
+    if isinstance(left, dict) and isinstance(right, dict):
+        return {name: merge_types(left.get(name, "null"), right.get(name, "null")) for name in {**left, **right}}
+    raise MixedTypesError(f"{_describe_type(right)} where others have {_describe_type(left)}")
 
 
-def column_types(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Type]) -> dict[str, Type]:
-    """The type of every column of ``rows``, those of ``known`` first. Raises MixedTypesError."""
-    types = dict(known)
+def infer_column_types(rows: Iterable[Mapping[str, Any]], declared: Mapping[str, Type]) -> dict[str, Type]:
+    """Return the type of every column of ``rows``, declared columns first. Raises MixedTypesError."""
+    types = dict(declared)
     for row in rows:
         for name, value in row.items():
-            types[name] = merge(types.get(name, "null"), type_of(value))
+            types[name] = merge_types(types.get(name, "null"), infer_type(value))
     return types
 
 
-def arrow_schema(types: Mapping[str, Type]) -> pa.Schema:
-    """The Arrow schema of columns of these types."""
-    return pa.schema([pa.field(name, _arrow(kind)) for name, kind in types.items()])
+def build_arrow_schema(types: Mapping[str, Type]) -> pa.Schema:
+    """Return the Arrow schema of columns of these types."""
+    return pa.schema([pa.field(name, _convert_to_arrow(kind)) for name, kind in types.items()])
 
 
-def features(types: Mapping[str, Type]) -> list[dict[str, Any]]:
-    """The same as the list of features that a dataset's card holds under ``dataset_info`` for ``datasets``."""
-    return [{"name": name, **_feature(kind)} for name, kind in types.items()]
+def list_features(types: Mapping[str, Type]) -> list[dict[str, Any]]:
+    """Return the types as the list of features that ``datasets`` reads under ``dataset_info`` in the dataset card."""
+    return [{"name": name, **_describe_feature(kind)} for name, kind in types.items()]
 
 
-def names_within(kind: Type) -> Iterator[str]:
-    """Every field name of a struct in ``kind``, at any depth."""
+def iterate_field_names(kind: Type) -> Iterator[str]:
+    """Yield every field name of a struct in ``kind``, at any depth."""
     if isinstance(kind, list):
-        yield from names_within(kind[0])
+        yield from iterate_field_names(kind[0])
     elif isinstance(kind, dict):
         yield from kind
         for inner in kind.values():
-            yield from names_within(inner)
+            yield from iterate_field_names(inner)
 
 
 def has_empty_struct(kind: Type) -> bool:
-    """Whether an object without any field is in ``kind``: Parquet has no such column."""
+    """Return True if ``kind`` contains an object without fields; Parquet has no such column."""
     if isinstance(kind, list):
         return has_empty_struct(kind[0])
     return isinstance(kind, dict) and (not kind or any(map(has_empty_struct, kind.values())))
 
 
-def read_alike(texts: Iterable[bytes]) -> bool:
-    """Whether a reader of JSON Lines that guesses types, as Arrow's does, finds the same in each of ``texts``.
+def has_consistent_types(texts: Iterable[bytes]) -> bool:
+    """Return True if Arrow's JSON Lines reader infers the same types from each of ``texts``.
 
-    It takes text that looks like a date for one: then it does not find what was written, and the answer is no.
+    Return False if it infers a date or time: it would convert text that looks like a date.
     """
     try:
-        schemas = [pa.json.read_json(io.BytesIO(_first_batch(text))).schema for text in texts]
+        schemas = [pa.json.read_json(io.BytesIO(_cut_first_batch(text))).schema for text in texts]
     except pa.ArrowException:
         return False
     return all(schema.equals(schemas[0]) and not any(map(_has_times, schema.types)) for schema in schemas)
 
 
-def _first_batch(text: bytes) -> bytes:
+def _cut_first_batch(text: bytes) -> bytes:
     end = text.find(b"\n", _FIRST_BATCH_BYTES)
     return text if end < 0 else text[: end + 1]
 
@@ -141,7 +141,7 @@ def _has_times(kind: pa.DataType) -> bool:
     return bool(pa.types.is_temporal(kind)) or any(map(_has_times, inner))
 
 
-def _scalar_type(value: Any) -> Type:
+def _infer_scalar_type(value: Any) -> Type:
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -153,32 +153,32 @@ def _scalar_type(value: Any) -> Type:
     return "float64" if isinstance(value, float) else "string"
 
 
-def _arrow(kind: Type) -> pa.DataType:
+def _convert_to_arrow(kind: Type) -> pa.DataType:
     if isinstance(kind, list):
-        return pa.list_(_arrow(kind[0]))
+        return pa.list_(_convert_to_arrow(kind[0]))
     if isinstance(kind, dict):
-        return pa.struct([pa.field(name, _arrow(inner)) for name, inner in kind.items()])
+        return pa.struct([pa.field(name, _convert_to_arrow(inner)) for name, inner in kind.items()])
     return _ARROW[kind]
 
 
-def _feature(kind: Type) -> dict[str, Any]:
+def _describe_feature(kind: Type) -> dict[str, Any]:
     if isinstance(kind, dict):
-        return {"struct": features(kind)}
+        return {"struct": list_features(kind)}
     if isinstance(kind, list):
-        inner = _feature(kind[0])
+        inner = _describe_feature(kind[0])
         return {"list": inner.get("dtype") or inner.get("struct") or inner}
     return {"dtype": kind}
 
 
-def _readable(kind: Type) -> str:
+def _describe_type(kind: Type) -> str:
     if isinstance(kind, list):
-        return "a list" if kind[0] == "null" else f"a list of {_plural(kind[0])}"
+        return "a list" if kind[0] == "null" else f"a list of {_describe_types(kind[0])}"
     if isinstance(kind, dict):
         return "an object"
     return {"bool": "true or false", "int64": "a whole number", "float64": "a number", "string": "text"}.get(kind, kind)
 
 
-def _plural(kind: Type) -> str:
+def _describe_types(kind: Type) -> str:
     if isinstance(kind, list):
         return "lists"
     if isinstance(kind, dict):

@@ -1,4 +1,4 @@
-"""The stage of dataset_prep: one video in, the frames of all its samples out."""
+"""The frames stage of dataset_prep: extract the frames of all samples of one video."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any, ClassVar
 
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Scalar, Stage, StageResult, Workspace
-from tasks.frames.encoding import encoded, resized
+from tasks.frames.encoding import encode_image, resize_image
 from tasks.frames.params import FramesParams
-from tasks.frames.sampling import Pick, Selection, select
-from tasks.frames.verification import Extracted, choose_frames, image_digest, verify_frames
+from tasks.frames.sampling import Pick, Selection, select_frames
+from tasks.frames.verification import ExtractedFrame, choose_frames, hash_image, verify_frames
 from tasks.media.damage import OnDamage, check_truncation, damaged_frames_error, truncation_values
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoInfo, VideoReader
 from tasks.media.truncation import Truncation
 
-_BEYOND = "is missing: the file is truncated before this time"
+_MISSING = "is missing: the file is truncated before this time"
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One sample of a manifest that shows this video. ``support_seconds`` count from the first shown frame."""
+class SampleRequest:
+    """Request of one sample for frames of this video. ``support_seconds`` count from the first displayed frame."""
 
     id: str
     support_seconds: tuple[float, ...]
@@ -34,7 +34,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class FrameRow:
-    """One written frame. ``path`` is relative to the output folder, ``sha256`` of the file's bytes."""
+    """One written frame. ``path`` is relative to the output folder; ``sha256`` is the digest of the file."""
 
     path: str
     source: str
@@ -51,7 +51,7 @@ class FrameRow:
 
 @dataclass(frozen=True)
 class BadFrameRow:
-    """One frame that a sample should have got and that cannot be read. ``frame_index`` is None if it is not there."""
+    """One requested frame that cannot be read. ``frame_index`` is None if the file ends before it."""
 
     source: str
     requested_seconds: float
@@ -60,19 +60,19 @@ class BadFrameRow:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Everything that was read of one video: frames by sample, damaged ones by index, extracted ones by index."""
+class Extraction:
+    """Everything read from one video: rows by sample, reasons of damage by index, extracted frames by index."""
 
     info: VideoInfo
     truncation: Truncation | None
     selections: Mapping[str, Selection]
     rows: Mapping[str, Sequence[FrameRow]]
     bad: Mapping[int, str]
-    extracted: Mapping[int, Extracted]
+    extracted: Mapping[int, ExtractedFrame]
 
 
 class FramesStage(Stage):
-    """Takes the frames of every sample of one video, decoding the video once.
+    """Extract the frames of every sample of one video, decoding the video once.
 
     The item's only input is the video; its payload is ``{"video": relative path, "samples": [{"id",
     "support_seconds"}, ...]}``. Frames are published as ``frames/<sample id>/NNNN.<format>``.
@@ -80,7 +80,7 @@ class FramesStage(Stage):
 
     name: ClassVar[str] = "frames"
     version: ClassVar[int] = 2
-    # Measured: 130 MiB for 720p, 190 for 1080p, 470 for 2160p; 10-bit HEVC at 2160p with its 16 references: 780.
+    # Measured: 130 MiB for 720p, 190 for 1080p, 470 for 2160p; 780 for 10-bit HEVC at 2160p with 16 references.
     memory_bytes: ClassVar[int] = 512 * 2**20
     packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python-headless")
     params: FramesParams
@@ -91,88 +91,88 @@ class FramesStage(Stage):
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Write the frames of the item's samples.
 
-        Raises BadInput if not one wanted frame can be read, or with ``on_damage="fail"`` if any cannot; and
-        FrameMismatchError if the frames are not those of a full decode.
+        Raises BadInput if no requested frame can be read, or any cannot with ``on_damage="fail"``, and
+        FrameMismatchError if the frames differ from a full decode.
         """
         path = work.input(item.inputs[0])
-        samples = [Sample(str(row["id"]), tuple(row["support_seconds"])) for row in item.payload["samples"]]
+        samples = [SampleRequest(str(row["id"]), tuple(row["support_seconds"])) for row in item.payload["samples"]]
         try:
-            taken = self._take(path, samples, work, by_decoding=False)
+            extraction = self._extract(path, samples, work, by_decoding=False)
         except UnreliableIndexError:
             shutil.rmtree(work.outputs / "frames", ignore_errors=True)
-            taken = self._take(path, samples, work, by_decoding=True)
-        verified = self._verify(item.id, path, taken)
-        return _result(item.payload["video"], taken, verified)
+            extraction = self._extract(path, samples, work, by_decoding=True)
+        verified = self._verify(item.id, path, extraction)
+        return _create_result(item.payload["video"], extraction, verified)
 
-    def _take(self, path: Path, samples: Sequence[Sample], work: Workspace, by_decoding: bool) -> Taken:
+    def _extract(self, path: Path, samples: Sequence[SampleRequest], work: Workspace, by_decoding: bool) -> Extraction:
         with VideoReader(path, by_decoding) as reader:
             check_truncation(path.name, reader.truncation, self.params.on_damage)
             selections = {
-                sample.id: select(
-                    reader.timeline, sample.support_seconds, self.params, _whole_seconds(reader.truncation)
+                sample.id: select_frames(
+                    reader.timeline, sample.support_seconds, self.params, _get_full_duration(reader.truncation)
                 )
                 for sample in samples
             }
-            rows, bad, extracted = self._write(reader, selections, work)
+            rows, bad, extracted = self._write_frames(reader, selections, work)
             _check_damage(path.name, bad, bool(extracted), self.params.on_damage)
-            return Taken(reader.info, reader.truncation, selections, rows, bad, extracted)
+            return Extraction(reader.info, reader.truncation, selections, rows, bad, extracted)
 
-    def _write(
+    def _write_frames(
         self, reader: VideoReader, selections: Mapping[str, Selection], work: Workspace
-    ) -> tuple[dict[str, list[FrameRow]], dict[int, str], dict[int, Extracted]]:
-        """Read the union of all wanted frames in one pass, and write each for every sample that wants it.
+    ) -> tuple[dict[str, list[FrameRow]], dict[int, str], dict[int, ExtractedFrame]]:
+        """Read all requested frames in one pass, and write each frame for every sample that requests it.
 
-        Returns the rows by sample, the reasons why frames cannot be read, by index, and what was read, by index.
+        Returns the rows by sample, the reasons of unreadable frames by index, and the extracted frames by index.
         """
-        wishes: dict[int, list[tuple[str, Pick]]] = defaultdict(list)
+        requests: dict[int, list[tuple[str, Pick]]] = defaultdict(list)
         for sample, selection in selections.items():
             for pick in selection.picks:
-                wishes[pick.index].append((sample, pick))
+                requests[pick.index].append((sample, pick))
         rows: dict[str, list[FrameRow]] = {sample: [] for sample in selections}
         bad: dict[int, str] = {}
-        extracted: dict[int, Extracted] = {}
-        for frame in reader.frames_or_damage(list(wishes)):
+        extracted: dict[int, ExtractedFrame] = {}
+        for frame in reader.frames_or_damage(list(requests)):
             if isinstance(frame, DamagedFrame):
                 bad[frame.frame_index] = frame.reason
                 continue
-            extracted[frame.frame_index] = Extracted(frame.pts, self._digest(frame))
-            picture = resized(frame.image, self.params.resize)
-            data = encoded(picture, self.params)
+            extracted[frame.frame_index] = ExtractedFrame(frame.pts, self._hash_image(frame))
+            image = resize_image(frame.image, self.params.resize)
+            data = encode_image(image, self.params)
             digest = hashlib.sha256(data).hexdigest()
-            for sample, pick in wishes[frame.frame_index]:
+            for sample, pick in requests[frame.frame_index]:
                 relative = f"frames/{sample}/{len(rows[sample]):04d}.{self.params.image_format}"
                 work.output(relative).write_bytes(data)
-                rows[sample].append(_row(relative, pick, frame, picture.shape[:2], digest))
+                rows[sample].append(_create_row(relative, pick, frame, image.shape[:2], digest))
         return rows, bad, extracted
 
-    def _digest(self, frame: FrameImage) -> str:
-        return image_digest(frame.image) if self.params.verify_frames else ""
+    def _hash_image(self, frame: FrameImage) -> str:
+        return hash_image(frame.image) if self.params.verify_frames else ""
 
-    def _verify(self, item_id: str, path: Path, taken: Taken) -> int:
+    def _verify(self, item_id: str, path: Path, extraction: Extraction) -> int:
         """Return the number of verified frames. Raises FrameMismatchError if they differ from a full decode."""
-        chosen = choose_frames(item_id, list(taken.extracted), self.params.verify_frames)
+        chosen = choose_frames(item_id, list(extraction.extracted), self.params.verify_frames)
         if chosen:
-            is_damaged = bool(taken.bad) or taken.truncation is not None
-            verify_frames(path, {index: taken.extracted[index] for index in chosen}, is_damaged)
+            is_damaged = bool(extraction.bad) or extraction.truncation is not None
+            verify_frames(path, {index: extraction.extracted[index] for index in chosen}, is_damaged)
         return len(chosen)
 
 
-def _whole_seconds(truncation: Truncation | None) -> float:
-    """Return the duration of the whole video, if it is truncated: infinity if unknown; else 0."""
+def _get_full_duration(truncation: Truncation | None) -> float:
+    """Return the duration of the complete video if the file is truncated (infinity if unknown), else 0."""
     if truncation is None:
         return 0.0
     return math.inf if truncation.stated_seconds is None else truncation.stated_seconds
 
 
 def _check_damage(name: str, bad: Mapping[int, str], has_good: bool, on_damage: OnDamage) -> None:
-    """Raise BadInput if the frames at ``bad`` are not accepted, or there are no others."""
+    """Raise BadInput if damaged frames are not allowed, or if no frame is readable."""
     if bad and (on_damage == "fail" or not has_good):
         frames = sorted(bad)
         raise damaged_frames_error(name, frames, bad[frames[0]])
 
 
-def _row(relative: str, pick: Pick, frame: FrameImage, size: tuple[int, ...], digest: str) -> FrameRow:
-    """What is said of a frame of ``size`` (height, width) that was written at ``relative``."""
+def _create_row(relative: str, pick: Pick, frame: FrameImage, size: tuple[int, ...], digest: str) -> FrameRow:
+    """Return the row of a frame written to ``relative``; ``size`` is (height, width)."""
     height, width = size
     return FrameRow(
         path=relative,
@@ -189,13 +189,13 @@ def _row(relative: str, pick: Pick, frame: FrameImage, size: tuple[int, ...], di
     )
 
 
-def _result(video: str, taken: Taken, verified: int) -> StageResult:
-    """The columns and the detail of one finished video."""
-    info, selections = taken.info, taken.selections
+def _create_result(video: str, extraction: Extraction, verified: int) -> StageResult:
+    """Return the columns and the detail of one finished video."""
+    info, selections = extraction.info, extraction.selections
     values: dict[str, Scalar] = {
         "samples": len(selections),
-        "frames": sum(len(frames) for frames in taken.rows.values()),
-        "bad_frames": sum(len(_bad_rows(selection, taken.bad)) for selection in selections.values()),
+        "frames": sum(len(frames) for frames in extraction.rows.values()),
+        "bad_frames": sum(len(_list_bad_rows(selection, extraction.bad)) for selection in selections.values()),
         "verified_frames": verified,
         "outside_timestamps": sum(len(selection.outside) for selection in selections.values()),
         "repeated_timestamps": sum(len(selection.repeated) for selection in selections.values()),
@@ -206,36 +206,36 @@ def _result(video: str, taken: Taken, verified: int) -> StageResult:
         "duration_seconds": info.duration_seconds,
         "video_frames": info.frames,
         "video_codec": info.codec,
-        **truncation_values(taken.truncation),
+        **truncation_values(extraction.truncation),
     }
-    detail = [_sample_detail(sample, video, selections[sample], taken) for sample in selections]
+    detail = [_describe_sample(sample, video, selections[sample], extraction) for sample in selections]
     return StageResult(values, {"samples": detail})
 
 
-def _sample_detail(sample: str, video: str, selection: Selection, taken: Taken) -> dict[str, Any]:
-    """A sample's entry in the record, JSON values only."""
+def _describe_sample(sample: str, video: str, selection: Selection, extraction: Extraction) -> dict[str, Any]:
+    """Return a sample's entry in the record (JSON values only)."""
     return {
         "id": sample,
         "video": video,
-        "frames": [asdict(row) for row in taken.rows[sample]],
-        "bad_frames": [asdict(row) for row in _bad_rows(selection, taken.bad)],
-        "outside_seconds": _finite(selection.outside),
+        "frames": [asdict(row) for row in extraction.rows[sample]],
+        "bad_frames": [asdict(row) for row in _list_bad_rows(selection, extraction.bad)],
+        "outside_seconds": _replace_non_finite(selection.outside),
         "repeated_seconds": list(selection.repeated),
         "dropped_seconds": list(selection.dropped),
     }
 
 
-def _bad_rows(selection: Selection, bad: Mapping[int, str]) -> list[BadFrameRow]:
-    """The frames that the sample should have got and did not, in time order."""
+def _list_bad_rows(selection: Selection, bad: Mapping[int, str]) -> list[BadFrameRow]:
+    """Return the requested frames that cannot be read, in time order."""
     damaged = [
         BadFrameRow(pick.source, pick.requested_seconds, pick.index, bad[pick.index])
         for pick in selection.picks
         if pick.index in bad
     ]
-    missing = [BadFrameRow("support", seconds, None, _BEYOND) for seconds in sorted(selection.missing)]
+    missing = [BadFrameRow("support", seconds, None, _MISSING) for seconds in sorted(selection.missing)]
     return [*damaged, *missing]
 
 
-def _finite(seconds: Sequence[float]) -> list[float | None]:
-    """The same, with ``None`` for what JSON has no word for: infinities and what is not a number."""
+def _replace_non_finite(seconds: Sequence[float]) -> list[float | None]:
+    """Replace infinities and NaN by None, because JSON cannot represent them."""
     return [time if math.isfinite(time) else None for time in seconds]

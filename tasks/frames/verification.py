@@ -1,7 +1,7 @@
-"""Verification: compare extracted frames with a decode of the whole video, from its first packet and without seeks.
+"""Verification: compare extracted frames with a full decode of the video, from its first packet and without seeks.
 
-It shares nothing with the reader but the opening of files and the conversion of decoded frames to images: no packet
-index, no timeline, no seek, no skipped frame.
+It shares only two things with the reader: opening files and converting decoded frames to images. It uses no packet
+index, no timeline and no seeks, and skips no frame.
 """
 
 from __future__ import annotations
@@ -25,54 +25,54 @@ class FrameMismatchError(Exception):
 
 
 @dataclass(frozen=True)
-class Extracted:
-    """An extracted frame: its presentation time in the file's terms, and the digest of its image before resizing."""
+class ExtractedFrame:
+    """An extracted frame: its presentation timestamp, and the digest of its image before resizing."""
 
     pts: int
     digest: str
 
 
 def choose_frames(item_id: str, indices: Sequence[int], share: float) -> set[int]:
-    """Return the frames of an item to verify: a share of ``indices`` (rounded up), the same ones in every run."""
+    """Return the indices to verify: a share of ``indices`` (rounded up), the same ones in every run."""
     ranked = sorted(indices, key=lambda index: hashlib.sha256(f"{item_id}:{index}".encode()).digest())
     return set(ranked[: math.ceil(len(ranked) * share)])
 
 
-def image_digest(image: Picture) -> str:
+def hash_image(image: Picture) -> str:
     """Return a digest of an image's size and pixels."""
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def verify_frames(path: Path, extracted: Mapping[int, Extracted], is_damaged: bool) -> None:
-    """Raise FrameMismatchError if a full decode of ``path`` gives other frames than ``extracted``, by frame index.
+def verify_frames(path: Path, extracted: Mapping[int, ExtractedFrame], is_damaged: bool) -> None:
+    """Raise FrameMismatchError if a full decode of ``path`` differs from ``extracted`` (by frame index).
 
-    A frame must have the same place among all frames, the same time and the same pixels. In a damaged file
-    (``is_damaged``) a decoder may leave out frames, so that only time and pixels are compared.
+    A frame must have the same index, time and pixels. In a damaged file (``is_damaged``), decoders may leave out
+    frames, so that only time and pixels are compared.
     """
     decoded = _decode_chosen(path, extracted, is_damaged)
     different = sorted(index for index in extracted if extracted[index].digest not in decoded.get(index, set()))
     if different:
-        named = ", ".join(map(str, different[:20])) + (" and more" if len(different) > 20 else "")
+        listed = ", ".join(map(str, different[:20])) + (" and more" if len(different) > 20 else "")
         total = f"{len(different)} of {len(extracted)} verified frames"
         raise FrameMismatchError(
-            f"{path.name}: {total} differ from a decode of the whole video: frames {named}; please report this file"
+            f"{path.name}: {total} differ from a full decode: frames {listed}; please report this file"
         )
 
 
-def _decode_chosen(path: Path, extracted: Mapping[int, Extracted], is_damaged: bool) -> dict[int, set[str]]:
-    """Return the digests of what a full decode shows in the place of each extracted frame."""
+def _decode_chosen(path: Path, extracted: Mapping[int, ExtractedFrame], is_damaged: bool) -> dict[int, set[str]]:
+    """Return the digests of the images that a full decode gives for each extracted frame, by index."""
     converter = Converter()
     index_of = {frame.pts: index for index, frame in extracted.items()}
-    found: dict[int, set[str]] = {}
+    digests: dict[int, set[str]] = {}
     for rank, frame in enumerate(decode_all(path)):
         index = index_of.get(frame.pts, -1) if is_damaged and frame.pts is not None else rank
         if index in extracted and (frame.pts is None or frame.pts == extracted[index].pts):
-            found.setdefault(index, set()).add(image_digest(converter.picture(frame)))
-    return found
+            digests.setdefault(index, set()).add(hash_image(converter.picture(frame)))
+    return digests
 
 
 def decode_all(path: Path) -> Iterator[VideoFrame]:
-    """Yield every frame of a video in presentation order; go on after damaged packets."""
+    """Yield every frame of a video in presentation order; continue after damaged packets."""
     with open_container(path) as container:
         stream = video_stream(container, path)
         packets = container.demux(stream)

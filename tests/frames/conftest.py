@@ -1,6 +1,6 @@
-"""What the tests of frame taking share.
+"""Fixtures for the tests of the frames stage.
 
-clip    a 2 s video of 50 frames, 160x90, a keyframe each second, made once a session
+clip    a 2 s video of 50 frames, 160x90, one keyframe per second, generated once per session
 stage   runs the frames stage on a video in a private folder
 """
 
@@ -22,13 +22,13 @@ from tasks.frames.stage import FramesStage
 
 
 @dataclass(frozen=True)
-class Ran:
+class StageRun:
     """A stage's result and the files that it wrote, by path."""
 
     result: StageResult
     files: dict[str, bytes]
 
-    def sample(self, name: str) -> dict[str, Any]:
+    def get_sample(self, name: str) -> dict[str, Any]:
         return next(sample for sample in self.result.detail["samples"] if sample["id"] == name)
 
 
@@ -42,8 +42,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
-    def run(video: Path, samples: dict[str, list[float]], **params: Any) -> Ran:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StageRun]:
+    def run(video: Path, samples: dict[str, list[float]], **params: Any) -> StageRun:
         folder = tmp_path_factory.mktemp("run")
         work = Workspace(folder / "outputs", folder / "scratch", folder)
         rows = [{"id": name, "support_seconds": seconds} for name, seconds in samples.items()]
@@ -51,6 +51,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
         frames.open()
         result = frames.run(Item("v", {"video": video.name, "samples": rows}, (str(video),)), work)
         files = {path.relative_to(work.outputs).as_posix(): path.read_bytes() for path in work.outputs.rglob("*.*")}
-        return Ran(result, files)
+        return StageRun(result, files)
 
     return run

@@ -1,4 +1,4 @@
-"""Question sets, tables and folders to samples, and samples to one item a video."""
+"""Samples from question sets, tables and folders, and one item per video."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.engine.contract.items import is_safe_id
-from tasks.frames.manifest import Sample, read_samples, video_items
+from tasks.frames.manifest import Sample, plan_videos, read_samples
 
 QUESTIONS = [
     {
@@ -36,22 +36,22 @@ def videos(tmp_path):
     root = tmp_path / "videos"
     (root / "city").mkdir(parents=True)
     (root / "city" / "a.mp4").write_bytes(bytes(3 * 2**20))
-    (root / "b.mp4").write_bytes(b"damaged, which is found when it runs")
+    (root / "b.mp4").write_bytes(b"damaged; the run detects this")
     return root
 
 
-def manifest(tmp_path, rows, name="train.json"):
+def write_manifest(tmp_path, rows, name="train.json"):
     path = tmp_path / name
     path.write_text(json.dumps({"data": rows}))
     return path
 
 
-def as_text(problems):
+def format_problems(problems):
     return "\n".join(map(str, problems))
 
 
-def test_a_road_video_question_set_is_read_with_its_other_columns(tmp_path, videos):
-    samples, problems = read_samples(manifest(tmp_path, QUESTIONS), videos)
+def test_question_set_keeps_its_other_columns(tmp_path, videos):
+    samples, problems = read_samples(write_manifest(tmp_path, QUESTIONS), videos)
     assert problems == []
     assert samples == [
         Sample(
@@ -66,7 +66,7 @@ def test_a_road_video_question_set_is_read_with_its_other_columns(tmp_path, vide
 
 
 def test_list_jsonl_and_parquet_give_the_same_samples(tmp_path, videos):
-    expected, _ = read_samples(manifest(tmp_path, QUESTIONS[:2]), videos)
+    expected, _ = read_samples(write_manifest(tmp_path, QUESTIONS[:2]), videos)
     rows = [{**row, "id": str(row["id"])} for row in QUESTIONS[:2]]
     (tmp_path / "list.json").write_text(json.dumps(rows))
     (tmp_path / "lines.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -95,7 +95,7 @@ def test_csv_support_frames_are_a_list_or_separated_numbers(tmp_path, videos, ce
 @pytest.mark.parametrize(
     "cell", ["1,5", "[1, [2]]", "one", "nan", "[NaN]", "1;inf", '["1"]', "[1", "[true]", "[" * 9999]
 )
-def test_csv_support_frames_of_another_form_are_a_problem(tmp_path, videos, cell):
+def test_malformed_csv_support_frames_are_a_problem(tmp_path, videos, cell):
     with (tmp_path / "t.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["id", "video_path", "support_frames"], ["1", "b.mp4", cell]])
     _, problems = read_samples(tmp_path / "t.csv", videos)
@@ -105,18 +105,19 @@ def test_csv_support_frames_of_another_form_are_a_problem(tmp_path, videos, cell
 @pytest.mark.parametrize(
     "value", ["1.5", [["1.5"]], ["1.5"], [float("nan")], [float("inf")], [True], [None], 1.5, {}, [10**400]]
 )
-def test_wrong_support_frames_are_a_problem_with_row_and_field(tmp_path, videos, value):
+def test_invalid_support_frames_are_reported_with_row_and_field(tmp_path, videos, value):
     rows = [QUESTIONS[1], {**QUESTIONS[0], "support_frames": value}]
-    _, problems = read_samples(manifest(tmp_path, rows), videos)
+    _, problems = read_samples(write_manifest(tmp_path, rows), videos)
     assert [problem.where for problem in problems] == ["train.json row 2, support_frames"]
 
 
-def test_times_outside_any_video_are_left_to_the_stage(tmp_path, videos):
-    samples, problems = read_samples(manifest(tmp_path, [{**QUESTIONS[0], "support_frames": [-3, 1e9, 4, 4]}]), videos)
+def test_out_of_range_times_are_accepted_from_the_manifest(tmp_path, videos):
+    rows = [{**QUESTIONS[0], "support_frames": [-3, 1e9, 4, 4]}]
+    samples, problems = read_samples(write_manifest(tmp_path, rows), videos)
     assert (samples[0].support_seconds, problems) == ((-3.0, 1e9, 4.0, 4.0), [])
 
 
-def test_every_problem_of_a_bad_manifest_is_listed_at_once(tmp_path, videos):
+def test_all_problems_of_a_manifest_are_listed(tmp_path, videos):
     rows = [
         QUESTIONS[0],
         QUESTIONS[0],
@@ -127,7 +128,7 @@ def test_every_problem_of_a_bad_manifest_is_listed_at_once(tmp_path, videos):
         {"id": "no_video"},
         "not a row",
     ]
-    samples, problems = read_samples(manifest(tmp_path, rows), videos)
+    samples, problems = read_samples(write_manifest(tmp_path, rows), videos)
     assert [sample.id for sample in samples] == ["12"]
     assert [problem.where for problem in problems] == [
         "train.json row 8",
@@ -141,27 +142,27 @@ def test_every_problem_of_a_bad_manifest_is_listed_at_once(tmp_path, videos):
         "train.json row 4, video_path",
         "train.json row 5, video_path",
     ]
-    assert "the column 'frames'" in as_text(problems)
+    assert "the column 'frames'" in format_problems(problems)
 
 
-def test_ten_thousand_bad_rows_stay_readable(tmp_path, videos):
+def test_ten_thousand_bad_rows_give_a_short_list_of_problems(tmp_path, videos):
     rows = [{"id": f"q{n}", "video_path": f"gone{n}.mp4"} for n in range(10_000)]
-    samples, problems = read_samples(manifest(tmp_path, rows), videos)
+    samples, problems = read_samples(write_manifest(tmp_path, rows), videos)
     assert samples == []
     assert len(problems) == 21
-    assert "and 9980 more like it" in as_text(problems)
+    assert "and 9980 more like it" in format_problems(problems)
 
 
-def test_a_missing_folder_of_videos_is_said_once_beside_the_rows_own_problems(tmp_path):
-    _, problems = read_samples(manifest(tmp_path, [*QUESTIONS, QUESTIONS[1]]), tmp_path / "none")
+def test_missing_videos_folder_is_reported_once_with_the_row_problems(tmp_path):
+    _, problems = read_samples(write_manifest(tmp_path, [*QUESTIONS, QUESTIONS[1]]), tmp_path / "none")
     assert [problem.where for problem in problems] == [f"--videos-dir {tmp_path / 'none'}", "train.json row 4, id"]
 
 
-def test_a_missing_manifest_is_a_problem(tmp_path, videos):
-    assert "cannot be read" in as_text(read_samples(tmp_path / "none.json", videos)[1])
+def test_missing_manifest_is_a_problem(tmp_path, videos):
+    assert "cannot be read" in format_problems(read_samples(tmp_path / "none.json", videos)[1])
 
 
-def test_a_folder_of_videos_needs_no_manifest(tmp_path):
+def test_folder_of_videos_needs_no_manifest(tmp_path):
     for name in (
         "clip10.mp4",
         "clip2.MP4",
@@ -197,27 +198,27 @@ def test_a_folder_of_videos_needs_no_manifest(tmp_path):
     assert all(is_safe_id(sample.id) for sample in samples)
 
 
-def test_a_folder_without_videos_is_a_problem(tmp_path):
+def test_folder_without_videos_is_a_problem(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    assert "no videos" in as_text(read_samples(None, tmp_path)[1])
+    assert "no videos" in format_problems(read_samples(None, tmp_path)[1])
 
 
-def test_a_scanned_link_that_leads_out_is_refused(tmp_path, videos):
+def test_scan_rejects_symlink_that_points_outside(tmp_path, videos):
     (videos / "out.mp4").symlink_to(tmp_path / "secret.mp4")
     (tmp_path / "secret.mp4").write_bytes(b"x")
     samples, problems = read_samples(None, videos)
     assert [sample.video for sample in samples] == ["b.mp4", "city/a.mp4"]
-    assert "leads out" in as_text(problems)
+    assert "leads out" in format_problems(problems)
 
 
-def test_only_files_that_cannot_be_used_are_refused_in_a_scan(tmp_path):
+def test_scan_rejects_only_unusable_files(tmp_path):
     for name in (b"\xff.mp4", b"line\nend.mp4", b"good.mp4"):
         with open(bytes(tmp_path) + b"/" + name, "wb") as file:  # noqa: PTH123
             file.write(b"x")
     (tmp_path / "broken.mp4").symlink_to("nothing.mp4")
     samples, problems = read_samples(None, tmp_path)
     assert problems == []
-    items = {item.path: item for item in video_items(samples, tmp_path)}
+    items = {item.path: item for item in plan_videos(samples, tmp_path)}
     assert {path: item.refusal for path, item in items.items()} == {
         "broken.mp4": "broken.mp4: is a broken symlink; restore its target or remove it",
         "good.mp4": "",
@@ -229,8 +230,8 @@ def test_only_files_that_cannot_be_used_are_refused_in_a_scan(tmp_path):
 
 
 def test_samples_of_one_video_become_one_item(tmp_path, videos):
-    samples, _ = read_samples(manifest(tmp_path, QUESTIONS), videos)
-    city, other = video_items(samples, videos)
+    samples, _ = read_samples(write_manifest(tmp_path, QUESTIONS), videos)
+    city, other = plan_videos(samples, videos)
     assert city.payload == {
         "video": "city/a.mp4",
         "samples": [{"id": "12", "support_seconds": [4.5, 1.0]}, {"id": "q3", "support_seconds": []}],
@@ -244,15 +245,15 @@ def test_samples_of_one_video_become_one_item(tmp_path, videos):
     json.dumps(city.payload, allow_nan=False)
 
 
-def test_items_of_paths_that_look_alike_have_different_ids(videos):
-    items = video_items([Sample("1", "city/a.mp4"), Sample("2", "city-a.mp4"), Sample("3", "city a.mp4")], videos)
+def test_similar_paths_get_distinct_item_ids(videos):
+    items = plan_videos([Sample("1", "city/a.mp4"), Sample("2", "city-a.mp4"), Sample("3", "city a.mp4")], videos)
     assert len({item.id for item in items}) == 3
 
 
-def test_ids_of_any_form_stay_in_the_rows_and_get_file_names_of_their_own(tmp_path, videos):
+def test_any_id_is_kept_as_title_and_gets_a_safe_unique_id(tmp_path, videos):
     names = ["-5nEBVFY0nk", "_abC", "a b", "ab", "a/b", "SAME", "same", "中文", "safe-1", "x" * 300, "nul"]
     rows = [{"id": name, "video_path": "b.mp4"} for name in names]
-    samples, problems = read_samples(manifest(tmp_path, rows), videos)
+    samples, problems = read_samples(write_manifest(tmp_path, rows), videos)
     assert problems == []
     assert [sample.title for sample in samples] == names
     assert all(is_safe_id(sample.id) for sample in samples)
@@ -260,7 +261,7 @@ def test_ids_of_any_form_stay_in_the_rows_and_get_file_names_of_their_own(tmp_pa
     assert {sample.id for sample in samples if sample.id == sample.title} == {"ab", "safe-1"}
 
 
-def test_names_and_paths_of_scanned_videos(tmp_path):
+def test_scan_keeps_names_and_paths_of_videos(tmp_path):
     for name in ("中文.mp4", "한국어/a.mkv", "c.mp4", "c.mkv", "C.avi"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -274,5 +275,5 @@ def test_names_and_paths_of_scanned_videos(tmp_path):
         "C": "C.avi",
     }
     assert len({sample.id.lower() for sample in samples}) == 5
-    items = video_items(samples, tmp_path)
+    items = plan_videos(samples, tmp_path)
     assert {(item.name, item.path) for item in items} >= {("中文.mp4", "中文.mp4"), ("a.mkv", "한국어/a.mkv")}

@@ -1,4 +1,4 @@
-"""Splits: what may be asked for, and that nothing leaks or moves."""
+"""Splits: parsing, and assignments without leaks that never change."""
 
 import random
 from collections import Counter, defaultdict
@@ -6,16 +6,16 @@ from collections import Counter, defaultdict
 import pytest
 
 from tasks.frames.manifest import Sample
-from tasks.frames.splits import assign, parse_splits
+from tasks.frames.splits import assign_splits, parse_splits
 
 NINE_TO_ONE, _ = parse_splits("train=0.9,val=0.1")
 
 
-def question_set(videos, samples_a_video=3):
+def create_samples(videos, samples_per_video=3):
     return [
         Sample(f"{v}-{n}", f"v{v}.mp4", (), {"scene": f"scene {v // 4}", "take": n}, f"row {v}")
         for v in range(videos)
-        for n in range(samples_a_video)
+        for n in range(samples_per_video)
     ]
 
 
@@ -29,14 +29,14 @@ def question_set(videos, samples_a_video=3):
         "t=1",
     ],
 )
-def test_shares_that_add_up_to_1_are_read(text):
+def test_shares_that_sum_to_one_are_parsed(text):
     splits, problems = parse_splits(text)
     assert problems == []
     assert [split.name for split in splits] == [part.split("=")[0].strip() for part in text.split(",")]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("train=0.9,val=0.2", "add up to 1.1"),
         ("train=0.5", "add up to 0.5"),
@@ -56,31 +56,31 @@ def test_shares_that_add_up_to_1_are_read(text):
         (f"{'x' * 41}=1", "the name 'xxx"),
     ],
 )
-def test_shares_and_names_that_cannot_be_are_problems(text, said):
-    assert said in "\n".join(map(str, parse_splits(text)[1]))
+def test_invalid_shares_and_names_are_problems(text, message):
+    assert message in "\n".join(map(str, parse_splits(text)[1]))
 
 
-def test_every_problem_of_the_option_is_listed_at_once():
+def test_all_problems_of_the_option_are_listed():
     assert len(parse_splits("a-b=0.5,train=2,val,test=0.1,test=0.1")[1]) == 4
 
 
 def test_without_splits_all_samples_are_train():
     assert parse_splits(None) == ((), [])
-    assert set(assign(question_set(5), ())[0].values()) == {"train"}
+    assert set(assign_splits(create_samples(5), ())[0].values()) == {"train"}
 
 
 def test_samples_of_one_video_share_a_split():
-    chosen, problems = assign(question_set(200), NINE_TO_ONE)
+    chosen, problems = assign_splits(create_samples(200), NINE_TO_ONE)
     assert problems == []
     by_video = defaultdict(set)
-    for sample in question_set(200):
+    for sample in create_samples(200):
         by_video[sample.video].add(chosen[sample.id])
     assert all(len(splits) == 1 for splits in by_video.values())
 
 
 def test_samples_of_one_group_share_a_split():
-    samples = question_set(200)
-    chosen, problems = assign(samples, NINE_TO_ONE, "scene")
+    samples = create_samples(200)
+    chosen, problems = assign_splits(samples, NINE_TO_ONE, "scene")
     assert problems == []
     by_scene = defaultdict(set)
     for sample in samples:
@@ -89,67 +89,67 @@ def test_samples_of_one_group_share_a_split():
     assert {split for splits in by_scene.values() for split in splits} == {"train", "val"}
 
 
-def test_shares_are_met_when_there_are_many_groups():
+def test_many_groups_meet_the_shares():
     splits, _ = parse_splits("train=0.8,val=0.15,test=0.05")
-    counts = Counter(assign(question_set(5000, 1), splits)[0].values())
+    counts = Counter(assign_splits(create_samples(5000, 1), splits)[0].values())
     assert counts["train"] == pytest.approx(4000, rel=0.05)
     assert counts["val"] == pytest.approx(750, rel=0.15)
     assert counts["test"] == pytest.approx(250, rel=0.25)
 
 
-def test_other_samples_and_the_order_of_anything_move_nobody():
-    samples = question_set(300)
-    before, _ = assign(samples[:300], NINE_TO_ONE)
+def test_assignment_does_not_depend_on_other_samples_or_order():
+    samples = create_samples(300)
+    before, _ = assign_splits(samples[:300], NINE_TO_ONE)
     random.Random(1).shuffle(samples)
-    after, _ = assign(samples, tuple(reversed(NINE_TO_ONE)))
+    after, _ = assign_splits(samples, tuple(reversed(NINE_TO_ONE)))
     assert all(after[sample_id] == split for sample_id, split in before.items())
 
 
-def test_the_assignment_is_fixed_for_ever():
-    chosen, _ = assign([Sample(str(n), f"video {n}") for n in range(40)], NINE_TO_ONE)
+def test_assignment_never_changes_between_versions():
+    chosen, _ = assign_splits([Sample(str(n), f"video {n}") for n in range(40)], NINE_TO_ONE)
     assert sorted(int(sample_id) for sample_id, split in chosen.items() if split == "val") == [38]
 
 
 def test_groups_are_the_same_from_csv_and_from_typed_tables():
     splits, _ = parse_splits("a=0.5,b=0.5")
-    typed, _ = assign([Sample(str(n), "v", (), {"take": n}) for n in range(50)], splits, "take")
-    text, _ = assign([Sample(str(n), "v", (), {"take": str(n)}) for n in range(50)], splits, "take")
+    typed, _ = assign_splits([Sample(str(n), "v", (), {"take": n}) for n in range(50)], splits, "take")
+    text, _ = assign_splits([Sample(str(n), "v", (), {"take": str(n)}) for n in range(50)], splits, "take")
     assert typed == text
     assert set(typed.values()) == {"a", "b"}
 
 
-def test_a_group_that_is_missing_or_empty_is_a_problem():
+def test_missing_or_empty_group_is_a_problem():
     samples = [
         Sample("1", "v", (), {"scene": "x"}, "row 1"),
         Sample("2", "v", (), {"scene": ""}, "row 2"),
         Sample("3", "v"),
     ]
-    chosen, problems = assign(samples, NINE_TO_ONE, "scene")
+    chosen, problems = assign_splits(samples, NINE_TO_ONE, "scene")
     assert list(chosen) == ["1"]
     assert [problem.where for problem in problems] == ["row 2, scene", "3, scene"]
 
 
-def test_a_column_that_no_row_has_is_one_problem_that_lists_the_columns():
-    _, problems = assign(question_set(50), NINE_TO_ONE, "place")
-    said = "--group-by: no column 'place'; allowed: id, video_path, scene, take"
-    assert [str(problem).startswith(said) for problem in problems] == [True]
+def test_unknown_group_column_is_one_problem_that_lists_the_columns():
+    _, problems = assign_splits(create_samples(50), NINE_TO_ONE, "place")
+    message = "--group-by: no column 'place'; allowed: id, video_path, scene, take"
+    assert [str(problem).startswith(message) for problem in problems] == [True]
 
 
-def test_the_manifests_own_split_column_is_kept():
+def test_split_column_of_the_manifest_is_kept():
     samples = [Sample("1", "v", (), {"split": "test"}), Sample("2", "w", (), {"split": "train"})]
-    assert assign(samples, ()) == ({"1": "test", "2": "train"}, [])
-    assert "one of the two" in str(assign(samples, NINE_TO_ONE)[1][0])
-    assert "names of letters" in str(assign([*samples, Sample("3", "x")], ())[1][0])
+    assert assign_splits(samples, ()) == ({"1": "test", "2": "train"}, [])
+    assert "one of the two" in str(assign_splits(samples, NINE_TO_ONE)[1][0])
+    assert "names of letters" in str(assign_splits([*samples, Sample("3", "x")], ())[1][0])
 
 
-def test_a_group_by_id_parts_a_video_on_request():
-    chosen, _ = assign([Sample(f"q{n}", "v.mp4") for n in range(100)], NINE_TO_ONE, "id")
+def test_group_by_id_splits_a_video():
+    chosen, _ = assign_splits([Sample(f"q{n}", "v.mp4") for n in range(100)], NINE_TO_ONE, "id")
     assert set(chosen.values()) == {"train", "val"}
 
 
-def test_splits_that_differ_in_case_alone_are_a_problem():
-    """Their files would be one file on many disks."""
+def test_splits_that_differ_only_in_case_are_a_problem():
+    """Reject them: on many disks, their files would overwrite each other."""
     _, problems = parse_splits("train=0.5,Train=0.5")
-    assert ["'train' and 'Train', which differ in case alone" in str(problem) for problem in problems] == [True]
+    assert ["'train' and 'Train', which differ only in case" in str(problem) for problem in problems] == [True]
     samples = [Sample("1", "v", (), {"split": "test"}), Sample("2", "w", (), {"split": "Test"})]
-    assert "'test' and 'Test', which differ in case alone" in str(assign(samples, ())[1][0])
+    assert "'test' and 'Test', which differ only in case" in str(assign_splits(samples, ())[1][0])

@@ -1,4 +1,4 @@
-"""The frames stage on real videos: right files, right rows, one decode, the same bytes every time."""
+"""The frames stage on real videos: files, rows, a single decode, and identical bytes in every run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tasks.media.reading import FrameImage, UnreliableIndexError, VideoReader
 Stage = Callable[..., Any]
 
 
-def test_files_and_rows(clip: Path, stage: Stage) -> None:
-    ran = stage(clip, {"a": [0.12, 1.0, -1.0, 2.0, float("nan")], "b": []}, max_frames=4)
-    assert sorted(ran.files) == [f"frames/{sample}/{number:04d}.jpg" for sample in "ab" for number in range(4)]
-    rows = ran.sample("a")["frames"]
+def test_stage_writes_files_and_matching_rows(clip: Path, stage: Stage) -> None:
+    run = stage(clip, {"a": [0.12, 1.0, -1.0, 2.0, float("nan")], "b": []}, max_frames=4)
+    assert sorted(run.files) == [f"frames/{sample}/{number:04d}.jpg" for sample in "ab" for number in range(4)]
+    rows = run.get_sample("a")["frames"]
     assert [row["path"] for row in rows] == [f"frames/a/{number:04d}.jpg" for number in range(4)]
     assert [(row["frame_index"], row["source"]) for row in rows] == [
         (3, "support"),
@@ -38,14 +38,14 @@ def test_files_and_rows(clip: Path, stage: Stage) -> None:
     assert [row["actual_seconds"] for row in rows] == [0.12, 0.48, 1.0, 1.48]
     assert rows[2]["keyframe_distance_frames"] == 0
     for row in rows:
-        assert row["sha256"] == hashlib.sha256(ran.files[row["path"]]).hexdigest()
+        assert row["sha256"] == hashlib.sha256(run.files[row["path"]]).hexdigest()
         assert (row["width_px"], row["height_px"]) == (160, 90)
-    assert ran.sample("a")["outside_seconds"] == [-1.0, 2.0, None]
-    assert ran.sample("b")["video"] == "clip.mp4"
-    json.dumps(ran.result.detail, allow_nan=False)
+    assert run.get_sample("a")["outside_seconds"] == [-1.0, 2.0, None]
+    assert run.get_sample("b")["video"] == "clip.mp4"
+    json.dumps(run.result.detail, allow_nan=False)
 
 
-def test_columns(clip: Path, stage: Stage) -> None:
+def test_stage_returns_all_columns(clip: Path, stage: Stage) -> None:
     values = stage(clip, {"a": [0.1, 0.1, 9.0], "b": [0.0, 0.5, 1.0]}, max_frames=2).result.values
     assert values == {
         "samples": 2,
@@ -67,39 +67,39 @@ def test_columns(clip: Path, stage: Stage) -> None:
     }
 
 
-def test_png_holds_the_very_pixels(clip: Path, stage: Stage) -> None:
-    ran = stage(clip, {"a": []}, image_format="png")
-    rows = ran.sample("a")["frames"]
+def test_png_is_lossless(clip: Path, stage: Stage) -> None:
+    run = stage(clip, {"a": []}, image_format="png")
+    rows = run.get_sample("a")["frames"]
     with VideoReader(clip) as reader:
         for row, frame in zip(rows, reader.frames([row["frame_index"] for row in rows]), strict=True):
-            picture = cv2.imdecode(np.frombuffer(ran.files[row["path"]], np.uint8), cv2.IMREAD_COLOR)
-            np.testing.assert_array_equal(picture, frame.image)
+            image = cv2.imdecode(np.frombuffer(run.files[row["path"]], np.uint8), cv2.IMREAD_COLOR)
+            np.testing.assert_array_equal(image, frame.image)
 
 
 @pytest.mark.parametrize("image_format", ["jpg", "png", "webp"])
-def test_same_bytes_in_two_runs(image_format: str, clip: Path, stage: Stage) -> None:
+def test_two_runs_write_the_same_bytes(image_format: str, clip: Path, stage: Stage) -> None:
     samples = {"a": [0.3, 1.7], "b": [1.0]}
     first, second = (stage(clip, samples, image_format=image_format, resize="80") for _ in range(2))
     assert first == second
 
 
-def test_a_sample_gets_the_same_frames_alone_and_beside_others(clip: Path, stage: Stage) -> None:
+def test_sample_gets_the_same_frames_alone_and_with_others(clip: Path, stage: Stage) -> None:
     together = stage(clip, {"a": [0.3], "b": [1.0, 1.04], "c": []})
     alone = stage(clip, {"b": [1.0, 1.04]})
-    assert together.sample("b") == alone.sample("b")
+    assert together.get_sample("b") == alone.get_sample("b")
     assert alone.files == {path: data for path, data in together.files.items() if path.startswith("frames/b/")}
 
 
-def test_a_video_that_samples_share_is_decoded_once(clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_video_is_decoded_once(clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[int] = []
     feed = RunDecoder._fed
 
-    def counting(self: RunDecoder, packet: Any, position: int) -> Any:
+    def count_packets(self: RunDecoder, packet: Any, position: int) -> Any:
         if packet is not None:
             fed.append(position)
         return feed(self, packet, position)
 
-    monkeypatch.setattr(RunDecoder, "_fed", counting)
+    monkeypatch.setattr(RunDecoder, "_fed", count_packets)
     stage(clip, {str(number): [number / 10] for number in range(20)})
     assert fed == sorted(set(fed))
 
@@ -107,35 +107,35 @@ def test_a_video_that_samples_share_is_decoded_once(clip: Path, stage: Stage, mo
 @pytest.mark.parametrize(
     ("resize", "size"), [(None, (160, 90)), ("80", (80, 45)), ("320", (160, 90)), (32, (32, 18)), ("50x60", (50, 60))]
 )
-def test_resize(resize: str | int | None, size: tuple[int, int], clip: Path, stage: Stage) -> None:
-    ran = stage(clip, {"a": []}, max_frames=1, resize=resize)
-    (row,) = ran.sample("a")["frames"]
+def test_resize_sets_the_image_size(resize: str | int | None, size: tuple[int, int], clip: Path, stage: Stage) -> None:
+    run = stage(clip, {"a": []}, max_frames=1, resize=resize)
+    (row,) = run.get_sample("a")["frames"]
     assert (row["width_px"], row["height_px"]) == size
-    picture = cv2.imdecode(np.frombuffer(ran.files[row["path"]], np.uint8), cv2.IMREAD_COLOR)
-    assert picture.shape[1::-1] == size
+    image = cv2.imdecode(np.frombuffer(run.files[row["path"]], np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape[1::-1] == size
 
 
-def test_support_alone_may_find_nothing(clip: Path, stage: Stage) -> None:
-    ran = stage(clip, {"a": [], "b": [99.0]}, strategy="support")
-    assert ran.files == {}
-    assert ran.result.values["frames"] == 0
+def test_support_strategy_may_select_no_frames(clip: Path, stage: Stage) -> None:
+    run = stage(clip, {"a": [], "b": [99.0]}, strategy="support")
+    assert run.files == {}
+    assert run.result.values["frames"] == 0
 
 
-def test_a_misleading_index_leaves_no_stray_files(clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreliable_index_leaves_no_extra_files(clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = VideoReader.frames_or_damage
 
-    def misled(self: VideoReader, indices: list[int]) -> Any:
+    def raise_after_frames(self: VideoReader, indices: list[int]) -> Any:
         yield from frames(self, indices)
         if type(self._listing).__name__ == "IndexedListing":
             raise UnreliableIndexError("a frame did not come")
 
     expected = stage(clip, {"a": [0.5]})
-    monkeypatch.setattr(stage_module.VideoReader, "frames_or_damage", misled)
+    monkeypatch.setattr(stage_module.VideoReader, "frames_or_damage", raise_after_frames)
     assert stage(clip, {"a": [0.5]}).files == expected.files
 
 
-def damaged(clip: Path, path: Path) -> Path:
-    """A copy of the clip with zeros in the middle: frames 25 and later are damaged from somewhere on."""
+def write_damaged_clip(clip: Path, path: Path) -> Path:
+    """Write a copy of the clip with zeros in the middle, which damages frames after frame 25."""
     data = bytearray(clip.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 400] = bytes(400)
@@ -143,8 +143,8 @@ def damaged(clip: Path, path: Path) -> Path:
     return path
 
 
-def truncated(clip: Path, path: Path) -> Path:
-    """A copy of the clip with its index at the front, without the last 40 % of its bytes."""
+def write_truncated_clip(clip: Path, path: Path) -> Path:
+    """Write a copy of the clip with its index at the front, without the last 40 % of its bytes."""
     whole = path.with_name(f"whole-{path.name}")
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip), "-c", "copy"]
     subprocess.run([*command, "-movflags", "+faststart", str(whole)], check=True)
@@ -156,24 +156,24 @@ def truncated(clip: Path, path: Path) -> Path:
 def test_damaged_frames_are_reported_and_the_others_kept(clip: Path, stage: Stage, tmp_path: Path) -> None:
     wanted = {"a": [number / 25 for number in range(50)], "b": [0.0, 0.04]}
     whole = stage(clip, wanted, max_frames=50, strategy="support")
-    ran = stage(damaged(clip, tmp_path / "clip.mp4"), wanted, max_frames=50, strategy="support")
-    bad = ran.sample("a")["bad_frames"]
-    good = ran.sample("a")["frames"]
+    run = stage(write_damaged_clip(clip, tmp_path / "clip.mp4"), wanted, max_frames=50, strategy="support")
+    bad = run.get_sample("a")["bad_frames"]
+    good = run.get_sample("a")["frames"]
     assert bad
     assert good
     assert sorted([*(row["frame_index"] for row in bad), *(row["frame_index"] for row in good)]) == list(range(50))
     assert [row["path"] for row in good] == [f"frames/a/{number:04d}.jpg" for number in range(len(good))]
-    right = {row["frame_index"]: row["sha256"] for row in whole.sample("a")["frames"]}
+    right = {row["frame_index"]: row["sha256"] for row in whole.get_sample("a")["frames"]}
     assert all(row["sha256"] == right[row["frame_index"]] for row in good)
     assert {"source": "support", "requested_seconds": bad[0]["frame_index"] / 25}.items() <= bad[0].items()
     assert "damaged" in bad[0]["reason"]
-    assert ran.sample("b") == whole.sample("b")
-    assert ran.result.values["bad_frames"] == len(bad)
-    assert ran.result.values["truncated"] is False
+    assert run.get_sample("b") == whole.get_sample("b")
+    assert run.result.values["bad_frames"] == len(bad)
+    assert run.result.values["truncated"] is False
 
 
-def test_damage_fails_the_video_on_request(clip: Path, stage: Stage, tmp_path: Path) -> None:
-    path = damaged(clip, tmp_path / "damaged.mp4")
+def test_on_damage_fail_rejects_a_damaged_video(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    path = write_damaged_clip(clip, tmp_path / "damaged.mp4")
     with pytest.raises(
         BadInput, match=r"^damaged\.mp4: frames \d+, \d+.* cannot be read; the first .*--on-damage skip"
     ):
@@ -181,16 +181,16 @@ def test_damage_fails_the_video_on_request(clip: Path, stage: Stage, tmp_path: P
     assert stage(path, {"a": [0.0]}, strategy="support", on_damage="fail").result.values["frames"] == 1
 
 
-def test_video_without_a_readable_frame_fails(clip: Path, stage: Stage, tmp_path: Path) -> None:
-    path = damaged(clip, tmp_path / "damaged.mp4")
-    bad = stage(path, {"a": []}, max_frames=50).sample("a")["bad_frames"][0]["frame_index"]
+def test_video_without_readable_frames_fails(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    path = write_damaged_clip(clip, tmp_path / "damaged.mp4")
+    bad = stage(path, {"a": []}, max_frames=50).get_sample("a")["bad_frames"][0]["frame_index"]
     with pytest.raises(BadInput, match=rf"^damaged\.mp4: frame {bad} cannot be read"):
         stage(path, {"a": [bad / 25]}, strategy="support")
 
 
-def test_truncated_video_gives_what_is_there(clip: Path, stage: Stage, tmp_path: Path) -> None:
-    ran = stage(truncated(clip, tmp_path / "short.mp4"), {"a": [0.4, 1.9, 5.0]}, max_frames=4)
-    values, sample = ran.result.values, ran.sample("a")
+def test_truncated_video_gives_its_remaining_frames(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    run = stage(write_truncated_clip(clip, tmp_path / "short.mp4"), {"a": [0.4, 1.9, 5.0]}, max_frames=4)
+    values, sample = run.result.values, run.get_sample("a")
     assert values["truncated"] is True
     assert "of at least" in values["missing"]
     assert values["stated_seconds"] == 2.0
@@ -206,50 +206,53 @@ def test_truncated_video_gives_what_is_there(clip: Path, stage: Stage, tmp_path:
     ]
     assert sample["outside_seconds"] == [5.0]
     whole = stage(clip, {"a": [row["actual_seconds"] for row in sample["frames"]]}, strategy="support")
-    assert [row["sha256"] for row in sample["frames"]] == [row["sha256"] for row in whole.sample("a")["frames"]]
+    assert [row["sha256"] for row in sample["frames"]] == [row["sha256"] for row in whole.get_sample("a")["frames"]]
 
 
-def test_truncation_fails_the_video_on_request(clip: Path, stage: Stage, tmp_path: Path) -> None:
+def test_on_damage_fail_rejects_a_truncated_video(clip: Path, stage: Stage, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"^short\.mp4: is truncated: .*--on-damage skip"):
-        stage(truncated(clip, tmp_path / "short.mp4"), {"a": []}, on_damage="fail")
+        stage(write_truncated_clip(clip, tmp_path / "short.mp4"), {"a": []}, on_damage="fail")
 
 
 @pytest.mark.parametrize(("share", "verified"), [(0.0, 0), (0.01, 1), (0.5, 4), (1.0, 8)])
-def test_verification_counts_the_frames(share: float, verified: int, clip: Path, stage: Stage) -> None:
-    ran = stage(clip, {"a": [], "b": []}, verify_frames=share)
-    assert ran.result.values["verified_frames"] == verified
+def test_verification_counts_the_verified_frames(share: float, verified: int, clip: Path, stage: Stage) -> None:
+    run = stage(clip, {"a": [], "b": []}, verify_frames=share)
+    assert run.result.values["verified_frames"] == verified
 
 
-def test_verification_of_a_damaged_and_of_a_truncated_video(clip: Path, stage: Stage, tmp_path: Path) -> None:
-    for path in (damaged(clip, tmp_path / "damaged.mp4"), truncated(clip, tmp_path / "short.mp4")):
+def test_verification_accepts_damaged_and_truncated_videos(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    for path in (
+        write_damaged_clip(clip, tmp_path / "damaged.mp4"),
+        write_truncated_clip(clip, tmp_path / "short.mp4"),
+    ):
         values = stage(path, {"a": []}, max_frames=50, verify_frames=1.0).result.values
         assert values["verified_frames"] == values["frames"] > 10
 
 
-@pytest.mark.parametrize("what", ["pixels", "index", "time"])
+@pytest.mark.parametrize("change", ["pixels", "index", "time"])
 def test_verification_catches_a_wrong_frame(
-    what: str, clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    change: str, clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reader gives the neighbor's image, or the right image under a wrong number or a wrong time."""
+    """Replace a frame by the neighbor's image, a changed pixel, or a changed time."""
     read = VideoReader.frames_or_damage
 
-    def lying(self: VideoReader, indices: list[int]) -> Any:
+    def alter_last_frame(self: VideoReader, indices: list[int]) -> Any:
         for frame in read(self, indices):
             assert isinstance(frame, FrameImage)
             if frame.frame_index != indices[-1]:
                 yield frame
-            elif what == "pixels":
+            elif change == "pixels":
                 image = frame.image.copy()
                 image[0, 0, 0] ^= 1
                 yield replace(frame, image=image)
-            elif what == "time":
+            elif change == "time":
                 yield replace(frame, pts=frame.pts + 1)
             else:
                 [other] = list(read(self, [frame.frame_index - 1]))
                 assert isinstance(other, FrameImage)
                 yield replace(frame, image=other.image)
 
-    monkeypatch.setattr(VideoReader, "frames_or_damage", lying)
+    monkeypatch.setattr(VideoReader, "frames_or_damage", alter_last_frame)
     with pytest.raises(FrameMismatchError, match=r"^clip\.mp4: 1 of 8 verified frames differ .*frames 46;"):
         stage(clip, {"a": []}, verify_frames=1.0)
 

@@ -21,9 +21,9 @@ from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.outcomes import Outcome, Record
 from tasks.engine.store.records import RecordStore
+from tasks.frames.contact_sheets import render_contact_sheet, render_contact_sheets
 from tasks.frames.manifest import read_samples
 from tasks.frames.params import FramesParams
-from tasks.frames.pictures import contact_sheet, sheets
 from tasks.frames.stage import FramesStage
 
 TIMEOUT_SECONDS = 4.0
@@ -74,7 +74,7 @@ def read_manifests(manifests: list[Path], videos: Path) -> list[dict[str, Any]]:
 
 def draw(pictures: list[Path]) -> list[int]:
     """Bytes of a contact sheet of each picture."""
-    return [len(contact_sheet([(picture, picture.name)])) for picture in pictures]
+    return [len(render_contact_sheet([(picture, picture.name)])) for picture in pictures]
 
 
 def draw_altered(pictures: list[Path]) -> int:
@@ -82,7 +82,7 @@ def draw_altered(pictures: list[Path]) -> int:
     frame = {"sha256": "0" * 64, "actual_seconds": 0.0, "source": "support"}
     sample = {"id": "a", "video": "a.mp4", "bad_frames": [], "outside_seconds": []}
     samples = [{**sample, "frames": [{**frame, "path": picture.name}]} for picture in pictures]
-    return len(sheets(samples, pictures[0].parent, most=len(samples)))
+    return len(render_contact_sheets(samples, pictures[0].parent, max_samples=len(samples)))
 
 
 def main(folder: Path) -> None:
