@@ -20,15 +20,18 @@ from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.store.outcomes import Record
+from tasks.media.segment_stages.join_stage import refuse_item
+from tasks.media.segment_stages.preview_stage import preview_item
+from tasks.media.segments.settings import Crf
 from tasks.overlays.fetch_stage import FetchStage, fetch_item
-from tasks.overlays.gallery import Shown, gallery
-from tasks.overlays.join_stage import JoinStage, bare_item, join_item, refused
-from tasks.overlays.options import CleaningOptions, Crf, Detector, Device, Devices, Method, OutputCodec, Score, Segments
+from tasks.overlays.gallery import Shown, video_gallery
+from tasks.overlays.join_stage import JoinStage, bare_item, join_item
+from tasks.overlays.options import CleaningOptions, Detector, Device, Devices, Method, OutputCodec, Score, Segments
 from tasks.overlays.prepare_stage import PrepareStage, prepare_items, prepared
 from tasks.overlays.prepared import Prepared
-from tasks.overlays.preview_stage import PreviewStage, preview_item
+from tasks.overlays.preview_stage import PreviewStage
 from tasks.overlays.segment_stage import CleanStage, segment_items, segment_needs
-from tasks.overlays.size import cleaned_bytes
+from tasks.overlays.size import estimate_cleaned_bytes
 from tasks.overlays.sources import ALL_NETWORKS, MOST_BYTES, FetchLimits, read_sources
 from tasks.overlays.video_source import VideoSource
 from tasks.overlays.wishes import Detection, codec_problems, program_problems, read_detection
@@ -155,13 +158,14 @@ def overlay_removal(
         run.note(inputs.notes)
         videos = _fetched(run, inputs)
         found = run.stage(PrepareStage(inputs.detection.params), prepare_items(videos.values(), inputs.detection.extra))
-        planned = [_planned(known, inputs.options, run.output_dir) for known in _known(videos, found)]
+        known = {one.video: one for one in _known(videos, found)}
+        planned = [_planned(one, inputs.options, run.output_dir) for one in known.values()]
         stage = CleanStage(segment_needs((one for one in planned if isinstance(one, PlannedVideo)), inputs.devices))
         joined = Assembly(stage, JoinStage(), scratch, keep_segments).run(run, [_whole(one) for one in planned])
         cleaned = [record for part in joined for record in part.records()]
-        run.stage(PreviewStage(), [_preview(record, videos) for record in cleaned])
+        run.stage(PreviewStage(), [_preview(record, known) for record in cleaned])
         shown = [Shown(record.id, record.values, videos[record.id].name) for record in cleaned]
-        run.pictures += gallery(shown, run.output_dir)
+        run.pictures += video_gallery(shown, run.output_dir)
         return run.finish()
 
 
@@ -189,15 +193,15 @@ def _planned(known: Prepared, options: CleaningOptions, output_dir: Path) -> Pla
     try:
         return plan_video(known, options, output_dir)
     except InvalidInput as error:
-        return refused(bare_item(known), str(error))
+        return refuse_item(bare_item(known), str(error))
 
 
 def _whole(video: PlannedVideo | Item) -> Whole:
     if isinstance(video, Item):
         return Whole(video, (), 0)
-    return Whole(join_item(video), tuple(segment_items(video)), cleaned_bytes(video))
+    return Whole(join_item(video), tuple(segment_items(video)), estimate_cleaned_bytes(video))
 
 
-def _preview(record: Record, videos: Mapping[str, VideoSource]) -> Item:
+def _preview(record: Record, known: Mapping[str, Prepared]) -> Item:
     digests = [output.sha256 for output in record.outputs]
-    return preview_item(videos[record.id], record.detail["work"], digests)
+    return preview_item(bare_item(known[record.id]), record.detail["work"], digests)

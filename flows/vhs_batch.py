@@ -21,7 +21,9 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.manifest import unknown_priority
 from tasks.engine.store.outcomes import Record
-from tasks.media.segments.settings import Codec
+from tasks.media.segment_stages.join_stage import refuse_item
+from tasks.media.segment_stages.preview_stage import preview_item
+from tasks.media.segments.settings import Codec, Crf
 from tasks.restoration.diagnosis_stage import (
     Diagnosed,
     DiagnosisParams,
@@ -33,13 +35,14 @@ from tasks.restoration.diagnosis_stage import (
 from tasks.restoration.engines.choice import Engines
 from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device
 from tasks.restoration.engines.template import Form
-from tasks.restoration.gallery import Shown, gallery
-from tasks.restoration.join_stage import JoinStage, bare_item, join_item, refused
-from tasks.restoration.options import Crf, Deinterlace, EngineName, Height, SegmentSeconds
+from tasks.restoration.gallery import Shown, tape_gallery
+from tasks.restoration.join_stage import JoinStage, bare_item, join_item
+from tasks.restoration.options import EngineName, Height, SegmentSeconds
 from tasks.restoration.planning import PlannedTape, Recipe, plan_tape
-from tasks.restoration.preview_stage import PreviewParams, PreviewStage, preview_item
+from tasks.restoration.presets import Deinterlace
+from tasks.restoration.preview_stage import PreviewParams, PreviewStage
 from tasks.restoration.segment_stage import SegmentStage, segment_items, segment_needs
-from tasks.restoration.size import restored_bytes
+from tasks.restoration.size import estimate_tape_bytes
 from tasks.restoration.tapes import Tape, common_options, read_tapes, unmeasured_problems
 from tasks.restoration.wishes import Wishes, read_presets, read_recipe
 
@@ -184,7 +187,7 @@ def vhs_batch(
         joined = Assembly(segments, JoinStage(), scratch, keep_segments).run(run, [_whole(one) for one in shelf])
         restored = [record for part in joined for record in part.records()]
         run.stage(PreviewStage(PreviewParams(clip=preview)), [_preview(record, known) for record in restored])
-        run.pictures += gallery(
+        run.pictures += tape_gallery(
             [Shown(one.id, known[one.id].diagnosis, one.values, known[one.id].tape.path) for one in restored],
             run.output_dir,
         )
@@ -204,15 +207,15 @@ def _planned(known: Diagnosed, recipe: Recipe, output_dir: Path) -> PlannedTape 
     try:
         return plan_tape(known, recipe, output_dir)
     except InvalidInput as error:
-        return refused(bare_item(known), str(error))
+        return refuse_item(bare_item(known), str(error))
 
 
 def _whole(tape: PlannedTape | Item) -> Whole:
     if isinstance(tape, Item):
         return Whole(tape, (), 0)
-    return Whole(join_item(tape), tuple(segment_items(tape)), restored_bytes(tape))
+    return Whole(join_item(tape), tuple(segment_items(tape)), estimate_tape_bytes(tape))
 
 
 def _preview(record: Record, known: Mapping[str, Diagnosed]) -> Item:
     digests = [output.sha256 for output in record.outputs]
-    return preview_item(known[record.id], record.detail["work"], digests)
+    return preview_item(bare_item(known[record.id]), record.detail["work"], digests)

@@ -1,4 +1,4 @@
-"""The pictures of cleaned videos that the report shows."""
+"""Contact sheets of cleaned videos for the report."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine.reporting.report import Picture
-from tasks.overlays.preview_stage import sheet_path
-
-_JPEG_START = b"\xff\xd8\xff"
+from tasks.media.segment_stages.gallery import Entry, damage_clauses, read_gallery
 
 
 @dataclass(frozen=True)
@@ -22,18 +20,10 @@ class Shown:
     name: str = ""
 
 
-def gallery(videos: Sequence[Shown], output_dir: Path, most: int = 12) -> list[Picture]:
-    """The sheets of at most ``most`` videos, evenly through them, each with what was found and done."""
-    chosen = videos[:: max(1, -(-len(videos) // most))]
-    return [picture for one in chosen if (picture := _picture(one, output_dir))]
-
-
-def _picture(shown: Shown, output_dir: Path) -> Picture | None:
-    try:
-        data = (output_dir / sheet_path(shown.video)).read_bytes()
-    except OSError:
-        return None
-    return Picture(shown.name or shown.video, caption(shown), data) if data.startswith(_JPEG_START) else None
+def video_gallery(videos: Sequence[Shown], output_dir: Path, max_videos: int = 12) -> list[Picture]:
+    """Read the contact sheets of at most ``max_videos`` videos, each with what was detected and what was done."""
+    entries = [Entry(shown.video, shown.name or shown.video, caption(shown)) for shown in videos]
+    return read_gallery(entries, output_dir, max_videos)
 
 
 def _parts(count: int) -> str:
@@ -45,8 +35,4 @@ def caption(shown: Shown) -> str:
     values = shown.values
     words = [str(values["reason"])]
     words.append("copied as it is" if values["copied"] else f"{values['method']}, {_parts(values['segments'])}")
-    if values["missing"]:
-        words.append(f"PARTIAL: {values['missing']}")
-    if values["damaged_frames"]:
-        words.append(f"{values['damaged_frames']} damaged frames")
-    return "; ".join(words)
+    return "; ".join([*words, *damage_clauses(values)])

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.media.segments.settings import Crf
 from tasks.overlays.overlay import Source
 
 Detector: TypeAlias = Source
@@ -14,7 +15,6 @@ Device = Literal["cpu", "gpu"]
 OutputCodec = Literal["x264", "x265", "svtav1", "lossless"]
 Segments: TypeAlias = Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"]
 Score: TypeAlias = Annotated[float, Field(ge=0.01, le=1)]
-Crf: TypeAlias = Annotated[float, Field(ge=0, le=63)]
 Devices: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tasks.media.orientation import Picture, matrix_turn, turned
-from tasks.media.segments.reading import SegmentReader
+from tasks.media.segment_stages.comparing import PairReader, format_timestamp, spread_positions
 from tasks.media.segments.source import Survey, survey
 from tasks.media.sheets import scaled, sheet
 from tasks.overlays.overlay import Box, Overlay
@@ -47,14 +45,14 @@ def comparison_sheet(source: Path, found: Survey, cleaned: Path, overlays: Seque
     with _Videos(source, found, cleaned) as videos:
         for row in rows:
             before, after = videos.pair(row.index)
-            stamp = _stamp(row.seconds)
+            stamp = format_timestamp(row.seconds)
             pictures += [(videos.whole(before), f"{stamp} before"), (videos.whole(after), f"{stamp} after")]
             if row.part:
                 pictures += [(videos.part(one, row.part), "magnified") for one in (before, after)]
     return sheet(pictures, 4 if overlays else 2, _THUMBNAIL_PX)
 
 
-class _Videos:
+class _Videos(PairReader):
     """Source and cleaned video, opened. Use it in a ``with`` block."""
 
     def __init__(self, source: Path, found: Survey, cleaned: Path) -> None:
@@ -63,22 +61,13 @@ class _Videos:
         self._turn = matrix_turn(found.display_matrix)
         self._aspect = found.picture.sample_aspect
         self._reformatter = VideoReformatter()
-        with ExitStack() as guard:
-            self._before = guard.enter_context(SegmentReader(source, found))
-            self._after = guard.enter_context(SegmentReader(cleaned, made))
-            self._open = guard.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+        super().__init__(source, found, cleaned, made)
 
     def pair(self, index: int) -> tuple[Picture, Picture]:
         """Frame ``index`` of both, BGR, as they are stored."""
-        before = next(self._before.range(index, index + 1))
+        before = next(self.before.range(index, index + 1))
         at = min(index, self._last)
-        return self._stored(before.frame), self._stored(next(self._after.range(at, at + 1)).frame)
+        return self._stored(before.frame), self._stored(next(self.after.range(at, at + 1)).frame)
 
     def whole(self, picture: Picture) -> Picture:
         """``picture``, which is stored so, as a thumbnail."""
@@ -101,7 +90,7 @@ class _Videos:
 def _rows(found: Survey, overlays: Sequence[Overlay], frames: int) -> list[_Row]:
     """``frames`` rows; fewer where there are fewer frames."""
     shown = _shown(len(found.timeline), overlays)
-    wanted = sorted({(2 * place + 1) * len(shown) // (2 * frames) for place in range(frames)})
+    wanted = spread_positions(len(shown), frames)
     rows = []
     for place, position in enumerate(wanted):
         index = int(shown[position])
@@ -133,9 +122,3 @@ def _part(box: Box, turn: int, width_px: int, height_px: int) -> Box:
     left = min(max(0, box.x + round((box.width - width) * share)), width_px - width)
     top = min(max(0, box.y + (box.height - height) // 2), height_px - height)
     return Box(left, top, width, height)
-
-
-def _stamp(seconds: float) -> str:
-    """Minutes and seconds."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}:{rest:05.2f}"

@@ -19,7 +19,7 @@ from tasks.overlays.components import Shape, component_shape
 from tasks.overlays.overlay import Overlay
 from tasks.overlays.removal.base import make_remover, regions
 from tasks.overlays.removal.command import CommandRemover, Inpainter
-from tasks.overlays.work import PlannedVideo, VideoWork, as_payload, clock_of, from_payload, written_picture
+from tasks.overlays.work import VIDEO_PAYLOAD, PlannedVideo, VideoWork, written_picture
 
 # The child with its libraries; and for each pixel the frames of the encoder, and of a remover those that wait for
 # neighbours, with the motion between them.
@@ -53,15 +53,18 @@ class CleanStage(Stage):
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Clean the item's segment. Raises BadInput where the video is damaged there, SegmentError where it failed."""
-        video, (segment,) = from_payload(item.payload)
-        found = video.survey(work.output_dir)
-        picture, clock = written_picture(found.picture), clock_of(found).part(segment.start_frame, segment.end_frame)
+        video, (segment,) = VIDEO_PAYLOAD.load(item.payload)
+        found = video.load_survey(work.output_dir)
+        picture, clock = (
+            written_picture(found.picture),
+            video.make_clock(found).part(segment.start_frame, segment.end_frame),
+        )
         shape = component_shape(picture.pixel_format)
-        places = regions(video.overlays(work.output_dir), shape, picture.width_px, picture.height_px)
+        places = regions(video.load_overlays(work.output_dir), shape, picture.width_px, picture.height_px)
         shown = tuple(place for place in places if _shows(place.overlays, segment))
         make = self._remover_of(video, shape, Inpainter(video.command, picture, clock.rate, self._device), work.scratch)
         cleaner = SegmentCleaner(shape, shown, make)
-        output = work.output(video.file(segment))
+        output = work.output(video.segment_path(segment))
         with (
             SegmentReader(work.input(item.inputs[0]), found) as reader,
             SegmentEncoder(output, video.encoder, picture, clock) as encoder,
@@ -71,7 +74,7 @@ class CleanStage(Stage):
                 encoder.write(frame)
             deque(frames, maxlen=0)  # what is damaged is known when all are read
         report = verify_segment(output, clock).with_damage(reader.damaged, segment)
-        report.write(work.output(video.report(segment)))
+        report.write(work.output(video.report_path(segment)))
         return _result(video, segment, report, cleaner)
 
     @property
@@ -95,7 +98,7 @@ def segment_items(planned: PlannedVideo) -> list[Item]:
     return [
         Item(
             id=safe_id(f"{work.video}.{segment.number:04d}"),
-            payload=as_payload(work, [segment]),
+            payload=VIDEO_PAYLOAD.dump(work, [segment]),
             inputs=(path,),
             cost=float((segment.read_end - segment.read_start) * pixels),
             fields={"video": work.video},

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.engine.contract.errors import Problem
+from tasks.media.segments.settings import MAX_CRF
 from tasks.overlays.detection.given import PictureMask, parse_mask
 from tasks.overlays.detection.yolo import model_problems
 from tasks.overlays.options import CleaningOptions, Detector, Device, Method, PrepareParams
 from tasks.overlays.removal.command import command_problems, placeholders
-
-_MOST_CRF = 51  # of x264 and x265; SVT-AV1 goes to 63
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ def codec_problems(options: CleaningOptions) -> list[Problem]:
         return []
     if options.codec == "lossless":
         return [Problem("--crf", f"{options.crf:g} with --codec lossless", "no crf", "leave it out")]
-    if options.codec in {"x264", "x265"} and options.crf > _MOST_CRF:
-        return [Problem("--crf", f"{options.crf:g}", f"0 to {_MOST_CRF} for {options.codec}", "lower it")]
+    if options.crf > MAX_CRF[options.codec]:
+        return [Problem("--crf", f"{options.crf:g}", f"0 to {MAX_CRF[options.codec]} for {options.codec}", "lower it")]
     return []
 
 

@@ -1,20 +1,18 @@
-"""What is decided about a video before its segments are cleaned, and how it travels in an item's payload."""
+"""The plan for one video: how it is cleaned, and how it is cut."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from tasks.engine.contract.errors import InvalidInput, Problem
-from tasks.media.segments.clock import Clock, output_clock
+from tasks.engine.contract.stage import published_file
+from tasks.media.segment_stages.work import SegmentedWork, WorkPayload
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
 from tasks.media.segments.settings import Codec, EncoderSettings, lossless_settings
-from tasks.media.segments.source import Survey, load_survey
+from tasks.media.segments.source import load_survey
 from tasks.media.timeline import Timeline
 from tasks.overlays.components import planar_name
 from tasks.overlays.options import CleaningOptions, Method
@@ -30,7 +28,7 @@ _PROGRAM_CONTEXT_FRAMES, _PROGRAM_SECONDS = 10, 10.0
 
 
 @dataclass(frozen=True)
-class VideoWork:
+class VideoWork(SegmentedWork):
     """How one video is cleaned. Plain values: it goes through payloads as JSON.
 
     video     its id
@@ -46,26 +44,32 @@ class VideoWork:
     encoder: EncoderSettings
     suffix: str
 
-    def survey(self, output_dir: Path) -> Survey:
-        """The survey. Raises OSError or ValueError where it is gone or damaged."""
-        return load_survey(output_dir / survey_path(self.video))
-
-    def overlays(self, output_dir: Path) -> tuple[Overlay, ...]:
-        """What lies over it. Raises OSError, ValueError or KeyError where that is gone or damaged."""
-        return load_overlays(output_dir / overlays_path(self.video))
-
-    def file(self, segment: Segment) -> str:
-        """Where the cleaned segment is published, relative to the output folder."""
-        return f"segments/{self.video}/{segment.number:04d}.mp4"
-
-    def report(self, segment: Segment) -> str:
-        """Where it is said what is in that file."""
-        return f"segments/{self.video}/{segment.number:04d}.json"
+    @property
+    def id(self) -> str:
+        """ID of the video."""
+        return self.video
 
     @property
-    def cleaned(self) -> str:
-        """Where the cleaned video is published."""
+    def segment_folder(self) -> str:
+        """Folder of the cleaned segments."""
+        return f"segments/{self.video}"
+
+    @property
+    def survey_path(self) -> str:
+        """Path of the video's survey."""
+        return survey_path(self.video)
+
+    @property
+    def result_path(self) -> str:
+        """Path at which the cleaned video is published."""
         return f"cleaned/{self.video}{self.suffix}"
+
+    def load_overlays(self, output_dir: Path) -> tuple[Overlay, ...]:
+        """Read the overlays. Raises OSError, ValueError or KeyError if they are missing or damaged."""
+        return load_overlays(published_file(output_dir, overlays_path(self.video)))
+
+
+VIDEO_PAYLOAD = WorkPayload(VideoWork)
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,6 @@ def written_picture(picture: PictureFormat) -> PictureFormat:
     return replace(picture, pixel_format=planar_name(picture.pixel_format))
 
 
-def clock_of(found: Survey) -> Clock:
-    """Of the whole cleaned video: that of the source. Raises BadInput where its times are damaged."""
-    return output_clock(found.timeline)
-
-
 def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo:
     """What is to be done about a video.
 
@@ -97,7 +96,7 @@ def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path) -> P
     if not known.found:
         work = VideoWork(known.video, digests, options.method, options.command, settings, known.path.suffix)
         return PlannedVideo(known, work, ())
-    found = load_survey(output_dir / survey_path(known.video))
+    found = load_survey(published_file(output_dir, survey_path(known.video)))
     suffix = known.containers[settings.codec]
     work = VideoWork(known.video, digests, options.method, options.command, settings, suffix)
     return PlannedVideo(known, work, plan_segments(found.timeline, _cut(found.timeline, options)))
@@ -129,20 +128,3 @@ def encoder_settings(known: Prepared, options: CleaningOptions) -> EncoderSettin
         allowed = "a codec that takes its frames as they are"
         raise InvalidInput([Problem("--codec", str(error), allowed, "use --codec lossless")]) from error
     return settings
-
-
-_WORK = TypeAdapter(VideoWork)
-_SEGMENTS = TypeAdapter(tuple[Segment, ...])
-
-
-def as_payload(work: VideoWork, segments: Sequence[Segment]) -> dict[str, Any]:
-    """``work`` on ``segments`` as JSON values."""
-    return {
-        "work": _WORK.dump_python(work, mode="json"),
-        "segments": _SEGMENTS.dump_python(tuple(segments), mode="json"),
-    }
-
-
-def from_payload(payload: Mapping[str, Any]) -> tuple[VideoWork, tuple[Segment, ...]]:
-    """The work and the segments that :func:`as_payload` made ``payload`` of."""
-    return _WORK.validate_python(payload["work"]), _SEGMENTS.validate_python(payload["segments"])

@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.denoising import denoise_context, denoise_filters
 from tasks.restoration.diagnosis import Diagnosis
-from tasks.restoration.presets import Deinterlacer, Preset
-
-Deinterlace = Literal["auto", "bwdif", "nnedi", "estdif", "none"]
+from tasks.restoration.presets import Deinterlace, Deinterlacer, Preset
 
 HD_LINES = 720
 _WORKING = "yuv422p10le"  # rounding to 8 bits after each step costs 0.2 dB

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace, published_file
 from tasks.restoration.comparison import Piece, as_rows, compare
 from tasks.restoration.planning import PlannedTape
-from tasks.restoration.work import as_payload, from_payload
+from tasks.restoration.work import TAPE_PAYLOAD
 
 SHEET, TABLE = "comparison.jpg", "comparison.csv"
 _COSTS = TypeAdapter(dict[str, float])
@@ -37,11 +37,11 @@ class ComparisonStage(Stage):
         costs = _COSTS.validate_python(item.payload["cpu_seconds"])
         pieces: list[Piece] = []
         for payload in item.payload["presets"]:
-            tape, segments = from_payload(payload)
+            tape, segments = TAPE_PAYLOAD.load(payload)
             for segment in segments:
-                file = work.output_dir / tape.file(segment)
-                pieces.append(Piece(tape.preset, segment, file, tape.chain, costs[tape.file(segment)]))
-        found = tape.loaded(work.output_dir)
+                file = published_file(work.output_dir, tape.segment_path(segment))
+                pieces.append(Piece(tape.preset, segment, file, tape.chain, costs[tape.segment_path(segment)]))
+        found = tape.load_survey(work.output_dir)
         picture, figures = compare(source, found, source.stat().st_size, pieces)
         work.output(SHEET).write_bytes(picture)
         _write_table(work.output(TABLE), list(as_rows(figures)))
@@ -54,7 +54,7 @@ def comparison_item(tapes: Sequence[PlannedTape], cpu_seconds: Mapping[str, floa
     ``cpu_seconds`` and ``digests`` (sha256) are of each restored piece, by its path in the output folder.
     """
     payload: dict[str, Any] = {
-        "presets": [as_payload(one.work, one.segments) for one in tapes],
+        "presets": [TAPE_PAYLOAD.dump(one.work, one.segments) for one in tapes],
         "cpu_seconds": dict(cpu_seconds),
         "digests": dict(digests),
     }

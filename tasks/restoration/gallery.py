@@ -1,4 +1,4 @@
-"""The pictures of restored tapes that the report shows."""
+"""Contact sheets of restored tapes for the report."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine.reporting.report import Picture
+from tasks.media.segment_stages.gallery import Entry, damage_clauses, read_gallery
 from tasks.restoration.diagnosis import Diagnosis
-from tasks.restoration.preview_stage import sheet_path
 
-_JPEG_START = b"\xff\xd8\xff"
 _CONVERSION = "scale: limited range"  # as the chain explains what stands between two of its parts
 
 
@@ -25,29 +24,17 @@ class Shown:
     path: str = ""
 
 
-def gallery(tapes: Sequence[Shown], output_dir: Path, most: int = 12) -> list[Picture]:
-    """The sheets of at most ``most`` tapes, evenly through them, each with what was measured and what was done."""
-    chosen = tapes[:: max(1, -(-len(tapes) // most))]
-    return [picture for one in chosen if (picture := _picture(one, output_dir))]
-
-
-def _picture(shown: Shown, output_dir: Path) -> Picture | None:
-    try:
-        data = (output_dir / sheet_path(shown.tape)).read_bytes()
-    except OSError:
-        return None
-    return Picture(shown.path or shown.tape, caption(shown), data) if data.startswith(_JPEG_START) else None
+def tape_gallery(tapes: Sequence[Shown], output_dir: Path, max_tapes: int = 12) -> list[Picture]:
+    """Read the contact sheets of at most ``max_tapes`` tapes, each with what was measured and what was done."""
+    entries = [Entry(shown.tape, shown.path or shown.tape, caption(shown)) for shown in tapes]
+    return read_gallery(entries, output_dir, max_tapes)
 
 
 def caption(shown: Shown) -> str:
     """What was measured, what was chosen and why, and what is missing, in a few clauses."""
     values = shown.values
     words = [*condition(shown.diagnosis), f"{values['preset']} ({values['chosen_because']}): {_filters(values)}"]
-    if values["missing"]:
-        words.append(f"PARTIAL: {values['missing']}")
-    if values["damaged_frames"]:
-        words.append(f"{values['damaged_frames']} damaged frames")
-    return "; ".join(words)
+    return "; ".join([*words, *damage_clauses(values)])
 
 
 def _filters(values: Mapping[str, Any]) -> str:

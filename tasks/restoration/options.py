@@ -6,13 +6,11 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tasks.media.segments.settings import Codec
+from tasks.media.segments.settings import MAX_CRF, Codec, Crf
+from tasks.restoration.presets import Deinterlace
 
-Deinterlace = Literal["auto", "bwdif", "nnedi", "estdif", "none"]
 EngineName = Literal["ffmpeg", "neural", "command"]
-_MOST_CRF = 51  # of x264 and x265; SVT-AV1 goes to 63
 Height: TypeAlias = Annotated[int, Field(ge=120, le=4320, multiple_of=2)]
-Crf: TypeAlias = Annotated[float, Field(ge=0, le=63)]
 SegmentSeconds: TypeAlias = Annotated[float, Field(ge=2, le=3600)]
 
 
@@ -33,6 +31,6 @@ class TapeOptions(BaseModel):
     def _agrees(self) -> Self:
         if self.codec == "ffv1" and self.crf is not None:
             raise ValueError("ffv1 is lossless and has no crf: leave crf out")
-        if self.codec in {"x264", "x265"} and self.crf is not None and self.crf > _MOST_CRF:
-            raise ValueError(f"crf of {self.codec} is at most {_MOST_CRF}, not {self.crf:g}")
+        if self.codec is not None and self.crf is not None and self.crf > MAX_CRF[self.codec]:
+            raise ValueError(f"crf of {self.codec} is at most {MAX_CRF[self.codec]}, not {self.crf:g}")
         return self

@@ -20,6 +20,7 @@ from tasks.media.segments.settings import Codec
 from tasks.restoration.diagnosis import Diagnosis
 
 Deinterlacer = Literal["bwdif", "nnedi", "estdif", "none"]
+Deinterlace = Literal["auto", Deinterlacer]  # auto: the preset's
 Denoiser = Literal["none", "temporal", "hqdn3d", "atadenoise", "vaguedenoiser", "fftdnoiz", "nlmeans"]
 HeadSwitching = Literal["fill", "black", "crop", "keep"]
 Borders = Literal["crop", "keep"]

@@ -7,11 +7,9 @@ all, so that what was wrong with it can be seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
 
 import cv2
 import numpy as np
@@ -19,10 +17,10 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from tasks.media.orientation import Converter, Picture
+from tasks.media.segment_stages.comparing import PairReader, format_timestamp, spread_positions
 from tasks.media.segments.clock import Clock, output_clock
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey, survey
 from tasks.media.sheets import scaled, sheet
@@ -50,13 +48,13 @@ def comparison_sheet(source: Path, found: Survey, restored: Path, chain: Chain, 
     ``found`` is the survey of ``source``, and ``chain`` what ``restored`` was made with.
     Raises BadInput where one of the two cannot be read.
     """
-    count = len(found.timeline)
-    wanted = sorted({(2 * place + 1) * count // (2 * frames) for place in range(frames)})
+    wanted = spread_positions(len(found.timeline), frames)
     pictures: list[tuple[Picture | None, str]] = []
     with _Videos(source, found, restored, chain, None) as videos:
         for index in wanted:
             pair = next(videos.pairs(index, index + 1))
-            pictures += [(pair.before, f"{_stamp(pair)} before"), (pair.after, f"{_stamp(pair)} restored")]
+            stamp = format_timestamp(pair.seconds)
+            pictures += [(pair.before, f"{stamp} before"), (pair.after, f"{stamp} restored")]
     return sheet(pictures, 2, _THUMBNAIL_PX)
 
 
@@ -85,7 +83,7 @@ def split_screen(
             encoder.write(_encodable(_split(pair)))
 
 
-class _Videos:
+class _Videos(PairReader):
     """Source and restored video, opened. Use it in a ``with`` block.
 
     ``size`` is the width and height at which both are shown: that of the restored one in square pixels, both even, at
@@ -99,16 +97,7 @@ class _Videos:
         self._written = len(made.timeline)
         self._cropper = _Cropper(chain.steps)
         self._converter = Converter()
-        with ExitStack() as guard:
-            self._before = guard.enter_context(SegmentReader(source, found))
-            self._after = guard.enter_context(SegmentReader(restored, made))
-            self._open = guard.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+        super().__init__(source, found, restored, made)
 
     def pairs(self, start_frame: int, end_frame: int) -> Iterator[_Pair]:
         """For the source's frames from ``start_frame`` up to and without ``end_frame``: each that was made of them.
@@ -117,10 +106,10 @@ class _Videos:
         """
         start = min(Clock.written_at(start_frame, self._ratio), self._written - 1)
         end = min(max(start + 1, Clock.written_at(end_frame, self._ratio)), self._written)
-        frames = self._before.range(start_frame, end_frame)
+        frames = self.before.range(start_frame, end_frame)
         read = next(frames)
         before = self._shown(self._cropper.cropped(read.frame))
-        for after in self._after.range(start, end):
+        for after in self.after.range(start, end):
             while read.index < min(int(after.index / self._ratio), end_frame - 1):
                 read = next(frames)
                 before = self._shown(self._cropper.cropped(read.frame))
@@ -210,9 +199,3 @@ def _write(page: Picture, word: str, left: int, right: int) -> None:
 def _encodable(page: Picture) -> VideoFrame:
     planes = np.asarray(cv2.cvtColor(page, cv2.COLOR_BGR2YUV_I420), dtype=np.uint8)
     return VideoFrame.from_ndarray(planes, format="yuv420p")
-
-
-def _stamp(pair: _Pair) -> str:
-    """When the pair is shown: minutes and seconds."""
-    minutes, seconds = divmod(pair.seconds, 60)
-    return f"{int(minutes)}:{seconds:05.2f}"

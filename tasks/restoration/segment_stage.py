@@ -12,7 +12,7 @@ from tasks.restoration.engines.choice import Engines
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
 from tasks.restoration.options import EngineName
 from tasks.restoration.planning import PlannedTape
-from tasks.restoration.work import TapeWork, as_payload, from_payload
+from tasks.restoration.work import TAPE_PAYLOAD, TapeWork
 
 _LEAST_BYTES = 400 * 2**20
 _BYTES_A_PIXEL = 150
@@ -43,11 +43,11 @@ class SegmentStage(Stage):
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Restore the item's segment. Raises BadInput where the tape is damaged there, SegmentError where it failed."""
-        tape, (segment,) = from_payload(item.payload)
-        output = work.output(tape.file(segment))
+        tape, (segment,) = TAPE_PAYLOAD.load(item.payload)
+        output = work.output(tape.segment_path(segment))
         job = SegmentJob(
             source=work.input(item.inputs[0]),
-            found=tape.loaded(work.output_dir),
+            found=tape.load_survey(work.output_dir),
             segment=segment,
             chain=tape.chain,
             settings=tape.encoder,
@@ -55,7 +55,7 @@ class SegmentStage(Stage):
             scratch=work.scratch,
         )
         report = self._engines[tape.engine].restore(job)
-        report.write(work.output(tape.report(segment)))
+        report.write(work.output(tape.report_path(segment)))
         return StageResult({"tape": tape.tape, "segment": segment.number, "frames": report.frames})
 
 
@@ -65,7 +65,7 @@ def segment_items(planned: PlannedTape) -> list[Item]:
     return [
         Item(
             id=safe_id(f"{work.tape}.{segment.number:04d}"),
-            payload=as_payload(work, [segment]),
+            payload=TAPE_PAYLOAD.dump(work, [segment]),
             inputs=(str(source),),
             cost=float(len(segment) * work.chain.width_px * work.chain.height_px * work.chain.ratio),
             fields={"tape": work.tape, **tape.fields},

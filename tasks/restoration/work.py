@@ -1,18 +1,14 @@
-"""What is decided about a tape before its segments are restored, and how it travels in an item's payload."""
+"""The plan for one tape: how it is restored, and how it is cut."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from fractions import Fraction
 
-from pydantic import TypeAdapter
-
-from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segment_stages.work import SegmentedWork, WorkPayload
 from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
 from tasks.media.segments.settings import EncoderSettings
-from tasks.media.segments.source import Survey, load_survey
+from tasks.media.segments.source import Survey
 from tasks.restoration.chain import Chain
 from tasks.restoration.options import EngineName
 
@@ -21,7 +17,7 @@ _CONTEXT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class TapeWork:
+class TapeWork(SegmentedWork):
     """How one tape is restored. Plain values: it goes through payloads as JSON.
 
     tape     its id
@@ -44,38 +40,33 @@ class TapeWork:
     suffix: str
     preset: str
 
-    def clock(self, found: Survey) -> Clock:
-        """Of the whole restored video."""
-        return output_clock(found.timeline, self.chain.ratio)
+    @property
+    def id(self) -> str:
+        """ID of the tape."""
+        return self.tape
 
-    def loaded(self, output_dir: Path) -> Survey:
-        """The survey. Raises OSError or ValueError where it is gone or damaged."""
-        return load_survey(output_dir / self.survey)
+    @property
+    def segment_folder(self) -> str:
+        """Folder of the restored segments."""
+        return self.folder
 
-    def file(self, segment: Segment) -> str:
-        """Where the restored segment is published, relative to the output folder."""
-        return f"{self.folder}/{segment.number:04d}.mp4"
+    @property
+    def survey_path(self) -> str:
+        """Path of the tape's survey."""
+        return self.survey
 
-    def report(self, segment: Segment) -> str:
-        """Where it is said what is in that file."""
-        return f"{self.folder}/{segment.number:04d}.json"
+    @property
+    def result_path(self) -> str:
+        """Path at which the restored tape is published."""
+        return f"restored/{self.tape}{self.suffix}"
 
-
-_WORK = TypeAdapter(TapeWork)
-_SEGMENTS = TypeAdapter(tuple[Segment, ...])
-
-
-def as_payload(work: TapeWork, segments: Sequence[Segment]) -> dict[str, Any]:
-    """``work`` on ``segments`` as JSON values."""
-    return {
-        "work": _WORK.dump_python(work, mode="json"),
-        "segments": _SEGMENTS.dump_python(tuple(segments), mode="json"),
-    }
+    @property
+    def frame_ratio(self) -> Fraction:
+        """Frames written per frame read."""
+        return self.chain.ratio
 
 
-def from_payload(payload: Mapping[str, Any]) -> tuple[TapeWork, tuple[Segment, ...]]:
-    """The work and the segments that :func:`as_payload` made ``payload`` of."""
-    return _WORK.validate_python(payload["work"]), _SEGMENTS.validate_python(payload["segments"])
+TAPE_PAYLOAD = WorkPayload(TapeWork)
 
 
 def cut_tape(found: Survey, chain: Chain, seconds: float | None = None) -> tuple[Segment, ...]:

@@ -18,6 +18,7 @@ import pytest
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Needs, Stage, StageResult, Workspace
+from tasks.media.segment_stages.join_stage import refuse_item
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
@@ -26,12 +27,13 @@ from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey, save_survey, survey
 from tasks.overlays.components import ComponentReader, Shape, component_mask, component_shape, planar_name
 from tasks.overlays.detection.given import box_overlay
-from tasks.overlays.join_stage import JoinStage, join_item, refused
+from tasks.overlays.join_stage import JoinStage, join_item
 from tasks.overlays.options import CleaningOptions
 from tasks.overlays.overlay import Box, FrameRange, Overlay, save_overlays
 from tasks.overlays.prepared import Prepared, overlays_path, survey_path
+from tasks.overlays.preview_stage import PreviewStage
 from tasks.overlays.segment_stage import CleanStage, segment_items, segment_needs
-from tasks.overlays.work import PlannedVideo, as_payload, from_payload, plan_video
+from tasks.overlays.work import VIDEO_PAYLOAD, PlannedVideo, plan_video
 
 FRAMES = 18
 ALWAYS = (FrameRange(0, FRAMES),)
@@ -104,7 +106,7 @@ class Run:
 
     @property
     def cleaned(self) -> Path:
-        return self.output / self.planned.work.cleaned
+        return self.output / self.planned.work.result_path
 
     def changed(self) -> list[tuple[Plane, ...]]:
         """For each frame and component, which samples differ between the source and the cleaned video."""
@@ -214,7 +216,7 @@ def test_a_video_without_overlays_is_copied(source: MakeSource, tmp_path: Path) 
 def test_a_segment_that_is_gone_or_altered_is_told(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path)
     run.clean()
-    report = run.output / run.planned.work.report(run.planned.segments[2])
+    report = run.output / run.planned.work.report_path(run.planned.segments[2])
     said = report.read_text()
     report.write_text(json.dumps(json.loads(said) | {"first_digest": "0" * 32}))
     with pytest.raises(SegmentError):
@@ -223,7 +225,7 @@ def test_a_segment_that_is_gone_or_altered_is_told(source: MakeSource, tmp_path:
     with pytest.raises(BadInput, match=r"1 of 3 segments were not made \(2\)"):
         run.join()
     report.write_text(said)
-    (run.output / run.planned.work.file(run.planned.segments[1])).unlink()
+    (run.output / run.planned.work.segment_path(run.planned.segments[1])).unlink()
     with pytest.raises(SegmentError, match=r"0001\.mp4"):
         run.join()
 
@@ -231,13 +233,13 @@ def test_a_segment_that_is_gone_or_altered_is_told(source: MakeSource, tmp_path:
 def test_a_video_for_which_nothing_can_be_done_fails_and_says_why(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path)
     with pytest.raises(BadInput, match="no such codec"):
-        run.run(JoinStage(), refused(join_item(run.planned), "no such codec"))
+        run.run(JoinStage(), refuse_item(join_item(run.planned), "no such codec"))
 
 
 def test_work_survives_its_journey_and_items_are_small(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path)
-    payload = json.loads(json.dumps(as_payload(run.planned.work, run.planned.segments)))
-    assert from_payload(payload) == (run.planned.work, run.planned.segments)
+    payload = json.loads(json.dumps(VIDEO_PAYLOAD.dump(run.planned.work, run.planned.segments)))
+    assert VIDEO_PAYLOAD.load(payload) == (run.planned.work, run.planned.segments)
     many = [Segment(number, 10 * number, 10 * number + 10, 0, 0) for number in range(1000)]
     items = segment_items(PlannedVideo(run.known, run.planned.work, tuple(many)))
     assert len({item.id for item in items}) == 1000
@@ -306,3 +308,26 @@ def test_a_program_s_whole_segment_is_in_memory(source: MakeSource, tmp_path: Pa
     long = replace(by_program, segments=(Segment(0, 0, 10_000, 0, 10_000),))
     assert segment_needs([long]).memory_bytes - segment_needs([by_program]).memory_bytes > 9000 * 96 * 72
     assert isinstance(segment_needs([]), Needs)
+
+
+@pytest.mark.parametrize("folder", ["surveys", "overlays", "segments"])
+def test_stages_do_not_follow_a_symlink_out_of_the_output_folder(
+    source: MakeSource, tmp_path: Path, folder: str
+) -> None:
+    run = Run(source(), tmp_path)
+    run.clean()
+    (run.output / folder).rename(tmp_path / folder)
+    (run.output / folder).symlink_to(tmp_path / folder)
+    with pytest.raises(PermissionError, match="leads out of the output folder"):
+        run.clean() if folder == "overlays" else run.join()
+
+
+@pytest.mark.parametrize("stage", [JoinStage, PreviewStage, CleanStage])
+def test_stages_refuse_a_video_id_that_leads_out_of_the_output_folder(
+    source: MakeSource, tmp_path: Path, stage: type[Stage]
+) -> None:
+    run = Run(source(), tmp_path)
+    payload = VIDEO_PAYLOAD.dump(run.planned.work, run.planned.segments[:1]) | {"found": 1, "reason": ""}
+    payload["work"]["video"] = "../../elsewhere/video"
+    with pytest.raises(PermissionError, match="leads out of the output folder"):
+        run.run(stage(), Item("video", payload, (str(run.source),)))

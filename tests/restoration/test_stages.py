@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,16 +12,19 @@ import pytest
 
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.stage import StageResult, Workspace
+from tasks.media.segment_stages.join_stage import refuse_item
+from tasks.media.segment_stages.preview_stage import preview_item
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import save_survey, survey
 from tasks.restoration.diagnosis_stage import Diagnosed
-from tasks.restoration.join_stage import JoinStage, join_item, refused
+from tasks.restoration.join_stage import JoinStage, bare_item, join_item
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.planning import PlannedTape
+from tasks.restoration.preview_stage import PreviewParams, PreviewStage
 from tasks.restoration.segment_stage import SegmentStage, segment_items
 from tasks.restoration.tapes import Tape
-from tasks.restoration.work import TapeWork, as_payload, cut_tape, from_payload
+from tasks.restoration.work import TAPE_PAYLOAD, TapeWork, cut_tape
 from tests.restoration.conftest import BOB, DENOISE, QUICK, chain_of, decoded, work_on
 from tests.restoration.tapes import FAIR
 
@@ -109,17 +113,17 @@ def test_the_same_bytes_whatever_came_before(run: Run, tape: Callable[[str], Pat
 
 def test_a_segment_that_is_gone_is_told(run: Run) -> None:
     run.restore()
-    (run.output / run.work.file(run.segments[1])).unlink()
+    (run.output / run.work.segment_path(run.segments[1])).unlink()
     with pytest.raises(SegmentError, match=r"0001\.mp4"):
         run.join()
-    (run.output / run.work.report(run.segments[1])).unlink()
+    (run.output / run.work.report_path(run.segments[1])).unlink()
     with pytest.raises(BadInput, match=r"1 of 3 segments were not made \(1\)"):
         run.join()
 
 
 def test_a_segment_that_was_altered_is_told(run: Run) -> None:
     run.restore()
-    path = run.output / run.work.report(run.segments[2])
+    path = run.output / run.work.report_path(run.segments[2])
     path.write_text(json.dumps(json.loads(path.read_text()) | {"first_digest": "0" * 32}))
     with pytest.raises(SegmentError):
         run.join()
@@ -135,8 +139,8 @@ def test_a_tape_that_changed_meanwhile_is_told(run: Run, tmp_path: Path) -> None
 
 
 def test_work_survives_its_journey(run: Run) -> None:
-    payload = json.loads(json.dumps(as_payload(run.work, run.segments)))
-    assert from_payload(payload) == (run.work, run.segments)
+    payload = json.loads(json.dumps(TAPE_PAYLOAD.dump(run.work, run.segments)))
+    assert TAPE_PAYLOAD.load(payload) == (run.work, run.segments)
 
 
 def test_the_items_of_a_long_tape_are_small(run: Run) -> None:
@@ -155,4 +159,39 @@ def test_segments_begin_where_the_pattern_of_telecine_does(tape: Callable[[str],
 
 def test_a_tape_for_which_nothing_can_be_done_fails_and_says_why(run: Run) -> None:
     with pytest.raises(BadInput, match="no such height"):
-        run._run(JoinStage(), refused(join_item(run.planned()), "no such height"))
+        run._run(JoinStage(), refuse_item(join_item(run.planned()), "no such height"))
+
+
+@pytest.mark.parametrize("field", ["survey", "folder"])
+def test_join_refuses_a_work_that_names_files_outside_the_output_folder(run: Run, field: str) -> None:
+    run.restore()
+    shutil.copytree(run.output / "segments", run.output.parent / "segments")
+    shutil.copytree(run.output / "surveys", run.output.parent / "surveys")
+    item = join_item(run.planned())
+    item.payload["work"][field] = f"../{item.payload['work'][field]}"
+    with pytest.raises(PermissionError, match="leads out of the output folder"):
+        run._run(JoinStage(), item)
+
+
+@pytest.mark.parametrize("folder", ["surveys", "segments"])
+def test_join_does_not_follow_a_symlink_out_of_the_output_folder(run: Run, folder: str) -> None:
+    run.restore()
+    (run.output / folder).rename(run.output.parent / folder)
+    (run.output / folder).symlink_to(run.output.parent / folder)
+    with pytest.raises(PermissionError, match="leads out of the output folder"):
+        run.join()
+
+
+def test_segments_and_previews_refuse_a_work_that_names_files_outside(run: Run) -> None:
+    run.restore()
+    run.join()
+    shutil.copytree(run.output / "restored", run.output.parent / "restored")
+    shutil.copytree(run.output / "surveys", run.output.parent / "surveys")
+    work = TAPE_PAYLOAD.dump(run.work, run.segments)["work"]
+    forged = preview_item(bare_item(run.planned().diagnosed), work | {"tape": "../../restored/tape"}, [])
+    with pytest.raises(PermissionError, match="leads out of the output folder"):
+        run._run(PreviewStage(PreviewParams()), forged)
+    segment = segment_items(run.planned())[0]
+    segment.payload["work"]["survey"] = "../surveys/tape.npz"
+    with pytest.raises(PermissionError, match="leads out of the output folder"):
+        run._run(SegmentStage(), segment)
