@@ -197,10 +197,10 @@ def test_every_column_of_the_dataset_is_told() -> None:
 
 
 def test_the_table_of_candidates_is_told_as_it_is_declared() -> None:
-    from tasks.transits.columns import COLUMNS, FLAGS, REASONS, markdown
+    from tasks.transits.columns import COLUMNS, FLAGS, REASONS, format_markdown
 
     page = (ROOT / "docs" / "exoplanet_features.md").read_text(encoding="utf-8")
-    declared = markdown(COLUMNS).splitlines()[2:]
+    declared = format_markdown(COLUMNS).splitlines()[2:]
     assert [line for line in declared if line not in page] == []
     words = [f"| `{word.value}` | {text} |" for words in (REASONS, FLAGS) for word, text in words.items()]
     assert [line for line in words if line not in page] == []

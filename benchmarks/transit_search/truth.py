@@ -10,7 +10,7 @@ from benchmarks.transit_search.rows import save, table
 from benchmarks.transit_search.stars import KnownStar, Planet, known_stars
 from tasks.transits.candidate import Candidate
 from tasks.transits.features import measure
-from tasks.transits.flags import false_positive_flags, flags_text
+from tasks.transits.flags import find_false_positive_flags, format_flags
 from tasks.transits.light_curve import PreparedLightCurve
 from tasks.transits.params import TransitParams
 from tasks.transits.preparation import prepare
@@ -84,8 +84,8 @@ def _expected_snr(curve: PreparedLightCurve, planet: Planet) -> float:
 
 def _measured(curve: PreparedLightCurve, candidate: Candidate, found: Sequence[Candidate]) -> tuple[float, str]:
     features = measure(curve, candidate, found)
-    flags = flags_text(false_positive_flags(curve, candidate, features, found))
-    return features.number("pink_noise_snr") or 0.0, flags
+    flags = format_flags(find_false_positive_flags(curve, candidate, features, found))
+    return features.get_number("pink_noise_snr") or 0.0, flags
 
 
 def _row(

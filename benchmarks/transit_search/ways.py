@@ -45,7 +45,7 @@ def headrace(curve: LightCurve) -> Detection:
     if not result.candidates:
         return Detection()
     found = result.candidates[0]
-    pink = measure(result.curve, found).number("pink_noise_snr")
+    pink = measure(result.curve, found).get_number("pink_noise_snr")
     return Detection(found.period_days, found.sde, found.snr, found.snr if pink is None else pink)
 
 

@@ -1,6 +1,6 @@
-"""The table of features: every column in its order, and the words that its cells may hold.
+"""Declares the table of features: all columns in order, and the words that their cells may contain.
 
-This is the one place that declares them. The schema, the masked row, the documentation and its test follow it.
+All other places follow this declaration: the schema, the masked row, the documentation and its test.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SEPARATOR = ";"  # between the words of a cell
 
 
 class Reason(StrEnum):
-    """Why a feature has no value. The first five hold for a star as a whole."""
+    """Reasons why a feature has no value. The first five apply to a whole star."""
 
     NO_CANDIDATE = "no_candidate"
     TOO_FEW_POINTS = "too_few_points"
@@ -41,30 +41,30 @@ class Reason(StrEnum):
 
 
 REASONS: Mapping[Reason, str] = {
-    Reason.NO_CANDIDATE: "the search found nothing above the threshold",
+    Reason.NO_CANDIDATE: "the search found no signal above the threshold",
     Reason.TOO_FEW_POINTS: "too few cadences of good quality to search in",
-    Reason.CONSTANT_FLUX: "the flux does not scatter at all, so nothing can be searched in it",
+    Reason.CONSTANT_FLUX: "the flux does not scatter at all, so it cannot be searched",
     Reason.NONPOSITIVE_FLUX: "the median flux is zero or negative: a transit would be a brightening",
     Reason.SHORT_BASELINE: "no room for two transits of the shortest period",
     Reason.NO_TRANSIT_POINTS: "no point lies in a transit",
-    Reason.NO_OUT_OF_TRANSIT_POINTS: "no point lies more than a duration from every mid-transit: there is no level to "
-    "measure a depth from",
-    Reason.NO_DIMMING: "the flux is not lower in transit: the depth has no root",
-    Reason.NO_NOISE_ESTIMATE: "fewer than ten stretches as long as a transit outside of the transits: too few for the "
-    "noise at that length",
+    Reason.NO_OUT_OF_TRANSIT_POINTS: "no point is more than a duration away from every mid-transit, so the "
+    "out-of-transit level is unknown",
+    Reason.NO_DIMMING: "the flux is not lower in transit, so the depth has no square root",
+    Reason.NO_NOISE_ESTIMATE: "fewer than ten out-of-transit bins of one transit duration, too few to estimate the "
+    "noise on that time scale",
     Reason.NO_ODD_TRANSITS: "no odd-numbered transit has enough points",
     Reason.NO_EVEN_TRANSITS: "no even-numbered transit has enough points",
-    Reason.NO_ROOM_FOR_SECONDARY: "the period is less than three durations: no phase lies clear of the transit",
-    Reason.NO_SECONDARY_COVERAGE: "no point lies at the phases clear of the transit",
-    Reason.INSIDE_STAR: "an orbit of this period around this star would lie inside of it",
-    Reason.NOT_MEASURED: "the search could not measure it, as with the period's uncertainty of a single transit",
-    Reason.NO_TLS_FIT: "transit least squares was not run, or fitted nothing to this signal",
-    Reason.UNDEFINED: "the formula has no finite value for these points, or takes too much memory",
+    Reason.NO_ROOM_FOR_SECONDARY: "the period is less than three durations, so no phase is clear of the transit",
+    Reason.NO_SECONDARY_COVERAGE: "no point lies at phases clear of the transit",
+    Reason.INSIDE_STAR: "an orbit of this period would lie inside the star",
+    Reason.NOT_MEASURED: "the search could not measure it, such as the period uncertainty of a single transit",
+    Reason.NO_TLS_FIT: "transit least squares was off, or could not fit this signal",
+    Reason.UNDEFINED: "the formula has no finite value for these points, or needs too much memory",
 }
 
 
 class Flag(StrEnum):
-    """Why a candidate may be no planet."""
+    """Reasons why a candidate may not be a planet."""
 
     WEAK = "weak"
     FEW_TRANSITS = "few_transits"
@@ -80,16 +80,16 @@ class Flag(StrEnum):
     SAME_PERIOD = "same_period"
 
 
-# Thresholds are named constants of flags.py; these texts say them in words, and a test holds them together.
+# Thresholds are named constants of flags.py; a test compares them to these texts.
 FLAGS: Mapping[Flag, str] = {
     Flag.WEAK: "pink-noise signal-to-noise below 7.1 (Jenkins et al. 2002; Thompson et al. 2018)",
     Flag.FEW_TRANSITS: "fewer than 3 transits observed: the period may be wrong (Thompson et al. 2018)",
-    Flag.SINGLE_EVENT: "one transit has more than 0.8 of the signal-to-noise of all together, as the 0.71 of two equal "
-    "transits is not (Thompson et al. 2018; Kunimoto et al. 2025)",
+    Flag.SINGLE_EVENT: "one transit has more than 0.8 of the combined signal-to-noise (two equal transits: 0.71 each; "
+    "Thompson et al. 2018; Kunimoto et al. 2025)",
     Flag.NOT_UNIQUE: "elsewhere in the folded light curve a dip or a brightening is almost as significant as the "
     "transit (model-shift, Thompson et al. 2018; margins of Kunimoto et al. 2025)",
-    Flag.TOO_LONG: "in transit for more than 0.232 of the period, as a circular orbit beyond 1.5 stellar radii never "
-    "is; or, where the star is known, more than 2 times as long as a central transit (Kunimoto et al. 2025)",
+    Flag.TOO_LONG: "in transit for more than 0.232 of the period, the maximum of a circular orbit at 1.5 stellar "
+    "radii; or, if radius and mass are given, more than 2 times as long as a central transit (Kunimoto et al. 2025)",
     Flag.NEAR_ROTATION: "the period is within 5 % of half, once, twice or three times the star's rotation period "
     "(after the SWEET test, Thompson et al. 2018)",
     Flag.ODD_EVEN: "odd and even depths differ by more than 3 sigma: an eclipsing binary at half its "
@@ -101,8 +101,8 @@ FLAGS: Mapping[Flag, str] = {
     Flag.V_SHAPE: "ingress and egress each take more than 0.4 of the transit, beyond the uncertainty and the cadence: "
     "a grazing eclipse (the impact parameter and the radius ratio add to about 1, Seager & Mallén-Ornelas 2003)",
     Flag.TOO_LARGE: "with the star's given radius, larger than 25 Earth radii (Kunimoto et al. 2025)",
-    Flag.SAME_PERIOD: "the period of a candidate found before, within a duration over the whole light curve: its "
-    "secondary eclipse, or what was left of it (Thompson et al. 2018)",
+    Flag.SAME_PERIOD: "the same period as an earlier candidate, to within a duration over the whole light curve: its "
+    "secondary eclipse, or a residual of it (Thompson et al. 2018)",
 }
 
 
@@ -110,8 +110,8 @@ FLAGS: Mapping[Flag, str] = {
 class Column:
     """One column of the table.
 
-    unit    as people write it; empty where there is none
-    source  where its formula is from, or where the value comes from
+    unit    for people; empty if the column has no unit
+    source  of the formula or the value
     """
 
     name: str
@@ -126,22 +126,22 @@ _FILES = "the light curve's files"
 _SEARCH = "the search"
 
 IDENTITY = (
-    Column("target_id", "string", "", "The star, as the target list names it, or its file", _TARGETS),
+    Column("target_id", "string", "", "Name of the star in the target list, else of its file", _TARGETS),
     Column("mission", "string", "", "`TESS`, `Kepler` or `K2`", f"{_TARGETS}, else {_FILES}"),
-    Column("label", "string", "", "The label given for it", _TARGETS),
-    Column("files", "int64", "", "How many light curve files are of this star", _FILES),
-    Column("path", "string", "", f"Their paths below `--light-curves`, joined by `{SEPARATOR}`", _FILES),
+    Column("label", "string", "", "Label from the target list", _TARGETS),
+    Column("files", "int64", "", "Number of light curve files of this star", _FILES),
+    Column("path", "string", "", f"Paths of the files below `--light-curves`, joined by `{SEPARATOR}`", _FILES),
     Column("segments", "string", "", f"Sectors, quarters or campaigns used, joined by `{SEPARATOR}`", _FILES),
     Column("time_system", "string", "", "Zero point of all times: `BTJD`, `BKJD` or `BJD`", _FILES),
     Column("candidate_number", "int64", "", "1 for the first signal found; empty for a star without any", _SEARCH),
-    Column("candidates", "int64", "", "How many signals were found in this star", _SEARCH),
-    Column("stellar_radius_solar", "float64", "solar radii", "Radius used; 1 where it is assumed", _TARGETS),
-    Column("stellar_mass_solar", "float64", "solar masses", "Mass used; 1 where it is assumed", _TARGETS),
+    Column("candidates", "int64", "", "Number of signals found in this star", _SEARCH),
+    Column("stellar_radius_solar", "float64", "solar radii", "Radius used; 1 if assumed", _TARGETS),
+    Column("stellar_mass_solar", "float64", "solar masses", "Mass used; 1 if assumed", _TARGETS),
     Column(
         "stellar_parameters_assumed",
         "bool",
         "",
-        "Whether radius or mass is unknown, and the Sun's density stands for the star's",
+        "True if radius or mass is unknown, and the density of the Sun is used",
         _TARGETS,
     ),
 )
@@ -173,7 +173,7 @@ BOX_FEATURES = (
         "depth_uncertainty_ppm",
         "float64",
         "ppm",
-        "One sigma in white noise, that of the level included: √(1/W + (L/W)²/W_out), W the sum of s²/noise², L of "
+        "One sigma in white noise, including that of the level: √(1/W + (L/W)²/W_out), W the sum of s²/noise², L of "
         "s/noise², W_out of 1/noise² outside, s the trapezoid's shape from 0 to 1",
         _BOX,
     ),
@@ -181,7 +181,7 @@ BOX_FEATURES = (
         "radius_ratio",
         "float64",
         "",
-        "Planet over star: √depth, which leaves limb darkening and light of other stars out of account",
+        "Planet radius over star radius: √depth, without corrections for limb darkening and blended light",
         "Seager & Mallén-Ornelas 2003",
     ),
     Column("snr", "float64", "", "depth_ppm over depth_uncertainty_ppm: white noise", f"{_BOX}; Pont et al. 2006"),
@@ -189,8 +189,8 @@ BOX_FEATURES = (
         "pink_noise_snr",
         "float64",
         "",
-        "Depth over √(1/W + σ_r² Σ L_k²/W²) and the level's uncertainty, k the transits; σ_r² is the variance of means "
-        "over stretches as long as a transit, out of transit (robust), beyond what white noise gives",
+        "Depth over √(1/W + σ_r² Σ L_k²/W²) and the level's uncertainty, k the transits; σ_r² is the robust variance "
+        "of the means of out-of-transit bins of one transit duration, in excess of white noise",
         _PONT,
     ),
     Column(
@@ -205,8 +205,8 @@ BOX_FEATURES = (
         "float64",
         "",
         "1 - (1 - Q(x))^N: Q the upper tail of the normal distribution, x the pink_noise_snr, N = T (P_max - P_min) / "
-        "duration² independent trials in the baseline T. Assumes that what is left of the noise is normal. Never below "
-        "2.2e-308, the smallest normal double, which stands for anything smaller",
+        "duration² independent trials in the baseline T. Assumes that the residual noise is normal. At least 2.2e-308, "
+        "the smallest normal double",
         "Jenkins, Caldwell & Borucki 2002",
     ),
     Column(
@@ -220,7 +220,7 @@ BOX_FEATURES = (
         "transits_observed",
         "int64",
         "",
-        "Those of them with at least a third of the points that the cadence allows for",
+        "Expected transits with at least a third of the points that the cadence allows for",
         _VETTER,
     ),
     Column("in_transit_points", "int64", "", "Points between first and fourth contact", _BOX),
@@ -231,13 +231,13 @@ BOX_FEATURES = (
         "Depth of the observed 1st, 3rd, 5th, ... transit together, measured as depth_ppm",
         _VETTER,
     ),
-    Column("even_depth_ppm", "float64", "ppm", "The same of the 2nd, 4th, 6th, ...", _VETTER),
+    Column("even_depth_ppm", "float64", "ppm", "Depth of the observed 2nd, 4th, 6th, ... transit together", _VETTER),
     Column(
         "odd_even_mismatch_sigma",
         "float64",
         "sigma",
-        "|odd - even| over their uncertainties in pink noise; these grow where the single depths scatter more than "
-        "that (external error, from four transits on)",
+        "|odd - even| over their uncertainties in pink noise; these are scaled up if the single depths scatter more "
+        "(external error, with four or more transits)",
         f"{_VETTER}; Pont et al. 2006; Birge 1932",
     ),
     Column(
@@ -248,19 +248,26 @@ BOX_FEATURES = (
         "in another candidate's transit",
         f"{_VETTER}, model-shift",
     ),
-    Column("secondary_phase", "float64", "", "Its phase: from 0 to 1, the transit at 0", f"{_VETTER}, model-shift"),
+    Column(
+        "secondary_phase",
+        "float64",
+        "",
+        "Phase of that dip, from 0 to 1; the transit is at 0",
+        f"{_VETTER}, model-shift",
+    ),
     Column(
         "secondary_significance",
         "float64",
         "sigma",
-        "Its depth over its uncertainty in pink noise. The best of many phases: 2 to 4 in noise alone",
+        "Depth of that dip over its uncertainty in pink noise. As the maximum over many phases, it is 2 to 4 in pure "
+        "noise",
         f"{_VETTER}, model-shift; Pont et al. 2006",
     ),
     Column(
         "ingress_fraction",
         "float64",
         "",
-        "Ingress over the whole duration, of the trapezoid that fits best: 0 a box, 0.5 a V",
+        "Ingress over the whole duration, of the best trapezoid: 0 for a box, 0.5 for a V",
         "Seager & Mallén-Ornelas 2003",
     ),
     Column(
@@ -277,9 +284,11 @@ _TLS = "Hippke & Heller 2019"
 
 TLS_FEATURES = (
     Column("tls_period_days", "float64", "days", "Period by transit least squares", _TLS),
-    Column("tls_sde", "float64", "", "Its signal detection efficiency", _TLS),
-    Column("tls_depth_ppm", "float64", "ppm", "Its depth at mid-transit", _TLS),
-    Column("tls_duration_days", "float64", "days", "Its duration, first to fourth contact", _TLS),
+    Column("tls_sde", "float64", "", "Signal detection efficiency by transit least squares", _TLS),
+    Column("tls_depth_ppm", "float64", "ppm", "Depth at mid-transit by transit least squares", _TLS),
+    Column(
+        "tls_duration_days", "float64", "days", "Duration from first to fourth contact by transit least squares", _TLS
+    ),
     Column(
         "tls_chi_square_ratio",
         "float64",
@@ -294,9 +303,8 @@ VETTING = (
         "false_positive_flags",
         "string",
         "",
-        f"What speaks against a planet, joined by `{SEPARATOR}`; empty text where nothing does, no value where there "
-        "is no candidate",
-        "one function a flag",
+        f"Indications against a planet, joined by `{SEPARATOR}`; empty text for none, no value without a candidate",
+        "one function per flag",
     ),
     Column(
         "rotation_period_days",
@@ -309,7 +317,7 @@ VETTING = (
         "mask_reasons",
         "string",
         "",
-        f"Why features have no value: `feature=reason`, in the order of the columns, joined by `{SEPARATOR}`",
+        f"Reasons for features without a value: `feature=reason`, in the order of the columns, joined by `{SEPARATOR}`",
         "",
     ),
 )
@@ -318,27 +326,27 @@ COLUMNS = (*IDENTITY, *BOX_FEATURES, *TLS_FEATURES, *VETTING)
 FEATURES = tuple(column.name for column in (*BOX_FEATURES, *TLS_FEATURES))  # the 27
 
 
-def arrow_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
-    """The table's schema; ``extra`` are the columns carried from the target list, which come last."""
+def build_arrow_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
+    """Return the table's schema; ``extra`` are the columns carried from the target list, which come last."""
     import pyarrow as pa
 
     own = [pa.field(column.name, pa.type_for_alias(column.type)) for column in COLUMNS]
     return pa.schema([*own, *extra])
 
 
-def mask_text(masks: Mapping[str, str]) -> str:
-    """What the column ``mask_reasons`` holds: ``feature=reason`` in the order of the columns."""
+def format_masks(masks: Mapping[str, str]) -> str:
+    """Return the value of the column ``mask_reasons``: ``feature=reason`` in the order of the columns."""
     return SEPARATOR.join(f"{name}={masks[name]}" for name in FEATURES if name in masks)
 
 
-def markdown(columns: Iterable[Column]) -> str:
-    """The columns as a table for people."""
-    head = "| column | unit | what it is | formula and source |\n| --- | --- | --- | --- |\n"
+def format_markdown(columns: Iterable[Column]) -> str:
+    """Format the columns as a Markdown table."""
+    head = "| column | unit | description | formula and source |\n| --- | --- | --- | --- |\n"
     return head + "".join(
-        f"| `{column.name}` | {column.unit} | {_cell(column.description)} | {_cell(column.source)} |\n"
+        f"| `{column.name}` | {column.unit} | {_escape_cell(column.description)} | {_escape_cell(column.source)} |\n"
         for column in columns
     )
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return text.replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""What Kepler's third law says about a transit."""
+"""Computes properties of a transit from Kepler's third law."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from tasks.transits.columns import Reason
 # Nominal solar values of the IAU (2015), in SI units.
 _SUN_GM = 1.3271244e20
 _SUN_RADIUS_M = 6.957e8
-_SECONDS_A_DAY = 86_400.0
+_SECONDS_PER_DAY = 86_400.0
 
 
-def scaled_axis(period_days: float, density: float) -> float:
-    """Semi-major axis in stellar radii; ``density`` in solar units (Seager & Mallén-Ornelas 2003)."""
-    seconds = period_days * _SECONDS_A_DAY
+def compute_scaled_axis(period_days: float, density: float) -> float:
+    """Return the semi-major axis in stellar radii; ``density`` in solar units (Seager & Mallén-Ornelas 2003)."""
+    seconds = period_days * _SECONDS_PER_DAY
     cubed = _SUN_GM * seconds**2 / (4.0 * math.pi**2)
     return float(density ** (1 / 3) * cubed ** (1 / 3) / _SUN_RADIUS_M)
 
 
-def central_duration_days(period_days: float, density: float, radius_ratio: float) -> float | Reason:
-    """T14 of a central transit on a circular orbit (Seager & Mallén-Ornelas 2003, with no impact parameter)."""
-    sine = (1.0 + radius_ratio) / scaled_axis(period_days, density)
+def compute_central_duration_days(period_days: float, density: float, radius_ratio: float) -> float | Reason:
+    """Return T14 of a central transit on a circular orbit (Seager & Mallén-Ornelas 2003, impact parameter 0)."""
+    sine = (1.0 + radius_ratio) / compute_scaled_axis(period_days, density)
     return period_days / math.pi * math.asin(sine) if sine < 1.0 else Reason.INSIDE_STAR
 
 
-def longest_share(scaled_axis_least: float) -> float:
-    """Greatest share of a circular orbit in front of the star, at so many stellar radii; a small planet's."""
-    return math.asin(1.0 / scaled_axis_least) / math.pi
+def compute_max_transit_share(min_scaled_axis: float) -> float:
+    """Return the largest possible share of a circular orbit that a small planet spends in transit."""
+    return math.asin(1.0 / min_scaled_axis) / math.pi

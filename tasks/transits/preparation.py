@@ -17,7 +17,7 @@ import numpy as np
 from wotan import flatten
 
 from tasks.transits.light_curve import Flags, Floats, Indices, LightCurve, PreparedLightCurve, Star
-from tasks.transits.orbit import longest_share, scaled_axis
+from tasks.transits.orbit import compute_max_transit_share, compute_scaled_axis
 from tasks.transits.params import TransitParams
 from tasks.transits.rotation import rotation_period
 from tasks.transits.unsearchable import Unsearchable
@@ -60,7 +60,7 @@ def longest_transit_days(period_days: float, star: Star) -> float:
     T14 = P / pi * asin(R / a), with R / a from Kepler's third law (Seager & Mallen-Ornelas 2003, ApJ 585, 1038): 13
     hours for the Earth. ``star.density`` is the Sun's where it is unknown.
     """
-    return period_days * longest_share(max(scaled_axis(period_days, star.density), 1.0))
+    return period_days * compute_max_transit_share(max(compute_scaled_axis(period_days, star.density), 1.0))
 
 
 def least_window_days(period_days: float, star: Star) -> float:

@@ -1,4 +1,4 @@
-"""The rows of one star in the table: who it is, what was found, and why a feature is missing."""
+"""Builds the table rows of one star: its identity, its candidates, and the reasons for missing features."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.transits.candidate import Candidate
-from tasks.transits.columns import SEPARATOR, mask_text
-from tasks.transits.features import Features, masked_features
-from tasks.transits.flags import false_positive_flags, flags_text
+from tasks.transits.columns import SEPARATOR, format_masks
+from tasks.transits.features import Features, mask_all_features
+from tasks.transits.flags import find_false_positive_flags, format_flags
 from tasks.transits.light_curve import LightCurve, PreparedLightCurve, Star
 
 
-def candidate_row(
+def build_candidate_row(
     target: Mapping[str, Any],
     curve: PreparedLightCurve,
     candidate: Candidate,
     features: Features,
     candidates: Sequence[Candidate],
 ) -> dict[str, Any]:
-    """The row of one of a star's ``candidates``. ``target``: the payload of its item."""
-    flags = false_positive_flags(curve, candidate, features, candidates)
+    """Build the row of one of a star's ``candidates``. ``target``: the payload of its item."""
+    flags = find_false_positive_flags(curve, candidate, features, candidates)
     return {
-        **_star_columns(target, curve, curve, len(candidates)),
+        **_build_star_columns(target, curve, curve, len(candidates)),
         "candidate_number": candidate.number,
         **features.values,
-        "false_positive_flags": flags_text(flags),
-        "mask_reasons": mask_text(features.masks),
+        "false_positive_flags": format_flags(flags),
+        "mask_reasons": format_masks(features.masks),
     }
 
 
-def masked_row(
+def build_masked_row(
     target: Mapping[str, Any], observed: LightCurve | None, curve: PreparedLightCurve | None, reason: str
 ) -> dict[str, Any]:
-    """The row of a star without any candidate: every feature masked for one reason."""
-    features = masked_features(reason)
-    columns = _star_columns(target, observed, curve, 0)
+    """Build the row of a star without a candidate: all features masked for one reason."""
+    features = mask_all_features(reason)
+    columns = _build_star_columns(target, observed, curve, 0)
     return {
         **columns,
         "candidate_number": None,
         **features.values,
         "false_positive_flags": None,
-        "mask_reasons": mask_text(features.masks),
+        "mask_reasons": format_masks(features.masks),
     }
 
 
-def _star_columns(
+def _build_star_columns(
     target: Mapping[str, Any],
     observed: LightCurve | PreparedLightCurve | None,
     curve: PreparedLightCurve | None,

@@ -15,7 +15,7 @@ from tasks.transits.light_curve import LightCurve, PreparedLightCurve, Star
 from tasks.transits.params import TransitParams
 from tasks.transits.preparation import prepare
 from tasks.transits.reading import read_light_curve
-from tasks.transits.rows import candidate_row, masked_row
+from tasks.transits.rows import build_candidate_row, build_masked_row
 from tasks.transits.searching import SearchResult, search
 from tasks.transits.unsearchable import Unsearchable
 
@@ -52,13 +52,13 @@ def study(target: Mapping[str, Any], paths: Sequence[Path], params: TransitParam
         observed = read_light_curve(paths, star, params.flux, target["mission"], target["segments"])
         curve = prepare(observed, params)
     except Unsearchable as error:
-        return Study(None, [masked_row(target, observed, None, error.reason)])
+        return Study(None, [build_masked_row(target, observed, None, error.reason)])
     found = search(curve, params)
     rows = [
-        candidate_row(target, found.curve, one, measure(found.curve, one, found.candidates), found.candidates)
+        build_candidate_row(target, found.curve, one, measure(found.curve, one, found.candidates), found.candidates)
         for one in found.candidates
     ]
-    return Study(found, rows or [masked_row(target, observed, found.curve, Reason.NO_CANDIDATE)])
+    return Study(found, rows or [build_masked_row(target, observed, found.curve, Reason.NO_CANDIDATE)])
 
 
 def _noise_ppm(curve: PreparedLightCurve) -> float | None:

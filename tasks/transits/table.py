@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Workspace, published_file
-from tasks.transits.columns import COLUMNS, SEPARATOR, Column, arrow_schema
+from tasks.transits.columns import COLUMNS, SEPARATOR, Column, build_arrow_schema
 
 PARQUET = "features.parquet"
 CSV = "bls_tls_features.csv"
@@ -194,7 +194,7 @@ def joined(documents: Iterable[Document]) -> pa.Table:
 
 def _own_schema() -> pa.Schema:
     """The declared columns, each with what is known of it."""
-    schema = arrow_schema()
+    schema = build_arrow_schema()
     return pa.schema([schema.field(name).with_metadata(_metadata(column)) for name, column in _OWN.items()])
 
 

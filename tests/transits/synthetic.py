@@ -28,7 +28,7 @@ SUN = Star(radius=1.0, mass=1.0)
 
 @dataclass(frozen=True)
 class Planet:
-    """A transiting body on a circular orbit; ``scaled_axis`` and ``radius_ratio`` in stellar radii.
+    """A transiting body on a circular orbit; ``compute_scaled_axis`` and ``radius_ratio`` in stellar radii.
 
     limb_darkening   quadratic coefficients; (0, 0) for a star of uniform brightness
     secondary_depth  of the eclipse half a period later, as a fraction: the light of the body

@@ -17,7 +17,7 @@ import pytest
 from tasks.transits.candidate import Candidate
 from tasks.transits.columns import Flag
 from tasks.transits.features import measure
-from tasks.transits.flags import false_positive_flags
+from tasks.transits.flags import find_false_positive_flags
 from tasks.transits.light_curve import PreparedLightCurve, Star
 from tasks.transits.params import TransitParams
 from tasks.transits.preparation import prepare
@@ -112,4 +112,4 @@ def test_a_variable_star_is_flagged_for_its_rotation(searched: Callable[..., Sea
     assert star.candidates
     for found in star.candidates:
         features = measure(star.curve, found, star.candidates)
-        assert Flag.NEAR_ROTATION in false_positive_flags(star.curve, found, features, star.candidates)
+        assert Flag.NEAR_ROTATION in find_false_positive_flags(star.curve, found, features, star.candidates)

@@ -1,8 +1,8 @@
-"""The 27 features of a candidate: measured, or masked with a reason."""
+"""Measures the 27 features of a candidate, or masks them with a reason."""
 
 from __future__ import annotations
 
 from tasks.transits.features.measure import measure
-from tasks.transits.features.values import Evidence, Features, masked_features
+from tasks.transits.features.values import Evidence, Features, mask_all_features
 
-__all__ = ["Evidence", "Features", "masked_features", "measure"]
+__all__ = ["Evidence", "Features", "mask_all_features", "measure"]

@@ -1,4 +1,4 @@
-"""A light curve seen at a candidate's period: which points lie in which transit, and sums over each transit."""
+"""Folds a light curve at a candidate's period, and sums the points of each transit."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from tasks.transits.candidate import Candidate
 from tasks.transits.light_curve import Flags, Floats, Indices, PreparedLightCurve
 
-# A transit counts where it has this share of the points that its cadence allows for: enough for a depth, and few enough
-# to keep the transits at the edges of gaps.
-ENOUGH = 1 / 3
-_SECONDS_A_DAY = 86_400.0
-_SHARPEST = 1e-6  # ingress fraction of a box: a slope must have some length
-_MULTIPLES = (1, 2, 3)  # of a period, at which the same signal may be found again
+# A transit is observed if it has this share of the points that its cadence allows for: enough for a depth, but few
+# enough to keep the transits at the edges of gaps.
+MIN_POINT_SHARE = 1 / 3
+_SECONDS_PER_DAY = 86_400.0
+_MIN_INGRESS = 1e-6  # ingress fraction of a box; a slope must have a length
+_MULTIPLES = (1, 2, 3)  # of a period, at which the search may find the same signal again
 
 
 @dataclass(frozen=True)
-class Folded:
-    """The points that a candidate was found in, in time order.
+class FoldedCurve:
+    """The points in which a candidate was found, in time order.
 
     time, flux      (n,) days, and fractions of the star's flux
     weight          (n,) 1/noise²
@@ -29,9 +29,9 @@ class Folded:
     cycle           (n,) number of the nearest transit, 0 for the one at ``transit_time_days``
     shape           (n,) the candidate's trapezoid: 1 on its floor, 0 out of transit
     inside          (n,) between first and fourth contact
-    lonely          (n,) in no other candidate's transit
-    outside         (n,) lonely, and more than a duration from mid-transit: the star with nothing in front of it
-    level           mean of the outside, weighted; NaN where there is none
+    isolated        (n,) in no other candidate's transit
+    outside         (n,) isolated, and more than a duration from mid-transit: the unobscured star
+    level           weighted mean of the outside; NaN if there are no points outside
     """
 
     time: Floats
@@ -42,25 +42,25 @@ class Folded:
     cycle: Indices
     shape: Floats
     inside: Flags
-    lonely: Flags
+    isolated: Flags
     outside: Flags
     level: float
 
     @property
     def outside_weight(self) -> float:
-        """Sum of 1/noise² over the outside."""
+        """Return the sum of 1/noise² over the outside."""
         return float(self.weight[self.outside].sum())
 
 
 @dataclass(frozen=True)
 class Events:
-    """Sums over the in-transit points of each transit that has any.
+    """Sums over the in-transit points of each transit with points.
 
     cycle     (k,) ascending
     weight    (k,) sum of shape²/noise²: one over the variance of its depth in white noise
-    length    (k,) sum of shape/noise²: over ``weight``, what the depth makes of an error of the level
+    length    (k,) sum of shape/noise²; over ``weight``, the error of the depth per error of the level
     dimming   (k,) sum of shape (level - flux)/noise²
-    observed  (k,) whether it is expected and has enough points
+    observed  (k,) True if the transit is expected and has enough points
     """
 
     cycle: Indices
@@ -70,112 +70,113 @@ class Events:
     observed: Flags
 
     def select(self, chosen: Flags) -> Events:
-        """Those of ``chosen``, (k,)."""
+        """Return the transits for which ``chosen`` (k,) is True."""
         weight, length, dimming = (part[chosen] for part in (self.weight, self.length, self.dimming))
         return Events(self.cycle[chosen], weight, length, dimming, self.observed[chosen])
 
     @property
     def depths(self) -> Floats:
-        """(k,) of each transit, as fractions: least squares with the trapezoid's shape."""
+        """Return the depth (k,) of each transit as a fraction: least squares with the trapezoid's shape."""
         return self.dimming / self.weight
 
 
-def fold(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Candidate]) -> Folded:
-    """The used points of ``curve`` at the candidate's period, with the transits of ``others`` marked."""
+def fold(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Candidate]) -> FoldedCurve:
+    """Fold the used points of ``curve`` at the candidate's period, and mark the transits of ``others``."""
     used = candidate.used
     time, flux = curve.time[used], curve.flux[used]
     weight = curve.noise[used] ** -2.0
     turns = (time - candidate.transit_time_days) / candidate.period_days
     cycle = np.floor(turns + 0.5)
     distance = np.abs(turns - cycle) * candidate.period_days
-    shape = _trapezoid(distance, candidate)
-    lonely = _lonely(time, others)
-    outside = lonely & (distance > candidate.duration_days)
-    level = _mean(flux[outside], weight[outside])
+    shape = _compute_trapezoid(distance, candidate)
+    isolated = _find_isolated(time, others)
+    outside = isolated & (distance > candidate.duration_days)
+    level = _compute_mean(flux[outside], weight[outside])
     segment = curve.segment[used]
-    cadence = _cadences(curve)[segment]
+    cadence = _measure_cadences(curve)[segment]
     number = cycle.astype(np.int64)
-    return Folded(time, flux, weight, cadence, segment, number, shape, shape > 0.0, lonely, outside, level)
+    return FoldedCurve(time, flux, weight, cadence, segment, number, shape, shape > 0.0, isolated, outside, level)
 
 
-def distinct(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Candidate]) -> list[Candidate]:
-    """Those of ``others`` that are another body: not this candidate, and not its period or a small multiple of it.
+def find_other_bodies(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Candidate]) -> list[Candidate]:
+    """Return those of ``others`` that are another body: neither this candidate nor a small multiple of its period.
 
-    What shares the period may be this candidate's own secondary eclipse, which must not be hidden from its features.
+    A signal with the same period may be the secondary eclipse of this candidate, so its features must include it.
     """
     return [
         other
         for other in others
         if other.number != candidate.number
         and not any(
-            keeps_pace(curve, candidate, other, multiple) or keeps_pace(curve, other, candidate, multiple)
+            has_matching_period(curve, candidate, other, multiple)
+            or has_matching_period(curve, other, candidate, multiple)
             for multiple in _MULTIPLES
         )
     ]
 
 
-def keeps_pace(curve: PreparedLightCurve, one: Candidate, other: Candidate, multiple: int = 1) -> bool:
-    """Whether the period of ``other`` is ``multiple`` of one's, within a duration over the whole light curve."""
-    drift = abs(multiple * one.period_days - other.period_days)
-    turns = curve.baseline_days / max(one.period_days, other.period_days)
-    return drift * turns < max(one.duration_days, other.duration_days)
+def has_matching_period(curve: PreparedLightCurve, candidate: Candidate, other: Candidate, multiple: int = 1) -> bool:
+    """Return True if the period of ``other`` is ``multiple`` times the candidate's, over the whole light curve."""
+    drift = abs(multiple * candidate.period_days - other.period_days)
+    turns = curve.baseline_days / max(candidate.period_days, other.period_days)
+    return drift * turns < max(candidate.duration_days, other.duration_days)
 
 
-def expected_cycles(curve: PreparedLightCurve, candidate: Candidate) -> range:
-    """Numbers of the transits of which at least ``ENOUGH`` lies between the first point and the last."""
-    reach = (0.5 - ENOUGH) * candidate.duration_days  # how far beyond the ends such a mid-transit may lie
+def compute_expected_cycles(curve: PreparedLightCurve, candidate: Candidate) -> range:
+    """Return the numbers of transits with at least ``MIN_POINT_SHARE`` between the first and the last point."""
+    reach = (0.5 - MIN_POINT_SHARE) * candidate.duration_days  # maximum distance of such a mid-transit beyond the ends
     first = (curve.time[0] - reach - candidate.transit_time_days) / candidate.period_days
     last = (curve.time[-1] + reach - candidate.transit_time_days) / candidate.period_days
     return range(math.ceil(first), math.floor(last) + 1)
 
 
-def events(folded: Folded, expected: range, duration_days: float) -> Events:
-    """Sums over each transit."""
+def sum_events(folded: FoldedCurve, expected: range, duration_days: float) -> Events:
+    """Sum the points of each transit."""
     inside = folded.inside
     cycle, weight = folded.cycle[inside], folded.weight[inside]
-    starts = run_starts(cycle)
+    starts = find_run_starts(cycle)
     if not len(starts):
-        nothing = np.zeros(0)
-        return Events(cycle, nothing, nothing, nothing, np.zeros(0, dtype=np.bool_))
+        empty = np.zeros(0)
+        return Events(cycle, empty, empty, empty, np.zeros(0, dtype=np.bool_))
     length = weight * folded.shape[inside]
     parts = (length * folded.shape[inside], length, length * (folded.level - folded.flux[inside]))
     points = np.diff(starts, append=len(cycle))
     number = cycle[starts]
-    enough = points >= ENOUGH * duration_days / folded.cadence_days[inside][starts]
+    enough = points >= MIN_POINT_SHARE * duration_days / folded.cadence_days[inside][starts]
     within = (number >= expected.start) & (number < expected.stop)
     weights, lengths, dimmings = (np.add.reduceat(part, starts) for part in parts)
     return Events(number, weights, lengths, dimmings, enough & within)
 
 
-def run_starts(*keys: Indices) -> Indices:
-    """Where in sorted points any of ``keys``, each (n,), changes: the first index of each run, for ``reduceat``."""
+def find_run_starts(*keys: Indices) -> Indices:
+    """Return the first index of each run of equal ``keys`` (each (n,), sorted), for ``reduceat``."""
     if not len(keys[0]):
         return np.zeros(0, dtype=np.int64)
     changes = [key[1:] != key[:-1] for key in keys]
     return np.concatenate([[0], np.flatnonzero(np.logical_or.reduce(changes)) + 1])
 
 
-def _trapezoid(distance_days: Floats, candidate: Candidate) -> Floats:
-    """(n,) 1 on the floor, 0 from first contact out."""
-    ingress = min(max(candidate.ingress_fraction, _SHARPEST), 0.5) * candidate.duration_days
+def _compute_trapezoid(distance_days: Floats, candidate: Candidate) -> Floats:
+    """Return the trapezoid (n,): 1 on the floor, 0 outside first and fourth contact."""
+    ingress = min(max(candidate.ingress_fraction, _MIN_INGRESS), 0.5) * candidate.duration_days
     return np.clip((0.5 * candidate.duration_days - distance_days) / ingress, 0.0, 1.0)
 
 
-def _lonely(time: Floats, others: Sequence[Candidate]) -> Flags:
-    lonely = np.ones(len(time), dtype=np.bool_)
+def _find_isolated(time: Floats, others: Sequence[Candidate]) -> Flags:
+    isolated = np.ones(len(time), dtype=np.bool_)
     for other in others:
         turns = (time - other.transit_time_days) / other.period_days
-        lonely &= np.abs(turns - np.round(turns)) * other.period_days > 0.5 * other.duration_days
-    return lonely
+        isolated &= np.abs(turns - np.round(turns)) * other.period_days > 0.5 * other.duration_days
+    return isolated
 
 
-def _mean(values: Floats, weight: Floats) -> float:
+def _compute_mean(values: Floats, weight: Floats) -> float:
     return float((weight * values).sum() / weight.sum()) if len(values) else math.nan
 
 
-def _cadences(curve: PreparedLightCurve) -> Floats:
-    """(segments,) median step in days of each segment's points; what the file says for a segment of one point."""
-    steps = np.array([segment.cadence_seconds for segment in curve.segments]) / _SECONDS_A_DAY
+def _measure_cadences(curve: PreparedLightCurve) -> Floats:
+    """Return the median step of each segment in days; for a segment of one point, the cadence of its file."""
+    steps = np.array([segment.cadence_seconds for segment in curve.segments]) / _SECONDS_PER_DAY
     for number in range(len(steps)):
         time = curve.time[curve.segment == number]
         if len(time) > 1:

@@ -1,4 +1,4 @@
-"""What is measured of a candidate: a value or a reason for each feature, never neither and never both."""
+"""The values of a candidate's features: each is either a number or a reason why it has none."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TypeAlias
 
 from tasks.transits.columns import FEATURES, Reason
 
-Measured: TypeAlias = float | int | Reason
+FeatureValue: TypeAlias = float | int | Reason
 
 PPM = 1e6
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What flags look at beside the features; None where it could not be measured.
+    """Measurements that flags use besides the features; None if a value could not be measured.
 
     largest_event_snr       signal-to-noise of the best single transit, in pink noise
     tertiary_significance   sigma of the best dip clear of the transit and the secondary
     positive_significance   sigma of the best brightening clear of both
     half_turn_mismatch_sigma
-                            by how much a dip half a turn later differs in depth; None where the secondary is not there
+                            difference in depth to a dip half a period later; None without such a secondary
     """
 
     largest_event_snr: float | None = None
     tertiary_significance: float | None = None
     positive_significance: float | None = None
-    half_turn_mismatch_sigma: float | None = None
+    half_period_mismatch_sigma: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,36 +43,37 @@ class Features:
     masks: Mapping[str, Reason]
     evidence: Evidence = Evidence()
 
-    def number(self, name: str) -> float | None:
-        """The value of one feature as a number, None where it is masked."""
+    def get_number(self, name: str) -> float | None:
+        """Return the value of one feature as a float; None if it is masked."""
         value = self.values[name]
         return None if value is None else float(value)
 
 
-def collected(measured: Mapping[str, Measured], evidence: Evidence) -> Features:
-    """Features of what was measured: all 27 names. What is not finite is masked as ``undefined``."""
-    sound = {name: _sound(measured[name]) for name in FEATURES}
-    values = {name: None if isinstance(value, Reason) else value for name, value in sound.items()}
-    return Features(values, {name: value for name, value in sound.items() if isinstance(value, Reason)}, evidence)
+def build_features(measured: Mapping[str, FeatureValue], evidence: Evidence) -> Features:
+    """Build the features from measurements of all 27 names. Non-finite values are masked as ``undefined``."""
+    checked = {name: _check_value(measured[name]) for name in FEATURES}
+    masks = {name: value for name, value in checked.items() if isinstance(value, Reason)}
+    values = {name: None if isinstance(value, Reason) else value for name, value in checked.items()}
+    return Features(values, masks, evidence)
 
 
-def masked_features(reason: str) -> Features:
-    """All 27 masked for one reason: the row of a star without a candidate.
+def mask_all_features(reason: str) -> Features:
+    """Return features that are all masked for one reason: the row of a star without a candidate.
 
-    Raises ValueError where ``reason`` is no word of :class:`~tasks.transits.columns.Reason`.
+    Raises ValueError if ``reason`` is not a :class:`~tasks.transits.columns.Reason`.
     """
     word = Reason(reason)
     return Features(dict.fromkeys(FEATURES), dict.fromkeys(FEATURES, word))
 
 
-def known(value: Measured) -> float | None:
-    """``value`` where it is a finite number."""
-    value = _sound(value)
+def get_finite(value: FeatureValue) -> float | None:
+    """Return ``value`` if it is a finite number, else None."""
+    value = _check_value(value)
     return None if isinstance(value, Reason) else float(value)
 
 
-def _sound(value: Measured) -> Measured:
-    """Plain Python numbers, and a reason for what is not finite."""
+def _check_value(value: FeatureValue) -> FeatureValue:
+    """Convert ``value`` to a plain Python number, or to a reason if it is not finite."""
     if isinstance(value, Reason):
         return value
     if isinstance(value, int):

@@ -20,7 +20,7 @@ _TEMPLATE_RADIUS_RATIO = 0.03
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldedCurve:
     """The points within a window around mid-transit.
 
     hours  (m,) from mid-transit
@@ -34,9 +34,9 @@ class Folded:
     noise: Floats
     epoch: Indices
 
-    def only(self, chosen: Flags) -> Folded:
+    def only(self, chosen: Flags) -> FoldedCurve:
         """Those of the points."""
-        return Folded(self.hours[chosen], self.flux[chosen], self.noise[chosen], self.epoch[chosen])
+        return FoldedCurve(self.hours[chosen], self.flux[chosen], self.noise[chosen], self.epoch[chosen])
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Bins:
     error: Floats
 
 
-def fold(curve: PreparedLightCurve, candidate: Candidate, shift_days: float, half_width_days: float) -> Folded:
+def fold(curve: PreparedLightCurve, candidate: Candidate, shift_days: float, half_width_days: float) -> FoldedCurve:
     """The points that ``candidate`` was found in, within ``half_width_days`` of ``shift_days`` after mid-transit."""
     period = candidate.period_days
     since = curve.time - (candidate.transit_time_days + shift_days)
     epoch = np.round(since / period).astype(np.int64)
     away = since - epoch * period
     near = candidate.used & (np.abs(away) <= half_width_days)
-    return Folded(24 * away[near], curve.flux[near], curve.noise[near], epoch[near])
+    return FoldedCurve(24 * away[near], curve.flux[near], curve.noise[near], epoch[near])
 
 
 def in_transit(time: Floats, candidate: Candidate) -> Flags:
@@ -65,7 +65,7 @@ def in_transit(time: Floats, candidate: Candidate) -> Flags:
     return np.asarray(np.abs(away) <= candidate.duration_days / 2)
 
 
-def bins(folded: Folded, width_hours: float) -> Bins:
+def bins(folded: FoldedCurve, width_hours: float) -> Bins:
     """Means in bins of ``width_hours``, one of them centred on mid-transit, weighted by the inverse variances."""
     numbers = np.round(folded.hours / width_hours).astype(np.int64)
     found, which = np.unique(numbers, return_inverse=True)

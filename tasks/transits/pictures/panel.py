@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.transits.candidate import Candidate
 from tasks.transits.light_curve import Floats
 from tasks.transits.pictures.canvas import Box, Canvas, Dashes, Words, width_px
-from tasks.transits.pictures.scales import Linear, Scale, Tick, number
+from tasks.transits.pictures.scales import Linear, Scale, Tick, format_number
 
 INK = "#1b1f24"
 SOFT = "#5b6570"
@@ -159,7 +159,7 @@ def _outline(box: Box) -> list[tuple[tuple[float, float], tuple[float, float]]]:
 
 def outside(count: int) -> str:
     """A note that so many points are not shown."""
-    return "" if count == 0 else f"{number(count)} point{'' if count == 1 else 's'} beyond the axis"
+    return "" if count == 0 else f"{format_number(count)} point{'' if count == 1 else 's'} beyond the axis"
 
 
 def _strength(points: int, pixels: int) -> float:

@@ -51,7 +51,7 @@ class Linear:
     def ticks(self, most: int) -> list[Tick]:
         """At multiples of 1, 2 or 5 times a power of ten."""
         step = round_step(self.high - self.low, most)
-        return [Tick(float(self.places(value)), number(value, step)) for value in _multiples(self, step)]
+        return [Tick(float(self.places(value)), format_number(value, step)) for value in _multiples(self, step)]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Broken:
         values = list(_multiples(Linear(stretch.low, stretch.high), step)) or [round((stretch.low + stretch.high) / 2)]
         places = self.places(np.array(values, dtype=float))
         return [
-            Tick(float(place), number(value, step).replace(",", ""))
+            Tick(float(place), format_number(value, step).replace(",", ""))
             for place, value in zip(places, values, strict=True)
         ]
 
@@ -156,7 +156,7 @@ def round_step(span: float, most: int) -> float:
     return next((step * power for step in _LOG_STEPS if step * power >= rough * (1 - 1e-9)), 10 * power)
 
 
-def number(value: float, step: float = 1.0) -> str:
+def format_number(value: float, step: float = 1.0) -> str:
     """``value`` with as many decimals as ``step`` has, a true minus and commas from 10,000 on."""
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     rounded = round(value, decimals) + 0.0  # no minus before a zero

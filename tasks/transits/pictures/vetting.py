@@ -10,7 +10,7 @@ import numpy as np
 from tasks.transits.candidate import Candidate
 from tasks.transits.light_curve import PreparedLightCurve
 from tasks.transits.pictures.canvas import Box, Canvas, Words, fitted
-from tasks.transits.pictures.folding import Folded, bin_width_hours, bins, fold, tls_transit, trapezoid
+from tasks.transits.pictures.folding import FoldedCurve, bin_width_hours, bins, fold, tls_transit, trapezoid
 from tasks.transits.pictures.panel import (
     INK,
     LEFT_PX,
@@ -140,7 +140,7 @@ def _secondary(
         panel.say("no data")
 
 
-def _means(panel: Panel, folded: Folded, width_hours: float, unit: Flux) -> None:
+def _means(panel: Panel, folded: FoldedCurve, width_hours: float, unit: Flux) -> None:
     found = bins(folded, width_hours)
     panel.means(found.hours, unit.of(found.flux), found.error * unit.factor, INK)
 

@@ -11,7 +11,7 @@ import numpy as np
 from tasks.transits.candidate import Candidate, Periodogram
 from tasks.transits.columns import REASONS, SEPARATOR, Reason
 from tasks.transits.light_curve import PreparedLightCurve, Segment
-from tasks.transits.pictures.scales import number
+from tasks.transits.pictures.scales import format_number
 
 _MOST_NAMES = 4  # of segments in a line
 _MOST_WAYS = 2
@@ -28,7 +28,7 @@ def about_curve(curve: PreparedLightCurve) -> str:
     said = [
         *_observed(curve.segments),
         f"{len(curve.time):,} points in {curve.baseline_days:.1f} days",
-        f"scatter {number(1e6 * float(np.median(curve.noise)))} ppm",
+        f"scatter {format_number(1e6 * float(np.median(curve.noise)))} ppm",
         ", ".join(filter(None, known)),
     ]
     return "  ·  ".join(filter(None, said))
@@ -71,13 +71,13 @@ def facts(candidate: Candidate, row: Mapping[str, Any], time_system: str) -> Ite
     yield "Duration", f"{24 * candidate.duration_days:.2f} h"
     depth = value_of(row, "depth_ppm") or 1e6 * candidate.depth
     error = value_of(row, "depth_uncertainty_ppm") or 1e6 * candidate.depth_uncertainty
-    yield "Depth", f"{number(depth)} ± {number(error)} ppm"
+    yield "Depth", f"{format_number(depth)} ± {format_number(error)} ppm"
     yield "Radius ratio", _plain(row, "radius_ratio", 4)
     yield "SNR (pink)", f"{candidate.snr:.1f} ({_plain(row, 'pink_noise_snr', 1)})"
     yield "SDE (TLS)", f"{candidate.sde:.1f} ({candidate.tls.sde:.1f})" if candidate.tls else f"{candidate.sde:.1f} (–)"
     yield "Transits seen", f"{_plain(row, 'transits_observed', 0)} of {_plain(row, 'transits_expected', 0)}"
     yield "TLS period", f"{candidate.tls.period_days:.5f} d" if candidate.tls else "–"
-    yield "TLS depth", f"{number(1e6 * candidate.tls.depth)} ppm" if candidate.tls else "–"
+    yield "TLS depth", f"{format_number(1e6 * candidate.tls.depth)} ppm" if candidate.tls else "–"
 
 
 def _observed(segments: Sequence[Segment]) -> Iterator[str]:

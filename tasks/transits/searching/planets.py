@@ -118,7 +118,7 @@ class _Search:
 
     def _compute_pink_snr(self, candidate: Candidate) -> float:
         """Return the SNR in pink noise: spacecraft drifts repeat by chance more often than white noise."""
-        pink = measure(self.curve, candidate, self.candidates).number("pink_noise_snr")
+        pink = measure(self.curve, candidate, self.candidates).get_number("pink_noise_snr")
         return candidate.snr if pink is None else pink
 
     def _mask(self, distance: np.ndarray, duration_days: float) -> None:
