@@ -7,7 +7,7 @@ filters say: field order, colour, sample aspect. Context frames are filtered wit
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 import av
+import ffmpeg
+import imageio_ffmpeg
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -23,7 +25,8 @@ from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import PictureFormat, check_frame
 from tasks.media.segments.plan import Segment
 
-PIPE_INPUT = ("-f", "nut", "-i", "pipe:0")
+# FFmpeg reads, filters and encodes in one thread each, whatever it is told; none of these gets helper threads.
+_GLOBAL_OPTIONS = ("-v", "error", "-nostdin", "-hide_banner", "-filter_threads", "1")
 
 _BUFFER_BYTES = 1 << 20
 _LOG_BYTES = 2000
@@ -49,11 +52,24 @@ def last_filters(segment: Segment, ratio: Fraction | int = 1) -> str:
     return f"trim=start_frame={start}:end_frame={end},setpts=PTS-STARTPTS"
 
 
-class FramePipe:
-    """An ffmpeg that is fed frames. Use it in a ``with`` block, and write every frame in order.
+def pipe_command(graph: str, output: str, options: Mapping[str, str | None]) -> list[str]:
+    """Return the command of an ffmpeg that is fed frames, filters them by ``graph`` and writes them to ``output``.
 
-    ``command`` reads PIPE_INPUT and writes its output to a file, or to the file descriptor ``stdout``, which stays
-    open here; what it says goes to ``log``. ``clock`` says when each frame that is written to it is shown, from 0:
+    ``graph`` may be empty. ``options`` are those of the output, by FFmpeg's names without the hyphen; ``format`` is
+    the muxer, and None as a value stands for an option without one.
+    """
+    filters = {"vf": graph} if graph else {}
+    frames = ffmpeg.input("pipe:0", format="nut", threads=1)
+    stream = frames.output(output, **filters, **options).global_args(*_GLOBAL_OPTIONS).overwrite_output()
+    command: list[str] = ffmpeg.compile(stream, cmd=imageio_ffmpeg.get_ffmpeg_exe())
+    return command
+
+
+class FramePipe:
+    """An ffmpeg process that is fed frames. Use it in a ``with`` block, and write every frame in order.
+
+    ``command`` comes from ``pipe_command``; with the output ``pipe:1`` it writes to the file descriptor ``stdout``,
+    which stays open here. Its messages go to ``log``. ``clock`` has the time of each frame to write, from 0:
     ``Clock.part`` of a clock of ratio 1, with the context.
     Leaving the block waits for the program's end. Raises SegmentError with its last words where it failed, or where
     the frames were not as many as the clock has.

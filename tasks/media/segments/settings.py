@@ -128,15 +128,17 @@ def container_options(clock: Clock) -> dict[str, str]:
     return {"video_track_timescale": str(clock.time_base.denominator), "fflags": "+bitexact"}
 
 
-def ffmpeg_encoder_arguments(settings: EncoderSettings, picture: PictureFormat, clock: Clock) -> list[str]:
-    """What an external ffmpeg is told after its filters, and before the name of the segment file (.mp4)."""
+def ffmpeg_encoder_options(settings: EncoderSettings, picture: PictureFormat, clock: Clock) -> dict[str, str | None]:
+    """Return the options with which an external ffmpeg writes a segment file (.mp4), as ``pipe_command`` takes them."""
     tags = {
         "color_primaries": picture.primaries,
         "color_trc": picture.transfer,
         "colorspace": picture.matrix,
         "color_range": picture.color_range,
     }
-    options = {
+    options: dict[str, str | None] = {
+        "format": "mp4",
+        "an": None,
         "c:v": settings.encoder,
         "pix_fmt": picture.pixel_format,
         "fps_mode": "passthrough",
@@ -147,4 +149,4 @@ def ffmpeg_encoder_arguments(settings: EncoderSettings, picture: PictureFormat, 
     }
     if settings.codec == "x264":  # it writes the rate of its time base, thousands of frames a second
         options["bsf:v"] = f"h264_metadata=tick_rate={2 * clock.rate}"
-    return [word for name, value in options.items() for word in (f"-{name}", value)] + ["-an", "-f", "mp4", "-y"]
+    return options

@@ -13,7 +13,7 @@ from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.parts import inspect_part
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Segment
-from tasks.media.segments.settings import EncoderSettings, ffmpeg_encoder_arguments
+from tasks.media.segments.settings import EncoderSettings, ffmpeg_encoder_options
 from tasks.media.segments.source import Survey
 from tasks.media.segments.verify import SegmentReport, verify_segment
 from tasks.restoration.chain import Chain
@@ -99,9 +99,9 @@ def written_format(chain: Chain, source: PictureFormat) -> PictureFormat:
     )
 
 
-def encoder_arguments(job: SegmentJob) -> list[str]:
-    """What an ffmpeg is told that encodes the frames of ``job``, before the name of the file."""
-    return ffmpeg_encoder_arguments(job.settings, job.picture, job.clock)
+def encoder_options(job: SegmentJob) -> dict[str, str | None]:
+    """Return the options of an ffmpeg that writes the segment file of ``job``."""
+    return ffmpeg_encoder_options(job.settings, job.picture, job.clock)
 
 
 def checked(job: SegmentJob, damaged: Mapping[int, str] | None = None) -> SegmentReport:

@@ -18,21 +18,21 @@ from tasks.media.programs.running import run_program
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.piping import first_filters, last_filters
+from tasks.media.segments.piping import first_filters, last_filters, pipe_command
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.verify import SegmentReport
 from tasks.restoration.chain import Chain, Step
-from tasks.restoration.engines.base import SegmentJob, checked, encoder_arguments
+from tasks.restoration.engines.base import SegmentJob, checked, encoder_options
 from tasks.restoration.engines.between import EXACT, fitting, from_rgb, split_at_scaling, taken_matrix
 from tasks.restoration.engines.exchange import Made, opened_clip, opened_pictures
 from tasks.restoration.engines.feeding import feed, feed_source
-from tasks.restoration.engines.graph import ffmpeg_command, graph_text, joined, naming_filters
+from tasks.restoration.engines.graph import graph_text, joined, naming_filters
 from tasks.restoration.engines.template import CommandTemplate
 
-_PASSTHROUGH = ("-fps_mode", "passthrough", "-an", "-y")
+_PASSTHROUGH = {"fps_mode": "passthrough", "an": None}
 # FFV1 with checksums, and slices for programs that decode on several threads; small PNG files are not worth the time.
-_CLIP = ("-c:v", "ffv1", "-level", "3", "-slices", "4", "-slicecrc", "1", "-threads", "1", "-f", "matroska")
-_PICTURES = ("-c:v", "png", "-pix_fmt", "rgb24", "-compression_level", "1", "-threads", "1", "-start_number", "0")
+_CLIP = {"format": "matroska", "c:v": "ffv1", "level": "3", "slices": "4", "slicecrc": "1", "threads": "1"}
+_PICTURES = {"c:v": "png", "pix_fmt": "rgb24", "compression_level": "1", "threads": "1", "start_number": "0"}
 
 
 @dataclass(frozen=True)
@@ -82,24 +82,25 @@ class _Errand:
     def prepare(self, steps: Sequence[Step]) -> Mapping[int, str]:
         """Write what the program is given: a clip, or a folder of pictures. Returns the frames that are damaged."""
         named = taken_matrix(self.job)  # RGB is made of the colours by it
-        filters, output = self._clip() if self._is_clip else self._pictures()
+        filters, output, options = self._clip() if self._is_clip else self._pictures()
         graph = joined(first_filters(self.job.found.picture), graph_text((*steps, named)), filters)
-        return feed_source(self.job, ffmpeg_command(graph, [*_PASSTHROUGH, *output]), self.folder / "before.log")
+        command = pipe_command(graph, str(output), _PASSTHROUGH | options)
+        return feed_source(self.job, command, self.folder / "before.log")
 
-    def _clip(self) -> tuple[str, list[str]]:
+    def _clip(self) -> tuple[str, Path, dict[str, str]]:
         """The last filters of the clip that is given, and how it is written.
 
         Frames get times of an even rate: a program that counts on one would else repeat or drop some.
         """
         rate = self.job.clock.rate
-        return f"settb=expr={rate.denominator}/{rate.numerator},setpts=expr=N", [*_CLIP, str(self._given)]
+        return f"settb=expr={rate.denominator}/{rate.numerator},setpts=expr=N", self._given, _CLIP
 
-    def _pictures(self) -> tuple[str, list[str]]:
+    def _pictures(self) -> tuple[str, Path, dict[str, str]]:
         """The same for pictures; makes their folder, and the one for what is made of them."""
         self._given.mkdir()
         (self._room / self.template.results).mkdir(parents=True)
         graph = joined(f"scale=flags={EXACT},format=rgb24", last_filters(self.job.segment, self.job.chain.ratio))
-        return graph, [*_PICTURES, str(self._given / PICTURE_NAMES)]
+        return graph, self._given / PICTURE_NAMES, _PICTURES
 
     def run(self) -> None:
         """Run the program."""
@@ -118,7 +119,7 @@ class _Errand:
                 naming_filters(job.picture),
                 last_filters(_as_written(job)) if self._is_clip else "",
             )
-            command = ffmpeg_command(graph, [*encoder_arguments(job), str(job.output)])
+            command = pipe_command(graph, str(job.output), encoder_options(job))
             feed(made.frames, made.picture, self._clock, command, self.folder / "after.log")
 
     def _made(self, who: str) -> AbstractContextManager[Made]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.media.segments.piping import first_filters, last_filters
+from tasks.media.segments.piping import first_filters, last_filters, pipe_command
 from tasks.media.segments.verify import SegmentReport
-from tasks.restoration.engines.base import SegmentJob, checked, encoder_arguments
+from tasks.restoration.engines.base import SegmentJob, checked, encoder_options
 from tasks.restoration.engines.feeding import feed_source
-from tasks.restoration.engines.graph import ffmpeg_command, graph_text, joined, naming_filters
+from tasks.restoration.engines.graph import graph_text, joined, naming_filters
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FfmpegEngine:
             _last_field_timed(job),
             last_filters(job.segment, job.chain.ratio),
         )
-        command = ffmpeg_command(graph, [*encoder_arguments(job), str(job.output)])
+        command = pipe_command(graph, str(job.output), encoder_options(job))
         damaged = feed_source(job, command, job.scratch / "ffmpeg.log")
         return checked(job, damaged)
 

@@ -1,4 +1,4 @@
-"""A chain as FFmpeg takes it: the text of a filter graph, and the command around it."""
+"""A chain as FFmpeg takes it: the text of a filter graph."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import ffmpeg
-import imageio_ffmpeg
 
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.piping import PIPE_INPUT
 from tasks.restoration.chain import Step
-
-# FFmpeg reads, filters and encodes in a thread each, whatever it is told; none of these has helpers.
-_ONE_THREAD = ("-threads", "1")
-_NO_HELPERS = ("-filter_threads", "1")
 
 
 def graph_text(steps: Sequence[Step]) -> str:
@@ -48,12 +42,6 @@ def naming_filters(picture: PictureFormat) -> str:
     mode = {"progressive": "prog", "": "auto"}.get(picture.field_order, picture.field_order)
     color = f"color_primaries={picture.primaries}:color_trc={picture.transfer}"
     return f"setparams=field_mode={mode}:{color},setsar=sar={picture.sample_aspect}:max=65535"
-
-
-def ffmpeg_command(graph: str, output: Sequence[str]) -> list[str]:
-    """An ffmpeg that is fed frames, puts them through ``graph`` and writes them as the words of ``output`` say."""
-    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-hide_banner", *_NO_HELPERS, *_ONE_THREAD]
-    return [*program, *PIPE_INPUT, *(["-vf", graph] if graph else []), *output]
 
 
 def _check_spaces(step: Step) -> None:

@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -19,7 +18,7 @@ from tasks.media.segments.clock import output_clock
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import join_segments
-from tasks.media.segments.piping import PIPE_INPUT, FramePipe
+from tasks.media.segments.piping import FramePipe, pipe_command
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.settings import EncoderSettings, encoder_options
 from tasks.media.segments.verify import SegmentReport, verify_joined, verify_segment
@@ -245,7 +244,7 @@ def test_an_external_program_that_fails(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("sound.mp4"), tmp_path, 2, QUICK["x264"])
     with pytest.raises(SegmentError, match=r"ffmpeg ended with exit status [1-9]"):
         work.pipe(work.segments[0], "nonsense")
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *PIPE_INPUT, "-f", "null", "-"]
+    command = pipe_command("", "-", {"format": "null"})
     clock = work.part(work.segments[0])
     with (
         pytest.raises(SegmentError, match="ffmpeg was given 0 frames instead of 20"),
@@ -256,7 +255,7 @@ def test_an_external_program_that_fails(kind: Kind, tmp_path: Path) -> None:
 
 def test_no_process_outlives_an_error(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("sound.mp4"), tmp_path, 2)
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *PIPE_INPUT, "-f", "null", "-"]
+    command = pipe_command("", "-", {"format": "null"})
     pipe = FramePipe(command, work.picture, work.part(work.segments[0]), tmp_path / "log")
     with pytest.raises(KeyboardInterrupt), pipe:
         raise KeyboardInterrupt

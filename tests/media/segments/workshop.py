@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from av.video.frame import VideoFrame
 
@@ -17,11 +16,11 @@ from tasks.media.segments.containers import choose_container
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.joining import Joined, JoinPlan, join_segments
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.piping import PIPE_INPUT, FramePipe, first_filters, last_filters
+from tasks.media.segments.piping import FramePipe, first_filters, last_filters, pipe_command
 from tasks.media.segments.plan import Cut, Segment, plan_segments
 from tasks.media.segments.planes import planes
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.settings import EncoderSettings, ffmpeg_encoder_arguments
+from tasks.media.segments.settings import EncoderSettings, ffmpeg_encoder_options
 from tasks.media.segments.source import Survey, survey
 from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined, verify_segment
 
@@ -76,9 +75,8 @@ class Work:
 
     def command(self, segment: Segment, filters: str) -> list[str]:
         chain = [first_filters(self.found.picture), filters, last_filters(segment, self.clock.ratio)]
-        program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *PIPE_INPUT]
-        encoder = ffmpeg_encoder_arguments(self.settings, self.picture, self.clock)
-        return [*program, "-vf", ",".join(filter(None, chain)), *encoder, str(self.files[segment.number])]
+        options = ffmpeg_encoder_options(self.settings, self.picture, self.clock)
+        return pipe_command(",".join(filter(None, chain)), str(self.files[segment.number]), options)
 
     def pipe(self, segment: Segment, filters: str = "") -> SegmentReport:
         read = output_clock(self.found.timeline).part(segment.read_start, segment.read_end)

@@ -20,14 +20,14 @@ from av.video.frame import VideoFrame
 from tasks.media.opening import open_pipe
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
-from tasks.media.segments.piping import first_filters, last_filters
+from tasks.media.segments.piping import first_filters, last_filters, pipe_command
 from tasks.media.segments.verify import SegmentReport
 from tasks.restoration.chain import Step
-from tasks.restoration.engines.base import SegmentJob, checked, encoder_arguments
+from tasks.restoration.engines.base import SegmentJob, checked, encoder_options
 from tasks.restoration.engines.between import EXACT, fitting, from_rgb, is_deep, split_at_scaling, taken_matrix
 from tasks.restoration.engines.exchange import RGB_MATRIX
 from tasks.restoration.engines.feeding import feed, feed_source
-from tasks.restoration.engines.graph import ffmpeg_command, graph_text, joined, naming_filters
+from tasks.restoration.engines.graph import graph_text, joined, naming_filters
 from tasks.restoration.engines.neural.tiles import Picture, Tile, enlarge, plan_tiles
 from tasks.restoration.engines.neural.weights import Device, Weights
 
@@ -38,7 +38,7 @@ _MIB = 2**20
 # What ncnn, its weights and frames on their way take beside a tile.
 _BASE_BYTES = 160 * _MIB
 _TILES_BYTES = 640 * _MIB
-_RAW = ("-fps_mode", "passthrough", "-an", "-c:v", "rawvideo", "-f", "nut", "pipe:1")
+_RAW = {"format": "nut", "c:v": "rawvideo", "fps_mode": "passthrough", "an": None}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _encode(job: SegmentJob, steps: Sequence[Step], frames: Iterable[VideoFrame]
         graph_text((*from_rgb(picture, job), *steps, fitting(job.chain))),
         naming_filters(job.picture),
     )
-    command = ffmpeg_command(graph, [*encoder_arguments(job), str(job.output)])
+    command = pipe_command(graph, str(job.output), encoder_options(job))
     feed(frames, picture, job.part, command, job.scratch / "after.log")
 
 
@@ -155,7 +155,7 @@ def _opened(job: SegmentJob, steps: Sequence[Step]) -> Iterator[_Source]:
     )
     receiving, sending = os.pipe()
     with ThreadPoolExecutor(1, "feeding") as pool, os.fdopen(receiving, "rb", buffering=0) as file:
-        feeding = pool.submit(_feed, job, ffmpeg_command(graph, _RAW), sending)
+        feeding = pool.submit(_feed, job, pipe_command(graph, "pipe:1", _RAW), sending)
         with closing(_received(file, feeding)) as frames:
             yield _Source(frames, feeding)
 
