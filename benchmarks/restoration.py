@@ -30,7 +30,7 @@ from benchmarks.restoration_truth.degrade import TAPES
 from benchmarks.restoration_truth.scores import Scores
 from benchmarks.restoration_truth.throughput import report_throughput
 from benchmarks.restoration_truth.ways import Way, gains, measure, other_ways, stage_ways
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.measuring.measure import diagnose
 from tasks.restoration.presets import load_presets
@@ -112,7 +112,7 @@ def _samples(
 
 
 def _measured(sample: Sample) -> Diagnosis:
-    return diagnose(sample.tape_file, survey(sample.tape_file))
+    return diagnose(sample.tape_file, survey_video(sample.tape_file))
 
 
 def _report(title: str, samples: Mapping[Sample, Diagnosis], found: Mapping[str, list[Scores]]) -> None:

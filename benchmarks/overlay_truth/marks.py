@@ -23,7 +23,7 @@ from tasks.media.segments.picture import FULL_RANGE, PictureFormat
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.settings import EncoderSettings
-from tasks.media.segments.source import Survey, survey
+from tasks.media.segments.source import Survey, survey_video
 from tasks.overlays.components import ComponentReader, Shape, component_shape, planar_name
 from tasks.overlays.overlay import Box, Floats, Layer, Overlay
 
@@ -70,7 +70,7 @@ def mark_clip(
     if not 0 < opacity <= 1:
         raise ValueError(f"opacity is above 0 and at most 1, not {opacity}")
     source = (source_folder or shared_folder()) / clip.file
-    found = survey(source)
+    found = survey_video(source)
     count = min(frames or clip.frames, len(found.timeline) - clip.start_frame)
     picture = replace(found.picture, pixel_format=planar_name(found.picture.pixel_format))
     shape = component_shape(picture.pixel_format)
@@ -90,7 +90,7 @@ def mark_clip(
 def cut_clip(clip: Clip, frames: int | None, folder: Path, source_folder: Path) -> Path:
     """The first ``frames`` frames of ``clip`` (None for all) without anything over them, lossless, in ``folder``."""
     source = source_folder / clip.file
-    found = survey(source)
+    found = survey_video(source)
     count = min(frames or clip.frames, len(found.timeline) - clip.start_frame)
     picture = replace(found.picture, pixel_format=planar_name(found.picture.pixel_format))
     clock = output_clock(found.timeline).part(clip.start_frame, clip.start_frame + count)
@@ -177,7 +177,7 @@ def _write(
 
 def video_frames(path: Path, found: Survey | None = None) -> Iterator[tuple[Plane, ...]]:
     """The components of each frame of the video at ``path``; views that hold until the next one is asked for."""
-    found = found or survey(path)
+    found = found or survey_video(path)
     components = ComponentReader()
     with SegmentReader(path, found) as reader:
         for one in reader.range(0, len(found.timeline)):

@@ -12,7 +12,7 @@ from benchmarks.overlay_truth.crops import Crops, View, gathered
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.overlays.cleaning import SegmentCleaner
 from tasks.overlays.components import ComponentReader, Shape
 from tasks.overlays.detection.found import Found
@@ -24,7 +24,7 @@ from tasks.overlays.removal.base import Method, context_frames, make_remover, re
 
 def detected(path: Path) -> Found:
     """What detection without training says of the video at ``path``."""
-    return find_static(path, survey(path))
+    return find_static(path, survey_video(path))
 
 
 def without_opacity(overlay: Overlay) -> Overlay:
@@ -39,7 +39,7 @@ def without_opacity(overlay: Overlay) -> Overlay:
 
 def told_the_mask(path: Path, overlays: Sequence[Overlay]) -> list[Overlay]:
     """What is made of the masks and times of ``overlays`` alone, for the video at ``path``."""
-    found = survey(path)
+    found = survey_video(path)
     return [one for overlay in overlays for one in with_opacity(path, found, without_opacity(overlay))]
 
 
@@ -52,7 +52,7 @@ def cleaned_frames(
     path: Path, overlays: Sequence[Overlay], shape: Shape, method: Method = "auto", wanted: FrameRange | None = None
 ) -> Iterator[tuple[Plane, ...]]:
     """The components of the ``wanted`` frames of the video at ``path`` (all by default), without ``overlays``."""
-    found = survey(path)
+    found = survey_video(path)
     total, picture = len(found.timeline), found.picture
     wanted, context = wanted or FrameRange(0, total), context_frames(method)
     start, end = wanted.start_frame, wanted.end_frame

@@ -24,7 +24,7 @@ from benchmarks.restoration_truth.baselines import filter_graph
 from benchmarks.restoration_truth.clips import shared_folder
 from tasks.media.segments.clock import output_clock
 from tasks.media.segments.settings import EncoderSettings, encoder_options
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.restoration.building import build_chain
 from tasks.restoration.engines.base import written_format
 from tasks.restoration.measuring.measure import diagnose
@@ -98,7 +98,7 @@ def run_ffmpeg(folder: Path, target: Path) -> float:
 
 def _command(tape: Path, target: Path) -> list[str]:
     """What the flow does to ``tape``, for an ffmpeg that reads, filters, encodes and joins by itself."""
-    found = survey(tape)
+    found = survey_video(tape)
     preset = load_presets().presets["vhs_standard"]
     chain = build_chain(diagnose(tape, found), preset)
     settings = EncoderSettings(preset.codec, crf=preset.crf)

@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from tasks.media.orientation import Picture, matrix_turn, turned
 from tasks.media.segment_stages.comparing import PairReader, format_timestamp, spread_positions
-from tasks.media.segments.source import Survey, survey
+from tasks.media.segments.source import Survey, survey_video
 from tasks.media.sheets import scaled, sheet
 from tasks.overlays.overlay import Box, Overlay
 
@@ -56,7 +56,7 @@ class _Videos(PairReader):
     """Source and cleaned video, opened. Use it in a ``with`` block."""
 
     def __init__(self, source: Path, found: Survey, cleaned: Path) -> None:
-        made = survey(cleaned, tolerant=True)
+        made = survey_video(cleaned, tolerant=True)
         self._last = len(made.timeline) - 1
         self._turn = matrix_turn(found.display_matrix)
         self._aspect = found.picture.sample_aspect

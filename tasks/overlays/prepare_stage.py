@@ -17,7 +17,7 @@ from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import Codec
-from tasks.media.segments.source import Survey, save_survey, survey
+from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.media.segments.tail import damage_values
 from tasks.overlays.detection.by_model import SearchSettings, find_by_model
 from tasks.overlays.detection.found import Found
@@ -49,7 +49,7 @@ class PrepareStage(Stage):
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Survey the video and find what lies over it. Raises BadInput where it is none, or the mask is not its own."""
         path = work.input(item.inputs[0])
-        surveyed = survey(path, tolerant=True)
+        surveyed = survey_video(path, tolerant=True)
         extra = work.input(item.inputs[1]) if len(item.inputs) > 1 else None
         found = self._found(path, surveyed, extra)
         save_survey(surveyed, work.output(survey_path(item.id)))

@@ -13,7 +13,7 @@ from tasks.media.orientation import Converter, Picture
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.plan import Cut, Segment, plan_segments
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.source import Survey, survey
+from tasks.media.segments.source import Survey, survey_video
 from tasks.media.sheets import scaled, sheet
 from tasks.restoration.chain import Chain
 from tasks.restoration.measuring.measure import diagnose
@@ -118,7 +118,7 @@ def _source_view(reader: SegmentReader, segment: Segment) -> Picture:
 def _restored_view(piece: Piece) -> Picture:
     """What was made of that frame."""
     segment, ratio = piece.segment, piece.chain.ratio
-    made = survey(piece.file)
+    made = survey_video(piece.file)
     middle = (segment.start_frame + segment.end_frame) // 2
     place = Clock.written_at(middle, ratio) - Clock.written_at(segment.start_frame, ratio)
     place = min(place, len(made.timeline) - 1)
@@ -127,7 +127,7 @@ def _restored_view(piece: Piece) -> Picture:
 
 
 def _measured(piece: Piece, view: Picture, seconds: float) -> Figures:
-    made = survey(piece.file)
+    made = survey_video(piece.file)
     return Figures(
         preset=piece.preset,
         piece=piece.segment.number,

@@ -13,7 +13,7 @@ from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.settings import Codec
-from tasks.media.segments.source import Survey, save_survey, survey
+from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.media.segments.tail import damage_values
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.measuring.measure import diagnose
@@ -62,7 +62,7 @@ class DiagnosisStage(Stage):
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Measure the tape. Raises BadInput where it is no video, or not one frame of it can be read."""
         path = work.input(item.inputs[0])
-        found = survey(path, tolerant=True)
+        found = survey_video(path, tolerant=True)
         known = diagnose(path, found) if self.params.auto_detect else stated_diagnosis(path, found)
         save_survey(found, work.output(survey_path(item.id)))
         missing = found.damage.reason if found.damage else None

@@ -22,7 +22,7 @@ from tasks.media.segments.clock import Clock, output_clock
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import EncoderSettings
-from tasks.media.segments.source import Survey, survey
+from tasks.media.segments.source import Survey, survey_video
 from tasks.media.sheets import scaled, sheet
 from tasks.restoration.chain import Chain, Step
 
@@ -91,7 +91,7 @@ class _Videos(PairReader):
     """
 
     def __init__(self, source: Path, found: Survey, restored: Path, chain: Chain, height_px: int | None) -> None:
-        made = survey(restored)
+        made = survey_video(restored)
         self.size = _shown_size(made, height_px)
         self._timeline, self._ratio = found.timeline, chain.ratio
         self._written = len(made.timeline)

@@ -14,7 +14,7 @@ import pytest
 from tasks.media.demuxing import PacketSource
 from tasks.media.h264 import is_exact_recovery_point
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoReader
-from tasks.media.segments.source import load_survey, save_survey, survey
+from tasks.media.segments.source import load_survey, save_survey, survey_video
 
 from .conftest import digest, run_ffmpeg
 
@@ -142,7 +142,7 @@ def test_palettes_are_those_of_a_full_decode(name: str, source: str, tmp_path: P
 def test_palettes_go_with_a_saved_index(tmp_path: Path, reference: Reference) -> None:
     """Segments read with the index of the survey, from the middle of the video."""
     path = encode(PALETTES, "-c:v rawvideo -pix_fmt pal8", tmp_path / "raw.avi")
-    save_survey(survey(path), tmp_path / "survey")
+    save_survey(survey_video(path), tmp_path / "survey")
     index = load_survey(tmp_path / "survey").index
     with PacketSource(path) as source:
         assert index.side_data == source.index.side_data
@@ -159,7 +159,7 @@ def test_packed_frames_are_counted_by_decoding(tmp_path: Path, reference: Refere
     with PacketSource(path) as source:
         assert source.index.is_packed
         assert not source.index.entry.any()
-    assert len(survey(path).restarts) == 0
+    assert len(survey_video(path).restarts) == 0
     check(path, [picture for _, picture in reference(path)])
 
 

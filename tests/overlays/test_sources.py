@@ -12,7 +12,7 @@ import pytest
 
 from tasks.downloads.cache import Pace
 from tasks.engine.contract.errors import BadInput, TransientError
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.overlays.sources import ALL_NETWORKS, FetchLimits, fetch_video, read_sources
 from tasks.overlays.video_source import VideoSource
 from tests.landmarks.models.server import Fault, Handler, ModelServer, busy, cut, endless, instead, redirect, stall
@@ -148,7 +148,7 @@ def test_a_video_comes_whole(fetch: Callable[..., Path], video: bytes) -> None:
     assert path.read_bytes() == video
     assert path.name.startswith("My-clip")
     assert path.suffix == ".mp4"
-    assert len(survey(path).timeline) == 50
+    assert len(survey_video(path).timeline) == 50
 
 
 def test_a_url_that_names_no_file_gets_the_suffix_of_what_came(

@@ -24,7 +24,7 @@ from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.source import Survey, save_survey, survey
+from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.overlays.components import ComponentReader, Shape, component_mask, component_shape, planar_name
 from tasks.overlays.detection.given import box_overlay
 from tasks.overlays.join_stage import JoinStage, join_item
@@ -65,7 +65,7 @@ class Run:
 
     def __init__(self, source: Path, folder: Path, marks: Marks = (SIGN,), **options: object) -> None:
         self.source, self.output, self._private = source, folder / "output", folder / "private"
-        self.found = survey(source, tolerant=True)
+        self.found = survey_video(source, tolerant=True)
         picture = self.found.picture
         self.shape = component_shape(planar_name(picture.pixel_format))
         size = picture.width_px, picture.height_px
@@ -110,7 +110,7 @@ class Run:
 
     def changed(self) -> list[tuple[Plane, ...]]:
         """For each frame and component, which samples differ between the source and the cleaned video."""
-        before, after = decoded(self.source, self.found), decoded(self.cleaned, survey(self.cleaned))
+        before, after = decoded(self.source, self.found), decoded(self.cleaned, survey_video(self.cleaned))
         assert len(before) == len(after)
         return [tuple(a != b for a, b in zip(*pair, strict=True)) for pair in zip(before, after, strict=True)]
 
@@ -171,7 +171,7 @@ def test_a_frame_comes_out_the_same_wherever_the_video_is_cut(source: MakeSource
         assert len(run.planned.segments) == count
         run.clean()
         run.join()
-        made.append(decoded(run.cleaned, survey(run.cleaned)))
+        made.append(decoded(run.cleaned, survey_video(run.cleaned)))
     assert all(np.array_equal(a, b) for pair in zip(*made, strict=True) for a, b in zip(*pair, strict=True))
 
 
@@ -280,7 +280,7 @@ def test_a_program_paints_under_the_masks_alone(
     assert needs.most_slots == 2
     run.clean(CleanStage(needs))
     run.join()
-    after = decoded(run.cleaned, survey(run.cleaned))
+    after = decoded(run.cleaned, survey_video(run.cleaned))
     for frame, components in enumerate(run.changed()):
         under = touched(run.overlays, run.shape, run.found, frame, 0)
         assert not components[0][~under].any()

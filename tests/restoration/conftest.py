@@ -22,7 +22,7 @@ from tasks.media.segments.joining import Joined, JoinPlan, join_segments
 from tasks.media.segments.plan import Cut, Segment, plan_segments
 from tasks.media.segments.planes import frame_digest
 from tasks.media.segments.settings import EncoderSettings
-from tasks.media.segments.source import Survey, survey
+from tasks.media.segments.source import Survey, survey_video
 from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.engines.base import Engine, SegmentJob
@@ -108,7 +108,7 @@ class Work:
 
 def work_on(source: Path, folder: Path, chain: Chain, count: int = 1, settings: EncoderSettings = LOSSLESS) -> Work:
     """``source`` cut into ``count`` segments."""
-    found = survey(source)
+    found = survey_video(source)
     align = chain.ratio.denominator
     cut = Cut(count, min_segment_frames=1, context_frames=chain.context_frames, align_frames=align)
     return Work(source, folder, found, chain, settings, plan_segments(found.timeline, cut))

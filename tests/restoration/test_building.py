@@ -12,7 +12,7 @@ import pytest
 from tasks.engine.contract.errors import InvalidInput
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import Codec, EncoderSettings
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.restoration.building import Deinterlace, build_chain
 from tasks.restoration.chain import Chain
 from tasks.restoration.diagnosis import Borders, Diagnosis
@@ -162,7 +162,7 @@ def test_the_archive_keeps_fields_which_ffv1_can_write_and_x265_cannot() -> None
 
 
 def test_who_wants_fields_in_a_codec_without_them_is_told_what_to_do(shared_data: Path) -> None:
-    found = survey(shared_data / "video" / "skv_bikes.mp4")
+    found = survey_video(shared_data / "video" / "skv_bikes.mp4")
     options, chain = TapeOptions(preset="vhs_archive", codec="x265"), build_chain(FAIR, ARCHIVE)
     with pytest.raises(InvalidInput, match="add --deinterlace bwdif, or choose --codec ffv1 or --codec x264"):
         encoder_settings(options, ARCHIVE, chain, found)

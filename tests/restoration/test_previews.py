@@ -13,7 +13,7 @@ import pytest
 
 from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.settings import EncoderSettings
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.restoration.chain import Chain
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
 from tasks.restoration.previews import comparison_sheet, split_screen
@@ -93,7 +93,7 @@ def test_a_clip_is_from_the_middle_and_has_the_times_of_its_frames(
     for clip in clips:
         split_screen(work.source, work.found, path, work.chain, clip, seconds=0.4, height_px=72)
     assert clips[0].read_bytes() == clips[1].read_bytes()
-    found = survey(clips[0])
+    found = survey_video(clips[0])
     assert (found.picture.width_px, found.picture.height_px) == (104, 72)
     assert len(found.timeline) == 20
     assert found.timeline.seconds(7) == pytest.approx(0.14)
@@ -106,7 +106,7 @@ def test_a_clip_is_from_the_middle_and_has_the_times_of_its_frames(
 def test_film_out_of_telecine(restored: Callable, tape: Tape, tmp_path: Path) -> None:
     work, path = restored("telecined.mkv", FILM)
     split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
-    assert len(survey(tmp_path / "split.mp4").timeline) == len(work.clock)
+    assert len(survey_video(tmp_path / "split.mp4").timeline) == len(work.clock)
     assert len(cells(comparison_sheet(work.source, work.found, path, work.chain))) == 6
 
 
@@ -114,7 +114,7 @@ def test_pixels_that_are_not_square(restored: Callable, tape: Tape, tmp_path: Pa
     chain = chain_of(step("setfield", mode="tff"), interlaced=True, sample_aspect="12:11")
     work, path = restored("interlaced.mkv", chain, QUICK)
     split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
-    picture = survey(tmp_path / "split.mp4").picture
+    picture = survey_video(tmp_path / "split.mp4").picture
     assert (picture.width_px, picture.height_px, picture.sample_aspect) == (210, 144, 1)
 
 
@@ -123,4 +123,4 @@ def test_a_restored_video_that_is_none(tape: Tape, tmp_path: Path) -> None:
     path.write_bytes(b"no video")
     source = tape("interlaced.mkv")
     with pytest.raises(BadInput, match=r"restored\.mp4"):
-        comparison_sheet(source, survey(source), path, chain_of())
+        comparison_sheet(source, survey_video(source), path, chain_of())

@@ -16,7 +16,7 @@ from tasks.media.segment_stages.join_stage import refuse_item
 from tasks.media.segment_stages.preview_stage import preview_item
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
-from tasks.media.segments.source import save_survey, survey
+from tasks.media.segments.source import save_survey, survey_video
 from tasks.restoration.diagnosis_stage import Diagnosed
 from tasks.restoration.join_stage import JoinStage, bare_item, join_item
 from tasks.restoration.options import TapeOptions
@@ -36,7 +36,7 @@ class Run:
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.source, self.output = source, folder / "output"
-        found = survey(source)
+        found = survey_video(source)
         path = self.output / "surveys" / "tape.npz"
         path.parent.mkdir(parents=True)
         save_survey(found, path)
@@ -90,7 +90,7 @@ def run(tape: Callable[[str], Path], tmp_path: Path) -> Run:
 def test_segments_become_a_tape(run: Run) -> None:
     restored = run.restore()
     assert [result.values["segment"] for result in restored] == [0, 1, 2]
-    frames = 2 * len(survey(run.source).timeline)
+    frames = 2 * len(survey_video(run.source).timeline)
     assert sum(result.values["frames"] for result in restored) == frames
     joined = run.join()
     assert (joined.values["frames"], joined.values["segments"], joined.values["missing"]) == (frames, 3, None)
@@ -152,7 +152,7 @@ def test_the_items_of_a_long_tape_are_small(run: Run) -> None:
 
 
 def test_segments_begin_where_the_pattern_of_telecine_does(tape: Callable[[str], Path]) -> None:
-    found = survey(tape("telecined.mkv"))
+    found = survey_video(tape("telecined.mkv"))
     segments = cut_tape(found, chain_of(ratio=chain_of().ratio * 4 / 5), 2.0)
     assert all(segment.start_frame % 5 == 0 for segment in segments)
 

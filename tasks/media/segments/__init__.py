@@ -1,6 +1,6 @@
 """One video, many segments, one video: cut by frames, worked on apart, joined without a lost or shifted frame.
 
-Before:  ``survey`` (saved for the segments), ``plan_segments``, ``output_clock``
+Before:  ``survey_video`` (saved for the segments), ``plan_segments``, ``output_clock``
 A part:  ``SegmentReader`` for its frames, ``SegmentEncoder`` or ``FramePipe`` for its file, ``verify_segment``
 After:   ``choose_container``, ``join_segments``, ``verify_joined``
 

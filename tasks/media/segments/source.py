@@ -58,7 +58,7 @@ class Survey:
             raise BadInput(f"{path.name}: has changed since it was cut into segments; run it again")
 
 
-def survey(path: Path, tolerant: bool = False, by_decoding: bool = False) -> Survey:
+def survey_video(path: Path, tolerant: bool = False, by_decoding: bool = False) -> Survey:
     """Read the video at ``path`` through, without decoding more of it than is needed to know its frames.
 
     ``by_decoding`` decodes all of it, for files whose packets mislead; where a few tries show that they do, that is

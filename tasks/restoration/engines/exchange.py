@@ -20,7 +20,7 @@ from tasks.media.programs.pictures import made_pictures, read_picture, rgb_forma
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import FULL_RANGE, UNSPECIFIED, PictureFormat, picture_format
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 
 RGB_MATRIX = 0
 
@@ -49,7 +49,7 @@ def opened_clip(given: Path, made: Path, who: str) -> Iterator[Made]:
     with PacketSource(given) as source:  # ours: its packets are its frames
         count, ours = len(source.index), picture_format(source.stream)
     try:
-        theirs = survey(made)
+        theirs = survey_video(made)
         _check_count(count, len(theirs.timeline), who)
         with SegmentReader(made, theirs) as reader:
             frames = (read.frame for read in reader.range(0, len(theirs.timeline)))

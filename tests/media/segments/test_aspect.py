@@ -16,7 +16,7 @@ from tasks.media.segments import matroska
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.matroska import set_sample_aspect
 from tasks.media.segments.settings import EncoderSettings
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.media.segments.verify import verify_joined
 
 from .conftest import decoded
@@ -94,7 +94,7 @@ def test_pixels_keep_their_shape(
 ) -> None:
     work = work_on(wide("12/11"), tmp_path, 2, settings)
     joined, report = work.join([work.encode(segment) for segment in work.segments], suffix)
-    assert said(joined.path) == survey(joined.path).picture.sample_aspect == Fraction(12, 11)
+    assert said(joined.path) == survey_video(joined.path).picture.sample_aspect == Fraction(12, 11)
     assert report.frames == 20
 
 

@@ -10,7 +10,7 @@ import av
 import pytest
 
 from tasks.media.segments.settings import Codec
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 
 from .conftest import decoded
 from .workshop import LOSSLESS, QUICK, work_on
@@ -33,7 +33,7 @@ def test_piped_frames_keep_what_they_say_of_themselves(name: str, kind: Callable
     """Field order, colour, range and sample aspect, which the pipe itself does not hold."""
     work = work_on(kind(name), tmp_path, 2, QUICK["x264"])
     joined, _ = work.join([work.pipe(segment) for segment in work.segments], ".mov")
-    before, after = work.found.picture, survey(joined.path).picture
+    before, after = work.found.picture, survey_video(joined.path).picture
     assert after == dataclasses.replace(before, field_order=before.field_order or "progressive")
 
 

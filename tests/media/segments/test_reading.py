@@ -15,7 +15,7 @@ from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.plan import Cut, plan_segments
 from tasks.media.segments.planes import frame_digest, planes
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.source import Survey, load_survey, save_survey, survey
+from tasks.media.segments.source import Survey, load_survey, save_survey, survey_video
 
 Frames = Callable[[Path], list[tuple[int | None, str]]]
 # The others are cut, encoded and joined in test_joining.py.
@@ -36,7 +36,7 @@ def read(path: Path, found: Survey, count: int, context: int = 0) -> list[str]:
 
 def check(path: Path, frames: Frames, tmp_path: Path) -> None:
     expected = frames(path)
-    save_survey(survey(path), tmp_path / "survey.npz")
+    save_survey(survey_video(path), tmp_path / "survey.npz")
     found = load_survey(tmp_path / "survey.npz")
     assert read(path, found, 3, context=2) == [digest for _, digest in expected]
     assert output_clock(found.timeline).pts.tolist() == [pts for pts, _ in expected]
@@ -54,7 +54,7 @@ def test_segments_of_real_videos_are_the_video(name: str, shared_data: Path, fra
 
 @pytest.mark.parametrize("name", ["mpeg2-without-b-frames.mpg", "h264-without-times.avi"])
 def test_counted_frames_need_not_be_counted_from_the_beginning(name: str, kind: Callable[[str], Path]) -> None:
-    found = survey(kind(name))
+    found = survey_video(kind(name))
     assert found.positions is None
     assert found.restarts[:, 0].tolist() == [0, 15, 30, 45]
     with SegmentReader(kind(name), found) as reader:
@@ -63,9 +63,9 @@ def test_counted_frames_need_not_be_counted_from_the_beginning(name: str, kind: 
 
 
 def test_a_frame_keeps_what_it_says_of_itself(kind: Callable[[str], Path]) -> None:
-    with SegmentReader(kind("bob.mp4"), survey(kind("bob.mp4"))) as reader:
+    with SegmentReader(kind("bob.mp4"), survey_video(kind("bob.mp4"))) as reader:
         assert all(frame.frame.interlaced_frame for frame in reader.range(0, 5))
-    with SegmentReader(kind("ten-bit-full-range.mkv"), survey(kind("ten-bit-full-range.mkv"))) as reader:
+    with SegmentReader(kind("ten-bit-full-range.mkv"), survey_video(kind("ten-bit-full-range.mkv"))) as reader:
         frame = next(reader.range(3, 4)).frame
         assert (frame.format.name, frame.color_range) == ("yuv420p10le", 2)
         luma, chroma, _ = planes(frame)
@@ -95,7 +95,7 @@ def test_rows_from_the_bottom_up_are_turned(ffmpeg: Callable[..., bytes], tmp_pa
     pictures = []
     for name, flipped in (("up.avi", "1"), ("down.avi", "0")):
         ffmpeg(*recipe, "-flipped_raw_rgb", flipped, str(tmp_path / name))
-        with SegmentReader(tmp_path / name, survey(tmp_path / name)) as reader:
+        with SegmentReader(tmp_path / name, survey_video(tmp_path / name)) as reader:
             pictures.append(planes(next(reader.range(1, 2)).frame)[0].copy())
     np.testing.assert_array_equal(pictures[0][::-1], pictures[1])
 
@@ -106,14 +106,14 @@ def test_a_flipped_bit_is_no_missing_end(kind: Callable[[str], Path], tmp_path: 
     data[len(data) * 4 // 10] ^= 0x10
     path = tmp_path / "hurt.mp4"
     path.write_bytes(data)
-    found = survey(path, tolerant=True)
+    found = survey_video(path, tolerant=True)
     assert (len(found.timeline), found.damage) == (40, None)
 
 
 @pytest.mark.parametrize("upright", [False, True])
 @pytest.mark.parametrize("name", ["bob.mp4", "ten-bit-full-range.mkv", "sound.mp4"])
 def test_a_copy_says_the_same_of_itself(name: str, upright: bool, kind: Callable[[str], Path]) -> None:
-    with SegmentReader(kind(name), survey(kind(name))) as reader:
+    with SegmentReader(kind(name), survey_video(kind(name))) as reader:
         copier = FrameCopier(upright)
         for frame in reader.range(3, 6):
             copy = copier.copy(frame.frame)
@@ -134,7 +134,7 @@ def test_a_video_cut_short_is_read_as_far_as_it_goes(
     name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
 ) -> None:
     whole, short = frames(kind(name)), cut(kind(name), 0.63, tmp_path)
-    found = survey(short, tolerant=True)
+    found = survey_video(short, tolerant=True)
     assert 0.4 * len(whole) < len(found.timeline) < 0.8 * len(whole)
     digests = read(short, found, 3)
     assert digests == [digest for _, digest in whole][: len(digests)]
@@ -146,8 +146,8 @@ def test_what_is_missing_is_told(kind: Callable[[str], Path], ffmpeg: Callable[.
     ffmpeg("-i", str(kind("plain.mp4")), "-c", "copy", "-movflags", "+faststart", str(whole))
     short = cut(whole, 0.5, tmp_path)
     with pytest.raises(BadInput, match="is truncated"):
-        survey(short)
-    found = survey(short, tolerant=True)
+        survey_video(short)
+    found = survey_video(short, tolerant=True)
     assert found.damage is not None
     assert found.damage.missing_frames is not None
     assert abs(found.damage.missing_frames + len(found.timeline) - 50) <= 1
@@ -160,10 +160,10 @@ def test_damage_in_the_middle_is_an_error_or_told(kind: Callable[[str], Path], f
     data[middle + 40 : middle + 188] = bytes(148)
     path = tmp_path / "hurt.ts"
     path.write_bytes(data)
-    strict = survey(path)
+    strict = survey_video(path)
     with SegmentReader(path, strict) as reader, pytest.raises(BadInput, match=r"frame \d+ at .* is damaged"):
         list(reader.range(0, len(strict.timeline)))
-    found = survey(path, tolerant=True)
+    found = survey_video(path, tolerant=True)
     with SegmentReader(path, found) as reader:
         taken = list(reader.range(0, 50))
     whole = [digest for _, digest in frames(kind("plain.ts"))]
@@ -176,4 +176,4 @@ def test_damage_in_the_middle_is_an_error_or_told(kind: Callable[[str], Path], f
 
 def test_another_file_in_its_place_is_refused(kind: Callable[[str], Path]) -> None:
     with pytest.raises(BadInput, match="has changed since"):
-        SegmentReader(kind("vfr.mp4"), survey(kind("plain.mp4")))
+        SegmentReader(kind("vfr.mp4"), survey_video(kind("plain.mp4")))

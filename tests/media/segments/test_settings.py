@@ -9,7 +9,7 @@ import pytest
 
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
 from tasks.media.segments.settings import lossless_settings
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 
 from .conftest import decoded
 from .workshop import QUICK, work_on
@@ -38,7 +38,7 @@ def test_lossless_is_every_pixel(pixels: str, codec: str, ffmpeg: Callable[..., 
     source = tmp_path / "source.mkv"
     encoder = {"yuvj420p": "mjpeg", "gbrp": "utvideo"}.get(pixels, "ffv1")
     ffmpeg(*NOISE.split(), "-pix_fmt", pixels, "-c:v", encoder, "-q:v", "1", str(source))
-    picture = survey(source).picture
+    picture = survey_video(source).picture
     settings = lossless_settings(picture)
     assert settings.codec == codec
     work = work_on(source, tmp_path, 2, settings)
@@ -46,7 +46,7 @@ def test_lossless_is_every_pixel(pixels: str, codec: str, ffmpeg: Callable[..., 
         joined, _ = work.join([make(segment) for segment in work.segments], ".mp4")
         assert [digest for _, digest in decoded(joined.path)] == [digest for _, digest in decoded(source)]
         if codec != "ffv1":  # it has no word for it
-            assert (survey(joined.path).picture.color_range == FULL_RANGE) == (picture.color_range == FULL_RANGE)
+            assert (survey_video(joined.path).picture.color_range == FULL_RANGE) == (picture.color_range == FULL_RANGE)
 
 
 def test_pictures_that_no_encoder_keeps() -> None:
@@ -61,4 +61,4 @@ def test_bottom_field_first_is_said(how: str, ffmpeg: Callable[..., bytes], tmp_
     work = work_on(source, tmp_path, 2, QUICK["x264"])
     assert work.found.picture.field_order == "bff"
     joined, _ = work.join([getattr(work, how)(segment) for segment in work.segments])
-    assert survey(joined.path).picture.field_order == "bff"
+    assert survey_video(joined.path).picture.field_order == "bff"

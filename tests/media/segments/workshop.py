@@ -21,7 +21,7 @@ from tasks.media.segments.plan import Cut, Segment, plan_segments
 from tasks.media.segments.planes import planes
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.settings import EncoderSettings, ffmpeg_encoder_options
-from tasks.media.segments.source import Survey, survey
+from tasks.media.segments.source import Survey, survey_video
 from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined, verify_segment
 
 LOSSLESS = EncoderSettings("ffv1")
@@ -104,7 +104,7 @@ def work_on(
     tolerant: bool = False,
     **picture: object,
 ) -> Work:
-    found = survey(source, tolerant=tolerant)
+    found = survey_video(source, tolerant=tolerant)
     segments = plan_segments(found.timeline, Cut(count, min_segment_frames=1, context_frames=3))
     clock = output_clock(found.timeline, ratio)
     format_ = dataclasses.replace(found.picture, **picture)  # type: ignore[arg-type]

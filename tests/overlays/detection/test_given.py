@@ -13,7 +13,7 @@ from PIL import Image
 
 from tasks.engine.contract.errors import Problem
 from tasks.media.orientation import turned
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.overlays.components import component_shape
 from tasks.overlays.detection.given import PictureMask, _as_stored, fit_mask, mask_problem, overlay_of_mask, parse_mask
 from tasks.overlays.overlay import Box, FrameRange, Overlay
@@ -175,7 +175,7 @@ def test_a_mask_for_a_video_that_is_shown_turned(tmp_path: Path) -> None:
     source = ["-f", "lavfi", "-i", "color=red:size=96x64:rate=10:duration=1", "-pix_fmt", "yuv420p"]
     subprocess.run([*program, *source, str(flat)], check=True)
     subprocess.run([*program, "-display_rotation", "90", "-i", str(flat), "-c", "copy", str(shown)], check=True)
-    found = survey(shown)
+    found = survey_video(shown)
     assert (found.picture.width_px, found.picture.height_px) == (96, 64)
     overlay = fit_mask(Box(0, 76, 30, 20), found, "turned.mp4")
     assert isinstance(overlay, Overlay)

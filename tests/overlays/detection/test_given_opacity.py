@@ -14,7 +14,7 @@ from benchmarks.overlay_truth.crops import Crops, View, crops_of, view_of
 from benchmarks.overlay_truth.drawing import Mark
 from benchmarks.overlay_truth.marks import Marked, mark_clip
 from benchmarks.overlay_truth.ours import removed, told_the_mask, without_opacity
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.overlays.detection import given_opacity, static_layers
 from tasks.overlays.detection.given import fit_mask
 from tasks.overlays.detection.given_opacity import with_opacity
@@ -58,7 +58,7 @@ def test_black_beneath_is_filled_in(shared_data: Path, tmp_path: Path) -> None:
 def test_the_scene_is_not_taken_for_an_overlay(clip: str, box: Box, shared_data: Path) -> None:
     """What lasts in the box that the user gave lasts beside it as well: it is filled in, not seen through."""
     path = shared_data / "video" / clip
-    found = survey(path)
+    found = survey_video(path)
     given = fit_mask(box, found, path.name)
     assert isinstance(given, Overlay)
     assert with_opacity(path, found, given) == (given,)
@@ -69,7 +69,7 @@ def test_frames_in_which_it_is_not_seen_are_filled_in(marked_clip: MarkClip, mon
     marked = marked_clip("bikes", "logo", 0.5, 120)
     given = without_opacity(marked.overlays[0])
     monkeypatch.setattr(static_layers, "shown_ranges", lambda *_: {1.0: (FrameRange(10, 50), FrameRange(70, 120))})
-    seen, rest = with_opacity(marked.lossy, survey(marked.lossy), given)
+    seen, rest = with_opacity(marked.lossy, survey_video(marked.lossy), given)
     assert seen.is_known
     assert not rest.is_known
     assert rest.ranges == (FrameRange(0, 10), FrameRange(50, 70))
@@ -78,7 +78,7 @@ def test_frames_in_which_it_is_not_seen_are_filled_in(marked_clip: MarkClip, mon
 def test_other_times_are_not_looked_at(marked_clip: MarkClip) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
     given = replace(without_opacity(marked.overlays[0]), ranges=(FrameRange(20, 100),))
-    (found,) = with_opacity(marked.lossy, survey(marked.lossy), given)
+    (found,) = with_opacity(marked.lossy, survey_video(marked.lossy), given)
     assert found.ranges == given.ranges
     assert found.is_known
 
@@ -86,14 +86,14 @@ def test_other_times_are_not_looked_at(marked_clip: MarkClip) -> None:
 def test_two_frames_say_too_little(marked_clip: MarkClip) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
     given = replace(without_opacity(marked.overlays[0]), ranges=(FrameRange(20, 22),))
-    assert with_opacity(marked.lossy, survey(marked.lossy), given) == (given,)
+    assert with_opacity(marked.lossy, survey_video(marked.lossy), given) == (given,)
 
 
 def test_large_masks_are_only_filled_in(marked_clip: MarkClip, monkeypatch: pytest.MonkeyPatch) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
     given = without_opacity(marked.overlays[0])
     monkeypatch.setattr(given_opacity, "MOST_PIXELS", 100)
-    assert with_opacity(marked.lossy, survey(marked.lossy), given) == (given,)
+    assert with_opacity(marked.lossy, survey_video(marked.lossy), given) == (given,)
 
 
 def test_doubts_are_kept_on_disk(marked_clip: MarkClip, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.overlays.detection.static import find_static
 from tasks.overlays.overlay import FrameRange, Overlay
 
@@ -89,7 +89,7 @@ def overlap(overlays: tuple[Overlay, ...], truth: npt.NDArray[np.bool_]) -> floa
 def test_logo_over_changing_scenes(tmp_path, opacity):
     alpha = letters(opacity)
     path = video(tmp_path / "logo.mkv", frames(SCENES, 3, Veil(alpha)))
-    found = find_static(path, survey(path))
+    found = find_static(path, survey_video(path))
     assert overlap(found.overlays, alpha > 0.04 * opacity) >= 0.8
     assert all(one.ranges == (FrameRange(0, FRAMES),) and one.is_known for one in found.overlays)
     error = np.abs(painted(found.overlays, "alpha") - alpha)[painted(found.overlays, "mask") > 0]
@@ -102,28 +102,28 @@ def test_logo_over_changing_scenes(tmp_path, opacity):
 def test_logo_in_a_compressed_video(tmp_path):
     alpha = letters(0.5)
     path = video(tmp_path / "lossy.mp4", frames(SCENES, 3, Veil(alpha)), "-c:v", "libx264", "-crf", "20")
-    found = find_static(path, survey(path))
+    found = find_static(path, survey_video(path))
     assert overlap(found.overlays, alpha > 0.02) >= 0.75
     assert 0.5 < found.confidence <= 1
 
 
 def test_overlay_that_ends_early_ends_at_that_frame(tmp_path):
     path = video(tmp_path / "ends.mkv", frames(SCENES, 3, Veil(letters(0.75), 0, 75)))
-    found = find_static(path, survey(path))
+    found = find_static(path, survey_video(path))
     assert {one.ranges for one in found.overlays} == {(FrameRange(0, 75),)}
 
 
 @pytest.mark.parametrize(("scenes", "bar_px"), [(SCENES, 0), (SCENES, 20), (1, 0)])
 def test_nothing_over_clean_videos(tmp_path, scenes, bar_px):
     path = video(tmp_path / "clean.mkv", frames(scenes, 2, None, bar_px))
-    found = find_static(path, survey(path))
+    found = find_static(path, survey_video(path))
     assert found.overlays == ()
     assert found.reason
 
 
 def test_picture_that_stands_still_is_no_overlay(tmp_path):
     path = video(tmp_path / "still.mkv", frames(1, 0, Veil(letters(0.5))))
-    found = find_static(path, survey(path))
+    found = find_static(path, survey_video(path))
     assert found.overlays == ()
     assert found.confidence < 0.5
 
@@ -131,4 +131,4 @@ def test_picture_that_stands_still_is_no_overlay(tmp_path):
 @pytest.mark.parametrize("name", ["skv_bikes.mp4", "mpy_chaplin.mp4", "cv_box.mp4", "nasa_13013_hdr.mp4"])
 def test_nothing_over_clean_clips(shared_data, name):
     path = shared_data / "video" / name
-    assert find_static(path, survey(path)).overlays == ()
+    assert find_static(path, survey_video(path)).overlays == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.overlays.detection.static import find_static
 from tasks.overlays.detection.static_blending import solve
 from tasks.overlays.detection.static_ranges import STEP, pieces
@@ -56,7 +56,7 @@ def test_pieces_follow_the_strength():
 @pytest.fixture(scope="module")
 def marked_clip(shared_data):
     path = shared_data / "watermark" / "psd_testvideo.mp4"
-    found = survey(path)
+    found = survey_video(path)
     return path, found, find_static(path, found)
 
 

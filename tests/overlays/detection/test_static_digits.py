@@ -11,7 +11,7 @@ from benchmarks.overlay_truth.cases import detection_overlap
 from benchmarks.overlay_truth.clips import clip_named
 from benchmarks.overlay_truth.drawing import Mark
 from benchmarks.overlay_truth.marks import mark_clip
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.overlays.detection import static_digits
 from tasks.overlays.detection.static import find_static
 from tasks.overlays.detection.static_digits_changes import ChangeFinder
@@ -31,7 +31,7 @@ def stamped(shared_data, tmp_path_factory):
 
 def test_seconds_are_overlays_of_their_own(stamped):
     """The date lies where the scene hardly changes, and the seconds do not last."""
-    found = find_static(stamped.lossy, survey(stamped.lossy))
+    found = find_static(stamped.lossy, survey_video(stamped.lossy))
     assert detection_overlap(found, stamped) >= 0.8
     assert min(one.box.x for one in found.overlays) <= stamped.overlays[0].box.x + 4
     seconds = [one for one in found.overlays if one.ranges != (FrameRange(0, FRAMES),)]
@@ -41,7 +41,7 @@ def test_seconds_are_overlays_of_their_own(stamped):
 
 def test_seconds_of_a_long_video_are_one_mask(stamped, monkeypatch):
     monkeypatch.setattr(static_digits, "MOST_SECONDS", 1.0)
-    found = find_static(stamped.lossy, survey(stamped.lossy))
+    found = find_static(stamped.lossy, survey_video(stamped.lossy))
     assert {one.ranges for one in found.overlays} == {(FrameRange(0, FRAMES),)}
     unknown = [one for one in found.overlays if not one.is_known]
     whole = [page for page in map(functools.partial(page_of, stamped), unknown) if covers_the_seconds(stamped, page)]

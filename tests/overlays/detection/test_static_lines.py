@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.overlays.detection.static import find_static
 from tasks.overlays.detection.static_lines import find_lines
 from tasks.overlays.overlay import FrameRange
@@ -30,7 +30,7 @@ def drawn(words: str, size: tuple[int, int]) -> Image.Image:
 
 def subtitled(source: Path, target: Path, shown: tuple[tuple[int, int], ...], frames: int, opacity: str) -> list[Mask]:
     """``source`` with lines over its first frames as ``target``. Gives which pixels each of them covers."""
-    picture = survey(source).picture
+    picture = survey_video(source).picture
     pages = [drawn(words, (picture.width_px, picture.height_px)) for words in WORDS[: len(shown)]]
     inputs, graph = [], ""
     for number, (page, (start, end)) in enumerate(zip(pages, shown, strict=True)):
@@ -56,7 +56,7 @@ def subtitled(source: Path, target: Path, shown: tuple[tuple[int, int], ...], fr
 def test_lines_have_their_masks_and_frames(shared_data, tmp_path, name, shown, frames, opacity):
     path = tmp_path / "subtitled.mp4"
     truths = subtitled(shared_data / "video" / name, path, shown, frames, opacity)
-    found = find_static(path, survey(path))
+    found = find_static(path, survey_video(path))
     assert [one.ranges for one in found.overlays] == [(FrameRange(*bounds),) for bounds in shown]
     for one, truth in zip(found.overlays, truths, strict=True):
         page = np.zeros(truth.shape, bool)
@@ -72,4 +72,4 @@ def test_lines_have_their_masks_and_frames(shared_data, tmp_path, name, shown, f
 @pytest.mark.parametrize("name", ["skv_bikes.mp4", "mpy_chaplin.mp4", "nasa_13013.mp4", "psd_counter.mp4"])
 def test_no_lines_in_clean_clips(shared_data, name):
     path = shared_data / "video" / name
-    assert list(find_lines(path, survey(path))) == []
+    assert list(find_lines(path, survey_video(path))) == []

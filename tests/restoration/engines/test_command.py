@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.restoration.chain import Chain
 from tasks.restoration.engines.between import split_at_scaling
 from tasks.restoration.engines.command import CommandEngine
@@ -76,7 +76,7 @@ def test_a_program_that_enlarges_is_scaled_to_the_size_of_the_chain(tape: Tape, 
     chain = chain_of(BOB, ratio=2, width_px=160, height_px=120, color_matrix="bt709")
     work = work_on(tape("interlaced.mkv"), tmp_path, chain, 2, QUICK)
     joined, _ = work.join(work.restore(engine(TWICE)))
-    found = survey(joined.path)
+    found = survey_video(joined.path)
     assert (found.picture.width_px, found.picture.height_px, found.picture.matrix) == (160, 120, 1)
     assert len(found.timeline) == len(work.clock)
 

@@ -17,7 +17,7 @@ from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.planes import frame_digest
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.restoration.chain import Chain
 from tasks.restoration.engines.base import written_format
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
@@ -92,7 +92,7 @@ def test_headers_say_what_the_chain_says(tape: Tape, tmp_path: Path) -> None:
     chain = chain_of(BOB, SCALE, ratio=2, width_px=256, height_px=192, color_matrix="bt709", sample_aspect="4:3")
     work = work_on(tape("noisy-interlaced.mkv"), tmp_path, chain, 2, QUICK)
     joined, _ = work.join(work.restore(FfmpegEngine()))
-    found = survey(joined.path).picture
+    found = survey_video(joined.path).picture
     assert found == written_format(chain, work.found.picture)
     assert (found.primaries, found.transfer, found.matrix, found.color_range) == (1, 1, 1, 1)
     assert (found.sample_aspect, found.field_order) == (Fraction(4, 3), "progressive")
@@ -103,7 +103,7 @@ def test_headers_say_what_the_chain_names_last(tape: Tape, tmp_path: Path) -> No
     tags = step("setparams", colorspace="bt709", color_primaries="bt470bg", color_trc="smpte170m")
     work = work_on(tape("full-range.mkv"), tmp_path, chain_of(tags, color_matrix="bt709"), 1, QUICK)
     joined, _ = work.join(work.restore(FfmpegEngine()))
-    found = survey(joined.path).picture
+    found = survey_video(joined.path).picture
     assert (found.primaries, found.transfer, found.matrix) == (5, 6, 1)
 
 
@@ -112,7 +112,7 @@ def test_fields_that_are_kept_keep_their_order(name: str, order: str, tape: Tape
     chain = chain_of(step("setfield", mode=order), interlaced=True, sample_aspect="12:11")
     work = work_on(tape(name), tmp_path, chain, 2, QUICK)
     joined, _ = work.join(work.restore(FfmpegEngine()))
-    assert survey(joined.path).picture.field_order == order
+    assert survey_video(joined.path).picture.field_order == order
 
 
 def test_colours_are_converted_where_the_chain_says_another_matrix(tape: Tape, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_damage_that_is_tolerated_is_in_the_report(tape: Tape, tmp_path: Path) -
     data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
     source.write_bytes(data)
     work = work_on(source, tmp_path, chain_of(BOB, ratio=2, context_frames=24), 2)
-    work = dataclasses.replace(work, found=survey(source, tolerant=True))
+    work = dataclasses.replace(work, found=survey_video(source, tolerant=True))
     reports = work.restore(FfmpegEngine())
     with SegmentReader(source, work.found) as reader:
         list(reader.range(0, len(work.found.timeline)))

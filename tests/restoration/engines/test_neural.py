@@ -16,7 +16,7 @@ import pytest
 
 from tasks.engine.contract.errors import BadInput, InvalidInput
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
 from tasks.restoration.engines.neural import network, weights
 from tasks.restoration.engines.neural.engine import NeuralEngine
@@ -139,7 +139,7 @@ def test_a_network_of_ten_bits(tape: Tape, tmp_path: Path) -> None:
     work = work_on(tape("interlaced.mkv"), tmp_path, chain, settings=LOSSLESS)
     [report] = work.restore(NeuralEngine(weights_of(tmp_path, "keeps")))
     assert report.frames == 48
-    assert survey(work.job().output).picture.pixel_format == "yuv420p10le"
+    assert survey_video(work.job().output).picture.pixel_format == "yuv420p10le"
 
 
 def test_span_enlarges_a_tape(tape: Tape, tmp_path: Path, capfd) -> None:

@@ -12,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.measuring.measure import diagnose
 
@@ -68,7 +68,7 @@ def record(frames: Clip, path: Path, rate: str = "30000/1001", extra: tuple[str,
 
 
 def measured(path: Path, tolerant: bool = False) -> Diagnosis:
-    return diagnose(path, survey(path, tolerant=tolerant))
+    return diagnose(path, survey_video(path, tolerant=tolerant))
 
 
 def noisy(luma_sigma: float, chroma_sigma: float = 0.0) -> Wear:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 
 from .tapes import HEIGHT, SIZE, WIDTH, Clip, Plane, clip, measured, noisy, record
 
@@ -80,7 +80,7 @@ def test_without_movement_the_file_is_believed(shared_data: Path, tmp_path: Path
     title = clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['tff']}").cut(0, 1)
     still = Clip(*(np.repeat(plane, 20, axis=0) for plane in (title.luma, title.blue, title.red)))
     path = record(still, tmp_path / "tape.mkv", extra=("-vf", "setfield=bff", "-c:v", "ffv1"))
-    assert survey(path).picture.field_order == "bff"
+    assert survey_video(path).picture.field_order == "bff"
     assert measured(path).field_order == "bff"
     assert measured(record(still, tmp_path / "untold.nut")).field_order == "progressive"
 

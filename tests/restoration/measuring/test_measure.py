@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tasks.engine.contract.errors import BadInput
-from tasks.media.segments.source import survey
+from tasks.media.segments.source import survey_video
 from tasks.media.timeline import Timeline
 from tasks.restoration.diagnosis import Borders
 from tasks.restoration.measuring.measure import diagnose
@@ -263,7 +263,7 @@ def test_a_damaged_tape_is_measured_where_it_is_sound(shared_data: Path, tmp_pat
 
 def test_without_one_sound_frame_there_is_nothing_to_say(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "video" / "nasa_13013.mp4"
-    known = survey(source)
+    known = survey_video(source)
     data = bytearray(source.read_bytes())
     begin, index = data.index(b"mdat") + 4, data.index(b"moov") - 4
     end = index if index > begin else len(data)
