@@ -20,7 +20,7 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.manifest import unknown_priority
 from tasks.engine.store.outcomes import Outcome
 from tasks.landmarks.layouts.collection import Collection, Sample
-from tasks.landmarks.models.store import Model, choose_model, fetch_models, model_path, rescue_model
+from tasks.landmarks.models.store import Model, choose_model, fetch_models, get_rescue_model, locate_model
 from tasks.landmarks.options import machine_problems, name_problems, option_problems
 from tasks.landmarks.params import Device, FillGaps, LandmarkFormat, LandmarkParams, Normalization
 from tasks.landmarks.pictures import PreviewRow, best_and_worst
@@ -55,7 +55,7 @@ def read_inputs(
     collection, problems = read_collection(input, layout, split, fps)
     chosen, model_problems = choose_model(model)
     problems += model_problems
-    rescue = rescue_model() if rescue_hands else None
+    rescue = get_rescue_model() if rescue_hands else None
     if chosen:
         problems += option_problems(chosen.kind, rescue_hands, normalize)
     samples = collection.samples if collection else ()
@@ -64,7 +64,7 @@ def read_inputs(
     if not problems:  # a download is not begun for a command that will not run
         problems += fetch_models(found for found in (chosen, rescue) if found)
     if chosen and not problems:
-        problems += machine_problems(chosen.kind, model_path(chosen), device)
+        problems += machine_problems(chosen.kind, locate_model(chosen), device)
     if problems or collection is None or chosen is None:
         raise InvalidInput(problems)
     return Inputs(collection, chosen, rescue)

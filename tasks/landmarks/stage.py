@@ -15,7 +15,7 @@ from tasks.landmarks.extraction import Extractor, Track
 from tasks.landmarks.formats.writing import LandmarkFile, write_landmarks
 from tasks.landmarks.frames import FrameSource, open_frames
 from tasks.landmarks.gaps import fill_gaps
-from tasks.landmarks.models.store import Model, model_path
+from tasks.landmarks.models.store import Model, locate_model
 from tasks.landmarks.normalization import normalize
 from tasks.landmarks.overlay import Overlay
 from tasks.landmarks.params import LandmarkParams
@@ -60,8 +60,8 @@ class LandmarksStage(Stage):
     def open(self) -> None:
         """Build the landmarkers; each takes one thread's worth of a core."""
         device = self.params.device
-        rescue = HandRescue(model_path(self._rescue), device) if self._rescue else None
-        self._extractor = Extractor(Landmarker(self.params.kind, model_path(self._model), device), rescue)
+        rescue = HandRescue(locate_model(self._rescue), device) if self._rescue else None
+        self._extractor = Extractor(Landmarker(self.params.kind, locate_model(self._model), device), rescue)
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Write the landmarks of the item's sample.

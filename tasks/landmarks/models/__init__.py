@@ -1,1 +1,1 @@
-"""The model files: which there are, where they are, and that they are what they should be."""
+"""Model files: the official ones, where to find them, and checks of their contents."""

@@ -1,4 +1,4 @@
-"""Files by their content."""
+"""Find files by their content."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from tasks.downloads.partial import file_digest
 
 
-def fits(path: Path, sha256: str, size_bytes: int | None = None) -> bool:
-    """Whether there is a readable file with that content; its size, where given, spares reading most that are not."""
+def has_content(path: Path, sha256: str, size_bytes: int | None = None) -> bool:
+    """Return True if the file is readable and has this content. A known size avoids reading most other files."""
     try:
         if size_bytes is not None and path.stat().st_size != size_bytes:
             return False
@@ -17,13 +17,13 @@ def fits(path: Path, sha256: str, size_bytes: int | None = None) -> bool:
         return False
 
 
-def in_folder(folder: Path | None, file_name: str, sha256: str, size_bytes: int | None = None) -> Path | None:
-    """The file of that content in ``folder``: under its own name, else under any that ends in ``.task``."""
+def find_in_folder(folder: Path | None, file_name: str, sha256: str, size_bytes: int | None = None) -> Path | None:
+    """Return the file with this content in ``folder``: by its name, else among all ``.task`` files."""
     if folder is None:
         return None
     try:
         others = sorted(folder.glob("*.task"))
-    except OSError:  # it cannot be listed
+    except OSError:  # the folder cannot be listed
         others = []
-    places = (folder / file_name, *others)
-    return next((place for place in places if fits(place, sha256, size_bytes)), None)
+    candidates = (folder / file_name, *others)
+    return next((path for path in candidates if has_content(path, sha256, size_bytes)), None)

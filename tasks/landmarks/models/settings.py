@@ -1,4 +1,4 @@
-"""Where model files are looked for. None of this changes what a model finds, so none of it enters a key."""
+"""Where to look for model files. These settings do not affect results, so they enter no key."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tasks.landmarks.models.catalogue import OFFICIAL_BASE, ModelFile
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """How a machine gets its model files.
+    """Settings for getting model files on one machine.
 
-    cache           the folder into which they are downloaded, which all processes of this user share
-    folder          a folder of the user's with files that are looked at first; None: no such
-    base_url        in the place of ``OFFICIAL_BASE``
+    cache           download folder, shared by all processes of this user
+    folder          user's folder with model files, searched first; None if not set
+    base_url        replaces ``OFFICIAL_BASE``
     connect_seconds, stall_seconds
-                    longest wait for a connection, and for the next byte
-    tries           requests for one file before it is given up
+                    timeouts for a connection, and for the next byte
+    tries           maximum number of requests per file
     """
 
     cache: Path
@@ -33,18 +33,18 @@ class ModelSettings:
 
     @property
     def origins(self) -> frozenset[Origin]:
-        """The server, and whatever it sends on to by https, as mirrors do: the digest proves the file."""
+        """Allowed servers: the base URL's, and any HTTPS server it redirects to (the digest verifies the file)."""
         return frozenset({origin(self.base_url), ("https", ANY_HOST)})
 
-    def url(self, file: ModelFile) -> str:
-        """Where ``file`` is downloaded from."""
+    def build_url(self, file: ModelFile) -> str:
+        """Return the URL from which ``file`` is downloaded."""
         return self.base_url + file.url.removeprefix(OFFICIAL_BASE)
 
 
-def settings_from(environment: Mapping[str, str]) -> ModelSettings:
-    """What ``HEADRACE_MODEL_DIR``, ``HEADRACE_MODEL_URL`` and ``HEADRACE_CACHE`` make; an empty one counts as none.
+def read_settings(environment: Mapping[str, str]) -> ModelSettings:
+    """Return the settings from ``HEADRACE_MODEL_DIR``, ``HEADRACE_MODEL_URL`` and ``HEADRACE_CACHE``.
 
-    Raises InvalidInput for an address that cannot be one.
+    Empty variables count as unset. Raises InvalidInput for an invalid URL.
     """
     problems: list[Problem] = []
     base_url = read_url("HEADRACE_MODEL_URL", environment, OFFICIAL_BASE, problems)
@@ -55,9 +55,11 @@ def settings_from(environment: Mapping[str, str]) -> ModelSettings:
     return ModelSettings(default_cache(environment, "models"), folder, base_url)
 
 
-def folder_problems(settings: ModelSettings) -> list[Problem]:
-    """A problem where ``HEADRACE_MODEL_DIR`` names what is no folder."""
+def check_folder(settings: ModelSettings) -> list[Problem]:
+    """Return a problem if ``HEADRACE_MODEL_DIR`` is not a folder."""
     if settings.folder is None or settings.folder.is_dir():
         return []
-    allowed = "a folder that holds .task files"
-    return [Problem("HEADRACE_MODEL_DIR", f"{settings.folder} is none", allowed, "correct the variable or unset it")]
+    allowed = "a folder with .task files"
+    return [
+        Problem("HEADRACE_MODEL_DIR", f"{settings.folder} is not a folder", allowed, "correct the variable or unset it")
+    ]

@@ -1,4 +1,4 @@
-"""Model files: the one that the user chose, and where the verified file of it lies on this machine."""
+"""The model that the user chose, and the path of its verified file on this machine."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 
 from tasks.downloads.partial import file_digest
 from tasks.engine.contract.errors import InvalidInput, Problem, RunError, TransientError
-from tasks.landmarks.models.bundle import NotAModel, bundle_kind
-from tasks.landmarks.models.catalogue import CATALOGUE, ModelFile, official
+from tasks.landmarks.models.bundle import NotAModel, detect_bundle_kind
+from tasks.landmarks.models.catalogue import CATALOGUE, ModelFile, find_official
 from tasks.landmarks.models.fetching import ModelFetcher, Unavailable
-from tasks.landmarks.models.finding import fits, in_folder
-from tasks.landmarks.models.settings import folder_problems, settings_from
+from tasks.landmarks.models.finding import find_in_folder, has_content
+from tasks.landmarks.models.settings import check_folder, read_settings
 from tasks.landmarks.points import ModelKind
 
-_WORDS = ", ".join(CATALOGUE)
+_MODEL_NAMES = ", ".join(CATALOGUE)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model by its content.
+    """A model identified by its content.
 
-    file_name  the official name where the content is an official file's, else the user's
-    path       the user's own file; None: an official one, found by its digest on each machine
+    file_name  official name if the content is an official file's, else the user's file name
+    path       path of the user's file; None: an official file, found by its digest on each machine
     """
 
     kind: ModelKind
@@ -35,92 +35,96 @@ class Model:
 
 
 def choose_model(option: str) -> tuple[Model | None, list[Problem]]:
-    """The model that ``--model`` means: a word of the catalogue, or the path of a bundle, or problems."""
+    """Return the model for ``--model`` (a name in the catalogue or the path of a bundle), or problems."""
     if file := CATALOGUE.get(option):
-        return _official_model(file), []
+        return _create_official_model(file), []
     path = Path(option).expanduser().absolute()
     if not option or not path.is_file():
-        return None, [_no_such_model(option, path)]
+        return None, [_describe_unknown_model(option, path)]
     try:
-        sha256, kind = file_digest(path), bundle_kind(path)
+        sha256, kind = file_digest(path), detect_bundle_kind(path)
     except (NotAModel, OSError) as error:
-        wrong = str(error) if isinstance(error, NotAModel) else f"cannot be read ({error.strerror or error})"
-        return None, [Problem("--model", f"{path} {wrong}", _allowed_paths(), f"or give one of {_WORDS}")]
-    known = official(sha256)
-    return Model(kind, known[1].file_name if known else path.name, sha256, path), []
+        reason = str(error) if isinstance(error, NotAModel) else f"cannot be read ({error.strerror or error})"
+        return None, [Problem("--model", f"{path} {reason}", _describe_paths(), f"or use one of {_MODEL_NAMES}")]
+    match = find_official(sha256)
+    return Model(kind, match[1].file_name if match else path.name, sha256, path), []
 
 
-def rescue_model() -> Model:
-    """The official hand landmarker, which looks for lost hands."""
-    return _official_model(CATALOGUE["hands"])
+def get_rescue_model() -> Model:
+    """Return the official hand landmarker, which the hand rescue uses."""
+    return _create_official_model(CATALOGUE["hands"])
 
 
 def fetch_models(models: Iterable[Model]) -> list[Problem]:
-    """Have each model's file on this machine, downloaded where it must be; a problem for each that cannot be had."""
-    wanted = tuple(dict.fromkeys(models))
+    """Get each model's file onto this machine, downloading if needed; return a problem for each unavailable file."""
+    requested = tuple(dict.fromkeys(models))
     try:
-        settings = settings_from(os.environ)
+        settings = read_settings(os.environ)
     except InvalidInput as error:
         return list(error.problems)
-    if problems := folder_problems(settings):
+    if problems := check_folder(settings):
         return problems
     fetcher = ModelFetcher(settings)
-    for model in wanted:
+    for model in requested:
         try:
-            _verified(model, fetcher)
+            _find_verified(model, fetcher)
         except Unavailable as error:
-            problems.append(error.problem(_option(model, wanted)))
+            problems.append(error.describe(_find_option(model, requested)))
         except RunError as error:
-            problems.append(Problem("--model", str(error), "a file that stays as it is", "run the same command again"))
+            problems.append(
+                Problem(
+                    "--model", str(error), "a file that does not change during the run", "run the same command again"
+                )
+            )
     return problems
 
 
-def model_path(model: Model) -> Path:
-    """Where the model's file is on this machine, verified now; an official one is downloaded where it is not there.
+def locate_model(model: Model) -> Path:
+    """Return the verified path of the model's file on this machine; download an official file if it is missing.
 
-    Raises TransientError where the network failed, RunError where there is no such file to be had, which no item is to
-    blame for, InvalidInput for a variable that cannot be.
+    Raises TransientError if the network failed, RunError if the file is not available (no item is at fault), and
+    InvalidInput for an invalid variable.
     """
     try:
-        return _verified(model, ModelFetcher(settings_from(os.environ)))
+        return _find_verified(model, ModelFetcher(read_settings(os.environ)))
     except Unavailable as error:
-        kind = TransientError if error.passing else RunError
-        raise kind(str(error.problem(_option(model, ())))) from error
+        kind = TransientError if error.is_transient else RunError
+        raise kind(str(error.describe(_find_option(model, ())))) from error
 
 
-def _verified(model: Model, fetcher: ModelFetcher) -> Path:
-    """The file. Raises Unavailable for an official one, RunError for the user's own."""
-    if model.path is not None and fits(model.path, model.sha256):
+def _find_verified(model: Model, fetcher: ModelFetcher) -> Path:
+    """Return the file's path. Raises Unavailable for an official file, RunError for the user's file."""
+    if model.path is not None and has_content(model.path, model.sha256):
         return model.path
-    if known := official(model.sha256):
-        return fetcher.path(known[1])
-    if found := in_folder(fetcher.settings.folder, model.file_name, model.sha256):
-        return found
+    if match := find_official(model.sha256):
+        return fetcher.fetch(match[1])
+    if path := find_in_folder(fetcher.settings.folder, model.file_name, model.sha256):
+        return path
     raise RunError(
-        f"{model.path} is not on this machine with the content that it had when the command was given (sha256 "
-        f"{model.sha256}); put that file there, or into a folder named by HEADRACE_MODEL_DIR, or run the command again"
+        f"{model.path} is not on this machine with its content at the start of the run (sha256 "
+        f"{model.sha256}); restore that file, or put it into the folder in HEADRACE_MODEL_DIR, or run the command again"
     )
 
 
-def _official_model(file: ModelFile) -> Model:
+def _create_official_model(file: ModelFile) -> Model:
     return Model(file.kind, file.file_name, file.sha256, None)
 
 
-def _option(model: Model, wanted: tuple[Model, ...]) -> str:
-    """The option because of which ``model`` is needed, as far as ``wanted``, the chosen one first, lets tell."""
-    if model == rescue_model() and wanted[:1] != (model,):
-        return "--rescue-hands" if wanted else "--model hands or --rescue-hands"
-    known = official(model.sha256)
-    return f"--model {known[0]}" if known and model.path is None else f"--model {model.path}"
+def _find_option(model: Model, requested: tuple[Model, ...]) -> str:
+    """Return the option that requires ``model``. ``requested`` has the chosen model first; () if unknown."""
+    if model == get_rescue_model() and requested[:1] != (model,):
+        return "--rescue-hands" if requested else "--model hands or --rescue-hands"
+    match = find_official(model.sha256)
+    return f"--model {match[0]}" if match and model.path is None else f"--model {model.path}"
 
 
-def _no_such_model(option: str, path: Path) -> Problem:
+def _describe_unknown_model(option: str, path: Path) -> Problem:
     is_folder = bool(option) and path.is_dir()
-    given = f"{option!r} is {'a folder' if is_folder else 'neither a model nor a file'}"
+    given = f"{option!r} is {'a folder' if is_folder else 'neither a model name nor a file'}"
     close = difflib.get_close_matches(option.lower(), CATALOGUE, 1)
     advice = f"did you mean {close[0]}?" if close else "check the path"
-    return Problem("--model", given, f"{_WORDS}, or {_allowed_paths()}", advice)
+    return Problem("--model", given, f"{_MODEL_NAMES}, or {_describe_paths()}", advice)
 
 
-def _allowed_paths() -> str:
-    return "the path of a .task file of MediaPipe's for holistic, hand, pose or face landmarks"
+def _describe_paths() -> str:
+    return "the path of a MediaPipe .task file for holistic, hand, pose or face landmarks"

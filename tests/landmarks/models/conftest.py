@@ -1,9 +1,9 @@
-"""What the tests of the model files share.
+"""Fixtures for the tests of the model files.
 
-server   serves model files
-content  of a small file in the catalogue's form, and ``file``, its entry
-clock    time that passes by waiting only
-fetcher  makes fetchers with a cache of the test's own, in time of ``clock``
+server   serves model files over HTTP
+content  bytes of a small model file, and ``file``, its catalogue entry
+clock    clock that advances only when the code sleeps
+fetcher  creates fetchers with a private cache that use ``clock``
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PATH = "/small/small/float16/1/small.task"
 
 @dataclass
 class Clock:
-    """Seconds that pass by waiting only; chance is always one half."""
+    """A clock that advances only by waiting; its random number is always one half."""
 
     seconds: float = 1_800_000_000.0
     waits: list[float] = field(default_factory=list)
@@ -39,8 +39,8 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees this machine's variables or its cache."""
+def clear_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hide this machine's variables and cache from every test."""
     for name in ("HEADRACE_MODEL_DIR", "HEADRACE_MODEL_URL", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path / "cache"))
@@ -48,10 +48,10 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(content: bytes) -> Iterator[ModelServer]:
-    own = ModelServer({PATH: content})
-    running = own.start()
-    yield own
-    own.released.set()
+    model_server = ModelServer({PATH: content})
+    running = model_server.start()
+    yield model_server
+    model_server.released.set()
     running.shutdown()
     running.server_close()
 
@@ -74,8 +74,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def fetcher(server: ModelServer, clock: Clock, tmp_path: Path) -> Callable[..., ModelFetcher]:
-    def make(**changes: Any) -> ModelFetcher:
-        given = {"cache": tmp_path / "cache" / "models", "base_url": server.url, "stall_seconds": 10.0, **changes}
-        return ModelFetcher(ModelSettings(**given), Pace(lambda: clock.seconds, clock.sleep, lambda: 0.5))
+    def create_fetcher(**changes: Any) -> ModelFetcher:
+        settings = {"cache": tmp_path / "cache" / "models", "base_url": server.url, "stall_seconds": 10.0, **changes}
+        return ModelFetcher(ModelSettings(**settings), Pace(lambda: clock.seconds, clock.sleep, lambda: 0.5))
 
-    return make
+    return create_fetcher

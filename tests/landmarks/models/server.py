@@ -1,4 +1,4 @@
-"""A server of model files on this machine, over real HTTP, that can do everything wrong."""
+"""A local HTTP server of model files with configurable faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request. Faults are functions of it and of the content, called in the place of the proper answer."""
+    """One request. A fault is a function of the handler and the content, called instead of the normal answer."""
 
     protocol_version = "HTTP/1.1"
     models: ModelServer
@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
             self.serve(content)
 
     def serve(self, content: bytes) -> None:
-        """The file, or the rest of it, as a good server does."""
+        """Answer with the file or the requested range, like a correct server."""
         etag = {"ETag": f'"{len(content)}"'}
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
         if not start or self.headers.get("If-Range", etag["ETag"]) != etag["ETag"]:
@@ -44,15 +44,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def begin(self, length: int | None, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        given = {"Content-Type": "application/octet-stream", **(headers or {})}
-        said = {"Connection": "close"} if length is None else {"Content-Length": str(length)}
-        for name, value in (given | said).items():
+        content_type = {"Content-Type": "application/octet-stream", **(headers or {})}
+        length_header = {"Connection": "close"} if length is None else {"Content-Length": str(length)}
+        for name, value in (content_type | length_header).items():
             self.send_header(name, value)
         self.end_headers()
         self.close_connection = length is None
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: requests are kept in the server."""
+        """Print no log; the server stores the requests."""
 
 
 Fault = Callable[[Handler, bytes], None]
@@ -60,7 +60,7 @@ Fault = Callable[[Handler, bytes], None]
 
 @dataclass
 class ModelServer:
-    """``files`` by path; ``faults`` of the next requests, then all is well; ``requests`` with their headers."""
+    """Serve ``files`` (by path). ``faults`` apply to the next requests; ``requests`` stores paths and headers."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     faults: deque[Fault] = field(default_factory=deque)
@@ -79,29 +79,29 @@ class ModelServer:
 
     @property
     def ranges(self) -> list[str]:
-        """The Range of each request; empty for the whole file."""
+        """Return the Range header of each request; empty for the whole file."""
         return [headers.get("Range", "") for _, headers in self.requests]
 
 
-def busy(status: int, retry_after: str = "") -> Fault:
+def answer_busy(status: int, retry_after: str = "") -> Fault:
     headers = {"Retry-After": retry_after} if retry_after else {}
     return lambda handler, _: handler.answer(b"busy", status, headers)
 
 
-def instead(content: bytes, content_type: str = "application/octet-stream") -> Fault:
-    """Another file, told to be the right one."""
+def answer_with(content: bytes, content_type: str = "application/octet-stream") -> Fault:
+    """Return a fault that answers with other content."""
     return lambda handler, _: handler.answer(content, 200, {"Content-Type": content_type})
 
 
-def cut(handler: Handler, content: bytes) -> None:
-    """Says how long the file is, sends half of it and closes the connection."""
+def truncate(handler: Handler, content: bytes) -> None:
+    """Declare the full length, send half of the file and close the connection."""
     handler.begin(len(content))
     handler.wfile.write(content[: len(content) // 2])
     handler.close_connection = True
 
 
 def stall(handler: Handler, content: bytes) -> None:
-    """Sends half of the file and then nothing, until the test lets it."""
+    """Send half of the file, then nothing until the test continues."""
     handler.begin(len(content))
     handler.wfile.write(content[: len(content) // 2])
     handler.models.reached.set()
@@ -110,14 +110,14 @@ def stall(handler: Handler, content: bytes) -> None:
 
 
 def hold(handler: Handler, content: bytes) -> None:
-    """Sends the file, once the test lets it."""
+    """Wait until the test continues, then send the file."""
     handler.models.reached.set()
     handler.models.released.wait(30)
     handler.serve(content)
 
 
-def endless(handler: Handler, content: bytes) -> None:
-    """Says nothing of the length, and sends until nobody listens."""
+def send_endlessly(handler: Handler, content: bytes) -> None:
+    """Declare no length and send until the client disconnects."""
     handler.begin(None)
     try:
         while not handler.models.released.is_set():
@@ -126,5 +126,5 @@ def endless(handler: Handler, content: bytes) -> None:
         handler.close_connection = True
 
 
-def redirect(address: str) -> Fault:
+def redirect_to(address: str) -> Fault:
     return lambda handler, _: handler.answer(b"", 302, {"Location": address})
