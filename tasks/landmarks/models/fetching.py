@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Unavailable(Exception):
-    """An official file that is neither on this machine nor can be downloaded. ``is_transient``: a retry may succeed."""
+    """An official file that cannot be found or downloaded. ``is_transient``: a retry may succeed."""
 
     def __init__(self, file: ModelFile, settings: ModelSettings, reason: str, is_transient: bool = False) -> None:
         self.file = file

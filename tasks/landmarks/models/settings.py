@@ -33,7 +33,7 @@ class ModelSettings:
 
     @property
     def origins(self) -> frozenset[Origin]:
-        """Allowed servers: the base URL's, and any HTTPS server it redirects to (the digest verifies the file)."""
+        """Return the allowed servers: the base URL's, and any HTTPS server (the digest verifies the file)."""
         return frozenset({origin(self.base_url), ("https", ANY_HOST)})
 
     def build_url(self, file: ModelFile) -> str:

@@ -101,7 +101,7 @@ def truncate(handler: Handler, content: bytes) -> None:
 
 
 def stall(handler: Handler, content: bytes) -> None:
-    """Send half of the file, then nothing until the test continues."""
+    """Send half of the file, then wait until the test continues."""
     handler.begin(len(content))
     handler.wfile.write(content[: len(content) // 2])
     handler.models.reached.set()

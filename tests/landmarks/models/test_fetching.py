@@ -129,7 +129,7 @@ PERMANENT_FAULTS: dict[str, tuple[Fault, bool, str]] = {
     "redirect to http": (
         redirect_to("http://elsewhere.example/small.task"),
         False,
-        "redirect to http://elsewhere.example",
+        "sent on to http://elsewhere.example",
     ),
     "redirect loop": (redirect_to(PATH), True, "TooManyRedirects"),
 }
