@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
@@ -48,7 +51,7 @@ def modules(*packages: str) -> list[Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that ``path`` imports anywhere in it, dotted; ``from a import b`` gives ``a`` and ``a.b``."""
+    """Return every module that ``path`` imports anywhere in it, dotted; ``from a import b`` gives ``a`` and ``a.b``."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -123,6 +126,70 @@ def test_nothing_imports_upwards() -> None:
 
 def _within(path: Path, *places: str) -> bool:
     return any(path.is_relative_to(ROOT / place) for place in places)
+
+
+def find_import_cycle(paths: list[Path]) -> list[str]:
+    """Return the modules of one import cycle among ``paths``, each imported by the next; empty if there is none.
+
+    Imports inside functions count. Imports below ``if TYPE_CHECKING:`` do not, as they never run.
+    """
+    by_name = {_name_module(path): path for path in paths}
+    graph = {name: _list_modules(path, by_name.keys()) for name, path in by_name.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def _list_modules(path: Path, modules: AbstractSet[str]) -> set[str]:
+    """Return those of ``modules`` that ``path`` imports; ``from a import b`` counts as ``a.b`` if that is a module."""
+    names: set[str] = set()
+    for node in _walk_at_run_time(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            full = [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {name if name in modules else str(node.module) for name in full}
+    return names & modules
+
+
+def _walk_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield ``node`` and all below it but ``if TYPE_CHECKING:`` blocks."""
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _walk_at_run_time(child)
+
+
+def _name_module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_modules_import_each_other() -> None:
+    assert find_import_cycle(modules("tasks", "flows")) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "cycle"),
+    [
+        ("from tasks.two import x", True),
+        ("from tasks import two", True),
+        ("import tasks.two", True),
+        ("def load():\n from tasks.two import x", True),
+        ("if TYPE_CHECKING:\n from tasks.two import x", False),
+        ("from tasks.three import x", False),
+    ],
+)
+def test_import_cycles_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, cycle: bool) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    package = tmp_path / "tasks"
+    package.mkdir()
+    for name, text in (("__init__", ""), ("one", line), ("two", "import tasks.one"), ("three", "")):
+        (package / f"{name}.py").write_text(text)
+    assert bool(find_import_cycle(modules("tasks"))) is cycle
 
 
 def test_a_child_process_loads_no_orchestration() -> None:

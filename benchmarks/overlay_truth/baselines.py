@@ -18,7 +18,8 @@ import numpy as np
 from benchmarks.overlay_truth.crops import Crops, View, masks_within
 from benchmarks.overlay_truth.marks import Marked
 from tasks.media.segments.planes import Plane
-from tasks.overlays.overlay import Box, FrameRange, Mask
+from tasks.overlays.boxes import Box
+from tasks.overlays.overlay import FrameRange, Mask
 
 BASELINES = ("delogo", "removelogo", "Telea")
 _TELEA_RADIUS_PX = 3

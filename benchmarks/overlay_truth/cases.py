@@ -16,8 +16,9 @@ from benchmarks.overlay_truth.judging import opacity_error, wrong_frames
 from benchmarks.overlay_truth.marks import Marked, mark_clip
 from benchmarks.overlay_truth.ours import detected, removed, told_the_mask
 from benchmarks.overlay_truth.scores import Scores, overlap, score
-from tasks.overlays.detection.found import Found
-from tasks.overlays.overlay import Box, Overlay
+from tasks.overlays.boxes import Box
+from tasks.overlays.detection.findings import Found
+from tasks.overlays.overlay import Overlay
 
 Encoding = Literal["lossless", "lossy"]
 _CORNERS: tuple[Corner, ...] = ("bottom right", "top left", "top right", "bottom left")

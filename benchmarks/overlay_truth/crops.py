@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks.overlay_truth.marks import Marked, video_frames
 from tasks.media.segments.planes import Plane
+from tasks.overlays.boxes import Box
 from tasks.overlays.components import Shape, aligned
-from tasks.overlays.overlay import Box, FrameRange, Mask, Overlay
+from tasks.overlays.overlay import FrameRange, Mask, Overlay
 
 MARGIN_PX = 24
 # One array a component: frames x height x width, in codes of the clip.

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.overlays.overlay import Box, Floats, FrameRange, Overlay
+from tasks.overlays.boxes import intersect, slice_box
+from tasks.overlays.overlay import Floats, FrameRange, Overlay
 
 
 def opacity_error(found: Sequence[Overlay], true: Sequence[Overlay]) -> float | None:
@@ -22,30 +23,17 @@ def opacity_error(found: Sequence[Overlay], true: Sequence[Overlay]) -> float | 
 def _apart(found: Overlay, true: Overlay) -> list[tuple[Floats, int]]:
     """Distances of the samples that both cover, and in how many frames both show."""
     frames = sum(_common(one, other) for one in found.ranges for other in true.ranges)
-    both = _overlap(found.box, true.box)
+    both = intersect(found.box, true.box)
     if not frames or both is None:
         return []
     one, other = found.layers[0], true.layers[0]
-    mine, theirs = _within(both, found.box), _within(both, true.box)
+    mine, theirs = slice_box(both, found.box), slice_box(both, true.box)
     known = one.mask[mine] & other.mask[theirs] & np.isfinite(one.alpha[mine])
     return [(np.abs(one.alpha[mine] - other.alpha[theirs])[known], frames)]
 
 
 def _common(one: FrameRange, other: FrameRange) -> int:
     return max(0, min(one.end_frame, other.end_frame) - max(one.start_frame, other.start_frame))
-
-
-def _overlap(one: Box, other: Box) -> Box | None:
-    """The pixels that are in both."""
-    left, top = max(one.x, other.x), max(one.y, other.y)
-    width, height = min(one.right, other.right) - left, min(one.bottom, other.bottom) - top
-    return Box(left, top, width, height) if width > 0 and height > 0 else None
-
-
-def _within(part: Box, whole: Box) -> tuple[slice, slice]:
-    """Rows and columns of luma of ``part``, counted from the corner of ``whole``."""
-    rows = slice(part.y - whole.y, part.bottom - whole.y)
-    return rows, slice(part.x - whole.x, part.right - whole.x)
 
 
 def wrong_frames(found: Sequence[Overlay], true: Sequence[Overlay], frames: int) -> int:

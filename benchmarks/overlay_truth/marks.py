@@ -24,8 +24,9 @@ from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey, survey_video
-from tasks.overlays.components import ComponentReader, Shape, component_shape, planar_name
-from tasks.overlays.overlay import Box, Floats, Layer, Overlay
+from tasks.overlays.boxes import Box
+from tasks.overlays.components import ComponentReader, Shape, average_blocks, component_shape, planar_name
+from tasks.overlays.overlay import Floats, Layer, Overlay
 
 OPACITIES = (0.3, 0.5, 0.75, 1.0)
 _LOSSLESS = EncoderSettings("ffv1")
@@ -135,16 +136,10 @@ def component_colors(color: Floats, picture: PictureFormat, shape: Shape) -> lis
 
 
 def _layer(alpha: Floats, color: Floats, divisor: tuple[int, int]) -> Layer:
-    small, weighted = _averaged(alpha, divisor), _averaged(alpha * color, divisor)
+    small, weighted = average_blocks(alpha, divisor), average_blocks(alpha * color, divisor)
     mask = small > 0
     own = np.divide(weighted, small, out=np.full_like(small, np.nan), where=mask)
     return Layer(mask, small, own)
-
-
-def _averaged(values: Floats, divisor: tuple[int, int]) -> Floats:
-    across, down = divisor
-    blocks = values.reshape(values.shape[0] // down, down, values.shape[1] // across, across)
-    return np.asarray(blocks.mean(axis=(1, 3)), np.float32)
 
 
 def _write(

@@ -15,11 +15,12 @@ from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey_video
 from tasks.overlays.cleaning import SegmentCleaner
 from tasks.overlays.components import ComponentReader, Shape
-from tasks.overlays.detection.found import Found
-from tasks.overlays.detection.given_opacity import with_opacity
-from tasks.overlays.detection.static import find_static
+from tasks.overlays.detection.findings import Found
+from tasks.overlays.detection.mask.opacity import with_opacity
+from tasks.overlays.detection.static.detector import find_static
 from tasks.overlays.overlay import FrameRange, Layer, Overlay
-from tasks.overlays.removal.base import Method, context_frames, make_remover, regions
+from tasks.overlays.removal.base import Method, context_frames, regions
+from tasks.overlays.removal.fusing import FusingRemover
 
 
 def detected(path: Path) -> Found:
@@ -57,7 +58,7 @@ def cleaned_frames(
     wanted, context = wanted or FrameRange(0, total), context_frames(method)
     start, end = wanted.start_frame, wanted.end_frame
     parts = regions(overlays, shape, picture.width_px, picture.height_px)
-    cleaner = SegmentCleaner(shape, parts, lambda region: make_remover(method, region, shape))
+    cleaner = SegmentCleaner(shape, parts, lambda region: FusingRemover(method, region, shape))
     segment = Segment(0, start, end, max(0, start - context), min(total, end + context))
     components = ComponentReader()
     with SegmentReader(path, found) as reader:

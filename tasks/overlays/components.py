@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.planes import Plane, planes
-from tasks.overlays.overlay import Box, Mask
+from tasks.overlays.boxes import Box
+from tasks.overlays.overlay import Floats, Mask
 
 # Packed or half-packed formats and the planar format that has the same samples.
 _TWINS = {
@@ -129,3 +131,30 @@ def component_mask(mask: Mask, shape: Shape, component: int) -> Mask:
     padded = np.pad(mask, ((0, -height % down), (0, -width % across)))
     blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
     return np.asarray(blocks.any(axis=(1, 3)))
+
+
+def upsample(stack: npt.NDArray[np.generic], component: int, box: Box, shape: Shape) -> Floats:
+    """Return a component's samples over ``box`` at the frame's resolution, in 8-bit codes.
+
+    ``stack`` is frames x height x width; each sample is repeated for every pixel that it covers.
+    """
+    across, down = shape.divisors[component]
+    rows = np.minimum(np.arange(box.y, box.bottom) // down, stack.shape[1] - 1)
+    columns = np.minimum(np.arange(box.x, box.right) // across, stack.shape[2] - 1)
+    part = stack[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    part /= np.float32(1 << (shape.bits - 8))
+    return np.asarray(part[:, rows - rows[0]][:, :, columns - columns[0]], np.float32)
+
+
+def upsample_plane(plane: Plane, component: int, box: Box, shape: Shape) -> Floats:
+    """Return one frame's samples of a component over ``box`` at the frame's resolution, in 8-bit codes."""
+    return np.ascontiguousarray(upsample(plane[None], component, box, shape)[0])
+
+
+def average_blocks(values: Floats, divisor: tuple[int, int]) -> Floats:
+    """Return the means of blocks of ``divisor`` (width, height); the last row and column are repeated as padding."""
+    across, down = divisor
+    height, width = values.shape
+    padded = np.pad(values, ((0, -height % down), (0, -width % across)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))

@@ -11,30 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tasks.overlays.boxes import Box
+
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Source = Literal["static", "yolo", "mask"]
 _ARRAYS = ("mask", "alpha", "color", "doubt")
-
-
-@dataclass(frozen=True)
-class Box:
-    """Part of a picture, in pixels of it: ``x`` and ``y`` are the left and top edge, counted from 0."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-    @property
-    def right(self) -> int:
-        """The first column that is not in it."""
-        return self.x + self.width
-
-    @property
-    def bottom(self) -> int:
-        """The first row that is not in it."""
-        return self.y + self.height
 
 
 @dataclass(frozen=True)

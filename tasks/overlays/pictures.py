@@ -15,7 +15,8 @@ from tasks.media.orientation import Picture, matrix_turn, turned
 from tasks.media.segment_stages.comparing import PairReader, format_timestamp, spread_positions
 from tasks.media.segments.source import Survey, survey_video
 from tasks.media.sheets import scaled, sheet
-from tasks.overlays.overlay import Box, Overlay
+from tasks.overlays.boxes import Box
+from tasks.overlays.overlay import Overlay
 
 _THUMBNAIL_PX = 480
 _LEAST_SHOWN_PX = 32  # of the picture, across and down, in what is magnified

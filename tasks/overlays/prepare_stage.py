@@ -19,11 +19,11 @@ from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import Codec
 from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.media.segments.tail import damage_values
-from tasks.overlays.detection.by_model import SearchSettings, find_by_model
-from tasks.overlays.detection.found import Found
-from tasks.overlays.detection.given import fit_mask, parse_mask
-from tasks.overlays.detection.given_opacity import with_opacity
-from tasks.overlays.detection.static import find_static
+from tasks.overlays.detection.findings import Found
+from tasks.overlays.detection.mask.opacity import with_opacity
+from tasks.overlays.detection.mask.parsing import fit_mask, parse_mask
+from tasks.overlays.detection.static.detector import find_static
+from tasks.overlays.detection.yolo.search import SearchSettings, find_by_model
 from tasks.overlays.options import PrepareParams
 from tasks.overlays.overlay import Overlay, save_overlays
 from tasks.overlays.prepared import Prepared, mask_path, overlays_path, survey_path

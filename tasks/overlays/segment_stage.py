@@ -17,8 +17,9 @@ from tasks.media.segments.verify import SegmentReport, verify_segment
 from tasks.overlays.cleaning import MakeRemover, SegmentCleaner
 from tasks.overlays.components import Shape, component_shape
 from tasks.overlays.overlay import Overlay
-from tasks.overlays.removal.base import make_remover, regions
+from tasks.overlays.removal.base import regions
 from tasks.overlays.removal.command import CommandRemover, Inpainter
+from tasks.overlays.removal.fusing import FusingRemover
 from tasks.overlays.work import VIDEO_PAYLOAD, PlannedVideo, VideoWork, written_picture
 
 # The child with its libraries; and for each pixel the frames of the encoder, and of a remover those that wait for
@@ -86,7 +87,7 @@ class CleanStage(Stage):
         """What removes the overlays of a region."""
         method = video.method
         if method != "command":
-            return lambda region: make_remover(method, region, shape)
+            return lambda region: FusingRemover(method, region, shape)
         return lambda region: CommandRemover(inpainter, region, shape, scratch / f"{region.box.x}-{region.box.y}")
 
 

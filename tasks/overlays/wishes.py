@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tasks.engine.contract.errors import Problem
 from tasks.media.segments.settings import MAX_CRF
-from tasks.overlays.detection.given import PictureMask, parse_mask
-from tasks.overlays.detection.yolo import model_problems
+from tasks.overlays.detection.mask.parsing import PictureMask, parse_mask
+from tasks.overlays.detection.yolo.network import model_problems
 from tasks.overlays.options import CleaningOptions, Detector, Device, Method, PrepareParams
 from tasks.overlays.removal.command import command_problems, placeholders
 

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.overlay_truth.cases import cases
 from benchmarks.overlay_truth.clips import CLIPS
 from benchmarks.overlay_truth.judging import opacity_error, wrong_frames
-from tasks.overlays.overlay import Box, FrameRange, Layer, Overlay
+from tasks.overlays.boxes import Box
+from tasks.overlays.overlay import FrameRange, Layer, Overlay
 
 
 def block(x: int, alpha: float, start_frame: int, end_frame: int) -> Overlay:

@@ -15,7 +15,17 @@ from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.media.segments.source import survey_video
 from tasks.overlays.sources import ALL_NETWORKS, FetchLimits, fetch_video, read_sources
 from tasks.overlays.video_source import VideoSource
-from tests.landmarks.models.server import Fault, Handler, ModelServer, busy, cut, endless, instead, redirect, stall
+from tests.landmarks.models.server import (
+    Fault,
+    Handler,
+    ModelServer,
+    answer_busy,
+    answer_with,
+    redirect_to,
+    send_endlessly,
+    stall,
+    truncate,
+)
 
 PATH = "/films/My%20clip.mp4"
 
@@ -182,7 +192,7 @@ def test_a_download_that_ends_early_goes_on_where_it_was(
 def test_what_cannot_be_told_from_another_file_is_fetched_anew(
     fetch: Callable[..., Path], server: ModelServer, video: bytes
 ) -> None:
-    server.faults.append(cut)
+    server.faults.append(truncate)
     assert fetch().read_bytes() == video
     assert server.ranges == ["", ""]
 
@@ -195,7 +205,7 @@ def test_a_server_that_always_stalls_is_given_up(fetch: Callable[..., Path], ser
 
 
 def test_a_server_that_is_busy_is_asked_again(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
-    server.faults.extend([busy(503), busy(500)])
+    server.faults.extend([answer_busy(503), answer_busy(500)])
     assert fetch().read_bytes() == video
 
 
@@ -223,7 +233,7 @@ def test_a_size_over_the_limit_is_refused_before_it_comes(fetch: Callable[..., P
 
 
 def test_more_than_the_limit_that_no_header_told_is_cut_off(fetch: Callable[..., Path], server: ModelServer) -> None:
-    server.faults.append(endless)
+    server.faults.append(send_endlessly)
     with pytest.raises(BadInput, match="more than the 2000000 bytes"):
         fetch(max_bytes=2 * 10**6)
     assert len(server.requests) == 1
@@ -257,7 +267,7 @@ PAGE = b"<!DOCTYPE html><html><body>Watch this video</body></html>"
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "video/mp4"])
 def test_a_page_in_the_place_of_a_video(fetch: Callable[..., Path], server: ModelServer, kind: str) -> None:
-    server.faults.append(instead(PAGE, kind))
+    server.faults.append(answer_with(PAGE, kind))
     with pytest.raises(BadInput, match=r"a web page came from .*; give the address of the video file itself"):
         fetch()
     assert len(server.requests) == 1
@@ -269,7 +279,7 @@ def test_other_things_in_the_place_of_a_video(fetch: Callable[..., Path], server
         (b"", "is empty"),
         (b"\x07\x00" * 999, "no video file"),
     ):
-        server.faults.append(instead(content))
+        server.faults.append(answer_with(content))
         with pytest.raises(BadInput, match=f"what came from http.*{reason}"):
             fetch()
 
@@ -293,7 +303,7 @@ def test_a_file_that_is_not_there(fetch: Callable[..., Path]) -> None:
 def test_redirects_to_where_it_must_not_go(
     fetch: Callable[..., Path], server: ModelServer, target: str, reason: str
 ) -> None:
-    server.faults.append(redirect(target))
+    server.faults.append(redirect_to(target))
     with pytest.raises(BadInput, match=reason):
         fetch()
     assert len(server.requests) == 1
@@ -301,7 +311,7 @@ def test_redirects_to_where_it_must_not_go(
 
 def test_a_redirect_to_another_file_is_followed(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
     server.files["/elsewhere"] = video
-    server.faults.append(redirect("/elsewhere"))
+    server.faults.append(redirect_to("/elsewhere"))
     assert fetch().read_bytes() == video
 
 

@@ -25,11 +25,12 @@ from tasks.media.segments.plan import Segment
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey, save_survey, survey_video
+from tasks.overlays.boxes import Box
 from tasks.overlays.components import ComponentReader, Shape, component_mask, component_shape, planar_name
-from tasks.overlays.detection.given import box_overlay
+from tasks.overlays.detection.placing import box_overlay
 from tasks.overlays.join_stage import JoinStage, join_item
 from tasks.overlays.options import CleaningOptions
-from tasks.overlays.overlay import Box, FrameRange, Overlay, save_overlays
+from tasks.overlays.overlay import FrameRange, Overlay, save_overlays
 from tasks.overlays.prepared import Prepared, overlays_path, survey_path
 from tasks.overlays.preview_stage import PreviewStage
 from tasks.overlays.segment_stage import CleanStage, segment_items, segment_needs

@@ -16,8 +16,8 @@ from benchmarks.overlay_truth.drawing import KINDS, Kind, Mark, Room, draw
 from benchmarks.overlay_truth.marks import Marked, component_colors, mark_clip, to_overlay, video_frames
 from benchmarks.overlay_truth.scores import decibels, overlap, score
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
+from tasks.overlays.boxes import Box
 from tasks.overlays.components import component_shape
-from tasks.overlays.overlay import Box
 from tests.overlays.conftest import MarkClip
 
 PICTURE = PictureFormat(640, 360, "yuv420p", matrix=1, color_range=1)

@@ -18,7 +18,7 @@ import pytest
 
 from examples.demo_data import clip_path
 from tests.engine.processes import wait_until, wait_until_gone
-from tests.landmarks.models.server import ModelServer, endless
+from tests.landmarks.models.server import ModelServer, send_endlessly
 from tests.overlays.detection.networks import build, candidates
 from tests.runs.bench import ROOT, Bench, bench_in, counts, listing, times, values
 from tests.test_docs import rows as told
@@ -350,7 +350,7 @@ def test_a_video_from_a_url_is_fetched_once(bench: Bench, server: ModelServer) -
 
 
 def test_a_server_that_does_not_stop_sending(bench: Bench, server: ModelServer) -> None:
-    server.faults.append(endless)
+    server.faults.append(send_endlessly)
     wanted = given(Path(), bench, "--allow-private-hosts", "--max-download", "200kB")[2:]
     assert bench.run("--input", server.url + "/a%20film.mp4", *wanted, flow=FLOW) == 3
     (failure,) = bench.failures.values()

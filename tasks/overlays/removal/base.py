@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.media.segments.planes import Plane
+from tasks.overlays.boxes import Box, grow_box, intersect, merge_boxes
 from tasks.overlays.components import Shape, aligned
-from tasks.overlays.overlay import Box, FrameRange, Overlay
+from tasks.overlays.overlay import FrameRange, Overlay
 
 Method = Literal["auto", "unblend", "temporal", "spatial"]
 
@@ -100,13 +101,6 @@ def context_frames(method: Method) -> int:
     return max(OFFSETS[method], default=0)
 
 
-def make_remover(method: Method, region: Region, shape: Shape) -> Remover:
-    """What does ``method`` in ``region`` of a video whose frames have ``shape``."""
-    from tasks.overlays.removal.fusing import FusingRemover  # it needs this module
-
-    return FusingRemover(method, region, shape)
-
-
 def regions(
     overlays: Iterable[Overlay], shape: Shape, width_px: int, height_px: int, margin_px: int = MARGIN_PX
 ) -> tuple[Region, ...]:
@@ -116,7 +110,7 @@ def regions(
     """
     found: list[Region] = []
     for overlay in overlays:
-        box = aligned(_grown(overlay.box, margin_px), shape, width_px, height_px)
+        box = aligned(grow_box(overlay.box, margin_px, (height_px, width_px)), shape, width_px, height_px)
         found = _merged(Region(box, (overlay,)), found)
     return tuple(sorted(found, key=lambda region: (region.box.y, region.box.x)))
 
@@ -124,21 +118,7 @@ def regions(
 def _merged(new: Region, regions: list[Region]) -> list[Region]:
     """``regions`` with ``new``, which takes in all that it touches, and all that the larger one touches then."""
     for place, other in enumerate(regions):
-        if _overlap(new.box, other.box):
-            both = Region(_around(other.box, new.box), (*other.overlays, *new.overlays))
+        if intersect(new.box, other.box):
+            both = Region(merge_boxes(other.box, new.box), (*other.overlays, *new.overlays))
             return _merged(both, regions[:place] + regions[place + 1 :])
     return [*regions, new]
-
-
-def _grown(box: Box, by_px: int) -> Box:
-    return Box(box.x - by_px, box.y - by_px, box.width + 2 * by_px, box.height + 2 * by_px)
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    across = one.x < other.right and other.x < one.right
-    return across and one.y < other.bottom and other.y < one.bottom
-
-
-def _around(one: Box, other: Box) -> Box:
-    left, top = min(one.x, other.x), min(one.y, other.y)
-    return Box(left, top, max(one.right, other.right) - left, max(one.bottom, other.bottom) - top)

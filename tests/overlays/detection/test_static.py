@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from tasks.media.segments.source import survey_video
-from tasks.overlays.detection.static import find_static
+from tasks.overlays.detection.static.detector import find_static
 from tasks.overlays.overlay import FrameRange, Overlay
 
 WIDTH, HEIGHT, SCENES, FRAMES = 320, 180, 8, 80

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from tasks.media.segments.planes import Plane
+from tasks.overlays.boxes import Box
 from tasks.overlays.components import Shape, component_mask, component_shape
-from tasks.overlays.overlay import Box, Floats, FrameRange, Layer, Overlay
+from tasks.overlays.overlay import Floats, FrameRange, Layer, Overlay
 from tasks.overlays.removal.base import Crop, Region
 
 WIDTH, HEIGHT = 160, 96

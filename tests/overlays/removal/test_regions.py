@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.overlays.boxes import Box
 from tasks.overlays.components import component_shape
-from tasks.overlays.overlay import Box, FrameRange, Overlay
+from tasks.overlays.overlay import FrameRange, Overlay
 from tasks.overlays.removal.base import MARGIN_PX, context_frames, regions
 from tests.overlays.removal.pans import sign
 

@@ -12,7 +12,8 @@ import pytest
 
 from tasks.media.segments.planes import Plane
 from tasks.overlays.overlay import FrameRange, Layer, Overlay
-from tasks.overlays.removal.base import Crop, Method, Region, context_frames, make_remover, regions
+from tasks.overlays.removal.base import Crop, Method, Region, context_frames, regions
+from tasks.overlays.removal.fusing import FusingRemover
 from tests.overlays.removal.pans import HEIGHT, WIDTH, Pan, burned, crops, masks, pan, unknown
 
 METHODS: tuple[Method, ...] = ("auto", "unblend", "temporal", "spatial")
@@ -29,7 +30,7 @@ def cleaned(given: Pan, method: Method, region: Region, wanted: FrameRange | Non
     context = context_frames(method)
     first = max(0, wanted.start_frame - context)
     read = given.marked[first : wanted.end_frame + context]
-    return list(make_remover(method, region, given.shape).cleaned(crops(read, region, given.shape, first), wanted))
+    return list(FusingRemover(method, region, given.shape).cleaned(crops(read, region, given.shape, first), wanted))
 
 
 def psnr(given: Pan, region: Region, found: list[tuple[Plane, ...]]) -> float:
@@ -101,7 +102,7 @@ def test_frames_without_the_sign_stay_and_show_what_it_hid() -> None:
 def test_a_sign_that_shows_nowhere_here_changes_nothing() -> None:
     given = pan(1.0, frames=6, shown=(FrameRange(100, 200),))
     region = region_of(given)
-    remover = make_remover("auto", region, given.shape)
+    remover = FusingRemover("auto", region, given.shape)
     found = list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 6)))
     assert [crop.index for crop in found] == list(range(6))
     assert remover.shares.total == 0
@@ -110,7 +111,7 @@ def test_a_sign_that_shows_nowhere_here_changes_nothing() -> None:
 def test_opacity_that_is_not_known_is_filled_from_other_frames() -> None:
     given = pan(0.5, frames=24)
     region = region_of(given, unknown(given.overlay))
-    remover = make_remover("auto", region, given.shape)
+    remover = FusingRemover("auto", region, given.shape)
     found = list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 24)))
     assert psnr(given, region, [crop.components for crop in found]) > psnr(given, region, telea(given, region)) + 3
     assert remover.shares.unblended == 0
@@ -193,7 +194,7 @@ def rimmed(layer: Layer) -> Layer:
 def test_shares_count_every_sample_once() -> None:
     given = pan(0.5, frames=5)
     region = region_of(given)
-    remover = make_remover("unblend", region, given.shape)
+    remover = FusingRemover("unblend", region, given.shape)
     list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 5)))
     hidden = sum(int(layer.mask.sum()) for layer in given.overlay.layers)
     assert remover.shares.total == 5 * hidden
@@ -217,6 +218,6 @@ def test_crops_of_another_size_or_out_of_order_are_refused() -> None:
     all_crops = list(crops(given.marked, region, given.shape))
     small = Crop(0, tuple(plane[:-2] for plane in all_crops[0].components))
     with pytest.raises(ValueError, match="frame 0: crops of"):
-        list(make_remover("auto", region, given.shape).cleaned([small], FrameRange(0, 1)))
+        list(FusingRemover("auto", region, given.shape).cleaned([small], FrameRange(0, 1)))
     with pytest.raises(ValueError, match="frame 3 after 1"):
-        list(make_remover("auto", region, given.shape).cleaned(all_crops[:2] + all_crops[3:], FrameRange(0, 4)))
+        list(FusingRemover("auto", region, given.shape).cleaned(all_crops[:2] + all_crops[3:], FrameRange(0, 4)))

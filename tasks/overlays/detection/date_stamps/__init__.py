@@ -1,0 +1,1 @@
+"""Date stamps: text lines in which some letters change."""

@@ -1,0 +1,1 @@
+"""Overlays that the user gives as an image or a box."""

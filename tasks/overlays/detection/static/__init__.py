@@ -1,0 +1,1 @@
+"""Detection without training: edges that stay while the frame changes."""

@@ -1,0 +1,1 @@
+"""Lines of text that come and go, such as subtitles."""

@@ -1,0 +1,1 @@
+"""Detection by a YOLO model that was exported to ONNX."""

@@ -1,0 +1,80 @@
+"""Date stamps over a real clip: all of their letters are found, and each second in its own frames."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from benchmarks.overlay_truth.cases import detection_overlap
+from benchmarks.overlay_truth.clips import clip_named
+from benchmarks.overlay_truth.drawing import Mark
+from benchmarks.overlay_truth.marks import mark_clip
+from tasks.media.segments.source import survey_video
+from tasks.overlays.boxes import Box
+from tasks.overlays.detection.date_stamps import stamps
+from tasks.overlays.detection.date_stamps.changes import ChangeFinder
+from tasks.overlays.detection.date_stamps.rows import Ink, TextRow
+from tasks.overlays.detection.static.detector import find_static
+from tasks.overlays.overlay import FrameRange
+
+FRAMES = 200
+SECONDS = [FrameRange(start, min(FRAMES, start + 30)) for start in range(0, FRAMES, 30)]
+
+
+@pytest.fixture(scope="module")
+def stamped(shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stamped")
+    mark = Mark("stamp", 2, "top right")
+    return mark_clip(clip_named("nasa"), mark, 0.5, FRAMES, folder, shared_data / "video")
+
+
+def test_seconds_are_overlays_of_their_own(stamped):
+    """The date lies where the scene hardly changes, and the seconds do not last."""
+    found = find_static(stamped.lossy, survey_video(stamped.lossy))
+    assert detection_overlap(found, stamped) >= 0.8
+    assert min(one.box.x for one in found.overlays) <= stamped.overlays[0].box.x + 4
+    seconds = [one for one in found.overlays if one.ranges != (FrameRange(0, FRAMES),)]
+    # In letters of 13 rows an 8 and the 9 that comes after it may be the same.
+    assert [one.ranges for one in seconds][-5:] == [(shown,) for shown in SECONDS[-5:]]
+
+
+def test_seconds_of_a_long_video_are_one_mask(stamped, monkeypatch):
+    monkeypatch.setattr(stamps, "MOST_SECONDS", 1.0)
+    found = find_static(stamped.lossy, survey_video(stamped.lossy))
+    assert {one.ranges for one in found.overlays} == {(FrameRange(0, FRAMES),)}
+    unknown = [one for one in found.overlays if not one.is_known]
+    whole = [page for page in map(functools.partial(page_of, stamped), unknown) if covers_the_seconds(stamped, page)]
+    assert len(whole) == 1
+
+
+def page_of(stamped, overlay):
+    """Where the overlay lies in luma: bool, height x width of the picture."""
+    page = np.zeros((stamped.picture.height_px, stamped.picture.width_px), bool)
+    page[overlay.box.y : overlay.box.bottom, overlay.box.x : overlay.box.right] = overlay.layers[0].mask
+    return page
+
+
+def covers_the_seconds(stamped, page):
+    """Whether it lies over nearly all of all digits that are ever there."""
+    return all(
+        page[true.box.y : true.box.bottom, true.box.x : true.box.right][true.layers[0].alpha > 0.25].mean() > 0.9
+        for true in stamped.overlays[1:]
+    )
+
+
+def test_letters_step_and_scenes_slide():
+    row = TextRow(Box(0, 4, 90, 12), np.array([235], np.float32), 0.5, ())
+    finder, changes = ChangeFinder(row, 5), []
+    for frame in range(40):
+        alpha = np.zeros((20, 90), np.float32)
+        alpha[5:15, 4 + 3 * (frame >= 17) : 8 + 3 * (frame >= 17)] = 0.5
+        alpha[5:15, 40:] = 0.5 * ((np.arange(50) + frame) // 5 % 2)
+        square = np.full(alpha.shape, 1e4, np.float32)
+        change = finder.push(frame, Ink(alpha * square, square, alpha**2 * square))
+        changes += [] if change is None else [change]
+    changes += finder.rest()
+    assert [one.frame for one in changes] == list(range(5, 36))
+    assert [one.frame for one in changes if one.clear[:15].any()] == [17]
+    assert not any(one.clear[50:80].any() for one in changes)

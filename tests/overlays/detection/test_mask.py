@@ -1,0 +1,192 @@
+"""Masks that the user gives: a picture or a box, and what is wrong with either."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+
+from tasks.engine.contract.errors import Problem
+from tasks.media.orientation import turned
+from tasks.media.segments.source import survey_video
+from tasks.overlays.boxes import Box
+from tasks.overlays.components import component_shape
+from tasks.overlays.detection.mask.parsing import (
+    PictureMask,
+    _as_stored,
+    fit_mask,
+    mask_problem,
+    overlay_of_mask,
+    parse_mask,
+)
+from tasks.overlays.overlay import FrameRange, Overlay
+
+FORMATS = ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gbrp"]
+
+
+def picture(path: Path, pixels: np.ndarray) -> str:
+    assert cv2.imwrite(str(path), pixels)
+    return str(path)
+
+
+def marked(channels: tuple[int, ...] = (), dtype: type = np.uint8) -> np.ndarray:
+    """48 x 64 pixels with a mark at 11,7 of 20 x 9, white or opaque."""
+    pixels = np.zeros((48, 64, *channels), dtype)
+    pixels[7:16, 11:31] = np.iinfo(dtype).max
+    return pixels
+
+
+def test_a_box_in_its_notation() -> None:
+    assert parse_mask("20,16,180x64") == Box(20, 16, 180, 64)
+    assert parse_mask(" 0, 0, 1 X 1 ") == Box(0, 0, 1, 1)
+
+
+@pytest.mark.parametrize("given", ["20,16,180,64", "20x16+180+64", "1,2,3", "-1,0,4x4", "1.5,0,4x4", "1,2,30x"])
+def test_a_box_in_another_notation_is_told_the_right_one(given: str) -> None:
+    problem = parse_mask(given)
+    assert isinstance(problem, Problem)
+    assert "is no box" in problem.given
+    assert "LEFT,TOP,WIDTHxHEIGHT" in str(problem)
+
+
+@pytest.mark.parametrize("given", ["4,4,0x3", "4,4,3x0"])
+def test_an_empty_box_is_refused(given: str) -> None:
+    problem = parse_mask(given)
+    assert isinstance(problem, Problem)
+    assert "is empty" in problem.given
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_the_overlay_of_a_box_covers_it_and_no_sample_beside_it(pixel_format: str) -> None:
+    shape = component_shape(pixel_format)
+    overlay = overlay_of_mask(Box(11, 7, 20, 9), shape, 65, 49, 30)
+    assert overlay.ranges == (FrameRange(0, 30),)
+    assert (overlay.source, overlay.confidence, overlay.is_known) == ("mask", 1.0, False)
+    for layer, (across, down) in zip(overlay.layers, shape.divisors, strict=True):
+        rows, columns = np.nonzero(layer.mask)
+        assert (columns.min() + overlay.box.x // across, rows.min() + overlay.box.y // down) == (
+            11 // across,
+            7 // down,
+        )
+        assert (columns.max() + overlay.box.x // across, rows.max() + overlay.box.y // down) == (
+            30 // across,
+            15 // down,
+        )
+        assert layer.mask.sum() == (30 // across - 11 // across + 1) * (15 // down - 7 // down + 1)
+        assert np.isnan(layer.alpha[layer.mask]).all()
+        assert not layer.alpha[~layer.mask].any()
+        assert np.isnan(layer.color).all()
+
+
+def test_a_box_at_the_last_pixel_of_an_odd_picture() -> None:
+    overlay = overlay_of_mask(Box(64, 48, 1, 1), component_shape("yuv420p"), 65, 49, 1)
+    assert (overlay.box.right, overlay.box.bottom) == (65, 49)
+    assert [int(layer.mask.sum()) for layer in overlay.layers] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        marked(),
+        marked((3,)),
+        marked(dtype=np.uint16),
+        marked((4,)),
+        np.dstack([np.full((48, 64, 3), 255, np.uint8), marked()]),  # white all over, and transparent but for the mark
+        np.dstack([marked((3,)), np.full((48, 64), 255, np.uint8)]),  # opaque all over
+    ],
+    ids=["grey", "colour", "16 bits", "black mark, rest transparent", "white everywhere", "an alpha that says nothing"],
+)
+def test_the_mask_in_a_picture(tmp_path: Path, pixels: np.ndarray) -> None:
+    given = parse_mask(picture(tmp_path / "mask.png", pixels))
+    assert isinstance(given, PictureMask)
+    np.testing.assert_array_equal(given.mask, marked() > 0)
+    overlay = overlay_of_mask(given, component_shape("yuv420p"), 64, 48, 5)
+    assert overlay.box == Box(10, 6, 22, 10)
+    np.testing.assert_array_equal(overlay.layers[0].mask, (marked() > 0)[6:16, 10:32])
+
+
+def test_a_mask_of_another_size_names_both(tmp_path: Path) -> None:
+    given = parse_mask(picture(tmp_path / "mask.png", marked()))
+    assert isinstance(given, PictureMask)
+    assert mask_problem(given, 64, 48, "a.mp4") is None
+    problem = mask_problem(given, 1920, 1080, "a.mp4")
+    assert "mask.png has 64x48 pixels and a.mp4 1920x1080" in str(problem)
+
+
+def test_a_box_that_leaves_the_picture() -> None:
+    assert mask_problem(Box(0, 0, 64, 48), 64, 48, "a.mp4") is None
+    assert "ends at 65,48" in str(mask_problem(Box(1, 0, 64, 48), 64, 48, "a.mp4"))
+    assert "ends at 64,49" in str(mask_problem(Box(0, 1, 64, 48), 64, 48, "a.mp4"))
+
+
+def test_files_that_are_no_masks(tmp_path: Path) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    sized = bytearray(Path(picture(tmp_path / "huge.png", marked())).read_bytes())
+    sized[16:24] = (60_000).to_bytes(4, "big") * 2
+    (tmp_path / "huge.png").write_bytes(sized)
+    bitmap = bytearray(Path(picture(tmp_path / "huge.bmp", marked())).read_bytes())
+    bitmap[18:26] = (60_000).to_bytes(4, "little") * 2
+    (tmp_path / "huge.bmp").write_bytes(bitmap)
+    black = Image.new("1", (10_000, 10_000))  # some kilobytes, packed
+    black.save(tmp_path / "huge.tiff", compression="group4")
+    black.save(tmp_path / "whole.png")
+    with (tmp_path / "large.png").open("wb") as stream:
+        stream.truncate(2**28 + 1)
+    cases = {
+        str(text): "no picture",
+        str(empty): "no picture",
+        str(tmp_path / "huge.png"): "no picture",  # its checksum does not fit
+        str(tmp_path / "whole.png"): "more than 67,108,864 pixels",
+        str(tmp_path / "huge.bmp"): "more than 67,108,864 pixels",
+        str(tmp_path / "huge.tiff"): "more than 67,108,864 pixels",
+        str(tmp_path / "large.png"): "268,435,457 bytes",
+        str(tmp_path): "a folder",
+        str(tmp_path / "absent.png"): "neither a file nor a box",
+        picture(tmp_path / "black.png", marked() * 0): "marks nothing",
+        picture(tmp_path / "white.png", marked() | 255): "leaves nothing",
+    }
+    for given, reason in cases.items():
+        problem = parse_mask(given)
+        assert isinstance(problem, Problem), given
+        assert reason in problem.given
+
+
+TURNS = [(1, 0, 0, 1), (0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1), (-1, 0, 0, 1), (0, 1, 1, 0), (0, -1, -1, 0)]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_boxes_and_masks_of_a_turned_picture_are_turned_back(turn: tuple[int, int, int, int]) -> None:
+    stored = np.zeros((50, 80, 3), np.uint8)
+    stored[10:17, 20:45] = 255
+    stored[16, 44] = 0  # a corner, so that no turn looks like another
+    shown = turned(stored, turn)[:, :, 0] > 0
+    rows, columns = np.nonzero(shown)
+    box = Box(int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+    assert _as_stored(box, turn, 80, 50) == Box(20, 10, 25, 7)
+    given = _as_stored(PictureMask(shown, "a.png"), turn, 80, 50)
+    assert isinstance(given, PictureMask)
+    np.testing.assert_array_equal(given.mask, stored[:, :, 0] > 0)
+
+
+def test_a_mask_for_a_video_that_is_shown_turned(tmp_path: Path) -> None:
+    """Its pictures are stored as 96x64 and shown as 64x96: what is left below is stored left above."""
+    flat, shown = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error"]
+    source = ["-f", "lavfi", "-i", "color=red:size=96x64:rate=10:duration=1", "-pix_fmt", "yuv420p"]
+    subprocess.run([*program, *source, str(flat)], check=True)
+    subprocess.run([*program, "-display_rotation", "90", "-i", str(flat), "-c", "copy", str(shown)], check=True)
+    found = survey_video(shown)
+    assert (found.picture.width_px, found.picture.height_px) == (96, 64)
+    overlay = fit_mask(Box(0, 76, 30, 20), found, "turned.mp4")
+    assert isinstance(overlay, Overlay)
+    assert overlay.box == Box(0, 0, 20, 30)
+    assert overlay.ranges == (FrameRange(0, 10),)
+    assert "within 64x96" in str(fit_mask(Box(60, 0, 30, 20), found, "turned.mp4"))
