@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.landmarks.points import SKELETONS, Part, PartName, Skeleton
-from tasks.landmarks.sequence import Picture, Points, Source, Sources
+from tasks.landmarks.sequence import Points, RgbImage, Source, Sources
 
 Side = Literal["left", "right", "middle"]
 Colour = tuple[int, int, int]
@@ -98,8 +98,8 @@ class _Shape:
 
 
 def draw(
-    picture: Picture, points: Points, skeleton: Skeleton, source: Sources, frame_index: int | None = None
-) -> Picture:
+    image: RgbImage, points: Points, skeleton: Skeleton, source: Sources, frame_index: int | None = None
+) -> RgbImage:
     """A copy of ``picture`` with the landmarks of its frame.
 
     points       float32 [points, 4], x and y as shares of the picture; what lies outside it is cut at its border.
@@ -110,14 +110,14 @@ def draw(
 
     Widths follow the square root of the picture's area, and are less for a part that is small in it.
     """
-    drawn = picture.copy()
-    places = _places(points, picture.shape[1], picture.shape[0])
+    drawn = image.copy()
+    places = _places(points, image.shape[1], image.shape[0])
     shown = _shown(points, skeleton, source)
-    unit = float(np.sqrt(picture.shape[0] * picture.shape[1])) / _UNIT_PX
+    unit = float(np.sqrt(image.shape[0] * image.shape[1])) / _UNIT_PX
     for name in _ORDER:
-        part = skeleton.part(name)
+        part = skeleton.find_part(name)
         if part is not None and shown[part.span].any():
-            kind = Source(int(source[skeleton.number(name)]))
+            kind = Source(int(source[skeleton.get_index(name)]))
             _draw_part(drawn, part, places[part.span], shown[part.span], kind, unit)
     if frame_index is not None:
         _write(drawn, _legend(frame_index, skeleton, source), unit)
@@ -141,19 +141,19 @@ def _shown(points: Points, skeleton: Skeleton, source: Sources) -> NDArray[np.bo
     shown: NDArray[np.bool_] = np.asarray(np.isfinite(points[:, :2]).all(axis=1))
     for part, kind in zip(skeleton.parts, source, strict=True):
         shown[part.span] &= kind != Source.MISSING
-    body = skeleton.part("pose_landmarks")
+    body = skeleton.find_part("pose_landmarks")
     if body is None:
         return shown
     shown[body.span] &= points[body.span, 3] >= LEAST_VISIBILITY
     for name, coarse in _COARSE.items():
-        finer = skeleton.part(name)
+        finer = skeleton.find_part(name)
         if finer is not None and shown[finer.span].any():
             shown[body.start + np.array(coarse)] = False
     return shown
 
 
 def _draw_part(
-    drawn: Picture, part: Part, places: NDArray[np.int32], shown: NDArray[np.bool_], kind: Source, unit: float
+    drawn: RgbImage, part: Part, places: NDArray[np.int32], shown: NDArray[np.bool_], kind: Source, unit: float
 ) -> None:
     """Draw one part: its rim first and as a whole, so that no line is cut by its neighbour's."""
     look, shape = _LOOKS[part.name], _shape(part.name)
@@ -186,12 +186,12 @@ def _ends(places: NDArray[np.int32], ends: NDArray[np.intp], kind: Source) -> ND
     return np.concatenate([first, last])
 
 
-def _strokes(drawn: Picture, lines: NDArray[np.int32], colour: Colour, width_px: int) -> None:
+def _strokes(drawn: RgbImage, lines: NDArray[np.int32], colour: Colour, width_px: int) -> None:
     if len(lines):
         cv2.polylines(drawn, list(lines), False, colour, width_px, cv2.LINE_AA, _FRACTION_BITS)
 
 
-def _discs(drawn: Picture, places: NDArray[np.int32], colour: Colour, radius_px: float) -> None:
+def _discs(drawn: RgbImage, places: NDArray[np.int32], colour: Colour, radius_px: float) -> None:
     radius = round(radius_px * (1 << _FRACTION_BITS))
     for x, y in places.tolist():
         cv2.circle(drawn, (x, y), radius, colour, cv2.FILLED, cv2.LINE_AA, _FRACTION_BITS)
@@ -245,7 +245,7 @@ def _legend(frame_index: int, skeleton: Skeleton, source: Sources) -> list[tuple
     return words
 
 
-def _write(drawn: Picture, words: list[tuple[str, Colour]], unit: float) -> None:
+def _write(drawn: RgbImage, words: list[tuple[str, Colour]], unit: float) -> None:
     """Write ``words`` into the lower left corner, smaller where they would not fit, on ground that is darkened."""
     line = _GAP.join(word for word, _ in words)
     (width, height), below = cv2.getTextSize(line, _FONT, 1.0, 1)

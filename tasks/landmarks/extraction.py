@@ -11,7 +11,7 @@ from tasks.landmarks.detection.landmarker import Landmarker
 from tasks.landmarks.detection.rescue import HandRescue
 from tasks.landmarks.frames import Frame, FrameSource
 from tasks.landmarks.points import ModelKind, Skeleton
-from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Picture, Points, Source, Sources
+from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Points, RgbImage, Source, Sources
 from tasks.media.sheets import fitting_size, scaled
 
 # The models take pictures of 256 x 256 at most, of a hand too; what is larger only costs (at 1080p a quarter of the CPU
@@ -46,16 +46,16 @@ class Extractor:
         if self._rescue:
             self._rescue.restart()
         for frame in source:
-            yield self._nothing(frame) if frame.picture is None else self._look(frame)
+            yield self._nothing(frame) if frame.image is None else self._look(frame)
 
     def _look(self, frame: Frame) -> Look:
-        assert frame.picture is not None
+        assert frame.image is not None
         milliseconds = round(frame.seconds * 1000)
-        points = self._landmarker.detect(_shrunk(frame.picture), milliseconds)
+        points = self._landmarker.detect(_shrunk(frame.image), milliseconds)
         source = _sources(points, self.skeleton)
         if self._rescue:
-            for name in self._rescue.rescue(frame.picture, points, milliseconds):
-                source[self.skeleton.number(name)] = Source.RESCUED
+            for name in self._rescue.rescue(frame.image, points, milliseconds):
+                source[self.skeleton.get_index(name)] = Source.RESCUED
         return Look(frame, points, source)
 
     def _nothing(self, frame: Frame) -> Look:
@@ -63,12 +63,12 @@ class Extractor:
         return Look(frame, points, np.zeros(len(self.skeleton.parts), np.uint8))
 
 
-def _shrunk(picture: Picture) -> Picture:
+def _shrunk(image: RgbImage) -> RgbImage:
     """``picture`` with its longer side at most as long as any use is of: points are shares, and stay what they are."""
-    longest = max(picture.shape[:2])
+    longest = max(image.shape[:2])
     if longest <= LONGEST_SIDE_PX:
-        return picture
-    return scaled(picture, fitting_size(picture, LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+        return image
+    return scaled(image, fitting_size(image, LONGEST_SIDE_PX, LONGEST_SIDE_PX))
 
 
 def _sources(points: Points, skeleton: Skeleton) -> Sources:
@@ -95,10 +95,10 @@ class Track:
         self._points.append(look.points)
         self._sources.append(look.source)
         self._seconds.append(frame.seconds)
-        if frame.picture is None:
+        if frame.image is None:
             self._bad.append(BadFrame(frame.frame_index, frame.name, frame.reason))
         elif self._size == (0, 0):
-            self._size = frame.picture.shape[0], frame.picture.shape[1]
+            self._size = frame.image.shape[0], frame.image.shape[1]
 
     def sequence(self, fps: float) -> LandmarkSequence:
         """All of it. Raises ValueError where there was no frame."""

@@ -20,7 +20,7 @@ from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.engine.contract.text import showable
 from tasks.landmarks.frame_source import Frame, FrameSource
 from tasks.landmarks.layouts.collection import FRAMES_FPS
-from tasks.landmarks.sequence import Picture
+from tasks.landmarks.sequence import RgbImage
 from tasks.media.folder import natural
 from tasks.media.kinds import PICTURE_SUFFIXES, suffix_of
 from tasks.media.scan import is_hidden
@@ -149,7 +149,7 @@ def file_bytes(path: Path) -> bytes:
         raise UnreadablePictureError(f"cannot be read ({error.strerror})") from error
 
 
-def decoded(data: bytes) -> Picture:
+def decoded(data: bytes) -> RgbImage:
     """The picture in ``data``, upright: uint8, height x width x 3, RGB, contiguous.
 
     Of 16 bits the upper eight are taken, grey is all three channels, and what shines through is put on black. Raises
@@ -201,7 +201,7 @@ def _check_png(data: bytes) -> None:
     raise UnreadablePictureError(_PNG_CUT)
 
 
-def _rgb(image: Image.Image) -> Picture:
+def _rgb(image: Image.Image) -> RgbImage:
     image = _upright(image)
     if image.mode in _SIXTEEN_BITS:
         grey = (np.asarray(image) >> 8).astype(np.uint8)
@@ -213,7 +213,7 @@ def _rgb(image: Image.Image) -> Picture:
     return _array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _array(image: Image.Image) -> Picture:
+def _array(image: Image.Image) -> RgbImage:
     """The pixels of an RGB image. Band by band where it is large: NumPy and Pillow would hold it three times over."""
     rows = max(1, _BAND_PIXELS // image.width)
     if image.height <= rows:

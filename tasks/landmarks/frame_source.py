@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Self
 
-from tasks.landmarks.sequence import Picture
+from tasks.landmarks.sequence import RgbImage
 from tasks.media.truncation import Truncation
 
 
@@ -26,7 +26,7 @@ class Frame:
     frame_index: int
     name: str
     seconds: float
-    picture: Picture | None
+    image: RgbImage | None
     reason: str = ""
 
 

@@ -34,7 +34,7 @@ class Shoulders:
 
 def normalization_problem(kind: ModelKind, normalize: Normalization) -> Problem | None:
     """What is wrong with asking for ``normalize`` of a model of ``kind``; None where it can be done."""
-    if normalize == "none" or SKELETONS[kind].part("pose_landmarks") is not None:
+    if normalize == "none" or SKELETONS[kind].find_part("pose_landmarks") is not None:
         return None
     given = f"{normalize} with a model that finds no shoulders ({kind})"
     return Problem("--normalize", given, "none", "give --model holistic or pose to have shoulders")
@@ -46,10 +46,12 @@ def shoulders(sequence: LandmarkSequence) -> Shoulders | None:
     Distances are in the plane of the picture, in square pixels: x and y are shares of different lengths. Frames that
     were filled in say nothing of their own. None where there is no pose, or its shoulders lie less than a pixel apart.
     """
-    pose = sequence.of_part("pose_landmarks")
+    pose = sequence.get_part_points("pose_landmarks")
     if pose is None:
         return None
-    found = np.isin(sequence.source[:, sequence.skeleton.number("pose_landmarks")], (Source.DETECTED, Source.RESCUED))
+    found = np.isin(
+        sequence.source[:, sequence.skeleton.get_index("pose_landmarks")], (Source.DETECTED, Source.RESCUED)
+    )
     both = pose[found][:, _SHOULDERS, :2].astype(np.float64) * (sequence.width_px, sequence.height_px)
     both = both[np.isfinite(both).all(axis=(1, 2))]
     return _medians(both) if len(both) else None

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.engine.contract.errors import Problem, RunError
-from tasks.landmarks.detection.binding import library
-from tasks.landmarks.detection.trial import why_not
+from tasks.landmarks.detection.binding import load_library
+from tasks.landmarks.detection.trial import check_device
 from tasks.landmarks.formats.writing import clashes
 from tasks.landmarks.layouts.collection import Sample
 from tasks.landmarks.normalization import normalization_problem
@@ -36,11 +36,11 @@ def name_problems(samples: Iterable[Sample], format: LandmarkFormat) -> list[Pro
 def machine_problems(kind: ModelKind, model: Path, device: Device) -> list[Problem]:
     """Why MediaPipe does not work on this machine, or not on that device; told before any sample is tried."""
     try:
-        library()
+        load_library()
     except RunError as error:
         given, _, advice = str(error).rpartition("; ")
         return [Problem("mediapipe", given, "a mediapipe that can be loaded", advice)]
-    reason = why_not(kind, model, device) if device == "gpu" else None
+    reason = check_device(kind, model, device) if device == "gpu" else None
     if reason is None:
         return []
     allowed = "gpu where OpenGL ES 3.1 runs on a real graphics card, else cpu"

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from tasks.landmarks.drawing import draw
 from tasks.landmarks.points import Skeleton
-from tasks.landmarks.sequence import Picture, Points, Sources
+from tasks.landmarks.sequence import Points, RgbImage, Sources
 from tasks.media.sheets import fitting_size, paste, scaled
 
 LONGEST_SIDE_PX = 640
@@ -52,17 +52,17 @@ class Overlay:
         self._fps = fps
         self._frames = 0
         self._size: tuple[int, int] | None = None
-        self._held: list[tuple[int, float, Picture | None]] = []  # bad frames before the size is known, and one page
+        self._held: list[tuple[int, float, RgbImage | None]] = []  # bad frames before the size is known, and one page
         self._clip: _Clip | None = None
 
-    def add(self, picture: Picture | None, points: Points, source: Sources, time_seconds: float | None = None) -> None:
+    def add(self, image: RgbImage | None, points: Points, source: Sources, time_seconds: float | None = None) -> None:
         """The next frame; None for one that could not be read. ``points`` and ``source`` are as ``draw`` takes them.
 
         Times rise from frame to frame; one that does not is shown right after the one before it.
         """
         number, self._frames = self._frames, self._frames + 1
         time = number / self._fps if time_seconds is None else time_seconds
-        page = None if picture is None else self._page(picture, points, source, number)
+        page = None if image is None else self._page(image, points, source, number)
         self._held.append((number, time, page))
         if self._size is not None and self._frames > 1:
             self._write(self._size)
@@ -80,12 +80,12 @@ class Overlay:
         path.write_bytes(bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]))
         return path
 
-    def _page(self, picture: Picture, points: Points, source: Sources, number: int) -> Picture:
+    def _page(self, image: RgbImage, points: Points, source: Sources, number: int) -> RgbImage:
         """``picture`` at the clip's size, drawn on."""
         if self._size is None:
-            self._size = clip_size(picture)
+            self._size = clip_size(image)
         width, height = self._size
-        drawn = draw(scaled(picture, _shown_size(picture, self._size)), points, self._skeleton, source, number)
+        drawn = draw(scaled(image, _shown_size(image, self._size)), points, self._skeleton, source, number)
         if drawn.shape[:2] == (height, width):
             return drawn
         page = np.zeros((height, width, 3), np.uint8)
@@ -101,17 +101,17 @@ class Overlay:
         self._held.clear()
 
 
-def clip_size(picture: Picture) -> tuple[int, int]:
+def clip_size(image: RgbImage) -> tuple[int, int]:
     """Width and height in pixels of the clip whose first picture this is; both are even."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     longest = max(width, height)
     wanted = 2 * longest if longest <= _SMALL_SIDE_PX else min(longest, LONGEST_SIDE_PX)
     return _even(width * wanted / longest), _even(height * wanted / longest)
 
 
-def _shown_size(picture: Picture, size: tuple[int, int]) -> tuple[int, int]:
+def _shown_size(image: RgbImage, size: tuple[int, int]) -> tuple[int, int]:
     """Width and height of ``picture`` in a clip of ``size``: stretched by a hundredth rather than with a thin rim."""
-    fitting = fitting_size(picture, *size)
+    fitting = fitting_size(image, *size)
     rim_px = max(size[0] - fitting[0], size[1] - fitting[1])
     return size if rim_px <= 2 + max(size) / 100 else fitting
 
@@ -120,7 +120,7 @@ def _even(side_px: float) -> int:
     return max(_LEAST_SIDE_PX, 2 * round(side_px / 2))
 
 
-def _card(size: tuple[int, int], number: int) -> Picture:
+def _card(size: tuple[int, int], number: int) -> RgbImage:
     """What stands for a frame that could not be read."""
     width, height = size
     card = np.full((height, width, 3), _GREY, np.uint8)
@@ -148,7 +148,7 @@ class _Clip:
         self._duration = max(1, round(_TICKS / fps))
         self._last = -1
 
-    def write(self, page: Picture, time_seconds: float) -> None:
+    def write(self, page: RgbImage, time_seconds: float) -> None:
         planes = np.asarray(cv2.cvtColor(page, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
         frame = VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.time_base = Fraction(1, _TICKS)

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from tasks.engine.contract.stage import published_file
-from tasks.engine.reporting.report import Picture as ReportPicture
+from tasks.engine.reporting.report import Picture as ReportImage
 from tasks.landmarks.drawing import draw, found_words
 from tasks.landmarks.points import Skeleton
-from tasks.landmarks.sequence import Picture, Points, Source, Sources
+from tasks.landmarks.sequence import Points, RgbImage, Source, Sources
 from tasks.media.sheets import fitting_size, scaled, sheet
 
 _MOST_FRAMES = 6
@@ -30,7 +30,7 @@ class _Kept:
     """A frame that may get onto the sheet: small, not drawn on yet; ``picture`` is None for a bad one."""
 
     frame_index: int
-    picture: Picture | None
+    image: RgbImage | None
     points: Points
     source: Sources
 
@@ -57,11 +57,11 @@ class Strip:
         """Whether ``add`` would do anything with that frame. Frames come in rising order."""
         return frame_index % self._stride == 0 if self._wanted is None else frame_index in self._wanted
 
-    def add(self, frame_index: int, picture: Picture | None, points: Points, source: Sources) -> None:
+    def add(self, frame_index: int, image: RgbImage | None, points: Points, source: Sources) -> None:
         """The next frame; None for one that could not be read. ``points`` and ``source`` as ``draw`` takes them."""
         if not self.wants(frame_index):
             return
-        small = None if picture is None else _small(picture)
+        small = None if image is None else _small(image)
         self._kept.append(_Kept(frame_index, small, points.copy(), source.copy()))
         if self._wanted is None and len(self._kept) > 2 * self._most:
             self._stride *= 2
@@ -73,11 +73,11 @@ class Strip:
         pictures = [(self._drawn(kept), _stamp(kept, self._skeleton)) for kept in chosen]
         return sheet(pictures, _COLUMNS, _THUMBNAIL_PX, _QUALITY)
 
-    def _drawn(self, kept: _Kept) -> Picture | None:
+    def _drawn(self, kept: _Kept) -> RgbImage | None:
         """BGR, as sheets take it."""
-        if kept.picture is None:
+        if kept.image is None:
             return None
-        rgb = draw(kept.picture, kept.points, self._skeleton, kept.source)
+        rgb = draw(kept.image, kept.points, self._skeleton, kept.source)
         return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
 
@@ -86,16 +86,16 @@ def _spread(frames: int, most: int) -> list[int]:
     return sorted({int(place) for place in np.rint(np.linspace(0, frames - 1, min(frames, most)))})
 
 
-def _small(picture: Picture) -> Picture:
+def _small(image: RgbImage) -> RgbImage:
     """``picture`` as a thumbnail; not a view, since the reader may reuse its memory."""
-    small = scaled(picture, fitting_size(picture, _THUMBNAIL_PX, _THUMBNAIL_PX))
-    return small.copy() if small is picture else small
+    small = scaled(image, fitting_size(image, _THUMBNAIL_PX, _THUMBNAIL_PX))
+    return small.copy() if small is image else small
 
 
 def _stamp(kept: _Kept, skeleton: Skeleton) -> str:
     """What is written under a frame."""
     number = f"frame {kept.frame_index}"
-    if kept.picture is None:
+    if kept.image is None:
         return f"{number}: not readable"
     if not kept.source.any():
         return f"{number}: nothing found"
@@ -120,7 +120,7 @@ class PreviewRow:
     sha256: str | None = None
 
 
-def best_and_worst(rows: Sequence[PreviewRow], output_dir: Path, most: int = 6) -> list[ReportPicture]:
+def best_and_worst(rows: Sequence[PreviewRow], output_dir: Path, most: int = 6) -> list[ReportImage]:
     """The sheets of at most ``most`` samples: first the worst half, worst first, then the best half, best first.
 
     Samples rank by the coverage of hands, then of the pose, then of the face, and where these are the same by split
@@ -167,8 +167,8 @@ def _content(row: PreviewRow, output_dir: Path) -> bytes | None:
     return data if is_its_own and data.startswith(_JPEG_START) else None
 
 
-def _picture(row: PreviewRow, data: bytes, why: str) -> ReportPicture:
+def _picture(row: PreviewRow, data: bytes, why: str) -> ReportImage:
     shares = [(name.removesuffix("_coverage"), row.coverage.get(name)) for name in _COVERAGES]
     known = [f"{word} {share:.0%}" for word, share in shares if share is not None]
     frames = f"{row.frames} frame" if row.frames == 1 else f"{row.frames} frames"
-    return ReportPicture(f"{row.split}/{row.name}", f"{why}{', '.join([*known, frames])}", data)
+    return ReportImage(f"{row.split}/{row.name}", f"{why}{', '.join([*known, frames])}", data)

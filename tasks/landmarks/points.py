@@ -91,12 +91,12 @@ class Skeleton:
         """How many points all parts have."""
         return sum(part.points for part in self.parts)
 
-    def part(self, name: PartName) -> Part | None:
-        """The part of that name; None where the model does not look for it."""
+    def find_part(self, name: PartName) -> Part | None:
+        """Return the part with this name; None if the model does not detect it."""
         return next((part for part in self.parts if part.name == name), None)
 
-    def number(self, name: PartName) -> int:
-        """The part's place on the parts axis. Raises ValueError where there is no such part."""
+    def get_index(self, name: PartName) -> int:
+        """Return the part's index on the parts axis. Raises ValueError if there is no such part."""
         return [part.name for part in self.parts].index(name)
 
 

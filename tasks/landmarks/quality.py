@@ -134,7 +134,7 @@ class _View:
 
     def xy(self, name: PartName, chosen: slice | list[int] = _ALL) -> Pixels | None:
         """float64 [frames, chosen points of the part, 2]; None where the model does not look for the part."""
-        points, found = self.sequence.of_part(name), self.found(name)
+        points, found = self.sequence.get_part_points(name), self.found(name)
         if points is None or found is None:
             return None
         xy = points[:, chosen, :2].astype(np.float64) * (self.sequence.width_px, self.sequence.height_px)
@@ -143,7 +143,7 @@ class _View:
 
     def guessed(self, name: PartName, chosen: slice) -> NDArray[np.bool_]:
         """bool [frames, chosen points]: where the model says that a point is hidden or outside of the picture."""
-        points = self.sequence.of_part(name)
+        points = self.sequence.get_part_points(name)
         assert points is not None
         return np.asarray(points[:, chosen, 3] < _VISIBLE)
 
@@ -156,9 +156,9 @@ class _View:
         return _median_distance(self.xy("face_landmarks", _OUTER_EYE_CORNERS))
 
     def _has(self, name: PartName, *sources: Source) -> NDArray[np.bool_] | None:
-        if self.sequence.skeleton.part(name) is None:
+        if self.sequence.skeleton.find_part(name) is None:
             return None
-        return np.isin(self.sequence.source[:, self.sequence.skeleton.number(name)], sources)
+        return np.isin(self.sequence.source[:, self.sequence.skeleton.get_index(name)], sources)
 
 
 def _names(sequence: LandmarkSequence) -> list[PartName]:
@@ -212,7 +212,7 @@ def _jitter(view: _View, name: PartName) -> float | None:
     never rests, at few frames a second, movement counts in. After DER_SNR (Stoehr et al. 2008), which takes a
     spectrum's noise from such differences; here in the plane, and of next neighbours.
     """
-    part = view.sequence.skeleton.part(name)
+    part = view.sequence.skeleton.find_part(name)
     if part is None:
         return None
     starts = range(0, part.points, _AT_A_TIME)

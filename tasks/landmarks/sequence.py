@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.landmarks.points import ModelKind, PartName, Skeleton
 
-Picture = NDArray[np.uint8]  # height x width x 3, RGB
+RgbImage = NDArray[np.uint8]  # height x width x 3, RGB
 Points = NDArray[np.float32]
 Sources = NDArray[np.uint8]
 
@@ -59,11 +59,11 @@ class LandmarkSequence:
         """How many frames it has, bad ones included."""
         return len(self.points)
 
-    def of_part(self, name: PartName) -> Points | None:
+    def get_part_points(self, name: PartName) -> Points | None:
         """float32 [frames, points of the part, 4], a view; None where the model does not look for it."""
-        part = self.skeleton.part(name)
+        part = self.skeleton.find_part(name)
         return None if part is None else self.points[:, part.span]
 
-    def present(self, name: PartName) -> NDArray[np.bool_]:
+    def get_presence(self, name: PartName) -> NDArray[np.bool_]:
         """bool [frames]: where the part has points, found or filled. Raises ValueError where there is no such part."""
-        return np.asarray(self.source[:, self.skeleton.number(name)] != Source.MISSING)
+        return np.asarray(self.source[:, self.skeleton.get_index(name)] != Source.MISSING)

@@ -98,9 +98,9 @@ class LandmarksStage(Stage):
                 stack.callback(overlay.close)
             for look in self._extractor.looks(source):
                 track.add(look)
-                strip.add(look.frame.frame_index, look.frame.picture, look.points, look.source)
+                strip.add(look.frame.frame_index, look.frame.image, look.points, look.source)
                 if overlay:
-                    overlay.add(look.frame.picture, look.points, look.source, look.frame.seconds)
+                    overlay.add(look.frame.image, look.points, look.source, look.frame.seconds)
         work.output(preview_path(split, name)).write_bytes(strip.jpeg())
         return track.sequence(source.fps)
 

@@ -1,7 +1,7 @@
-"""What the tests of landmark extraction share.
+"""Fixtures for the tests of landmark extraction.
 
-picture   writes a small picture, whose content says its number, at a path
-release   a release of PHOENIX in miniature, with the corpus' own forms of tables and folders
+write_image  writes a small image with its number as pixel value to a path
+release      writes a miniature PHOENIX release, with its original tables and folders
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ TRANSLATION = "PHOENIX-2014-T-release-v3/PHOENIX-2014-T"
 FRAMES = "features/fullFrame-210x260px"
 
 
-def write_picture(path: Path, number: int = 0, size: tuple[int, int] = (8, 6)) -> Path:
+def save_image(path: Path, number: int = 0, size: tuple[int, int] = (8, 6)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((size[1], size[0], 3), number, np.uint8)).save(path)
     return path
 
 
 @pytest.fixture
-def picture() -> Callable[..., Path]:
-    return write_picture
+def write_image() -> Callable[..., Path]:
+    return save_image
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release of PHOENIX below ``root``: its folder, and how to add to it."""
+    """A PHOENIX release below ``root``, and methods to add samples and tables to it."""
 
     root: Path
     folder: str
@@ -44,20 +44,20 @@ class Release:
     def path(self) -> Path:
         return self.root / self.folder
 
-    def sample(self, split: str, name: str, pictures: int = 2) -> Path:
-        """A sample with its pictures, called as in the release."""
+    def add_sample(self, split: str, name: str, images: int = 2) -> Path:
+        """Add a sample with its images, named as in the release."""
         folder = self.path / self.frames / split / name / self.inner
         folder.mkdir(parents=True, exist_ok=True)
-        for number in range(pictures):
-            write_picture(folder / self._file(name, number), number)
+        for number in range(images):
+            save_image(folder / self._get_file_name(name, number), number)
         return folder
 
-    def table(self, split: str, rows: Sequence[str], name: str | None = None) -> Path:
-        """The corpus table of ``split``, whose header is that of the release."""
+    def write_table(self, split: str, rows: Sequence[str], name: str | None = None) -> Path:
+        """Write the corpus table of ``split`` with the header of the release."""
         header = "name|video|start|end|speaker|orth|translation" if self._is_2014t else "id|folder|signer|annotation"
-        called = "PHOENIX-2014-T.{}.corpus.csv" if self._is_2014t else "{}.corpus.csv"
-        called = "{}.SI5.corpus.csv" if self.folder == SI5 else called
-        path = self.path / "annotations" / "manual" / (name or called.format(split))
+        pattern = "PHOENIX-2014-T.{}.corpus.csv" if self._is_2014t else "{}.corpus.csv"
+        pattern = "{}.SI5.corpus.csv" if self.folder == SI5 else pattern
+        path = self.path / "annotations" / "manual" / (name or pattern.format(split))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
         return path
@@ -66,13 +66,13 @@ class Release:
     def _is_2014t(self) -> bool:
         return self.folder == TRANSLATION
 
-    def _file(self, name: str, number: int) -> str:
+    def _get_file_name(self, name: str, number: int) -> str:
         return f"images{number + 1:04}.png" if self._is_2014t else f"{name}.avi_pid0_fn{number:06}-0.png"
 
 
 @pytest.fixture
 def release(tmp_path: Path) -> Callable[..., Release]:
-    def make(folder: str = MULTISIGNER, frames: str = FRAMES) -> Release:
+    def create_release(folder: str = MULTISIGNER, frames: str = FRAMES) -> Release:
         return Release(tmp_path / "data", folder, "" if folder == TRANSLATION else "1", frames)
 
-    return make
+    return create_release

@@ -8,7 +8,7 @@ import pytest
 from tasks.landmarks import drawing
 from tasks.landmarks.drawing import draw, found_words
 from tasks.landmarks.points import MODEL_KINDS, SKELETONS, ModelKind, PartName
-from tasks.landmarks.sequence import Picture, Points, Source, Sources
+from tasks.landmarks.sequence import Points, RgbImage, Source, Sources
 
 BODY = SKELETONS["pose"]
 HANDS = SKELETONS["hands"]
@@ -17,7 +17,7 @@ LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_ELBOW, RIGHT_ELBOW = 11, 12, 13, 14
 BLUE, ORANGE = np.array((86, 180, 233)), np.array((240, 145, 20))
 
 
-def grey(width: int = 200, height: int = 100) -> Picture:
+def grey(width: int = 200, height: int = 100) -> RgbImage:
     return np.full((height, width, 3), 120, np.uint8)
 
 
@@ -51,13 +51,13 @@ def scattered(kind: ModelKind) -> Points:
     return points
 
 
-def changed(before: Picture, after: Picture) -> np.ndarray:
+def changed(before: RgbImage, after: RgbImage) -> np.ndarray:
     return (before != after).any(axis=2)
 
 
 def test_lines_lie_between_their_points_and_nothing_changes_far_from_them() -> None:
-    picture = grey()
-    mask = changed(picture, draw(picture, arms(), BODY, found(Source.DETECTED)))
+    image = grey()
+    mask = changed(image, draw(image, arms(), BODY, found(Source.DETECTED)))
     assert mask[25:75, 150].all()  # the left upper arm
     assert mask[25:75, 50].all()  # the right one
     assert mask[25, 50:150].all()  # from shoulder to shoulder
@@ -75,41 +75,41 @@ def test_the_persons_left_is_blue_their_right_is_orange_and_the_rest_is_light_gr
 
 
 def test_the_picture_that_is_given_stays_as_it_is() -> None:
-    picture = grey()
-    draw(picture, arms(), BODY, found(Source.DETECTED), frame_index=3)
-    assert (picture == 120).all()
+    image = grey()
+    draw(image, arms(), BODY, found(Source.DETECTED), frame_index=3)
+    assert (image == 120).all()
 
 
 @pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_missing_parts_leave_the_picture_as_it_was(kind: ModelKind) -> None:
-    picture, skeleton = grey(), SKELETONS[kind]
+    image, skeleton = grey(), SKELETONS[kind]
     nothing = np.zeros(len(skeleton.parts), np.uint8)
-    assert (draw(picture, empty(kind), skeleton, nothing) == picture).all()
-    assert (draw(picture, scattered(kind), skeleton, nothing) == picture).all()
-    assert (draw(picture, empty(kind), skeleton, nothing + Source.DETECTED) == picture).all()
+    assert (draw(image, empty(kind), skeleton, nothing) == image).all()
+    assert (draw(image, scattered(kind), skeleton, nothing) == image).all()
+    assert (draw(image, empty(kind), skeleton, nothing + Source.DETECTED) == image).all()
 
 
 @pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_each_part_of_each_model_is_drawn(kind: ModelKind) -> None:
-    picture, skeleton = grey(), SKELETONS[kind]
+    image, skeleton = grey(), SKELETONS[kind]
     for number in range(len(skeleton.parts)):
         source = np.zeros(len(skeleton.parts), np.uint8)
         source[number] = Source.DETECTED
-        assert changed(picture, draw(picture, scattered(kind), skeleton, source)).sum() > 100
+        assert changed(image, draw(image, scattered(kind), skeleton, source)).sum() > 100
 
 
 def test_a_point_that_the_model_guesses_is_not_drawn_nor_are_its_lines() -> None:
-    picture, points = grey(), arms()
+    image, points = grey(), arms()
     points[LEFT_ELBOW, 3] = 0.49
-    mask = changed(picture, draw(picture, points, BODY, found(Source.DETECTED)))
+    mask = changed(image, draw(image, points, BODY, found(Source.DETECTED)))
     assert not mask[30:, 100:].any()
     assert mask[25:75, 50].all()
 
 
 def test_what_leaves_the_picture_is_cut_at_its_border() -> None:
-    picture = grey()
+    image = grey()
     points = body(left_shoulder=(0.5, 0.5), left_elbow=(1.5, 0.5))
-    assert changed(picture, draw(picture, points, BODY, found(Source.DETECTED)))[50, 100:].all()
+    assert changed(image, draw(image, points, BODY, found(Source.DETECTED)))[50, 100:].all()
 
 
 @pytest.mark.parametrize("far", [1e30, -1e30, float("inf"), float("nan")])
@@ -121,7 +121,7 @@ def test_absurd_places_do_no_harm(far: float) -> None:
 def hand(name: PartName = "left_hand_landmarks") -> Points:
     """A hand whose wrist and thumb span the picture; its other points lie on the wrist."""
     points = empty("hands")
-    part = HANDS.part(name)
+    part = HANDS.find_part(name)
     assert part is not None
     points[part.span] = (0.1, 0.5, 0, 1)
     points[part.start + 1 : part.start + 5] = (0.9, 0.5, 0, 1)
@@ -129,9 +129,9 @@ def hand(name: PartName = "left_hand_landmarks") -> Points:
 
 
 def test_a_rescued_hand_has_gaps_in_its_bones() -> None:
-    picture = grey()
-    whole = changed(picture, draw(picture, hand(), HANDS, found(Source.DETECTED, Source.MISSING)))
-    gaps = changed(picture, draw(picture, hand(), HANDS, found(Source.RESCUED, Source.MISSING)))
+    image = grey()
+    whole = changed(image, draw(image, hand(), HANDS, found(Source.DETECTED, Source.MISSING)))
+    gaps = changed(image, draw(image, hand(), HANDS, found(Source.RESCUED, Source.MISSING)))
     assert whole[50, 25:175].all()
     assert gaps[50, 25:60].all()
     assert not gaps[:, 80:120].any()
@@ -159,8 +159,8 @@ def test_hands_are_finer_than_the_body_and_the_face_is_finest() -> None:
 def test_lines_grow_with_the_picture() -> None:
     widths = []
     for scale in (1, 2, 4):
-        picture = grey(480 * scale, 480 * scale)
-        mask = changed(picture, draw(picture, arms(), BODY, found(Source.DETECTED)))
+        image = grey(480 * scale, 480 * scale)
+        mask = changed(image, draw(image, arms(), BODY, found(Source.DETECTED)))
         widths.append(int(mask[240 * scale, : 240 * scale].sum()))
     soft = 3  # pixels that smooth the edges, on any scale
     assert widths[1] - soft == pytest.approx(2 * (widths[0] - soft), abs=2)
@@ -198,10 +198,10 @@ def test_the_contours_of_the_face_are_mediapipes() -> None:
 
 
 def test_the_legend_is_in_the_lower_left_corner_and_says_which_frame_it_is() -> None:
-    picture, nothing = grey(640, 360), np.zeros(4, np.uint8)
-    legends = [draw(picture, empty("holistic"), WHOLE, nothing, frame_index) for frame_index in (7, 8)]
+    image, nothing = grey(640, 360), np.zeros(4, np.uint8)
+    legends = [draw(image, empty("holistic"), WHOLE, nothing, frame_index) for frame_index in (7, 8)]
     assert changed(*legends).any()
-    rows, columns = np.nonzero(changed(picture, legends[0]))
+    rows, columns = np.nonzero(changed(image, legends[0]))
     assert rows.min() > 320
     assert columns.max() < 200
 

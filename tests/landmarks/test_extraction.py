@@ -49,13 +49,13 @@ def test_a_large_picture_gives_the_points_of_a_small_one(
     landmarker: Landmarker, frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown, detect = [], landmarker.detect
-    monkeypatch.setattr(landmarker, "detect", lambda picture, at: (shown.append(picture.shape), detect(picture, at))[1])
+    monkeypatch.setattr(landmarker, "detect", lambda image, at: (shown.append(image.shape), detect(image, at))[1])
     small = track(Extractor(landmarker, None), write(tmp_path / "small", frames[:2]))
     large = [cv2.resize(frame, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for frame in frames[:2]]
     huge = track(Extractor(landmarker, None), write(tmp_path / "large", large))
     assert {max(shape) for shape in shown} == {640, LONGEST_SIDE_PX}
     assert (huge.width_px, huge.height_px) == (2560, 1440)
-    nose = np.stack([sequence.of_part("pose_landmarks")[:, 0, :2] for sequence in (small, huge)])
+    nose = np.stack([sequence.get_part_points("pose_landmarks")[:, 0, :2] for sequence in (small, huge)])
     np.testing.assert_allclose(nose[0], nose[1], atol=0.01)
 
 
@@ -65,7 +65,7 @@ def test_a_bad_frame_has_its_row_and_time(landmarker: Landmarker, frames: list[n
     found = track(Extractor(landmarker, None), folder)
     assert [(bad.frame_index, bad.name) for bad in found.bad_frames] == [(1, "1.png")]
     assert found.times_seconds.tolist() == [0, 0.04, 0.08, 0.12]
-    assert found.present("pose_landmarks").tolist() == [True, False, True, True]
+    assert found.get_presence("pose_landmarks").tolist() == [True, False, True, True]
     assert np.isnan(found.points[1]).all()
 
 
@@ -77,12 +77,12 @@ def test_what_was_rescued_is_told_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The model's right hand is dropped in every frame; the second look finds it in most."""
-    right = landmarker.skeleton.part("right_hand_landmarks")
+    right = landmarker.skeleton.find_part("right_hand_landmarks")
     assert right is not None
     detect = landmarker.detect
 
-    def without_right_hand(picture: np.ndarray, at: int) -> np.ndarray:
-        points = detect(picture, at)
+    def without_right_hand(image: np.ndarray, at: int) -> np.ndarray:
+        points = detect(image, at)
         points[right.span] = np.nan
         return points
 
@@ -90,7 +90,7 @@ def test_what_was_rescued_is_told_apart(
     rescue = HandRescue(shared_models / "hand_landmarker.task")
     found = track(Extractor(landmarker, rescue), write(tmp_path / "sample", frames))
     rescue.close()
-    sources = found.source[:, landmarker.skeleton.number("right_hand_landmarks")]
+    sources = found.source[:, landmarker.skeleton.get_index("right_hand_landmarks")]
     assert set(sources.tolist()) <= {Source.MISSING, Source.RESCUED}
     assert (sources == Source.RESCUED).any()
     assert (~np.isnan(found.points[:, right.start, 0]) == (sources == Source.RESCUED)).all()

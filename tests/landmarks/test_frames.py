@@ -30,8 +30,8 @@ def read(path: Path, media: str = "frames", fps: float | None = None) -> list[Fr
         return list(source)
 
 
-def saved(picture: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+def saved(image: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -52,8 +52,8 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 def only(path: Path) -> np.ndarray:
     (frame,) = read(path)
     assert frame.reason == ""
-    assert frame.picture is not None
-    return frame.picture
+    assert frame.image is not None
+    return frame.image
 
 
 def noise(seed: int = 0) -> np.ndarray:
@@ -63,18 +63,18 @@ def noise(seed: int = 0) -> np.ndarray:
 # Sound pictures
 
 
-def test_natural_order_and_times(tmp_path: Path, picture: Make) -> None:
+def test_natural_order_and_times(tmp_path: Path, write_image: Make) -> None:
     for number in (10, 2, 33, 1):
-        picture(tmp_path / f"img{number}.png", number)
+        write_image(tmp_path / f"img{number}.png", number)
     frames = read(tmp_path, fps=12.5)
     assert [frame.name for frame in frames] == ["img1.png", "img2.png", "img10.png", "img33.png"]
     assert [frame.frame_index for frame in frames] == [0, 1, 2, 3]
     assert [frame.seconds for frame in frames] == [0.0, 0.08, 0.16, 0.24]
-    assert [int(frame.picture[0, 0, 0]) for frame in frames if frame.picture is not None] == [1, 2, 10, 33]
+    assert [int(frame.image[0, 0, 0]) for frame in frames if frame.image is not None] == [1, 2, 10, 33]
 
 
-def test_what_a_source_says_of_itself(tmp_path: Path, picture: Make) -> None:
-    picture(tmp_path / "1.png")
+def test_what_a_source_says_of_itself(tmp_path: Path, write_image: Make) -> None:
+    write_image(tmp_path / "1.png")
     (tmp_path / "notes.txt").write_text("no frame")
     with open_frames(tmp_path, "frames", None) as source:
         assert (source.fps, source.frames) == (25.0, 1)
@@ -178,10 +178,10 @@ def test_broken_exif_says_nothing(folder: Make) -> None:
     assert np.array_equal(only(folder(a_webp=data)), RED_OVER_BLUE)
 
 
-def test_mixed_sizes(tmp_path: Path, picture: Make) -> None:
+def test_mixed_sizes(tmp_path: Path, write_image: Make) -> None:
     for number, size in enumerate([(8, 6), (6, 8), (30, 20)]):
-        picture(tmp_path / f"{number}.png", size=size)
-    assert [frame.picture.shape[:2] for frame in read(tmp_path) if frame.picture is not None] == [
+        write_image(tmp_path / f"{number}.png", size=size)
+    assert [frame.image.shape[:2] for frame in read(tmp_path) if frame.image is not None] == [
         (6, 8),
         (8, 6),
         (20, 30),
@@ -195,9 +195,9 @@ def bad_in_the_middle(folder: Make, content: bytes) -> str:
     """What is said of ``content`` between two sound pictures, which are kept."""
     good = saved(noise())
     before, bad, after = read(folder(f1_png=good, f2_png=content, f3_png=good))
-    assert before.picture is not None
-    assert after.picture is not None
-    assert bad.picture is None
+    assert before.image is not None
+    assert after.image is not None
+    assert bad.image is None
     assert (bad.frame_index, bad.name, bad.seconds) == (1, "f2.png", 0.04)
     return bad.reason
 
@@ -250,20 +250,20 @@ def test_a_decompression_bomb(side: int, folder: Make) -> None:
     assert f"{MAX_PIXELS:,} pixels are read" in bad_in_the_middle(folder, huge_png(side, side))
 
 
-def test_a_link_to_nothing(tmp_path: Path, picture: Make) -> None:
-    picture(tmp_path / "1.png")
+def test_a_link_to_nothing(tmp_path: Path, write_image: Make) -> None:
+    write_image(tmp_path / "1.png")
     (tmp_path / "2.png").symlink_to("gone.png")
     assert [frame.reason for frame in read(tmp_path)] == ["", "is a link to nothing"]
 
 
-def test_a_pipe_called_png(tmp_path: Path, picture: Make) -> None:
-    picture(tmp_path / "1.png")
+def test_a_pipe_called_png(tmp_path: Path, write_image: Make) -> None:
+    write_image(tmp_path / "1.png")
     os.mkfifo(tmp_path / "2.png")
     assert [frame.reason for frame in read(tmp_path)] == ["", "is a pipe or a device, not a picture"]
 
 
-def test_a_name_with_control_characters(tmp_path: Path, picture: Make) -> None:
-    picture(tmp_path / "a\nb.png")
+def test_a_name_with_control_characters(tmp_path: Path, write_image: Make) -> None:
+    write_image(tmp_path / "a\nb.png")
     (frame,) = read(tmp_path)
     assert frame.name == "a\\nb.png"
 
@@ -278,7 +278,7 @@ def test_all_frames_bad(folder: Make) -> None:
         pytest.raises(BadInput, match=r"none of its 2 pictures can be read; the first: f1\.png is empty"),
     ):
         found.extend(source)
-    assert [frame.picture for frame in found] == [None, None]
+    assert [frame.image for frame in found] == [None, None]
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
@@ -296,10 +296,10 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the folder", "a picture"])
-def test_gone_in_mid_run(whole: bool, tmp_path: Path, picture: Make) -> None:
+def test_gone_in_mid_run(whole: bool, tmp_path: Path, write_image: Make) -> None:
     folder = tmp_path / "clip"
     for number in range(3):
-        picture(folder / f"{number}.png")
+        write_image(folder / f"{number}.png")
     with open_frames(folder, "frames", None) as source:
         frames = iter(source)
         next(frames)
@@ -338,17 +338,17 @@ def test_a_video(video: Make) -> None:
     assert [frame.frame_index for frame in frames] == list(range(20))
     assert frames[7].seconds == pytest.approx(0.7)
     assert frames[7].name == "7"
-    assert all(frame.picture is not None and frame.picture.shape == (48, 64, 3) for frame in frames)
+    assert all(frame.image is not None and frame.image.shape == (48, 64, 3) for frame in frames)
 
 
 def test_a_video_is_rgb(video: Make) -> None:
     red = video("red.mp4", "-vf", "drawbox=color=red:t=fill", "-c:v", "libx264")
-    picture = read(red, "video")[0].picture
-    assert picture is not None
-    assert picture[24, 32, 0] > 200
-    assert picture[24, 32, 2] < 60
-    assert picture.flags.c_contiguous
-    assert picture.flags.writeable
+    image = read(red, "video")[0].image
+    assert image is not None
+    assert image[24, 32, 0] > 200
+    assert image[24, 32, 2] < 60
+    assert image.flags.c_contiguous
+    assert image.flags.writeable
 
 
 def test_a_video_with_uneven_times(video: Make) -> None:
@@ -362,16 +362,16 @@ def test_a_video_that_is_shown_turned(video: Make, tmp_path: Path) -> None:
     plain = video("plain.mp4", "-c:v", "libx264", "-g", "5")
     subprocess.run([*command, str(plain), "-c", "copy", str(turned)], check=True, capture_output=True)
     frames, upright = read(turned, "video"), read(plain, "video")
-    assert frames[3].picture is not None
-    assert upright[3].picture is not None
-    assert np.array_equal(frames[3].picture, np.rot90(upright[3].picture))
-    assert frames[3].picture.flags.c_contiguous
+    assert frames[3].image is not None
+    assert upright[3].image is not None
+    assert np.array_equal(frames[3].image, np.rot90(upright[3].image))
+    assert frames[3].image.flags.c_contiguous
 
 
 def test_a_video_without_timestamps(video: Make) -> None:
     frames = read(video("bare.h264", "-c:v", "libx264", "-r", "10"), "video")
     assert len(frames) == 20
-    assert all(frame.picture is not None for frame in frames)
+    assert all(frame.image is not None for frame in frames)
 
 
 def test_a_video_whose_index_misleads(video: Make) -> None:
@@ -382,7 +382,7 @@ def test_a_video_whose_index_misleads(video: Make) -> None:
         assert (source.fps, source.frames) == (10.0, 20)
     assert [frame.frame_index for frame in frames] == list(range(20))
     assert [round(frame.seconds, 3) for frame in frames] == [number / 10 for number in range(20)]
-    assert all(frame.picture is not None for frame in frames)
+    assert all(frame.image is not None for frame in frames)
 
 
 def packets_of(path: Path) -> Iterator[tuple[int, int]]:
@@ -404,12 +404,12 @@ def test_a_video_damaged_in_the_middle(video: Make, tmp_path: Path) -> None:
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
     frames = read(path, "video")
-    assert [frame.frame_index for frame in frames if frame.picture is None] == [5, 6, 7, 8, 9]
+    assert [frame.frame_index for frame in frames if frame.image is None] == [5, 6, 7, 8, 9]
     assert "damaged" in frames[5].reason
     assert frames[7].reason.startswith("is decoded from a frame that is damaged")
     for mine, right in zip(frames, read(sound, "video"), strict=True):
         assert mine.seconds == right.seconds
-        assert mine.picture is None or np.array_equal(mine.picture, right.picture)
+        assert mine.image is None or np.array_equal(mine.image, right.image)
 
 
 def test_a_video_with_nothing_sound(video: Make, tmp_path: Path) -> None:

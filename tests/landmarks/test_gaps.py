@@ -53,7 +53,7 @@ def test_frames_that_are_shown_at_once_are_filled_half_way():
 def test_a_gap_longer_than_allowed_stays(most, filled):
     sequence = fill_gaps(hands([0, NO, 2, NO, NO, 5, NO, NO, NO, 9]), most)
     assert set(np.flatnonzero(sequence.source[:, 0] == Source.FILLED)) == filled
-    present = sequence.present("left_hand_landmarks")
+    present = sequence.get_presence("left_hand_landmarks")
     assert np.isfinite(sequence.points[present][:, LEFT.span]).all()
     assert np.isnan(sequence.points[~present][:, LEFT.span]).all()
 

@@ -90,8 +90,8 @@ def test_hands_and_face_are_in_the_same_frame_as_the_pose():
     raw = LandmarkSequence("holistic", skeleton, points, source, np.arange(2) / 25, 25.0, 200, 100)
     normal = normalize(raw, "shoulders")
     for name in ("face_landmarks", "left_hand_landmarks", "right_hand_landmarks"):
-        np.testing.assert_allclose(normal.of_part(name)[..., :2], 0, atol=1e-6)
-        np.testing.assert_allclose(normal.of_part(name)[..., 2], 2.5, atol=1e-6)
+        np.testing.assert_allclose(normal.get_part_points(name)[..., :2], 0, atol=1e-6)
+        np.testing.assert_allclose(normal.get_part_points(name)[..., 2], 2.5, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", ["nobody", "no frame", "shoulders in one point"])
@@ -110,7 +110,7 @@ def test_hands_without_a_pose_are_missing_too():
     skeleton = SKELETONS["holistic"]
     points = np.full((3, skeleton.points, 4), np.nan, np.float32)
     source = np.zeros((3, 4), np.uint8)
-    points[:, skeleton.part("left_hand_landmarks").span], source[:, 2] = 0.5, 1
+    points[:, skeleton.find_part("left_hand_landmarks").span], source[:, 2] = 0.5, 1
     raw = LandmarkSequence("holistic", skeleton, points, source, np.arange(3) / 25, 25.0, 200, 100)
     assert np.isnan(normalize(raw, "shoulders").points).all()
 

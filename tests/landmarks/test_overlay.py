@@ -14,7 +14,7 @@ import pytest
 
 from tasks.landmarks.overlay import Overlay, clip_size
 from tasks.landmarks.points import SKELETONS
-from tasks.landmarks.sequence import Picture, Points, Source, Sources
+from tasks.landmarks.sequence import Points, RgbImage, Source, Sources
 
 HANDS = SKELETONS["hands"]
 FOUND: Sources = np.array([Source.DETECTED, Source.MISSING], np.uint8)
@@ -33,7 +33,7 @@ class Clip:
 
     @property
     def sizes(self) -> set[tuple[int, int]]:
-        return {(picture.shape[1], picture.shape[0]) for picture in self.pictures}
+        return {(image.shape[1], image.shape[0]) for image in self.pictures}
 
 
 def opened(path: Path | None) -> Clip:
@@ -50,7 +50,7 @@ def opened(path: Path | None) -> Clip:
         )
 
 
-def picture(colour: tuple[int, int, int] = (120, 120, 120), width: int = 64, height: int = 48) -> Picture:
+def image(colour: tuple[int, int, int] = (120, 120, 120), width: int = 64, height: int = 48) -> RgbImage:
     return np.full((height, width, 3), colour, np.uint8)
 
 
@@ -66,7 +66,7 @@ def overlay(folder: Path, fps: float = 25.0) -> Overlay:
     return Overlay(folder, "sample", HANDS, fps)
 
 
-def written(folder: Path, pictures: list[Picture | None], fps: float = 25.0) -> Path | None:
+def written(folder: Path, pictures: list[RgbImage | None], fps: float = 25.0) -> Path | None:
     folder.mkdir(exist_ok=True)
     clip = overlay(folder, fps)
     for number, one in enumerate(pictures):
@@ -75,7 +75,7 @@ def written(folder: Path, pictures: list[Picture | None], fps: float = 25.0) -> 
 
 
 def test_number_size_times_and_format(tmp_path: Path) -> None:
-    path = written(tmp_path, [picture()] * 12, fps=12.5)
+    path = written(tmp_path, [image()] * 12, fps=12.5)
     clip = opened(path)
     assert path == tmp_path / "sample.mp4"
     assert len(clip.pictures) == 12
@@ -88,12 +88,12 @@ def test_number_size_times_and_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fps", [30_000 / 1001, 24_000 / 1001, 5, 1 / 3, 240])
 def test_all_frame_rates(tmp_path: Path, fps: float) -> None:
-    clip = opened(written(tmp_path, [picture()] * 5, fps))
+    clip = opened(written(tmp_path, [image()] * 5, fps))
     assert clip.times == pytest.approx([number / fps for number in range(5)], abs=1e-4)
 
 
 def test_the_skeleton_moves_with_its_frame(tmp_path: Path) -> None:
-    clip = opened(written(tmp_path, [picture(width=320, height=240)] * 10))
+    clip = opened(written(tmp_path, [image(width=320, height=240)] * 10))
     for number, page in enumerate(clip.pictures):
         row = round((0.2 + 0.6 * number / 10) * 480)
         line = page[row - 1 : row + 1, 200:440].astype(int).mean(axis=(0, 1))
@@ -106,7 +106,7 @@ def test_colours_are_the_pictures(tmp_path: Path) -> None:
     path = tmp_path / "sample.mp4"
     clip = overlay(tmp_path)
     for _ in range(3):
-        clip.add(picture(colour, 320, 240), hand(), NOTHING)
+        clip.add(image(colour, 320, 240), hand(), NOTHING)
     clip.close()
     assert abs(opened(path).pictures[1][:200].mean(axis=(0, 1)) - colour).max() < 4
     with av.open(str(path)) as container:
@@ -115,7 +115,7 @@ def test_colours_are_the_pictures(tmp_path: Path) -> None:
 
 
 def test_the_index_is_in_front(tmp_path: Path) -> None:
-    path = written(tmp_path, [picture()] * 5)
+    path = written(tmp_path, [image()] * 5)
     assert path is not None
     data = path.read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
@@ -132,22 +132,22 @@ def test_same_bytes(tmp_path: Path) -> None:
 def test_given_times_are_kept_and_never_fall(tmp_path: Path) -> None:
     clip = overlay(tmp_path)
     for time in (0.0, 0.1, 0.5, 0.4, 1.0):
-        clip.add(picture(), hand(), FOUND, time)
+        clip.add(image(), hand(), FOUND, time)
     assert opened(clip.close()).times == pytest.approx([0, 0.1, 0.5, 0.5, 1.0], abs=1e-3)
 
 
 def test_one_frame_is_a_picture(tmp_path: Path) -> None:
-    path = written(tmp_path, [picture(width=320, height=240)])
+    path = written(tmp_path, [image(width=320, height=240)])
     assert path == tmp_path / "sample.jpg"
-    image = cv2.imread(str(path))
-    assert image.shape == (480, 640, 3)
-    assert image[96, 320, 0] > image[96, 320, 2] + 40  # BGR
+    still = cv2.imread(str(path))
+    assert still.shape == (480, 640, 3)
+    assert still[96, 320, 0] > still[96, 320, 2] + 40  # BGR
     assert [entry.name for entry in tmp_path.iterdir()] == ["sample.jpg"]
 
 
 @pytest.mark.parametrize("bad", [{0, 1}, {3}, {6, 7}, {0, 2, 4, 7}, {1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6}])
 def test_bad_frames_are_grey_cards_in_their_places(tmp_path: Path, bad: set[int]) -> None:
-    clip = opened(written(tmp_path, [None if number in bad else picture((240, 240, 240)) for number in range(8)]))
+    clip = opened(written(tmp_path, [None if number in bad else image((240, 240, 240)) for number in range(8)]))
     assert len(clip.pictures) == 8
     assert clip.sizes == {(128, 96)}
     assert {number for number, page in enumerate(clip.pictures) if page[2:8, 2:8].mean() < 150} == bad
@@ -156,15 +156,15 @@ def test_bad_frames_are_grey_cards_in_their_places(tmp_path: Path, bad: set[int]
 
 
 @pytest.mark.parametrize("pictures", [[], [None], [None, None, None]])
-def test_no_readable_frame_is_no_file(tmp_path: Path, pictures: list[Picture | None]) -> None:
+def test_no_readable_frame_is_no_file(tmp_path: Path, pictures: list[RgbImage | None]) -> None:
     assert written(tmp_path, pictures) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_pictures_of_other_sizes_are_fitted_into_the_first(tmp_path: Path) -> None:
     light = (240, 240, 240)
-    tall = picture(light, 100, 400)
-    clip = opened(written(tmp_path, [picture(light, 400, 200), tall, picture(light, 40, 20)]))
+    tall = image(light, 100, 400)
+    clip = opened(written(tmp_path, [image(light, 400, 200), tall, image(light, 40, 20)]))
     assert clip.sizes == {(400, 200)}
     assert clip.pictures[1][20, 180:220].mean() > 200
     assert clip.pictures[1][:, :160].mean() < 20
@@ -186,19 +186,19 @@ def test_pictures_of_other_sizes_are_fitted_into_the_first(tmp_path: Path) -> No
     ],
 )
 def test_sizes_are_even_and_bounded(tmp_path: Path, width: int, height: int, expected: tuple[int, int]) -> None:
-    assert clip_size(picture(width=width, height=height)) == expected
-    assert opened(written(tmp_path, [picture(width=width, height=height)] * 2)).sizes == {expected}
+    assert clip_size(image(width=width, height=height)) == expected
+    assert opened(written(tmp_path, [image(width=width, height=height)] * 2)).sizes == {expected}
 
 
 @pytest.mark.parametrize(("width", "height"), [(620, 1080), (333, 555)])
 def test_rounding_leaves_no_black_rim(tmp_path: Path, width: int, height: int) -> None:
-    page = opened(written(tmp_path, [picture((240, 240, 240), width, height)] * 2)).pictures[0]
+    page = opened(written(tmp_path, [image((240, 240, 240), width, height)] * 2)).pictures[0]
     assert page[:100, [0, -1]].min() > 200
     assert page[0].min() > 200
 
 
 def test_frames_are_not_kept(tmp_path: Path) -> None:
-    clip, frame, points = overlay(tmp_path), picture(width=320, height=240), hand()
+    clip, frame, points = overlay(tmp_path), image(width=320, height=240), hand()
     for _ in range(3):
         clip.add(frame, points, FOUND)
     tracemalloc.start()

@@ -11,14 +11,14 @@ import pytest
 
 from tasks.landmarks.pictures import PreviewRow, Strip, best_and_worst
 from tasks.landmarks.points import SKELETONS
-from tasks.landmarks.sequence import Picture, Points, Source, Sources
+from tasks.landmarks.sequence import Points, RgbImage, Source, Sources
 
 HANDS = SKELETONS["hands"]
 NOTHING = np.zeros(2, np.uint8)
 MARGIN, CAPTION, CELL = 12, 32, 260
 
 
-def level(value: int, width: int = 320, height: int = 240) -> Picture:
+def level(value: int, width: int = 320, height: int = 240) -> RgbImage:
     return np.full((height, width, 3), value, np.uint8)
 
 
@@ -68,9 +68,9 @@ def test_frames_that_are_not_wanted_are_not_touched() -> None:
 @pytest.mark.parametrize("frames", [7, 12, 13, 14, 100, 1000])
 def test_an_unknown_length_is_spread_too_and_bounded(frames: int) -> None:
     strip, nowhere = Strip(HANDS), np.full((HANDS.points, 4), np.nan, np.float32)
-    picture = level(9, 8, 6)
+    image = level(9, 8, 6)
     for number in range(frames):
-        strip.add(number, picture, nowhere, NOTHING)
+        strip.add(number, image, nowhere, NOTHING)
         assert len(strip._kept) <= 12
     indices = [kept.frame_index for kept in strip._kept]
     assert indices[0] == 0
@@ -113,12 +113,12 @@ def test_a_bad_frame_has_an_empty_cell() -> None:
 
 def test_what_comes_after_does_not_change_what_was_added() -> None:
     points, source = hand()
-    picture = level(200, 260, 195)  # as large as a thumbnail: nothing needs scaling
+    image = level(200, 260, 195)  # as large as a thumbnail: nothing needs scaling
     strips = Strip(HANDS, 1), Strip(HANDS, 1)
     for strip in strips:
-        strip.add(0, picture, points, source)
+        strip.add(0, image, points, source)
     expected = strips[0].jpeg()
-    picture[:], points[:], source[:] = 0, 0, 0
+    image[:], points[:], source[:] = 0, 0, 0
     assert strips[1].jpeg() == expected
 
 
@@ -155,7 +155,7 @@ def row(folder: Path, name: str, hand: float | None, pose: float | None = 1.0, c
 
 
 def titles(rows: list[PreviewRow], folder: Path, most: int = 6) -> list[str]:
-    return [picture.title.removeprefix("train/") for picture in best_and_worst(rows, folder, most)]
+    return [image.title.removeprefix("train/") for image in best_and_worst(rows, folder, most)]
 
 
 def test_the_worst_come_first_and_then_the_best(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_no_sample_comes_twice_and_none_is_left_out_of_a_few(tmp_path: Path, cou
 def test_two_splits_may_have_samples_of_one_name(tmp_path: Path) -> None:
     first = row(tmp_path, "a", 0.5)
     second = PreviewRow("a", "dev", first.coverage, 50, first.path)
-    assert [picture.title for picture in best_and_worst([first, second], tmp_path)] == ["dev/a", "train/a"]
+    assert [image.title for image in best_and_worst([first, second], tmp_path)] == ["dev/a", "train/a"]
 
 
 def test_sheets_that_are_gone_or_altered_make_room_for_the_next(tmp_path: Path) -> None:
@@ -203,13 +203,13 @@ def test_the_caption_has_the_figures_that_there_are(tmp_path: Path) -> None:
     rows = [row(tmp_path, "a", 0.126), row(tmp_path, "b", None, 0.5), row(tmp_path, "c", 1.0, None)]
     worst, *best = best_and_worst(rows, tmp_path)
     assert worst.caption == "Among the lowest coverage: pose 50%, 50 frames"
-    assert [picture.caption for picture in best] == [
+    assert [image.caption for image in best] == [
         "Among the highest coverage: hand 100%, 50 frames",
         "Among the highest coverage: hand 13%, pose 100%, 50 frames",
     ]
-    assert {(picture.data, picture.media_type) for picture in [worst, *best]} == {(SHEET, "image/jpeg")}
+    assert {(image.data, image.media_type) for image in [worst, *best]} == {(SHEET, "image/jpeg")}
 
 
 def test_an_only_sample_is_neither_best_nor_worst(tmp_path: Path) -> None:
-    (picture,) = best_and_worst([row(tmp_path, "a", 0.126)], tmp_path)
-    assert picture.caption == "hand 13%, pose 100%, 50 frames"
+    (image,) = best_and_worst([row(tmp_path, "a", 0.126)], tmp_path)
+    assert image.caption == "hand 13%, pose 100%, 50 frames"

@@ -51,17 +51,17 @@ def _place(part):
 def lose(sequence, name, frames):
     """``sequence`` without a part in ``frames``."""
     points, source = sequence.points.copy(), sequence.source.copy()
-    points[frames, sequence.skeleton.part(name).span] = np.nan
-    source[frames, sequence.skeleton.number(name)] = Source.MISSING
+    points[frames, sequence.skeleton.find_part(name).span] = np.nan
+    source[frames, sequence.skeleton.get_index(name)] = Source.MISSING
     return replace(sequence, points=points, source=source)
 
 
 def exchange(sequence, frames):
     """``sequence`` with the names of the hands exchanged in ``frames``."""
     points, source = sequence.points.copy(), sequence.source.copy()
-    left, right = (sequence.skeleton.part(name).span for name in (LEFT, RIGHT))
+    left, right = (sequence.skeleton.find_part(name).span for name in (LEFT, RIGHT))
     points[frames, left], points[frames, right] = sequence.points[frames, right], sequence.points[frames, left]
-    numbers = [sequence.skeleton.number(name) for name in (LEFT, RIGHT)]
+    numbers = [sequence.skeleton.get_index(name) for name in (LEFT, RIGHT)]
     source[frames, numbers[0]], source[frames, numbers[1]] = (sequence.source[frames, n] for n in reversed(numbers))
     return replace(sequence, points=points, source=source)
 
@@ -69,13 +69,13 @@ def exchange(sequence, frames):
 def shift(sequence, name, frames, pixels):
     """``sequence`` with a part moved in ``frames``."""
     points = sequence.points.copy()
-    points[frames, sequence.skeleton.part(name).span, :2] += np.array(pixels) / (WIDTH, HEIGHT)
+    points[frames, sequence.skeleton.find_part(name).span, :2] += np.array(pixels) / (WIDTH, HEIGHT)
     return replace(sequence, points=points)
 
 
 def shake(sequence, name, sigma_px):
     """``sequence`` with white noise on a part."""
-    points, part = sequence.points.copy(), sequence.skeleton.part(name)
+    points, part = sequence.points.copy(), sequence.skeleton.find_part(name)
     noise = np.random.default_rng(5).normal(0, sigma_px, (sequence.frames, part.points, 2))
     points[:, part.span, :2] += noise / (WIDTH, HEIGHT)
     return replace(sequence, points=points)
@@ -185,7 +185,7 @@ def test_a_swap_across_a_short_gap_is_one_and_across_a_long_one_nobody_can_tell(
 
 def test_hands_in_one_place_that_wobble_are_no_swap():
     sequence = person()
-    left, right = (HOLISTIC.part(name).span for name in (LEFT, RIGHT))
+    left, right = (HOLISTIC.find_part(name).span for name in (LEFT, RIGHT))
     sequence.points[:, right] = sequence.points[:, left] + (0.2 * PALM / WIDTH, 0, 0, 0)
     assert measure(exchange(sequence, slice(1, None, 2))).hand_swaps == 0
 
@@ -222,7 +222,7 @@ def test_wrists_that_touch_tell_nothing_of_whose_hand_it_is():
 
 def test_one_hand_that_was_found_twice_is_counted():
     sequence = person()
-    left, right = (HOLISTIC.part(name).span for name in (LEFT, RIGHT))
+    left, right = (HOLISTIC.find_part(name).span for name in (LEFT, RIGHT))
     sequence.points[:8, right] = sequence.points[:8, left] + 0.005
     assert measure(sequence).doubled_hand_frames == 8
 
@@ -252,7 +252,7 @@ def test_jitter_is_the_standard_deviation_of_the_noise(part, figure, unit_px):
 
 
 def test_jitter_is_of_the_points_of_a_part_all_together():
-    still, span = person(), HOLISTIC.part("face_landmarks").span
+    still, span = person(), HOLISTIC.find_part("face_landmarks").span
     for shaking, jitters in ((200, False), (400, True)):  # of 478
         sequence = shake(still, "face_landmarks", 1.5)
         sequence.points[:, span][:, :-shaking] = still.points[:, span][:, :-shaking]
@@ -314,12 +314,12 @@ def signer(shared_data, shared_models):
         av.open(shared_data / "hands" / "tfjs_pose_squats.mp4") as video,
     ):
         for frame in video.decode(video=0):
-            picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=frame.to_ndarray(format="rgb24"))
-            frames.append(landmarker.detect_for_video(picture, round(frame.time * 1000)))
+            image = mp.Image(image_format=mp.ImageFormat.SRGB, data=frame.to_ndarray(format="rgb24"))
+            frames.append(landmarker.detect_for_video(image, round(frame.time * 1000)))
             times.append(frame.time)
     points = np.stack([np.concatenate([_points(frame, part) for part in HOLISTIC.parts]) for frame in frames])
     source = np.stack([np.isfinite(points[:, part.start, 0]) for part in HOLISTIC.parts], axis=1).astype(np.uint8)
-    return LandmarkSequence("holistic", HOLISTIC, points, source, np.array(times), 5.0, picture.width, picture.height)
+    return LandmarkSequence("holistic", HOLISTIC, points, source, np.array(times), 5.0, image.width, image.height)
 
 
 def _points(frame, part):
@@ -340,7 +340,9 @@ def test_of_a_real_person(signer):
 
 
 def test_every_swap_of_real_hands_that_are_apart_is_found(signer):
-    left, right = (signer.of_part(name)[..., :2] * (signer.width_px, signer.height_px) for name in (LEFT, RIGHT))
+    left, right = (
+        signer.get_part_points(name)[..., :2] * (signer.width_px, signer.height_px) for name in (LEFT, RIGHT)
+    )
     apart = np.linalg.norm(left - right, axis=-1).mean(axis=-1) > 4 * 38  # four palms: at 5 fps, a hand moves by two
     frames = [int(frame) for frame in np.flatnonzero(apart[1:] & apart[:-1]) + 1]
     assert len(frames) > 10

@@ -10,12 +10,12 @@ import pytest
 from tasks.engine.contract.items import is_safe_id
 from tasks.landmarks.samples import read_collection, sample_items
 
-Picture = Callable[..., Path]
+ImageWriter = Callable[..., Path]
 
 
-def test_items(tmp_path: Path, picture: Picture) -> None:
+def test_items(tmp_path: Path, write_image: ImageWriter) -> None:
     for number in range(3):
-        picture(tmp_path / "train" / "a" / f"{number}.png")
+        write_image(tmp_path / "train" / "a" / f"{number}.png")
     (tmp_path / "m.csv").write_text("path,name,split,annotation,signer\ntrain/a,a,train,REGEN,S1\n")
     collection, problems = read_collection(tmp_path / "m.csv")
     assert not problems
@@ -28,8 +28,8 @@ def test_items(tmp_path: Path, picture: Picture) -> None:
     assert item.fields == {"signer": "S1", "split": "train", "name": "a"}
 
 
-def test_items_of_a_relative_input(tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture(tmp_path / "in" / "a" / "1.png")
+def test_items_of_a_relative_input(tmp_path: Path, write_image: ImageWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "in" / "a" / "1.png")
     monkeypatch.chdir(tmp_path)
     collection, _ = read_collection(Path("in"))
     assert collection is not None
@@ -37,15 +37,15 @@ def test_items_of_a_relative_input(tmp_path: Path, picture: Picture, monkeypatch
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf"), 1e6])
-def test_impossible_fps(fps: float, tmp_path: Path, picture: Picture) -> None:
-    picture(tmp_path / "a" / "1.png")
+def test_impossible_fps(fps: float, tmp_path: Path, write_image: ImageWriter) -> None:
+    write_image(tmp_path / "a" / "1.png")
     collection, problems = read_collection(tmp_path, fps=fps)
     assert collection is None
     assert "--fps" in str(problems[0])
 
 
-def test_fps_of_pictures(tmp_path: Path, picture: Picture) -> None:
-    picture(tmp_path / "a" / "1.png")
+def test_fps_of_pictures(tmp_path: Path, write_image: ImageWriter) -> None:
+    write_image(tmp_path / "a" / "1.png")
     collection, _ = read_collection(tmp_path, fps=30)
     assert collection is not None
     assert sample_items(collection)[0].payload["fps"] == 30.0
@@ -69,9 +69,9 @@ def test_inputs_that_are_neither_folder_nor_manifest(name: str, said: str, tmp_p
     assert said in str(problems[0])
 
 
-def test_samples_whose_names_look_alike_stay_apart(tmp_path: Path, picture: Picture) -> None:
+def test_samples_whose_names_look_alike_stay_apart(tmp_path: Path, write_image: ImageWriter) -> None:
     names = ["SAME", "same", "a b", "ab", "a/b", "-5nEBVFY0nk", "_abC", "中文", "한국어", "x" * 200, "safe"]
-    picture(tmp_path / "p" / "1.png")
+    write_image(tmp_path / "p" / "1.png")
     rows = "".join(f"p,{name}\n" for name in names)
     (tmp_path / "m.csv").write_text(f"path,name\n{rows}", encoding="utf-8")
     collection, problems = read_collection(tmp_path / "m.csv")
@@ -86,8 +86,8 @@ def test_samples_whose_names_look_alike_stay_apart(tmp_path: Path, picture: Pict
     assert [sample.name for sample in samples if not sample.title] == ["ab", "safe"]
 
 
-def test_a_dot_in_a_split_does_not_mix_samples_up(tmp_path: Path, picture: Picture) -> None:
-    picture(tmp_path / "p" / "1.png")
+def test_a_dot_in_a_split_does_not_mix_samples_up(tmp_path: Path, write_image: ImageWriter) -> None:
+    write_image(tmp_path / "p" / "1.png")
     (tmp_path / "m.csv").write_text("path,name,split\np,b.c,a\np,c,a.b\n")
     collection, problems = read_collection(tmp_path / "m.csv")
     assert not problems
@@ -99,8 +99,10 @@ def test_a_dot_in_a_split_does_not_mix_samples_up(tmp_path: Path, picture: Pictu
     ("rows", "told"),
     [("p,a,x\np,a,x\n", "a in x for both"), ("p,a,x\np,b,X\n", "x and X, which differ in case alone")],
 )
-def test_names_that_would_share_files_are_problems(tmp_path: Path, picture: Picture, rows: str, told: str) -> None:
-    picture(tmp_path / "p" / "1.png")
+def test_names_that_would_share_files_are_problems(
+    tmp_path: Path, write_image: ImageWriter, rows: str, told: str
+) -> None:
+    write_image(tmp_path / "p" / "1.png")
     (tmp_path / "m.csv").write_text(f"path,name,split\n{rows}")
     collection, problems = read_collection(tmp_path / "m.csv")
     assert collection is None

@@ -138,7 +138,7 @@ def test_every_format_holds_the_same_points(bench: Bench, corpus: Path, models: 
     path = bench.output / "dev" / "landmarks" / f"one-frame.{format}"
     found = read_landmarks(path)
     assert found.sequence.frames == 1
-    nose = found.sequence.of_part("pose_landmarks")
+    nose = found.sequence.get_part_points("pose_landmarks")
     assert nose is not None
     assert 0.4 < nose[0, 0, 0] < 0.7
     assert 0.1 < nose[0, 0, 1] < 0.5

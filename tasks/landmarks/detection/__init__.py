@@ -1,1 +1,1 @@
-"""Finding landmarks in pictures: MediaPipe, and a second look for hands that it lost."""
+"""Landmark detection: MediaPipe, and a second search for hands that it lost."""

@@ -1,9 +1,9 @@
-"""MediaPipe's C library, called without the Python package around it.
+"""Bindings to MediaPipe's C library, without its Python package.
 
-That package costs 1.2 s of CPU and 110 MB to import (matplotlib and an audio library among others), sends every call
-through a thread of its own, and turns each of 553 landmarks a frame into an object. The library beneath it exports a
-plain C interface; declared here is the part of it that finds landmarks, as it is in mediapipe 1.2 (its
-``mediapipe/tasks/c/**/*.h``; the tests compare every structure with the package's own declarations).
+Importing the package costs 1.2 s of CPU and 110 MB (it loads matplotlib and an audio library), routes every call
+through an extra thread, and creates an object for each of the 553 landmarks per frame. Its library exports a plain C
+interface. This module declares the part that detects landmarks, as in mediapipe 1.2 (``mediapipe/tasks/c/**/*.h``); the
+tests compare every structure with the package's declarations.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import numpy as np
 
 from tasks.engine.contract.errors import RunError
 from tasks.landmarks.points import ModelKind
-from tasks.landmarks.sequence import Picture
+from tasks.landmarks.sequence import RgbImage
 
 SUPPORTED = "1.2"
 _M_ARENA_MAX = -8  # malloc.h
-_SRGB = 1  # MpImageFormat: three bytes a pixel, red first
+_SRGB = 1  # MpImageFormat: three bytes per pixel, red first
 _LIBRARIES = {"Linux": "libmediapipe.so", "Darwin": "libmediapipe.dylib", "Windows": "libmediapipe.dll"}
 _PACKAGES = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}  # Debian and Ubuntu
 
 
 class MpNormalizedLandmarkC(ctypes.Structure):
-    """A point: x and y as shares of the picture."""
+    """A point; x and y are shares of the image size."""
 
     _fields_ = (
         ("x", c_float),
@@ -54,25 +54,25 @@ class MpNormalizedLandmarksC(ctypes.Structure):
 
 
 class MpCategoryC(ctypes.Structure):
-    """A label and how sure the model is of it."""
+    """A label and its score."""
 
     _fields_ = (("index", c_int), ("score", c_float), ("category_name", c_char_p), ("display_name", c_char_p))
 
 
 class MpCategoriesC(ctypes.Structure):
-    """Labels, the surest first."""
+    """Labels, sorted by decreasing score."""
 
     _fields_ = (("categories", POINTER(MpCategoryC)), ("categories_count", c_uint32))
 
 
 class _UnreadListC(ctypes.Structure):
-    """A list whose elements nobody here looks at."""
+    """A list whose elements this module does not read."""
 
     _fields_ = (("elements", c_void_p), ("elements_count", c_uint32))
 
 
 class MpHolisticLandmarkerResultC(ctypes.Structure):
-    """One person."""
+    """Landmarks of one person."""
 
     _fields_ = (
         ("face_landmarks", MpNormalizedLandmarksC),
@@ -88,7 +88,7 @@ class MpHolisticLandmarkerResultC(ctypes.Structure):
 
 
 class MpHandLandmarkerResultC(ctypes.Structure):
-    """Hands; ``handedness`` and ``hand_landmarks`` go together."""
+    """Detected hands; ``handedness`` and ``hand_landmarks`` have the same order."""
 
     _fields_ = (
         ("handedness", POINTER(MpCategoriesC)),
@@ -101,7 +101,7 @@ class MpHandLandmarkerResultC(ctypes.Structure):
 
 
 class MpPoseLandmarkerResultC(ctypes.Structure):
-    """Bodies."""
+    """Detected poses."""
 
     _fields_ = (
         ("segmentation_masks", c_void_p),
@@ -114,7 +114,7 @@ class MpPoseLandmarkerResultC(ctypes.Structure):
 
 
 class MpFaceLandmarkerResultC(ctypes.Structure):
-    """Faces."""
+    """Detected faces."""
 
     _fields_ = (
         ("face_landmarks", POINTER(MpNormalizedLandmarksC)),
@@ -127,7 +127,7 @@ class MpFaceLandmarkerResultC(ctypes.Structure):
 
 
 class MpBaseOptionsC(ctypes.Structure):
-    """Which model, run by what."""
+    """The model file and the device that runs it."""
 
     _fields_ = (
         ("model_asset_buffer", c_char_p),
@@ -145,7 +145,7 @@ class MpBaseOptionsC(ctypes.Structure):
 
 
 class MpHolisticLandmarkerOptionsC(ctypes.Structure):
-    """``result_callback`` is for live streams alone, here and below."""
+    """Options of HolisticLandmarker. ``result_callback`` is for live streams only, here and below."""
 
     _fields_ = (
         ("base_options", MpBaseOptionsC),
@@ -210,7 +210,7 @@ class MpFaceLandmarkerOptionsC(ctypes.Structure):
 
 @dataclass(frozen=True)
 class TaskType:
-    """One of MediaPipe's landmarkers: how its functions are called, and the structures that they take."""
+    """One of MediaPipe's landmarkers: the name in its functions, and their structures."""
 
     name: str
     options: type[ctypes.Structure]
@@ -226,17 +226,17 @@ TASK_TYPES: dict[ModelKind, TaskType] = {
 
 
 class MediaPipeError(RuntimeError):
-    """The library reports an error; the message is the library's own."""
+    """An error that the library reports, with the library's message."""
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """The library, loaded once a process.
+def load_library() -> ctypes.CDLL:
+    """Load the library, once per process.
 
-    Raises RunError where mediapipe is missing, of another version than this module knows, or lacks a library of the
-    system.
+    Raises RunError if mediapipe is missing, if it has another version than this module supports, or if a system library
+    is missing.
     """
-    spec = importlib.util.find_spec("mediapipe")  # finds the folder and imports nothing
+    spec = importlib.util.find_spec("mediapipe")  # finds the folder without importing the package
     if spec is None or spec.origin is None:
         raise RunError(f"mediapipe is not installed; install it: pip install 'mediapipe>={SUPPORTED},<1.3'")
     _check_version(metadata.version("mediapipe"))
@@ -244,17 +244,17 @@ def library() -> ctypes.CDLL:
     try:
         loaded = ctypes.CDLL(str(file))
     except OSError as error:
-        raise RunError(_why_not_loaded(str(error))) from error
+        raise RunError(_explain_load_error(str(error))) from error
     _declare(loaded)
     _use_one_arena()
     return loaded
 
 
 def _use_one_arena() -> None:
-    """Let all threads take memory from one pool, where the C library is glibc.
+    """Make all threads allocate from one memory arena (glibc only).
 
-    Each graph brings threads of its own, and with them pools that never shrink: over 60 graphs a process grew by 28 MB,
-    with one pool by 2 MB.
+    Each graph starts threads with their own arenas, which never shrink: over 60 graphs a process grew by 28 MB, with
+    one arena by 2 MB.
     """
     if platform.system() == "Linux":
         with suppress(AttributeError):
@@ -262,46 +262,50 @@ def _use_one_arena() -> None:
 
 
 def _check_version(version: str) -> None:
-    """Another version may lay out its structures in another way, which no error would tell."""
+    """Raise RunError for another version: its structures may have another layout, which would not raise any error."""
     if version.split(".")[:2] != SUPPORTED.split("."):
-        wanted = f"pip install 'mediapipe>={SUPPORTED},<1.3'"
-        raise RunError(f"mediapipe is {version}; the landmarks work with {SUPPORTED} alone; install it: {wanted}")
+        command = f"pip install 'mediapipe>={SUPPORTED},<1.3'"
+        raise RunError(f"mediapipe is {version}; the landmarks need {SUPPORTED}; install it: {command}")
 
 
-def _why_not_loaded(error: str) -> str:
-    """One line for the loader's ``error``, with what to install."""
+def _explain_load_error(error: str) -> str:
+    """Return a one-line message for the loader's ``error``, with the packages to install."""
     missing = next((name for name in _PACKAGES if name in error), None)
     if missing is None:
         return f"mediapipe's library cannot be loaded: {error}; install mediapipe again"
     packages = " ".join(_PACKAGES.values())
-    return f"mediapipe needs {missing}, which this system lacks; install it: apt-get install {packages}"
+    return f"mediapipe needs {missing}, which this system does not have; install it: apt-get install {packages}"
 
 
 def _declare(loaded: ctypes.CDLL) -> None:
-    """Tell ctypes the arguments of every function that is called here."""
+    """Declare to ctypes the arguments of every function that this module calls."""
     message = POINTER(c_char_p)
     pixels = POINTER(c_uint8)
-    _function(loaded, "MpImageCreateFromUint8Data", c_int, c_int, c_int, pixels, c_int, POINTER(c_void_p), message)
-    _function(loaded, "MpImageFree", c_void_p, returns=None)
-    _function(loaded, "MpErrorFree", c_void_p, returns=None)
+    _declare_function(
+        loaded, "MpImageCreateFromUint8Data", c_int, c_int, c_int, pixels, c_int, POINTER(c_void_p), message
+    )
+    _declare_function(loaded, "MpImageFree", c_void_p, returns=None)
+    _declare_function(loaded, "MpErrorFree", c_void_p, returns=None)
     for task in TASK_TYPES.values():
         result = POINTER(task.result)
-        _function(loaded, f"Mp{task.name}Create", POINTER(task.options), POINTER(c_void_p), message)
-        _function(loaded, f"Mp{task.name}DetectImage", c_void_p, c_void_p, c_void_p, result, message)
-        _function(loaded, f"Mp{task.name}DetectForVideo", c_void_p, c_void_p, c_void_p, c_int64, result, message)
-        _function(loaded, f"Mp{task.name}CloseResult", result, returns=None)
-        _function(loaded, f"Mp{task.name}Close", c_void_p, message)
+        _declare_function(loaded, f"Mp{task.name}Create", POINTER(task.options), POINTER(c_void_p), message)
+        _declare_function(loaded, f"Mp{task.name}DetectImage", c_void_p, c_void_p, c_void_p, result, message)
+        _declare_function(
+            loaded, f"Mp{task.name}DetectForVideo", c_void_p, c_void_p, c_void_p, c_int64, result, message
+        )
+        _declare_function(loaded, f"Mp{task.name}CloseResult", result, returns=None)
+        _declare_function(loaded, f"Mp{task.name}Close", c_void_p, message)
 
 
-def _function(loaded: ctypes.CDLL, name: str, *arguments: Any, returns: Any = c_int) -> None:
+def _declare_function(loaded: ctypes.CDLL, name: str, *arguments: Any, returns: Any = c_int) -> None:
     function = getattr(loaded, name)
     function.argtypes = arguments
     function.restype = returns
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Call a function that returns a status and takes the place for a message last. Raises MediaPipeError."""
-    loaded = library()
+    """Call a function that returns a status and takes a message pointer last. Raises MediaPipeError."""
+    loaded = load_library()
     message = c_char_p()
     status = getattr(loaded, name)(*arguments, byref(message))
     text = message.value.decode("utf-8", "replace") if message.value else ""
@@ -312,21 +316,21 @@ def call(name: str, *arguments: Any) -> None:
 
 
 class MediaPipeImage:
-    """The library's own copy of a picture, freed at the end of the ``with``."""
+    """The library's copy of an image, freed at the end of the ``with`` block."""
 
-    def __init__(self, picture: Picture) -> None:
-        """``picture``: uint8 [height, width, 3], RGB; rows with gaps are closed up. Raises ValueError for others."""
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-            given = f"{picture.dtype} {list(picture.shape)}"
-            raise ValueError(f"a picture must be uint8 [height, width, 3], not empty; given: {given}")
-        picture = np.ascontiguousarray(picture)
-        height, width = picture.shape[:2]
+    def __init__(self, image: RgbImage) -> None:
+        """Copy ``image``: uint8 [height, width, 3], RGB, contiguous or not. Raises ValueError for other arrays."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            given = f"{image.dtype} {list(image.shape)}"
+            raise ValueError(f"an image must be uint8 [height, width, 3], not empty; given: {given}")
+        image = np.ascontiguousarray(image)
+        height, width = image.shape[:2]
         self.pointer = c_void_p()
-        pixels = picture.ctypes.data_as(POINTER(c_uint8))
-        call("MpImageCreateFromUint8Data", _SRGB, width, height, pixels, picture.size, byref(self.pointer))
+        pixels = image.ctypes.data_as(POINTER(c_uint8))
+        call("MpImageCreateFromUint8Data", _SRGB, width, height, pixels, image.size, byref(self.pointer))
 
     def __enter__(self) -> c_void_p:
         return self.pointer
 
     def __exit__(self, *_: object) -> None:
-        library().MpImageFree(self.pointer)
+        load_library().MpImageFree(self.pointer)

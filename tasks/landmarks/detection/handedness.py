@@ -1,7 +1,7 @@
-"""Which of the person's hands each detected hand is.
+"""Assign detected hands to the person's left and right side.
 
-HandLandmarker of mediapipe 1.2 means the person's own hand in a picture that is not mirrored (its forerunner, the
-solutions API, assumed a mirrored selfie). Each hand is judged by itself, so that both may bear the same label.
+HandLandmarker of mediapipe 1.2 reports the person's own hand in an image that is not mirrored (the older solutions API
+assumed a mirrored selfie). It judges each hand independently, so that both may have the same label.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.landmarks.sequence import Points
 Side = Literal["left", "right"]
 SIDES: Mapping[Side, PartName] = {"left": "left_hand_landmarks", "right": "right_hand_landmarks"}
 _OTHER: Mapping[Side, Side] = {"left": "right", "right": "left"}
-# Two findings are one hand where their points lie nearer than this share of the hand's own size, on average.
+# Two detections are one hand if their mean point distance is below this share of the hand's size.
 _SAME_HAND = 0.25
 
 _log = logging.getLogger(__name__)
@@ -27,36 +27,36 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Hand:
-    """A detected hand: float32 [21, 4], what the model takes it for ("left" or "right"), and how sure it is (0..1)."""
+    """A detected hand: points float32 [21, 4], the model's label ("left" or "right"), and its score (0..1)."""
 
     points: Points
     label: str
     score: float
 
 
-def by_side(hands: Sequence[Hand], aspect: float = 1.0) -> dict[Side, Hand]:
-    """At most one hand a side, of at most two that are found.
+def assign_sides(hands: Sequence[Hand], aspect: float = 1.0) -> dict[Side, Hand]:
+    """Return at most one hand per side, from at most two detections.
 
-    The surest is what its label says. The other goes to the side that is left, whatever its label: a person has one
-    hand of each, and the label is what MediaPipe errs in most. Only where both findings are the same hand, seen twice,
-    the less sure one is dropped, and logged. ``aspect`` is the picture's width over its height.
+    The hand with the highest score gets the side of its label. The other hand gets the remaining side, whatever its
+    label: a person has one hand of each, and labels are MediaPipe's most frequent error. If both detections are the
+    same hand, the one with the lower score is dropped and logged. ``aspect`` is the image's width over its height.
     """
     sides: dict[Side, Hand] = {}
     for hand in sorted(hands, key=lambda hand: -hand.score):
         if any(_is_same(hand, other, aspect) for other in sides.values()):
-            _log.warning("a %s hand was found twice in a frame; the less sure finding is dropped", hand.label)
+            _log.warning("a %s hand was found twice in a frame; dropped the one with the lower score", hand.label)
             continue
         side: Side = "left" if hand.label == "left" else "right"
         free = side if side not in sides else _OTHER[side]
         if free in sides:
-            _log.warning("more than two hands were found in a frame; the least sure is dropped")
+            _log.warning("more than two hands were found in a frame; dropped the one with the lowest score")
             continue
         sides[free] = hand
     return sides
 
 
 def _is_same(hand: Hand, other: Hand, aspect: float) -> bool:
-    scale = np.array([aspect, 1.0])  # x and y are shares of different lengths
-    one, two = hand.points[:, :2] * scale, other.points[:, :2] * scale
-    size = float(np.hypot(*np.ptp(two, axis=0)))
-    return float(np.hypot(*(one - two).T).mean()) < _SAME_HAND * size
+    scale = np.array([aspect, 1.0])  # x and y have different units
+    first, second = hand.points[:, :2] * scale, other.points[:, :2] * scale
+    size = float(np.hypot(*np.ptp(second, axis=0)))
+    return float(np.hypot(*(first - second).T).mean()) < _SAME_HAND * size

@@ -1,4 +1,4 @@
-"""Finds the landmarks of one person, frame after frame, sample after sample."""
+"""Detect the landmarks of one person, frame by frame, sample by sample."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Self
 import numpy as np
 
 from tasks.engine.contract.errors import RunError
-from tasks.landmarks.detection.graph import Graph, opened
-from tasks.landmarks.detection.results import Found, found
+from tasks.landmarks.detection.graph import Graph, open_model
+from tasks.landmarks.detection.results import DetectedPart, read_parts
 from tasks.landmarks.params import Device
 from tasks.landmarks.points import SKELETONS, ModelKind, Skeleton
-from tasks.landmarks.sequence import Picture, Points
+from tasks.landmarks.sequence import Points, RgbImage
 
-# Not 0: MediaPipe's one-euro filters take 0 for "no time yet", and the second frame for 1/30 s after such a first.
+# Not 0: MediaPipe's one-euro filters read 0 as "no timestamp yet" and would assume 1/30 s between the first two frames.
 _BEGIN_MILLISECONDS = 1
 
 
 class Landmarker:
-    """Finds the landmarks of one person in the frames of one sample after another.
+    """Detects the landmarks of one person in the frames of consecutive samples.
 
-    It follows the person from frame to frame (MediaPipe's VIDEO mode). Nothing of that goes from one sample to the
-    next: :meth:`restart` builds the graph anew. Blank frames between samples would lose the tracks for less, but
-    the holistic graph smooths the visibilities of the pose with a filter that a lost track does not empty.
-    Frames of another size restart the track too, for the graph takes no change of size.
+    It tracks the person from frame to frame (MediaPipe's VIDEO mode). No state passes from one sample to the next:
+    :meth:`restart` rebuilds the graph. Blank frames between samples would drop the tracks at a lower cost, but the
+    holistic graph keeps its visibility filter after it loses a track. A change of frame size also restarts the graph,
+    because it does not accept one.
     """
 
     skeleton: Skeleton
@@ -33,85 +33,85 @@ class Landmarker:
     def __init__(self, kind: ModelKind, model: Path, device: Device = "cpu") -> None:
         """Build the graph from the .task file ``model``.
 
-        Raises RunError where the model cannot be loaded as that kind or on that device, or where mediapipe or a
-        library that it needs is missing.
+        Raises RunError if the model cannot be loaded as that kind or on that device, or if mediapipe or one of its
+        libraries is missing.
         """
         self.skeleton = SKELETONS[kind]
         self._kind = kind
         self._device = device
-        self._model = opened(kind, model)
+        self._model = open_model(kind, model)
         self._graph: Graph | None = None
-        self._fresh()
+        self._reset()
         try:
-            self._graph = self._new_graph()
+            self._graph = self._build_graph()
         except RunError:
             self.close()
             raise
 
-    def _fresh(self) -> None:
-        """What is known of a graph that has seen no frame."""
+    def _reset(self) -> None:
+        """Reset the state to that of a graph without frames."""
         self._begin_milliseconds: int | None = None
         self._milliseconds = _BEGIN_MILLISECONDS - 1
         self._size: tuple[int, ...] | None = None
 
     def restart(self) -> None:
-        """Forget everything: call it before each sample. Costs nothing before the first frame is there."""
+        """Forget all tracks; call it before each sample. It is free before the first frame."""
         if self._size is not None:
             self._close_graph()
 
-    def detect(self, picture: Picture, milliseconds: int) -> Points:
-        """float32 [points, 4] (x, y, z, visibility) of the person in ``picture``; NaN in all four of a part not found.
+    def detect(self, image: RgbImage, milliseconds: int) -> Points:
+        """Return the person's landmarks, float32 [points, 4] (x, y, z, visibility); an undetected part is NaN.
 
-        ``picture`` is uint8 [height, width, 3], RGB. ``milliseconds`` say when it is shown; one that does not lie
-        after that of the frame before counts as one millisecond later. Raises ValueError for another kind of array,
-        MediaPipeError where the library fails, RunError where the model's points are not the skeleton's.
+        ``image`` is uint8 [height, width, 3], RGB. ``milliseconds`` is the display time; a time that does not increase
+        counts as one millisecond after the previous frame. Raises ValueError for another kind of array, MediaPipeError
+        if the library fails, RunError if the model's points do not match the skeleton.
         """
-        graph = self._graph_for(picture.shape[:2])
-        height, width = picture.shape[:2]
-        with graph.detect(picture, self._after_the_last(milliseconds)) as result:
-            return self._laid_out(found(self._kind, result, width / height))
+        graph = self._get_graph(image.shape[:2])
+        height, width = image.shape[:2]
+        with graph.detect(image, self._advance_clock(milliseconds)) as result:
+            return self._arrange(read_parts(self._kind, result, width / height))
 
-    def _after_the_last(self, milliseconds: int) -> int:
-        """The time on the graph's own clock, which begins with its first frame."""
+    def _advance_clock(self, milliseconds: int) -> int:
+        """Return the time on the graph's clock, which starts with its first frame and always increases."""
         if self._begin_milliseconds is None:
             self._begin_milliseconds = milliseconds
         since = milliseconds - self._begin_milliseconds
         self._milliseconds = max(_BEGIN_MILLISECONDS + since, self._milliseconds + 1)
         return self._milliseconds
 
-    def _graph_for(self, size: tuple[int, ...]) -> Graph:
-        """A graph that has seen frames of that size alone, or none."""
+    def _get_graph(self, size: tuple[int, ...]) -> Graph:
+        """Return a graph that has only seen frames of that size."""
         if self._size not in (None, size):
             self._close_graph()
         if self._graph is None:
-            self._graph = self._new_graph()
+            self._graph = self._build_graph()
         self._size = size
         return self._graph
 
-    def _new_graph(self) -> Graph:
-        """From the file as it was opened: one that takes its place meanwhile changes nothing."""
+    def _build_graph(self) -> Graph:
+        """Build a graph from the open file, so that replacing the file during the run has no effect."""
         return Graph(self._kind, self._model, self._device)
 
-    def _laid_out(self, parts: list[Found]) -> Points:
-        """All parts one after another, as the skeleton has them."""
+    def _arrange(self, parts: list[DetectedPart]) -> Points:
+        """Return all parts in the order of the skeleton."""
         points = np.full((self.skeleton.points, 4), np.nan, np.float32)
         for part in parts:
-            place = self.skeleton.part(part.name)
-            assert place is not None
-            if len(part.points) != place.points:
-                given = f"{self._model.name} gives {len(part.points)} {part.name}, not {place.points}"
+            expected = self.skeleton.find_part(part.name)
+            assert expected is not None
+            if len(part.points) != expected.points:
+                given = f"{self._model.name} gives {len(part.points)} {part.name}, not {expected.points}"
                 raise RunError(f"{given}; use one of MediaPipe's current .task files")
-            points[place.span] = part.points
+            points[expected.span] = part.points
         return points
 
     def _close_graph(self) -> None:
         graph, self._graph = self._graph, None
-        self._fresh()
+        self._reset()
         if graph is not None:
             graph.close()
 
     def close(self) -> None:
-        """Free the model's memory, end its threads and close its file; a second time does nothing."""
+        """Free the model's memory, stop its threads and close its file. Calling it twice is safe."""
         self._close_graph()
         self._model.close()
 

@@ -1,4 +1,4 @@
-"""From MediaPipe's C structures to arrays, without an object a point."""
+"""Convert MediaPipe's C structures to arrays, without creating an object per point."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tasks.landmarks.detection.binding import MpNormalizedLandmarkC
-from tasks.landmarks.detection.handedness import SIDES, Hand, by_side
+from tasks.landmarks.detection.handedness import SIDES, Hand, assign_sides
 from tasks.landmarks.points import ModelKind, PartName
 from tasks.landmarks.sequence import Points
 
@@ -25,49 +25,51 @@ _HOLISTIC: tuple[PartName, ...] = (
 
 
 @dataclass(frozen=True)
-class Found:
-    """The points of one part, float32 [points, 4]."""
+class DetectedPart:
+    """The points of one detected part, float32 [points, 4]."""
 
     name: PartName
     points: Points
 
 
-def found(kind: ModelKind, result: Any, aspect: float) -> list[Found]:
-    """The parts that ``result``, a C structure of that landmarker, has; at most one of each name.
+def read_parts(kind: ModelKind, result: Any, aspect: float) -> list[DetectedPart]:
+    """Return the parts in ``result``, a C structure of that landmarker; at most one per name.
 
-    ``aspect`` is the picture's width over its height. The arrays are copies: the structure may be freed.
+    ``aspect`` is the image's width over its height. The arrays are copies, so the structure may be freed.
     """
     if kind == "hands":
-        return [Found(SIDES[side], hand.points) for side, hand in by_side(hands_of(result), aspect).items()]
+        return [
+            DetectedPart(SIDES[side], hand.points) for side, hand in assign_sides(read_hands(result), aspect).items()
+        ]
     if kind == "holistic":
         lists = [(name, getattr(result, name)) for name in _HOLISTIC]
-        return [Found(name, points_of(points)) for name, points in lists if points.landmarks_count]
+        return [DetectedPart(name, read_points(points)) for name, points in lists if points.landmarks_count]
     name: PartName = "pose_landmarks" if kind == "pose" else "face_landmarks"
     persons = getattr(result, f"{name}_count")
-    return [Found(name, points_of(getattr(result, name)[0]))] if persons else []
+    return [DetectedPart(name, read_points(getattr(result, name)[0]))] if persons else []
 
 
-def hands_of(result: Any) -> list[Hand]:
-    """The hands in ``result``, a C structure of the hand landmarker; the arrays are copies."""
+def read_hands(result: Any) -> list[Hand]:
+    """Return the hands in ``result``, a C structure of the hand landmarker. The arrays are copies."""
     return [
-        Hand(points_of(result.hand_landmarks[number]), *_label(result.handedness[number]))
+        Hand(read_points(result.hand_landmarks[number]), *_read_label(result.handedness[number]))
         for number in range(min(result.hand_landmarks_count, result.handedness_count))
     ]
 
 
-def _label(categories: Any) -> tuple[str, float]:
-    """What the model takes the hand for, and how sure it is (0..1)."""
+def _read_label(categories: Any) -> tuple[str, float]:
+    """Return the model's label of the hand and its score (0..1)."""
     first = categories.categories[0]
     return (first.category_name or b"").decode().lower(), float(first.score)
 
 
-def points_of(landmarks: Any) -> Points:
-    """float32 [points, 4] of an ``MpNormalizedLandmarksC``: x, y, z, visibility; 1 where the model gives none."""
+def read_points(landmarks: Any) -> Points:
+    """Return an ``MpNormalizedLandmarksC`` as float32 [points, 4]: x, y, z, visibility (1 if the model has none)."""
     count = landmarks.landmarks_count
     raw = ctypes.cast(landmarks.landmarks, ctypes.POINTER(ctypes.c_float))
     table = np.ctypeslib.as_array(raw, (count, _FLOATS))
     points = np.ones((count, 4), np.float32)
     points[:, _XYZ] = table[:, _XYZ]
-    if count and landmarks.landmarks[0].has_visibility:  # else that field is whatever lay in memory
+    if count and landmarks.landmarks[0].has_visibility:  # otherwise the field is uninitialized memory
         points[:, 3] = table[:, _VISIBILITY]
     return points

@@ -108,7 +108,7 @@ def rows_of(points: Points, skeleton: Skeleton) -> NDArray[np.float32]:
     rows = np.full((len(points), ROWS, 3), np.nan, np.float32)
     start = 0
     for _, name, count in LAYOUT:
-        if part := skeleton.part(name):
+        if part := skeleton.find_part(name):
             rows[:, start : start + count] = points[:, part.start : part.start + count, :3]
         start += count
     return rows.reshape(-1, 3)
@@ -123,7 +123,7 @@ def points_of(rows: NDArray[np.float32], skeleton: Skeleton) -> Points:
     points = np.full((len(frames), skeleton.points, 4), np.nan, np.float32)
     start = 0
     for _, name, count in LAYOUT:
-        if part := skeleton.part(name):
+        if part := skeleton.find_part(name):
             here = points[:, part.start : part.start + count]
             here[..., :3] = frames[:, start : start + count]
             if name != "pose_landmarks":

@@ -1,8 +1,8 @@
-"""What the tests of detection share.
+"""Fixtures for the tests of landmark detection.
 
-clips        a few frames each of three real samples: two of one size, one of another
-models       the .task file of each kind; the pose model is taken out of the holistic one
-landmarkers  makes landmarkers, which are closed after the test
+clips        a few frames of each of three real clips: two of one size, one of another
+models       the .task file of each kind; the pose model is extracted from the holistic one
+landmarkers  creates landmarkers and closes them after the test
 """
 
 import zipfile
@@ -17,8 +17,8 @@ from tasks.landmarks.detection.landmarker import Landmarker
 POSE_PARTS = ("pose_detector.tflite", "pose_landmarks_detector.tflite")
 
 
-def frames_of(video: Path, numbers: range) -> list[np.ndarray]:
-    """uint8 [height, width, 3], RGB, as PyAV gives them."""
+def read_frames(video: Path, numbers: range) -> list[np.ndarray]:
+    """Return the frames as PyAV decodes them: uint8 [height, width, 3], RGB."""
     with av.open(str(video)) as container:
         decoded = zip(range(numbers.stop), container.decode(video=0), strict=False)
         return [frame.to_ndarray(format="rgb24") for number, frame in decoded if number in numbers]
@@ -29,9 +29,9 @@ def clips(shared_data):
     selfie = shared_data / "hands" / "mp_selfie_segmentation_web.mp4"
     squats = shared_data / "hands" / "tfjs_pose_squats.mp4"
     return {
-        "selfie": frames_of(selfie, range(0, 10, 2)),
-        "later": frames_of(selfie, range(40, 50, 2)),
-        "squats": frames_of(squats, range(0, 10, 2)),
+        "selfie": read_frames(selfie, range(0, 10, 2)),
+        "later": read_frames(selfie, range(40, 50, 2)),
+        "squats": read_frames(squats, range(0, 10, 2)),
     }
 
 
@@ -47,12 +47,12 @@ def models(shared_models, tmp_path_factory):
 
 @pytest.fixture
 def landmarkers(models):
-    made = []
+    landmarkers = []
 
-    def make(kind, **options):
-        made.append(Landmarker(kind, models[kind], **options))
-        return made[-1]
+    def create_landmarker(kind, **options):
+        landmarkers.append(Landmarker(kind, models[kind], **options))
+        return landmarkers[-1]
 
-    yield make
-    for landmarker in made:
+    yield create_landmarker
+    for landmarker in landmarkers:
         landmarker.close()

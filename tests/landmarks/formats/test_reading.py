@@ -23,9 +23,9 @@ def held(points: Points, kind: ModelKind, format: LandmarkFormat) -> Points:
     """What of ``points`` the format holds."""
     kept = points.copy()
     skeleton = SKELETONS[kind]
-    if format in {"npy", "parquet"} and (face := skeleton.part("face_landmarks")):
+    if format in {"npy", "parquet"} and (face := skeleton.find_part("face_landmarks")):
         kept[:, face.start + 468 : face.start + face.points] = np.nan
-    if format == "parquet" and (pose := skeleton.part("pose_landmarks")):
+    if format == "parquet" and (pose := skeleton.find_part("pose_landmarks")):
         kept[:, pose.span, 3] = np.nan
     return kept
 

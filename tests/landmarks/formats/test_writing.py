@@ -147,7 +147,7 @@ def test_parquet_of_any_model_reshapes_to_543_rows(tmp_path: Path, kind) -> None
         "right_hand_landmarks": slice(522, 543),
     }
     for name, place in places.items():
-        points = file.sequence.of_part(name)
+        points = file.sequence.get_part_points(name)
         expected = np.full_like(found[:, place], np.nan) if points is None else points[:, :468, :3]
         np.testing.assert_array_equal(found[:, place], expected)
 

@@ -42,8 +42,8 @@ def only(collection: Collection) -> Sample:
 
 def test_2014(release: MakeRelease) -> None:
     made = release(MULTISIGNER)
-    made.sample("train", FIRST, pictures=3)
-    made.table("train", [LINE_2014])
+    made.add_sample("train", FIRST, images=3)
+    made.write_table("train", [LINE_2014])
     collection = read(made.root)
     sample = only(collection)
     assert collection.layout == "phoenix"
@@ -57,8 +57,8 @@ def test_2014(release: MakeRelease) -> None:
 def test_2014t_whose_table_names_a_folder_that_is_not_there(release: MakeRelease) -> None:
     """Its ``video`` column says ``<name>/1/*.png``; the pictures lie right in ``<name>``."""
     made = release(TRANSLATION)
-    made.sample("dev", FIRST)
-    made.table("dev", [LINE_2014T])
+    made.add_sample("dev", FIRST)
+    made.write_table("dev", [LINE_2014T])
     sample = only(read(made.root))
     assert sample.path == f"{TRANSLATION}/features/fullFrame-210x260px/dev/{FIRST}"
     assert sample.annotation == "DRUCK TIEF KOMMEN"
@@ -72,8 +72,8 @@ def test_2014t_whose_table_names_a_folder_that_is_not_there(release: MakeRelease
 
 def test_si5(release: MakeRelease) -> None:
     made = release(SI5)
-    made.sample("test", FIRST)
-    made.table("test", [LINE_2014])
+    made.add_sample("test", FIRST)
+    made.write_table("test", [LINE_2014])
     assert only(read(made.root)).annotation is not None
 
 
@@ -84,8 +84,8 @@ def test_si5(release: MakeRelease) -> None:
 )
 def test_where_input_may_point(below: str, release: MakeRelease) -> None:
     made = release(MULTISIGNER)
-    made.sample("train", FIRST)
-    made.table("train", [LINE_2014])
+    made.add_sample("train", FIRST)
+    made.write_table("train", [LINE_2014])
     sample = only(read(made.root / below))
     assert sample.annotation is not None
     assert (made.root / below / sample.path).is_dir()
@@ -93,8 +93,8 @@ def test_where_input_may_point(below: str, release: MakeRelease) -> None:
 
 def test_the_folder_of_one_picture_size(release: MakeRelease) -> None:
     made = release(MULTISIGNER, frames="features/fullFrame-227x227px")
-    made.sample("train", FIRST)
-    made.table("train", [LINE_2014])
+    made.add_sample("train", FIRST)
+    made.write_table("train", [LINE_2014])
     sample = only(read(made.path / "features" / "fullFrame-227x227px"))
     assert sample.path == f"train/{FIRST}/1"
     assert sample.annotation is not None
@@ -102,15 +102,15 @@ def test_the_folder_of_one_picture_size(release: MakeRelease) -> None:
 
 def test_splits_moved_up_beside_the_tables(release: MakeRelease) -> None:
     made = release(TRANSLATION, frames=".")
-    made.sample("train", FIRST)
-    made.table("train", [LINE_2014T])
+    made.add_sample("train", FIRST)
+    made.write_table("train", [LINE_2014T])
     assert only(read(made.path)).annotation == "DRUCK TIEF KOMMEN"
 
 
 def test_two_picture_sizes(release: MakeRelease) -> None:
     made = release(MULTISIGNER)
-    made.sample("train", FIRST)
-    release(MULTISIGNER, frames="features/fullFrame-256x256px").sample("train", FIRST)
+    made.add_sample("train", FIRST)
+    release(MULTISIGNER, frames="features/fullFrame-256x256px").add_sample("train", FIRST)
     message = refused(made.root)
     assert "fullFrame-210x260px" in message
     assert "fullFrame-256x256px" in message
@@ -119,14 +119,14 @@ def test_two_picture_sizes(release: MakeRelease) -> None:
 
 def test_two_releases_side_by_side(release: MakeRelease) -> None:
     for folder in (MULTISIGNER, SI5):
-        release(folder).sample("train", FIRST)
+        release(folder).add_sample("train", FIRST)
     assert "give one of them as --input" in refused(release().root)
 
 
 def test_a_sample_without_its_folder(release: MakeRelease) -> None:
     made = release(MULTISIGNER)
-    made.sample("train", FIRST)
-    made.table("train", [LINE_2014, LINE_2014.replace(FIRST, SECOND)])
+    made.add_sample("train", FIRST)
+    made.write_table("train", [LINE_2014, LINE_2014.replace(FIRST, SECOND)])
     message = refused(made.root)
     assert "train.corpus.csv line 3" in message
     assert f"{SECOND}' has no folder" in message
@@ -134,8 +134,8 @@ def test_a_sample_without_its_folder(release: MakeRelease) -> None:
 
 def test_many_samples_without_their_folders(release: MakeRelease) -> None:
     made = release(MULTISIGNER)
-    made.sample("train", FIRST)
-    made.table("train", [LINE_2014, *(LINE_2014.replace(FIRST, f"gone-{number}") for number in range(300))])
+    made.add_sample("train", FIRST)
+    made.write_table("train", [LINE_2014, *(LINE_2014.replace(FIRST, f"gone-{number}") for number in range(300))])
     _, problems = read_collection(made.root)
     assert len(problems) == 21
     assert "280 more like it" in str(problems[-1])
@@ -144,8 +144,8 @@ def test_many_samples_without_their_folders(release: MakeRelease) -> None:
 def test_a_folder_that_the_table_does_not_name_is_no_sample(release: MakeRelease) -> None:
     made = release(SI5)
     for name in (FIRST, SECOND):
-        made.sample("train", name)
-    made.table("train", [LINE_2014])
+        made.add_sample("train", name)
+    made.write_table("train", [LINE_2014])
     collection = read(made.root)
     assert only(collection).name == FIRST
     assert collection.notes == ("train: passed over 1 folder that train.SI5.corpus.csv does not name",)
@@ -154,7 +154,7 @@ def test_a_folder_that_the_table_does_not_name_is_no_sample(release: MakeRelease
 def test_without_tables_all_folders_are_samples(release: MakeRelease) -> None:
     made = release(MULTISIGNER)
     for name in (SECOND, FIRST):
-        made.sample("dev", name)
+        made.add_sample("dev", name)
     collection = read(made.root)
     assert [sample.name for sample in collection.samples] == [FIRST, SECOND]
     assert [sample.annotation for sample in collection.samples] == [None, None]
@@ -164,9 +164,9 @@ def test_without_tables_all_folders_are_samples(release: MakeRelease) -> None:
 def test_a_split_that_was_not_unpacked(release: MakeRelease) -> None:
     """The tables of all splits come with every part; the samples of a split that is not there are not missed."""
     made = release(TRANSLATION)
-    made.sample("test", FIRST)
+    made.add_sample("test", FIRST)
     for split in ("train", "dev", "test"):
-        made.table(split, [LINE_2014T])
+        made.write_table(split, [LINE_2014T])
     assert only(read(made.root)).split == "test"
     message = refused(made.root, split="train")
     assert "--split: 'train'; allowed: all, test" in message
@@ -175,16 +175,16 @@ def test_a_split_that_was_not_unpacked(release: MakeRelease) -> None:
 def test_one_split_is_read_and_no_other(release: MakeRelease) -> None:
     made = release(MULTISIGNER)
     for split in ("train", "dev"):
-        made.sample(split, FIRST)
-    made.table("train", ["gone|gone/1/*.png|Signer01|REGEN"])
-    made.table("dev", [LINE_2014])
+        made.add_sample(split, FIRST)
+    made.write_table("train", ["gone|gone/1/*.png|Signer01|REGEN"])
+    made.write_table("dev", [LINE_2014])
     assert only(read(made.root, split="dev")).id == f"dev.{FIRST}"
 
 
 def test_a_sample_without_pictures_stays_one(release: MakeRelease) -> None:
     made = release(MULTISIGNER)
-    made.sample("train", FIRST, pictures=0)
-    made.table("train", [LINE_2014])
+    made.add_sample("train", FIRST, images=0)
+    made.write_table("train", [LINE_2014])
     assert only(read(made.root)).path.endswith(f"{FIRST}/1")
 
 
@@ -200,34 +200,34 @@ def test_a_sample_without_pictures_stays_one(release: MakeRelease) -> None:
 )
 def test_broken_tables(text: str, said: str, release: MakeRelease) -> None:
     made = release(MULTISIGNER)
-    made.sample("train", FIRST)
-    made.table("train", []).write_text(text)
+    made.add_sample("train", FIRST)
+    made.write_table("train", []).write_text(text)
     assert said in refused(made.root)
 
 
 def test_a_table_that_is_not_utf8(release: MakeRelease) -> None:
     made = release(TRANSLATION)
-    made.sample("train", FIRST)
-    made.table("train", []).write_bytes(LINE_2014T.encode("latin-1"))
+    made.add_sample("train", FIRST)
+    made.write_table("train", []).write_bytes(LINE_2014T.encode("latin-1"))
     assert "a corpus table in UTF-8" in refused(made.root)
 
 
 def test_a_table_from_windows_with_a_quote_and_blank_lines(release: MakeRelease) -> None:
     made = release(TRANSLATION)
-    made.sample("train", FIRST)
-    text = made.table("train", [LINE_2014T.replace("tiefer", 'ein "tiefer'), "", ""]).read_text(encoding="utf-8")
-    made.table("train", []).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    made.add_sample("train", FIRST)
+    text = made.write_table("train", [LINE_2014T.replace("tiefer", 'ein "tiefer'), "", ""]).read_text(encoding="utf-8")
+    made.write_table("train", []).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert only(read(made.root)).fields["translation"] == 'ein "tiefer luftdruck in den nächsten tagen'
 
 
 def test_two_tables_for_a_split(release: MakeRelease) -> None:
     made = release(MULTISIGNER)
-    made.sample("train", FIRST)
-    made.table("train", [LINE_2014])
-    made.table("train", [LINE_2014], name="train.SI5.corpus.csv")
+    made.add_sample("train", FIRST)
+    made.write_table("train", [LINE_2014])
+    made.write_table("train", [LINE_2014], name="train.SI5.corpus.csv")
     assert "one corpus table" in refused(made.root)
 
 
-def test_phoenix_asked_for_and_not_there(tmp_path: Path, picture: Callable[..., Path]) -> None:
-    picture(tmp_path / "a" / "1.png")
+def test_phoenix_asked_for_and_not_there(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    write_image(tmp_path / "a" / "1.png")
     assert "no splits of PHOENIX" in refused(tmp_path, layout="phoenix")

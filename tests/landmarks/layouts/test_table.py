@@ -13,14 +13,14 @@ import pytest
 
 from tasks.landmarks.samples import Collection, read_collection
 
-Picture = Callable[..., Path]
+ImageWriter = Callable[..., Path]
 
 
 @pytest.fixture
-def root(tmp_path: Path, picture: Picture) -> Path:
+def root(tmp_path: Path, write_image: ImageWriter) -> Path:
     """A folder with two samples of pictures, one of them as PHOENIX has them, and a video."""
     for place in ("clips/a/1.png", "clips/a/2.png", "clips/b/1/1.png"):
-        picture(tmp_path / place)
+        write_image(tmp_path / place)
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "c.mp4").write_bytes(b"0" * 50_000)
     return tmp_path
@@ -131,9 +131,9 @@ def test_two_samples_of_one_name(root: Path) -> None:
     assert "x in all for both 'clips/a' and 'clips/b/1'" in refused(path)
 
 
-def test_a_link_that_leads_out(root: Path, picture: Picture, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_link_that_leads_out(root: Path, write_image: ImageWriter, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    picture(elsewhere / "1.png")
+    write_image(elsewhere / "1.png")
     (root / "out").symlink_to(elsewhere)
     assert "'out' is a link that leads out" in refused(table(root, {"path": "out"}))
 
