@@ -30,7 +30,7 @@ _SAMPLE_SECONDS = 1.0
 _ROLES = {
     "tasks.engine.running.child": "child",
     "api_server": "server",
-    "keeper.py": "keeper",
+    "watchdog.py": "watchdog",
     "fault_flow.py": "flow",
 }
 # Shares of the faults. Hangs and memory eaters take seconds each, so that there are few.

@@ -100,7 +100,7 @@ def kill_run_and_watchdog(output_dir: Path, word: str) -> None:
     with subprocess.Popen([sys.executable, "-c", RUN, str(output_dir), word], cwd=ROOT) as run:
         try:
             wait_until(lambda: len(with_word(word)) == ORPHANS, "the orphans")
-            (watchdog,) = (p for p in psutil.Process(run.pid).children() if p.cmdline()[-1].endswith("keeper.py"))
+            (watchdog,) = (p for p in psutil.Process(run.pid).children() if p.cmdline()[-1].endswith("watchdog.py"))
             watchdog.suspend()
             watchdog.kill()
         finally:
