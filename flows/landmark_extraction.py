@@ -24,7 +24,7 @@ from tasks.landmarks.models.store import Model, choose_model, fetch_models, get_
 from tasks.landmarks.options import machine_problems, name_problems, option_problems
 from tasks.landmarks.params import Device, FillGaps, LandmarkFormat, LandmarkParams, Normalization
 from tasks.landmarks.pictures import PreviewRow, best_and_worst
-from tasks.landmarks.samples import Layout, read_collection, sample_items
+from tasks.landmarks.samples import Layout, plan_samples, read_collection
 from tasks.landmarks.splits import SampleAccount, write_split_files
 from tasks.landmarks.stage import LandmarksStage, preview_path
 from tasks.media.damage import OnDamage
@@ -120,7 +120,7 @@ def landmark_extraction(
     stage = LandmarksStage(params, inputs.model, inputs.rescue)
     with batch_run("landmark-extraction", output_dir, execution, parameters) as run:
         run.note(inputs.collection.notes)
-        outcomes = run.stage(stage, sample_items(inputs.collection)).outcomes
+        outcomes = run.stage(stage, plan_samples(inputs.collection)).outcomes
         accounts = _accounts(inputs.collection.samples, outcomes, run.run_id)
         run.pictures += best_and_worst([_preview(account) for account in accounts if account.values], output_dir)
         state = run.finish()

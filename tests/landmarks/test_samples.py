@@ -1,4 +1,4 @@
-"""From input to items, whatever the layout."""
+"""Items from any input and layout."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.contract.items import is_safe_id
-from tasks.landmarks.samples import read_collection, sample_items
+from tasks.landmarks.samples import plan_samples, read_collection
 
 ImageWriter = Callable[..., Path]
 
 
-def test_items(tmp_path: Path, write_image: ImageWriter) -> None:
+def test_item_of_a_manifest_row(tmp_path: Path, write_image: ImageWriter) -> None:
     for number in range(3):
         write_image(tmp_path / "train" / "a" / f"{number}.png")
     (tmp_path / "m.csv").write_text("path,name,split,annotation,signer\ntrain/a,a,train,REGEN,S1\n")
     collection, problems = read_collection(tmp_path / "m.csv")
     assert not problems
     assert collection is not None
-    (item,) = sample_items(collection)
+    (item,) = plan_samples(collection)
     assert item.id == "train.a"
     assert item.payload == {"split": "train", "name": "a", "media": "frames", "fps": 25.0}
     assert item.inputs == (str(tmp_path / "train" / "a"),)
@@ -28,48 +28,50 @@ def test_items(tmp_path: Path, write_image: ImageWriter) -> None:
     assert item.fields == {"signer": "S1", "split": "train", "name": "a"}
 
 
-def test_items_of_a_relative_input(tmp_path: Path, write_image: ImageWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_input_gives_absolute_paths(
+    tmp_path: Path, write_image: ImageWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_image(tmp_path / "in" / "a" / "1.png")
     monkeypatch.chdir(tmp_path)
     collection, _ = read_collection(Path("in"))
     assert collection is not None
-    assert sample_items(collection)[0].inputs == (str(tmp_path / "in" / "a"),)
+    assert plan_samples(collection)[0].inputs == (str(tmp_path / "in" / "a"),)
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf"), 1e6])
-def test_impossible_fps(fps: float, tmp_path: Path, write_image: ImageWriter) -> None:
+def test_invalid_fps_is_a_problem(fps: float, tmp_path: Path, write_image: ImageWriter) -> None:
     write_image(tmp_path / "a" / "1.png")
     collection, problems = read_collection(tmp_path, fps=fps)
     assert collection is None
     assert "--fps" in str(problems[0])
 
 
-def test_fps_of_pictures(tmp_path: Path, write_image: ImageWriter) -> None:
+def test_fps_applies_to_image_folders(tmp_path: Path, write_image: ImageWriter) -> None:
     write_image(tmp_path / "a" / "1.png")
     collection, _ = read_collection(tmp_path, fps=30)
     assert collection is not None
-    assert sample_items(collection)[0].payload["fps"] == 30.0
+    assert plan_samples(collection)[0].payload["fps"] == 30.0
 
 
-def test_fps_with_videos_only(tmp_path: Path) -> None:
+def test_fps_with_only_videos_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"0")
     _, problems = read_collection(tmp_path, fps=30)
-    assert "leave it out: they have their own" in str(problems[0])
+    assert "remove it: videos have their own frame rate" in str(problems[0])
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("none", "does not exist"), ("clip.mp4", "is a video"), ("notes.txt", "a manifest ending in '.txt'")],
 )
-def test_inputs_that_are_neither_folder_nor_manifest(name: str, said: str, tmp_path: Path) -> None:
-    for there in ("clip.mp4", "notes.txt"):
-        (tmp_path / there).write_bytes(b"0")
+def test_input_that_is_neither_folder_nor_manifest_is_a_problem(name: str, message: str, tmp_path: Path) -> None:
+    for file_name in ("clip.mp4", "notes.txt"):
+        (tmp_path / file_name).write_bytes(b"0")
     collection, problems = read_collection(tmp_path / name)
     assert collection is None
-    assert said in str(problems[0])
+    assert message in str(problems[0])
 
 
-def test_samples_whose_names_look_alike_stay_apart(tmp_path: Path, write_image: ImageWriter) -> None:
+def test_similar_names_get_distinct_ids(tmp_path: Path, write_image: ImageWriter) -> None:
     names = ["SAME", "same", "a b", "ab", "a/b", "-5nEBVFY0nk", "_abC", "中文", "한국어", "x" * 200, "safe"]
     write_image(tmp_path / "p" / "1.png")
     rows = "".join(f"p,{name}\n" for name in names)
@@ -79,14 +81,14 @@ def test_samples_whose_names_look_alike_stay_apart(tmp_path: Path, write_image: 
     assert collection is not None
     samples = collection.samples
     assert [sample.shown_name for sample in samples] == names
-    assert [(item.name, item.path) for item in sample_items(collection)] == [(name, "p") for name in names]
-    for made in ([sample.name for sample in samples], [sample.id for sample in samples]):
-        assert all(map(is_safe_id, made))
-        assert len({text.lower() for text in made}) == len(names)
+    assert [(item.name, item.path) for item in plan_samples(collection)] == [(name, "p") for name in names]
+    for generated in ([sample.name for sample in samples], [sample.id for sample in samples]):
+        assert all(map(is_safe_id, generated))
+        assert len({text.lower() for text in generated}) == len(names)
     assert [sample.name for sample in samples if not sample.title] == ["ab", "safe"]
 
 
-def test_a_dot_in_a_split_does_not_mix_samples_up(tmp_path: Path, write_image: ImageWriter) -> None:
+def test_dots_in_splits_and_names_give_distinct_ids(tmp_path: Path, write_image: ImageWriter) -> None:
     write_image(tmp_path / "p" / "1.png")
     (tmp_path / "m.csv").write_text("path,name,split\np,b.c,a\np,c,a.b\n")
     collection, problems = read_collection(tmp_path / "m.csv")
@@ -96,14 +98,14 @@ def test_a_dot_in_a_split_does_not_mix_samples_up(tmp_path: Path, write_image: I
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
-    [("p,a,x\np,a,x\n", "a in x for both"), ("p,a,x\np,b,X\n", "x and X, which differ in case alone")],
+    ("rows", "message"),
+    [("p,a,x\np,a,x\n", "a in x for both"), ("p,a,x\np,b,X\n", "x and X, which differ only in case")],
 )
-def test_names_that_would_share_files_are_problems(
-    tmp_path: Path, write_image: ImageWriter, rows: str, told: str
+def test_names_with_the_same_files_are_problems(
+    tmp_path: Path, write_image: ImageWriter, rows: str, message: str
 ) -> None:
     write_image(tmp_path / "p" / "1.png")
     (tmp_path / "m.csv").write_text(f"path,name,split\n{rows}")
     collection, problems = read_collection(tmp_path / "m.csv")
     assert collection is None
-    assert [told in str(problem) for problem in problems] == [True]
+    assert [message in str(problem) for problem in problems] == [True]

@@ -1,1 +1,1 @@
-"""How collections of sign-language videos lie in folders, and which samples that makes."""
+"""Folder layouts of sign-language collections, and the samples in them."""

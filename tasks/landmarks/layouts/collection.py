@@ -1,4 +1,4 @@
-"""What a collection of sequences is, whatever its layout."""
+"""A collection of samples, independent of its layout."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tasks.engine.contract.text import showable
 
 Media = Literal["frames", "video"]
 
-NO_SPLIT = "all"  # where a collection has no splits
-FRAMES_FPS = 25.0  # PHOENIX's, and what is assumed of pictures where nobody says
-# How splits are called in the wild, letter case aside.
+NO_SPLIT = "all"  # split of a collection without splits
+FRAMES_FPS = 25.0  # PHOENIX's frame rate, the default for image folders
+# Split names in common use, in lower case.
 SPLIT_NAMES: Mapping[str, str] = {
     "train": "train",
     "dev": "dev",
@@ -27,18 +27,18 @@ SPLIT_NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One sequence of pictures of one person, or of several.
+    """One image sequence or video of one or more people.
 
     id          safe as a file name, unique in the collection
-    split       ``all`` where the collection has none
-    name        safe as a file name, unique within its split, also if case is ignored
-    path        relative to the collection's root: a folder of pictures or a video
-    fps         of the set; None: the video's own
-    annotation  the corpus' words (glosses, or what the manifest says), carried along; enters no key
+    split       ``all`` if the collection has no splits
+    name        safe as a file name, unique within its split (ignoring case)
+    path        image folder or video, relative to the collection's root
+    fps         frame rate of an image folder; None: the video's own
+    annotation  text of the corpus (glosses) or the manifest, copied to the outputs; enters no key
     fields      other columns of the corpus or the manifest; enter no key
     cost        predicted work in frames; enters no key
-    refusal     why its folder or file cannot be used, if a scan says so
-    title       its name as the collection has it, any text; empty if that is ``name``
+    refusal     reason why its folder or file cannot be used, from a scan
+    title       its name in the collection, any text; empty if equal to ``name``
     """
 
     id: str
@@ -55,17 +55,17 @@ class Sample:
 
     @property
     def shown_name(self) -> str:
-        """Its name as the collection has it."""
+        """Return its name in the collection."""
         return self.title or self.name
 
 
 @dataclass(frozen=True)
 class Collection:
-    """The samples that a run is to work on, in the order in which people would list them.
+    """The samples of a run, in natural order.
 
-    root    absolute; the paths of the samples start from it
-    layout  how it was read: ``phoenix``, ``folders``, ``videos`` or ``manifest``
-    notes   what was passed over that a user may want to know of, a line each
+    root    absolute path; sample paths are relative to it
+    layout  ``phoenix``, ``folders``, ``videos`` or ``manifest``
+    notes   messages about files and folders that were not read
     """
 
     root: Path
@@ -74,23 +74,23 @@ class Collection:
     notes: tuple[str, ...] = ()
 
 
-def with_file_names(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """Return ``samples``, which have the collection's own names, with ids and names that are safe as file names."""
+def assign_file_names(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Return ``samples`` (named as in the collection) with ids and names that are safe as file names."""
     by_split: dict[str, list[str]] = {}
     for sample in samples:
         by_split.setdefault(sample.split, []).append(sample.name)
-    names = {split: dict(zip(given, distinct_ids(given), strict=True)) for split, given in by_split.items()}
-    named = [_with_file_name(sample, names[sample.split][sample.name]) for sample in samples]
+    names = {split: dict(zip(originals, distinct_ids(originals), strict=True)) for split, originals in by_split.items()}
+    named = [_assign_file_name(sample, names[sample.split][sample.name]) for sample in samples]
     ids = distinct_ids(
         [f"{sample.split}/{sample.name}" for sample in named], [f"{sample.split}.{sample.name}" for sample in named]
     )
     return tuple(replace(sample, id=sample_id) for sample, sample_id in zip(named, ids, strict=True))
 
 
-def _with_file_name(sample: Sample, name: str) -> Sample:
+def _assign_file_name(sample: Sample, name: str) -> Sample:
     return replace(sample, name=name, title="" if name == sample.name else showable(sample.name))
 
 
-def split_called(name: str) -> str | None:
-    """The split that a folder or a cell called ``name`` stands for; None where it is not one of the usual ones."""
+def normalize_split(name: str) -> str | None:
+    """Return the split that a folder or cell named ``name`` means; None if the name is not a common one."""
     return SPLIT_NAMES.get(name.casefold())

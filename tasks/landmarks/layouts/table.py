@@ -1,12 +1,12 @@
-"""A manifest of samples: CSV, TSV, JSON, JSON Lines or Parquet, with paths relative to its folder.
+"""Manifests of samples: CSV, TSV, JSON, JSON Lines or Parquet, with paths relative to the manifest's folder.
 
-    path        a folder of pictures or a video; needed in every row
-    name        or ``id``: what the sample is called; else its path, without the suffix of a video
-    split       else ``all``; val, valid and validation are dev
-    fps         of a folder of pictures; else what --fps says. A video has its own: there the cell is only carried along
-    annotation  text, carried along
+path        image folder or video; required in every row
+name        (or ``id``) name of the sample; default: its path, without the suffix of a video
+split       default: ``all``; val, valid and validation mean dev
+fps         frame rate of an image folder; default: --fps. Videos have their own; their cell is only copied
+annotation  text, copied to the outputs
 
-All other columns are carried along.
+All other columns are copied to the outputs.
 """
 
 from __future__ import annotations
@@ -21,68 +21,75 @@ from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.items import is_safe_id
 from tasks.engine.contract.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten
 from tasks.engine.contract.text import showable
-from tasks.landmarks.layouts.collection import NO_SPLIT, Sample, split_called
-from tasks.landmarks.layouts.folders import inner_folder, sample, video_cost
+from tasks.landmarks.layouts.collection import NO_SPLIT, Sample, normalize_split
+from tasks.landmarks.layouts.folders import create_sample, estimate_frames, find_image_folder
 from tasks.media.kinds import PICTURE_SUFFIXES, PICTURES_AND_VIDEOS, VIDEO_SUFFIXES, suffix_of
 from tasks.media.scan import File, Folder, list_below
 
 MAX_FPS = 1000.0
 _NAMES = ("name", "id")
-_OWN = frozenset({*_NAMES, "path", "split", "annotation"})
+_OWN_COLUMNS = frozenset({*_NAMES, "path", "split", "annotation"})
 
 
 @dataclass(frozen=True)
-class _Place:
-    """What a row's path leads to: a folder of pictures or a video. ``called`` is its name where the row gives none."""
+class _Target:
+    """The image folder or video at a row's path. ``default_name`` is its name if the row has none."""
 
     path: str
-    called: str
+    default_name: str
     cost: float
     is_video: bool
 
 
 def read_samples(manifest: Path, fps: float) -> tuple[list[Sample], list[Problem]]:
-    """The samples of ``manifest`` in its order, without the rows that have problems. ``fps`` is for folders."""
-    table = _read(manifest)
+    """Return the samples of ``manifest`` in order, without rows that have problems. ``fps`` is for image folders."""
+    table = _read_table(manifest)
     if not table.rows:
         return [], list(table.problems)
     folder = InputFolder(manifest.absolute().parent, "the folder of --input")
     problems = [*table.problems, *missing_columns(table, ("path",), manifest.name)]
     if set(_NAMES) <= set(table.columns):
-        advice = "rename one of them; it is carried along then"
+        advice = "rename one of them; the renamed column is copied to the outputs"
         problems.append(Problem(manifest.name, "the columns id and name", "one of the two", advice))
     samples: list[Sample] = []
     for row in table.rows:
-        found, wrong = _sample(row, folder, fps)
-        problems += wrong
-        samples += [found] if found else []
+        parsed, row_problems = _parse_sample(row, folder, fps)
+        problems += row_problems
+        samples += [parsed] if parsed else []
     return samples, problems
 
 
-def _read(manifest: Path) -> Table:
-    """The table, with advice that names this flow's option."""
+def _read_table(manifest: Path) -> Table:
+    """Return the table, with advice that names this flow's option."""
     table = read_table(manifest)
-    problems = [replace(found, advice=found.advice.replace("--manifest", "--input")) for found in table.problems]
+    problems = [replace(problem, advice=problem.advice.replace("--manifest", "--input")) for problem in table.problems]
     return Table(table.rows, tuple(problems))
 
 
-def _sample(row: Row, folder: InputFolder, fps: float) -> tuple[Sample | None, list[Problem]]:
-    fields, problems = carried(row, _OWN)
-    place, split, rate, words = _place(row, folder), _split(row), _fps(row, fps), _annotation(row)
-    name = _name(row)
-    problems += [found for found in (place, split, rate, words, name) if isinstance(found, Problem)]
-    if not isinstance(place, _Place) or not isinstance(split, str) or isinstance(name, Problem):
+def _parse_sample(row: Row, folder: InputFolder, fps: float) -> tuple[Sample | None, list[Problem]]:
+    fields, problems = carried(row, _OWN_COLUMNS)
+    target, split, rate, annotation = (
+        _parse_path(row, folder),
+        _parse_split(row),
+        _parse_fps(row, fps),
+        _parse_annotation(row),
+    )
+    name = _parse_name(row)
+    problems += [value for value in (target, split, rate, annotation, name) if isinstance(value, Problem)]
+    if not isinstance(target, _Target) or not isinstance(split, str) or isinstance(name, Problem):
         return None, problems
-    if isinstance(rate, Problem) or isinstance(words, Problem):
+    if isinstance(rate, Problem) or isinstance(annotation, Problem):
         return None, problems
-    if not place.is_video:
+    if not target.is_video:
         fields = {column: value for column, value in fields.items() if column != "fps"}
-    made = sample(split, name or place.called, place.path, place.cost, None if place.is_video else rate)
-    return replace(made, annotation=words, fields=fields), problems
+    parsed = create_sample(
+        split, name or target.default_name, target.path, target.cost, None if target.is_video else rate
+    )
+    return replace(parsed, annotation=annotation, fields=fields), problems
 
 
-def _name(row: Row) -> str | Problem | None:
-    """The row's name, any text; None where it has none."""
+def _parse_name(row: Row) -> str | Problem | None:
+    """Return the row's name (any text), None if it has none."""
     column = next((name for name in _NAMES if row.values.get(name) not in (None, "")), None)
     if column is None:
         return None
@@ -92,36 +99,34 @@ def _name(row: Row) -> str | Problem | None:
     return str(given)
 
 
-def _split(row: Row) -> str | Problem:
+def _parse_split(row: Row) -> str | Problem:
     given = row.values.get("split")
     if given in (None, ""):
         return NO_SPLIT
     if isinstance(given, str) and is_safe_id(given):
-        return split_called(given) or given
+        return normalize_split(given) or given
     return row.problem("split", shorten(given), "train, dev, test or another name of letters and digits", "rename it")
 
 
-def _annotation(row: Row) -> str | Problem | None:
+def _parse_annotation(row: Row) -> str | Problem | None:
     given = row.values.get("annotation")
     if given is None or isinstance(given, str):
         return given
     return row.problem("annotation", shorten(given), "text", "write it as text, or rename the column")
 
 
-def _fps(row: Row, usual: float) -> float | Problem:
-    """The row's frame rate, or the ``usual`` one. In CSV the cell is text."""
+def _parse_fps(row: Row, default: float) -> float | Problem:
+    """Return the row's frame rate, or ``default``. CSV cells are text."""
     given = row.values.get("fps")
     if given in (None, ""):
-        return usual
-    fps = _number(given)
+        return default
+    fps = _parse_number(given)
     if fps is None or not 0 < fps <= MAX_FPS:
-        return row.problem(
-            "fps", shorten(given), f"a number above 0 and up to {MAX_FPS:g}", "correct it or leave it out"
-        )
+        return row.problem("fps", shorten(given), f"a number above 0 and up to {MAX_FPS:g}", "correct it or remove it")
     return fps
 
 
-def _number(given: Any) -> float | None:
+def _parse_number(given: Any) -> float | None:
     if isinstance(given, bool):
         return None
     try:
@@ -131,40 +136,47 @@ def _number(given: Any) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _place(row: Row, folder: InputFolder) -> _Place | Problem | None:
-    """What the row's path leads to; None where the cell is empty, which is reported elsewhere."""
+def _parse_path(row: Row, folder: InputFolder) -> _Target | Problem | None:
+    """Return the image folder or video at the row's path; None if the cell is empty (reported elsewhere)."""
     given = row.values.get("path")
     if given in (None, ""):
         return None
     where = f"{row.where}, path"
-    if isinstance(given, str) and os.path.isdir(folder.root / given):  # noqa: PTH112 - nothing makes it raise
-        return _folder(given, folder, where)
-    found = folder.relative(given, where)
-    if isinstance(found, Problem):
-        return found
-    if suffix_of(found) not in VIDEO_SUFFIXES:
-        allowed = f"a folder of pictures, or a file ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
-        return Problem(where, f"the file {shorten(found)}", allowed, _advice(found))
-    size = os.stat(folder.root / found).st_size  # noqa: PTH116
-    return _Place(found, str(PurePosixPath(found).with_suffix("")), video_cost(File(found, size)), is_video=True)
+    if isinstance(given, str) and os.path.isdir(folder.root / given):  # noqa: PTH112 - it never raises
+        return _check_folder(given, folder, where)
+    relative_path = folder.relative(given, where)
+    if isinstance(relative_path, Problem):
+        return relative_path
+    if suffix_of(relative_path) not in VIDEO_SUFFIXES:
+        allowed = f"a folder of images, or a file ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
+        return Problem(where, f"the file {shorten(relative_path)}", allowed, _suggest_fix(relative_path))
+    size = os.stat(folder.root / relative_path).st_size  # noqa: PTH116
+    return _Target(
+        relative_path,
+        str(PurePosixPath(relative_path).with_suffix("")),
+        estimate_frames(File(relative_path, size)),
+        is_video=True,
+    )
 
 
-def _advice(path: str) -> str:
-    return "give the folder that holds it" if suffix_of(path) in PICTURE_SUFFIXES else "rename or convert it"
+def _suggest_fix(path: str) -> str:
+    return "use the folder that contains it" if suffix_of(path) in PICTURE_SUFFIXES else "rename or convert it"
 
 
-def _folder(given: str, folder: InputFolder, where: str) -> _Place | Problem:
+def _check_folder(given: str, folder: InputFolder, where: str) -> _Target | Problem:
     path = PurePosixPath(given)
     if path.is_absolute() or ".." in path.parts or showable(given) != given:
-        allowed = "a relative path that stays in its folder, in UTF-8 without control characters"
-        return Problem(showable(where), shorten(given), allowed, f"give the path relative to {folder.root}")
+        allowed = "a relative path inside its folder, in UTF-8 without control characters"
+        return Problem(showable(where), shorten(given), allowed, f"use a path relative to {folder.root}")
     if not Path(os.path.realpath(folder.root / path)).is_relative_to(os.path.realpath(folder.root)):
-        advice = "copy the folder there"
-        return Problem(where, f"{shorten(given)} is a link that leads out", f"folders inside {folder.root}", advice)
+        advice = "copy the folder into it"
+        return Problem(
+            where, f"{shorten(given)} is a symlink that points outside", f"folders inside {folder.root}", advice
+        )
     listed = list_below(folder, str(path), PICTURES_AND_VIDEOS)
-    pictures: Folder = inner_folder(listed.root) or listed.root
+    images: Folder = find_image_folder(listed.root) or listed.root
     return (
         listed.problems[0]
         if listed.problems
-        else _Place(pictures.path, str(path), max(pictures.pictures, 1), is_video=False)
+        else _Target(images.path, str(path), max(images.pictures, 1), is_video=False)
     )
