@@ -24,11 +24,10 @@ from tasks.engine.store.layout import Layout
 from tasks.engine.store.liveness import ProcessIdentity
 from tasks.engine.store.lock import SECONDS_VARIABLE, Owner, check_lock, locked
 from tests.engine.containers import CONTAINER, FOREIGN_PROC, need_containers, with_stepped_clock
-from tests.engine.processes import wait_until
+from tests.engine.processes import ROOT, child_environment, wait_until
 
 QUICK = 1.0  # seconds of silence after which an owner counts as dead
 PATIENT = 24.0  # its heart beats every other second
-ROOT = Path(__file__).resolve().parents[2]
 
 # argv: the lock, the run. Holds the lock until its standard input closes, and says what happens.
 HOLD = """
@@ -58,7 +57,7 @@ class Holder:
 
     def __init__(self, path: Path, run_id: str, prefix: Sequence[str] = (), seconds: float = PATIENT) -> None:
         command = [*prefix, sys.executable, "-c", HOLD, str(path), run_id]
-        variables = {**os.environ, SECONDS_VARIABLE: str(seconds), "PYTHONPATH": str(ROOT)}
+        variables = child_environment(**{SECONDS_VARIABLE: str(seconds)})
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables, cwd=ROOT
         )
