@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.engine.contract.errors import Problem, RunError
 from tasks.landmarks.detection.binding import load_library
 from tasks.landmarks.detection.trial import check_device
-from tasks.landmarks.formats.writing import clashes
+from tasks.landmarks.formats.writing import find_name_clashes
 from tasks.landmarks.layouts.collection import Sample
 from tasks.landmarks.normalization import normalization_problem
 from tasks.landmarks.params import Device, LandmarkFormat, Normalization
@@ -26,7 +26,7 @@ def name_problems(samples: Iterable[Sample], format: LandmarkFormat) -> list[Pro
     names: dict[str, list[str]] = {}
     for sample in samples:
         names.setdefault(sample.split, []).append(sample.name)
-    pairs = [(split, *pair) for split, own in names.items() for pair in clashes(own, format)]
+    pairs = [(split, *pair) for split, own in names.items() for pair in find_name_clashes(own, format)]
     return [
         Problem(f"--format {format}", f"samples {one} and {other} of {split}", "names apart", "rename one of them")
         for split, one, other in pairs

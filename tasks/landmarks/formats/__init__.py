@@ -1,1 +1,1 @@
-"""The files that hold the landmarks of one sample, written and read."""
+"""Landmark files: writing and reading the landmarks of one sample in every format."""

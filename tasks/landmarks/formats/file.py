@@ -1,4 +1,4 @@
-"""What a file of landmarks holds, whatever its format."""
+"""The contents of a landmark file in any format."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SIDE_SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class LandmarkFile:
-    """The landmarks of one sample, with what one must know to use them.
+    """The landmarks of one sample and their metadata.
 
-    sequence   as it is to be used: gaps filled, normalised
-    raw        as it was found; the same points where neither was asked for
-    models     sha256 (hexadecimal) by file name of the models that found them
-    normalize  what the coordinates of ``sequence`` are in: shares of the picture (``none``), or units of shoulder width
-    fill_gaps  most frames in a row that were filled in
-    title      the sample's name as its collection has it; empty if that is ``name``, which is safe as a file name
+    sequence   the landmarks to use: gaps filled, normalized
+    raw        the landmarks as detected; equal to ``sequence`` if neither option is set
+    models     sha256 (hexadecimal) of the models by file name
+    normalize  unit of the coordinates of ``sequence``: shares of the image (``none``) or shoulder widths
+    fill_gaps  maximum number of consecutive frames that were filled
+    title      name of the sample in its collection; empty if equal to ``name``, which is safe as a file name
     """
 
     name: str
@@ -33,9 +33,9 @@ class LandmarkFile:
     title: str = ""
 
     @property
-    def differs(self) -> bool:
-        """Whether the parameters let ``sequence`` differ from ``raw``: then the raw points are written too.
+    def is_modified(self) -> bool:
+        """Return True if ``sequence`` may differ from ``raw``; then the raw points are written too.
 
-        It goes by the parameters, so that all files of a run have the same parts.
+        It depends on the parameters alone, so that all samples of a run have the same files.
         """
         return self.fill_gaps > 0 or self.normalize != "none"

@@ -1,8 +1,8 @@
-"""`.parquet`: the layout of Kaggle's "Isolated Sign Language Recognition" (ISLR): a row a point, 543 rows a frame.
+"""`.parquet`: the layout of Kaggle's "Isolated Sign Language Recognition" (ISLR): 543 rows per frame, one per point.
 
-Columns, types and order are those of its files, so that code which reshapes ``x, y, z`` to [frames, 543, 3] works:
-face 468 (no irises), left hand 21, pose 33, right hand 21; a missing point is NaN. A model that does not look for a
-part leaves its rows NaN. The layout has no visibility. Everything else is in the file's metadata, under ``headrace``.
+Columns, types and order match its files, so that code that reshapes ``x, y, z`` to [frames, 543, 3] works: face 468 (no
+irises), left hand 21, pose 33, right hand 21; a missing point is NaN, and so are the parts that a model does not
+detect. The layout has no visibility. All other data is in the file's metadata under the key ``headrace``.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ LAYOUT: tuple[tuple[str, PartName, int], ...] = (
     ("right_hand", "right_hand_landmarks", 21),
 )
 ROWS = sum(count for _, _, count in LAYOUT)
-_FRAMES_AT_ONCE = 256  # bounds the memory of a long video: a row costs some 100 bytes while it is made
+_FRAMES_PER_GROUP = 256  # limits the memory for long videos: a row takes about 100 bytes while it is written
 _INDEXES = np.array([index for _, _, count in LAYOUT for index in range(count)], np.int16)
 
 
-# pyarrow's own conversions import pandas where there is one: 47 MB in every child, for nothing.
-def _numbers(values: NDArray[Any]) -> pa.Array:
-    """``values`` as an Arrow array; NaN stays NaN, as in the files of ISLR."""
+# pyarrow's own conversions import pandas if it is installed, which costs 47 MB per process.
+def _build_number_array(values: NDArray[Any]) -> pa.Array:
+    """Return ``values`` as an Arrow array; NaN stays NaN, as in ISLR's files."""
     values = np.ascontiguousarray(values)
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
-def _strings(values: Sequence[str]) -> pa.Array:
+def _build_string_array(values: Sequence[str]) -> pa.Array:
     encoded = [value.encode() for value in values]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
-_TYPES = _strings([kind for kind, _, count in LAYOUT for _ in range(count)])
-_ROW_NAMES = _strings([f"{kind}-{index}" for kind, _, count in LAYOUT for index in range(count)])
-_DASHES = _strings(["-"] * ROWS)
+_TYPES = _build_string_array([kind for kind, _, count in LAYOUT for _ in range(count)])
+_ROW_NAMES = _build_string_array([f"{kind}-{index}" for kind, _, count in LAYOUT for index in range(count)])
+_DASHES = _build_string_array(["-"] * ROWS)
 
 
-def contents(file: LandmarkFile) -> dict[str, Callable[[Path], None]]:
-    """What is to be written, by suffix."""
-    made: dict[str, Callable[[Path], None]] = {SUFFIX: lambda path: _write(file, path)}
-    if file.differs:
-        made[RAW_SUFFIX] = lambda path: np.save(path, file.raw.points, allow_pickle=False)
-    return made
+def plan_files(file: LandmarkFile) -> dict[str, Callable[[Path], None]]:
+    """Return the writers of the sample's files by suffix."""
+    writers: dict[str, Callable[[Path], None]] = {SUFFIX: lambda path: _write(file, path)}
+    if file.is_modified:
+        writers[RAW_SUFFIX] = lambda path: np.save(path, file.raw.points, allow_pickle=False)
+    return writers
 
 
-def schema(frames: int) -> pa.Schema:
-    """The columns. ``frame`` is an int16 as there, and an int32 where a sample has more frames than that can count."""
+def build_schema(frames: int) -> pa.Schema:
+    """Return the columns. ``frame`` is int16 as in ISLR, or int32 if a sample has too many frames for int16."""
     return pa.schema(
         [
             ("frame", pa.int16() if frames <= np.iinfo(np.int16).max + 1 else pa.int32()),
@@ -78,33 +78,33 @@ def schema(frames: int) -> pa.Schema:
 
 def _write(file: LandmarkFile, path: Path) -> None:
     points, skeleton = file.sequence.points, file.sequence.skeleton
-    described = json.dumps(describe(file), ensure_ascii=False).encode()
-    columns = schema(len(points)).with_metadata({METADATA_KEY: described})
-    # A dictionary of what never repeats only costs; zstd halves what Snappy leaves, in the same time.
+    metadata = json.dumps(describe(file), ensure_ascii=False).encode()
+    columns = build_schema(len(points)).with_metadata({METADATA_KEY: metadata})
+    # A dictionary for values that never repeat is useless; zstd files are half the size of Snappy's in the same time.
     options = {"compression": "zstd", "use_dictionary": ["frame", "type", "landmark_index"]}
     with pq.ParquetWriter(path, columns, **options) as writer:
-        for start in range(0, len(points), _FRAMES_AT_ONCE):
-            writer.write_table(_table(points[start : start + _FRAMES_AT_ONCE], skeleton, start, columns))
+        for start in range(0, len(points), _FRAMES_PER_GROUP):
+            writer.write_table(_build_table(points[start : start + _FRAMES_PER_GROUP], skeleton, start, columns))
 
 
-def _table(points: Points, skeleton: Skeleton, start: int, columns: pa.Schema) -> pa.Table:
+def _build_table(points: Points, skeleton: Skeleton, start: int, columns: pa.Schema) -> pa.Table:
     frames = len(points)
     numbers = np.repeat(np.arange(start, start + frames), ROWS)
-    texts = _numbers(numbers).cast(pa.string())
+    texts = _build_number_array(numbers).cast(pa.string())
     dashes = pa.concat_arrays([_DASHES] * frames)
-    values = rows_of(points, skeleton).astype(np.float64)
+    values = convert_to_rows(points, skeleton).astype(np.float64)
     arrays = [
-        _numbers(numbers).cast(columns.field("frame").type),
+        _build_number_array(numbers).cast(columns.field("frame").type),
         pc.binary_join_element_wise(texts, pa.concat_arrays([_ROW_NAMES] * frames), dashes),
         pa.concat_arrays([_TYPES] * frames),
-        _numbers(np.tile(_INDEXES, frames)),
-        *(_numbers(values[:, axis]) for axis in range(3)),
+        _build_number_array(np.tile(_INDEXES, frames)),
+        *(_build_number_array(values[:, axis]) for axis in range(3)),
     ]
     return pa.Table.from_arrays(arrays, schema=columns)
 
 
-def rows_of(points: Points, skeleton: Skeleton) -> NDArray[np.float32]:
-    """float32 [frames * 543, 3] of float32 [frames, points, 4]."""
+def convert_to_rows(points: Points, skeleton: Skeleton) -> NDArray[np.float32]:
+    """Convert float32 [frames, points, 4] to float32 [frames * 543, 3]."""
     rows = np.full((len(points), ROWS, 3), np.nan, np.float32)
     start = 0
     for _, name, count in LAYOUT:
@@ -114,27 +114,27 @@ def rows_of(points: Points, skeleton: Skeleton) -> NDArray[np.float32]:
     return rows.reshape(-1, 3)
 
 
-def points_of(rows: NDArray[np.float32], skeleton: Skeleton) -> Points:
-    """float32 [frames, points, 4] of float32 [frames * 543, 3].
+def convert_from_rows(rows: NDArray[np.float32], skeleton: Skeleton) -> Points:
+    """Convert float32 [frames * 543, 3] to float32 [frames, points, 4].
 
-    Irises are NaN. Visibility is 1 for hands and face; the pose's is NaN, since the layout does not keep it.
+    Irises are NaN. Visibility is 1 for hands and face, NaN for the pose, because the layout does not store it.
     """
     frames = rows.reshape(-1, ROWS, 3)
     points = np.full((len(frames), skeleton.points, 4), np.nan, np.float32)
     start = 0
     for _, name, count in LAYOUT:
         if part := skeleton.find_part(name):
-            here = points[:, part.start : part.start + count]
-            here[..., :3] = frames[:, start : start + count]
+            view = points[:, part.start : part.start + count]
+            view[..., :3] = frames[:, start : start + count]
             if name != "pose_landmarks":
-                here[..., 3] = np.where(np.isnan(here[..., 0]), np.nan, 1)
+                view[..., 3] = np.where(np.isnan(view[..., 0]), np.nan, 1)
         start += count
     return points
 
 
 def read(path: Path) -> LandmarkFile:
-    """What ``path`` holds. Raises OSError, KeyError, ValueError or pyarrow.ArrowException for anything else."""
+    """Read a sample from ``path``. Raises OSError, KeyError, ValueError or pyarrow.ArrowException for invalid files."""
     table = pq.read_table(path, columns=["x", "y", "z"])
-    described: dict[str, Any] = json.loads((table.schema.metadata or {})[METADATA_KEY])
+    metadata: dict[str, Any] = json.loads((table.schema.metadata or {})[METADATA_KEY])
     rows = np.stack([column.to_numpy() for column in table.columns], axis=1).astype(np.float32)
-    return restore(described, points_of(rows, SKELETONS[described["model_kind"]]), read_raw(path, described))
+    return restore(metadata, convert_from_rows(rows, SKELETONS[metadata["model_kind"]]), read_raw(path, metadata))

@@ -1,4 +1,4 @@
-"""What every file of landmarks says of itself, as JSON."""
+"""Metadata of a landmark file, as JSON."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ VERSION = 1
 
 
 def describe(file: LandmarkFile) -> dict[str, Any]:
-    """Everything but the points: ``times_seconds`` and ``source`` (a list of numbers a part) are the longest of it.
+    """Return everything except the points. The longest fields are ``times_seconds`` and ``source`` (a list per part).
 
-    ``raw_source`` is there where raw points are: normalisation takes a sample without shoulders away altogether.
+    ``raw_source`` is present if there are raw points: normalizing a sample without shoulders removes all its sources.
     """
     sequence = file.sequence
-    described = {
+    metadata = {
         "format_version": VERSION,
         "name": file.title or file.name,
         "model_kind": sequence.kind,
@@ -37,53 +37,57 @@ def describe(file: LandmarkFile) -> dict[str, Any]:
         "bad_frames": [asdict(frame) for frame in sequence.bad_frames],
         "parts": [{"name": part.name, "start": part.start, "points": part.points} for part in sequence.skeleton.parts],
         "times_seconds": sequence.times_seconds.tolist(),
-        "source": _by_part(sequence),
+        "source": _list_sources(sequence),
     }
-    return {**described, "raw_source": _by_part(file.raw)} if file.differs else described
+    return {**metadata, "raw_source": _list_sources(file.raw)} if file.is_modified else metadata
 
 
-def _by_part(sequence: LandmarkSequence) -> dict[str, list[int]]:
+def _list_sources(sequence: LandmarkSequence) -> dict[str, list[int]]:
     return {part.name: sequence.source[:, number].tolist() for number, part in enumerate(sequence.skeleton.parts)}
 
 
-def restore(described: Mapping[str, Any], points: Points, raw: Points | None) -> LandmarkFile:
-    """The file of which ``described`` was said. Raises KeyError, ValueError or TypeError where that is damaged.
+def restore(metadata: Mapping[str, Any], points: Points, raw: Points | None) -> LandmarkFile:
+    """Return the file with this metadata. Raises KeyError, ValueError or TypeError if the metadata is invalid.
 
-    raw  None where it was not written: nothing was changed
+    raw  None if there are no raw points, because the sequence is unmodified
     """
-    if described["format_version"] != VERSION:
-        raise ValueError(f"format_version is {described['format_version']}, this program reads {VERSION}")
-    sequence = _sequence(described, points, described["source"])
+    if metadata["format_version"] != VERSION:
+        raise ValueError(f"format_version is {metadata['format_version']}, this version reads {VERSION}")
+    sequence = _restore_sequence(metadata, points, metadata["source"])
     return LandmarkFile(
-        name=described["name"],
+        name=metadata["name"],
         sequence=sequence,
-        raw=sequence if raw is None else _sequence(described, raw, described["raw_source"]),
-        models=described["models"],
-        normalize=described["normalize"],
-        fill_gaps=described["fill_gaps"],
+        raw=sequence if raw is None else _restore_sequence(metadata, raw, metadata["raw_source"]),
+        models=metadata["models"],
+        normalize=metadata["normalize"],
+        fill_gaps=metadata["fill_gaps"],
     )
 
 
-def _sequence(described: Mapping[str, Any], points: Points, by_part: Mapping[str, Any]) -> LandmarkSequence:
-    skeleton = SKELETONS[described["model_kind"]]
-    source = np.array([by_part[part.name] for part in skeleton.parts], np.uint8).T
-    shape = (described["frames"], skeleton.points, 4)
+def _restore_sequence(
+    metadata: Mapping[str, Any], points: Points, sources_by_part: Mapping[str, Any]
+) -> LandmarkSequence:
+    skeleton = SKELETONS[metadata["model_kind"]]
+    source = np.array([sources_by_part[part.name] for part in skeleton.parts], np.uint8).T
+    shape = (metadata["frames"], skeleton.points, 4)
     if points.shape != shape or len(source) != len(points):
-        raise ValueError(f"points of shape {points.shape} and sources of {len(source)} frames, described as {shape}")
+        raise ValueError(
+            f"points of shape {points.shape} and sources of {len(source)} frames, but the metadata says {shape}"
+        )
     return LandmarkSequence(
-        kind=described["model_kind"],
+        kind=metadata["model_kind"],
         skeleton=skeleton,
         points=points,
         source=source,
-        times_seconds=np.array(described["times_seconds"], np.float64),
-        fps=described["fps"],
-        width_px=described["width_px"],
-        height_px=described["height_px"],
-        bad_frames=tuple(BadFrame(**frame) for frame in described["bad_frames"]),
+        times_seconds=np.array(metadata["times_seconds"], np.float64),
+        fps=metadata["fps"],
+        width_px=metadata["width_px"],
+        height_px=metadata["height_px"],
+        bad_frames=tuple(BadFrame(**frame) for frame in metadata["bad_frames"]),
     )
 
 
-def write_side_file(path: Path, described: Mapping[str, Any]) -> None:
-    """Write ``described`` as one JSON object, a line a field."""
-    lines = [f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in described.items()]
+def write_side_file(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write ``metadata`` as one JSON object, one line per field."""
+    lines = [f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in metadata.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""`.npz`: everything, as named arrays. ``numpy.load`` opens it, without pickle.
+"""`.npz`: all data as named arrays. ``numpy.load`` opens it without pickle.
 
-Not compressed: deflate takes a third off the size and ten times as long (50 against 5 ms of CPU for 140 frames), and
-every epoch of a training would pay for it again.
+The file is uncompressed: deflate would save a third of the size but take ten times as long (50 instead of 5 ms of CPU
+for 140 frames), again in every epoch of a training.
 """
 
 from __future__ import annotations
@@ -20,35 +20,37 @@ SUFFIX = ".npz"
 _AS_ARRAYS = {"times_seconds", "source", "raw_source"}
 
 
-def contents(file: LandmarkFile) -> dict[str, Callable[[Path], None]]:
-    """What is to be written, by suffix."""
+def plan_files(file: LandmarkFile) -> dict[str, Callable[[Path], None]]:
+    """Return the writers of the sample's files by suffix."""
     return {SUFFIX: lambda path: _write(file, path)}
 
 
 def _write(file: LandmarkFile, path: Path) -> None:
-    described = describe(file)
-    described["point_names"] = {part.name: part.point_names for part in file.sequence.skeleton.parts}
-    for name in _AS_ARRAYS & described.keys():
-        del described[name]
-    # The dates in the archive are zip's earliest: the same arrays give the same bytes.
-    np.savez(path, allow_pickle=False, **_arrays(file), metadata=np.array(json.dumps(described, ensure_ascii=False)))
+    metadata = describe(file)
+    metadata["point_names"] = {part.name: part.point_names for part in file.sequence.skeleton.parts}
+    for name in _AS_ARRAYS & metadata.keys():
+        del metadata[name]
+    # The archive's dates are the earliest of zip, so that the same arrays give the same bytes.
+    np.savez(
+        path, allow_pickle=False, **_collect_arrays(file), metadata=np.array(json.dumps(metadata, ensure_ascii=False))
+    )
 
 
-def _arrays(file: LandmarkFile) -> dict[str, Any]:
+def _collect_arrays(file: LandmarkFile) -> dict[str, Any]:
     sequence = file.sequence
     arrays = {"landmarks": sequence.points, "mask": ~np.isnan(sequence.points[..., 0]), "source": sequence.source}
-    if file.differs:
+    if file.is_modified:
         arrays |= {"raw": file.raw.points, "raw_source": file.raw.source}
     return {**arrays, "times_seconds": sequence.times_seconds}
 
 
 def read(path: Path) -> LandmarkFile:
-    """What ``path`` holds, exactly. Raises KeyError, ValueError or zipfile.BadZipFile for anything else."""
-    # numpy leaves a file open that it opened itself and found to be no archive.
+    """Read a sample from ``path``, exactly. Raises KeyError, ValueError or zipfile.BadZipFile for invalid files."""
+    # numpy does not close a file that it opened by path and that is not an archive.
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        described = json.loads(str(arrays["metadata"]))
-        described["times_seconds"] = arrays["times_seconds"]
-        names = [part["name"] for part in described["parts"]]
+        metadata = json.loads(str(arrays["metadata"]))
+        metadata["times_seconds"] = arrays["times_seconds"]
+        names = [part["name"] for part in metadata["parts"]]
         for name in ("source", "raw_source"):
-            described[name] = dict(zip(names, arrays[name].T, strict=True)) if name in arrays else None
-        return restore(described, arrays["landmarks"], arrays.get("raw"))
+            metadata[name] = dict(zip(names, arrays[name].T, strict=True)) if name in arrays else None
+        return restore(metadata, arrays["landmarks"], arrays.get("raw"))

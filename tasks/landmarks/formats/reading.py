@@ -1,4 +1,4 @@
-"""Reading landmarks back, from every format that is written."""
+"""Read landmark files of every format."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _DAMAGE = (KeyError, TypeError, ValueError, EOFError, struct.error, zipfile.BadZ
 
 
 def read_landmarks(path: Path) -> LandmarkFile:
-    """The landmarks in ``path`` (.npz, .npy, .pose or .parquet); what they lack is NaN.
+    """Read the landmarks in ``path`` (.npz, .npy, .pose or .parquet); values that the format lacks are NaN.
 
-    npz is exact. pose keeps float32 pixels. npy and parquet keep no irises and no visibility of hands and face (1 where
-    the point is there); parquet keeps no visibility of the pose either (NaN). Raises OSError where a file or its side
-    file cannot be read, ValueError where it is not a file of landmarks.
+    npz is exact. pose stores float32 pixels. npy and parquet store no irises and no visibility of hands and face (1 if
+    the point is present); parquet stores no visibility of the pose (NaN). Raises OSError if a file or its side file
+    cannot be read, ValueError if it is not a landmark file.
     """
     reader = READERS.get(path.suffix)
     if reader is None:
-        raise ValueError(f"{path} is no file of landmarks: those end in {', '.join(READERS)}")
+        raise ValueError(f"{path} is not a landmark file; the name must end in {', '.join(READERS)}")
     try:
         return reader(path)
     except _DAMAGE as error:
-        raise ValueError(f"{path} is damaged, or no landmarks of Headrace: {error}; extract it again") from error
+        raise ValueError(f"{path} is damaged or not a landmark file of Headrace: {error}; extract it again") from error

@@ -1,4 +1,4 @@
-"""Samples as the stage hands them over: a clip of every model, with all that can be missing in it."""
+"""Samples as the stage writes them: one per model, with every kind of missing data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ BAD, FILLED, RESCUED, EMPTY = 3, 5, 6, 9
 DIGESTS = {"holistic_landmarker.task": "e2" * 32, "hand_landmarker.task": "fb" * 32}
 
 
-def found(kind: ModelKind, frames: int = FRAMES) -> LandmarkSequence:
-    """What the model found: nobody in frames 3 (unreadable) and 9, the last part missing in frame 5, rescued in 6."""
+def create_raw(kind: ModelKind, frames: int = FRAMES) -> LandmarkSequence:
+    """Return raw landmarks: no parts in frames 3 (unreadable) and 9, the last part missing in 5 and rescued in 6."""
     skeleton = SKELETONS[kind]
     random = np.random.default_rng([frames, skeleton.points])
     points = random.uniform(-0.2, 1.2, (frames, skeleton.points, 4)).astype(np.float32)
@@ -26,8 +26,8 @@ def found(kind: ModelKind, frames: int = FRAMES) -> LandmarkSequence:
     source = np.full((frames, len(skeleton.parts)), Source.DETECTED, np.uint8)
     if pose := skeleton.find_part("pose_landmarks"):
         points[:, pose.span, 3] = random.uniform(0, 1, (frames, pose.points))
-        points[1, pose.start, 3] = 0  # there, and wholly hidden
-    points[0, skeleton.parts[-1].start, :3] = 0  # there, in the very corner: not the zeros of a missing point
+        points[1, pose.start, 3] = 0  # present but fully hidden
+    points[0, skeleton.parts[-1].start, :3] = 0  # present in the corner, unlike the zeros of a missing point
     source[[BAD, EMPTY]] = Source.MISSING
     source[FILLED, -1], source[RESCUED, -1] = Source.MISSING, Source.RESCUED
     for number, part in enumerate(skeleton.parts):
@@ -37,8 +37,8 @@ def found(kind: ModelKind, frames: int = FRAMES) -> LandmarkSequence:
     return LandmarkSequence(kind, skeleton, points, source, times, 30000 / 1001, 210, 260, bad)
 
 
-def filled(raw: LandmarkSequence) -> LandmarkSequence:
-    """Its last part between the frames around frame 5."""
+def fill_last_part(raw: LandmarkSequence) -> LandmarkSequence:
+    """Fill the last part in frame 5 from its neighbors."""
     points, source = raw.points.copy(), raw.source.copy()
     span = raw.skeleton.parts[-1].span
     points[FILLED, span] = (points[FILLED - 1, span] + points[FILLED + 1, span]) / 2
@@ -46,23 +46,25 @@ def filled(raw: LandmarkSequence) -> LandmarkSequence:
     return replace(raw, points=points, source=source)
 
 
-def sample(kind: ModelKind = "holistic", frames: int = FRAMES, name: str = "01April_2010.avi_pid0") -> LandmarkFile:
-    """With default parameters: nothing filled, nothing normalised."""
-    raw = found(kind, frames)
+def create_sample(
+    kind: ModelKind = "holistic", frames: int = FRAMES, name: str = "01April_2010.avi_pid0"
+) -> LandmarkFile:
+    """Return a sample with default parameters: unfilled, not normalized."""
+    raw = create_raw(kind, frames)
     return LandmarkFile(name, raw, raw, DIGESTS, "none", 0)
 
 
-def changed(kind: ModelKind = "holistic") -> LandmarkFile:
-    """Filled and normalised: about the shoulders, in their width."""
-    raw = found(kind)
-    sequence = filled(raw)
+def create_modified_sample(kind: ModelKind = "holistic") -> LandmarkFile:
+    """Return a filled and normalized sample."""
+    raw = create_raw(kind)
+    sequence = fill_last_part(raw)
     points = sequence.points.copy()
     points[..., :3] = points[..., :3] * np.float32(3.7) - np.float32(1.1)
     return LandmarkFile("a", replace(sequence, points=points), raw, DIGESTS, "shoulders", 2)
 
 
 def write_into(folder: Path, file: LandmarkFile, format: LandmarkFormat) -> list[Path]:
-    """Write a sample as the stage does, under ``folder/landmarks``; its files, the landmarks first."""
+    """Write a sample like the stage, under ``folder/landmarks``; return its files, the landmarks first."""
 
     def output(relative: str) -> Path:
         path = folder / relative
