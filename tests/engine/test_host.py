@@ -1,0 +1,145 @@
+"""The cores and the memory of this host, as its control groups and the machine state them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.engine.contract.execution import Execution
+from tasks.engine.planning import sizing
+from tasks.engine.planning.sizing import Host, read_host, size_stage
+from tests.engine.faults import FaultParams, FaultStage
+
+GIB = 2**30
+MACHINE_BYTES = 64 * GIB
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for /sys/fs/cgroup, on a machine of 16 cores and 64 GiB with 48 GiB free."""
+    root = tmp_path / "fs" / "cgroup"
+    (root / "memory").mkdir(parents=True)
+    memory = type("Memory", (), {"available": 48 * GIB, "total": MACHINE_BYTES})
+    monkeypatch.setattr(sizing.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(sizing, "_CGROUP_ROOT", root)
+    return root
+
+
+@pytest.fixture
+def join(groups: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that states which control groups this process is in: the lines of /proc/self/cgroup."""
+
+    def joined(lines: str) -> None:
+        listing = groups.parent / "self-cgroup"
+        listing.write_text(lines)
+        monkeypatch.setattr(sizing, "Path", lambda path: listing if path == "/proc/self/cgroup" else Path(path))
+
+    return joined
+
+
+def limit(folder: Path, cores: int, limit_bytes: int = 32 * GIB, used_bytes: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cpu.max").write_text(f"{cores}00000 100000\n")
+    (folder / "memory.max").write_text(f"{limit_bytes}\n")
+    (folder / "memory.current").write_text(f"{used_bytes}\n")
+
+
+def test_the_group_of_this_process_and_its_parents_count(groups: Path, join: Any) -> None:
+    join("12:cpu:/elsewhere\n0::/outer/in:ner/\n")
+    limit(groups / "elsewhere", 1)
+    limit(groups / "outer", 4)
+    assert read_host() == Host(4.0, 32 * GIB)
+    limit(groups / "outer/in:ner", 3, 8 * GIB, GIB)
+    assert read_host() == Host(3.0, 7 * GIB)
+
+
+def test_only_the_root_counts_for_a_process_in_no_unified_group(groups: Path, join: Any) -> None:
+    join("12:cpu:/elsewhere\n")
+    limit(groups / "elsewhere", 1)
+    limit(groups, 5)
+    assert read_host() == Host(5.0, 32 * GIB)
+
+
+def test_nothing_above_the_root_counts(groups: Path, join: Any) -> None:
+    join("0::/\n")
+    limit(groups.parent, 1)
+    assert read_host() == Host(16.0, 48 * GIB)
+
+
+def test_no_group_counts_on_a_system_without_them(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(groups, 1)
+    monkeypatch.setattr(sizing, "Path", lambda path: groups / "missing" if path == "/proc/self/cgroup" else Path(path))
+    assert read_host() == Host(16.0, 48 * GIB)
+
+
+@pytest.mark.parametrize(("count", "cores"), [(6, 6.0), (None, 1.0)])
+def test_all_cores_count_on_a_system_without_affinity(
+    groups: Path, join: Any, monkeypatch: pytest.MonkeyPatch, count: int | None, cores: float
+) -> None:
+    join("0::/\n")
+    assert groups.is_dir()
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert read_host().cores == cores
+
+
+def test_share_of_memory_in_use_is_the_larger_of_machine_and_groups(groups: Path, join: Any) -> None:
+    join("0::/outer\n")
+    assert sizing.memory_share() == 0.25
+    limit(groups / "outer", 1, 4 * GIB, 3 * GIB)
+    assert sizing.memory_share() == 0.75
+    limit(groups / "outer", 1, 4 * GIB, GIB // 2)
+    assert sizing.memory_share() == 0.25
+    limit(groups / "outer", 1, 0, 0)
+    assert sizing.memory_share() == 1.0
+
+
+def test_reclaimable_page_cache_is_not_in_use(groups: Path, join: Any) -> None:
+    join("0::/outer\n")
+    limit(groups / "outer", 1, 4 * GIB, 4 * GIB)
+    (groups / "outer/memory.stat").write_text(f"anon 5\nempty\ntotal_inactive_file 7\ninactive_file {GIB}\n")
+    assert sizing.memory_share() == 0.75
+
+
+def test_limits_that_no_machine_has_are_none(groups: Path, join: Any) -> None:
+    join("0::/outer\n")
+    limit(groups / "outer", 1, 2**60, 2**60)
+    assert sizing.memory_share() == 0.25
+    limit(groups / "outer", 1, 2**60 - 1, 2**60 - 1)
+    assert sizing.memory_share() == 1.0
+
+
+@pytest.mark.parametrize(("cores", "slots"), [(4, 4), (4.5, 3), (5, 4), (16, 15), (16.5, 14), (17, 15)])
+def test_cores_left_to_others(cores: float, slots: int) -> None:
+    assert size_stage(FaultStage(FaultParams()), 100, Execution(), Host(cores, 1000 * GIB)).slots == slots
+
+
+def test_memory_of_a_slot_is_a_whole_number_of_bytes() -> None:
+    size = size_stage(FaultStage(FaultParams()), 3, Execution(), Host(3, 10 * GIB))
+    assert size == sizing.Size(
+        3,
+        8 * GIB // 3,
+        8 * GIB,
+        "3 slots: the least of 3 cores less 0, 8 GiB usable memory at 0.062 GiB an item, 3 items; "
+        "an item may use 2.7 GiB",
+    )
+    assert isinstance(size.memory_per_slot_bytes, int)
+
+
+def test_reason_names_the_option_that_set_the_slots() -> None:
+    size = size_stage(
+        FaultStage(FaultParams()),
+        9,
+        Execution.model_validate({"workers": 2, "memory_per_item": "1GiB"}),
+        Host(8, 4 * GIB),
+    )
+    assert size == sizing.Size(
+        2,
+        GIB,
+        GIB,
+        "2 slots: --workers 2 (8 cores less 1, 3.2 GiB usable memory at 1 GiB an item, 9 items); an item may use 1 GiB",
+    )

@@ -1,0 +1,33 @@
+"""The order of items by a column that may hold anything, and the tries of an item."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.planning import plan
+from tasks.engine.planning.plan import PlannedItem, order_items
+
+
+@pytest.mark.parametrize(
+    ("ranks", "order"),
+    [
+        (["A", None], "ab"),
+        ([None, ""], "ba"),
+        ([math.nan, None], "ab"),
+        ([None, math.nan], "ab"),
+        (["10", "9", 8], "cba"),
+        ([0, -0.5, False], "acb"),
+    ],
+)
+def test_numbers_come_before_texts_before_nothing(ranks: list[object], order: str) -> None:
+    todo = [PlannedItem(Item("abc"[place], fields={"rank": rank}), "key", place) for place, rank in enumerate(ranks)]
+    assert "".join(planned.item.id for planned in order_items(todo, Execution(priority="rank"))) == order
+
+
+def test_a_further_try_counts_and_changes_nothing_else() -> None:
+    planned = PlannedItem(Item("a"), "key", 3, 1, ("state",))
+    assert plan.tried_again(planned) == PlannedItem(Item("a"), "key", 3, 2, ("state",))
