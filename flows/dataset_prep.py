@@ -16,7 +16,7 @@ from pydantic import Field
 from tasks.batch import batch_run
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.manifest import unknown_priority
+from tasks.engine.contract.manifest import check_priority
 from tasks.frames.contact_sheets import render_contact_sheets
 from tasks.frames.dataset import (
     DatasetParams,
@@ -61,7 +61,7 @@ def read_inputs(
     shares, share_problems = parse_splits(splits)
     split_of, split_problems = assign_splits(samples, shares, group_by)
     column_problems = check_columns(samples, DatasetParams(format=format))
-    priority_problems = unknown_priority(execution, (sample.fields for sample in samples))
+    priority_problems = check_priority(execution, (sample.fields for sample in samples))
     found = [*problems, *share_problems, *split_problems, *column_problems, *priority_problems]
     if found:
         raise InvalidInput(found)

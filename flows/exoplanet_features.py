@@ -17,7 +17,7 @@ from pydantic import Field
 from tasks.batch import batch_run
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.manifest import unknown_priority
+from tasks.engine.contract.manifest import check_priority
 from tasks.transits.columns import COLUMNS
 from tasks.transits.params import (
     MAX_PERIOD_DAYS,
@@ -59,7 +59,7 @@ def read_inputs(
     notes: list[str] = []
     found, problems = read_targets(targets, light_curves, source, {column.name for column in COLUMNS}, notes)
     problems += params_problems(run_bls, run_tls, min_period, max_period)
-    problems += unknown_priority(execution, (target.fields for target in found))
+    problems += check_priority(execution, (target.fields for target in found))
     if source == "mast":
         problems += mast_problems(os.environ)
     if problems:

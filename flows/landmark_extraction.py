@@ -17,7 +17,7 @@ from pydantic import Field
 from tasks.batch import batch_run
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.manifest import unknown_priority
+from tasks.engine.contract.manifest import check_priority
 from tasks.engine.store.outcomes import Outcome
 from tasks.landmarks.layouts.collection import Collection, Sample
 from tasks.landmarks.models.store import Model, choose_model, fetch_models, get_rescue_model, locate_model
@@ -60,7 +60,7 @@ def read_inputs(
         problems += option_problems(chosen.kind, rescue_hands, normalize)
     samples = collection.samples if collection else ()
     problems += name_problems(samples, format)
-    problems += unknown_priority(execution, (sample.fields for sample in samples))
+    problems += check_priority(execution, (sample.fields for sample in samples))
     if not problems:  # a download is not begun for a command that will not run
         problems += fetch_models(found for found in (chosen, rescue) if found)
     if chosen and not problems:

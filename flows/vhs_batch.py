@@ -19,7 +19,7 @@ from tasks.batch import StageRun, batch_run
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.manifest import unknown_priority
+from tasks.engine.contract.manifest import check_priority
 from tasks.engine.store.outcomes import Record
 from tasks.media.segment_stages.join_stage import refuse_item
 from tasks.media.segment_stages.preview_stage import preview_item
@@ -97,7 +97,7 @@ def read_inputs(
     recipe, engines, wrong = read_recipe(wishes, presets, {tape.options.engine for tape in tapes} | {engine})
     problems += wrong
     problems += unmeasured_problems(tapes, presets, auto_detect)
-    problems += unknown_priority(execution, (tape.fields for tape in tapes))
+    problems += check_priority(execution, (tape.fields for tape in tapes))
     if problems:
         raise InvalidInput(problems)
     return Inputs(tapes, input, recipe, engines, notes)

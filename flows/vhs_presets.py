@@ -17,7 +17,7 @@ from tasks.batch import StageRun, batch_run
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.engine.reporting.report import Picture
 from tasks.media.segments.source import load_survey
 from tasks.restoration.comparison import cut_pieces
@@ -122,7 +122,7 @@ def _planned(known: Diagnosed, inputs: Inputs, output_dir: Path, count: int, sec
         tapes.append(plan_tape(replace(known, tape=tape), inputs.recipe, output_dir))
     context = max(one.work.chain.context_frames for one in tapes)
     align = max(one.work.chain.ratio.denominator for one in tapes)
-    segments = cut_pieces(load_survey(published_file(output_dir, known.survey)), context, align, count, seconds)
+    segments = cut_pieces(load_survey(get_published_file(output_dir, known.survey)), context, align, count, seconds)
     return [piece_of(one, f"pieces/{one.work.tape}", segments) for one in tapes]
 
 

@@ -12,7 +12,7 @@ from tasks.batch import BatchRun, StageRun
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage
-from tasks.engine.store.files import bytes_text, free_bytes
+from tasks.engine.store.files import format_bytes, free_bytes
 
 _SHARE_OF_FREE = 0.5
 
@@ -146,18 +146,18 @@ class Assembly:
         free = free_bytes(run.output_dir)
         lacking = "; MORE THAN IS FREE" if total + largest > free else ""
         run.display.say(
-            f"{self.wholes.name}: {len(todo)} to put together, about {bytes_text(total)}; the parts of the largest "
-            f"take {bytes_text(largest)} until then, {bytes_text(free)} is free{lacking}"
+            f"{self.wholes.name}: {len(todo)} to put together, about {format_bytes(total)}; the parts of the largest "
+            f"take {format_bytes(largest)} until then, {format_bytes(free)} is free{lacking}"
         )
 
 
 def _no_room(run: BatchRun, waiting: Sequence[_Waiting], free: int) -> RunError:
     """Return the error that ends a run in which no whole that waits fits onto the disk."""
     least = min(waiting, key=lambda one: one.needed_bytes)
-    parts, whole = bytes_text(least.missing_bytes), bytes_text(least.whole.parts_bytes)
-    needs = f"{bytes_text(least.needed_bytes)} ({parts} for its parts, {whole} for the whole)"
+    parts, whole = format_bytes(least.missing_bytes), format_bytes(least.whole.parts_bytes)
+    needs = f"{format_bytes(least.needed_bytes)} ({parts} for its parts, {whole} for the whole)"
     return RunError(
-        f"the disk of {run.output_dir} has too little room: {bytes_text(free)} is free, and {least.whole.item.title} "
+        f"the disk of {run.output_dir} has too little room: {format_bytes(free)} is free, and {least.whole.item.title} "
         f"needs about {needs}; "
         "free some space or give another --output-dir, then run the same command again"
     )

@@ -92,7 +92,7 @@ class StageLoop:
         """Yield outcomes as items settle, until nothing is left or the run stops."""
         while not self.dispatcher.finished and not self._check_scheduler_lost() and not self._check_deserted():
             self._pass_on_stop()
-            while shard := self.dispatcher.next_shard():
+            while shard := self.dispatcher.pop_shard():
                 self._submit(shard)
             self.display.tick()
             try:
@@ -143,7 +143,7 @@ class StageLoop:
             return True
 
     def _wait_seconds(self) -> float:
-        due = self.dispatcher.seconds_to_wait()
+        due = self.dispatcher.get_wait_seconds()
         return _MAX_WAIT_SECONDS if due is None else min(_MAX_WAIT_SECONDS, due)
 
     def _submit(self, shard: Shard) -> None:

@@ -20,7 +20,7 @@ from tasks.engine.contract.stage import Stage
 from tasks.engine.contract.text import markdown, one_line, show_values
 from tasks.engine.planning.plan import plan_stage
 from tasks.engine.reporting.report import Picture
-from tasks.engine.reporting.summary import RunFigures, Summary, failure_rows, summarise
+from tasks.engine.reporting.summary import RunFigures, Summary, list_failures, summarize
 from tasks.engine.run import write_results
 from tasks.engine.running.context import ShardOrder
 from tasks.engine.store.layout import Layout
@@ -77,15 +77,15 @@ def run_shard(name: str, sealed: Sealed[ShardOrder]) -> Outcomes:
     return run_order(sealed.content)
 
 
-@task(name="summarise", task_run_name="summarise {name}", cache_policy=NO_CACHE, persist_result=False)
-def summarise_run(name: str, sealed: Sealed[SummaryOrder]) -> Summary:
+@task(name="summarize", task_run_name="summarize {name}", cache_policy=NO_CACHE, persist_result=False)
+def summarize_run(name: str, sealed: Sealed[SummaryOrder]) -> Summary:
     """Write the run's files and its Prefect artifacts."""
     order = sealed.content
-    summary = summarise(order.figures, order.outcomes, order.max_failed)
+    summary = summarize(order.figures, order.outcomes, order.max_failed)
     write_results(order.layout, summary, order.outcomes, list(order.pictures))
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # the default retries for a minute
-            _create_artifacts(summary, failure_rows(order.outcomes), order.layout)
+            _create_artifacts(summary, list_failures(order.outcomes), order.layout)
     except API_ERRORS as error:  # the files are written
         get_run_logger().warning("no artifacts of this run: %s", one_line(str(error)))
     return summary

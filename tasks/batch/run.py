@@ -22,22 +22,22 @@ from rich.console import Console
 
 from tasks.batch.control import RunControl
 from tasks.batch.loop import Patience, StageLoop, StageShards, call_on_workers
-from tasks.batch.prefect_tasks import PlanOrder, Sealed, SummaryOrder, artifact_key, plan, summarise_run
+from tasks.batch.prefect_tasks import PlanOrder, Sealed, SummaryOrder, artifact_key, plan, summarize_run
 from tasks.batch.worker import progress_topic
 from tasks.engine.contract.errors import InvalidInput, RunError, RunUnfinished
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.items import Item, input_root
-from tasks.engine.contract.paths import path_problems
+from tasks.engine.contract.items import Item, find_input_root
+from tasks.engine.contract.paths import find_path_problems
 from tasks.engine.contract.stage import Stage
 from tasks.engine.contract.text import showable
 from tasks.engine.planning.plan import Plan, plan_stage
 from tasks.engine.planning.sizing import Size, read_host, size_stage
 from tasks.engine.reporting.progress import ProgressDisplay, StageProgress
 from tasks.engine.reporting.report import Picture
-from tasks.engine.reporting.summary import RunFigures, Summary, closing_lines
+from tasks.engine.reporting.summary import RunFigures, Summary, format_closing_lines
 from tasks.engine.run import open_output_dir
 from tasks.engine.running.context import RunContext
-from tasks.engine.running.control import StopLevel, caught_signals, forget_signal
+from tasks.engine.running.control import StopLevel, forget_signal, handle_signals
 from tasks.engine.running.dispatch import Dispatcher
 from tasks.engine.running.dry_run import predict_stage
 from tasks.engine.running.scratch import check_local_scratch
@@ -126,7 +126,7 @@ class BatchRun:
         store = RecordStore(self.layout, stage.name)
         self._packages += stage.packages
         self._first_stage = self._first_stage or stage.name
-        self._input_root = input_root(items)
+        self._input_root = find_input_root(items)
         if self.execution.dry_run:
             return self._predict(stage, items, store)
         execution = self.execution if limited else self.execution.model_copy(update={"max_items": None})
@@ -180,8 +180,8 @@ class BatchRun:
             notes=tuple(self.notes),
         )
         order = SummaryOrder(figures, self.outcomes, self.layout, self.execution.max_failed, self.pictures)
-        self.summary = summarise_run(self.flow, Sealed(order))
-        for line in closing_lines(self.summary, self.outcomes, self.layout):
+        self.summary = summarize_run(self.flow, Sealed(order))
+        for line in format_closing_lines(self.summary, self.outcomes, self.layout):
             self.display.say(line)
         return _final_state(self.summary)
 
@@ -271,7 +271,7 @@ def batch_run(
 ) -> Iterator[BatchRun]:
     """Start a run of ``flow`` into ``output_dir``; handle interruptions and clean up after dead runs."""
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    if problems := path_problems({**parameters, "output_dir": output_dir}):
+    if problems := find_path_problems({**parameters, "output_dir": output_dir}):
         raise InvalidInput(problems)
     output_dir = output_dir.absolute()
     display = ProgressDisplay(Console(stderr=True))
@@ -284,7 +284,7 @@ def batch_run(
             lock.on_loss = run.fail
         stack.callback(forget_signal, run_id)
         handlers = (_give_up, _give_up) if execution.dry_run else (run.control.interrupt, run.control.stop)
-        stack.enter_context(caught_signals(*handlers))
+        stack.enter_context(handle_signals(*handlers))
         stack.enter_context(explained(output_dir))
         yield run
 

@@ -46,17 +46,17 @@ def show(output_dir: Path, item_id: str) -> int:
         _say(entry.line())
         for output in entry.record.outputs if entry.record else ():
             _say(f"  {output.path}  {output.size_bytes} bytes  sha256 {output.sha256}")
-        for each in _tries(entry):
+        for each in _count_tries(entry):
             _say(f"  {each.line()}")
         if entry.failure and entry.failure.log:
             _say(f"  log: {output_dir / entry.failure.log}")
     return 0
 
 
-def _tries(entry: upkeep.Entry) -> list[Try]:
+def _count_tries(entry: upkeep.Entry) -> list[Try]:
     source = entry.failure or entry.record
     assert source is not None
-    return [*source.history, source.as_try()]
+    return [*source.history, source.to_attempt()]
 
 
 @app.command
@@ -67,7 +67,7 @@ def verify(output_dir: Path) -> int:
         output_dir: The --output-dir of a run
     """
     broken = 0
-    for line in upkeep.broken_outputs(upkeep.open_layout(output_dir)):
+    for line in upkeep.find_broken_outputs(upkeep.open_layout(output_dir)):
         _say(line)
         broken += 1
     _say(f"{broken} outputs do not hold; the next run makes them again with --verify digest" if broken else "all hold")
@@ -85,7 +85,7 @@ def forget(output_dir: Path, *item_ids: str, outputs: bool = False, yes: bool = 
         yes: Do it; without it, only say what would be done
     """
     layout = upkeep.open_layout(output_dir)
-    return _say_or_do(layout.output_dir, upkeep.to_forget(layout, item_ids, outputs), yes)
+    return _say_or_do(layout.output_dir, upkeep.plan_forget(layout, item_ids, outputs), yes)
 
 
 @app.command
@@ -97,7 +97,7 @@ def sweep(output_dir: Path, *, yes: bool = False) -> int:
         yes: Do it; without it, only say what would be done
     """
     layout = upkeep.open_layout(output_dir)
-    return _say_or_do(layout.output_dir, upkeep.to_sweep(layout), yes)
+    return _say_or_do(layout.output_dir, upkeep.plan_sweep(layout), yes)
 
 
 @app.command
@@ -109,7 +109,7 @@ def prune(output_dir: Path, *, yes: bool = False) -> int:
         yes: Do it; without it, only say what would be done
     """
     layout = upkeep.open_layout(output_dir)
-    return _say_or_do(layout.output_dir, upkeep.to_prune(layout), yes)
+    return _say_or_do(layout.output_dir, upkeep.plan_prune(layout), yes)
 
 
 def _say_or_do(output_dir: Path, deeds: list[upkeep.Deed], yes: bool) -> int:

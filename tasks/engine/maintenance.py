@@ -14,8 +14,8 @@ from tasks.engine.running.orphans import end_orphans
 from tasks.engine.store.layout import HOUSE, Layout, check_folders, remove_outputs
 from tasks.engine.store.lock import Lock, locked
 from tasks.engine.store.outcomes import Failure, Record
-from tasks.engine.store.records import RecordStore, needed_outputs
-from tasks.engine.store.write_errors import cannot_write
+from tasks.engine.store.records import RecordStore, find_needed_outputs
+from tasks.engine.store.write_errors import explain_write_error
 
 _MAX_TABLE_BYTES = 2**30
 
@@ -88,46 +88,46 @@ def find(layout: Layout, ids: Sequence[str]) -> list[Entry]:
     return found
 
 
-def broken_outputs(layout: Layout) -> Iterator[str]:
+def find_broken_outputs(layout: Layout) -> Iterator[str]:
     """A line for each output that is gone, or has not the digest that its record says."""
     for entry in entries(layout):
         for output in entry.record.outputs if entry.record else ():
             store = RecordStore(layout, entry.stage)
-            if not store.output_holds(output, "digest"):
+            if not store.is_intact(output, "digest"):
                 there = layout.tree.status(output.path)
                 yield f"{entry.stage}  {entry.id}  {'altered' if there else 'missing'}  {output.path}"
 
 
-def to_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[Deed]:
+def plan_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[Deed]:
     """What forgetting items means: their records go, so that the next run makes them again."""
     deeds, found = [], find(layout, ids)
     forgotten = {(entry.stage, entry.id) for entry in found}
-    needed = needed_outputs(layout, lambda stage, item_id: (stage, item_id) in forgotten) if outputs_too else set()
+    needed = find_needed_outputs(layout, lambda stage, item_id: (stage, item_id) in forgotten) if outputs_too else set()
     for entry in found:
         if outputs_too and entry.record:
-            paths, item = _outputs(entry, needed), (entry.stage, entry.id)
+            paths, item = _list_outputs(entry, needed), (entry.stage, entry.id)
             deeds.append(Deed(f"remove {len(paths)} outputs of {entry.stage} {entry.id}", paths, (item,)))
-        deeds.append(Deed(f"forget {entry.stage} {entry.id}", _books(layout, entry)))
+        deeds.append(Deed(f"forget {entry.stage} {entry.id}", _read_stores(layout, entry)))
     return deeds
 
 
-def _books(layout: Layout, entry: Entry) -> tuple[str, ...]:
+def _read_stores(layout: Layout, entry: Entry) -> tuple[str, ...]:
     """The files that may tell of an item."""
     known = [*RecordStore(layout, entry.stage).paths(entry.id), layout.log(entry.stage, entry.id)]
     return tuple(map(layout.relative, known))
 
 
-def _outputs(entry: Entry, needed: set[str]) -> tuple[str, ...]:
+def _list_outputs(entry: Entry, needed: set[str]) -> tuple[str, ...]:
     """The outputs of an item but those that another item has too, or says that it has."""
     outputs = entry.record.outputs if entry.record else ()
     return tuple(output.path for output in outputs if output.path not in needed)
 
 
-def to_sweep(layout: Layout) -> list[Deed]:
+def plan_sweep(layout: Layout) -> list[Deed]:
     """What dead runs have left: private folders, half-written files, logs of items that are done since."""
     private, tree = layout.relative(layout.private), layout.tree
     deeds = [Deed(f"remove the private folder of run {name}", (f"{private}/{name}",)) for name in tree.names(private)]
-    deeds += [Deed(f"remove the half-written {path}", (path,)) for path in _half_written(layout)]
+    deeds += [Deed(f"remove the half-written {path}", (path,)) for path in _find_half_written(layout)]
     for entry in entries(layout):
         log = layout.relative(layout.log(entry.stage, entry.id))
         if entry.record and not entry.failure and tree.status(log):
@@ -135,26 +135,26 @@ def to_sweep(layout: Layout) -> list[Deed]:
     return deeds
 
 
-def to_prune(layout: Layout) -> list[Deed]:
+def plan_prune(layout: Layout) -> list[Deed]:
     """What the last run's manifest no longer names: records, outputs and failures of items that are not in it.
 
     A stage that the last run never came to is left alone, and so is a file that an item has which is named. Raises
     InvalidInput where no run has left an ``items.parquet``.
     """
-    named, deeds = _last_items(layout), []
+    named, deeds = _read_last_items(layout), []
     known = [entry for entry in entries(layout) if entry.stage in named]
-    needed = needed_outputs(layout, lambda stage, item_id: item_id not in named.get(stage, {item_id}))
+    needed = find_needed_outputs(layout, lambda stage, item_id: item_id not in named.get(stage, {item_id}))
     for entry in known:
         if entry.id not in named[entry.stage]:
-            outputs = _outputs(entry, needed)
+            outputs = _list_outputs(entry, needed)
             words = (
                 f"remove {entry.stage} {entry.id} with {len(outputs)} outputs, which the last manifest does not name"
             )
-            deeds.append(Deed(words, (*outputs, *_books(layout, entry)), ((entry.stage, entry.id),)))
+            deeds.append(Deed(words, (*outputs, *_read_stores(layout, entry)), ((entry.stage, entry.id),)))
     return deeds
 
 
-def _last_items(layout: Layout) -> dict[str, set[str]]:
+def _read_last_items(layout: Layout) -> dict[str, set[str]]:
     """Ids of all items of the last run, by stage."""
     path = layout.output_dir / "items.parquet"
     try:
@@ -176,7 +176,7 @@ def do(layout: Layout, deeds: Sequence[Deed], say: Callable[[str], None] = lambd
             for deed in deeds:
                 _do(layout, deed, lock)
     except OSError as error:
-        raise cannot_write(layout.output_dir, error) from error
+        raise explain_write_error(layout.output_dir, error) from error
 
 
 def _do(layout: Layout, deed: Deed, lock: Lock) -> None:
@@ -192,7 +192,7 @@ def _do(layout: Layout, deed: Deed, lock: Lock) -> None:
         layout.tree.remove(path)
 
 
-def _half_written(layout: Layout) -> list[str]:
+def _find_half_written(layout: Layout) -> list[str]:
     """Files that a killed process was writing, anywhere in the output folder. Symlinks are not followed."""
     found = []
     for folder, _, names in os.walk(layout.output_dir):

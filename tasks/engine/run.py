@@ -7,13 +7,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
-from tasks.engine.reporting.summary import Summary, as_dict, failure_rows, write_summary
+from tasks.engine.reporting.summary import Summary, as_dict, list_failures, write_summary
 from tasks.engine.running.orphans import end_orphans, note_dead_marks
 from tasks.engine.running.scratch import leave_local_scratch, sweep_local_scratch
 from tasks.engine.store.layout import HOUSE, RUN_FILES, Layout, check_folders
 from tasks.engine.store.lock import Lock, locked
 from tasks.engine.store.outcomes import Outcome, Outcomes
-from tasks.engine.store.write_errors import cannot_write, check_is_no_folder
+from tasks.engine.store.write_errors import check_is_no_folder, explain_write_error
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = la
             tree.make(private, mode=0o700)
             note_dead_marks(layout.private / run_id, marks)
         except OSError as error:
-            raise cannot_write(layout.output_dir, error) from error
+            raise explain_write_error(layout.output_dir, error) from error
         stack.callback(tree.remove, private)
         yield lock
 
@@ -62,14 +62,14 @@ def _sweep(layout: Layout) -> None:
 
 def write_results(layout: Layout, summary: Summary, outcomes: Outcomes, pictures: Sequence[Picture]) -> Path:
     """Write every file of the run; returns the path of ``report.html``."""
-    bars, seconds = _times(summary, outcomes)
-    page = render_report(as_dict(summary), bars, seconds, pictures, _failures(outcomes))
+    bars, seconds = _collect_times(summary, outcomes)
+    page = render_report(as_dict(summary), bars, seconds, pictures, _collect_failures(outcomes))
     layout.tree.write("report.html", page.encode())
     write_summary(layout, summary, outcomes)
     return layout.output_dir / "report.html"
 
 
-def _times(summary: Summary, outcomes: Iterable[Outcome]) -> tuple[list[Bar], list[float]]:
+def _collect_times(summary: Summary, outcomes: Iterable[Outcome]) -> tuple[list[Bar], list[float]]:
     """What ran in this run, in seconds since its start; how long every item took that is done, whenever that was."""
     start, bars, seconds = summary.started_seconds, list[Bar](), list[float]()
     for outcome in outcomes:
@@ -81,5 +81,5 @@ def _times(summary: Summary, outcomes: Iterable[Outcome]) -> tuple[list[Bar], li
     return bars, seconds
 
 
-def _failures(outcomes: Outcomes) -> list[Failure]:
-    return [Failure(**row) for row in failure_rows(outcomes)]
+def _collect_failures(outcomes: Outcomes) -> list[Failure]:
+    return [Failure(**row) for row in list_failures(outcomes)]

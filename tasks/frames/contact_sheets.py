@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.engine.reporting.report import Picture as ReportImage
 from tasks.media.orientation import Picture
 from tasks.media.sheets import sheet
@@ -69,7 +69,7 @@ def _render_sample(sample: Mapping[str, Any], output_dir: Path, titles: Mapping[
 def _is_unaltered(output_dir: Path, frame: Mapping[str, Any]) -> bool:
     """Return True if the file of ``frame`` is the one that the stage published."""
     try:
-        with published_file(output_dir, frame["path"]).open("rb") as file:
+        with get_published_file(output_dir, frame["path"]).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == str(frame["sha256"])
     except OSError:
         return False

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.engine.contract.errors import BadInput, Problem
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.manifest import cap_problems
-from tasks.engine.contract.stage import Stage, StageResult, Workspace, published_file
+from tasks.engine.contract.stage import Stage, StageResult, Workspace, get_published_file
 from tasks.frames.card import render_card
 from tasks.frames.columns import (
     OWN,
@@ -320,7 +320,7 @@ def _write_images(part: Mapping[str, Any], work: Workspace) -> None:
         for frame in row["frames"]:
             _read_frame(work, frame)
             _link_or_copy(
-                published_file(work.output_dir, frame["path"]),
+                get_published_file(work.output_dir, frame["path"]),
                 work.output(f"{part['path']}/{_choose_image_path(frame)}"),
             )
 
@@ -333,7 +333,7 @@ def _read_frame(work: Workspace, frame: Mapping[str, Any]) -> bytes:
     """Return the bytes of a published frame. Raises BadInput if they do not match its row."""
     advice = "run again with --verify digest to extract it again"
     try:
-        content: bytes = published_file(work.output_dir, frame["path"]).read_bytes()
+        content: bytes = get_published_file(work.output_dir, frame["path"]).read_bytes()
     except FileNotFoundError as error:
         raise BadInput(f"{frame['path']} is missing; {advice}") from error
     except PermissionError as error:

@@ -11,14 +11,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.engine.contract.errors import Problem
-from tasks.engine.contract.items import Item, distinct_ids
+from tasks.engine.contract.items import Item, make_distinct_ids
 from tasks.engine.contract.manifest import (
     InputFolder,
     Row,
     Table,
     cap_problems,
-    carried,
-    missing_columns,
+    collect_extra_columns,
+    find_missing_columns,
     read_ids,
     read_table,
     shorten,
@@ -91,7 +91,7 @@ def plan_videos(samples: Iterable[Sample], videos_dir: Path) -> list[Item]:
     for sample in samples:
         by_video.setdefault(sample.video, []).append(sample)
     root = videos_dir.absolute()
-    ids = distinct_ids(list(by_video))
+    ids = make_distinct_ids(list(by_video))
     return [
         _create_item(item_id, video, together, root / video)
         for item_id, (video, together) in zip(ids, by_video.items(), strict=True)
@@ -120,7 +120,7 @@ def _parse_samples(
 ) -> tuple[list[Sample], list[Problem]]:
     if not table.rows:
         return [], []
-    problems = [*missing_columns(table, REQUIRED, manifest), *_find_reserved_columns(table, manifest)]
+    problems = [*find_missing_columns(table, REQUIRED, manifest), *_find_reserved_columns(table, manifest)]
     names, id_problems = read_ids(table.rows)
     problems += id_problems
     ids = _assign_ids(names)
@@ -140,13 +140,13 @@ def _find_reserved_columns(table: Table, name: str) -> list[Problem]:
 
 def _assign_ids(names: Iterable[str | None]) -> dict[str, str]:
     given = [name for name in names if name is not None]
-    return dict(zip(given, distinct_ids(given), strict=True))
+    return dict(zip(given, make_distinct_ids(given), strict=True))
 
 
 def _parse_sample(
     row: Row, name: str | None, ids: Mapping[str, str], folder: InputFolder, check: bool
 ) -> tuple[Sample | None, list[Problem]]:
-    fields, problems = carried(row, READ_COLUMNS)
+    fields, problems = collect_extra_columns(row, READ_COLUMNS)
     seconds = _parse_support_seconds(row)
     video = _parse_video_path(row, folder) if check else ""
     problems += [value for value in (seconds, video) if isinstance(value, Problem)]

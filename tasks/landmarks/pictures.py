@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.engine.reporting.report import Picture as ReportImage
 from tasks.landmarks.drawing import draw, found_words
 from tasks.landmarks.points import Skeleton
@@ -160,7 +160,7 @@ def _there(rows: Sequence[PreviewRow], output_dir: Path, most: int) -> list[tupl
 def _content(row: PreviewRow, output_dir: Path) -> bytes | None:
     """The file of the sheet; None where it is gone or another."""
     try:
-        data = published_file(output_dir, row.path).read_bytes()
+        data = get_published_file(output_dir, row.path).read_bytes()
     except OSError:
         return None
     is_its_own = row.sha256 is None or hashlib.sha256(data).hexdigest() == row.sha256

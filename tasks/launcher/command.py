@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from tasks.engine.contract.errors import HeadraceError, InvalidInput, Problem, RunError, RunUnfinished
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.paths import path_problems
+from tasks.engine.contract.paths import find_path_problems
 from tasks.engine.contract.text import showable, showable_lines
 from tasks.launcher.api import LocalApi
 from tasks.launcher.api_client import bypass_proxies, check_prefect_home, client_settings
@@ -188,7 +188,7 @@ def read_command(
         return None
     parameters, problems = _parse(_app(_all_optional(_flattened(flow.fn)), name), list(arguments))
     problems += _missing(flow.fn, parameters, problems)
-    problems += path_problems(parameters)
+    problems += find_path_problems(parameters)
     problems += _ask(door, parameters, {problem.where for problem in problems})
     if problems:
         raise InvalidInput(problems)

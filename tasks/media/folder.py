@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from tasks.engine.contract.items import distinct_ids
+from tasks.engine.contract.items import make_distinct_ids
 
 
 def natural(text: str) -> tuple[list[tuple[bool, int, str]], str]:
@@ -18,7 +18,7 @@ def natural(text: str) -> tuple[list[tuple[bool, int, str]], str]:
 
 def ids_of(videos: Sequence[str]) -> list[tuple[str, str]]:
     """Return an id for each video: its path without the suffix, or with it if another video could have that id."""
-    return list(zip(distinct_ids(videos, list(map(_without_suffix, videos))), videos, strict=True))
+    return list(zip(make_distinct_ids(videos, list(map(_without_suffix, videos))), videos, strict=True))
 
 
 def names_of(videos: Sequence[str]) -> list[str]:

@@ -281,7 +281,7 @@ class _Walk:
         """Return True if the entry stays inside once symlinks are followed; else it is a problem."""
         if not entry.is_symlink() or _is_within(os.path.realpath(entry.path), self.real):
             return True
-        given = f"{shorten(joined(path, entry.name))} is a link that leads out"
+        given = f"{shorten(joined(path, entry.name))} is a symlink that points outside"
         advice = f"copy the files there, or point {self.option} at the folder that holds them"
         self._say(given, f"files inside {self.root}", advice)
         return False

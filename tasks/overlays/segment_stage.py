@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.engine.contract.items import Item, safe_id
+from tasks.engine.contract.items import Item, make_safe_id
 from tasks.engine.contract.stage import Needs, NoParams, Stage, StageResult, Workspace
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.plan import Segment
@@ -44,7 +44,7 @@ class CleanStage(Stage):
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
 
     def __init__(self, needs: Needs | None = None) -> None:
-        """``needs.most_slots`` is how many devices the program of the method ``command`` has."""
+        """``needs.max_slots`` is how many devices the program of the method ``command`` has."""
         super().__init__(NoParams())
         self._needs = needs or super().needs()
 
@@ -81,7 +81,7 @@ class CleanStage(Stage):
     @property
     def _device(self) -> int:
         """The number of the device that this slot has for itself."""
-        return int(os.environ.get("HEADRACE_SLOT", "0")) % (self._needs.most_slots or 1)
+        return int(os.environ.get("HEADRACE_SLOT", "0")) % (self._needs.max_slots or 1)
 
     def _remover_of(self, video: VideoWork, shape: Shape, inpainter: Inpainter, scratch: Path) -> MakeRemover:
         """What removes the overlays of a region."""
@@ -98,7 +98,7 @@ def segment_items(planned: PlannedVideo) -> list[Item]:
     pixels = picture.width_px * picture.height_px
     return [
         Item(
-            id=safe_id(f"{work.video}.{segment.number:04d}"),
+            id=make_safe_id(f"{work.video}.{segment.number:04d}"),
             payload=VIDEO_PAYLOAD.dump(work, [segment]),
             inputs=(path,),
             cost=float((segment.read_end - segment.read_start) * pixels),
@@ -110,9 +110,9 @@ def segment_items(planned: PlannedVideo) -> list[Item]:
     ]
 
 
-def segment_needs(planned: Iterable[PlannedVideo], most_slots: int | None = None) -> Needs:
+def segment_needs(planned: Iterable[PlannedVideo], max_slots: int | None = None) -> Needs:
     """What a segment takes of the host, for the largest: an encoder's and a remover's frames."""
-    return Needs(_LEAST_BYTES + max(map(_segment_bytes, planned), default=0), most_slots)
+    return Needs(_LEAST_BYTES + max(map(_segment_bytes, planned), default=0), max_slots)
 
 
 def _segment_bytes(planned: PlannedVideo) -> int:

@@ -23,7 +23,7 @@ from tasks.downloads.patience import ANY_HOST, Origin, open_session
 from tasks.downloads.public import EVERY_NETWORK, Public
 from tasks.downloads.transfer import Gone, Transfers, Wanted
 from tasks.engine.contract.errors import BadInput, Problem
-from tasks.engine.contract.items import safe_id
+from tasks.engine.contract.items import make_safe_id
 from tasks.engine.contract.manifest import InputFolder, cap_problems, shorten
 from tasks.engine.contract.text import showable
 from tasks.media.folder import ids_of
@@ -101,7 +101,7 @@ def read_sources(
     if path.is_dir():
         return _folder(path, [] if notes is None else notes)
     if path.is_file():
-        return [VideoSource(safe_id(path.stem), path.name, path.absolute())], []
+        return [VideoSource(make_safe_id(path.stem), path.name, path.absolute())], []
     what = "is a pipe or a device" if path.exists() else "is not there"
     return [], [Problem(_INPUT, f"{shorten(given)} {what}", _ALLOWED, "check the path")]
 
@@ -154,7 +154,7 @@ def _wrong_url(url: str, reason: str, advice: str) -> Problem:
 def _remote(url: str) -> VideoSource:
     name = _name_in(url)
     stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES else name
-    return VideoSource(safe_id(stem), name, url=url)
+    return VideoSource(make_safe_id(stem), name, url=url)
 
 
 def _name_in(url: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.engine.contract.errors import InvalidInput, Problem
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.media.segment_stages.work import SegmentedWork, WorkPayload
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
@@ -66,7 +66,7 @@ class VideoWork(SegmentedWork):
 
     def load_overlays(self, output_dir: Path) -> tuple[Overlay, ...]:
         """Read the overlays. Raises OSError, ValueError or KeyError if they are missing or damaged."""
-        return load_overlays(published_file(output_dir, overlays_path(self.video)))
+        return load_overlays(get_published_file(output_dir, overlays_path(self.video)))
 
 
 VIDEO_PAYLOAD = WorkPayload(VideoWork)
@@ -96,7 +96,7 @@ def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path) -> P
     if not known.found:
         work = VideoWork(known.video, digests, options.method, options.command, settings, known.path.suffix)
         return PlannedVideo(known, work, ())
-    found = load_survey(published_file(output_dir, survey_path(known.video)))
+    found = load_survey(get_published_file(output_dir, survey_path(known.video)))
     suffix = known.containers[settings.codec]
     work = VideoWork(known.video, digests, options.method, options.command, settings, suffix)
     return PlannedVideo(known, work, plan_segments(found.timeline, _cut(found.timeline, options)))

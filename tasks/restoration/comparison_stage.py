@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace, published_file
+from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace, get_published_file
 from tasks.restoration.comparison import Piece, as_rows, compare
 from tasks.restoration.planning import PlannedTape
 from tasks.restoration.work import TAPE_PAYLOAD
@@ -39,7 +39,7 @@ class ComparisonStage(Stage):
         for payload in item.payload["presets"]:
             tape, segments = TAPE_PAYLOAD.load(payload)
             for segment in segments:
-                file = published_file(work.output_dir, tape.segment_path(segment))
+                file = get_published_file(work.output_dir, tape.segment_path(segment))
                 pieces.append(Piece(tape.preset, segment, file, tape.chain, costs[tape.segment_path(segment)]))
         found = tape.load_survey(work.output_dir)
         picture, figures = compare(source, found, source.stat().st_size, pieces)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.engine.contract.errors import InvalidInput, Problem
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.settings import Codec, EncoderSettings
@@ -61,7 +61,7 @@ def plan_tape(known: Diagnosed, recipe: Recipe, output_dir: Path) -> PlannedTape
     chosen = recipe.presets.choose(options.preset, diagnosis)
     preset = override(chosen.preset, recipe.overrides) if recipe.overrides else chosen.preset
     chain = build_chain(diagnosis, preset, options.height, options.deinterlace)
-    found = load_survey(published_file(output_dir, known.survey))
+    found = load_survey(get_published_file(output_dir, known.survey))
     work = TapeWork(
         tape=known.tape.id,
         folder=f"segments/{known.tape.id}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from tasks.engine.contract.items import Item, safe_id
+from tasks.engine.contract.items import Item, make_safe_id
 from tasks.engine.contract.stage import Needs, NoParams, Stage, StageResult, Workspace
 from tasks.restoration.engines.base import Engine, SegmentJob
 from tasks.restoration.engines.choice import Engines
@@ -64,7 +64,7 @@ def segment_items(planned: PlannedTape) -> list[Item]:
     work, tape, source = planned.work, planned.diagnosed.tape, planned.diagnosed.path
     return [
         Item(
-            id=safe_id(f"{work.tape}.{segment.number:04d}"),
+            id=make_safe_id(f"{work.tape}.{segment.number:04d}"),
             payload=TAPE_PAYLOAD.dump(work, [segment]),
             inputs=(str(source),),
             cost=float(len(segment) * work.chain.width_px * work.chain.height_px * work.chain.ratio),
@@ -86,4 +86,4 @@ def segment_needs(works: Iterable[TapeWork], engines: Engines) -> Needs:
         most = max(most, work.chain.width_px * work.chain.height_px)
         names.add(work.engine)
     own = max((engines.memory_bytes.get(name, 0) for name in names), default=0)
-    return Needs(_LEAST_BYTES + most * _BYTES_A_PIXEL + own, engines.most_slots)
+    return Needs(_LEAST_BYTES + most * _BYTES_A_PIXEL + own, engines.max_slots)

@@ -14,13 +14,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks.engine.contract.errors import Problem
-from tasks.engine.contract.items import safe_id
+from tasks.engine.contract.items import make_safe_id
 from tasks.engine.contract.manifest import (
     InputFolder,
     Row,
     cap_problems,
-    carried,
-    missing_columns,
+    collect_extra_columns,
+    find_missing_columns,
     read_table,
     shorten,
 )
@@ -113,7 +113,7 @@ def read_tape(
     relative = root.relative(path.name, path.name)
     if isinstance(relative, Problem):
         return None, wished, [*problems, relative]
-    return Tape(safe_id(path.stem), relative, wished[0] if wished else TapeOptions()), wished, problems
+    return Tape(make_safe_id(path.stem), relative, wished[0] if wished else TapeOptions()), wished, problems
 
 
 def common_options(**values: Any) -> tuple[TapeOptions, list[Problem]]:
@@ -138,7 +138,7 @@ def unmeasured_problems(tapes: Iterable[Tape], presets: Presets, auto_detect: bo
 def _lines(settings: Path, paths: Sequence[str]) -> tuple[dict[str, _Line], list[Problem]]:
     """The lines of the table by the tape that each is about."""
     table = read_table(settings)
-    problems = [*table.problems, *(missing_columns(table, [TAPE], settings.name) if table.rows else [])]
+    problems = [*table.problems, *(find_missing_columns(table, [TAPE], settings.name) if table.rows else [])]
     lines: dict[str, _Line] = {}
     for row in table.rows:
         tape = row.values.get(TAPE)
@@ -169,7 +169,7 @@ def _unusable(row: Row, tape: object, paths: Sequence[str], lines: Mapping[str, 
 def _line(row: Row) -> tuple[_Line, list[Problem]]:
     names = TapeOptions.model_fields.keys()
     options = {name: value for name, value in row.values.items() if name in names and value not in (None, "")}
-    fields, problems = carried(row, without={TAPE, *names})
+    fields, problems = collect_extra_columns(row, without={TAPE, *names})
     return _Line(row.where, options, fields), problems
 
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import Stage, StageResult, Workspace, published_file
+from tasks.engine.contract.stage import Stage, StageResult, Workspace, get_published_file
 from tasks.transits.columns import COLUMNS, SEPARATOR, Column, build_arrow_schema
 
 PARQUET = "features.parquet"
@@ -147,7 +147,7 @@ def read_document(star: StarFile, output_dir: Path) -> Document:
     Raises BadInput where it is gone, altered, or nothing that a star publishes.
     """
     try:
-        content = published_file(output_dir, star.path).read_bytes()
+        content = get_published_file(output_dir, star.path).read_bytes()
     except OSError as error:
         raise BadInput(f"{star.path} cannot be read ({error.strerror}); {_ADVICE}") from error
     if hashlib.sha256(content).hexdigest() != star.sha256:

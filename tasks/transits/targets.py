@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 from tasks.engine.contract.errors import Problem
-from tasks.engine.contract.items import Item, distinct_ids, is_safe_id
+from tasks.engine.contract.items import Item, is_safe_id, make_distinct_ids
 from tasks.engine.contract.manifest import (
     InputFolder,
     Row,
     Table,
     cap_problems,
-    carried,
-    missing_columns,
+    collect_extra_columns,
+    find_missing_columns,
     read_table,
     shorten,
 )
@@ -238,7 +238,7 @@ def _with_files(target: Target, files: Sequence[FoundFile], listing: _Listing) -
 
 def _with_ids(targets: Sequence[Target]) -> list[Target]:
     names = [target.name for target in targets]
-    ids = distinct_ids(names, list(map(_plain_id, names)))
+    ids = make_distinct_ids(names, list(map(_plain_id, names)))
     return [replace(target, id=target_id) for target, target_id in zip(targets, ids, strict=True)]
 
 
@@ -253,7 +253,7 @@ def _table_targets(
 ) -> tuple[list[Target], list[Problem]]:
     if not table.rows:
         return [], []
-    problems = [*missing_columns(table, REQUIRED, name), *_reserved(table, name, reserved)]
+    problems = [*find_missing_columns(table, REQUIRED, name), *_reserved(table, name, reserved)]
     targets: list[Target] = []
     first: dict[str, str] = {}
     claimed = {star for star in map(_row_name, table.rows) if isinstance(star, str) and star in listing.by_star}
@@ -290,7 +290,7 @@ def _again(row: Row, target: Target, first: dict[str, str], claimed: Collection[
 def _row_target(
     row: Row, folder: InputFolder | None, listing: _Listing, claimed: Collection[str]
 ) -> tuple[Target | None, list[Problem]]:
-    fields, problems = carried(row, KNOWN)
+    fields, problems = collect_extra_columns(row, KNOWN)
     mission = _mission(row)
     name = _row_name(row)
     star, wrong = _star(row)

@@ -252,7 +252,9 @@ class Storm:
         """Every record is whole, and so is what it tells of."""
         found = self.store.load()
         unreadable = self._recorded() - set(found)
-        torn = {name for name, record in found.items() if not self.store.outputs_hold(record, "digest")} | unreadable
+        torn = {
+            name for name, record in found.items() if not self.store.has_intact_outputs(record, "digest")
+        } | unreadable
         verdict.torn = len(torn)
         verdict.expect(not torn, f"torn: {torn}")
 

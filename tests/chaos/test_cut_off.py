@@ -99,7 +99,7 @@ def check(bench: Bench) -> None:
     store = RecordStore(Layout(bench.output), "faults")
     found = store.load()
     assert set(found) == set(ITEMS)
-    torn = [name for name, record in found.items() if not store.outputs_hold(record, "digest")]
+    torn = [name for name, record in found.items() if not store.has_intact_outputs(record, "digest")]
     assert torn == []
     assert [*bench.output.rglob("*.tmp"), *bench.output.rglob("*.stale")] == []
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.engine.maintenance import broken_outputs
+from tasks.engine.maintenance import find_broken_outputs
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Record
 from tests.engine.scenarios import GONE, ITEMS, NEW, SCENARIOS, STAGE, begin, content, run_all, store_in
@@ -117,20 +117,20 @@ def check(folder: Path, before: Mapping[str, Record] | None = None) -> None:
     """Raise AssertionError unless each item is done, with all its files, or not done, and no file is unknown."""
     store = store_in(folder)
     records = store.load()
-    assert list(broken_outputs(Layout(folder))) == [], f"verify: {list(broken_outputs(Layout(folder)))}"
+    assert list(find_broken_outputs(Layout(folder))) == [], f"verify: {list(find_broken_outputs(Layout(folder)))}"
     for item_id, record in records.items():
         for output in record.outputs:
             text = (folder / output.path).read_text()
             assert text == content(item_id, record.key, output.path), f"{output.path} is not of {record.key}"
     known = {output.path for record in records.values() for output in record.outputs}
-    known |= {path for item_id in store._ids(".stale") for path in store._known_paths(item_id)}
+    known |= {path for item_id in store._list_ids(".stale") for path in store._collect_paths(item_id)}
     visible = {name for name in _files(folder) if not name.startswith(".")} - _TREE_OF_RUN
     assert visible <= known, f"files that nobody knows: {visible - known}"
     for name in _WRITTEN:
         if (folder / name).exists():
             json.loads((folder / name).read_bytes())
     if before is not None:
-        lost = before.keys() - records.keys() - store._ids(".stale")
+        lost = before.keys() - records.keys() - store._list_ids(".stale")
         assert lost <= {GONE, "a"}, f"records are lost without a trace: {lost}"
 
 

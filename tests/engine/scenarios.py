@@ -12,15 +12,15 @@ from pathlib import Path
 
 import jinja2
 
-from tasks.engine.maintenance import do, to_forget
-from tasks.engine.reporting.summary import RunFigures, Summary, summarise
+from tasks.engine.maintenance import do, plan_forget
+from tasks.engine.reporting.summary import RunFigures, Summary, summarize
 from tasks.engine.run import open_output_dir, write_results
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.lock import claimed, locked
 from tasks.engine.store.outcomes import Failure, Outcome, Outcomes, Record, Usage
 from tasks.engine.store.publish import collect_outputs, publish
 from tasks.engine.store.records import RecordStore
-from tasks.engine.store.write_errors import cannot_write
+from tasks.engine.store.write_errors import explain_write_error
 
 assert jinja2  # imported here, so that no scenario spends its time with it
 
@@ -121,7 +121,7 @@ def lock(folder: Path) -> None:
         with locked(Layout(folder).house / "lock", "run"):
             pass
     except OSError as error:  # as a run does
-        raise cannot_write(folder, error) from error
+        raise explain_write_error(folder, error) from error
 
 
 def claim(folder: Path) -> None:
@@ -130,7 +130,7 @@ def claim(folder: Path) -> None:
         with claimed(Layout(folder).private / "run/claim", "run"):
             pass
     except OSError as error:  # as a slot does
-        raise cannot_write(folder, error) from error
+        raise explain_write_error(folder, error) from error
 
 
 def open_and_close(folder: Path) -> None:
@@ -143,7 +143,7 @@ def open_and_close(folder: Path) -> None:
 def results() -> tuple[Summary, Outcomes]:
     """Return the summary and the outcomes of a run. It looks versions up in many files."""
     outcomes = Outcomes([Outcome("a", STAGE, "done"), Outcome("b", STAGE, "failed", failure_kind="crash")])
-    return summarise(RunFigures("flow", "run", 0.0, 1.0, 1, 1, {}), outcomes, 1.0), outcomes
+    return summarize(RunFigures("flow", "run", 0.0, 1.0, 1, 1, {}), outcomes, 1.0), outcomes
 
 
 def write_files(folder: Path) -> None:
@@ -154,7 +154,7 @@ def write_files(folder: Path) -> None:
 def forget(folder: Path) -> None:
     """Forget an item by hand, with its outputs."""
     layout = Layout(folder)
-    do(layout, to_forget(layout, ["a"], outputs_too=True))
+    do(layout, plan_forget(layout, ["a"], outputs_too=True))
 
 
 def run_all(folder: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult, Workspace
-from tasks.engine.planning.plan import plan_stage, tried_again
+from tasks.engine.planning.plan import plan_stage, retry_failed
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.shard import run_shard
 from tasks.engine.running.slot import Limits
@@ -176,7 +176,7 @@ def test_a_retry_is_done_once_the_input_is_left_alone(tmp_path: Path, source: Pa
     runs = Runs(tmp_path / "out", source, "content")
     order = runs.plan("restored in place once")
     assert runs.run(order).transient
-    again = ShardOrder(order.context, order.stage, tuple(map(tried_again, order.items)))
+    again = ShardOrder(order.context, order.stage, tuple(map(retry_failed, order.items)))
     outcome = runs.run(again)
     assert (outcome.outcome, outcome.attempts, outcome.values["read"]) == ("done", 2, BEFORE.decode())
 

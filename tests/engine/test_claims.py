@@ -46,7 +46,7 @@ def test_what_both_made_is_published_by_one(tmp_path: Path) -> None:
     store = RecordStore(Layout(tmp_path), "faults")
     found = store.load()
     assert len(found) == ITEMS
-    assert [name for name, record in found.items() if not store.outputs_hold(record, "digest")] == []
+    assert [name for name, record in found.items() if not store.has_intact_outputs(record, "digest")] == []
     assert list((tmp_path / ".headrace/private/run/claims/faults").iterdir()) == []
     assert [*tmp_path.rglob("*.tmp"), *tmp_path.rglob("*.stale")] == []
 
@@ -106,7 +106,7 @@ def test_a_process_that_was_paused_while_it_publishes_publishes_nothing_after_it
     store = RecordStore(Layout(tmp_path), "faults")
     (record,) = store.load().values()
     assert record.values["maker"] == outcome.values["maker"]
-    assert store.outputs_hold(record, "digest")
+    assert store.has_intact_outputs(record, "digest")
 
 
 def test_a_claim_ends_with_an_error(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.shard import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
-from tasks.engine.running.watchdog import kept_environment
+from tasks.engine.running.watchdog import build_watched_environment
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.processes import MARK, marked, wait_until_gone
 
@@ -44,7 +44,7 @@ def test_nothing_but_the_stage_s_own_helper_is_left_between_items(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = uuid.uuid4().hex
-    kept_environment()  # the watchdog of this process lives as long as it does: it is not to bear the mark
+    build_watched_environment()  # the watchdog of this process lives as long as it does: it is not to bear the mark
     monkeypatch.setenv(MARK, mark)
     payloads: list[dict[str, object]] = [{}, {"fails": True}, {"waits": True}, {}]
     items = tuple(PlannedItem(Item(f"item-{n}", payload), "key", n) for n, payload in enumerate(payloads))

@@ -55,7 +55,7 @@ def dispatcher(
 
 def take_all(found: Dispatcher) -> list[Shard]:
     """Every shard that may be in flight now."""
-    return list(iter(found.next_shard, None))
+    return list(iter(found.pop_shard, None))
 
 
 def ids(shards: Sequence[Shard]) -> list[str]:
@@ -93,7 +93,7 @@ def test_shards_take_about_their_seconds_and_shrink_towards_the_end() -> None:
 def test_a_heavy_item_is_a_shard_of_its_own() -> None:
     found = dispatcher(planned(40, costs=[1.0]) + planned(1, costs=[500.0]), slots=1, shard_seconds=20)
     shards = []
-    while shard := found.next_shard():
+    while shard := found.pop_shard():
         shards.append(shard)
         found.take(shard, [done(item, item.item.cost) for item in shard.items])
     assert [item.item.cost for item in shards[-1].items] == [500.0]
@@ -156,10 +156,10 @@ def test_the_wait_for_a_retry_is_between_half_and_one_and_a_half_of_its_base() -
     waits = []
     for seed in range(50):
         found = Dispatcher(planned(1), 1, Execution(retries=20), Clock(), random.Random(seed))
-        shard = found.next_shard()
+        shard = found.pop_shard()
         assert shard is not None
         found.take(shard, [failed(shard.items[0], "timeout")])
-        waits.append(found.seconds_to_wait())
+        waits.append(found.get_wait_seconds())
     assert all(wait is not None and 0.5 <= wait <= 1.5 for wait in waits)
     assert len(set(waits)) == 50
 
@@ -168,14 +168,14 @@ def test_waits_double_up_to_a_minute() -> None:
     clock = Clock()
     found = dispatcher(planned(1), slots=1, clock=clock, retries=20)
     for earlier in range(12):
-        shard = found.next_shard()
+        shard = found.pop_shard()
         assert shard is not None
         found.take(shard, [failed(shard.items[0], "timeout")])
-        wait = found.seconds_to_wait()
+        wait = found.get_wait_seconds()
         assert wait is not None
         base = min(60.0, 2.0**earlier)
         assert 0.5 * base <= wait <= 1.5 * base
-        assert found.next_shard() is None, "not before its time"
+        assert found.pop_shard() is None, "not before its time"
         clock.now += wait
 
 
@@ -184,12 +184,12 @@ def test_nobody_waits_for_a_retry_that_has_no_place() -> None:
     found = dispatcher(planned(10), slots=1, clock=clock, retries=1, shard_size=1)
     first, _ = take_all(found)
     found.take(first, [failed(first.items[0], "crash")])
-    assert found.seconds_to_wait() is not None
+    assert found.get_wait_seconds() is not None
     assert len(take_all(found)) == 1
     clock.now += 100
-    assert found.seconds_to_wait() is None, "the window is full: a loop that waited 0 s would burn a core"
+    assert found.get_wait_seconds() is None, "the window is full: a loop that waited 0 s would burn a core"
     found.stop()
-    assert found.seconds_to_wait() is None
+    assert found.get_wait_seconds() is None
 
 
 def test_an_item_that_ran_out_of_memory_is_tried_alone_when_all_else_is_over() -> None:
@@ -198,9 +198,9 @@ def test_an_item_that_ran_out_of_memory_is_tried_alone_when_all_else_is_over() -
     hungry, crashed, good = take_all(found)
     found.take(hungry, [failed(hungry.items[0], "out_of_memory")])
     found.take(crashed, [failed(crashed.items[0], "crash")])
-    assert found.next_shard() is None
+    assert found.pop_shard() is None
     found.take(good, all_done(good))
-    assert found.next_shard() is None, "the crashed item comes first"
+    assert found.pop_shard() is None, "the crashed item comes first"
     clock.now += 100
     (again,) = take_all(found)
     assert not again.alone
@@ -214,12 +214,12 @@ def test_an_item_that_ran_out_of_memory_is_tried_alone_when_all_else_is_over() -
 
 def test_what_a_shard_did_not_reach_is_put_back_without_blame() -> None:
     found = dispatcher(planned(4), slots=1, shard_size=4)
-    shard = found.next_shard()
+    shard = found.pop_shard()
     assert shard is not None
     first, second, *_ = shard.items
     settled = found.take(shard, [done(first), Outcome(second.item.id, "stage", "remaining")])
     assert [outcome.id for outcome in settled] == [first.item.id]
-    again = found.next_shard()
+    again = found.pop_shard()
     assert again is not None
     assert sorted(ids([again])) == sorted(item.item.id for item in shard.items[1:])
     assert {item.attempts for item in again.items} == {0}
@@ -229,7 +229,7 @@ def test_nothing_is_handed_out_once_stopped() -> None:
     found = dispatcher(planned(10), slots=1, shard_size=1, retries=5)
     first, second = take_all(found)
     found.stop()
-    assert found.next_shard() is None
+    assert found.pop_shard() is None
     assert not found.finished, "two shards are still in flight"
     assert found.take(first, [failed(first.items[0], "crash")]), "a failure is final, for no try will follow"
     found.take(second, [])
@@ -250,7 +250,7 @@ def test_every_item_is_handed_out_until_it_is_settled_and_no_oftener(seed: int) 
         assert len(set(ids(flight))) == len(ids(flight))
         assert sum(shard.alone for shard in flight) in (0, len(flight))
         if not flight:
-            wait = found.seconds_to_wait()
+            wait = found.get_wait_seconds()
             assert wait is not None
             clock.now += wait
             continue

@@ -18,7 +18,7 @@ from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.shard import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
-from tasks.engine.running.watchdog import kept_environment
+from tasks.engine.running.watchdog import build_watched_environment
 from tasks.engine.store.outcomes import Outcome
 from tasks.engine.store.records import RecordStore
 from tests.engine.faults import LEDGER, FaultParams, FaultStage
@@ -84,7 +84,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     planned = tuple(PlannedItem(item, f"key of {item.id}", place) for place, item in enumerate(items))
     context = RunContext("run", output_dir, Limits(TIMEOUT_SECONDS, CAP_BYTES))
     reported: list[str] = []
-    kept_environment()  # the keeper of this process lives as long as it does: it is not to bear the mark
+    build_watched_environment()  # the keeper of this process lives as long as it does: it is not to bear the mark
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LEDGER, str(ledger))
         patch.setenv(MARK, mark)
@@ -153,7 +153,7 @@ def test_records_and_failures_say_the_same_as_the_outcomes(ran: Ran) -> None:
     assert set(records) == set(ran.outcomes) - set(FAULTS)
     assert all(Outcome.of_record(records[name]) == ran.outcomes[name] for name in records)
     assert all(Outcome.of_failure(failures[name]) == ran.outcomes[name] for name in failures)
-    assert all(store.outputs_hold(record, "digest") for record in records.values())
+    assert all(store.has_intact_outputs(record, "digest") for record in records.values())
 
 
 def test_a_faulty_item_s_own_words_are_kept(ran: Ran) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.items import Item, input_root
+from tasks.engine.contract.items import Item, find_input_root
 from tasks.engine.planning.plan import plan_stage
 from tasks.engine.run import open_output_dir
 from tasks.engine.running import slot, slot_pool
@@ -35,7 +35,7 @@ STAGE = FaultStage(FaultParams())
 def run(output_dir: Path, items: list[Item]) -> list[Outcome]:
     """Run what is to do of ``items`` as one shard, in a slot that is gone afterwards."""
     planned = plan_stage(STAGE, items, RecordStore(Layout(output_dir), STAGE.name), Execution())
-    context = RunContext("run", output_dir, Limits(60.0, 1 << 30), input_root=input_root(items))
+    context = RunContext("run", output_dir, Limits(60.0, 1 << 30), input_root=find_input_root(items))
     try:
         return run_shard(ShardOrder(context, STAGE, planned.todo), lambda _: None)
     finally:
@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(small_disk: Path) -> N
     done = RecordStore(Layout(output), STAGE.name).load()
     assert 0 < len(done) < 100
     store = RecordStore(Layout(output), STAGE.name)
-    assert all(store.outputs_hold(record, "digest") for record in done.values())
+    assert all(store.has_intact_outputs(record, "digest") for record in done.values())
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
     outcomes = run(output, items)
     assert len(outcomes) == 100 - len(done)
@@ -118,7 +118,7 @@ def test_no_item_starts_beside_another_while_memory_is_short(monkeypatch: pytest
         asked.release()
         return next(shares, 0.5)
 
-    monkeypatch.setattr(slot_pool, "memory_share", share)
+    monkeypatch.setattr(slot_pool, "read_memory_share", share)
     monkeypatch.setattr(slot_pool, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(slot_pool, "_MEMORY_SECONDS", 0.0)
     pool, stop = SlotPool(), StopSignal()
@@ -133,7 +133,7 @@ def test_no_item_starts_beside_another_while_memory_is_short(monkeypatch: pytest
 
 
 def test_an_item_alone_starts_whatever_memory_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(slot_pool, "memory_share", lambda: 0.99)
+    monkeypatch.setattr(slot_pool, "read_memory_share", lambda: 0.99)
     pool, stop = SlotPool(), StopSignal()
     first, second = (Slot(STAGE, name, tmp_path / name) for name in ("first", "second"))
     assert pool.admit(first, stop)
@@ -147,7 +147,7 @@ def test_an_item_alone_starts_whatever_memory_there_is(monkeypatch: pytest.Monke
 
 
 def test_a_run_that_stops_does_not_wait_for_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(slot_pool, "memory_share", lambda: 0.99)
+    monkeypatch.setattr(slot_pool, "read_memory_share", lambda: 0.99)
     pool, stop = SlotPool(), StopSignal()
     assert pool.admit(Slot(STAGE, "first", tmp_path / "first"), stop)
     stop.drain()

@@ -16,10 +16,10 @@ from tasks.engine import maintenance as upkeep
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.engine.planning.plan import plan_stage
 from tasks.engine.run import open_output_dir
-from tasks.engine.store.files import file_sha256
+from tasks.engine.store.files import hash_file
 from tasks.engine.store.layout import Layout, is_output_path
 from tasks.engine.store.outcomes import Output, Record, Usage
 from tasks.engine.store.publish import collect_outputs
@@ -122,11 +122,11 @@ def test_outputs_are_neither_written_nor_removed_through_a_symlink(layout: Layou
     store, stage = RecordStore(layout, "stage"), FaultStage(FaultParams())
 
     def forget() -> None:
-        upkeep.do(layout, upkeep.to_forget(layout, ["a"], outputs_too=True))
+        upkeep.do(layout, upkeep.plan_forget(layout, ["a"], outputs_too=True))
 
     def prune() -> None:
         Tree(layout.output_dir).write("items.parquet", items_table())
-        upkeep.do(layout, upkeep.to_prune(layout))
+        upkeep.do(layout, upkeep.plan_prune(layout))
 
     def plan() -> None:
         (layout.records("stage")).rename(layout.records("faults"))
@@ -136,7 +136,7 @@ def test_outputs_are_neither_written_nor_removed_through_a_symlink(layout: Layou
         other.write(done)
         plan_stage(stage, [item], other, Execution())
 
-    store_outputs = (Output("made/a.txt", 1, file_sha256(victim / "a.txt")),)
+    store_outputs = (Output("made/a.txt", 1, hash_file(victim / "a.txt")),)
     uses: dict[str, Callable[[], object]] = {
         "publish": lambda: make(store, "b", {"made/b.txt": "b"}),
         "plan": plan,
@@ -151,10 +151,10 @@ def test_outputs_are_neither_written_nor_removed_through_a_symlink(layout: Layou
 
 def items_table() -> bytes:
     """An ``items.parquet`` that names another item of the stage."""
-    from tasks.engine.reporting.summary import _parquet
+    from tasks.engine.reporting.summary import _write_parquet
     from tasks.engine.store.outcomes import Outcome, Outcomes
 
-    return _parquet(Outcomes([Outcome("z", "stage", "done")]))
+    return _write_parquet(Outcomes([Outcome("z", "stage", "done")]))
 
 
 def test_a_symlink_in_the_place_of_an_output_is_replaced_and_its_target_stays(layout: Layout, victim: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_symlink_in_the_place_of_an_output_is_replaced_and_its_target_stays(la
     store = RecordStore(layout, "stage")
     known = store.get("a")
     assert known is not None
-    assert not store.outputs_hold(known, "size")
+    assert not store.has_intact_outputs(known, "size")
     make(store, "a", {"made/a.txt": "a"})
     assert (victim / "one.txt").read_text() == "one.txt"
     assert not output.is_symlink()
@@ -235,16 +235,16 @@ def test_what_is_no_plain_file_is_no_record(layout: Layout, victim: Path) -> Non
 def test_forgetting_an_item_removes_no_file_that_another_has_too(layout: Layout) -> None:
     """A record that claims the files of an item, in its own stage or in another."""
     store, other = RecordStore(layout, "stage"), RecordStore(layout, "other")
-    claimed = (Output("made/a.txt", 1, file_sha256(layout.output_dir / "made/a.txt")),)
+    claimed = (Output("made/a.txt", 1, hash_file(layout.output_dir / "made/a.txt")),)
     other.prepare()
     other.write(replace(record("evil", claimed), stage="other"))
     store.write(record("evil", claimed))
-    upkeep.do(layout, upkeep.to_forget(layout, ["evil"], outputs_too=True))
+    upkeep.do(layout, upkeep.plan_forget(layout, ["evil"], outputs_too=True))
     assert (layout.output_dir / "made/a.txt").read_text() == "a"
     other.write(replace(record("evil", claimed), stage="other"))
     other.tidy(set())
     assert (layout.output_dir / "made/a.txt").read_text() == "a"
-    upkeep.do(layout, upkeep.to_forget(layout, ["a"], outputs_too=True))
+    upkeep.do(layout, upkeep.plan_forget(layout, ["a"], outputs_too=True))
     assert not (layout.output_dir / "made").exists()
 
 
@@ -296,9 +296,9 @@ def test_a_published_file_is_in_the_output_folder(tmp_path: Path) -> None:
     (secret / "key").touch()
     (output / "link").symlink_to(secret)
     (output / "file").symlink_to(secret / "key")
-    assert published_file(output, "frames/a.jpg") == output / "frames" / "a.jpg"
+    assert get_published_file(output, "frames/a.jpg") == output / "frames" / "a.jpg"
     for path in ("../secret/key", str(secret / "key"), "frames/../../secret/key", "link/key", "file"):
         with pytest.raises(PermissionError, match="leads out of the output folder"):
-            published_file(output, path)
+            get_published_file(output, path)
     (tmp_path / "named").symlink_to(output)
-    assert published_file(tmp_path / "named", "frames/a.jpg").is_file()
+    assert get_published_file(tmp_path / "named", "frames/a.jpg").is_file()

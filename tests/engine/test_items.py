@@ -12,11 +12,11 @@ import pytest
 
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.items import MAX_ID_LENGTH, Item, distinct_ids, is_safe_id, safe_id
+from tasks.engine.contract.items import MAX_ID_LENGTH, Item, is_safe_id, make_distinct_ids, make_safe_id
 from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
-from tasks.engine.planning.identity import item_key, stage_digest
+from tasks.engine.planning.identity import compute_item_key, compute_stage_digest
 from tasks.engine.planning.plan import plan_stage
-from tasks.engine.reporting.summary import RunFigures, summarise, write_summary
+from tasks.engine.reporting.summary import RunFigures, summarize, write_summary
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Outcome, Outcomes, Record, Usage
 from tasks.engine.store.records import RecordStore
@@ -38,21 +38,21 @@ class PlainStage(Stage):
 @pytest.mark.parametrize("text", ["a", "A-_.b", "tape-1", "a_", "0", "nul-1", "console", "com", "com10", "x.con"])
 def test_safe_ids_stay_as_they_are(text: str) -> None:
     assert is_safe_id(text)
-    assert safe_id(text) == text
+    assert make_safe_id(text) == text
 
 
 @pytest.mark.parametrize("text", ["CON", "nul", "Aux.mp4", "com1", "LPT9.tar.gz", "a.", "a..", "a ", "-a", "_a", ".a"])
 def test_names_that_windows_and_shells_change_are_not_safe(text: str) -> None:
     assert not is_safe_id(text)
-    assert is_safe_id(safe_id(text))
+    assert is_safe_id(make_safe_id(text))
 
 
 def test_derived_ids_are_readable_where_ascii_allows_it() -> None:
-    assert safe_id(NFC).startswith("Gurtel-")
-    assert safe_id("-5nEBVFY0nk").startswith("5nEBVFY0nk-")
-    assert safe_id("con.txt").startswith("con-txt-")
-    assert len(safe_id("x" * 5000)) == MAX_ID_LENGTH
-    assert is_safe_id(safe_id("family\udcff.mp4"))
+    assert make_safe_id(NFC).startswith("Gurtel-")
+    assert make_safe_id("-5nEBVFY0nk").startswith("5nEBVFY0nk-")
+    assert make_safe_id("con.txt").startswith("con-txt-")
+    assert len(make_safe_id("x" * 5000)) == MAX_ID_LENGTH
+    assert is_safe_id(make_safe_id("family\udcff.mp4"))
 
 
 def test_two_texts_whose_digests_begin_alike_have_different_ids() -> None:
@@ -66,7 +66,7 @@ def test_two_texts_whose_digests_begin_alike_have_different_ids() -> None:
             pair = other, text
             break
     assert pair is not None
-    assert safe_id(pair[0]) != safe_id(pair[1])
+    assert make_safe_id(pair[0]) != make_safe_id(pair[1])
 
 
 @pytest.mark.parametrize(
@@ -82,28 +82,28 @@ def test_two_texts_whose_digests_begin_alike_have_different_ids() -> None:
         ["中文", "한국어", "العربية", "عربي"],
         ["field-1-11", "field-11-1", "star_1_2", "star_12"],
         ["a" * 200, "a" * 201, "A" * 200],
-        ["a b", safe_id("a b"), safe_id("a b").upper()],
+        ["a b", make_safe_id("a b"), make_safe_id("a b").upper()],
         ["K2-3", "k2-3", "\u212a2-3"],
     ],
 )
 def test_different_names_get_ids_that_no_file_system_mixes_up(names: list[str]) -> None:
-    ids = distinct_ids(names)
+    ids = make_distinct_ids(names)
     assert all(map(is_safe_id, ids))
     assert len({item_id.lower() for item_id in ids}) == len(names)
-    assert sorted(distinct_ids(names[::-1])) == sorted(ids)
-    assert dict(zip(names, ids, strict=True)) == dict(zip(names[::-1], distinct_ids(names[::-1]), strict=True))
+    assert sorted(make_distinct_ids(names[::-1])) == sorted(ids)
+    assert dict(zip(names, ids, strict=True)) == dict(zip(names[::-1], make_distinct_ids(names[::-1]), strict=True))
 
 
 def test_safe_names_keep_their_ids_beside_others() -> None:
-    assert distinct_ids(["tape-1", "a b", "SAME", "same", "x"])[::4] == ["tape-1", "x"]
+    assert make_distinct_ids(["tape-1", "a b", "SAME", "same", "x"])[::4] == ["tape-1", "x"]
 
 
 def test_the_first_form_that_is_free_is_taken() -> None:
     names = ["a.mp4", "a.mkv", "b.mp4", "B.avi", "sub/c.mp4", "d.mp4.mkv", "d.mp4"]
     stems = ["a", "a", "b", "B", "sub/c", "d.mp4", "d"]
-    found = dict(zip(names, distinct_ids(names, stems), strict=True))
+    found = dict(zip(names, make_distinct_ids(names, stems), strict=True))
     assert [found[name] for name in ("a.mp4", "a.mkv", "b.mp4", "B.avi")] == ["a.mp4", "a.mkv", "b.mp4", "B.avi"]
-    assert found["sub/c.mp4"] == safe_id("sub/c")
+    assert found["sub/c.mp4"] == make_safe_id("sub/c")
     assert (found["d.mp4.mkv"], found["d.mp4"]) == ("d.mp4.mkv", "d")
 
 
@@ -118,7 +118,7 @@ def test_names_and_paths_stand_in_all_rows_and_enter_no_key(tmp_path: Path) -> N
     """Also in those of items that an older version made, whose records have neither."""
     layout, stage = Layout(tmp_path), PlainStage(NoParams())
     named = [Item(f"id-{number}", {}, name=f"中文 {number}", path=f"한국어/{number}.mp4") for number in range(2)]
-    keys = [item_key(stage_digest(stage), item, "stat") for item in (named[0], Item("id-0", {}))]
+    keys = [compute_item_key(compute_stage_digest(stage), item, "stat") for item in (named[0], Item("id-0", {}))]
     assert keys[0] == keys[1]
     store = RecordStore(layout, "plain")
     store.prepare()
@@ -127,7 +127,7 @@ def test_names_and_paths_stand_in_all_rows_and_enter_no_key(tmp_path: Path) -> N
     outcomes = Outcomes(planned.outcomes("plain"))
     failed = Outcome("id-3", "plain", "failed", failure_kind="bad_input", message="broken")
     outcomes.append(failed.named(Item("id-3", name="العربية", path="bytes\udcff.mp4")))
-    summary = summarise(RunFigures("flow", "run", 0.0, 1.0, 1, 1, {}), outcomes, 1.0)
+    summary = summarize(RunFigures("flow", "run", 0.0, 1.0, 1, 1, {}), outcomes, 1.0)
     write_summary(layout, summary, outcomes)
     rows = pq.read_table(tmp_path / "items.parquet").to_pylist()
     assert [(row["id"], row["name"], row["path"], row["outcome"]) for row in rows] == [

@@ -68,15 +68,15 @@ def check(folder: Path) -> None:
     store = RecordStore(Layout(folder), "stage")
     records = store.load()
     for item_id, record in records.items():
-        assert store.outputs_hold(record, "digest"), item_id
+        assert store.has_intact_outputs(record, "digest"), item_id
         turns = {(folder / output.path).read_text().split()[0] for output in record.outputs}
         assert turns == {record.key}
     known = {output.path for record in records.values() for output in record.outputs}
-    in_the_making = {path for name in store._ids(".stale") for path in store._known_paths(name)}
+    in_the_making = {path for name in store._list_ids(".stale") for path in store._collect_paths(name)}
     made = {path.relative_to(folder).as_posix() for path in (folder / "made").rglob("*") if path.is_file()}
     assert made <= known | in_the_making, "files that nobody knows"
     if (folder / "turns").exists():  # every item was done once
-        assert set(records) | store._ids(".stale") == {f"item-{number}" for number in range(ITEMS)}
+        assert set(records) | store._list_ids(".stale") == {f"item-{number}" for number in range(ITEMS)}
 
 
 def recover(folder: Path, seed: int) -> None:

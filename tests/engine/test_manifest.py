@@ -14,11 +14,11 @@ from tasks.engine.contract.manifest import (
     InputFolder,
     Row,
     cap_problems,
-    carried,
-    missing_columns,
+    check_priority,
+    collect_extra_columns,
+    find_missing_columns,
     read_ids,
     read_table,
-    unknown_priority,
 )
 
 ROWS = [{"id": "a", "video_path": "x.mp4", "n": 1}, {"id": "b", "video_path": "y.mp4", "n": 2}]
@@ -140,7 +140,7 @@ def test_every_broken_line_is_reported_not_the_first(tmp_path):
 
 def test_missing_columns_name_what_was_found(tmp_path):
     table = read_table(write(tmp_path / "t.csv", "key,video_path\na,x\nb,\n"))
-    said = as_text(missing_columns(table, ("id", "video_path"), "t.csv"))
+    said = as_text(find_missing_columns(table, ("id", "video_path"), "t.csv"))
     assert "no column 'id'" in said
     assert "its columns are key, video_path" in said
     assert "t.csv line 3, video_path: nothing" in said
@@ -209,7 +209,7 @@ def test_cells_are_carried_as_json_values():
         "t": datetime(2024, 5, 6, 7),
         "l": ({"a": [1]},),
     }
-    fields, problems = carried(Row("t row 1", values), without={"id"})
+    fields, problems = collect_extra_columns(Row("t row 1", values), without={"id"})
     assert problems == []
     assert fields == {"n": 2, "x": None, "d": "2024-05-06", "t": "2024-05-06T07:00:00", "l": [{"a": [1]}]}
     json.dumps(fields, allow_nan=False)
@@ -217,7 +217,7 @@ def test_cells_are_carried_as_json_values():
 
 @pytest.mark.parametrize("value", [b"bytes", float("inf"), [float("-inf")], {"a": b""}, {1, 2}, "\ud800"])
 def test_a_cell_that_json_cannot_hold_is_a_problem(value):
-    fields, problems = carried(Row("t row 1", {"x": value}), without=())
+    fields, problems = collect_extra_columns(Row("t row 1", {"x": value}), without=())
     assert fields == {}
     assert [problem.where for problem in problems] == ["t row 1, x"]
 
@@ -253,8 +253,8 @@ def test_a_path_inside_the_folder_is_made_normal(folder, given, normal):
         ("C:\\videos\\a.mp4", "the absolute path"),
         ("../outside/c.mp4", "'..' in"),
         ("sub/../a.mp4", "'..' in"),
-        ("link_out.mp4", "is a link that leads out"),
-        ("folder_out/c.mp4", "is a link that leads out"),
+        ("link_out.mp4", "is a symlink that points outside"),
+        ("folder_out/c.mp4", "is a symlink that points outside"),
         ("dangling.mp4", "is missing"),
         ("ring.mp4", "cannot be read"),
         ("missing.mp4", "is missing"),
@@ -289,8 +289,8 @@ def test_a_missing_input_folder_is_one_problem(tmp_path):
 
 def test_a_priority_that_no_row_has_is_refused_with_the_columns_there_are() -> None:
     rows = [{"weight": 3, "question": "?"}, {"weight": 1}]
-    (problem,) = unknown_priority(Execution(priority="wieght"), rows)
+    (problem,) = check_priority(Execution(priority="wieght"), rows)
     assert str(problem).startswith("--priority: no column")
     assert "allowed: question, weight" in str(problem)
-    assert unknown_priority(Execution(priority="weight"), rows) == []
-    assert unknown_priority(Execution(), rows) == []
+    assert check_priority(Execution(priority="weight"), rows) == []
+    assert check_priority(Execution(), rows) == []

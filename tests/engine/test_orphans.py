@@ -15,7 +15,7 @@ import pytest
 
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult, Workspace
-from tasks.engine.maintenance import do, to_sweep
+from tasks.engine.maintenance import do, plan_sweep
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.run import open_output_dir
 from tasks.engine.running.context import RunContext, ShardOrder
@@ -23,7 +23,7 @@ from tasks.engine.running.orphans import note_dead_marks, note_mark, read_marks
 from tasks.engine.running.shard import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
-from tasks.engine.running.watchdog import bear_mark, end_marked, kept_environment, new_mark
+from tasks.engine.running.watchdog import build_watched_environment, end_marked, new_mark, set_mark
 from tasks.engine.store.layout import Layout
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.processes import wait_until
@@ -122,21 +122,21 @@ def test_so_does_a_sweep_by_hand(tmp_path: Path, word: str) -> None:
     kill_run_and_watchdog(tmp_path, word)
     layout = Layout(tmp_path)
     said: list[str] = []
-    do(layout, to_sweep(layout), said.append)
+    do(layout, plan_sweep(layout), said.append)
     assert with_word(word) == {}
     assert len(said) == 1
 
 
 def test_a_process_that_forks_and_exits_all_the_time_is_found(word: str) -> None:
     mark = new_mark()
-    environment = {**os.environ, **kept_environment(mark)}
+    environment = {**os.environ, **build_watched_environment(mark)}
     subprocess.Popen([sys.executable, "-c", HOP, word], env=environment).wait()  # the first of them; others follow
     assert end_marked({mark}) >= 1
     assert with_word(word) == {}
 
 
 def start_marked(mark: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "3600"], env={**os.environ, **kept_environment(mark)})
+    return subprocess.Popen(["sleep", "3600"], env={**os.environ, **build_watched_environment(mark)})
 
 
 def is_running(process: subprocess.Popen[bytes]) -> bool:
@@ -201,7 +201,7 @@ def test_marks_of_another_user_do_not_count(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes of others")
 def test_processes_of_another_user_are_left_alone(others: list[subprocess.Popen[bytes]]) -> None:
     mark = new_mark()
-    environment = {**os.environ, **kept_environment(mark)}
+    environment = {**os.environ, **build_watched_environment(mark)}
     others.append(subprocess.Popen(["sleep", "3600"], env=environment, user=12345))
     assert end_marked({mark}) == 0
     assert is_running(others[0])
@@ -243,7 +243,7 @@ def test_a_mark_in_the_limits_holds_without_an_environment(
 ) -> None:
     mark = new_mark()
     monkeypatch.setenv("HEADRACE_KEPT", mark)
-    others.append(subprocess.Popen(["sleep", "3600"], env={}, preexec_fn=bear_mark))  # noqa: PLW1509
+    others.append(subprocess.Popen(["sleep", "3600"], env={}, preexec_fn=set_mark))  # noqa: PLW1509
     assert end_marked({new_mark()}) == 0
     assert is_running(others[0])
     assert end_marked({mark}) == 1

@@ -10,11 +10,11 @@ import pytest
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.manifest import InputFolder
-from tasks.engine.contract.paths import path_problems
+from tasks.engine.contract.paths import find_path_problems
 
 
 def lines(**parameters: Any) -> list[str]:
-    return [str(problem) for problem in path_problems(parameters)]
+    return [str(problem) for problem in find_path_problems(parameters)]
 
 
 @pytest.fixture(autouse=True)

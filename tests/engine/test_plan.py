@@ -9,11 +9,11 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.items import MAX_ID_LENGTH, Item, is_safe_id, safe_id
+from tasks.engine.contract.items import MAX_ID_LENGTH, Item, is_safe_id, make_safe_id
 from tasks.engine.contract.stage import Stage, StageResult, Workspace
-from tasks.engine.planning.identity import canonical, input_identity, item_key, stage_digest
+from tasks.engine.planning.identity import canonicalize, compute_item_key, compute_stage_digest, identify_input
 from tasks.engine.planning.plan import PlannedItem, order_items, plan_stage
-from tasks.engine.store.files import file_sha256
+from tasks.engine.store.files import hash_file
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Failure, Output, Record, Usage
 from tasks.engine.store.records import RecordStore
@@ -51,7 +51,7 @@ ITEM = Item("a", {"start": 0.5})
 
 
 def key(stage: Stage | None = None, item: Item = ITEM) -> str:
-    return item_key(stage_digest(stage or PlainStage(Params())), item, "stat")
+    return compute_item_key(compute_stage_digest(stage or PlainStage(Params())), item, "stat")
 
 
 def test_a_key_changes_with_what_changes_the_result() -> None:
@@ -76,27 +76,27 @@ def test_keys_are_the_same_on_every_machine_and_in_every_version() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_numbers_that_json_lacks_have_no_key(value: float) -> None:
     with pytest.raises(ValueError, match="Out of range"):
-        canonical({"x": value})
+        canonicalize({"x": value})
 
 
 def test_identity_of_an_input(tmp_path: Path) -> None:
     path, copy = tmp_path / "one", tmp_path / "two"
     path.write_bytes(b"content")
     os.utime(path, ns=(0, 1_000_000_001))
-    assert input_identity(str(path), "stat") == [7, 1_000_000_001]
-    assert input_identity(str(path), "content") == [7, file_sha256(path)]
+    assert identify_input(str(path), "stat") == [7, 1_000_000_001]
+    assert identify_input(str(path), "content") == [7, hash_file(path)]
     copy.write_bytes(b"content")
-    assert input_identity(str(copy), "stat") != input_identity(str(path), "stat")
-    assert input_identity(str(copy), "content") == input_identity(str(path), "content")
-    missing = input_identity(str(tmp_path / "nothing"), "stat")
-    assert missing == input_identity(str(tmp_path / "nothing"), "content")
+    assert identify_input(str(copy), "stat") != identify_input(str(path), "stat")
+    assert identify_input(str(copy), "content") == identify_input(str(path), "content")
+    missing = identify_input(str(tmp_path / "nothing"), "stat")
+    assert missing == identify_input(str(tmp_path / "nothing"), "content")
     assert missing[0] == "unreadable"
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
 def test_identity_of_a_folder_is_that_of_what_is_in_it(tmp_path: Path, identity: str) -> None:
     def now() -> object:
-        return input_identity(str(tmp_path), identity)  # type: ignore[arg-type]
+        return identify_input(str(tmp_path), identity)  # type: ignore[arg-type]
 
     seen = [now()]
     for name in ("b", "a", "deep/c"):
@@ -143,8 +143,8 @@ def store(tmp_path: Path) -> RecordStore:
 def test_a_plan_parts_what_is_settled_from_what_is_to_do(store: RecordStore) -> None:
     (store.layout.output_dir / "there").write_text("x")
     items = [Item(name) for name in ("done", "other-key", "lost-output", "failed", "failed-before", "new")]
-    digest = stage_digest(PlainStage(Params()))
-    keys = {item.id: item_key(digest, item, "stat") for item in items}
+    digest = compute_stage_digest(PlainStage(Params()))
+    keys = {item.id: compute_item_key(digest, item, "stat") for item in items}
     for name, found, output in [
         ("done", keys["done"], "there"),
         ("other-key", "0" * 64, "there"),
@@ -176,7 +176,7 @@ def test_any_text_becomes_a_safe_id_of_its_own(seed: int) -> None:
     chance = random.Random(seed)
     letters = "aZ0._-/ \\\n\0é漢'\"$%:*"
     texts = {"".join(chance.choices(letters, k=chance.randrange(200))) for _ in range(500)}
-    ids = {text: safe_id(text) for text in texts}
+    ids = {text: make_safe_id(text) for text in texts}
     assert all(is_safe_id(found) for found in ids.values())
     assert len(set(ids.values())) == len(texts)
     assert all(found == text for text, found in ids.items() if is_safe_id(text))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.store.files import file_sha256
+from tasks.engine.store.files import hash_file
 from tasks.engine.store.layout import Layout, remove_output
 from tasks.engine.store.outcomes import Failure, Output, Record, Usage
 from tasks.engine.store.publish import collect_outputs, publish
@@ -111,16 +111,16 @@ def test_a_success_forgets_the_failure(store: RecordStore) -> None:
 def test_outputs_hold_only_whole(store: RecordStore) -> None:
     made = make(store, "a", {"one": "1", "two": "22"})
     folder = store.layout.output_dir
-    assert store.outputs_hold(made, "size")
-    assert store.outputs_hold(made, "digest")
+    assert store.has_intact_outputs(made, "size")
+    assert store.has_intact_outputs(made, "digest")
     (folder / "two").write_text("33")
-    assert store.outputs_hold(made, "size")
-    assert not store.outputs_hold(made, "digest")
+    assert store.has_intact_outputs(made, "size")
+    assert not store.has_intact_outputs(made, "digest")
     (folder / "two").write_text("333")
-    assert not store.outputs_hold(made, "size")
+    assert not store.has_intact_outputs(made, "size")
     (folder / "two").unlink()
     (folder / "two").mkdir()
-    assert not store.outputs_hold(made, "digest")
+    assert not store.has_intact_outputs(made, "digest")
 
 
 def test_new_outputs_replace_the_old_ones(store: RecordStore) -> None:
@@ -188,7 +188,7 @@ def test_no_record_makes_the_engine_remove_a_file_outside(store: RecordStore, tm
     outside = tmp_path / "outside"
     outside.write_text("mine")
     named = str(outside) if path.startswith("/") else path
-    store.write(record("a", (Output(named, 4, file_sha256(outside)),)))
+    store.write(record("a", (Output(named, 4, hash_file(outside)),)))
     store.tidy(set())
     assert outside.read_text() == "mine"
     remove_output(store.layout, named)

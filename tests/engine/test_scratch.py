@@ -19,7 +19,7 @@ from tasks.engine.running import scratch
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.scratch import (
     check_local_scratch,
-    local_scratch,
+    get_local_scratch,
     make_local_scratch,
     probe_scratch,
     sweep_local_scratch,
@@ -139,7 +139,7 @@ def test_what_others_planted_there_is_refused_for_private_copies(
     uses: list[Callable[[], object]] = [
         lambda: stage_item(tmp_path),
         lambda: check_local_scratch([], 1),
-        lambda: make_local_scratch(local_scratch(tmp_path / "out", "run")),
+        lambda: make_local_scratch(get_local_scratch(tmp_path / "out", "run")),
         lambda: probe_scratch().__enter__(),
     ]
     for use in uses:
@@ -156,7 +156,7 @@ def test_what_others_planted_there_is_refused_for_private_copies(
 def test_a_plain_run_leaves_it_alone(tmp_path: Path, own: Path, victim: Path, plant: Plant, given: str) -> None:
     """Also folders in it of the name that the run would clear."""
     plant(own, victim)
-    digest = scratch._folder_name(tmp_path / "out")
+    digest = scratch._make_folder_name(tmp_path / "out")
     target = victim if own.is_symlink() else own
     if target.is_dir():
         (target / digest / "run-0").mkdir(parents=True)
@@ -169,8 +169,8 @@ def test_a_plain_run_leaves_it_alone(tmp_path: Path, own: Path, victim: Path, pl
 
 def test_a_link_inside_is_removed_and_not_followed(tmp_path: Path, own: Path, victim: Path) -> None:
     """Not that others can place one there; an item of this user's could."""
-    make_local_scratch(local_scratch(tmp_path / "out", "run-0"))
-    digest = scratch._folder_name(tmp_path / "out")
+    make_local_scratch(get_local_scratch(tmp_path / "out", "run-0"))
+    digest = scratch._make_folder_name(tmp_path / "out")
     (own / digest / "run-2").symlink_to(victim)
     sweep_local_scratch(tmp_path / "out", but="run-0")
     assert [path.name for path in (own / digest).iterdir()] == ["run-0"]
@@ -193,10 +193,10 @@ def test_a_folder_for_temporary_files_of_another_user_is_refused(shared: Path) -
 
 def test_the_next_run_clears_what_a_dead_one_left(tmp_path: Path, own: Path) -> None:
     for run in ("run-0", "run-1"):
-        make_local_scratch(local_scratch(tmp_path / "out", run) / "stage/a")
-    make_local_scratch(local_scratch(tmp_path / "other", "run-0"))
+        make_local_scratch(get_local_scratch(tmp_path / "out", run) / "stage/a")
+    make_local_scratch(get_local_scratch(tmp_path / "other", "run-0"))
     with open_output_dir(Layout(tmp_path / "out"), "run-2"):
-        assert [path.name for path in own.iterdir()] == [scratch._folder_name(tmp_path / "other")]
+        assert [path.name for path in own.iterdir()] == [scratch._make_folder_name(tmp_path / "other")]
 
 
 def test_probes_of_the_dead_go_and_those_of_the_living_stay(own: Path) -> None:

@@ -64,8 +64,8 @@ def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "memory").mkdir()
     (root / "cpu").mkdir()
     monkeypatch.setattr(sizing, "_CGROUP_ROOT", root)
-    monkeypatch.setattr(sizing, "_cgroup_folders", lambda: [root / "outer/inner", root / "outer", root])
-    monkeypatch.setattr(sizing, "_affinity", lambda: 16)
+    monkeypatch.setattr(sizing, "_find_cgroup_folders", lambda: [root / "outer/inner", root / "outer", root])
+    monkeypatch.setattr(sizing, "_count_affinity", lambda: 16)
     free = type("Memory", (), {"available": 64 * GIB})
     monkeypatch.setattr(sizing.psutil, "virtual_memory", lambda: free)
     return root
@@ -123,7 +123,7 @@ class DeviceStage(FaultStage):
     """Each of its items has one of two devices to itself."""
 
     def needs(self) -> Needs:
-        return Needs(self.memory_bytes, most_slots=2)
+        return Needs(self.memory_bytes, max_slots=2)
 
 
 def test_no_more_slots_than_devices() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.contract.execution import Identity
-from tasks.engine.planning.identity import input_identity
-from tasks.engine.running.staging import copy_input, input_size_bytes
+from tasks.engine.planning.identity import identify_input
+from tasks.engine.running.staging import copy_input, measure_inputs
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
 def test_identity_of_a_folder_with_loops_ends(folder: Path, identity: Identity) -> None:
-    before = input_identity(str(folder), identity)
-    assert input_identity(str(folder), identity) == before
+    before = identify_input(str(folder), identity)
+    assert identify_input(str(folder), identity) == before
     (folder / "within" / "b.png").write_bytes(b"third")
-    assert input_identity(str(folder), identity) != before
+    assert identify_input(str(folder), identity) != before
 
 
 def test_identity_of_folders_that_link_to_each_other_in_pairs_ends(tmp_path: Path) -> None:
@@ -43,21 +43,21 @@ def test_identity_of_folders_that_link_to_each_other_in_pairs_ends(tmp_path: Pat
             (tmp_path / str(number) / name).symlink_to(f"../{number + 1}")
     (tmp_path / "30").mkdir()
     (tmp_path / "30" / "a.png").write_bytes(b"first")
-    before = input_identity(str(tmp_path / "0"), "content")
+    before = identify_input(str(tmp_path / "0"), "content")
     (tmp_path / "30" / "a.png").write_bytes(b"other")
-    assert input_identity(str(tmp_path / "0"), "content") != before
+    assert identify_input(str(tmp_path / "0"), "content") != before
 
 
 def test_identity_of_a_folder_does_not_depend_on_where_it_is(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "copy", symlinks=True)
-    assert input_identity(str(tmp_path / "copy"), "content") == input_identity(str(folder), "content")
+    assert identify_input(str(tmp_path / "copy"), "content") == identify_input(str(folder), "content")
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
 def test_identity_of_a_pipe_needs_no_writer(folder: Path, identity: Identity) -> None:
     os.mkfifo(folder / "pipe.png")
-    assert input_identity(str(folder / "pipe.png"), identity)[0] == "special"
-    assert input_identity(str(folder), identity)
+    assert identify_input(str(folder / "pipe.png"), identity)[0] == "special"
+    assert identify_input(str(folder), identity)
 
 
 def test_identity_of_very_deep_folders_ends(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_identity_of_very_deep_folders_ends(tmp_path: Path) -> None:
         descriptor = inner
     os.close(descriptor)
     try:
-        assert input_identity(str(tmp_path), "stat")
+        assert identify_input(str(tmp_path), "stat")
     finally:
         subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # Python cannot remove that many
 
@@ -78,9 +78,9 @@ def test_the_size_of_a_folder_with_loops_counts_each_file_once(folder: Path) -> 
     os.mkfifo(folder / "pipe.png")
     (folder / "broken.png").symlink_to("nothing")
     (folder / "device.png").symlink_to("/dev/zero")
-    assert input_size_bytes(str(folder)) == len(b"first") + len(b"second file")
-    assert input_size_bytes(str(folder / "a.png")) == len(b"first")
-    assert input_size_bytes(str(folder / "broken.png")) == 0
+    assert measure_inputs(str(folder)) == len(b"first") + len(b"second file")
+    assert measure_inputs(str(folder / "a.png")) == len(b"first")
+    assert measure_inputs(str(folder / "broken.png")) == 0
 
 
 def test_a_copy_holds_what_the_original_shows(folder: Path, tmp_path: Path) -> None:
@@ -106,4 +106,4 @@ def test_a_copy_of_a_linked_folder_holds_its_files(folder: Path, tmp_path: Path)
     (tmp_path / "link").symlink_to(folder)
     copy_input(str(tmp_path / "link"), str(tmp_path / "copy"))
     assert (tmp_path / "copy" / "a.png").read_bytes() == b"first"
-    assert input_size_bytes(str(tmp_path / "link")) == input_size_bytes(str(folder))
+    assert measure_inputs(str(tmp_path / "link")) == measure_inputs(str(folder))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.engine.reporting import summary as summary_module
-from tasks.engine.reporting.summary import RunFigures, closing_lines, summarise, write_summary
+from tasks.engine.reporting.summary import RunFigures, format_closing_lines, summarize, write_summary
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import COLUMNS, Counts, Failure, Outcome, OutcomeName, Outcomes, Output, Record, Usage
 
@@ -49,7 +49,7 @@ def test_state_and_exit_code(
     outcomes: list[OutcomeName], max_failed: float, more: dict[str, Any], state: str, code: int
 ) -> None:
     found = [outcome(f"item-{number}", what) for number, what in enumerate(outcomes)]
-    summary = summarise(figures(**more), found, max_failed)
+    summary = summarize(figures(**more), found, max_failed)
     assert (summary.state, summary.exit_code) == (state, code)
     if "error" in more:
         assert summary.message == "no room"
@@ -63,7 +63,7 @@ def test_figures_count_what_this_run_did() -> None:
         outcome("d", "failed", run_id="earlier"),
         outcome("a", "remaining", stage="dataset"),
     ]
-    summary = summarise(figures(), outcomes, 1.0)
+    summary = summarize(figures(), outcomes, 1.0)
     assert summary.items == {"total": 5, "done": 1, "cached": 1, "failed": 2, "remaining": 1}
     assert list(summary.stages) == ["frames", "dataset"]
     assert summary.stages["dataset"]["remaining"] == 1
@@ -77,7 +77,7 @@ def test_figures_count_what_this_run_did() -> None:
 def test_the_files_say_the_same(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     outcomes = Outcomes([outcome("a", "done", frames=3), outcome("b", "failed"), outcome("c", "remaining")])
-    summary = summarise(figures(), outcomes, 1.0)
+    summary = summarize(figures(), outcomes, 1.0)
     write_summary(layout, summary, outcomes)
     content = json.loads((tmp_path / "summary.json").read_bytes())
     assert content["items"] == {"total": 3, "done": 1, "cached": 0, "failed": 1, "remaining": 1}
@@ -124,19 +124,19 @@ def test_the_files_say_the_same(tmp_path: Path) -> None:
 )
 def test_values_of_any_type_have_a_column(tmp_path: Path, values: list[Any], expected: pa.DataType) -> None:
     outcomes = Outcomes(outcome(f"item-{number}", "done", value=value) for number, value in enumerate(values))
-    write_summary(Layout(tmp_path), summarise(figures(), outcomes, 1.0), outcomes)
+    write_summary(Layout(tmp_path), summarize(figures(), outcomes, 1.0), outcomes)
     assert pq.read_table(tmp_path / "items.parquet").schema.field("value").type == expected
 
 
 def test_a_run_of_nothing_leaves_its_files_too(tmp_path: Path) -> None:
-    write_summary(Layout(tmp_path), summarise(figures(), [], 1.0), Outcomes())
+    write_summary(Layout(tmp_path), summarize(figures(), [], 1.0), Outcomes())
     assert pq.read_table(tmp_path / "items.parquet").num_rows == 0
     assert json.loads((tmp_path / "failures.json").read_bytes()) == []
 
 
 def test_closing_lines_name_the_failures_up_to_a_number(tmp_path: Path) -> None:
     outcomes = Outcomes(outcome(f"item-{number:02d}", "failed") for number in range(25))
-    lines = closing_lines(summarise(figures(), outcomes, 1.0), outcomes, Layout(tmp_path))
+    lines = format_closing_lines(summarize(figures(), outcomes, 1.0), outcomes, Layout(tmp_path))
     assert lines[0] == "flow: 0 done, 0 cached, 25 failed (0:10, 2 slots)"
     assert lines[1] == "  failed: item-00: timeout: no result within 2 s"
     assert lines[-2] == f"  and 15 more in {tmp_path / 'failures.json'}"
@@ -189,7 +189,7 @@ def test_a_value_that_only_late_items_have_is_null_before_and_after(tmp_path: Pa
         outcome("c", "done", y=2.5),
     ]
     write_summary(
-        Layout(tmp_path), summarise(figures(), outcomes, 1.0), Outcomes([*outcomes, outcome("d", "done", x=3)])
+        Layout(tmp_path), summarize(figures(), outcomes, 1.0), Outcomes([*outcomes, outcome("d", "done", x=3)])
     )
     table = pq.read_table(tmp_path / "items.parquet")
     assert table["x"].to_pylist() == [1, None, None, None, None, None, 3]

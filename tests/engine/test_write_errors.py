@@ -21,12 +21,18 @@ from tasks.engine.running.shard import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store import write_errors
-from tasks.engine.store.files import bytes_text
+from tasks.engine.store.files import format_bytes
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Outcome
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.tree import Tree
-from tasks.engine.store.write_errors import cannot_write, explained, no_room_cause, nothing_more, write_failure
+from tasks.engine.store.write_errors import (
+    explain_no_writes,
+    explain_write_error,
+    explained,
+    find_full_disk,
+    write_failure,
+)
 from tests.engine.test_ground import STAGE, small_disk
 
 __all__ = ["small_disk"]
@@ -69,7 +75,7 @@ def os_error(code: int, path: Path | None = None, target: Path | None = None) ->
     ],
 )
 def test_each_error_is_told_by_its_cause(code: int, words: str, tmp_path: Path) -> None:
-    error = cannot_write(tmp_path, os_error(code))
+    error = explain_write_error(tmp_path, os_error(code))
     assert isinstance(error, RunError)
     with pytest.raises(RunError, match=f"cannot write to {tmp_path}: .*{words}.*run the same command again"):
         raise error
@@ -173,7 +179,7 @@ def test_a_filesystem_without_inodes_is_not_called_full(small_disk: Path) -> Non
 
 def test_the_disk_that_is_full_is_named(tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
-    error = nothing_more(tmp_path, "a message", "the disk is full", None)
+    error = explain_no_writes(tmp_path, "a message", "the disk is full", None)
     assert f"{tmp_path} has" in str(error)
     assert f"{small_disk} has 1 MiB free" in str(error)
 
@@ -181,9 +187,9 @@ def test_the_disk_that_is_full_is_named(tmp_path: Path, small_disk: Path, monkey
 def test_the_cause_is_found_in_what_led_to_an_error() -> None:
     error = BadInput("the file is damaged")
     error.__cause__ = os_error(errno.EDQUOT)
-    assert no_room_cause(error) == "the disk quota is exceeded"
-    assert no_room_cause(os_error(errno.EIO)) == ""
-    assert no_room_cause(None) == ""
+    assert find_full_disk(error) == "the disk quota is exceeded"
+    assert find_full_disk(os_error(errno.EIO)) == ""
+    assert find_full_disk(None) == ""
 
 
 def test_what_fails_outside_the_output_folder_is_left_alone(tmp_path: Path) -> None:
@@ -226,7 +232,7 @@ def test_an_obstacle_is_found_by_a_trial(small_disk: Path) -> None:
     ],
 )
 def test_sizes_are_readable(size: float, text: str) -> None:
-    assert bytes_text(size) == text
+    assert format_bytes(size) == text
 
 
 def test_an_item_that_is_refused_fails_alone_and_the_stage_never_sees_it(tmp_path: Path) -> None:

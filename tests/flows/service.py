@@ -178,7 +178,7 @@ class Service:
 
     def _summarised(self, run: str) -> bool:
         states = self._task_runs(run)
-        return any(name.startswith("summarise ") for name in states) and set(states.values()) <= {"Completed", "Cached"}
+        return any(name.startswith("summarize ") for name in states) and set(states.values()) <= {"Completed", "Cached"}
 
     def _task_runs(self, run: str) -> dict[str, str]:
         rows = self.find("task_runs", **_of(run))

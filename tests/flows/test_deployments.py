@@ -95,7 +95,7 @@ def test_names_in_the_ui(service: Service, first: str) -> None:
     assert service.get(f"/flow_runs/{first}")["name"] == "dataset-prep demo/deployment"
     names = set(service.task_runs(first))
     shards = {f"dataset-prep {span}" for span in ("0001-0004", "0005-0008", "0009-0012", "0013")}
-    assert names >= {"plan frames", "plan dataset", "summarise dataset-prep", *shards}
+    assert names >= {"plan frames", "plan dataset", "summarize dataset-prep", *shards}
 
 
 def test_failures_and_summary_are_artifacts(service: Service, first: str) -> None:
@@ -108,7 +108,7 @@ def test_failures_and_summary_are_artifacts(service: Service, first: str) -> Non
 
 def test_what_is_done_shows_as_cached(service: Service, second: str, checkout: Path) -> None:
     states = service.task_runs(second)
-    assert states == {"plan frames": "Cached", "plan dataset": "Cached", "summarise dataset-prep": "Completed"}
+    assert states == {"plan frames": "Cached", "plan dataset": "Cached", "summarize dataset-prep": "Completed"}
     assert summary(checkout / "demo" / "deployment")["items"]["cached"] == 13
 
 

@@ -22,7 +22,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.engine.contract.errors import BadInput
-from tasks.engine.contract.items import distinct_ids, is_safe_id
+from tasks.engine.contract.items import is_safe_id, make_distinct_ids
 from tasks.engine.contract.stage import Workspace
 from tasks.frames.dataset import (
     DatasetParams,
@@ -441,7 +441,7 @@ def test_rows_of_every_format_keep_ids_of_any_form(form, libraries, tmp_path):
     names = ["-5nEBVFY0nk", "a/b.c", "中文", "SAME", "same"]
     output_dir = tmp_path / "out"
     samples, details = [], []
-    for name, sample_id in zip(names, distinct_ids(names), strict=True):
+    for name, sample_id in zip(names, make_distinct_ids(names), strict=True):
         samples.append(Sample(sample_id, f"{name}.mp4", name=name))
         empty = {key: [] for key in ("bad_frames", "outside_seconds", "repeated_seconds", "dropped_seconds")}
         details.append({"id": sample_id, "frames": [write_frame(output_dir, sample_id, 0)], **empty})

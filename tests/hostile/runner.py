@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.contract.items import Item, safe_id
+from tasks.engine.contract.items import Item, make_safe_id
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.shard import run_shard
@@ -37,7 +37,7 @@ def run_videos(folder: Path, names: list[str], output_dir: Path, most: int) -> l
     items = []
     for number, name in enumerate(names):
         payload = {"video": name, "samples": [{"id": f"s{number}", "support_seconds": [0.0, 1e18]}]}
-        items.append(PlannedItem(Item(safe_id(name), payload, (str(folder / name),)), f"key {number}", number))
+        items.append(PlannedItem(Item(make_safe_id(name), payload, (str(folder / name),)), f"key {number}", number))
     context = RunContext("hostile", output_dir, Limits(TIMEOUT_SECONDS, CAP_BYTES))
     order = ShardOrder(context, FramesStage(FramesParams(max_frames=most)), tuple(items))
     outcomes = run_shard(order, lambda _: None)

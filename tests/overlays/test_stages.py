@@ -277,8 +277,8 @@ def test_a_program_paints_under_the_masks_alone(
 ) -> None:
     monkeypatch.setenv("HEADRACE_SLOT", "3")
     run = Run(source(size="97x73"), tmp_path, (SIGN, FAR), method="command", command=painting(painter))
-    needs = segment_needs([run.planned], most_slots=2)
-    assert needs.most_slots == 2
+    needs = segment_needs([run.planned], max_slots=2)
+    assert needs.max_slots == 2
     run.clean(CleanStage(needs))
     run.join()
     after = decoded(run.cleaned, survey_video(run.cleaned))

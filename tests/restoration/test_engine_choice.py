@@ -27,7 +27,7 @@ def test_nothing_is_asked_of_a_network_that_no_tape_wants() -> None:
     engines, problems = choose_engines({"ffmpeg"}, EngineChoice(weights="no-such-network", device="vulkan"))
     assert problems == []
     assert engines.by_name.keys() == engines.identities.keys() == {"ffmpeg"}
-    assert engines.most_slots is None
+    assert engines.max_slots is None
 
 
 @needs_ncnn
@@ -46,7 +46,7 @@ def test_a_network_is_known_by_its_files_and_where_it_runs(monkeypatch: pytest.M
         assert engines.memory_bytes == {"neural": engine.memory_bytes}
         made[device] = engines
     assert made["cpu"].identities != made["vulkan"].identities
-    assert (made["cpu"].most_slots, made["vulkan"].most_slots) == (None, 3)
+    assert (made["cpu"].max_slots, made["vulkan"].max_slots) == (None, 3)
 
 
 @needs_ncnn

@@ -14,8 +14,8 @@ from prefect.client.schemas.objects import State
 from tasks.batch import Patience, batch_run, loop
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.items import Item, distinct_ids
-from tasks.engine.contract.manifest import missing_columns, read_ids, read_table
+from tasks.engine.contract.items import Item, make_distinct_ids
+from tasks.engine.contract.manifest import find_missing_columns, read_ids, read_table
 from tests.engine.faults import FaultParams, FaultStage
 
 NO_PAYLOAD = {"id", "inputs", "cost", "rank"}
@@ -25,10 +25,10 @@ def read_inputs(manifest: Path) -> list[Item]:
     """The items: ``id``, ``inputs`` (paths), ``cost`` and ``rank`` (a field); every other column is payload."""
     table = read_table(manifest)
     names, problems = read_ids(table.rows)
-    found = [*table.problems, *missing_columns(table, ["id"], manifest.name), *problems]
+    found = [*table.problems, *find_missing_columns(table, ["id"], manifest.name), *problems]
     if found:
         raise InvalidInput(found)
-    ids = distinct_ids([str(name) for name in names])
+    ids = make_distinct_ids([str(name) for name in names])
     return [
         Item(
             item_id,

@@ -319,7 +319,7 @@ def test_a_table_takes_its_stars_files_out_of_the_folder(tmp_path: Path) -> None
         ("../x.csv", "'..' in '../x.csv'; allowed: a path that stays in its folder"),
         ("/etc/passwd", "the absolute path '/etc/passwd'; allowed: a relative path"),
         ("none.csv", "'none.csv' is missing; allowed: a file in"),
-        ("link.csv", "'link.csv' is a link that leads out; allowed: files inside"),
+        ("link.csv", "'link.csv' is a symlink that points outside; allowed: files inside"),
         ("empty", "'empty' is not a file"),
     ],
 )
@@ -338,7 +338,7 @@ def test_links_out_of_the_folder_are_refused_without_a_table_too(tmp_path: Path)
     (folder / "star.fits").symlink_to(folder_of(tmp_path / "outside", "x.fits") / "x.fits")
     targets, problems = read_targets(None, folder, "folder")
     assert targets == []
-    assert "'star.fits' is a link that leads out" in str(problems[0])
+    assert "'star.fits' is a symlink that points outside" in str(problems[0])
 
 
 def test_rings_of_links_end(tmp_path: Path) -> None:

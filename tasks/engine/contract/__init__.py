@@ -1,1 +1,1 @@
-"""What a stage and a flow may know of the engine: items, stages, errors, options and manifests."""
+"""The part of the engine that stages and flows may use: items, stages, errors, options and manifests."""

@@ -1,14 +1,14 @@
-"""Every error that the engine and the stages raise, in one tree.
+"""All errors of the engine and the stages, in one tree.
 
 HeadraceError
 ├── InvalidInput      the user's parameters or manifest; lists every problem; exit code 2
-├── RunError          the run cannot start or go on (no room, no cluster, locked folder)
-│   └── LockLost      another run may be at work in the output folder: nothing more may be written
-├── RunUnfinished     the run came to its end without all that was asked of it; bears the exit code
-└── ItemError         one item failed; the run goes on
-    ├── BadInput      the item's input can never work; tried once
-    ├── OutputBlocked  something is in the way of the item's outputs; tried once
-    └── TransientError  may pass when tried again
+├── RunError          the run cannot start or continue (no space, no cluster, locked folder)
+│   └── LockLost      another run may be at work in the output folder: do not write to it
+├── RunUnfinished     the run ended before all work was done; holds the exit code
+└── ItemError         one item failed; the run continues
+    ├── BadInput      the item's input can never work; not retried
+    ├── OutputBlocked  an output path of the item is occupied; not retried
+    └── TransientError  a retry may succeed
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.engine.contract.text import one_line
 
 
 class HeadraceError(Exception):
-    """Base of the tree. Its message says what to do, in one line: names and other people's words in it are shown."""
+    """Base of the tree. The message is one line and says how to continue; names in it are escaped."""
 
     def __str__(self) -> str:
         return one_line(super().__str__())
@@ -27,10 +27,12 @@ class HeadraceError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with what the user gave, said in one line.
+    """One problem in the user's input, shown as one line.
 
-    ``where`` names the option or the manifest's row and field, ``given`` what stands there,
-    ``allowed`` what may stand there, ``advice`` what to do about it.
+    where    the option, or the row and column of the manifest
+    given    the value there
+    allowed  the values that are allowed
+    advice   how to fix it
     """
 
     where: str
@@ -44,7 +46,7 @@ class Problem:
 
 
 class InvalidInput(HeadraceError):
-    """Everything that is wrong with the parameters and the manifest, at once."""
+    """All problems of the parameters and the manifest."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
@@ -55,15 +57,15 @@ class InvalidInput(HeadraceError):
 
 
 class RunError(HeadraceError):
-    """The run as a whole cannot start or go on."""
+    """The run cannot start or continue."""
 
 
 class LockLost(RunError):
-    """The run does not hold its output folder's lock any more. Nothing may be written to the folder after it."""
+    """The run no longer holds the lock of its output folder, and must not write to the folder."""
 
 
 class RunUnfinished(HeadraceError):
-    """A run that was interrupted, or in which too much failed. Its results and its summary are written."""
+    """The run was interrupted, or too many items failed. Its results and its summary are written."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         self.exit_code = exit_code
@@ -71,16 +73,16 @@ class RunUnfinished(HeadraceError):
 
 
 class ItemError(HeadraceError):
-    """An item failed for a reason that its stage knows and names."""
+    """An item failed for a reason that its stage names."""
 
 
 class BadInput(ItemError):
-    """The item's input is damaged, missing or of the wrong kind: never tried again."""
+    """The item's input is damaged, missing or of the wrong kind; it is not retried."""
 
 
 class OutputBlocked(ItemError):
-    """An output of the item cannot be written at its place, such as a name that a folder has."""
+    """An output of the item cannot be written, for example because a folder has its name."""
 
 
 class TransientError(ItemError):
-    """Something outside the item failed that may pass: tried again with backoff."""
+    """A failure outside the item that may pass; the item is retried with backoff."""

@@ -1,4 +1,4 @@
-"""The options that every flow shares."""
+"""The options that all flows share."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ Verify = Literal["size", "digest"]
 
 
 class Execution(BaseModel):
-    """How a run is carried out. Nothing in here changes a result, so nothing in here enters a key."""
+    """Execution options. None of them affects results, so none is part of an item's key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    workers: Annotated[int | None, Field(ge=1, description="Slots; by default sized to the host")] = None
+    workers: Annotated[int | None, Field(ge=1, description="Number of slots (default: chosen for this host)")] = None
     memory_per_item: Annotated[
-        ByteSize | None, Field(description="Memory that an item may use, such as 2GiB; by default the slot's share")
+        ByteSize | None, Field(description="Memory limit per item, for example 2GiB (default: an equal share)")
     ] = None
-    shard_seconds: Annotated[float, Field(gt=0, description="Length of a shard, in seconds")] = 20.0
-    shard_size: Annotated[int | None, Field(ge=1, description="Items a shard, instead of its length")] = None
+    shard_seconds: Annotated[float, Field(gt=0, description="Target duration of a shard, in seconds")] = 20.0
+    shard_size: Annotated[int | None, Field(ge=1, description="Items per shard, instead of a target duration")] = None
     timeout: Annotated[
-        float | None, Field(gt=0, description="Seconds that an item may take; by default the stage's")
+        float | None, Field(gt=0, description="Time limit per item, in seconds (default: the stage's)")
     ] = None
-    retries: Annotated[int, Field(ge=0, le=20, description="Further tries of an item whose failure may pass")] = 1
-    max_items: Annotated[int | None, Field(ge=1, description="Run at most so many items that are not yet done")] = None
-    order: Annotated[Order, Field(description="Which items come first, by predicted cost")] = "heaviest"
-    priority: Annotated[str | None, Field(description="Manifest column; items with larger values come first")] = None
-    dry_run: Annotated[bool, Field(description="Plan and predict time, memory and disk; leave nothing behind")] = False
-    refresh: Annotated[bool, Field(description="Ignore the records: run every item again")] = False
-    keep_failed: Annotated[bool, Field(description="Do not try again what failed in an earlier run")] = False
+    retries: Annotated[int, Field(ge=0, le=20, description="Retries for transient failures")] = 1
+    max_items: Annotated[int | None, Field(ge=1, description="Run at most this many pending items")] = None
+    order: Annotated[Order, Field(description="Which items run first, by predicted cost")] = "heaviest"
+    priority: Annotated[str | None, Field(description="Manifest column; items with larger values run first")] = None
+    dry_run: Annotated[bool, Field(description="Predict time, memory and disk space; run and keep nothing")] = False
+    refresh: Annotated[bool, Field(description="Run every item again, also those that are done")] = False
+    keep_failed: Annotated[bool, Field(description="Do not retry items that failed in an earlier run")] = False
     max_failed: Annotated[float, Field(ge=0, le=1, description="Share of failed items above which the run fails")] = 1.0
-    identity: Annotated[Identity, Field(description="Know an input by its size and time, or by its content")] = "stat"
-    verify: Annotated[Verify, Field(description="Trust an output by its size, or by its digest")] = "size"
+    identity: Annotated[
+        Identity, Field(description="How to detect changed inputs: size and mtime (stat), or a content hash")
+    ] = "stat"
+    verify: Annotated[Verify, Field(description="How to check the outputs of finished items: size or digest")] = "size"
     stage_inputs: Annotated[bool, Field(description="Copy inputs to local scratch first")] = False
-    scheduler: Annotated[str | None, Field(description="Address of a Dask scheduler to use instead of a local one")] = (
-        None
-    )
+    scheduler: Annotated[str | None, Field(description="Address of a Dask scheduler (default: a local one)")] = None

@@ -25,13 +25,13 @@ class Item:
     """One unit of work.
 
     id       safe as a file name (see :func:`is_safe_id`), unique within its stage
-    payload  what the stage needs to know; JSON values only; enters the key
-    inputs   absolute paths of the files that the stage reads; their identity enters the key, their paths do not
-    cost     predicted work in any unit that is the same for all items of a stage; enters no key
-    fields   columns of the manifest, for ``--priority``; enter no key
-    name     the item as its user calls it, any text; empty if that is the id; enters no key
-    path     its input, relative to the input folder; empty if it has none; enters no key
-    refusal  why the input cannot be used, if that is known before the item runs: it fails as ``bad_input`` with this
+    payload  the stage's data for this item; JSON values only; part of the key
+    inputs   absolute paths of the files that the stage reads; their identity is part of the key, their paths are not
+    cost     predicted work, in the same unit for all items of a stage; not part of the key
+    fields   columns of the manifest, for ``--priority``; not part of the key
+    name     the user's name for the item, any text; empty if it equals the id; not part of the key
+    path     its input, relative to the input folder; empty if it has none; not part of the key
+    refusal  why the input cannot be used, if this is clear before the item runs: it fails as ``bad_input`` with this
              message, and the stage never sees it
     """
 
@@ -46,7 +46,7 @@ class Item:
 
     @property
     def title(self) -> str:
-        """The item as its user calls it."""
+        """The user's name for the item."""
         return self.name or self.id
 
 
@@ -54,47 +54,48 @@ def is_safe_id(text: str) -> bool:
     """Return True if ``text`` can be a file name on every file system.
 
     That is: ASCII letters, digits and ``._-``, no dot or sign at the start and no dot at the end, at most
-    MAX_ID_LENGTH characters, and none of the names that Windows reserves.
+    MAX_ID_LENGTH characters, and no name that Windows reserves.
     """
     return len(text) <= MAX_ID_LENGTH and _SAFE_ID.fullmatch(text) is not None and not _RESERVED.fullmatch(text)
 
 
-def safe_id(text: str) -> str:
-    """Return ``text`` if it is a safe id, else a readable form of it with a digest of ``text``.
+def make_safe_id(text: str) -> str:
+    """Return ``text`` if it is a safe id; otherwise a readable form of it with a digest.
 
-    Two texts can only get the same id on purpose, and ids may differ in case alone: see :func:`distinct_ids`.
+    Ids of two different texts may differ only in case, or be made equal on purpose: see :func:`make_distinct_ids`.
     """
-    return text if is_safe_id(text) else _with_digest(text)
+    return text if is_safe_id(text) else _append_digest(text)
 
 
-def distinct_ids(names: Sequence[str], *preferred: Sequence[str]) -> list[str]:
-    """Return a safe id for each of ``names``, no two of them alike on a file system that ignores case.
+def make_distinct_ids(names: Sequence[str], *preferred: Sequence[str]) -> list[str]:
+    """Return a safe id for each name, unique even on a file system that ignores case.
 
-    ``preferred`` holds, for each name, the texts to make its id of, the best first; then comes the name itself. A form
-    that two names could have is given to neither, so an id depends on no order. If all forms are shared, the id is the
-    name with a digest. Names that are equal get equal ids: check for duplicates first.
+    ``preferred`` holds candidate texts for each name, the best first; the name is the last candidate. A candidate that
+    two names share is given to neither, so ids do not depend on the order. If a name shares all its candidates, its id
+    is the name with a digest. Equal names get equal ids: check for duplicates first.
     """
     forms = [
-        [*map(safe_id, (*wanted, name)), _with_digest(name)] for name, *wanted in zip(names, *preferred, strict=True)
+        [*map(make_safe_id, (*wanted, name)), _append_digest(name)]
+        for name, *wanted in zip(names, *preferred, strict=True)
     ]
     taken = Counter(folded for own in forms for folded in {form.lower() for form in own})
     return [next((form for form in own if taken[form.lower()] == 1), own[-1]) for own in forms]
 
 
-def _with_digest(text: str) -> str:
+def _append_digest(text: str) -> str:
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
-    readable = _UNSAFE.sub("-", _without_accents(text)).strip("-._")[: MAX_ID_LENGTH - _DIGEST_LENGTH - 1]
+    readable = _UNSAFE.sub("-", _strip_accents(text)).strip("-._")[: MAX_ID_LENGTH - _DIGEST_LENGTH - 1]
     if _RESERVED.fullmatch(readable):
         readable = readable.replace(".", "-")  # Windows looks at the part before the first dot
     return f"{readable}-{digest}" if readable else digest
 
 
-def _without_accents(text: str) -> str:
+def _strip_accents(text: str) -> str:
     return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
 
 
-def input_root(items: Iterable[Item]) -> Path | None:
-    """The folder that all inputs of ``items`` lie under; None where there are no inputs or no such folder."""
+def find_input_root(items: Iterable[Item]) -> Path | None:
+    """Return the common parent folder of all inputs; None if there are no inputs or no common folder."""
     folders = {os.path.dirname(path) for item in items for path in item.inputs}
     try:
         return Path(os.path.commonpath(folders)) if folders else None

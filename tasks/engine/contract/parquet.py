@@ -1,7 +1,7 @@
-"""Reading a Parquet manifest that may be damaged or malicious.
+"""Read a Parquet manifest that may be damaged or malicious.
 
-Over some damaged files Arrow does not raise but ends its process, and a file of some kilobytes can say that it holds
-terabytes. So a process of its own reads the file first, and nobody reads more than the limits below.
+Some damaged files crash Arrow's process, and a file of a few kilobytes can unpack to terabytes. Therefore a separate
+process reads the file first, and the limits below apply to every read.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _TOO_LARGE = f"it unpacks to more than {MAX_ROWS:,} rows or {MAX_UNPACKED_BYTES 
 
 
 def read_rows(content: bytes, columns: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """The rows of a Parquet file, with all columns or with ``columns``, each of text.
+    """Return the rows of a Parquet file, with all columns or only the text columns ``columns``.
 
-    Raises ValueError that says in one clause what is wrong with it.
+    Raises ValueError with a one-clause message if the file cannot be read.
     """
     command = [sys.executable, "-P", "-m", "tasks.engine.contract.parquet", *columns]
     root = str(Path(__file__).resolve().parents[3])
@@ -41,30 +41,30 @@ def read_rows(content: bytes, columns: tuple[str, ...] = ()) -> list[dict[str, A
     if done.returncode:
         how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
         raise ValueError(f"reading it ends the process that does ({how})")
-    return _rows(content, columns)
+    return _read_limited(content, columns)
 
 
 def main() -> int:
-    """Read the file at standard input; where it is refused, say why."""
+    """Read the file at standard input; print why if it is refused."""
     try:
-        _rows(sys.stdin.buffer.read(), tuple(sys.argv[1:]))
+        _read_limited(sys.stdin.buffer.read(), tuple(sys.argv[1:]))
     except ValueError as error:
         sys.stdout.write(str(error))
         return _REFUSED
     return 0
 
 
-def _rows(content: bytes, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+def _read_limited(content: bytes, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     import pyarrow as pa
 
     try:
-        return _unpacked(content, columns)
+        return _read_bounded(content, columns)
     except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError, RecursionError) as error:
         raise ValueError(str(error).partition("\n")[0]) from error
 
 
-def _unpacked(content: bytes, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The rows. Stops where they are too many or too large, long before they fill the memory."""
+def _read_bounded(content: bytes, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Read the rows. Raises ValueError if they exceed the limits, long before they fill the memory."""
     import pyarrow.parquet as pq
 
     rows: list[dict[str, Any]] = []
@@ -76,17 +76,17 @@ def _unpacked(content: bytes, columns: tuple[str, ...]) -> list[dict[str, Any]]:
         if missing := set(columns) - {field.name for field in file.schema_arrow if str(field.type) == "string"}:
             raise ValueError(f"it has no column of text named {', '.join(sorted(missing))}")
         chosen = list(columns) or None
-        for batch in file.iter_batches(_batch_rows(file.metadata), columns=chosen, use_threads=False):
+        for batch in file.iter_batches(_choose_batch_size(file.metadata), columns=chosen, use_threads=False):
             unpacked = batch.to_pylist()
             rows += unpacked
-            unpacked_bytes += sum(map(_weight, unpacked))
+            unpacked_bytes += sum(map(_measure_bytes, unpacked))
             if unpacked_bytes > MAX_UNPACKED_BYTES or len(rows) > MAX_ROWS:
                 raise ValueError(_TOO_LARGE)
     return rows
 
 
-def _batch_rows(metadata: Any) -> int:
-    """How many rows may be unpacked at once: each value might be as large as all that its column chunk holds."""
+def _choose_batch_size(metadata: Any) -> int:
+    """Return the number of rows per batch. A single value may be as large as its whole column chunk."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     sizes: list[int] = [
         group.column(number).total_uncompressed_size for group in groups for number in range(group.num_columns)
@@ -96,17 +96,17 @@ def _batch_rows(metadata: Any) -> int:
     return max(4, min(4096, _AT_ONCE_BYTES // max(1, *sizes, 1)))
 
 
-def _weight(value: Any) -> int:
-    """About the bytes that a cell takes."""
+def _measure_bytes(value: Any) -> int:
+    """Return the approximate size of a cell in bytes."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, dict):
-        return sum(map(_weight, value.values()))
-    return sum(map(_weight, value)) if isinstance(value, list | tuple) else 8
+        return sum(map(_measure_bytes, value.values()))
+    return sum(map(_measure_bytes, value)) if isinstance(value, list | tuple) else 8
 
 
 if __name__ == "__main__":
-    # Without Arrow's own farewell: what it does to the process then says nothing of the file.
+    # Skip Arrow's shutdown: a crash there would not be caused by the file.
     verdict = main()
     sys.stdout.flush()
     os._exit(verdict)

@@ -1,4 +1,4 @@
-"""Check the paths that a flow's parameters name, before anything is read or written."""
+"""Check the paths in a flow's parameters before any file is read or written."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ _VARIABLE = re.compile(r"\$\w|\$\{")
 _GLOB = re.compile(r"[*?]")
 
 
-def path_problems(parameters: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with the paths among a flow's parameters.
+def find_path_problems(parameters: Mapping[str, Any]) -> list[Problem]:
+    """Return the problems of the paths among a flow's parameters.
 
-    Refused: URLs; text that only a shell would replace (``~``, ``$HOME``, ``*``) and blanks around names, unless such a
-    file exists; control characters; bytes that are not UTF-8; an output folder that is scanned for input.
+    Refused: URLs; shell syntax (``~``, ``$HOME``, ``*``) and blanks around names, unless such a file exists; control
+    characters; bytes that are not UTF-8; an output folder that is scanned for input.
     """
-    problems = [_problem(f"--{name.replace('_', '-')}", path) for name, path in _paths(parameters)]
-    return [*(problem for problem in problems if problem), *_scanned_output(parameters)]
+    problems = [_find_problem(f"--{name.replace('_', '-')}", path) for name, path in _find_paths(parameters)]
+    return [*(problem for problem in problems if problem), *_find_scanned_output(parameters)]
 
 
-def _paths(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _find_paths(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in parameters.items():
         if isinstance(value, Path) or (name in _TEXTS and isinstance(value, str) and is_url(value)):
             yield name, str(value)
 
 
-def _problem(option: str, path: str) -> Problem | None:
+def _find_problem(option: str, path: str) -> Problem | None:
     if is_url(path):
         url = re.sub(r":/+", ":///" if path.startswith("file:") else "://", path, count=1)  # as before pathlib
-        return Problem(option, f"the URL {shorten(url)}", _ALLOWED, _url_advice(url))
+        return Problem(option, f"the URL {shorten(url)}", _ALLOWED, _advise_on_url(url))
     if showable(path) != path:
         return Problem(option, showable(shorten(path)), "a path in UTF-8 without control characters", "rename it")
-    missing = _missing_part(path)
+    missing = _find_missing_part(path)
     if missing.startswith("~") and path.startswith("~"):
         reason = "~ is replaced by shells only, and only at the start of a word"
-        return _shell(option, path, reason, os.path.expanduser(path))
+        return _find_shell_syntax(option, path, reason, os.path.expanduser(path))
     if _VARIABLE.search(missing):
-        return _shell(option, path, "variables are replaced by shells only", os.path.expandvars(path))
+        return _find_shell_syntax(option, path, "variables are replaced by shells only", os.path.expandvars(path))
     if _GLOB.search(missing):
         return Problem(option, shorten(path), _ALLOWED, "* and ? are replaced by shells only: name one file or folder")
     if any(part != part.strip() for part in missing.split(os.sep)):
@@ -56,19 +56,19 @@ def _problem(option: str, path: str) -> Problem | None:
     return None
 
 
-def _url_advice(url: str) -> str:
+def _advise_on_url(url: str) -> str:
     scheme, _, rest = url.partition("://")
     if scheme.lower() == "file":
         return f"give the plain path: /{rest.lstrip('/').removeprefix('localhost/')}"
     return "use a local or a mounted folder, and copy the files from or to there"
 
 
-def _shell(option: str, path: str, reason: str, meant: str) -> Problem:
+def _find_shell_syntax(option: str, path: str, reason: str, meant: str) -> Problem:
     advice = f"{reason}; give the path in full" + (f": {meant}" if meant != path else "")
     return Problem(option, shorten(path), _ALLOWED, advice)
 
 
-def _missing_part(path: str) -> str:
+def _find_missing_part(path: str) -> str:
     """Return the part of ``path`` that does not exist, "" if all of it does."""
     parts = Path(path).parts
     for number in range(len(parts), 0, -1):
@@ -77,8 +77,8 @@ def _missing_part(path: str) -> str:
     return path
 
 
-def _scanned_output(parameters: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield a problem for each folder that is scanned for input and takes the outputs too."""
+def _find_scanned_output(parameters: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a problem for each input folder that is also the output folder."""
     output = parameters.get("output_dir")
     if not isinstance(output, Path) or not output.is_dir():
         return

@@ -1,4 +1,4 @@
-"""What a stage is, and what it is given and gives back."""
+"""The interface of a stage: its input, its workspace and its result."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Value = Scalar | list[str] | list[float]
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage says of a finished item, beside the files that it wrote.
+    """The result of a finished item, in addition to the files that it wrote.
 
-    values  flat columns of ``items.parquet``; the same names for every item of a stage, none that every row has
-    detail  anything JSON can hold, kept in the record alone, for the stages that come after
+    values  columns of ``items.parquet``: the same names for every item of a stage, different from the common columns
+    detail  any JSON value; stored in the record only, for later stages
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Workspace:
     """The private folder of one item while it runs.
 
     A file written at ``output("a/b.jpg")`` is published as ``OUTPUT_DIR/a/b.jpg`` when the item is done, and never
-    before. ``scratch`` is thrown away. ``output_dir`` is for reading what earlier stages published.
+    before. ``scratch`` is removed afterwards. ``output_dir`` is for reading the files of earlier stages.
     """
 
     outputs: Path
@@ -44,7 +44,7 @@ class Workspace:
     staged: Mapping[str, str] = field(default_factory=dict)
 
     def output(self, relative: str) -> Path:
-        """Where to write the output that is to be published at ``relative``; its folder is made."""
+        """Return the path for writing the output ``relative``; create its folder. Raises ValueError for ``..``."""
         parts = PurePosixPath(relative)
         if parts.is_absolute() or ".." in parts.parts:
             raise ValueError(f"an output path must stay in the output folder: {relative!r}")
@@ -53,14 +53,14 @@ class Workspace:
         return path
 
     def input(self, path: str) -> Path:
-        """Where to read the input ``path``: itself, or its copy on local scratch under ``--stage-inputs``."""
+        """Return the path for reading the input ``path``: with ``--stage-inputs``, its copy on local scratch."""
         return Path(self.staged.get(path, path))
 
 
-def published_file(output_dir: Path, path: str) -> Path:
-    """Return the path of a file that a record says is published at ``path`` in ``output_dir``.
+def get_published_file(output_dir: Path, path: str) -> Path:
+    """Return the absolute path of a published file whose relative path comes from a record.
 
-    Raises PermissionError if ``path`` leads out of the folder, by its parts or by a symlink: records may be forged.
+    Raises PermissionError if ``path`` points outside ``output_dir``, by ``..`` or by a symlink: records may be forged.
     """
     root, target = os.path.realpath(output_dir), os.path.realpath(os.path.join(output_dir, path))
     if os.path.isabs(path) or os.path.commonpath([root, target]) != root:
@@ -70,29 +70,31 @@ def published_file(output_dir: Path, path: str) -> Path:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a stage's items ask of the host.
+    """The resources that one item of a stage needs.
 
-    memory_bytes  of one item, the child's own memory included
-    most_slots    no more run at a time, since each has something of its own, such as a graphics card; None for no bound
+    memory_bytes  memory of one item, including that of the child process
+    max_slots     limit on concurrent items, for example the number of graphics cards; None for no limit
     """
 
     memory_bytes: int
-    most_slots: int | None = None
+    max_slots: int | None = None
 
 
 class NoParams(BaseModel):
-    """For stages whose results depend on nothing but their items."""
+    """The parameters of a stage whose results depend on its items only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Stage(ABC):
-    """Turns one item into files and values. Lives in a child process; pickled to get there.
+    """Turns one item into files and values. It is pickled and runs in a child process.
 
-    ``version`` is raised whenever the results change. ``params`` holds the result-relevant parameters and nothing
-    else: all of it enters the key. ``memory_bytes`` is what one item is expected to need, the child's own memory
-    included, and ``timeout_seconds`` how long one item may take where the user says nothing. ``packages`` names the
-    distributions whose versions belong into the summary.
+    name             identifies the stage in records and reports
+    version          must be increased whenever the results change
+    params           the parameters that affect results, and no others: all of them are part of the key
+    memory_bytes     expected memory of one item, including that of the child process
+    timeout_seconds  default time limit per item
+    packages         distributions whose versions are listed in the summary
     """
 
     name: ClassVar[str]
@@ -105,16 +107,16 @@ class Stage(ABC):
         self.params = params
 
     def needs(self) -> Needs:
-        """What one item asks of the host, where that depends on more than the class."""
+        """Return the needs of one item. Override it if they depend on the parameters."""
         return Needs(self.memory_bytes)
 
     def model_digests(self) -> Mapping[str, str]:
-        """sha256 of every model file that the results depend on, by name."""
+        """Return the sha256 of every model file that affects the results, by name."""
         return {}
 
     def open(self) -> None:
-        """Build the warm state (a graph, a compiled kernel). Called once in each child, before its first item."""
+        """Load models or compile kernels. Called once in each child process, before its first item."""
 
     @abstractmethod
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Do one item. Raises BadInput, TransientError, or anything else, which counts as ``error``."""
+        """Process one item. Raises BadInput, TransientError, or any other exception, which counts as ``error``."""

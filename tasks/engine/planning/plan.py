@@ -1,4 +1,4 @@
-"""The plan of a stage: which items are done by an earlier run, and which are to do."""
+"""Plan a stage: find the items that earlier runs have done, and order the others."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, is_safe_id
 from tasks.engine.contract.stage import Stage
-from tasks.engine.planning.identity import input_states, item_key, stage_digest
+from tasks.engine.planning.identity import compute_item_key, compute_stage_digest, read_input_states
 from tasks.engine.store.outcomes import Failure, Outcome, Outcomes, Record
 from tasks.engine.store.records import RecordStore
 
 
 @dataclass(frozen=True)
 class PlannedItem:
-    """An item to do, with the key that its record will carry, its place in the manifest and the tries it has had.
+    """An item to run.
 
-    ``states`` are those of its inputs from before the key was made (see :func:`input_states`); empty if not known.
+    key       the key that its record will have
+    position  its index in the manifest
+    attempts  number of earlier attempts
+    states    states of its inputs before the key was computed (see :func:`read_input_states`); empty if not read
     """
 
     item: Item
@@ -31,7 +34,7 @@ class PlannedItem:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every item of a stage: settled already, to do in this run, or left for a later one (``--max-items``)."""
+    """All items of a stage: settled, to do in this run, or left for a later run (``--max-items``)."""
 
     settled: Outcomes
     todo: tuple[PlannedItem, ...]
@@ -39,11 +42,11 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """All items."""
+        """The number of all items."""
         return len(self.settled) + len(self.todo) + len(self.left)
 
     def outcomes(self, stage: str) -> Outcomes:
-        """What can be said of every item before the run, in the order of the manifest."""
+        """Return the outcome of every item before the run, in the order of the manifest."""
         unsettled = (*self.todo, *self.left)
         return self.settled.with_gaps(
             {
@@ -54,22 +57,22 @@ class Plan:
 
 
 def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, execution: Execution) -> Plan:
-    """Compare every item's key with its record, and its outputs with what the record says of them.
+    """Compare each item's key with its record, and its outputs with the sizes or digests in the record.
 
-    Raises RunError if an id is not safe as a file name, or if two items have one id, or ids that differ in case alone:
-    they would overwrite each other's files.
+    Raises RunError if an id is not safe as a file name, or if two ids are equal or differ only in case, because their
+    files would overwrite each other.
     """
     _check_ids(stage, items)
-    digest = stage_digest(stage)
+    digest = compute_stage_digest(stage)
     done = set() if execution.refresh else store.ids()
     failures = store.load_failures() if execution.keep_failed else {}
     settled, todo = Outcomes(), list[PlannedItem]()
     with store.reading():
         for position, item in enumerate(items):
-            states = input_states(item)
-            key = item_key(digest, item, execution.identity)
+            states = read_input_states(item)
+            key = compute_item_key(digest, item, execution.identity)
             record = store.get(item.id) if item.id in done else None
-            if known := _settled(key, record, failures.get(item.id), store, execution):
+            if known := _find_settled(key, record, failures.get(item.id), store, execution):
                 settled.append(known.named(item))
             else:
                 todo.append(PlannedItem(item, key, position, states=states))
@@ -82,39 +85,41 @@ def _check_ids(stage: Stage, items: Sequence[Item]) -> None:
     first: dict[str, Item] = {}
     for item in items:
         if not is_safe_id(item.id):
-            raise RunError(f"{stage.name}: {item.id!r} cannot be a file name on every file system; use distinct_ids")
+            raise RunError(
+                f"{stage.name}: {item.id!r} cannot be a file name on every file system; use make_distinct_ids"
+            )
         other = first.setdefault(item.id.lower(), item)
         if other is not item:
             titles = " and ".join(repr(each.title) for each in (other, item))
             raise RunError(f"{stage.name}: {titles} would get the same file name, {item.id}; rename one of them")
 
 
-def _settled(
+def _find_settled(
     key: str, record: Record | None, failure: Failure | None, store: RecordStore, execution: Execution
 ) -> Outcome | None:
-    """What an earlier run made of the item, where that still holds."""
-    if record and record.key == key and store.outputs_hold(record, execution.verify):
+    """Return the outcome of an earlier run if it still holds."""
+    if record and record.key == key and store.has_intact_outputs(record, execution.verify):
         return Outcome.of_record(record, "cached")
     return Outcome.of_failure(failure) if failure and failure.key == key else None
 
 
 def order_items(todo: Sequence[PlannedItem], execution: Execution) -> list[PlannedItem]:
-    """By ``--priority`` where given (larger first, missing last), then by ``--order``; the manifest breaks ties."""
+    """Sort by ``--priority`` if given (larger first, missing last), then by ``--order``, then by the manifest."""
     sign = {"heaviest": -1.0, "manifest": 0.0, "lightest": 1.0}[execution.order]
     ordered = sorted(todo, key=lambda planned: sign * planned.item.cost)
     if execution.priority is None:
         return ordered
     field = execution.priority
-    return sorted(ordered, key=lambda planned: _priority(planned.item.fields.get(field)), reverse=True)
+    return sorted(ordered, key=lambda planned: _rank(planned.item.fields.get(field)), reverse=True)
 
 
-def _priority(value: object) -> tuple[int, float, str]:
-    """Sorts numbers above texts above nothing, so that a column of mixed types has an order."""
+def _rank(value: object) -> tuple[int, float, str]:
+    """Return a sort key that orders mixed types: numbers above texts above missing values."""
     if isinstance(value, int | float):
         return (0, 0.0, "") if math.isnan(value) else (2, float(value), "")
     return (0, 0.0, "") if value is None else (1, 0.0, str(value))
 
 
-def tried_again(planned: PlannedItem) -> PlannedItem:
-    """The same item with one more try on its account."""
+def retry_failed(planned: PlannedItem) -> PlannedItem:
+    """Return the item with one more attempt counted."""
     return replace(planned, attempts=planned.attempts + 1)

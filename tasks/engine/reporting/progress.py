@@ -40,7 +40,7 @@ class Standing:
         settled = counts.total - counts.remaining
         return (
             f"{self.stage}: {settled}/{counts.total} ({self.share:.0%}), {counts.done} done, {counts.cached} cached, "
-            f"{counts.failed} failed, {rate_text(self.items_per_second)}, ETA {duration_text(self.eta_seconds)}"
+            f"{counts.failed} failed, {rate_text(self.items_per_second)}, ETA {format_duration(self.eta_seconds)}"
         )
 
 
@@ -51,7 +51,7 @@ def rate_text(items_per_second: float) -> str:
     return f"{items_per_second:.1f} items/s"
 
 
-def duration_text(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """``1:02:03``, ``2:03``, or ``?``."""
     if seconds is None:
         return "?"
@@ -159,5 +159,5 @@ class _StandingColumn(ProgressColumn):
         text.append(f"{counts.done} done ", "green")
         text.append(f"{counts.cached} cached ", "cyan")
         text.append(f"{counts.failed} failed ", "red" if counts.failed else "dim")
-        text.append(f"{rate_text(standing.items_per_second)} ETA {duration_text(standing.eta_seconds)}")
+        text.append(f"{rate_text(standing.items_per_second)} ETA {format_duration(standing.eta_seconds)}")
         return text

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from tasks.engine.contract.stage import Value
 from tasks.engine.contract.text import json_text
-from tasks.engine.reporting.progress import duration_text
+from tasks.engine.reporting.progress import format_duration
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
 
@@ -78,7 +78,7 @@ class RunFigures:
     notes: tuple[str, ...] = ()
 
 
-def summarise(figures: RunFigures, outcomes: Iterable[Outcome], max_failed: float) -> Summary:
+def summarize(figures: RunFigures, outcomes: Iterable[Outcome], max_failed: float) -> Summary:
     """Count the outcomes of all stages and judge the run."""
     tally = _Tally.of(outcomes, figures.run_id)
     counts = sum(tally.stages.values(), Counts())
@@ -91,8 +91,8 @@ def summarise(figures: RunFigures, outcomes: Iterable[Outcome], max_failed: floa
         run_id=figures.run_id,
         state=state,
         message=message,
-        started_at=_iso(figures.started_at),
-        finished_at=_iso(figures.finished_at),
+        started_at=_format_time(figures.started_at),
+        finished_at=_format_time(figures.finished_at),
         wall_seconds=round(wall, 3),
         items=_count_columns(counts),
         stages={stage: _count_columns(stage_counts) for stage, stage_counts in tally.stages.items()},
@@ -145,7 +145,7 @@ def _count_columns(counts: Counts) -> dict[str, int]:
     return {"total": counts.total, **asdict(counts)}
 
 
-def _iso(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
@@ -157,16 +157,16 @@ def as_dict(summary: Summary) -> dict[str, Any]:
 def write_summary(layout: Layout, summary: Summary, outcomes: Outcomes) -> None:
     """Write the three files and the run's line, each whole or not at all."""
     text, tree = as_dict(summary), layout.tree
-    tree.write("items.parquet", _parquet(outcomes))
-    tree.write("failures.json", _json(failure_rows(outcomes)))
-    tree.write("summary.json", _json(text))
+    tree.write("items.parquet", _write_parquet(outcomes))
+    tree.write("failures.json", _dump_json(list_failures(outcomes)))
+    tree.write("summary.json", _dump_json(text))
     line = {name: text[name] for name in ("run_id", "state", "started_at", "finished_at", "wall_seconds", "items")}
     runs = layout.relative(layout.runs)
     with tree.opened(runs, make=True):
         tree.write(f"{runs}/{summary.run_id}.json", json.dumps(line).encode() + b"\n")
 
 
-def failure_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
+def list_failures(outcomes: Outcomes) -> list[dict[str, Any]]:
     """One dictionary a failed item: id, name, path, stage, failure_kind, message, attempts, log."""
     return [
         {
@@ -183,39 +183,39 @@ def failure_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
     ]
 
 
-def closing_lines(summary: Summary, outcomes: Outcomes, layout: Layout) -> list[str]:
+def format_closing_lines(summary: Summary, outcomes: Outcomes, layout: Layout) -> list[str]:
     """What a terminal shows when a run is over: the figures, the failures by name, and where to look."""
-    failures = failure_rows(outcomes)
+    failures = list_failures(outcomes)
     shown = [f"  failed: {row['name']}: {row['failure_kind']}: {row['message']}" for row in failures[:_SHOWN_FAILURES]]
     more = len(failures) - len(shown)
     if more > 0:
         shown.append(f"  and {more} more in {layout.output_dir / 'failures.json'}")
     slots = f", {summary.slots} slots" if summary.slots else ""
     return [
-        f"{summary.flow}: {summary.message} ({duration_text(summary.wall_seconds)}{slots})",
+        f"{summary.flow}: {summary.message} ({format_duration(summary.wall_seconds)}{slots})",
         *shown,
         f"report: {layout.output_dir / 'report.html'}",
     ]
 
 
-def _json(value: Any) -> bytes:
+def _dump_json(value: Any) -> bytes:
     return json_text(value).encode() + b"\n"
 
 
-def _parquet(outcomes: Sequence[Outcome]) -> bytes:
+def _write_parquet(outcomes: Sequence[Outcome]) -> bytes:
     """One row an item; the stages' values as further columns, null where a stage has no such value."""
     parts: list[pa.RecordBatch] = []
     cells: dict[str, list[Value]] = {}
     for place in range(0, len(outcomes), _ROWS_AT_ONCE):
         part = list(outcomes[place : place + _ROWS_AT_ONCE])
-        parts.append(pa.RecordBatch.from_pylist([_common(outcome) for outcome in part], _COMMON))
+        parts.append(pa.RecordBatch.from_pylist([_build_common_columns(outcome) for outcome in part], _COMMON))
         for name in dict.fromkeys(name for outcome in part for name in outcome.values):
             column = cells.setdefault(name, [])
             column += [None] * (place - len(column))
             column += [outcome.values.get(name) for outcome in part]
     table = pa.Table.from_batches(parts, _COMMON).combine_chunks()
     for name, column in cells.items():
-        table = table.append_column(name, _value_column([*column, *[None] * (len(outcomes) - len(column))]))
+        table = table.append_column(name, _build_value_column([*column, *[None] * (len(outcomes) - len(column))]))
     sink = BytesIO()
     pq.write_table(table, sink)
     return sink.getvalue()
@@ -241,7 +241,7 @@ _COMMON = pa.schema(
 )
 
 
-def _common(outcome: Outcome) -> dict[str, Any]:
+def _build_common_columns(outcome: Outcome) -> dict[str, Any]:
     usage, attempted = outcome.usage, outcome.outcome != "remaining"
     return {
         "id": outcome.id,
@@ -261,7 +261,7 @@ def _common(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _value_column(cells: Sequence[Value]) -> pa.Array:
+def _build_value_column(cells: Sequence[Value]) -> pa.Array:
     """A stage's value as a column; text where the items disagree about its type."""
     try:
         return pa.array(cells)

@@ -25,15 +25,15 @@ from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.engine.contract.text import short_line
-from tasks.engine.running.descendants import none_left
+from tasks.engine.running.descendants import is_none_left
 from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.running.scratch import make_local_scratch, remove_local_scratch
 from tasks.engine.running.staging import copy_input
-from tasks.engine.running.watchdog import bear_mark
+from tasks.engine.running.watchdog import set_mark
 from tasks.engine.store.outcomes import COLUMNS, FailureKind, Usage
 from tasks.engine.store.publish import collect_outputs
 from tasks.engine.store.tree import Tree
-from tasks.engine.store.write_errors import no_room_cause
+from tasks.engine.store.write_errors import find_full_disk
 
 _RESULT = TypeAdapter(StageResult)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # from linux/prctl.h
@@ -42,8 +42,8 @@ _RESET_PEAK = "5"  # from proc(5), clear_refs: sets the peak resident set size t
 
 def main(descriptor: int, parent: int) -> None:
     """Serve requests on the pipe ``descriptor`` until it closes."""
-    _die_with(parent)
-    bear_mark()
+    _end_with_parent(parent)
+    set_mark()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     pipe: Connection = Connection(descriptor)
@@ -52,7 +52,7 @@ def main(descriptor: int, parent: int) -> None:
         stage.open()
     except Exception as error:  # noqa: BLE001 - any stage may raise anything
         traceback.print_exc()
-        pipe.send(Failed("error", _message(error), Usage()))
+        pipe.send(Failed("error", _format_message(error), Usage()))
         return
     pipe.send(Ready())
     with contextlib.suppress(EOFError):
@@ -60,7 +60,7 @@ def main(descriptor: int, parent: int) -> None:
             pipe.send(run_item(stage, pipe.recv()))
 
 
-def _die_with(parent: int) -> None:
+def _end_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent is gone, however it went."""
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl
@@ -76,17 +76,17 @@ def run_item(stage: Stage, request: Request) -> Reply:
     """Run one item in its private folder and turn whatever happens into a reply."""
     meter = _Meter()
     try:
-        with _workspace(request) as work, none_left():
-            result = _as_recorded(_result(stage, request.item, work))
+        with _make_workspace(request) as work, is_none_left():
+            result = _record_outputs(_run_stage(stage, request.item, work))
         outputs = collect_outputs(work.outputs)
     except Exception as error:  # noqa: BLE001 - turns an exception into a failure
         traceback.print_exc()
         transient = isinstance(error, TransientError)
-        return Failed(_kind(error), _message(error), meter.read(), transient, no_room_cause(error))
+        return Failed(_classify(error), _format_message(error), meter.read(), transient, find_full_disk(error))
     return Finished(result, outputs, meter.read())
 
 
-def _result(stage: Stage, item: Item, work: Workspace) -> StageResult:
+def _run_stage(stage: Stage, item: Item, work: Workspace) -> StageResult:
     """Run the stage, unless the item was refused when its inputs were read."""
     if item.refusal:
         raise BadInput(item.refusal)
@@ -94,7 +94,7 @@ def _result(stage: Stage, item: Item, work: Workspace) -> StageResult:
 
 
 @contextlib.contextmanager
-def _workspace(request: Request) -> Iterator[Workspace]:
+def _make_workspace(request: Request) -> Iterator[Workspace]:
     """The item's private folders; scratch and staged inputs are gone afterwards."""
     outputs, scratch = request.private / "outputs", request.private / "scratch"
     outputs.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def _stage_input(path: str, folder: Path) -> str:
     return target
 
 
-def _as_recorded(result: StageResult) -> StageResult:
+def _record_outputs(result: StageResult) -> StageResult:
     """``result`` as the next run will read it from its record, so that a cached item says what it said when done.
 
     Raises TypeError for what a record cannot hold, and ValueError for values with names that are taken.
@@ -132,13 +132,13 @@ def _as_recorded(result: StageResult) -> StageResult:
     return recorded
 
 
-def _kind(error: Exception) -> FailureKind:
+def _classify(error: Exception) -> FailureKind:
     if isinstance(error, BadInput):
         return "bad_input"
     return "out_of_memory" if isinstance(error, MemoryError) else "error"
 
 
-def _message(error: Exception) -> str:
+def _format_message(error: Exception) -> str:
     """One line that says what happened; the whole traceback is in the item's log."""
     text = short_line(str(error))
     if isinstance(error, BadInput | TransientError):
@@ -152,21 +152,21 @@ class _Meter:
     def __init__(self) -> None:
         self._started_at = time.time()
         self._clock = time.perf_counter()
-        self._cpu = _cpu_seconds()
+        self._cpu = _read_cpu_seconds()
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
 
     def read(self) -> Usage:
         seconds = time.perf_counter() - self._clock
-        return Usage(self._started_at, seconds, _cpu_seconds() - self._cpu, _peak_memory_bytes())
+        return Usage(self._started_at, seconds, _read_cpu_seconds() - self._cpu, _read_peak_memory())
 
 
-def _cpu_seconds() -> float:
+def _read_cpu_seconds() -> float:
     own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
 
 
-def _peak_memory_bytes() -> int:
+def _read_peak_memory() -> int:
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

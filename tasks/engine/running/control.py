@@ -64,7 +64,7 @@ def tell_to_stop(run_id: str, level: StopLevel) -> None:
 
 
 @contextmanager
-def caught_signals(on_interrupt: Callable[[], None], on_terminate: Callable[[], None]) -> Iterator[None]:
+def handle_signals(on_interrupt: Callable[[], None], on_terminate: Callable[[], None]) -> Iterator[None]:
     """Call ``on_interrupt`` at SIGINT and ``on_terminate`` at SIGTERM; Python tells only the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

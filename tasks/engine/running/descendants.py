@@ -18,9 +18,9 @@ _PAUSE_SECONDS = 0.005
 
 
 @contextmanager
-def none_left() -> Iterator[None]:
+def is_none_left() -> Iterator[None]:
     """End every process that was started in the block, below this one and however deep, and still lives after it."""
-    kept = _children(os.getpid())
+    kept = _list_children(os.getpid())
     try:
         yield
     finally:
@@ -33,9 +33,9 @@ def _end(kept: set[int]) -> None:
     This process must be a subreaper: the children of the killed come to it and are found in the next round.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (strays := _children(os.getpid()) - kept) and time.monotonic() < deadline:
+    while (strays := _list_children(os.getpid()) - kept) and time.monotonic() < deadline:
         for pid in strays:
-            for each in (pid, *_descendants(pid)):
+            for each in (pid, *_list_descendants(pid)):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(each, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
@@ -43,7 +43,7 @@ def _end(kept: set[int]) -> None:
                     time.sleep(_PAUSE_SECONDS)
 
 
-def _children(pid: int) -> set[int]:
+def _list_children(pid: int) -> set[int]:
     """Children of all threads of a process, those that have ended and were not waited for among them."""
     if sys.platform != "linux" or (pid == os.getpid() and _has_no_child()):
         return set()
@@ -64,6 +64,6 @@ def _has_no_child() -> bool:
     return False
 
 
-def _descendants(pid: int) -> set[int]:
-    children = _children(pid)
-    return children.union(*map(_descendants, children))
+def _list_descendants(pid: int) -> set[int]:
+    children = _list_children(pid)
+    return children.union(*map(_list_descendants, children))

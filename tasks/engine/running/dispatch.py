@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tasks.engine.contract.execution import Execution
-from tasks.engine.planning.plan import PlannedItem, tried_again
+from tasks.engine.planning.plan import PlannedItem, retry_failed
 from tasks.engine.store.outcomes import Outcome, Outcomes
 
 _FIRST_SHARD_ITEMS = 4  # to learn the rate; later shards go by time
@@ -55,7 +55,7 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         self._waiting = deque(self.todo)
-        self._waiting_cost = sum(map(_cost, self.todo))
+        self._waiting_cost = sum(map(_sum_cost, self.todo))
         self._retries: list[tuple[float, int, PlannedItem]] = []
         self._alone: deque[PlannedItem] = deque()
         self._in_flight: dict[int, Shard] = {}
@@ -73,11 +73,11 @@ class Dispatcher:
         """Hand out nothing more."""
         self._stopped = True
 
-    def next_shard(self) -> Shard | None:
+    def pop_shard(self) -> Shard | None:
         """The next shard to submit, or None while none may be."""
         if not self._open:
             return None
-        shard = self._due_retry() or self._cut() or self._next_alone()
+        shard = self._pop_due_retry() or self._cut() or self._pop_alone()
         if shard:
             self._in_flight[id(shard)] = shard
         return shard
@@ -88,7 +88,7 @@ class Dispatcher:
         alone = any(shard.alone for shard in self._in_flight.values())
         return not self._stopped and not alone and len(self._in_flight) < 2 * self.slots
 
-    def seconds_to_wait(self) -> float | None:
+    def get_wait_seconds(self) -> float | None:
         """Seconds until a retry is due; None where there is none to wait for, or no place for one."""
         return max(0.0, self._retries[0][0] - self.clock()) if self._retries and self._open else None
 
@@ -111,37 +111,37 @@ class Dispatcher:
 
     def _learn(self, planned: PlannedItem, outcome: Outcome) -> None:
         self._seconds += outcome.usage.seconds
-        self._cost += _cost(planned)
+        self._cost += _sum_cost(planned)
 
     def _put_back(self, planned: PlannedItem) -> None:
         """An item that its shard never reached, because the run stops or the worker was lost. It is not to blame."""
         self._waiting.appendleft(planned)
-        self._waiting_cost += _cost(planned)
+        self._waiting_cost += _sum_cost(planned)
 
     def _try_again(self, planned: PlannedItem, failed: Outcome) -> bool:
         """Queue another try where the failure may pass and a try is left."""
         may_pass = failed.failure_kind in ("crash", "timeout", "out_of_memory") or failed.transient
         if not may_pass or planned.attempts >= self.execution.retries or self._stopped:
             return False
-        again = tried_again(planned)
+        again = retry_failed(planned)
         if failed.failure_kind == "out_of_memory":
             self._alone.append(again)
         else:
-            due = self.clock() + self._backoff(planned.attempts)
+            due = self.clock() + self._compute_backoff(planned.attempts)
             heapq.heappush(self._retries, (due, again.position, again))
         return True
 
-    def _backoff(self, earlier_retries: int) -> float:
+    def _compute_backoff(self, earlier_retries: int) -> float:
         """Doubles with every try; half to one and a half times that, so that neighbours do not come back together."""
         seconds = _BACKOFF_SECONDS * 2.0**earlier_retries
         return min(_LONGEST_BACKOFF_SECONDS, seconds) * self.random.uniform(0.5, 1.5)
 
-    def _due_retry(self) -> Shard | None:
+    def _pop_due_retry(self) -> Shard | None:
         if self._retries and self._retries[0][0] <= self.clock():
             return Shard((heapq.heappop(self._retries)[2],))
         return None
 
-    def _next_alone(self) -> Shard | None:
+    def _pop_alone(self) -> Shard | None:
         """An item that ran out of memory, once everything else is over."""
         if self._alone and not self._in_flight and not self._retries:
             return Shard((self._alone.popleft(),), alone=True)
@@ -151,12 +151,12 @@ class Dispatcher:
         """The next items in order, up to the shard's size or its predicted seconds."""
         if not self._waiting:
             return None
-        limit = self._most_items()
-        budget = self._cost_budget()
+        limit = self._max_items()
+        budget = self._compute_cost_budget()
         taken: list[PlannedItem] = []
         cost = 0.0
         while self._waiting and len(taken) < limit:
-            following = _cost(self._waiting[0])
+            following = _sum_cost(self._waiting[0])
             if taken and cost + following > budget:
                 break
             cost += following
@@ -164,14 +164,14 @@ class Dispatcher:
         self._waiting_cost -= cost
         return Shard(tuple(taken))
 
-    def _most_items(self) -> int:
+    def _max_items(self) -> int:
         if self.execution.shard_size is not None:
             return self.execution.shard_size
         if self._seconds:
             return _MOST_ITEMS
         return max(1, min(_FIRST_SHARD_ITEMS, len(self._waiting) // (4 * self.slots)))
 
-    def _cost_budget(self) -> float:
+    def _compute_cost_budget(self) -> float:
         """How much cost a shard may have, from the rate of the items so far."""
         if self.execution.shard_size is not None or not self._seconds:
             return float("inf")
@@ -180,5 +180,5 @@ class Dispatcher:
         return rate * min(self.execution.shard_seconds, max(_SHORTEST_SHARD_SECONDS, tail_seconds))
 
 
-def _cost(planned: PlannedItem) -> float:
+def _sum_cost(planned: PlannedItem) -> float:
     return max(planned.item.cost, _LEAST_COST)

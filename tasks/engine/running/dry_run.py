@@ -11,12 +11,12 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import Stage
 from tasks.engine.planning.plan import Plan, PlannedItem
 from tasks.engine.planning.sizing import Size
-from tasks.engine.reporting.progress import duration_text
+from tasks.engine.reporting.progress import format_duration
 from tasks.engine.running.control import StopSignal
 from tasks.engine.running.messages import Finished, Reply, Request
 from tasks.engine.running.scratch import probe_scratch
 from tasks.engine.running.slot import Limits, Slot
-from tasks.engine.store.files import bytes_text, free_bytes
+from tasks.engine.store.files import format_bytes, free_bytes
 
 _PROBES = 3
 _PROBE_SECONDS = 60.0  # a probe that takes longer is cut off and said so
@@ -52,10 +52,10 @@ def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution,
     if not finished:
         yield f"{stage.name}: no prediction, for none of the {len(probes)} probed items could be done"
         return
-    yield _prediction(stage.name, planned.todo, finished, size, output_dir)
+    yield _predict(stage.name, planned.todo, finished, size, output_dir)
 
 
-def _prediction(name: str, todo: Sequence[PlannedItem], probes: list[Probe], size: Size, output_dir: Path) -> str:
+def _predict(name: str, todo: Sequence[PlannedItem], probes: list[Probe], size: Size, output_dir: Path) -> str:
     cost = sum(planned.item.cost for planned in todo)
     probed = sum(probe.cost for probe in probes) or 1.0
     sequential = cost * sum(probe.seconds for probe in probes) / probed
@@ -64,9 +64,9 @@ def _prediction(name: str, todo: Sequence[PlannedItem], probes: list[Probe], siz
     free = free_bytes(output_dir)
     lacking = "; MORE THAN IS FREE" if disk > free else ""
     return (
-        f"{name}: predicted from {len(probes)} probed items: about {duration_text(sequential / size.slots)} on "
+        f"{name}: predicted from {len(probes)} probed items: about {format_duration(sequential / size.slots)} on "
         f"{size.slots} slots, {memory / 2**20:.0f} MiB an item ({memory * size.slots / 2**20:.0f} MiB in all), "
-        f"{bytes_text(disk)} of disk ({bytes_text(free)} free{lacking})"
+        f"{format_bytes(disk)} of disk ({format_bytes(free)} free{lacking})"
     )
 
 

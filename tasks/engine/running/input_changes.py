@@ -11,7 +11,7 @@ import os
 
 from tasks.engine.contract.execution import Identity
 from tasks.engine.contract.stage import Stage
-from tasks.engine.planning.identity import input_states, item_key, stage_digest
+from tasks.engine.planning.identity import compute_item_key, compute_stage_digest, read_input_states
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.messages import Failed
 from tasks.engine.store.outcomes import Usage
@@ -31,19 +31,19 @@ def find_change_since_plan(
     """
     if planned.states in ((), states):
         return None
-    if identity == "content" and item_key(stage_digest(stage), planned.item, identity) == planned.key:
+    if identity == "content" and compute_item_key(compute_stage_digest(stage), planned.item, identity) == planned.key:
         return None
     if missing := [path for path in planned.item.inputs if not os.path.lexists(path)]:
         return Failed("bad_input", f"its input {missing[0]} {_GONE}", Usage())
-    return Failed("error", _message(planned, planned.states, states, _AFTER_PLAN), Usage())
+    return Failed("error", _describe_change(planned, planned.states, states, _AFTER_PLAN), Usage())
 
 
 def find_change_since_start(planned: PlannedItem, states: tuple[str, ...]) -> str:
     """Return a message if anything has touched an input since its states were ``states``, else an empty string."""
-    now = input_states(planned.item)
-    return "" if now == states else _message(planned, states, now, _MEANWHILE)
+    now = read_input_states(planned.item)
+    return "" if now == states else _describe_change(planned, states, now, _MEANWHILE)
 
 
-def _message(planned: PlannedItem, before: tuple[str, ...], after: tuple[str, ...], what: str) -> str:
+def _describe_change(planned: PlannedItem, before: tuple[str, ...], after: tuple[str, ...], what: str) -> str:
     changed = next(path for path, *both in zip(planned.item.inputs, before, after, strict=True) if both[0] != both[1])
     return f"its input {changed} {what}"

@@ -39,7 +39,7 @@ def end_orphans(layout: Layout, say: Callable[[str], None]) -> set[str]:
 
 def read_marks(private: Path) -> set[str]:
     """Return the marks of a run's processes, and those of earlier runs that it still looks for."""
-    return {*_names(private, _MARKS), *_names(private, _DEAD)}
+    return {*_list_marks(private, _MARKS), *_list_marks(private, _DEAD)}
 
 
 def note_dead_marks(private: Path, marks: Iterable[str]) -> None:
@@ -50,7 +50,7 @@ def note_dead_marks(private: Path, marks: Iterable[str]) -> None:
 
 def end_orphans_here(private: Path) -> None:
     """End what dead runs left on this host: for a worker of the run whose private folder is ``private``."""
-    end_marked(set(_names(private, _DEAD)))
+    end_marked(set(_list_marks(private, _DEAD)))
 
 
 def _write(folder: Path, marks: Iterable[str]) -> None:
@@ -59,7 +59,7 @@ def _write(folder: Path, marks: Iterable[str]) -> None:
         (folder / mark).touch()
 
 
-def _names(private: Path, name: str) -> Iterator[str]:
+def _list_marks(private: Path, name: str) -> Iterator[str]:
     """Yield the marks noted in a folder by this user. A symlink is not followed: it may lead to another run's marks."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
         folder = -1

@@ -20,52 +20,52 @@ from pathlib import Path
 
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.items import Item
-from tasks.engine.running.staging import input_size_bytes
-from tasks.engine.store.files import bytes_text
+from tasks.engine.running.staging import measure_inputs
+from tasks.engine.store.files import format_bytes
 from tasks.engine.store.tree import Tree
 
 _PROBES = "probes"
 
 
-def local_scratch(output_dir: Path, run_id: str) -> Path:
+def get_local_scratch(output_dir: Path, run_id: str) -> Path:
     """The folder on this host's scratch for the copies of one run. It is not made."""
-    return _base_path() / _folder_name(output_dir) / run_id
+    return _get_base_path() / _make_folder_name(output_dir) / run_id
 
 
 def check_local_scratch(items: Sequence[Item], slots: int) -> None:
     """Raise RunError if this host's scratch is not private, or has no room for the inputs of ``slots`` items."""
-    _private_base(_base_path())
-    sizes = sorted((sum(input_size_bytes(path) for path in item.inputs) for item in items), reverse=True)
+    _open_private_base(_get_base_path())
+    sizes = sorted((sum(measure_inputs(path) for path in item.inputs) for item in items), reverse=True)
     needed, free = sum(sizes[:slots]), shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free:
-        place = f"{tempfile.gettempdir()} has {bytes_text(free)} free"
+        place = f"{tempfile.gettempdir()} has {format_bytes(free)} free"
         raise RunError(
-            f"--stage-inputs: {slots} items at a time need {bytes_text(needed)} of scratch, and {place}; "
+            f"--stage-inputs: {slots} items at a time need {format_bytes(needed)} of scratch, and {place}; "
             "free some space, set TMPDIR, or use fewer --workers"
         )
 
 
 def make_local_scratch(local: Path) -> None:
-    """Make ``local``, a folder below :func:`local_scratch`. Raises RunError if this host's scratch is not private."""
-    base = _private_base(_base_of(local))
+    """Make ``local``, a folder below :func:`get_local_scratch`. Raises RunError if local scratch is not private."""
+    base = _open_private_base(_find_base(local))
     with base.opened(local.relative_to(base.root).as_posix(), make=True):
         pass
 
 
 def remove_local_scratch(local: Path) -> None:
     """Remove ``local``, if it is there, and is this user's."""
-    base = _existing_base(_base_of(local))
+    base = _check_existing_base(_find_base(local))
     if base is not None:
         base.remove(local.relative_to(base.root).as_posix())
 
 
 def leave_local_scratch(output_dir: Path, run_id: str) -> None:
     """Remove what the run has on this host's scratch."""
-    remove_local_scratch(local_scratch(output_dir, run_id))
-    base = _existing_base(_base_path())
+    remove_local_scratch(get_local_scratch(output_dir, run_id))
+    base = _check_existing_base(_get_base_path())
     if base is not None:
         with suppress(OSError):  # another run's copies, or nothing
-            base.remove_empty(_folder_name(output_dir))
+            base.remove_empty(_make_folder_name(output_dir))
 
 
 def sweep_local_scratch(output_dir: Path, but: str = "") -> None:
@@ -73,10 +73,10 @@ def sweep_local_scratch(output_dir: Path, but: str = "") -> None:
 
     A folder of somebody else's in the place of this user's own is left alone.
     """
-    base = _existing_base(_base_path())
+    base = _check_existing_base(_get_base_path())
     if base is None:
         return
-    folder = _folder_name(output_dir)
+    folder = _make_folder_name(output_dir)
     if not but:
         base.remove(folder)
     for run in base.names(folder):
@@ -90,7 +90,7 @@ def probe_scratch() -> Iterator[Path]:
 
     Its owner holds a lock on it, which the system releases however the owner ends.
     """
-    base = _private_base(_base_path())
+    base = _open_private_base(_get_base_path())
     _remove_dead_probes(base)
     while True:
         name = f"{_PROBES}/{uuid.uuid4().hex}"
@@ -111,46 +111,46 @@ def _remove_dead_probes(base: Tree) -> None:
             base.remove(f"{_PROBES}/{name}")
 
 
-def _folder_name(output_dir: Path) -> str:
+def _make_folder_name(output_dir: Path) -> str:
     return hashlib.sha256(os.fsencode(output_dir)).hexdigest()[:16]
 
 
-def _base_path() -> Path:
+def _get_base_path() -> Path:
     return Path(tempfile.gettempdir(), f"headrace-{os.geteuid()}")
 
 
-def _base_of(local: Path) -> Path:
+def _find_base(local: Path) -> Path:
     """Return the user's own folder that ``local`` lies in; another process may have been told of another TMPDIR."""
-    return local.parents[next(n for n, folder in enumerate(local.parents) if folder.name == _base_path().name)]
+    return local.parents[next(n for n, folder in enumerate(local.parents) if folder.name == _get_base_path().name)]
 
 
-def _private_base(path: Path) -> Tree:
+def _open_private_base(path: Path) -> Tree:
     """Return this user's own folder on the host's scratch, which nobody else can read, replace or write to.
 
     Raises RunError if something else is in its place: its name can be guessed, and anybody can make folders there.
     """
-    if given := _replaceable(path.parent):
+    if given := _is_replaceable(path.parent):
         raise _refuse(path.parent, given, "a folder whose entries only their owners can rename (the sticky bit)")
     try:
         with suppress(FileExistsError):
             path.mkdir(0o700)
     except OSError as error:
         raise RunError(f"cannot make {path}: {error.strerror}; set TMPDIR to a folder of your own") from error
-    if given := _not_private(path):
+    if given := _explain_not_private(path):
         raise _refuse(path, given, "a folder of your own that nobody else can enter (mode 700)")
     return Tree(path, makes_root=False)
 
 
-def _existing_base(path: Path) -> Tree | None:
+def _check_existing_base(path: Path) -> Tree | None:
     """Return this user's own folder, if there is one that can only be this user's."""
-    return None if _replaceable(path.parent) or _not_private(path) else Tree(path, makes_root=False)
+    return None if _is_replaceable(path.parent) or _explain_not_private(path) else Tree(path, makes_root=False)
 
 
 def _refuse(path: Path, given: str, allowed: str) -> RunError:
     return RunError(f"{path} {given}; allowed: {allowed}; remove it, or set TMPDIR to a folder of your own")
 
 
-def _not_private(path: Path) -> str:
+def _explain_not_private(path: Path) -> str:
     """Return what is wrong with this user's own folder, or ""."""
     try:
         status = path.lstat()
@@ -165,7 +165,7 @@ def _not_private(path: Path) -> str:
     return f"has the mode {stat.S_IMODE(status.st_mode):o}" if stat.S_IMODE(status.st_mode) & 0o077 else ""
 
 
-def _replaceable(folder: Path) -> str:
+def _is_replaceable(folder: Path) -> str:
     """Return why others could replace a folder of this user's in ``folder``, or ""."""
     try:
         status = folder.stat()

@@ -16,12 +16,12 @@ from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.context import ShardOrder
 from tasks.engine.running.input_changes import find_change_since_start
 from tasks.engine.running.messages import Failed, Finished, Reply
-from tasks.engine.running.scratch import local_scratch, remove_local_scratch
+from tasks.engine.running.scratch import get_local_scratch, remove_local_scratch
 from tasks.engine.store.lock import Lock, claimed
 from tasks.engine.store.outcomes import Failure, Outcome, Record
 from tasks.engine.store.publish import publish
 from tasks.engine.store.records import RecordStore
-from tasks.engine.store.write_errors import cannot_write, nothing_more, write_obstacle
+from tasks.engine.store.write_errors import explain_no_writes, explain_write_error, write_obstacle
 
 _PRIVATE_FOLDER_PARTS = 4  # below the folder of the run: process, stage, slot, turn
 
@@ -67,7 +67,7 @@ class ItemSettler:
                     reply = Failed("error", str(error), reply.usage)
             return self._fail(planned, reply, log)
         except OSError as error:
-            raise cannot_write(self.context.output_dir, error) from error
+            raise explain_write_error(self.context.output_dir, error) from error
         finally:
             self.clear(item)
 
@@ -82,7 +82,7 @@ class ItemSettler:
     def local_folder(self, planned: PlannedItem) -> Path | None:
         if not self.context.stage_inputs:
             return None
-        scratch = local_scratch(self.context.output_dir, self.context.run_id)
+        scratch = get_local_scratch(self.context.output_dir, self.context.run_id)
         return scratch / self.order.stage.name / planned.item.id
 
     def _judge_inputs(self, item: StartedItem, reply: Reply) -> Reply:
@@ -152,7 +152,7 @@ class ItemSettler:
                 stack.enter_context(layout.tree.opened(layout.relative(folder), make=True))
                 claim = stack.enter_context(claimed(path, self.context.run_id, mine, self._fence))
             except OSError as error:
-                raise cannot_write(self.context.output_dir, error) from error
+                raise explain_write_error(self.context.output_dir, error) from error
             yield claim
 
     def _fence(self, folder: str) -> None:
@@ -192,7 +192,7 @@ class ItemSettler:
             raise RunError(f"the input folder {root} has vanished; bring it back, then run the same command again")
         obstacle = write_obstacle(self.context.private)
         if reply.no_room or obstacle:
-            raise nothing_more(self.context.output_dir, reply.message, reply.no_room, obstacle)
+            raise explain_no_writes(self.context.output_dir, reply.message, reply.no_room, obstacle)
 
     def _keep_log(self, planned: PlannedItem, text: bytes) -> str:
         if not text:

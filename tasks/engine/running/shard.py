@@ -6,18 +6,18 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tasks.engine.planning.identity import input_states
+from tasks.engine.planning.identity import read_input_states
 from tasks.engine.running.context import ShardOrder
 from tasks.engine.running.control import StopSignal, stop_signal
 from tasks.engine.running.input_changes import find_change_since_plan
 from tasks.engine.running.messages import Failed, Reply, Request
-from tasks.engine.running.scratch import local_scratch, make_local_scratch
+from tasks.engine.running.scratch import get_local_scratch, make_local_scratch
 from tasks.engine.running.settlement import ItemSettler, StartedItem
 from tasks.engine.running.slot import Slot
 from tasks.engine.running.slot_pool import PROCESS_FOLDER, pool
 from tasks.engine.store.outcomes import Outcome, Outcomes
 from tasks.engine.store.records import RecordStore
-from tasks.engine.store.write_errors import cannot_write
+from tasks.engine.store.write_errors import explain_write_error
 
 
 def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
@@ -34,9 +34,9 @@ def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
         with layout.tree.opened(layout.relative(order.context.private), make=True):
             pass
     except OSError as error:
-        raise cannot_write(order.context.output_dir, error) from error
+        raise explain_write_error(order.context.output_dir, error) from error
     if order.context.stage_inputs:
-        make_local_scratch(local_scratch(order.context.output_dir, order.context.run_id))
+        make_local_scratch(get_local_scratch(order.context.output_dir, order.context.run_id))
     with pool.slot(order) as slot:
         loop = _ShardLoop(order, slot, stop)
         for outcome in loop.run():
@@ -52,7 +52,7 @@ class _ShardLoop:
         self.slot = slot
         self.stop = stop
         self.settler = ItemSettler(order)
-        self._folders = itertools.cycle(self._private_folders())
+        self._folders = itertools.cycle(self._choose_private_folders())
 
     def run(self) -> Iterator[Outcome]:
         """Yield an outcome for every item, in order."""
@@ -62,7 +62,7 @@ class _ShardLoop:
                 yield settled
                 continue
             reply: Reply | None = None
-            item = StartedItem(planned, next(self._folders), input_states(planned.item))
+            item = StartedItem(planned, next(self._folders), read_input_states(planned.item))
             if failed := find_change_since_plan(planned, item.states, self.order.stage, self.context.identity):
                 yield self.settler.settle(item, failed, b"")
                 continue
@@ -90,7 +90,7 @@ class _ShardLoop:
         self.slot.start(Request(item.planned.item, item.private, self.context.output_dir, local))
         return True
 
-    def _private_folders(self) -> list[Path]:
+    def _choose_private_folders(self) -> list[Path]:
         """Two folders of this slot's own take turns: one is published while the next item fills the other.
 
         They are this process's alone: one that was cut off, and is thought lost, may be at the same item.

@@ -23,7 +23,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.stage import Stage
 from tasks.engine.running.control import StopSignal
 from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request
-from tasks.engine.running.watchdog import kept_environment
+from tasks.engine.running.watchdog import build_watched_environment
 from tasks.engine.store.outcomes import FailureKind, Usage
 
 _OPEN_SECONDS = 180.0  # a model or a compiled kernel may take long, but not for ever
@@ -77,11 +77,11 @@ class Slot:
         self._started = 0.0
         self._born = 0.0
         self._items = 0
-        self._out_of_memory_kills = 0
+        self._oom_kills = 0
 
     def open(self) -> None:
         """Have a child that is ready for an item. Raises RunError where the stage cannot be opened."""
-        if self._process is not None and not self._exited() and not self._worn():
+        if self._process is not None and not self._report_exit() and not self._is_worn():
             return
         self.close()
         for _ in range(_OPEN_TRIES):
@@ -93,7 +93,7 @@ class Slot:
                 raise RunError(f"stage {self.stage.name} cannot start: {answer.message}")
         raise RunError(f"stage {self.stage.name} cannot start: its process died {_OPEN_TRIES} times; see {self.log}")
 
-    def _worn(self) -> bool:
+    def _is_worn(self) -> bool:
         """Whether the child should be renewed, so that what a stage leaks does not add up."""
         return self._items >= _MOST_ITEMS and time.monotonic() - self._born >= _LEAST_SECONDS
 
@@ -116,13 +116,15 @@ class Slot:
             left = deadline - time.monotonic()
             if self._open_pipe().poll(max(0.0, min(_TICK_SECONDS, left))):
                 return self._receive(peak)
-            if self._exited():  # something that it forked holds its end of the pipe open
-                return self._receive(peak) if self._open_pipe().poll() else self._died(peak)
-            used = self._memory_bytes()
+            if self._report_exit():  # something that it forked holds its end of the pipe open
+                return self._receive(peak) if self._open_pipe().poll() else self._describe_death(peak)
+            used = self._measure_memory()
             peak = max(peak, used)
-            self._out_of_memory_kills = _out_of_memory_kills()
+            self._oom_kills = _count_oom_kills()
             if used > limits.memory_bytes:
-                return self._end("out_of_memory", f"used {_mib(used)} of {_mib(limits.memory_bytes)} allowed", peak)
+                return self._end(
+                    "out_of_memory", f"used {_format_mib(used)} of {_format_mib(limits.memory_bytes)} allowed", peak
+                )
             if left <= 0:
                 return self._end("timeout", f"no result within {limits.timeout_seconds:g} s", peak)
         self.close()
@@ -141,7 +143,7 @@ class Slot:
             self._pipe.close()
             self._pipe = None
         if self._process is not None:
-            started = {*self._seen, *self._family()}  # some may have left the child's process group
+            started = {*self._seen, *self._list_processes()}  # some may have left the child's process group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             for process in started:
@@ -151,7 +153,7 @@ class Slot:
             self._process = self._child = None
             self._seen = []
 
-    def _exited(self) -> bool:
+    def _report_exit(self) -> bool:
         return self._process is not None and self._process.poll() is not None
 
     def _open_pipe(self) -> Connection:
@@ -168,7 +170,7 @@ class Slot:
             self._process = _spawner.submit(_spawn, command, log, descriptor, self).result()
         self._pipe = ours
         self._born, self._items = time.monotonic(), 0
-        self._out_of_memory_kills = _out_of_memory_kills()
+        self._oom_kills = _count_oom_kills()
         with contextlib.suppress(OSError, EOFError, psutil.NoSuchProcess):
             self._child = psutil.Process(self._process.pid)
             ours.send(self.stage)
@@ -181,42 +183,42 @@ class Slot:
         try:
             reply = self._open_pipe().recv()
         except (EOFError, OSError):
-            return self._died(peak)
+            return self._describe_death(peak)
         if not isinstance(reply, Finished | Failed):
             raise RuntimeError(f"the child answered with {type(reply).__name__}")
         usage = replace(reply.usage, slot=self.label, peak_memory_bytes=max(peak, reply.usage.peak_memory_bytes))
         return replace(reply, usage=usage)
 
-    def _died(self, peak: int) -> Failed:
+    def _describe_death(self, peak: int) -> Failed:
         """The child is gone and nobody here ended it."""
         assert self._process is not None
         code = self._process.wait(_CLOSE_SECONDS)
-        if code == -signal.SIGKILL and _out_of_memory_kills() > self._out_of_memory_kills:
+        if code == -signal.SIGKILL and _count_oom_kills() > self._oom_kills:
             return self._end("out_of_memory", "ended by the kernel, which ran out of memory", peak)
         how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
         return self._end("crash", f"the item's process {how}", peak)
 
     def _end(self, kind: FailureKind, message: str, peak: int) -> Failed:
         seconds = time.monotonic() - self._started
-        usage = Usage(time.time() - seconds, seconds, self._cpu_seconds(), peak, self.label)
+        usage = Usage(time.time() - seconds, seconds, self._measure_cpu_seconds(), peak, self.label)
         self.close()
         return Failed(kind, message, usage)
 
-    def _family(self) -> list[psutil.Process]:
+    def _list_processes(self) -> list[psutil.Process]:
         """The child and everything that it has started."""
-        return [self._child, *_descendants(self._child)] if self._child else []
+        return [self._child, *_list_descendants(self._child)] if self._child else []
 
-    def _memory_bytes(self) -> int:
+    def _measure_memory(self) -> int:
         total = 0
-        self._seen = self._family()
+        self._seen = self._list_processes()
         for process in self._seen:
             with contextlib.suppress(psutil.Error):
                 total += process.memory_info().rss
         return total
 
-    def _cpu_seconds(self) -> float:
+    def _measure_cpu_seconds(self) -> float:
         total = 0.0
-        for process in self._family():
+        for process in self._list_processes():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 total += times.user + times.system
@@ -224,7 +226,7 @@ class Slot:
 
 
 def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: Slot) -> subprocess.Popen[bytes]:
-    kept = kept_environment(slot.mark) if slot.mark else kept_environment()
+    kept = build_watched_environment(slot.mark) if slot.mark else build_watched_environment()
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -232,11 +234,11 @@ def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: Slot) -> su
         stderr=log,
         pass_fds=(descriptor,),
         start_new_session=True,
-        env={**_child_environment(), **kept, "HEADRACE_SLOT": str(slot.number)},
+        env={**_build_environment(), **kept, "HEADRACE_SLOT": str(slot.number)},
     )
 
 
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
+def _list_descendants(process: psutil.Process) -> list[psutil.Process]:
     """Children and theirs. Asks the kernel for the few there are; psutil would read every process of the machine."""
     threads = Path(f"/proc/{process.pid}/task")
     if not threads.exists():
@@ -246,11 +248,11 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
         for thread in threads.iterdir():
             for pid in (thread / "children").read_text().split():
                 child = psutil.Process(int(pid))
-                found += [child, *_descendants(child)]
+                found += [child, *_list_descendants(child)]
     return found
 
 
-def _child_environment() -> dict[str, str]:
+def _build_environment() -> dict[str, str]:
     """This process's environment with its import path, the folder of the script that was started last.
 
     ``python flows/x.py`` puts ``flows/`` first on the path, where a module would hide a library of the same name.
@@ -261,7 +263,7 @@ def _child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **dict.fromkeys(_THREADS, "1")}
 
 
-def _out_of_memory_kills() -> int:
+def _count_oom_kills() -> int:
     """How many processes the kernel has ended for want of memory since it started (Linux)."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/vmstat").read_text().splitlines():
@@ -270,5 +272,5 @@ def _out_of_memory_kills() -> int:
     return 0
 
 
-def _mib(size_bytes: int) -> str:
+def _format_mib(size_bytes: int) -> str:
     return f"{size_bytes / 2**20:.0f} MiB"

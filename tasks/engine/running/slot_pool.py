@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.engine.planning.sizing import MOST_MEMORY_SHARE, memory_share
+from tasks.engine.planning.sizing import MAX_MEMORY_SHARE, read_memory_share
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopSignal
 from tasks.engine.running.orphans import end_orphans_here, note_mark
@@ -47,16 +47,16 @@ class SlotPool:
         while not stop.draining:
             with self._freed:
                 others = self._running - {slot}
-                if not others or self._memory_share() < MOST_MEMORY_SHARE:
+                if not others or self._read_memory_share() < MAX_MEMORY_SHARE:
                     self._running.add(slot)
                     return True
             time.sleep(_MEMORY_SECONDS)
         return False
 
-    def _memory_share(self) -> float:
+    def _read_memory_share(self) -> float:
         """The share in use, looked up ten times a second at most: reading it costs more than a light item."""
         if time.monotonic() >= self._next_look:
-            self._share = memory_share()
+            self._share = read_memory_share()
             self._next_look = time.monotonic() + _LOOK_SECONDS
         return self._share
 

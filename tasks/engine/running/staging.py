@@ -8,11 +8,11 @@ import stat
 from collections.abc import Iterator
 
 
-def input_size_bytes(path: str) -> int:
+def measure_inputs(path: str) -> int:
     """Return the size of a file, or of all files in a folder; what cannot be read counts nothing, its item will say."""
     if not os.path.isdir(path):
-        return _size_bytes(path)
-    return sum(_size_bytes(os.path.join(folder, name)) for folder, name in _files(path))
+        return _measure_bytes(path)
+    return sum(_measure_bytes(os.path.join(folder, name)) for folder, name in _list_files(path))
 
 
 def copy_input(path: str, target: str) -> None:
@@ -38,13 +38,13 @@ def _copy_file(path: str, target: str) -> None:
         os.symlink(os.path.abspath(path), target)
 
 
-def _files(path: str) -> Iterator[tuple[str, str]]:
+def _list_files(path: str) -> Iterator[tuple[str, str]]:
     for folder, _, names in os.walk(path):
         for name in names:
             yield folder, name
 
 
-def _size_bytes(path: str) -> int:
+def _measure_bytes(path: str) -> int:
     try:
         status = os.stat(path)
     except OSError:

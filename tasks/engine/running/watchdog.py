@@ -49,7 +49,7 @@ def is_mark(text: str) -> bool:
 _own_mark = new_mark()
 
 
-def kept_environment(mark: str = _own_mark) -> dict[str, str]:
+def build_watched_environment(mark: str = _own_mark) -> dict[str, str]:
     """Return the variables that put a process, and all that it starts, under the watchdog. Not safe for threads."""
     global _keeper  # noqa: PLW0603 - one a process
     if sys.platform != "linux":
@@ -74,15 +74,15 @@ def _stop(keeper: subprocess.Popen[bytes]) -> None:
         keeper.wait(_STOP_SECONDS)
 
 
-def bear_mark() -> None:
+def set_mark() -> None:
     """Have this process, and all that it will start, bear the mark of its environment in a resource limit too."""
     mark = os.environ.get(_NAME, "")
     if sys.platform == "linux" and is_mark(mark):
         with contextlib.suppress(OSError, ValueError):  # one started by an item of another run bears that one's
-            resource.setrlimit(_RLIMIT_LOCKS, _limits(mark))
+            resource.setrlimit(_RLIMIT_LOCKS, _read_limits(mark))
 
 
-def _limits(mark: str) -> tuple[int, int]:
+def _read_limits(mark: str) -> tuple[int, int]:
     """Return the soft and the hard limit that stand for ``mark``: 60 bits of it each."""
     low, high = sorted((int(mark[:15], 16), int(mark[15:30], 16)))
     return low, high
@@ -97,7 +97,7 @@ def end_marked(marks: Collection[str]) -> int:
     clean, deadline = 0, time.monotonic() + _KILL_SECONDS
     while time.monotonic() < deadline:
         found = False
-        for pid in signs.bearers():
+        for pid in signs.find_marked():
             found = True
             if signs.kill(pid):
                 killed.add(pid)
@@ -113,12 +113,12 @@ class _Signs:
 
     def __init__(self, marks: Collection[str]) -> None:
         self._variables = {f"{_NAME}={mark}".encode() for mark in marks}
-        self._limits = {b"%d %d" % _limits(mark) for mark in marks}
+        self._limits = {b"%d %d" % _read_limits(mark) for mark in marks}
 
-    def bearers(self) -> Iterator[int]:
+    def find_marked(self) -> Iterator[int]:
         """Yield the numbers of all that do, as soon as they are found, the newest first: it may be gone in a moment."""
         for pid in sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True):
-            if pid != os.getpid() and self._bears(pid):
+            if pid != os.getpid() and self._has_mark(pid):
                 yield pid
 
     def kill(self, pid: int) -> bool:
@@ -128,7 +128,7 @@ class _Signs:
         except OSError:
             return False
         try:
-            if not self._bears(pid):
+            if not self._has_mark(pid):
                 return False
             signal.pidfd_send_signal(handle, signal.SIGKILL)
         except OSError:
@@ -137,7 +137,7 @@ class _Signs:
             os.close(handle)
         return True
 
-    def _bears(self, pid: int) -> bool:
+    def _has_mark(self, pid: int) -> bool:
         try:
             if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
                 return False

@@ -9,7 +9,7 @@ from pathlib import Path
 _CHUNK_BYTES = 1 << 20
 
 
-def file_sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """sha256 of the content of ``path``, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
@@ -24,7 +24,7 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def bytes_text(size: float) -> str:
+def format_bytes(size: float) -> str:
     """Return a size as people read it: ``812 bytes``, ``15 KiB``, ``3.2 MiB``, ``1.5 GiB``."""
     if size < 1024:
         return f"{size:.0f} byte{'' if round(size) == 1 else 's'}"

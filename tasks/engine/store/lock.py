@@ -123,7 +123,7 @@ class Lock:
         self._touched_at = touched_at
         self._loss: LockLost | None = None
         self._over = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="headrace-lock", daemon=True)
+        self._heart = threading.Thread(target=self._send_heartbeats, name="headrace-lock", daemon=True)
         self._heart.start()
         _held[owner.token] = self
 
@@ -146,13 +146,13 @@ class Lock:
         del _held[self.owner.token]
         os.close(self._descriptor)
         with contextlib.suppress(OSError):
-            if self._loss is None and _token(self.path) == self.owner.token:
+            if self._loss is None and _read_token(self.path) == self.owner.token:
                 self.path.unlink(missing_ok=True)
 
     def _is_stale(self) -> bool:
         return time.clock_gettime(_CLOCK) - self._touched_at > self.owner.seconds * _STALE_SHARE
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         while not self._over.wait(self.owner.seconds / _BEATS) and self._loss is None:
             self._touch()
 
@@ -168,22 +168,22 @@ class Lock:
             self._touched_at = now
 
     def _confirm(self) -> None:
-        token = _token(self.path)
+        token = _read_token(self.path)
         if token is None:
             self._lose("it is gone")
         elif token != self.owner.token:
-            self._lose(f"it is held by {self._successor()}")
+            self._lose(f"it is held by {self._read_successor()}")
 
-    def _successor(self) -> str:
+    def _read_successor(self) -> str:
         look = _look(self.path)
         return str(look.owner) if look and look.owner else "another run"
 
     def _lose(self, why: str) -> None:
-        self._loss = self._loss or LockLost(_lost_text(self.path, why))
+        self._loss = self._loss or LockLost(_explain_loss(self.path, why))
         self.on_loss(self._loss)
 
 
-def _lost_text(path: Path, why: str) -> str:
+def _explain_loss(path: Path, why: str) -> str:
     advice = (
         "this run has stopped and wrote nothing more; give the same command again once no other run is at work there"
     )
@@ -199,11 +199,11 @@ def check_lock(path: Path, token: str) -> None:
         if lock := _held.get(token):
             lock.check()
             return
-        found = _token(path)
+        found = _read_token(path)
     except OSError as error:
         raise RunError(f"cannot read the lock {path}: {error.strerror or error}; nothing was published") from error
     if found != token:
-        raise LockLost(_lost_text(path, "it is gone" if found is None else "another run holds it"))
+        raise LockLost(_explain_loss(path, "it is gone" if found is None else "another run holds it"))
 
 
 @contextmanager
@@ -232,7 +232,7 @@ def claimed(path: Path, run_id: str, folder: str = "", fence: Callable[[str], No
         if look and (_is_dead(look) or _watch(path, look) == look):
             _remove_dead(path, look, fence)
     try:
-        for aside in path.parent.glob(_dead_name(path, "?" * 12)):  # whoever took it away may not have fenced yet
+        for aside in path.parent.glob(_make_dead_name(path, "?" * 12)):  # whoever took it away may not have fenced yet
             _fence(_look(aside), fence)
         yield lock
     finally:
@@ -251,33 +251,33 @@ def _take(path: Path, owner: Owner, say: Callable[[str], None]) -> Lock:
         if look is None:
             continue
         if look.owner and look.owner.process.is_alive():
-            raise _in_use(path, look)
+            raise _refuse_in_use(path, look)
         if not _is_dead(look):
             if not said:
-                say(_waiting(path, look))
+                say(_announce_wait(path, look))
                 said = True
             later = _watch(path, look)
             if later is None or later.owner != look.owner:
                 continue
             if later != look:
-                raise _in_use(path, look)
+                raise _refuse_in_use(path, look)
         _remove_dead(path, look)
     return lock
 
 
-def _in_use(path: Path, look: _Look) -> RunError:
+def _refuse_in_use(path: Path, look: _Look) -> RunError:
     who = look.owner or "a run that just began"
     return RunError(f"{path.parent.parent} is in use by {who}; wait for it, or give another --output-dir")
 
 
-def _waiting(path: Path, look: _Look) -> str:
-    seconds = f"waiting up to {_seconds(look):.0f} s for a sign of life"
+def _announce_wait(path: Path, look: _Look) -> str:
+    seconds = f"waiting up to {_format_seconds(look):.0f} s for a sign of life"
     if look.owner is None:
         return f"{path} names no owner: {seconds}"
     return f"{path.parent.parent} is locked by {look.owner}, which cannot be looked up from here: {seconds}"
 
 
-def _seconds(look: _Look) -> float:
+def _format_seconds(look: _Look) -> float:
     return look.owner.seconds if look.owner else _own_seconds()
 
 
@@ -290,7 +290,7 @@ def _watch(path: Path, look: _Look) -> _Look | None:
 
     Only time in which this process could look counts: if it was paused itself, its owner may have been paused too.
     """
-    seconds = _seconds(look)
+    seconds = _format_seconds(look)
     pause = _FIRST_LOOK_SECONDS
     silent, before = 0.0, time.monotonic()
     while silent < seconds:
@@ -362,7 +362,7 @@ def _set_time(descriptor: int, owner: Owner) -> None:
         os.fsync(descriptor)
 
 
-def _token(path: Path) -> str | None:
+def _read_token(path: Path) -> str | None:
     """Return the token in the lock at ``path``, empty if it is damaged; None if there is no lock.
 
     The file is opened each time: network filesystems may answer from a cache otherwise.
@@ -406,7 +406,7 @@ def _read(descriptor: int) -> bytes:
     return os.pread(descriptor, _MAX_BYTES, 0)
 
 
-def _dead_name(path: Path, digits: str) -> str:
+def _make_dead_name(path: Path, digits: str) -> str:
     """Return the name of a lock that was taken away."""
     return f".{path.name}.dead.{digits}.tmp"
 
@@ -416,7 +416,7 @@ def _remove_dead(path: Path, look: _Look, fence: Callable[[str], None] = lambda 
 
     If the file is not the one that was looked at, or has changed since, its owner lives: it gets it back.
     """
-    aside = path.with_name(_dead_name(path, uuid.uuid4().hex[:12]))
+    aside = path.with_name(_make_dead_name(path, uuid.uuid4().hex[:12]))
     try:
         path.rename(aside)
     except FileNotFoundError:

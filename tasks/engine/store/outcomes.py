@@ -112,7 +112,7 @@ class Record:
     run_id: Text
     history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
 
-    def as_try(self) -> Try:
+    def to_attempt(self) -> Try:
         """This success as a part of the item's history."""
         return Try(self.run_id, "done", self.usage)
 
@@ -133,7 +133,7 @@ class Failure:
     log: Annotated[str, AfterValidator(_check_log)] = ""
     history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
 
-    def as_try(self) -> Try:
+    def to_attempt(self) -> Try:
         """This failure as a part of the item's history."""
         return Try(self.run_id, "failed", self.usage, f"{self.kind}: {self.message}")
 
@@ -251,11 +251,11 @@ def _pack(outcome: Outcome) -> bytes:
     told = (usage.started_at, usage.seconds, usage.cpu_seconds, usage.peak_memory_bytes, usage.slot)
     fields = (outcome.id, outcome.stage, outcome.outcome, outcome.attempts, told, outcome.run_id, outcome.outputs)
     rest = (outcome.values, outcome.failure_kind, outcome.message, outcome.log, outcome.transient)
-    names = (_utf8(outcome.name), _utf8(outcome.path))
+    names = (_replace_surrogates(outcome.name), _replace_surrogates(outcome.path))
     return to_json((*fields, *rest, *names))
 
 
-def _utf8(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     """Return ``text`` with what UTF-8 cannot hold as Python escapes it: the bytes of a file name that is not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 

@@ -52,7 +52,9 @@ class RecordStore:
         """List once which of these items have files here; the others are not looked for. For one that writes alone."""
         folders = ((self._records, ".stale"), (self._records, ".json"), (self._failures, ".json"))
         wanted = set(item_ids)
-        self._looked = {name for folder, suffix in folders for name in self._names(folder, suffix) if name in wanted}
+        self._looked = {
+            name for folder, suffix in folders for name in self._list_names(folder, suffix) if name in wanted
+        }
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -64,7 +66,7 @@ class RecordStore:
             finally:
                 self._tree = self.layout.tree
 
-    def _unknown(self, item_id: str) -> bool:
+    def _is_unknown(self, item_id: str) -> bool:
         """Whether it is known that nothing is known of an item."""
         return self._looked is not None and item_id not in self._looked
 
@@ -76,7 +78,7 @@ class RecordStore:
 
     def ids(self) -> set[str]:
         """Items that have a record, whether it can be read or not."""
-        return self._ids(".json")
+        return self._list_ids(".json")
 
     def load(self) -> dict[str, Record]:
         """Every readable record by item id, by one listing of the folder. A record that cannot be read is none."""
@@ -88,14 +90,14 @@ class RecordStore:
 
     def get(self, item_id: str) -> Record | None:
         """The record of one item."""
-        if self._unknown(item_id):
+        if self._is_unknown(item_id):
             return None
         return self._own(self._read(f"{self._records}/{item_id}.json", _RECORD), item_id)
 
     def write(self, record: Record) -> None:
         """Say that an item is done. Comes last, when its outputs are in place."""
-        new = self._unknown(record.id)
-        record = record if new else replace(record, history=self._history(record.id))
+        new = self._is_unknown(record.id)
+        record = record if new else replace(record, history=self._read_history(record.id))
         self._tree.write(f"{self._records}/{record.id}.json", _RECORD.dump_json(record))
         self._tree.sync_folder(self._records)  # after a power cut it must be there, now that its outputs are
         if not new:
@@ -103,8 +105,8 @@ class RecordStore:
 
     def write_failure(self, failure: Failure) -> None:
         """Keep what is known of a failed item for the next run and for ``--keep-failed``."""
-        if not self._unknown(failure.id):
-            failure = replace(failure, history=self._history(failure.id))
+        if not self._is_unknown(failure.id):
+            failure = replace(failure, history=self._read_history(failure.id))
         self._tree.write(f"{self._failures}/{failure.id}.json", _FAILURE.dump_json(failure), durable=False)
         if self._looked is not None:
             self._looked.add(failure.id)
@@ -114,11 +116,11 @@ class RecordStore:
         failure = self.failures_folder / f"{item_id}.json"
         return [self.folder / f"{item_id}.json", self.folder / f"{item_id}.stale", failure]
 
-    def _history(self, item_id: str) -> tuple[Try, ...]:
+    def _read_history(self, item_id: str) -> tuple[Try, ...]:
         """Earlier tries of an item: those that its last failure or its former record tells of, the latest few."""
         failure = self._own(self._read(f"{self._failures}/{item_id}.json", _FAILURE), item_id)
-        former = failure or self._former(item_id)
-        return (*former.history, former.as_try())[-_LONGEST_HISTORY:] if former else ()
+        former = failure or self._read_former(item_id)
+        return (*former.history, former.to_attempt())[-_LONGEST_HISTORY:] if former else ()
 
     def set_aside(self, record: Record) -> None:
         """Stop trusting the item's old record before its outputs are replaced by those of ``record``.
@@ -126,10 +128,10 @@ class RecordStore:
         ``<id>.stale`` names every file that the item has or may have from now on, so that a run which is killed in
         between leaves no file that nobody knows.
         """
-        if self._unknown(record.id) and not record.outputs:
+        if self._is_unknown(record.id) and not record.outputs:
             return
         current, stale = f"{self._records}/{record.id}.json", f"{self._records}/{record.id}.stale"
-        paths, former = self._known_paths(record.id) | _paths(record), self._former(record.id)
+        paths, former = self._collect_paths(record.id) | _list_paths(record), self._read_former(record.id)
         replaces = self._tree.status(current) is not None
         if paths or former:
             self._tree.write(stale, _ASIDE.dump_json(Aside(paths, former)), durable=replaces)
@@ -144,8 +146,8 @@ class RecordStore:
         """
         for item_id in item_ids:
             current, stale = f"{self._records}/{item_id}.json", f"{self._records}/{item_id}.stale"
-            if self._aside(item_id):
-                content = _ASIDE.dump_json(Aside(self._known_paths(item_id), self._former(item_id)))
+            if self._path_aside(item_id):
+                content = _ASIDE.dump_json(Aside(self._collect_paths(item_id), self._read_former(item_id)))
                 self._tree.write(stale, content)
                 self._tree.unlink(current)
             elif self._tree.status(current):
@@ -154,10 +156,10 @@ class RecordStore:
 
     def settle(self, record: Record) -> None:
         """Forget ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` has files of the item to remove."""
-        if self._unknown(record.id) and not record.outputs:
+        if self._is_unknown(record.id) and not record.outputs:
             return
-        aside = self._aside(record.id)
-        if aside is None or aside.paths <= _paths(record):
+        aside = self._path_aside(record.id)
+        if aside is None or aside.paths <= _list_paths(record):
             self._tree.unlink(f"{self._records}/{record.id}.stale")
 
     def tidy(self, kept: Collection[str] | None = None) -> None:
@@ -165,45 +167,45 @@ class RecordStore:
 
         Comes when a stage is over: a file that one item gives up may be what another has just made.
         """
-        stale, done = self._ids(".stale"), self._ids(".json")
+        stale, done = self._list_ids(".stale"), self._list_ids(".json")
         gone = set() if kept is None else (stale | done) - set(kept)
         superseded = (stale & done) - gone
         if not gone | superseded:
             return
-        needed = needed_outputs(self.layout, lambda stage, item_id: stage == self.stage and item_id in gone)
+        needed = find_needed_outputs(self.layout, lambda stage, item_id: stage == self.stage and item_id in gone)
         self.withdraw(gone & done)
         remove_outputs(
-            self.layout, {path for item_id in gone | superseded for path in self._known_paths(item_id)} - needed
+            self.layout, {path for item_id in gone | superseded for path in self._collect_paths(item_id)} - needed
         )
         for item_id in gone | superseded:
             self._tree.unlink(f"{self._records}/{item_id}.stale")
 
-    def _ids(self, suffix: str) -> set[str]:
-        return set(self._names(self._records, suffix))
+    def _list_ids(self, suffix: str) -> set[str]:
+        return set(self._list_names(self._records, suffix))
 
-    def _aside(self, item_id: str) -> Aside | None:
+    def _path_aside(self, item_id: str) -> Aside | None:
         """Return what is set aside of an item."""
         path = f"{self._records}/{item_id}.stale"
         if aside := self._read(path, _ASIDE):
             return aside
         record = self._own(self._read(path, _RECORD), item_id)
-        return Aside(_paths(record), record) if record else None
+        return Aside(_list_paths(record), record) if record else None
 
-    def _former(self, item_id: str) -> Record | None:
+    def _read_former(self, item_id: str) -> Record | None:
         """The item's latest record, whether it is in force or set aside."""
-        aside = self._aside(item_id)
+        aside = self._path_aside(item_id)
         return self.get(item_id) or (aside.former if aside else None)
 
-    def _known_paths(self, item_id: str) -> frozenset[str]:
+    def _collect_paths(self, item_id: str) -> frozenset[str]:
         """Every file that the item has or may have."""
-        record, aside = self.get(item_id), self._aside(item_id)
-        return (aside.paths if aside else frozenset()) | (_paths(record) if record else frozenset())
+        record, aside = self.get(item_id), self._path_aside(item_id)
+        return (aside.paths if aside else frozenset()) | (_list_paths(record) if record else frozenset())
 
-    def outputs_hold(self, record: Record, verify: Verify) -> bool:
+    def has_intact_outputs(self, record: Record, verify: Verify) -> bool:
         """Whether every output of ``record`` is there with its size (and its digest, where asked)."""
-        return all(self.output_holds(output, verify) for output in record.outputs)
+        return all(self.is_intact(output, verify) for output in record.outputs)
 
-    def output_holds(self, output: Output, verify: Verify) -> bool:
+    def is_intact(self, output: Output, verify: Verify) -> bool:
         """Whether one output is there with its size, and its digest where asked."""
         try:
             status = self._tree.status(output.path)
@@ -213,12 +215,12 @@ class RecordStore:
         except OSError:
             return False
 
-    def _names(self, folder: str, suffix: str) -> Iterator[str]:
+    def _list_names(self, folder: str, suffix: str) -> Iterator[str]:
         """Names in ``folder`` that end in ``suffix``, without it."""
         return (name.removesuffix(suffix) for name in self._tree.names(folder) if name.endswith(suffix))
 
     def _load(self, folder: str, adapter: TypeAdapter[E]) -> dict[str, E]:
-        names = [name for name in self._names(folder, ".json") if not name.startswith(".")]
+        names = [name for name in self._list_names(folder, ".json") if not name.startswith(".")]
         found = ((name, self._own(self._read(f"{folder}/{name}.json", adapter), name)) for name in names)
         return {item_id: entry for item_id, entry in found if entry is not None}
 
@@ -241,16 +243,16 @@ class RecordStore:
         return entry if entry and (entry.stage, entry.id) == (self.stage, item_id) else None
 
 
-def needed_outputs(layout: Layout, is_gone: Callable[[str, str], bool]) -> set[str]:
+def find_needed_outputs(layout: Layout, is_gone: Callable[[str, str], bool]) -> set[str]:
     """Return the outputs of all items in all stages but those for which ``is_gone(stage, item id)`` is true."""
     return {
         path
         for stage in layout.tree.folders(f"{HOUSE}/records")
         for item_id, record in RecordStore(layout, stage).load().items()
         if not is_gone(stage, item_id)
-        for path in _paths(record)
+        for path in _list_paths(record)
     }
 
 
-def _paths(record: Record) -> frozenset[str]:
+def _list_paths(record: Record) -> frozenset[str]:
     return frozenset(output.path for output in record.outputs)

@@ -79,7 +79,7 @@ class Tree:
     def _open(self, folder: str, make: bool) -> int:
         if make and self.makes_root:
             self.root.mkdir(parents=True, exist_ok=True)
-        parts = _parts(folder)
+        parts = _split_path(folder)
         descriptor = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
         for place, name in enumerate(parts):
             try:
@@ -91,7 +91,7 @@ class Tree:
 
     def _enter(self, parent: int, name: str, path: Path, make: bool) -> int:
         """Open the folder ``name`` in an open folder; ``path`` is where that is."""
-        with _naming(path):
+        with _name_errors(path):
             if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=parent)
@@ -99,19 +99,19 @@ class Tree:
                 return os.open(name, _FOLDER, dir_fd=parent)
             except OSError:
                 if _is_link(name, parent):
-                    raise _refused(path) from None
+                    raise _refuse(path) from None
                 raise
 
     def make(self, folder: str, mode: int = 0o777) -> None:
         """Make ``folder``, which must not exist, and the folders above it."""
         parent, name = _split(folder)
-        with _naming(self.root / folder), self.opened(parent, make=True) as descriptor:
+        with _name_errors(self.root / folder), self.opened(parent, make=True) as descriptor:
             os.mkdir(name, mode, dir_fd=descriptor)
 
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names in ``folder``; none if it is missing."""
         try:
-            with self.opened(folder) as descriptor, _naming(self.root / folder):
+            with self.opened(folder) as descriptor, _name_errors(self.root / folder):
                 return sorted(os.listdir(descriptor))
         except FileNotFoundError:
             return []
@@ -133,7 +133,7 @@ class Tree:
         """Raise RunError if ``path`` is a symlink."""
         status = self.status(path)
         if status is not None and stat.S_ISLNK(status.st_mode):
-            raise _refused(self.root / path)
+            raise _refuse(self.root / path)
 
     def is_folder(self, path: str) -> bool:
         """Return True if ``path`` is a folder, and no symlink."""
@@ -144,12 +144,12 @@ class Tree:
     def reading(self, path: str) -> Iterator[int]:
         """Yield a descriptor of the plain file ``path``. Raises OSError for a symlink, a pipe or a device."""
         parent, name = _split(path)
-        with _naming(self.root / path), self.opened(parent) as folder:
+        with _name_errors(self.root / path), self.opened(parent) as folder:
             descriptor = os.open(name, _FILE, dir_fd=folder)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(f"{self.root / path} is not a plain file")
-            with _naming(self.root / path):
+            with _name_errors(self.root / path):
                 yield descriptor
         finally:
             os.close(descriptor)
@@ -183,7 +183,7 @@ class Tree:
         """
         with self.opened(folder) as descriptor:
             try:
-                with _naming(self.root / folder):
+                with _name_errors(self.root / folder):
                     os.fsync(descriptor)
             except OSError as error:
                 if error.errno not in _CANNOT_SYNC:
@@ -197,7 +197,7 @@ class Tree:
         """
         parent, name = _split(path)
         temporary = f".{name}.{uuid.uuid4().hex[:12]}.tmp"
-        with _naming(self.root / path), self.opened(parent) as folder:
+        with _name_errors(self.root / path), self.opened(parent) as folder:
             try:
                 with open(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as stream:
                     stream.write(content)
@@ -214,14 +214,14 @@ class Tree:
         """Rename the file ``source`` to ``target``, whose folders are made. A file or a symlink there is replaced."""
         (from_parent, from_name), (to_parent, to_name) = _split(source), _split(target)
         opened = self.opened(from_parent), self.opened(to_parent, make=True)
-        with opened[0] as from_folder, opened[1] as to_folder, _naming(self.root / target):
+        with opened[0] as from_folder, opened[1] as to_folder, _name_errors(self.root / target):
             os.replace(from_name, to_name, src_dir_fd=from_folder, dst_dir_fd=to_folder)
 
     def unlink(self, path: str) -> None:
         """Remove the file or symlink ``path``, if there is one."""
         parent, name = _split(path)
         gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
-        with gone, _naming(self.root / path), self.opened(parent) as folder:
+        with gone, _name_errors(self.root / path), self.opened(parent) as folder:
             os.unlink(name, dir_fd=folder)
 
     def remove(self, path: str) -> None:
@@ -254,7 +254,7 @@ class Tree:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _name_errors(path: Path) -> Iterator[None]:
     """Have an OSError in the block name ``path``: the system names what is relative to a descriptor, or nothing."""
     try:
         yield
@@ -264,7 +264,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _parts(path: str) -> list[str]:
+def _split_path(path: str) -> list[str]:
     if path and not is_plain_path(path):
         raise RunError(f"{path!r} is not a path inside the output folder; it was left alone")
     return path.split("/") if path else []
@@ -272,7 +272,7 @@ def _parts(path: str) -> list[str]:
 
 def _split(path: str) -> tuple[str, str]:
     """The folder of ``path`` and the name in it."""
-    *parents, name = _parts(path)
+    *parents, name = _split_path(path)
     return "/".join(parents), name
 
 
@@ -300,6 +300,6 @@ def _remove(name: str, parent: int) -> None:
         shutil.rmtree(name, ignore_errors=True, dir_fd=parent)
 
 
-def _refused(path: Path) -> RunError:
+def _refuse(path: Path) -> RunError:
     advice = "replace it with a folder (a bind mount will do), or give another --output-dir"
     return RunError(f"{path} is a symlink, and symlinks inside an output folder are not followed; {advice}")

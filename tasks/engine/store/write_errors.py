@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tasks.engine.contract.errors import OutputBlocked, RunError
-from tasks.engine.store.files import bytes_text, free_bytes
+from tasks.engine.store.files import format_bytes, free_bytes
 
 _PROBE_BYTES = 256 * 1024
 _AGAIN = "then run the same command again"
@@ -51,7 +51,7 @@ _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 _FEW_INODES = 8
 
 
-def cannot_write(folder: Path, error: OSError) -> RunError:
+def explain_write_error(folder: Path, error: OSError) -> RunError:
     """Return the error to raise if nothing can be written to the output folder ``folder``."""
     cause, advice = _explain(error)
     return RunError(f"cannot write to {folder}: {cause}{_place(folder, error)}; {advice}, {_AGAIN}")
@@ -63,10 +63,10 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        path = _path_of(error)
+        path = _find_path(error)
         if path is None or not path.is_relative_to(folder) or error.errno == errno.ENOENT:
             raise
-        raise cannot_write(folder, error) from error
+        raise explain_write_error(folder, error) from error
 
 
 def write_failure(folder: Path, engine_folder: Path, error: OSError) -> RunError | OutputBlocked:
@@ -75,13 +75,13 @@ def write_failure(folder: Path, engine_folder: Path, error: OSError) -> RunError
     An obstacle at the path of one output concerns its item. Everything else, and an obstacle in ``engine_folder``,
     concerns the run.
     """
-    path = _path_of(error)
+    path = _find_path(error)
     if path is None or path == folder or not path.is_relative_to(folder) or path.is_relative_to(engine_folder):
-        return cannot_write(folder, error)
+        return explain_write_error(folder, error)
     if error.errno in _IN_THE_WAY or (error.errno in _NOT_ALLOWED and os.access(folder, os.W_OK | os.X_OK)):
         cause, advice = _explain(error)
         return OutputBlocked(f"cannot write {path}: {cause}; {advice}, {_AGAIN}")
-    return cannot_write(folder, error)
+    return explain_write_error(folder, error)
 
 
 def check_is_no_folder(path: Path) -> None:
@@ -90,7 +90,7 @@ def check_is_no_folder(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
-def no_room_cause(error: BaseException | None) -> str:
+def find_full_disk(error: BaseException | None) -> str:
     """Return why nothing more can be written, if the error or one that led to it says so, else "".
 
     Programs such as ffmpeg say it in words.
@@ -115,17 +115,17 @@ def write_obstacle(folder: Path) -> OSError | None:
     return None
 
 
-def nothing_more(folder: Path, message: str, cause: str, error: OSError | None) -> RunError:
+def explain_no_writes(folder: Path, message: str, cause: str, error: OSError | None) -> RunError:
     """Return the error that ends a run because its output folder, or a disk that its items need, takes no more files.
 
     ``message`` is the failure of the item that met it, ``cause`` what that failure says, ``error`` what a trial says.
     """
     explained, advice = _explain(error) if error else (cause, f"free some space {_ELSEWHERE}")
-    places = [f"{place} has {bytes_text(free_bytes(place))} free" for place in _disks(folder)]
+    places = [f"{place} has {format_bytes(free_bytes(place))} free" for place in _find_disks(folder)]
     return RunError(f"nothing more can be written: {explained} ({', '.join(places)}); {message}; {advice}, {_AGAIN}")
 
 
-def _disks(folder: Path) -> list[Path]:
+def _find_disks(folder: Path) -> list[Path]:
     """The output folder, and the folder for temporary files if it is on another filesystem."""
     scratch = Path(tempfile.gettempdir())
     with suppress(OSError):
@@ -136,7 +136,7 @@ def _disks(folder: Path) -> list[Path]:
 
 def _explain(error: OSError) -> tuple[str, str]:
     """Return the cause and the advice."""
-    if error.errno == errno.ENOSPC and _has_no_inodes(_path_of(error)):
+    if error.errno == errno.ENOSPC and _has_no_inodes(_find_path(error)):
         return "the filesystem has no inodes left: it holds too many files", f"remove some files {_ELSEWHERE}"
     usual = str(error.strerror or error), f"check the folder {_ELSEWHERE}"
     return _CAUSES.get(error.errno or 0, usual)
@@ -155,11 +155,11 @@ def _has_no_inodes(path: Path | None) -> bool:
 
 def _place(folder: Path, error: OSError) -> str:
     """Return the path that the error names, in brackets, unless it is the folder itself."""
-    path = _path_of(error)
+    path = _find_path(error)
     return f" ({path})" if path is not None and path != folder else ""
 
 
-def _path_of(error: OSError) -> Path | None:
+def _find_path(error: OSError) -> Path | None:
     """Return the path that could not be written: of a rename its target."""
     named = error.filename2 or error.filename
     return Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None

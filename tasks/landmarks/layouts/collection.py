@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.engine.contract.items import distinct_ids
+from tasks.engine.contract.items import make_distinct_ids
 from tasks.engine.contract.text import showable
 
 Media = Literal["frames", "video"]
@@ -79,9 +79,11 @@ def assign_file_names(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     by_split: dict[str, list[str]] = {}
     for sample in samples:
         by_split.setdefault(sample.split, []).append(sample.name)
-    names = {split: dict(zip(originals, distinct_ids(originals), strict=True)) for split, originals in by_split.items()}
+    names = {
+        split: dict(zip(originals, make_distinct_ids(originals), strict=True)) for split, originals in by_split.items()
+    }
     named = [_assign_file_name(sample, names[sample.split][sample.name]) for sample in samples]
-    ids = distinct_ids(
+    ids = make_distinct_ids(
         [f"{sample.split}/{sample.name}" for sample in named], [f"{sample.split}.{sample.name}" for sample in named]
     )
     return tuple(replace(sample, id=sample_id) for sample, sample_id in zip(named, ids, strict=True))

@@ -19,7 +19,15 @@ from typing import Any
 
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.items import is_safe_id
-from tasks.engine.contract.manifest import InputFolder, Row, Table, carried, missing_columns, read_table, shorten
+from tasks.engine.contract.manifest import (
+    InputFolder,
+    Row,
+    Table,
+    collect_extra_columns,
+    find_missing_columns,
+    read_table,
+    shorten,
+)
 from tasks.engine.contract.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Sample, normalize_split
 from tasks.landmarks.layouts.folders import create_sample, estimate_frames, find_image_folder
@@ -47,7 +55,7 @@ def read_samples(manifest: Path, fps: float) -> tuple[list[Sample], list[Problem
     if not table.rows:
         return [], list(table.problems)
     folder = InputFolder(manifest.absolute().parent, "the folder of --input")
-    problems = [*table.problems, *missing_columns(table, ("path",), manifest.name)]
+    problems = [*table.problems, *find_missing_columns(table, ("path",), manifest.name)]
     if set(_NAMES) <= set(table.columns):
         advice = "rename one of them; the renamed column is copied to the outputs"
         problems.append(Problem(manifest.name, "the columns id and name", "one of the two", advice))
@@ -67,7 +75,7 @@ def _read_table(manifest: Path) -> Table:
 
 
 def _parse_sample(row: Row, folder: InputFolder, fps: float) -> tuple[Sample | None, list[Problem]]:
-    fields, problems = carried(row, _OWN_COLUMNS)
+    fields, problems = collect_extra_columns(row, _OWN_COLUMNS)
     target, split, rate, annotation = (
         _parse_path(row, folder),
         _parse_split(row),

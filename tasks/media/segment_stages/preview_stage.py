@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic
 
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import Stage, StageResult, Workspace, published_file
+from tasks.engine.contract.stage import Stage, StageResult, Workspace, get_published_file
 from tasks.media.segment_stages.work import Work, WorkPayload
 from tasks.media.segments.source import Survey
 
@@ -53,7 +53,7 @@ class PreviewStageBase(Stage, Generic[Work]):
             output_dir=output_dir,
             source=work.input(item.inputs[0]),
             survey=video.load_survey(output_dir),
-            result=published_file(output_dir, video.result_path),
+            result=get_published_file(output_dir, video.result_path),
         )
         work.output(sheet_path(video.id)).write_bytes(self.draw_sheet(video, videos))
         self.write_clip(video, videos, work)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.media.segments.clock import Clock, output_clock
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import Survey, load_survey
@@ -21,7 +21,7 @@ class SegmentedWork(ABC):
     """What is done to one video. Subclasses are frozen dataclasses of plain values.
 
     All paths are relative to the output folder. They may come from a forged record, so files are opened by
-    ``published_file`` only, which raises PermissionError for a path that leads out of that folder.
+    ``get_published_file`` only, which raises PermissionError for a path that leads out of that folder.
     """
 
     @property
@@ -59,7 +59,7 @@ class SegmentedWork(ABC):
 
     def load_survey(self, output_dir: Path) -> Survey:
         """Read the survey. Raises OSError or ValueError if it is missing or damaged."""
-        return load_survey(published_file(output_dir, self.survey_path))
+        return load_survey(get_published_file(output_dir, self.survey_path))
 
     def make_clock(self, survey: Survey) -> Clock:
         """Return the clock of the joined video. Raises BadInput if the times of the source are damaged."""
@@ -67,11 +67,11 @@ class SegmentedWork(ABC):
 
     def segment_files(self, output_dir: Path, segments: Iterable[Segment]) -> tuple[Path, ...]:
         """Return the files of ``segments``, in order."""
-        return tuple(published_file(output_dir, self.segment_path(segment)) for segment in segments)
+        return tuple(get_published_file(output_dir, self.segment_path(segment)) for segment in segments)
 
     def read_reports(self, output_dir: Path, segments: Iterable[Segment]) -> list[SegmentReport]:
         """Read the reports on ``segments``, in order. Raises BadInput if some are missing."""
-        return read_reports([published_file(output_dir, self.report_path(segment)) for segment in segments])
+        return read_reports([get_published_file(output_dir, self.report_path(segment)) for segment in segments])
 
 
 Work = TypeVar("Work", bound=SegmentedWork)

@@ -37,13 +37,13 @@ class Engines:
 
     identities    of what each works with beside FFmpeg, for the keys of what it makes
     memory_bytes  what each takes beside FFmpeg and the encoder
-    most_slots    where one of them has a device to each slot, how many there are
+    max_slots    where one of them has a device to each slot, how many there are
     """
 
     by_name: Mapping[EngineName, Engine]
     identities: Mapping[EngineName, str]
     memory_bytes: Mapping[EngineName, int] = field(default_factory=dict)
-    most_slots: int | None = None
+    max_slots: int | None = None
 
 
 def choose_engines(names: Collection[EngineName], choice: EngineChoice) -> tuple[Engines, list[Problem]]:
@@ -81,5 +81,5 @@ def _with_network(engines: Engines, choice: EngineChoice) -> Engines:
         by_name={**engines.by_name, "neural": engine},
         identities={**engines.identities, "neural": identity},
         memory_bytes={**engines.memory_bytes, "neural": engine.memory_bytes},
-        most_slots=max(gpu_count(), 1) if choice.device == "vulkan" else None,
+        max_slots=max(gpu_count(), 1) if choice.device == "vulkan" else None,
     )

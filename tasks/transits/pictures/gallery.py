@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.engine.reporting.report import Picture
 
 _WIDTH_PX = 900
@@ -63,7 +63,7 @@ def best_pictures(
 
 def _picture(star: Drawn, output_dir: Path, names: Mapping[str, str]) -> Picture | None:
     try:
-        content = published_file(output_dir, star.path).read_bytes()
+        content = get_published_file(output_dir, star.path).read_bytes()
     except OSError:
         return None
     if hashlib.sha256(content).hexdigest() != star.sha256:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import published_file
+from tasks.engine.contract.stage import get_published_file
 from tasks.transits.targets import Target
 
 
@@ -39,7 +39,7 @@ def with_files(targets: Iterable[Target], details: Mapping[str, Mapping[str, Any
 def _with_products(target: Target, products: Sequence[Mapping[str, Any]], output_dir: Path) -> Target:
     paths = sorted(product["path"] for product in products)
     try:
-        files = tuple(str(published_file(output_dir, path)) for path in paths)
+        files = tuple(str(get_published_file(output_dir, path)) for path in paths)
     except PermissionError as error:
         advice = "run again with --refresh"
         raise RunError(f"the record of {target.id} is forged: {error.filename} {error.strerror}; {advice}") from error

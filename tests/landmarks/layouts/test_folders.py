@@ -162,8 +162,8 @@ def test_symlink_that_points_outside_is_a_problem(tmp_path: Path, write_image: I
     (tmp_path / "in" / "b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in" / "a" / "2.png").symlink_to(tmp_path / "elsewhere" / "1.png")
     message = read_problems(tmp_path / "in")
-    assert "'b' is a link that leads out" in message
-    assert "'a/2.png' is a link that leads out" in message
+    assert "'b' is a symlink that points outside" in message
+    assert "'a/2.png' is a symlink that points outside" in message
 
 
 def test_symlinks_inside_and_a_cycle_are_followed_once(tmp_path: Path, write_image: ImageWriter) -> None:

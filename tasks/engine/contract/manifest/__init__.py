@@ -13,11 +13,11 @@ from tasks.engine.contract.manifest.table import (
     Row,
     Table,
     cap_problems,
-    carried,
-    missing_columns,
-    unknown_priority,
+    check_priority,
+    collect_extra_columns,
+    find_missing_columns,
 )
-from tasks.engine.contract.manifest.values import MAX_DEPTH, is_url, is_utf8, json_name, json_value, shorten
+from tasks.engine.contract.manifest.values import MAX_DEPTH, check_json_name, convert_to_json, is_url, is_utf8, shorten
 
 __all__ = [
     "MAX_ALIKE",
@@ -27,14 +27,14 @@ __all__ = [
     "Row",
     "Table",
     "cap_problems",
-    "carried",
+    "check_json_name",
+    "check_priority",
+    "collect_extra_columns",
+    "convert_to_json",
+    "find_missing_columns",
     "is_url",
     "is_utf8",
-    "json_name",
-    "json_value",
-    "missing_columns",
     "read_ids",
     "read_table",
     "shorten",
-    "unknown_priority",
 ]

@@ -19,8 +19,8 @@ _IDS = f"a whole number, or text without control characters and '..', of at most
 def read_ids(rows: Iterable[Row], column: str = "id") -> tuple[list[str | None], list[Problem]]:
     """Return the id of each row as text, in order; None, and a problem, if it is unusable or was used before.
 
-    An id may be any text, or a whole number; :func:`tasks.engine.contract.items.distinct_ids` derives file names.
-    A row without an id gives None and no problem: :func:`missing_columns` reports it.
+    An id may be any text, or a whole number; :func:`tasks.engine.contract.items.make_distinct_ids` derives file names.
+    A row without an id gives None and no problem: :func:`find_missing_columns` reports it.
     """
     ids: list[str | None] = []
     problems: list[Problem] = []

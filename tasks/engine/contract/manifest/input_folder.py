@@ -12,27 +12,27 @@ from tasks.engine.contract.text import UNSHOWABLE, showable
 
 
 class InputFolder:
-    """The folder that a manifest's relative paths start from, and what may be reached through it."""
+    """The base folder of a manifest's relative paths. Paths must not leave it."""
 
     def __init__(self, root: Path, option: str) -> None:
-        """``option`` is the parameter that named ``root``, for the messages."""
+        """Use the folder ``root``; messages name it by ``option``."""
         self.root = root.absolute()
         self.option = option
         self._real = Path(os.path.realpath(self.root))
         self._real_parents: dict[Path, Path] = {}
 
     def problems(self) -> list[Problem]:
-        """What is wrong with the folder itself."""
+        """Return the problems of the folder."""
         if self.root.is_dir():
             return []
         given = "is not a folder" if self.root.exists() else "does not exist"
         return [Problem(f"{self.option} {self.root}", given, "a folder that exists", f"check {self.option}")]
 
     def relative(self, given: object, where: str) -> str | Problem:
-        """``given`` as a normal relative path with forward slashes, or what is wrong with it.
+        """Return ``given`` as a normalized relative path with forward slashes, or its problem.
 
-        Refused: absolute paths, ``..``, links that lead out of the folder, what is missing, what is not a file, and
-        names with control characters, which could tamper with a terminal or forge lines of a log.
+        Refused: absolute paths, ``..``, symlinks that point outside the folder, missing files, anything but files, and
+        names with control characters, which could manipulate a terminal or forge log lines.
         """
         where = showable(where)
         advice = f"give the path relative to {self.option} {self.root}"
@@ -48,24 +48,24 @@ class InputFolder:
             return Problem(where, f"the absolute path {shorten(given)}", "a relative path", advice)
         if ".." in path.parts:
             return Problem(where, f"'..' in {shorten(given)}", "a path that stays in its folder", advice)
-        return self._existing(path, where)
+        return self._check_existing(path, where)
 
-    def _existing(self, path: PurePosixPath, where: str) -> str | Problem:
+    def _check_existing(self, path: PurePosixPath, where: str) -> str | Problem:
         given, full = shorten(str(path)), self.root / path
         try:
             mode = full.stat().st_mode
         except OSError as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
             return Problem(where, f"{given} {reason}", f"a file in {self.root}", f"check it and {self.option}")
-        if not self._leads_inside(full):
+        if not self._is_inside(full):
             advice = f"copy the file there, or point {self.option} at the folder that holds it"
-            return Problem(where, f"{given} is a link that leads out", f"files inside {self.root}", advice)
+            return Problem(where, f"{given} is a symlink that points outside", f"files inside {self.root}", advice)
         if not stat.S_ISREG(mode):
             return Problem(where, f"{given} is not a file", f"a file in {self.root}", f"check it and {self.option}")
         return str(path)
 
-    def _leads_inside(self, full: Path) -> bool:
-        """Whether ``full`` lies in the folder once every link is followed; folders are followed only once."""
+    def _is_inside(self, full: Path) -> bool:
+        """Return True if ``full`` is in the folder after resolving symlinks. Resolved folders are cached."""
         if full.is_symlink():
             return Path(os.path.realpath(full)).is_relative_to(self._real)
         parent = full.parent

@@ -18,38 +18,38 @@ from tasks.engine.contract.text import showable
 
 
 def read_table(path: Path) -> Table:
-    """Read the manifest at ``path``; its format is told by its suffix.
+    """Read the manifest at ``path``; the suffix gives its format.
 
     A file that is missing, unreadable, undecodable, empty or of an unknown kind is a problem of the returned table.
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        return _refused(path, f"a manifest ending in {path.suffix!r}", f"a file ending in {', '.join(_READERS)}")
+        return _refuse(path, f"a manifest ending in {path.suffix!r}", f"a file ending in {', '.join(_READERS)}")
     try:
         content = path.read_bytes()
     except OSError as error:
-        return _refused(path, f"cannot be read ({error.strerror})", "a readable file", "check --manifest")
+        return _refuse(path, f"cannot be read ({error.strerror})", "a readable file", "check --manifest")
     if not content.strip():
-        return _refused(path, "the file is empty", "at least one row", "check --manifest")
+        return _refuse(path, "the file is empty", "at least one row", "check --manifest")
     table = read(path, content)
     if not table.rows and not table.problems:
-        return _refused(path, "no rows", "at least one row", "check --manifest")
+        return _refuse(path, "no rows", "at least one row", "check --manifest")
     return table
 
 
-def _refused(path: Path, given: str, allowed: str, advice: str = "") -> Table:
+def _refuse(path: Path, given: str, allowed: str, advice: str = "") -> Table:
     return Table(problems=(Problem(str(path), given, allowed, advice),))
 
 
 def _decode(path: Path, content: bytes) -> str | Table:
-    """The file's text, without a byte order mark."""
+    """Decode the file as UTF-8, without a byte order mark."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _refused(path, "UTF-16 text", "UTF-8 text", "save the file again as UTF-8")
+        return _refuse(path, "UTF-16 text", "UTF-8 text", "save the file again as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return _refused(path, f"a byte that is not UTF-8 in line {line}", "UTF-8 text", "save the file again as UTF-8")
+        return _refuse(path, f"a byte that is not UTF-8 in line {line}", "UTF-8 text", "save the file again as UTF-8")
 
 
 def _read_json(path: Path, content: bytes) -> Table:
@@ -57,22 +57,22 @@ def _read_json(path: Path, content: bytes) -> Table:
     if isinstance(text, Table):
         return text
     try:
-        found = _loads(text)
+        found = _parse_json(text)
     except (ValueError, RecursionError) as error:
-        return _refused(path, f"broken JSON: {error}", "a list of objects, or {'data': [...]}", "correct the file")
+        return _refuse(path, f"broken JSON: {error}", "a list of objects, or {'data': [...]}", "correct the file")
     rows = found.get("data") if isinstance(found, dict) else found
     if not isinstance(rows, list):
         given = f"an object with the keys {shorten(sorted(found))}" if isinstance(found, dict) else shorten(found)
-        return _refused(path, given, "a list of objects, or {'data': [...]}", "put the rows into a list")
-    return _object_rows((f"{path.name} row {number}", row) for number, row in enumerate(rows, start=1))
+        return _refuse(path, given, "a list of objects, or {'data': [...]}", "put the rows into a list")
+    return _read_objects((f"{path.name} row {number}", row) for number, row in enumerate(rows, start=1))
 
 
-def _loads(text: str) -> Any:
-    """JSON without the silent loss of a key that stands twice in an object. Raises ValueError or RecursionError."""
-    return json.loads(text, object_pairs_hook=_object)
+def _parse_json(text: str) -> Any:
+    """Parse JSON; duplicate keys are an error. Raises ValueError or RecursionError."""
+    return json.loads(text, object_pairs_hook=_build_object)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -81,7 +81,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _object_rows(places: Iterable[tuple[str, object]]) -> Table:
+def _read_objects(places: Iterable[tuple[str, object]]) -> Table:
     rows: list[Row] = []
     problems: list[Problem] = []
     for where, value in places:
@@ -101,10 +101,10 @@ def _read_jsonl(path: Path, content: bytes) -> Table:
     for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON may hold U+2028
         where = f"{path.name} line {number}"
         try:
-            places.extend([(where, _loads(line))] if line.strip() else [])
+            places.extend([(where, _parse_json(line))] if line.strip() else [])
         except (ValueError, RecursionError) as error:
             problems.append(Problem(where, f"broken JSON: {error}", "one JSON object a line", "correct the line"))
-    table = _object_rows(places)
+    table = _read_objects(places)
     return Table(table.rows, (*problems, *table.problems))
 
 
@@ -125,8 +125,8 @@ def _read_separated(path: Path, content: bytes, delimiter: str) -> Table:
     problems: list[Problem] = []
     try:
         header = [name.strip() for name in next(reader)]
-        problems += _header_problems(path, header)
-        for line, cells in _numbered(reader):
+        problems += _check_header(path, header)
+        for line, cells in _number_records(reader):
             where = f"{path.name} line {line}"
             if len(cells) == len(header):
                 values = {name: cell if cell != "" else None for name, cell in zip(header, cells, strict=True)}
@@ -139,8 +139,8 @@ def _read_separated(path: Path, content: bytes, delimiter: str) -> Table:
     return Table(tuple(rows), tuple(problems))
 
 
-def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Each record that is not blank with the line that it starts in; a quoted cell may span lines."""
+def _number_records(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield each non-blank record with the number of its first line; a quoted cell may span lines."""
     line = reader.line_num + 1
     for cells in reader:
         if cells:
@@ -148,7 +148,7 @@ def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
         line = reader.line_num + 1
 
 
-def _header_problems(path: Path, header: list[str]) -> list[Problem]:
+def _check_header(path: Path, header: list[str]) -> list[Problem]:
     twice = sorted({name for name in header if header.count(name) > 1 or not name})
     if not twice:
         return []
@@ -160,8 +160,8 @@ def _read_parquet(path: Path, content: bytes) -> Table:
     try:
         found = read_rows(content)
     except ValueError as error:
-        return _refused(path, f"broken Parquet: {showable(str(error))}", "a Parquet file", "write the file again")
-    return _object_rows((f"{path.name} row {number}", row) for number, row in enumerate(found, start=1))
+        return _refuse(path, f"broken Parquet: {showable(str(error))}", "a Parquet file", "write the file again")
+    return _read_objects((f"{path.name} row {number}", row) for number, row in enumerate(found, start=1))
 
 
 _READERS: dict[str, Callable[[Path, bytes], Table]] = {

@@ -1,4 +1,4 @@
-"""Values of a manifest: what JSON can hold, and how messages show them."""
+"""Convert the values of a manifest to JSON, and shorten them for messages."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date, time
 from typing import Any
 
-MAX_DEPTH = 50  # lists and objects within each other in one cell: no data has more, and recursion ends somewhere
+MAX_DEPTH = 50  # of nested lists and objects in one cell; real data stays far below, and recursion must end
 _GIVEN_LENGTH = 80
-# A scheme of two letters at least, for C:/ is a drive, and one slash at least, for pathlib takes the second one away.
+# A scheme has at least two letters, since C:/ is a drive. One slash is enough, since pathlib removes the second.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def shorten(value: object) -> str:
-    """``value`` as it would stand in JSON or Python, cut to a length that fits one line of a message."""
+    """Return ``value`` as in JSON or Python, shortened to fit into one line of a message."""
     try:
         text = value if isinstance(value, str) else repr(value)
     except RecursionError:
@@ -30,7 +30,7 @@ def is_url(text: str) -> bool:
 
 
 def is_utf8(text: str) -> bool:
-    """False for lone surrogates: a file name that is not UTF-8, or half a character out of JSON."""
+    """Return False for lone surrogates: a file name that is not UTF-8, or half a character from JSON."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -38,10 +38,10 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def json_value(value: Any, depth: int = 0) -> Any:
-    """``value`` as JSON can hold it: dates and times in ISO 8601, NaN (which tables use for "missing") as None.
+def convert_to_json(value: Any, depth: int = 0) -> Any:
+    """Convert ``value`` to JSON: dates and times to ISO 8601, NaN (which tables use for "missing") to None.
 
-    Raises ValueError for what has no such form: infinities, bytes, decimals and the like, and for what is nested deeper
+    Raises ValueError for values without a JSON form (infinities, bytes, decimals, ...), and for values nested deeper
     than MAX_DEPTH, counted from ``depth``.
     """
     if depth > MAX_DEPTH:
@@ -51,24 +51,24 @@ def json_value(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return _json_float(value)
+        return _convert_float(value)
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {json_name(str(name)): json_value(inner, depth + 1) for name, inner in value.items()}
+        return {check_json_name(str(name)): convert_to_json(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [json_value(inner, depth + 1) for inner in value]
+        return [convert_to_json(inner, depth + 1) for inner in value]
     raise ValueError(f"a value of type {type(value).__name__}")
 
 
-def json_name(name: str) -> str:
-    """``name`` itself. Raises ValueError where JSON cannot hold it."""
+def check_json_name(name: str) -> str:
+    """Return ``name``. Raises ValueError if JSON cannot hold it."""
     if not is_utf8(name):
         raise ValueError("a name with half a character (a lone surrogate)")
     return name
 
 
-def _json_float(value: float) -> float | None:
+def _convert_float(value: float) -> float | None:
     if math.isinf(value):
         raise ValueError("an infinite number")
     return None if math.isnan(value) else value

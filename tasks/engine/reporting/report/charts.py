@@ -87,29 +87,29 @@ def time_line(bars: Sequence[Bar], wall_seconds: float) -> TimeLine | None:
     by_slot: dict[str, list[Bar]] = defaultdict(list)
     for bar in bars:
         by_slot[bar.slot].append(bar)
-    slots = sorted(by_slot, key=_natural)
+    slots = sorted(by_slot, key=_natural_key)
     drawn = slots[:MAX_LANES]
     height = 18.0 if len(drawn) <= 16 else 10.0 if len(drawn) <= 48 else 6.0
     joined = sum(len(by_slot[slot]) for slot in drawn) > MAX_BLOCKS
     # Two outcomes a stretch of time is the usual worst case: done and failed.
     stretches = max(1, MAX_BLOCKS // len(drawn) // 2) if joined else 0
     lanes = tuple(
-        Lane(slot, place * (height + 4), _busy(by_slot[slot], span), _blocks(by_slot[slot], span, stretches))
+        Lane(slot, place * (height + 4), _sum_busy(by_slot[slot], span), _merge_blocks(by_slot[slot], span, stretches))
         for place, slot in enumerate(drawn)
     )
     return TimeLine(lanes, height, len(drawn) * (height + 4), axis(span), _note(len(bars), len(slots), joined))
 
 
-def _natural(text: str) -> list[tuple[int, int, str]]:
+def _natural_key(text: str) -> list[tuple[int, int, str]]:
     parts = re.findall(r"\d+|\D+", text)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def _busy(bars: Iterable[Bar], span: float) -> float:
+def _sum_busy(bars: Iterable[Bar], span: float) -> float:
     return min(100.0, 100 * sum(bar.end_seconds - bar.start_seconds for bar in bars) / span)
 
 
-def _blocks(bars: list[Bar], span: float, stretches: int) -> tuple[Block, ...]:
+def _merge_blocks(bars: list[Bar], span: float, stretches: int) -> tuple[Block, ...]:
     groups: dict[tuple[object, str], list[Bar]] = defaultdict(list)
     for place, bar in enumerate(bars):
         stretch = int(bar.start_seconds / span * stretches) if stretches else place
@@ -141,7 +141,9 @@ def _note(items: int, slots: int, joined: bool) -> str:
 def axis(span: float, most: int = 8) -> tuple[Tick, ...]:
     """Round times from 0 to ``span`` (seconds), at most ``most`` + 1 of them."""
     step = _round_step(span / most)
-    return tuple(Tick(100 * place * step / span, _tick(place * step)) for place in range(int(span / step + 1e-9) + 1))
+    return tuple(
+        Tick(100 * place * step / span, _choose_tick(place * step)) for place in range(int(span / step + 1e-9) + 1)
+    )
 
 
 def _round_step(least: float) -> float:
@@ -152,7 +154,7 @@ def _round_step(least: float) -> float:
     return next((step * power for step in (1, 2, 5, 10) if step * power >= least), 10 * power)
 
 
-def _tick(seconds: float) -> str:
+def _choose_tick(seconds: float) -> str:
     if seconds >= 60:
         return duration(seconds).replace(" 00 s", "").replace(" 00 min", "")
     return f"{seconds:.3g} s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:.3g} ms"
@@ -163,10 +165,10 @@ def spread(seconds: Sequence[float]) -> Spread | None:
     if not seconds:
         return None
     values = sorted(max(value, 0.0) for value in seconds)
-    median, p95, longest = _quantile(values, 0.5), _quantile(values, 0.95), values[-1]
+    median, p95, longest = _find_quantile(values, 0.5), _find_quantile(values, 0.95), values[-1]
     logarithmic = longest > 25 * median > 0
-    edges = _edges(values, logarithmic)
-    counts = _histogram(values, edges)
+    edges = _choose_edges(values, logarithmic)
+    counts = _count_bins(values, edges)
     highest = max(counts)
     width = 100 / len(counts)
     columns = tuple(
@@ -178,12 +180,12 @@ def spread(seconds: Sequence[float]) -> Spread | None:
     return Spread(columns, ticks, highest, median, p95, longest, logarithmic)
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def _find_quantile(ordered: Sequence[float], share: float) -> float:
     """Nearest rank."""
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]
 
 
-def _edges(values: Sequence[float], logarithmic: bool) -> list[float]:
+def _choose_edges(values: Sequence[float], logarithmic: bool) -> list[float]:
     bins = min(BINS, max(8, math.ceil(2 * math.sqrt(len(values)))))
     high = max(values[-1], 1e-3)
     if not logarithmic:
@@ -192,7 +194,7 @@ def _edges(values: Sequence[float], logarithmic: bool) -> list[float]:
     return [low * (high / low) ** (place / bins) for place in range(bins + 1)]
 
 
-def _histogram(values: Sequence[float], edges: Sequence[float]) -> list[int]:
+def _count_bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
     """How many values lie in each bin; what lies outside is counted in the first or the last."""
     counts = [0] * (len(edges) - 1)
     place = 0
@@ -210,4 +212,4 @@ def _bin_title(number: int, low: float, high: float) -> str:
 def _log_ticks(low: float, high: float) -> tuple[Tick, ...]:
     powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
     whole = math.log10(high / low)
-    return tuple(Tick(100 * (power - math.log10(low)) / whole, _tick(10.0**power)) for power in powers)
+    return tuple(Tick(100 * (power - math.log10(low)) / whole, _choose_tick(10.0**power)) for power in powers)

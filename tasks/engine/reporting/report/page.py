@@ -51,49 +51,49 @@ def render_report(
     escaped. Some thousand bars are joined into blocks, and the first MAX_FAILURES failures are listed.
     """
     items, state = summary.get("items", {}), str(summary.get("state", ""))
-    return _template().render(
+    return _load_template().render(
         summary=summary,
         items=items,
         state=state.replace("_", " ") or "unknown",
         badge=_BADGES.get(state, ""),
         advice="" if state in _NO_ADVICE else summary.get("message", ""),
-        tiles=_tiles(summary),
-        shares=_shares(items),
+        tiles=_build_tiles(summary),
+        shares=_compute_shares(items),
         notes=summary.get("notes", ()),
         stages=[(name, counts) for name, counts in summary.get("stages", {}).items()],
         outcomes=OUTCOMES,
         time_line=charts.time_line(bars, float(summary.get("wall_seconds") or 0.0)),
-        idle=_idle(items),
+        idle=_measure_idle(items),
         spread=charts.spread(seconds),
         pictures=pictures,
         failures=failures[:MAX_FAILURES],
         failure_total=len(failures),
-        kinds=_kinds(failures),
+        kinds=_count_kinds(failures),
         parameters=words.flatten(summary.get("parameters", {})),
         versions=words.flatten(summary.get("versions", {})),
     )
 
 
 @cache
-def _template() -> Template:
+def _load_template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_visible,
+        finalize=_show_whitespace,
     )
     environment.filters.update(count=words.count, duration=words.duration, moment=words.moment)
     return environment.get_template("report.html")
 
 
-def _visible(value: Any) -> Any:
+def _show_whitespace(value: Any) -> Any:
     """Return what the page is to show: a browser reverses text at a bidirectional override as a terminal does."""
     return showable_lines(value) if type(value) is str else value
 
 
-def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
+def _build_tiles(summary: Mapping[str, Any]) -> list[Tile]:
     """The figures that the summary holds, in a fixed order."""
     tiles = [
         ("wall_seconds", "wall time", words.duration, "from start to end of the run"),
@@ -107,7 +107,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     return [Tile(name, form(summary[key]), hint) for key, name, form, hint in tiles if summary.get(key) is not None]
 
 
-def _shares(items: Mapping[str, int]) -> list[Share]:
+def _compute_shares(items: Mapping[str, int]) -> list[Share]:
     total = sum(items.get(outcome, 0) for outcome in OUTCOMES)
     return [
         Share(outcome, items.get(outcome, 0), 100 * items.get(outcome, 0) / total if total else 0.0)
@@ -115,7 +115,7 @@ def _shares(items: Mapping[str, int]) -> list[Share]:
     ]
 
 
-def _idle(items: Mapping[str, int]) -> str:
+def _measure_idle(items: Mapping[str, int]) -> str:
     """Why the time line is empty."""
     if not items.get("total"):
         return "There was no item to run."
@@ -124,7 +124,7 @@ def _idle(items: Mapping[str, int]) -> str:
     return "No item ran."
 
 
-def _kinds(failures: Sequence[Failure]) -> list[tuple[str, int]]:
+def _count_kinds(failures: Sequence[Failure]) -> list[tuple[str, int]]:
     """Failure kinds with their numbers, the most frequent first."""
     numbers: dict[str, int] = {}
     for failure in failures:
