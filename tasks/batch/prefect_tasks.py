@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from tasks.batch.worker import run_order
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage
-from tasks.engine.contract.text import markdown, one_line, show_values
+from tasks.engine.contract.text import markdown, one_line
 from tasks.engine.planning.plan import plan_stage
 from tasks.engine.reporting.report import Picture
 from tasks.engine.reporting.summary import RunFigures, Summary, list_failures, summarize
@@ -98,14 +98,18 @@ def artifact_key(flow: str, word: str) -> str:
 
 def _create_artifacts(summary: Summary, failures: list[dict[str, Any]], layout: Layout) -> None:
     if failures:
-        shown = failures[:_MAX_FAILURES_SHOWN]
         create_table_artifact(
-            show_values(shown),
+            [_format_cells(row) for row in failures[:_MAX_FAILURES_SHOWN]],
             key=artifact_key(summary.flow, "failures"),
             description=f"{len(failures)} failed items",
         )
     text = _format_summary(summary, layout)
     create_markdown_artifact(text, key=artifact_key(summary.flow, "summary"), description=markdown(summary.message))
+
+
+def _format_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of the failures with its texts as Markdown: Prefect renders the cells of a table as Markdown."""
+    return {column: markdown(value) if isinstance(value, str) else value for column, value in row.items()}
 
 
 def _format_summary(summary: Summary, layout: Layout) -> str:

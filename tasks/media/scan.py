@@ -182,7 +182,7 @@ def name_refusal(path: str) -> str:
     """Return why no item can be made of what is called ``path``, and what to do; empty if one can."""
     if showable(path) == path:
         return ""
-    what = "has control characters" if is_utf8(path) else "is not UTF-8"
+    what = "has control or hidden characters" if is_utf8(path) else "is not UTF-8"
     return f"{showable(path)}: its name {what}; rename it"
 
 

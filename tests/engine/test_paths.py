@@ -90,7 +90,7 @@ def test_plain_names_are_taken(name: str) -> None:
 @pytest.mark.parametrize("name", ["out\n", "out\x1b[31m", "out\udcff"])
 def test_names_that_no_record_can_hold_are_refused(name: str) -> None:
     found = lines(output_dir=Path(name))
-    assert "allowed: a path in UTF-8 without control characters" in found[0]
+    assert "allowed: a path in UTF-8 without control or hidden characters" in found[0]
     found[0].encode()
     assert "\n" not in found[0]
 

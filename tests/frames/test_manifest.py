@@ -222,7 +222,7 @@ def test_scan_rejects_only_unusable_files(tmp_path):
     assert {path: item.refusal for path, item in items.items()} == {
         "broken.mp4": "broken.mp4: is a broken symlink; restore its target or remove it",
         "good.mp4": "",
-        "line\\nend.mp4": "line\\nend.mp4: its name has control characters; rename it",
+        "line\\nend.mp4": "line\\nend.mp4: its name has control or hidden characters; rename it",
         "\\udcff.mp4": "\\udcff.mp4: its name is not UTF-8; rename it",
     }
     assert items["good.mp4"].inputs == (str(tmp_path / "good.mp4"),)

@@ -67,5 +67,5 @@ def test_a_name_with_control_characters_in_a_folder(tmp_path: Path) -> None:
     assert problems == []
     assert {sample.video: sample.refusal for sample in samples} == {
         "good.mp4": "",
-        r"clear\x1b[2J.mp4": r"clear\x1b[2J.mp4: its name has control characters; rename it",
+        r"clear\x1b[2J.mp4": r"clear\x1b[2J.mp4: its name has control or hidden characters; rename it",
     }

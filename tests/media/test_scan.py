@@ -72,7 +72,7 @@ def test_what_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
         "broken.avi: is a broken symlink; restore its target or remove it",
         "d\\udcff/inner.avi: its name is not UTF-8; rename it",
         "pipe.avi: is a pipe or a device, not a file; remove it",
-        "two\\nlines.avi: its name has control characters; rename it",
+        "two\\nlines.avi: its name has control or hidden characters; rename it",
     ]
 
 

@@ -485,7 +485,7 @@ def test_only_stars_whose_files_cannot_be_used_are_refused(tmp_path: Path) -> No
     items = {item.name: item for item in star_items(targets)}
     assert {name: item.refusal.partition(": ")[2].partition(";")[0] for name, item in items.items()} == {
         "good": "",
-        "two\\nlines": "its name has control characters",
+        "two\\nlines": "its name has control or hidden characters",
         "\\udcff": "its name is not UTF-8",
         "TIC 25155310": "is a broken symlink",
     }

@@ -24,8 +24,8 @@ _GLOB = re.compile(r"[*?]")
 def find_path_problems(parameters: Mapping[str, Any]) -> list[Problem]:
     """Return the problems of the paths among a flow's parameters.
 
-    Refused: URLs; shell syntax (``~``, ``$HOME``, ``*``) and blanks around names, unless such a file exists; control
-    characters; bytes that are not UTF-8; an output folder that is scanned for input.
+    Refused: URLs; shell syntax (``~``, ``$HOME``, ``*``) and blanks around names, unless such a file exists; control and
+    hidden characters; bytes that are not UTF-8; an output folder that is scanned for input.
     """
     problems = [_find_problem(f"--{name.replace('_', '-')}", path) for name, path in _find_paths(parameters)]
     return [*(problem for problem in problems if problem), *_find_scanned_output(parameters)]
@@ -42,7 +42,9 @@ def _find_problem(option: str, path: str) -> Problem | None:
         url = re.sub(r":/+", ":///" if path.startswith("file:") else "://", path, count=1)  # as before pathlib
         return Problem(option, f"the URL {shorten(url)}", _ALLOWED, _advise_on_url(url))
     if showable(path) != path:
-        return Problem(option, showable(shorten(path)), "a path in UTF-8 without control characters", "rename it")
+        return Problem(
+            option, showable(shorten(path)), "a path in UTF-8 without control or hidden characters", "rename it"
+        )
     missing = _find_missing_part(path)
     if missing.startswith("~") and path.startswith("~"):
         reason = "~ is replaced by shells only, and only at the start of a word"

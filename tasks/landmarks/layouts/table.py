@@ -103,7 +103,9 @@ def _parse_name(row: Row) -> str | Problem | None:
         return None
     given = row.values[column]
     if isinstance(given, bool) or not isinstance(given, str | int) or showable(str(given)) != str(given):
-        return row.problem(column, shorten(given), "text without control characters, or a whole number", "rename it")
+        return row.problem(
+            column, shorten(given), "text without control or hidden characters, or a whole number", "rename it"
+        )
     return str(given)
 
 
@@ -174,7 +176,7 @@ def _suggest_fix(path: str) -> str:
 def _check_folder(given: str, folder: InputFolder, where: str) -> _Target | Problem:
     path = PurePosixPath(given)
     if path.is_absolute() or ".." in path.parts or showable(given) != given:
-        allowed = "a relative path inside its folder, in UTF-8 without control characters"
+        allowed = "a relative path inside its folder, in UTF-8 without control or hidden characters"
         return Problem(showable(where), shorten(given), allowed, f"use a path relative to {folder.root}")
     if not Path(os.path.realpath(folder.root / path)).is_relative_to(os.path.realpath(folder.root)):
         advice = "copy the folder into it"

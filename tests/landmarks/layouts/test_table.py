@@ -113,7 +113,7 @@ def test_manifest_may_have_other_split_names(root: Path) -> None:
         ({"path": "clips/a", "fps": True}, "fps: True"),
         ({"path": "clips/a", "annotation": ["A", "B"]}, "annotation: ['A', 'B']; allowed: text"),
         ({"path": "clips/a", "name": ["a"]}, "name: ['a']"),
-        ({"path": "clips/a", "name": "a\u001b[31m"}, "text without control characters"),
+        ({"path": "clips/a", "name": "a\u001b[31m"}, "text without control or hidden characters"),
         ({"path": "clips/a", "name": "a", "id": "b"}, "the columns id and name; allowed: one of the two"),
     ],
 )

@@ -10,10 +10,8 @@ from tasks.engine.contract.manifest.table import Row
 from tasks.engine.contract.manifest.values import shorten
 from tasks.engine.contract.text import UNSHOWABLE
 
-# Signs that change the direction of text or have no width: ids with them look like others.
-_MISLEADING = re.compile("[\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 MAX_NAME_LENGTH = 4096
-_IDS = f"a whole number, or text without control characters and '..', of at most {MAX_NAME_LENGTH} characters"
+_IDS = f"a whole number, or text without control or hidden characters and '..', of at most {MAX_NAME_LENGTH} characters"
 
 
 def read_ids(rows: Iterable[Row], column: str = "id") -> tuple[list[str | None], list[Problem]]:
@@ -47,6 +45,6 @@ def _read_id(row: Row, column: str, first: dict[str, str]) -> str | Problem | No
 
 
 def _is_usable_name(text: str) -> bool:
-    is_plain = not UNSHOWABLE.search(text) and not _MISLEADING.search(text)
+    is_plain = not UNSHOWABLE.search(text)
     is_path_upwards = bool({".", ".."} & set(re.split(r"[/\\]", text)))
     return bool(text.strip()) and len(text) <= MAX_NAME_LENGTH and is_plain and not is_path_upwards

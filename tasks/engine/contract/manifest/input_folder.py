@@ -32,14 +32,14 @@ class InputFolder:
         """Return ``given`` as a normalized relative path with forward slashes, or its problem.
 
         Refused: absolute paths, ``..``, symlinks that point outside the folder, missing files, anything but files, and
-        names with control characters, which could manipulate a terminal or forge log lines.
+        names with control or hidden characters, which could forge log lines or look like other names.
         """
         where = showable(where)
         advice = f"give the path relative to {self.option} {self.root}"
         if not isinstance(given, str) or not given.strip() or "\0" in given or not is_utf8(given):
             return Problem(where, shorten(given), "a relative path in UTF-8", advice)
         if UNSHOWABLE.search(given):
-            return Problem(where, shorten(given), "a name without control characters", "rename the file")
+            return Problem(where, shorten(given), "a name without control or hidden characters", "rename the file")
         if is_url(given) and not (self.root / given).exists():
             url_advice = f"download the file into {self.root}, and {advice}"
             return Problem(where, f"the URL {shorten(given)}", "a relative path", url_advice)
