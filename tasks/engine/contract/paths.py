@@ -24,8 +24,8 @@ _GLOB = re.compile(r"[*?]")
 def find_path_problems(parameters: Mapping[str, Any]) -> list[Problem]:
     """Return the problems of the paths among a flow's parameters.
 
-    Refused: URLs; shell syntax (``~``, ``$HOME``, ``*``) and blanks around names, unless such a file exists; control and
-    hidden characters; bytes that are not UTF-8; an output folder that is scanned for input.
+    Refused: URLs; shell syntax (``~``, ``$HOME``, ``*``) and blanks around names, unless such a file exists; control
+    and hidden characters; bytes that are not UTF-8; an output folder that is scanned for input.
     """
     problems = [_find_problem(f"--{name.replace('_', '-')}", path) for name, path in _find_paths(parameters)]
     return [*(problem for problem in problems if problem), *_find_scanned_output(parameters)]
