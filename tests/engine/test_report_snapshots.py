@@ -82,10 +82,34 @@ def page() -> str:
     return render_report(summary(9), bars_of(2, 9), [1.0, 1.5, 2.0, 0.5, 9.0], pictures, failures)
 
 
+def interrupted_page() -> str:
+    """A report of a run that stopped early, with a note, two stages and text that browsers would reverse."""
+    counts = {"total": 4, "done": 1, "cached": 0, "failed": 1, "remaining": 2}
+    given = summary(
+        flow="flow\u202e",
+        state="interrupted",
+        message="interrupted: 1 done",
+        items=counts,
+        stages={"frames": counts, "dataset": {**counts, "done": 0}},
+        notes=("a note\x1b",),
+    )
+    failures = [Failure(f"bad-{place}", "frames", kind, "broken", 1, "") for place, kind in enumerate("baacbc")]
+    return render_report(given, bars_of(1, 2), [1.0], [], failures)
+
+
+def bare_page() -> str:
+    """A report of a summary without any figures."""
+    return render_report({}, [Bar("slot", 0.1, 0.5, "item", "done")], [], [], [])
+
+
 SNAPSHOT_TEXTS = {
     "charts.json": lambda: json.dumps(charts(), indent=1, ensure_ascii=False) + "\n",
     "report.html": page,
     "empty.html": lambda: render_report(summary(0), [], [], [], []),
+    "interrupted.html": interrupted_page,
+    "bare.html": bare_page,
+    "unknown-state.html": lambda: render_report(summary(1, state="new", message="news"), [], [], [], []),
+    "no-message.html": lambda: render_report({"state": "failed"}, [], [], [], []),
 }
 
 

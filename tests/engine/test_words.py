@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tasks.engine.reporting.report.words import count, duration, flatten, memory, moment, rate
@@ -51,6 +53,7 @@ def test_memory_changes_unit_at_one_gibibyte(size_bytes: float, text: str) -> No
         (0.5, "30 / min"),
         (0.987654, "59.3 / min"),
         (1 / 60, "1 / min"),
+        (0.99 / 60, "59.4 / h"),
         (0.01, "36 / h"),
         (0.0123456, "44.4 / h"),
     ],
@@ -70,6 +73,15 @@ def test_rate_changes_unit_at_its_limits(items_per_second: float, text: str) -> 
 )
 def test_moment_is_utc_and_other_text_is_unchanged(given: object, text: str) -> None:
     assert moment(given) == text
+
+
+def test_moment_is_utc_on_a_machine_in_another_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    shown = moment("2026-01-02T03:04:05+00:00")
+    monkeypatch.undo()
+    time.tzset()
+    assert shown == "2026-01-02 03:04:05 UTC"
 
 
 def test_flatten_joins_nested_names_in_order_and_shows_none_as_dash() -> None:
