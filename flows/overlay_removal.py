@@ -23,18 +23,18 @@ from tasks.engine.store.outcomes import Record
 from tasks.media.segment_stages.join_stage import refuse_item
 from tasks.media.segment_stages.preview_stage import preview_item
 from tasks.media.segments.settings import Crf
-from tasks.overlays.fetch_stage import FetchStage, fetch_item
-from tasks.overlays.gallery import Shown, video_gallery
-from tasks.overlays.join_stage import JoinStage, bare_item, join_item
+from tasks.overlays.fetch_stage import FetchStage, make_fetch_item
+from tasks.overlays.gallery import Shown, read_video_gallery
+from tasks.overlays.join_stage import JoinStage, make_bare_item, make_join_item
 from tasks.overlays.options import CleaningOptions, Detector, Device, Devices, Method, OutputCodec, Score, Segments
-from tasks.overlays.prepare_stage import PrepareStage, prepare_items, prepared
+from tasks.overlays.prepare_stage import PrepareStage, make_prepare_items, read_prepared
 from tasks.overlays.prepared import Prepared
 from tasks.overlays.preview_stage import PreviewStage
-from tasks.overlays.segment_stage import CleanStage, segment_items, segment_needs
+from tasks.overlays.segment_stage import CleanStage, estimate_segment_needs, make_segment_items
 from tasks.overlays.size import estimate_cleaned_bytes
-from tasks.overlays.sources import ALL_NETWORKS, MOST_BYTES, FetchLimits, read_sources
+from tasks.overlays.sources import ALL_NETWORKS, MAX_BYTES, FetchLimits, read_sources
 from tasks.overlays.video_source import VideoSource
-from tasks.overlays.wishes import Detection, codec_problems, program_problems, read_detection
+from tasks.overlays.wishes import Detection, check_codec, check_program, read_detection
 from tasks.overlays.work import PlannedVideo, plan_video
 
 
@@ -69,7 +69,7 @@ def read_inputs(
     device: Device = "cpu",
 ) -> Inputs:
     """Read and check what the flow works on. Raises InvalidInput with everything that is wrong."""
-    limits = FetchLimits(int(max_download or MOST_BYTES), ALL_NETWORKS if allow_private_hosts else ())
+    limits = FetchLimits(int(max_download or MAX_BYTES), ALL_NETWORKS if allow_private_hosts else ())
     notes: list[str] = []
     sources, problems = read_sources(input, limits, notes)
     detection, wrong = read_detection(detector, mask, model, score, classes or [], device)
@@ -82,7 +82,7 @@ def read_inputs(
         codec=codec,
         crf=crf,
     )
-    problems += codec_problems(options) + program_problems(method, command, devices)
+    problems += check_codec(options) + check_program(method, command, devices)
     if problems:
         raise InvalidInput(problems)
     return Inputs(sources, limits, detection, options, devices, notes)
@@ -157,15 +157,19 @@ def overlay_removal(
     with batch_run("overlay-removal", output_dir, execution, parameters) as run:
         run.note(inputs.notes)
         videos = _fetched(run, inputs)
-        found = run.stage(PrepareStage(inputs.detection.params), prepare_items(videos.values(), inputs.detection.extra))
+        found = run.stage(
+            PrepareStage(inputs.detection.params), make_prepare_items(videos.values(), inputs.detection.extra)
+        )
         known = {one.video: one for one in _known(videos, found)}
         planned = [_planned(one, inputs.options, run.output_dir) for one in known.values()]
-        stage = CleanStage(segment_needs((one for one in planned if isinstance(one, PlannedVideo)), inputs.devices))
+        stage = CleanStage(
+            estimate_segment_needs((one for one in planned if isinstance(one, PlannedVideo)), inputs.devices)
+        )
         joined = Assembly(stage, JoinStage(), scratch, keep_segments).run(run, [_whole(one) for one in planned])
         cleaned = [record for part in joined for record in part.records()]
         run.stage(PreviewStage(), [_preview(record, known) for record in cleaned])
         shown = [Shown(record.id, record.values, videos[record.id].name) for record in cleaned]
-        run.pictures += video_gallery(shown, run.output_dir)
+        run.pictures += read_video_gallery(shown, run.output_dir)
         return run.finish()
 
 
@@ -174,7 +178,7 @@ def _fetched(run: BatchRun, inputs: Inputs) -> dict[str, VideoSource]:
     videos = {source.id: source for source in inputs.sources if not source.url}
     elsewhere = {source.id: source for source in inputs.sources if source.url}
     if elsewhere:
-        for record in run.stage(FetchStage(inputs.limits), list(map(fetch_item, elsewhere.values()))).records():
+        for record in run.stage(FetchStage(inputs.limits), list(map(make_fetch_item, elsewhere.values()))).records():
             videos[record.id] = replace(elsewhere[record.id], path=run.output_dir / record.outputs[0].path)
     return videos
 
@@ -185,7 +189,7 @@ def _known(videos: Mapping[str, VideoSource], found: StageRun) -> Iterator[Prepa
         digests = {output.path: output.sha256 for output in record.outputs}
         source = videos[record.id]
         assert source.path is not None, "it was prepared"
-        yield prepared(record.id, source.path, record.detail, digests, source)
+        yield read_prepared(record.id, source.path, record.detail, digests, source)
 
 
 def _planned(known: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo | Item:
@@ -193,15 +197,15 @@ def _planned(known: Prepared, options: CleaningOptions, output_dir: Path) -> Pla
     try:
         return plan_video(known, options, output_dir)
     except InvalidInput as error:
-        return refuse_item(bare_item(known), str(error))
+        return refuse_item(make_bare_item(known), str(error))
 
 
 def _whole(video: PlannedVideo | Item) -> Whole:
     if isinstance(video, Item):
         return Whole(video, (), 0)
-    return Whole(join_item(video), tuple(segment_items(video)), estimate_cleaned_bytes(video))
+    return Whole(make_join_item(video), tuple(make_segment_items(video)), estimate_cleaned_bytes(video))
 
 
 def _preview(record: Record, known: Mapping[str, Prepared]) -> Item:
     digests = [output.sha256 for output in record.outputs]
-    return preview_item(bare_item(known[record.id]), record.detail["work"], digests)
+    return preview_item(make_bare_item(known[record.id]), record.detail["work"], digests)

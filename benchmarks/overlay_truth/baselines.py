@@ -61,7 +61,7 @@ def _spans(marked: Marked) -> Iterator[_Span]:
     bounds = sorted({bound for part in ranges for bound in (part.start_frame, part.end_frame)})
     whole = Box(0, 0, marked.picture.width_px, marked.picture.height_px)
     for start, end in itertools.pairwise(bounds):
-        shown = [overlay for overlay in marked.overlays if overlay.shows(start)]
+        shown = [overlay for overlay in marked.overlays if overlay.is_shown(start)]
         if shown:
             mask = masks_within(shown, marked.shape, whole, start + 1)[0][start]
             yield _Span(FrameRange(start, end), mask)

@@ -17,7 +17,7 @@ from benchmarks.overlay_truth.marks import Marked, mark_clip
 from benchmarks.overlay_truth.ours import detected, removed, told_the_mask
 from benchmarks.overlay_truth.scores import Scores, overlap, score
 from tasks.overlays.boxes import Box
-from tasks.overlays.detection.findings import Found
+from tasks.overlays.detection.findings import Findings
 from tasks.overlays.overlay import Overlay
 
 Encoding = Literal["lossless", "lossy"]
@@ -101,7 +101,7 @@ def measure(
         shutil.rmtree(folder)
 
 
-def _detection(case: Case, marked: Marked, found: Found) -> Result:
+def _detection(case: Case, marked: Marked, found: Findings) -> Result:
     return Result(
         case,
         detection_overlap(found, marked),
@@ -112,14 +112,14 @@ def _detection(case: Case, marked: Marked, found: Found) -> Result:
     )
 
 
-def detection_overlap(found: Found, marked: Marked) -> float:
+def detection_overlap(found: Findings, marked: Marked) -> float:
     """The IoU of what was found with what is there, over all frames, in pixels."""
     whole = Box(0, 0, marked.picture.width_px, marked.picture.height_px)
     both = (masks_within(one, marked.shape, whole, marked.frames)[0] for one in (found.overlays, marked.overlays))
     return overlap(*both)
 
 
-def _removal(first: Result, view: View, path: Path, found: Found, folder: Path) -> Result:
+def _removal(first: Result, view: View, path: Path, found: Findings, folder: Path) -> Result:
     marked = view.marked
     clean, source = crops_of(marked.clean, view), crops_of(path, view)
     usual = {name: score(baseline(name, path, source, view, folder), source, clean, view) for name in BASELINES}

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.overlay_truth.marks import Marked, video_frames
 from tasks.media.segments.planes import Plane
 from tasks.overlays.boxes import Box
-from tasks.overlays.components import Shape, aligned
+from tasks.overlays.components import Shape, align_box
 from tasks.overlays.overlay import FrameRange, Mask, Overlay
 
 MARGIN_PX = 24
@@ -41,7 +41,7 @@ class View:
 
     def parts(self) -> list[tuple[slice, slice]]:
         """Where it lies in each component."""
-        return [self.marked.shape.part(self.box, number) for number in range(len(self.marked.shape.divisors))]
+        return [self.marked.shape.get_part(self.box, number) for number in range(len(self.marked.shape.divisors))]
 
     @functools.cached_property
     def masks(self) -> tuple[Mask, ...]:
@@ -60,7 +60,7 @@ def view_of(marked: Marked, most_frames: int | None = None) -> View:
     left, top = min(box.x for box in boxes) - MARGIN_PX, min(box.y for box in boxes) - MARGIN_PX
     right, bottom = max(box.right for box in boxes) + MARGIN_PX, max(box.bottom for box in boxes) + MARGIN_PX
     box = Box(max(0, left), max(0, top), right - max(0, left), bottom - max(0, top))
-    return View(marked, aligned(box, marked.shape, marked.picture.width_px, marked.picture.height_px), most_frames)
+    return View(marked, align_box(box, marked.shape, marked.picture.width_px, marked.picture.height_px), most_frames)
 
 
 def crops_of(path: Path, view: View) -> Crops:
@@ -80,10 +80,10 @@ def masks_within(overlays: Sequence[Overlay], shape: Shape, box: Box, frames: in
 
 
 def _mask(overlays: Sequence[Overlay], shape: Shape, box: Box, frames: int, component: int) -> Mask:
-    rows, columns = shape.part(box, component)
+    rows, columns = shape.get_part(box, component)
     found = np.zeros((frames, rows.stop - rows.start, columns.stop - columns.start), bool)
     for overlay in overlays:
-        down, across = shape.part(overlay.box, component)
+        down, across = shape.get_part(overlay.box, component)
         top, left = down.start - rows.start, across.start - columns.start
         mask = overlay.layers[component].mask
         inner = mask[max(0, -top) :, max(0, -left) :]

@@ -43,4 +43,4 @@ def wrong_frames(found: Sequence[Overlay], true: Sequence[Overlay], frames: int)
 
 def _shown(overlays: Sequence[Overlay], frames: int) -> np.ndarray:
     """For each frame, whether any of ``overlays`` shows."""
-    return np.array([any(one.shows(index) for one in overlays) for index in range(frames)], bool)
+    return np.array([any(one.is_shown(index) for one in overlays) for index in range(frames)], bool)

@@ -25,7 +25,7 @@ from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey, survey_video
 from tasks.overlays.boxes import Box
-from tasks.overlays.components import ComponentReader, Shape, average_blocks, component_shape, planar_name
+from tasks.overlays.components import ComponentReader, Shape, average_blocks, get_planar_format, read_shape
 from tasks.overlays.overlay import Floats, Layer, Overlay
 
 OPACITIES = (0.3, 0.5, 0.75, 1.0)
@@ -73,8 +73,8 @@ def mark_clip(
     source = (source_folder or shared_folder()) / clip.file
     found = survey_video(source)
     count = min(frames or clip.frames, len(found.timeline) - clip.start_frame)
-    picture = replace(found.picture, pixel_format=planar_name(found.picture.pixel_format))
-    shape = component_shape(picture.pixel_format)
+    picture = replace(found.picture, pixel_format=get_planar_format(found.picture.pixel_format))
+    shape = read_shape(picture.pixel_format)
     clock = output_clock(found.timeline).part(clip.start_frame, clip.start_frame + count)
     room = Room(picture.width_px - 2 * clip.bars_px, picture.height_px, count, float(clock.rate))
     sprites = (replace(sprite, left=sprite.left + clip.bars_px) for sprite in draw(mark, room))
@@ -93,19 +93,19 @@ def cut_clip(clip: Clip, frames: int | None, folder: Path, source_folder: Path) 
     source = source_folder / clip.file
     found = survey_video(source)
     count = min(frames or clip.frames, len(found.timeline) - clip.start_frame)
-    picture = replace(found.picture, pixel_format=planar_name(found.picture.pixel_format))
+    picture = replace(found.picture, pixel_format=get_planar_format(found.picture.pixel_format))
     clock = output_clock(found.timeline).part(clip.start_frame, clip.start_frame + count)
     path, components = folder / f"{clip.name}.clip.mp4", ComponentReader()
     with SegmentReader(source, found) as reader, SegmentEncoder(path, _LOSSLESS, picture, clock) as encoder:
         for one in reader.range(clip.start_frame, clip.start_frame + count):
-            encoder.write(components.planar(one.frame))
+            encoder.write(components.make_planar(one.frame))
     return path
 
 
 def blend(planes: Sequence[Plane], overlay: Overlay, shape: Shape) -> None:
     """Put ``overlay`` on a frame's components, in place."""
     for component, (plane, layer) in enumerate(zip(planes, overlay.layers, strict=True)):
-        part = plane[shape.part(overlay.box, component)]
+        part = plane[shape.get_part(overlay.box, component)]
         value = (1 - layer.alpha) * part + layer.alpha * layer.color
         part[layer.mask] = np.rint(value[layer.mask]).astype(part.dtype)
 
@@ -160,12 +160,12 @@ def _write(
             for path, one in zip(paths, settings, strict=True)
         ]
         for index, given in enumerate(frames):
-            frame = reader.planar(given)
+            frame = reader.make_planar(given)
             clean.write(frame)
             for overlay in overlays:
-                if overlay.shows(index):
+                if overlay.is_shown(index):
                     frame.make_writable()  # an encoder may still hold it
-                    blend(reader.components(frame), overlay, shape)
+                    blend(reader.get_components(frame), overlay, shape)
             for encoder in others:
                 encoder.write(frame)
 
@@ -176,4 +176,4 @@ def video_frames(path: Path, found: Survey | None = None) -> Iterator[tuple[Plan
     components = ComponentReader()
     with SegmentReader(path, found) as reader:
         for one in reader.range(0, len(found.timeline)):
-            yield components.components(components.planar(one.frame))
+            yield components.get_components(components.make_planar(one.frame))

@@ -15,20 +15,20 @@ from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey_video
 from tasks.overlays.cleaning import SegmentCleaner
 from tasks.overlays.components import ComponentReader, Shape
-from tasks.overlays.detection.findings import Found
-from tasks.overlays.detection.mask.opacity import with_opacity
+from tasks.overlays.detection.findings import Findings
+from tasks.overlays.detection.mask.opacity import fit_opacity
 from tasks.overlays.detection.static.detector import find_static
 from tasks.overlays.overlay import FrameRange, Layer, Overlay
-from tasks.overlays.removal.base import Method, context_frames, regions
+from tasks.overlays.removal.base import Method, count_context_frames, plan_regions
 from tasks.overlays.removal.fusing import FusingRemover
 
 
-def detected(path: Path) -> Found:
+def detected(path: Path) -> Findings:
     """What detection without training says of the video at ``path``."""
     return find_static(path, survey_video(path))
 
 
-def without_opacity(overlay: Overlay) -> Overlay:
+def forget_opacity(overlay: Overlay) -> Overlay:
     """``overlay`` as a user's mask says it: where it lies, and nothing of what it is."""
     unknown = [np.where(layer.mask, np.float32(np.nan), np.float32(0)) for layer in overlay.layers]
     layers = (
@@ -41,7 +41,7 @@ def without_opacity(overlay: Overlay) -> Overlay:
 def told_the_mask(path: Path, overlays: Sequence[Overlay]) -> list[Overlay]:
     """What is made of the masks and times of ``overlays`` alone, for the video at ``path``."""
     found = survey_video(path)
-    return [one for overlay in overlays for one in with_opacity(path, found, without_opacity(overlay))]
+    return [one for overlay in overlays for one in fit_opacity(path, found, forget_opacity(overlay))]
 
 
 def removed(path: Path, overlays: Sequence[Overlay], view: View, method: Method = "auto") -> Crops:
@@ -55,12 +55,12 @@ def cleaned_frames(
     """The components of the ``wanted`` frames of the video at ``path`` (all by default), without ``overlays``."""
     found = survey_video(path)
     total, picture = len(found.timeline), found.picture
-    wanted, context = wanted or FrameRange(0, total), context_frames(method)
+    wanted, context = wanted or FrameRange(0, total), count_context_frames(method)
     start, end = wanted.start_frame, wanted.end_frame
-    parts = regions(overlays, shape, picture.width_px, picture.height_px)
+    parts = plan_regions(overlays, shape, picture.width_px, picture.height_px)
     cleaner = SegmentCleaner(shape, parts, lambda region: FusingRemover(method, region, shape))
     segment = Segment(0, start, end, max(0, start - context), min(total, end + context))
     components = ComponentReader()
     with SegmentReader(path, found) as reader:
-        for frame in cleaner.cleaned(reader.frames(segment), segment):
-            yield components.components(frame)
+        for frame in cleaner.clean(reader.frames(segment), segment):
+            yield components.get_components(frame)

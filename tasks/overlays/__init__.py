@@ -1,1 +1,1 @@
-"""The stages of overlay_removal: what lies over a video's picture is found and taken away. No Prefect, no Dask."""
+"""The stages of overlay_removal, which detects and removes overlays in videos. No Prefect, no Dask."""

@@ -41,16 +41,16 @@ class Box:
         return slice(self.y, self.bottom), slice(self.x, self.right)
 
 
-def intersect(one: Box, other: Box) -> Box | None:
+def intersect(box: Box, other: Box) -> Box | None:
     """Return the pixels that are in both boxes; None if the boxes do not overlap."""
-    left, top = max(one.x, other.x), max(one.y, other.y)
-    width, height = min(one.right, other.right) - left, min(one.bottom, other.bottom) - top
+    left, top = max(box.x, other.x), max(box.y, other.y)
+    width, height = min(box.right, other.right) - left, min(box.bottom, other.bottom) - top
     return Box(left, top, width, height) if width > 0 and height > 0 else None
 
 
-def measure_overlap(one: Box, other: Box) -> int:
+def measure_overlap(box: Box, other: Box) -> int:
     """Return the number of pixels that are in both boxes."""
-    both = intersect(one, other)
+    both = intersect(box, other)
     return both.area if both else 0
 
 
@@ -65,10 +65,10 @@ def compute_ious(corners: npt.NDArray[np.float32], others: npt.NDArray[np.float3
     return np.asarray(both / np.maximum(union, np.float32(1e-9)), np.float32)
 
 
-def merge_boxes(one: Box, other: Box) -> Box:
+def merge_boxes(box: Box, other: Box) -> Box:
     """Return the smallest box around both."""
-    left, top = min(one.x, other.x), min(one.y, other.y)
-    return Box(left, top, max(one.right, other.right) - left, max(one.bottom, other.bottom) - top)
+    left, top = min(box.x, other.x), min(box.y, other.y)
+    return Box(left, top, max(box.right, other.right) - left, max(box.bottom, other.bottom) - top)
 
 
 def grow_box(box: Box, by_px: int, size: tuple[int, ...]) -> Box:

@@ -1,4 +1,4 @@
-"""The frames of one segment without their overlays: only the regions around these are worked on."""
+"""Removes overlays from the frames of one segment: only the regions around them are processed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MakeRemover = Callable[[Region], Remover]
 
 @dataclass
 class _Place:
-    """A region on its way through its remover: crops that wait for it, and what comes out."""
+    """A region in its remover: crops that wait for it, and its output."""
 
     region: Region
     remover: Remover
@@ -28,10 +28,9 @@ class _Place:
 
 
 class SegmentCleaner:
-    """Takes overlays away from the frames of one segment, region by region.
+    """Removes overlays from the frames of one segment, region by region.
 
-    Frames are held only for as long as their regions need the ones after them. ``shares`` says afterwards how samples
-    were recovered.
+    Frames are held only while their regions need later ones. ``shares`` counts how samples were recovered.
     """
 
     def __init__(self, shape: Shape, regions: Sequence[Region], make: MakeRemover) -> None:
@@ -45,14 +44,14 @@ class SegmentCleaner:
         """How the samples of all regions were recovered so far."""
         return sum((place.remover.shares for place in self._places), Shares())
 
-    def cleaned(self, frames: Iterator[SegmentFrame], segment: Segment) -> Iterator[VideoFrame]:
-        """The frames of ``segment``, of which ``frames`` has those of its context, too.
+    def clean(self, frames: Iterator[SegmentFrame], segment: Segment) -> Iterator[VideoFrame]:
+        """Yield the frames of ``segment``; ``frames`` include those of its context.
 
-        Every sample outside the overlays' masks is that of the source.
+        Every sample outside the overlays' masks stays the same.
         """
         wanted = FrameRange(segment.start_frame, segment.end_frame)
         for place in self._places:
-            place.cleaned = place.remover.cleaned(self._crops(place, frames, wanted), wanted)
+            place.cleaned = place.remover.clean(self._read_crops(place, frames, wanted), wanted)
         for _ in range(len(segment)):
             crops = [next(place.cleaned) for place in self._places]
             while not self._frames:
@@ -62,26 +61,26 @@ class SegmentCleaner:
                 self._paste(frame, place.region, crop)
             yield frame
 
-    def _crops(self, place: _Place, frames: Iterator[SegmentFrame], wanted: FrameRange) -> Iterator[Crop]:
-        """The crops of one region; whichever region needs the next frame first has it read for all."""
+    def _read_crops(self, place: _Place, frames: Iterator[SegmentFrame], wanted: FrameRange) -> Iterator[Crop]:
+        """Yield the crops of one region; the first region that needs a frame reads it for all."""
         while True:
             while not place.waiting:
-                read = next(frames, None)
-                if read is None:
+                decoded = next(frames, None)
+                if decoded is None:
                     return
-                self._read(read, wanted)
+                self._read(decoded, wanted)
             yield place.waiting.popleft()
 
-    def _read(self, read: SegmentFrame, wanted: FrameRange) -> None:
-        frame = self._reader.planar(read.frame)
-        components = self._reader.components(frame)
+    def _read(self, decoded: SegmentFrame, wanted: FrameRange) -> None:
+        frame = self._reader.make_planar(decoded.frame)
+        components = self._reader.get_components(frame)
         for place in self._places:
-            parts = (self._shape.part(place.region.box, number) for number in range(len(components)))
-            copies = tuple(one[part].copy() for one, part in zip(components, parts, strict=True))
-            place.waiting.append(Crop(read.index, copies))
-        if read.index in wanted:
+            parts = (self._shape.get_part(place.region.box, number) for number in range(len(components)))
+            copies = tuple(plane[part].copy() for plane, part in zip(components, parts, strict=True))
+            place.waiting.append(Crop(decoded.index, copies))
+        if decoded.index in wanted:
             self._frames.append(frame)
 
     def _paste(self, frame: VideoFrame, region: Region, crop: Crop) -> None:
-        for number, component in enumerate(self._reader.components(frame)):
-            component[self._shape.part(region.box, number)] = crop.components[number]
+        for number, component in enumerate(self._reader.get_components(frame)):
+            component[self._shape.get_part(region.box, number)] = crop.components[number]

@@ -1,7 +1,7 @@
-"""Frames as arrays a component, and back: every sample of every component, exactly as it is stored.
+"""Frames as one array per component, and back: every sample of every component, exactly as stored.
 
-Formats whose samples lie side by side (nv12, rgb24, yuyv422) have a planar twin with the same samples in another
-order; frames are worked on, and written, in that one.
+Packed formats (nv12, rgb24, yuyv422) have a planar equivalent with the same samples in another order. Frames are
+processed and written in that format.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.media.segments.planes import Plane, planes
 from tasks.overlays.boxes import Box
 from tasks.overlays.overlay import Floats, Mask
 
-# Packed or half-packed formats and the planar format that has the same samples.
+# Packed or half-packed formats, and the planar format with the same samples.
 _TWINS = {
     "nv12": "yuv420p",
     "nv21": "yuv420p",
@@ -49,8 +49,8 @@ class Shape:
     """The components of a planar pixel format.
 
     bits       of a sample
-    divisors   for each component, by what the picture's width and height are divided, rounded up
-    is_rgb     whether the components are green, blue, red
+    divisors   for each component, the divisors of the frame's width and height, rounded up
+    is_rgb     the components are green, blue, red
     """
 
     pixel_format: str
@@ -60,60 +60,66 @@ class Shape:
 
     @property
     def step(self) -> tuple[int, int]:
-        """Boxes whose edges are multiples of these (x, y) lie between whole samples of all components."""
+        """The grid (x, y) on which box edges lie between whole samples of all components."""
         return max(x for x, _ in self.divisors), max(y for _, y in self.divisors)
 
-    def part(self, box: Box, component: int) -> tuple[slice, slice]:
-        """Rows and columns of that component that lie in ``box``, whose edges are multiples of ``step``.
+    def get_part(self, box: Box, component: int) -> tuple[slice, slice]:
+        """Return rows and columns of that component in ``box``, whose edges are multiples of ``step``.
 
-        At the right and bottom of a picture of odd size, an edge may lie one sample beyond it.
+        At the right and bottom of a frame of odd size, an edge may lie one sample outside.
         """
         across, down = self.divisors[component]
         rows = slice(box.y // down, -(-box.bottom // down))
         return rows, slice(box.x // across, -(-box.right // across))
 
 
-def planar_name(pixel_format: str) -> str:
-    """The planar format with the same samples; the format itself where it is planar."""
+def get_planar_format(pixel_format: str) -> str:
+    """Return the planar format with the same samples; the format itself if it is planar."""
     return _TWINS.get(pixel_format, pixel_format)
 
 
-def component_shape(pixel_format: str) -> Shape:
-    """How the components of the planar ``pixel_format`` lie. Raises BadInput for formats that are not taken."""
-    found = VideoFormat(pixel_format)
-    components = found.components
+def read_shape(pixel_format: str) -> Shape:
+    """Return the component layout of the planar ``pixel_format``. Raises BadInput if it is not supported."""
+    video_format = VideoFormat(pixel_format)
+    components = video_format.components
     bits = {component.bits for component in components}
-    planar = found.is_planar or len(components) == 1
-    if not planar or found.has_palette or found.is_bit_stream or len(bits) != 1 or not 8 <= min(bits) <= 16:
-        raise BadInput(f"frames of the pixel format {pixel_format} cannot be worked on; convert the video to yuv420p")
+    planar = video_format.is_planar or len(components) == 1
+    if (
+        not planar
+        or video_format.has_palette
+        or video_format.is_bit_stream
+        or len(bits) != 1
+        or not 8 <= min(bits) <= 16
+    ):
+        raise BadInput(f"frames of the pixel format {pixel_format} are not supported; convert the video to yuv420p")
     wide, high = VideoFormat(pixel_format, 64, 64), 64
-    divisors = tuple((high // one.width, high // one.height) for one in wide.components)
-    return Shape(pixel_format, min(bits), divisors, found.is_rgb)
+    divisors = tuple((high // component.width, high // component.height) for component in wide.components)
+    return Shape(pixel_format, min(bits), divisors, video_format.is_rgb)
 
 
 class ComponentReader:
-    """Gives a frame's components; holds what converting packed frames needs."""
+    """Reads the components of frames; keeps the converter of packed frames."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def planar(self, frame: VideoFrame) -> VideoFrame:
-        """``frame``, or its planar twin: the same samples, writable, with what the decoder said of it."""
-        name = planar_name(frame.format.name)
+    def make_planar(self, frame: VideoFrame) -> VideoFrame:
+        """Return ``frame`` or its planar equivalent: the same samples, writable, with the decoder's metadata."""
+        name = get_planar_format(frame.format.name)
         if name != frame.format.name:
             return self._reformatter.reformat(frame, format=name)
         frame.make_writable()
         return frame
 
-    def components(self, frame: VideoFrame) -> tuple[Plane, ...]:
-        """Views of the samples of a planar ``frame``: height x width of each component, uint8 or uint16."""
+    def get_components(self, frame: VideoFrame) -> tuple[Plane, ...]:
+        """Return views of the samples of a planar ``frame``: height x width of each component, uint8 or uint16."""
         return planes(frame)
 
 
-def aligned(box: Box, shape: Shape, width_px: int, height_px: int) -> Box:
-    """The smallest box around ``box`` whose edges are multiples of ``shape.step``, within the picture.
+def align_box(box: Box, shape: Shape, width_px: int, height_px: int) -> Box:
+    """Return the smallest box around ``box`` whose edges are multiples of ``shape.step``, within the frame.
 
-    The picture's own right and bottom edge count as such.
+    The right and bottom edge of the frame count as multiples.
     """
     across, down = shape.step
     left, top = max(0, box.x // across * across), max(0, box.y // down * down)
@@ -122,8 +128,8 @@ def aligned(box: Box, shape: Shape, width_px: int, height_px: int) -> Box:
     return Box(left, top, max(0, right - left), max(0, bottom - top))
 
 
-def component_mask(mask: Mask, shape: Shape, component: int) -> Mask:
-    """``mask``, bool, height x width in pixels, in samples of that component: touched where any of their pixels is."""
+def reduce_mask(mask: Mask, shape: Shape, component: int) -> Mask:
+    """Return ``mask`` (bool, height x width in pixels) in samples of that component: True if any of their pixels is."""
     across, down = shape.divisors[component]
     if (across, down) == (1, 1):
         return mask

@@ -1,4 +1,4 @@
-"""The stage that fetches a video from a URL into the output folder."""
+"""The stage that downloads a video into the output folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.overlays.video_source import VideoSource
 
 
 class FetchStage(Stage):
-    """Fetches one video. The item has no input; its payload is the URL. What is allowed enters no key."""
+    """Downloads one video. The item has no input; its payload is the URL. The limits do not affect keys."""
 
     name: ClassVar[str] = "downloads"
     version: ClassVar[int] = 1
@@ -24,12 +24,12 @@ class FetchStage(Stage):
         self._limits = limits
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Fetch the video. Raises BadInput for what can never work, TransientError for what may pass."""
+        """Download the video. Raises BadInput for permanent failures, TransientError for temporary ones."""
         path = fetch_video(item.payload["url"], work.scratch, self._limits)
         path.replace(work.output(f"downloads/{item.id}{path.suffix}"))
         return StageResult({"url": item.payload["url"]})
 
 
-def fetch_item(source: VideoSource) -> Item:
-    """The item of a video that lies elsewhere."""
+def make_fetch_item(source: VideoSource) -> Item:
+    """Return the item of a video with a URL."""
     return Item(source.id, {"url": source.url}, name=source.file_name)

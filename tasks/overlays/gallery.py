@@ -1,4 +1,4 @@
-"""Contact sheets of cleaned videos for the report."""
+"""Previews of cleaned videos for the report."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from tasks.media.segment_stages.gallery import Entry, damage_clauses, read_galle
 
 @dataclass(frozen=True)
 class Shown:
-    """A cleaned video, the values of its item, and its name as its user knows it."""
+    """A cleaned video, the values of its item, and its name."""
 
     video: str
     values: Mapping[str, Any]
     name: str = ""
 
 
-def video_gallery(videos: Sequence[Shown], output_dir: Path, max_videos: int = 12) -> list[Picture]:
-    """Read the contact sheets of at most ``max_videos`` videos, each with what was detected and what was done."""
-    entries = [Entry(shown.video, shown.name or shown.video, caption(shown)) for shown in videos]
+def read_video_gallery(videos: Sequence[Shown], output_dir: Path, max_videos: int = 12) -> list[Picture]:
+    """Read the previews of at most ``max_videos`` videos, each with a caption."""
+    entries = [Entry(shown.video, shown.name or shown.video, write_caption(shown)) for shown in videos]
     return read_gallery(entries, output_dir, max_videos)
 
 
-def _parts(count: int) -> str:
+def _count_segments(count: int) -> str:
     return "1 segment" if count == 1 else f"{count} segments"
 
 
-def caption(shown: Shown) -> str:
-    """What was found, what was done, and what is missing, in a few clauses."""
+def write_caption(shown: Shown) -> str:
+    """Return the detected overlays, the actions and missing parts in a few clauses."""
     values = shown.values
     words = [str(values["reason"])]
-    words.append("copied as it is" if values["copied"] else f"{values['method']}, {_parts(values['segments'])}")
+    words.append(
+        "copied unchanged" if values["copied"] else f"{values['method']}, {_count_segments(values['segments'])}"
+    )
     return "; ".join([*words, *damage_clauses(values)])

@@ -26,7 +26,7 @@ class JoinStage(JoinStageBase[VideoWork]):
         return VIDEO_PAYLOAD
 
     def describe(self, item: Item, work: VideoWork) -> dict[str, Value]:
-        """Return the columns that say what was detected and how it was removed."""
+        """Return the columns of detection and removal."""
         return {
             "overlays": item.payload["found"],
             "reason": item.payload["reason"],
@@ -35,16 +35,16 @@ class JoinStage(JoinStageBase[VideoWork]):
         }
 
 
-def join_item(planned: PlannedVideo) -> Item:
+def make_join_item(planned: PlannedVideo) -> Item:
     """Return the item of a video whose segments are cleaned first."""
     prepared = planned.prepared
     payload = VIDEO_PAYLOAD.dump(planned.work, planned.segments)
     payload |= {"found": prepared.found, "reason": prepared.reason}
     frames = planned.segments[-1].end_frame if planned.segments else 1
-    return replace(bare_item(prepared), payload=payload, cost=float(frames))
+    return replace(make_bare_item(prepared), payload=payload, cost=float(frames))
 
 
-def bare_item(prepared: Prepared) -> Item:
+def make_bare_item(prepared: Prepared) -> Item:
     """Return the item of a video without a plan."""
     source = prepared.source
     return Item(prepared.video, {}, (str(prepared.path),), 0.0, name=source.file_name, path=source.relative)

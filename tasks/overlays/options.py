@@ -1,4 +1,4 @@
-"""What the user may choose about overlays."""
+"""The options of overlay_removal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Devices: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 
 
 class PrepareParams(BaseModel):
-    """How overlays are found.
+    """Options of the detection.
 
-    mask   a box as the user wrote it; a picture is an input of the items
-    score  that a model's box must reach
+    mask   a box as the user wrote it; an image is an input of the items
+    score  minimum score of a model's box
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,9 +35,9 @@ class PrepareParams(BaseModel):
 
 
 class CleaningOptions(BaseModel):
-    """What is done about overlays that were found, and how the result is encoded.
+    """Options of the removal and of the output encoding.
 
-    command  the program of the method ``command`` with its arguments; empty for the others
+    command  the program of the method ``command`` with its arguments; empty for other methods
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,9 +1,9 @@
-"""What lies over a picture: the words that finding it, removing it and the report share."""
+"""An overlay of a video, its layers, and the frames in which it shows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ _ARRAYS = ("mask", "alpha", "color", "doubt")
 
 @dataclass(frozen=True)
 class FrameRange:
-    """The frames ``start_frame`` up to and without ``end_frame``, counted as they are shown, from 0."""
+    """The frames from ``start_frame`` to before ``end_frame``, in display order, counted from 0."""
 
     start_frame: int
     end_frame: int
@@ -32,15 +32,15 @@ class FrameRange:
 
 @dataclass(frozen=True)
 class Layer:
-    """The overlay in one component of the picture (Y, U, V or R, G, B), over its box at that component's resolution.
+    """An overlay in one component of the frame (Y, U, V or R, G, B), within its box at that component's resolution.
 
-    A sample J of the video is (1 - alpha) I + alpha color, where I is what lies beneath.
+    A sample J of the video is (1 - alpha) I + alpha color, where I is the background.
 
-    mask   bool, height x width: samples that the overlay touches; nothing else may be changed
-    alpha  float32, height x width, 0 to 1: opacity; NaN where it is not known; 0 outside the mask
-    color  float32, height x width: the overlay's own value in codes of the source; NaN where it is not known
-    doubt  float32, height x width: variance of alpha (color - I) by errors of both, as a multiple of that of the noise
-           of samples beside the overlay; None where both are exact
+    mask   bool, height x width: samples that the overlay touches; no others may be changed
+    alpha  float32, height x width, 0 to 1: opacity; NaN if unknown; 0 outside the mask
+    color  float32, height x width: the overlay's own value in codes of the source; NaN if unknown
+    doubt  float32, height x width: error variance of alpha (color - I), divided by the noise variance outside the
+           overlay; None if both are exact
     """
 
     mask: Mask
@@ -53,12 +53,12 @@ class Layer:
 class Overlay:
     """One overlay of a video: a logo, a line of subtitles, a date stamp.
 
-    box         in pixels of the picture as it is stored; its edges lie between whole samples of all components
-    layers      one a component, in the order of the pixel format
-    ranges      the frames in which it shows, in order, not touching
-    source      what found it
-    confidence  that it is one, 0 to 1; 1 where the user says so
-    label       what a model calls it; empty otherwise
+    box         in pixels of the stored frame; its edges lie between whole samples of all components
+    layers      one per component, in the order of the pixel format
+    ranges      the frames in which it shows, in order, with gaps between them
+    source      the detector that found it
+    confidence  that it is an overlay, 0 to 1; 1 if the user says so
+    label       the model's name for it; empty for other detectors
     """
 
     box: Box
@@ -68,57 +68,68 @@ class Overlay:
     confidence: float
     label: str = ""
 
-    def shows(self, frame: int) -> bool:
-        """Whether it lies over frame ``frame``."""
-        return any(frame in one for one in self.ranges)
+    def is_shown(self, frame: int) -> bool:
+        """Return True if it shows in frame ``frame``."""
+        return any(frame in part for part in self.ranges)
 
     @property
     def is_known(self) -> bool:
-        """Whether the opacity of any of its samples is known, so that what lies beneath can be computed."""
+        """True if the opacity of any sample is finite, so that its background can be computed."""
         return any(bool(np.isfinite(layer.alpha[layer.mask]).any()) for layer in self.layers)
 
 
 def save_overlays(overlays: Sequence[Overlay], path: Path) -> None:
-    """Write ``overlays`` to ``path``, an .npz file that :func:`load_overlays` reads."""
-    about = [
+    """Write ``overlays`` to ``path``, an .npz file for :func:`load_overlays`."""
+    entries = [
         {
-            "box": asdict(one.box),
-            "ranges": [[part.start_frame, part.end_frame] for part in one.ranges],
-            "source": one.source,
-            "confidence": one.confidence,
-            "label": one.label,
-            "layers": len(one.layers),
+            "box": asdict(overlay.box),
+            "ranges": [[part.start_frame, part.end_frame] for part in overlay.ranges],
+            "source": overlay.source,
+            "confidence": overlay.confidence,
+            "label": overlay.label,
+            "layers": len(overlay.layers),
         }
-        for one in overlays
+        for overlay in overlays
     ]
     arrays: dict[str, Any] = {
         f"{number}.{component}.{name}": getattr(layer, name)
-        for number, one in enumerate(overlays)
-        for component, layer in enumerate(one.layers)
+        for number, overlay in enumerate(overlays)
+        for component, layer in enumerate(overlay.layers)
         for name in _ARRAYS
         if getattr(layer, name) is not None
     }
     with path.open("wb") as file:
-        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+        np.savez_compressed(file, about=np.array(json.dumps(entries)), **arrays)
 
 
 def load_overlays(path: Path) -> tuple[Overlay, ...]:
-    """The overlays at ``path``. Raises OSError, ValueError or KeyError where it holds none."""
+    """Return the overlays at ``path``. Raises OSError, ValueError or KeyError if the file is missing or damaged."""
     with np.load(path, allow_pickle=False) as arrays:
-        about = json.loads(str(arrays["about"]))
-        return tuple(_overlay(one, number, arrays) for number, one in enumerate(about))
+        entries = json.loads(str(arrays["about"]))
+        return tuple(_read_overlay(entry, number, arrays) for number, entry in enumerate(entries))
 
 
-def _overlay(about: dict[str, Any], number: int, arrays: Any) -> Overlay:
+def _read_overlay(entry: dict[str, Any], number: int, arrays: Any) -> Overlay:
     layers = tuple(
         Layer(**{name: arrays[key] for name in _ARRAYS if (key := f"{number}.{component}.{name}") in arrays})
-        for component in range(about["layers"])
+        for component in range(entry["layers"])
     )
     return Overlay(
-        box=Box(**about["box"]),
+        box=Box(**entry["box"]),
         layers=layers,
-        ranges=tuple(FrameRange(*bounds) for bounds in about["ranges"]),
-        source=about["source"],
-        confidence=about["confidence"],
-        label=about["label"],
+        ranges=tuple(FrameRange(*bounds) for bounds in entry["ranges"]),
+        source=entry["source"],
+        confidence=entry["confidence"],
+        label=entry["label"],
     )
+
+
+def merge_ranges(ranges: Iterable[FrameRange]) -> tuple[FrameRange, ...]:
+    """Return ``ranges`` in order; those that overlap or touch are merged."""
+    merged: list[FrameRange] = []
+    for part in sorted(ranges, key=lambda part: part.start_frame):
+        if merged and part.start_frame <= merged[-1].end_frame:
+            merged[-1] = FrameRange(merged[-1].start_frame, max(merged[-1].end_frame, part.end_frame))
+        else:
+            merged.append(part)
+    return tuple(merged)

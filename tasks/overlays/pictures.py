@@ -1,4 +1,4 @@
-"""What cleaning a video has changed, to look at: frames before and after, and what was there, magnified."""
+"""Contact sheets of cleaned videos: frames before and after, and the overlays magnified."""
 
 from __future__ import annotations
 
@@ -19,105 +19,108 @@ from tasks.overlays.boxes import Box
 from tasks.overlays.overlay import Overlay
 
 _THUMBNAIL_PX = 480
-_LEAST_SHOWN_PX = 32  # of the picture, across and down, in what is magnified
-_ROOM = 1.6  # what is magnified is that much larger than the overlay
-_MOST_SHOWN = 0.5  # and at most that share of the picture's width: of a wide overlay it is a part, another in each row
-_PLACES = 3  # such parts
+_MIN_SHOWN_PX = 32  # minimum width and height of the magnified part
+_MARGIN_RATIO = 1.6  # size of the magnified part relative to the overlay
+_MAX_SHARE = 0.5  # its maximum width relative to the frame's; rows show different parts of wide overlays
+_PLACES = 3  # number of such parts
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A frame that is shown, and where in it what is magnified beside it lies, if anything does."""
+    """A frame, and the part of it to magnify, if any."""
 
     index: int
     seconds: float
     part: Box | None
 
 
-def comparison_sheet(source: Path, found: Survey, cleaned: Path, overlays: Sequence[Overlay], frames: int = 6) -> bytes:
-    """A JPEG of ``frames`` frames, one a row: the source's, the cleaned one, and an overlay in both, magnified.
+def draw_comparison(source: Path, survey: Survey, cleaned: Path, overlays: Sequence[Overlay], frames: int = 6) -> bytes:
+    """Return a JPEG of ``frames`` frames, one per row: source, cleaned, and an overlay in both, magnified.
 
-    The frames are spread evenly through those that an overlay lies over; the overlays take turns. Where there are none
-    the frames are those of the whole video, and nothing is magnified. Pictures are upright, in square pixels.
-    ``found`` is the survey of ``source``. Raises BadInput where one of the two cannot be read.
+    The frames are spread evenly over those with overlays; the overlays take turns. Without overlays, all frames count
+    and no part is magnified. Images are upright, with square pixels. Raises BadInput if one of the videos cannot be
+    read.
     """
-    rows = _rows(found, overlays, frames)
+    rows = _choose_rows(survey, overlays, frames)
     pictures: list[tuple[Picture | None, str]] = []
-    with _Videos(source, found, cleaned) as videos:
+    with _Videos(source, survey, cleaned) as videos:
         for row in rows:
-            before, after = videos.pair(row.index)
+            before, after = videos.read_pair(row.index)
             stamp = format_timestamp(row.seconds)
-            pictures += [(videos.whole(before), f"{stamp} before"), (videos.whole(after), f"{stamp} after")]
+            pictures += [
+                (videos.make_thumbnail(before), f"{stamp} before"),
+                (videos.make_thumbnail(after), f"{stamp} after"),
+            ]
             if row.part:
-                pictures += [(videos.part(one, row.part), "magnified") for one in (before, after)]
+                pictures += [(videos.crop_part(image, row.part), "magnified") for image in (before, after)]
     return sheet(pictures, 4 if overlays else 2, _THUMBNAIL_PX)
 
 
 class _Videos(PairReader):
-    """Source and cleaned video, opened. Use it in a ``with`` block."""
+    """The source and the cleaned video. Use it in a ``with`` block."""
 
-    def __init__(self, source: Path, found: Survey, cleaned: Path) -> None:
-        made = survey_video(cleaned, tolerant=True)
-        self._last = len(made.timeline) - 1
-        self._turn = matrix_turn(found.display_matrix)
-        self._aspect = found.picture.sample_aspect
+    def __init__(self, source: Path, survey: Survey, cleaned: Path) -> None:
+        cleaned_survey = survey_video(cleaned, tolerant=True)
+        self._last = len(cleaned_survey.timeline) - 1
+        self._turn = matrix_turn(survey.display_matrix)
+        self._aspect = survey.picture.sample_aspect
         self._reformatter = VideoReformatter()
-        super().__init__(source, found, cleaned, made)
+        super().__init__(source, survey, cleaned, cleaned_survey)
 
-    def pair(self, index: int) -> tuple[Picture, Picture]:
-        """Frame ``index`` of both, BGR, as they are stored."""
+    def read_pair(self, index: int) -> tuple[Picture, Picture]:
+        """Return frame ``index`` of both as stored, BGR."""
         before = next(self.before.range(index, index + 1))
         at = min(index, self._last)
-        return self._stored(before.frame), self._stored(next(self.after.range(at, at + 1)).frame)
+        return self._convert(before.frame), self._convert(next(self.after.range(at, at + 1)).frame)
 
-    def whole(self, picture: Picture) -> Picture:
-        """``picture``, which is stored so, as a thumbnail."""
-        height, width = picture.shape[:2]
+    def make_thumbnail(self, image: Picture) -> Picture:
+        """Return ``image``, a stored frame, as a thumbnail."""
+        height, width = image.shape[:2]
         shown_width, shown_height = max(1, round(width * self._aspect)), height
         upright_width = shown_height if self._turn[0] == 0 else shown_width
         scale = Fraction(_THUMBNAIL_PX, upright_width)
         size = max(1, round(shown_width * scale)), max(1, round(shown_height * scale))
-        return turned(scaled(picture, size), self._turn)
+        return turned(scaled(image, size), self._turn)
 
-    def part(self, picture: Picture, box: Box) -> Picture:
-        """What of ``picture`` lies in ``box``, as large as a thumbnail."""
-        return self.whole(picture[box.y : box.bottom, box.x : box.right])
+    def crop_part(self, image: Picture, box: Box) -> Picture:
+        """Return the part ``box`` of ``image`` at the size of a thumbnail."""
+        return self.make_thumbnail(image[box.y : box.bottom, box.x : box.right])
 
-    def _stored(self, frame: VideoFrame) -> Picture:
+    def _convert(self, frame: VideoFrame) -> Picture:
         converted = self._reformatter.reformat(frame, format="bgr24", threads=1)
         return np.asarray(converted.to_ndarray(), np.uint8)
 
 
-def _rows(found: Survey, overlays: Sequence[Overlay], frames: int) -> list[_Row]:
-    """``frames`` rows; fewer where there are fewer frames."""
-    shown = _shown(len(found.timeline), overlays)
+def _choose_rows(survey: Survey, overlays: Sequence[Overlay], frames: int) -> list[_Row]:
+    """Return ``frames`` rows; fewer if the video has fewer frames."""
+    shown = _list_shown_frames(len(survey.timeline), overlays)
     wanted = spread_positions(len(shown), frames)
     rows = []
     for place, position in enumerate(wanted):
         index = int(shown[position])
-        over = [one for one in overlays if one.shows(index)]
-        size = found.picture.width_px, found.picture.height_px
-        part = _part(over[place % len(over)].box, place // len(over), *size) if over else None
-        rows.append(_Row(index, found.timeline.seconds(index), part))
+        over = [overlay for overlay in overlays if overlay.is_shown(index)]
+        size = survey.picture.width_px, survey.picture.height_px
+        part = _choose_part(over[place % len(over)].box, place // len(over), *size) if over else None
+        rows.append(_Row(index, survey.timeline.seconds(index), part))
     return rows
 
 
-def _shown(count: int, overlays: Sequence[Overlay]) -> list[int]:
-    """The frames, of ``count``, that an overlay lies over; all where none does."""
+def _list_shown_frames(count: int, overlays: Sequence[Overlay]) -> list[int]:
+    """Return the frames, of ``count``, with an overlay; all if there is none."""
     is_shown = np.zeros(count, np.bool_)
-    for one in overlays:
-        for part in one.ranges:
+    for overlay in overlays:
+        for part in overlay.ranges:
             is_shown[part.start_frame : part.end_frame] = True
     return [int(frame) for frame in np.flatnonzero(is_shown if is_shown.any() else ~is_shown)]
 
 
-def _part(box: Box, turn: int, width_px: int, height_px: int) -> Box:
-    """What is magnified of a picture of that size: ``box`` with room around it, in the picture's own shape.
+def _choose_part(box: Box, turn: int, width_px: int, height_px: int) -> Box:
+    """Return the part of the frame to magnify: ``box`` with a margin, in the frame's aspect ratio.
 
-    Where it is too wide for that, the part of it whose ``turn`` it is.
+    If the overlay is too wide, ``turn`` selects a part of it.
     """
-    wanted = max(_ROOM * box.width, _ROOM * box.height * width_px / height_px, _LEAST_SHOWN_PX)
-    width = min(width_px, round(min(wanted, max(_MOST_SHOWN * width_px, _LEAST_SHOWN_PX))))
+    wanted = max(_MARGIN_RATIO * box.width, _MARGIN_RATIO * box.height * width_px / height_px, _MIN_SHOWN_PX)
+    width = min(width_px, round(min(wanted, max(_MAX_SHARE * width_px, _MIN_SHOWN_PX))))
     height = max(1, round(width * height_px / width_px))
     share = turn % _PLACES / (_PLACES - 1) if box.width > width else 0.5
     left = min(max(0, box.x + round((box.width - width) * share)), width_px - width)

@@ -1,4 +1,4 @@
-"""What is known of a video before its segments are cleaned, and where that lies in the output folder."""
+"""A video with its detected overlays, and the paths of the published files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _UNNAMED = VideoSource("", "")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A video whose overlays are found.
+    """A video whose overlays were detected.
 
-    source      its name and where it is from
+    source      its name and origin
     survey_digest, overlays_digest  sha256 of the two published files
-    containers  for each codec, the extension of the file that holds all of the video's streams
-    found       how many overlays there are; ``reason``: why so many
+    containers  for each codec, the extension of a container that holds all streams
+    found       number of overlays; ``reason`` explains it
     """
 
     video: str
@@ -34,15 +34,15 @@ class Prepared:
 
 
 def survey_path(video: str) -> str:
-    """Where the survey of the video with that id is published, relative to the output folder."""
+    """Return the path of the video's survey, relative to the output folder."""
     return f"surveys/{video}.npz"
 
 
 def overlays_path(video: str) -> str:
-    """Where it is published what lies over it."""
+    """Return the path of the video's overlays."""
     return f"overlays/{video}.npz"
 
 
 def mask_path(video: str) -> str:
-    """Where the picture of that is published."""
+    """Return the path of the mask image."""
     return f"overlays/{video}.png"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.engine.contract.stage import NoParams
 from tasks.media.segment_stages.preview_stage import BeforeAfter, PreviewStageBase
 from tasks.media.segment_stages.work import WorkPayload
-from tasks.overlays.pictures import comparison_sheet
+from tasks.overlays.pictures import draw_comparison
 from tasks.overlays.work import VIDEO_PAYLOAD, VideoWork
 
 
@@ -23,4 +23,4 @@ class PreviewStage(PreviewStageBase[VideoWork]):
     def draw_sheet(self, video: VideoWork, videos: BeforeAfter) -> bytes:
         """Return the contact sheet of the video as a JPEG."""
         overlays = video.load_overlays(videos.output_dir)
-        return comparison_sheet(videos.source, videos.survey, videos.result, overlays)
+        return draw_comparison(videos.source, videos.survey, videos.result, overlays)

@@ -1,4 +1,4 @@
-"""The stage that cleans segments: one item a segment, so that one video uses every slot."""
+"""The stage that cleans segments: one item per segment, so that one video uses every slot."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tasks.media.segments.plan import Segment
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.verify import SegmentReport, verify_segment
 from tasks.overlays.cleaning import MakeRemover, SegmentCleaner
-from tasks.overlays.components import Shape, component_shape
+from tasks.overlays.components import Shape, read_shape
 from tasks.overlays.overlay import Overlay
-from tasks.overlays.removal.base import regions
+from tasks.overlays.removal.base import plan_regions
 from tasks.overlays.removal.command import CommandRemover, Inpainter
 from tasks.overlays.removal.fusing import FusingRemover
-from tasks.overlays.work import VIDEO_PAYLOAD, PlannedVideo, VideoWork, written_picture
+from tasks.overlays.work import VIDEO_PAYLOAD, PlannedVideo, VideoWork, make_output_format
 
-# The child with its libraries; and for each pixel the frames of the encoder, and of a remover those that wait for
-# neighbours, with the motion between them.
-_LEAST_BYTES = 400 * 2**20
-_BYTES_A_PIXEL = 1000
-# While a program works on a segment, all of its frames wait for it: three components, of two bytes at most.
-_BYTES_A_HELD_PIXEL = 6
+# The child process with its libraries; and per pixel the frames of the encoder, and those that wait in a remover with
+# the motion between them.
+_BASE_BYTES = 400 * 2**20
+_BYTES_PER_PIXEL = 1000
+# While a program processes a segment, all its frames are held: three components of at most two bytes.
+_BYTES_PER_HELD_PIXEL = 6
 
 
 class CleanStage(Stage):
     """Cleans one segment of a video.
 
-    The item's only input is the video; its payload is a VideoWork and that segment. Published are the segment file
-    and, beside it, what is in it.
+    The item's only input is the video; its payload is a VideoWork and that segment. It publishes the segment file and
+    a report on its content.
     """
 
     name: ClassVar[str] = "segments"
@@ -44,55 +44,55 @@ class CleanStage(Stage):
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
 
     def __init__(self, needs: Needs | None = None) -> None:
-        """``needs.max_slots`` is how many devices the program of the method ``command`` has."""
+        """Take the needs; ``needs.max_slots`` is the number of devices of the program."""
         super().__init__(NoParams())
         self._needs = needs or super().needs()
 
     def needs(self) -> Needs:
-        """Of the largest picture, and of the program that has a device to each slot."""
+        """Return the needs for the largest frame and one device per slot."""
         return self._needs
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Clean the item's segment. Raises BadInput where the video is damaged there, SegmentError where it failed."""
+        """Clean the segment. Raises BadInput if the video is damaged there, SegmentError if the encoding failed."""
         video, (segment,) = VIDEO_PAYLOAD.load(item.payload)
-        found = video.load_survey(work.output_dir)
-        picture, clock = (
-            written_picture(found.picture),
-            video.make_clock(found).part(segment.start_frame, segment.end_frame),
+        survey = video.load_survey(work.output_dir)
+        picture = make_output_format(survey.picture)
+        clock = video.make_clock(survey).part(segment.start_frame, segment.end_frame)
+        shape = read_shape(picture.pixel_format)
+        places = plan_regions(video.load_overlays(work.output_dir), shape, picture.width_px, picture.height_px)
+        shown = tuple(place for place in places if _is_shown(place.overlays, segment))
+        make = self._choose_remover(
+            video, shape, Inpainter(video.command, picture, clock.rate, self._device), work.scratch
         )
-        shape = component_shape(picture.pixel_format)
-        places = regions(video.load_overlays(work.output_dir), shape, picture.width_px, picture.height_px)
-        shown = tuple(place for place in places if _shows(place.overlays, segment))
-        make = self._remover_of(video, shape, Inpainter(video.command, picture, clock.rate, self._device), work.scratch)
         cleaner = SegmentCleaner(shape, shown, make)
         output = work.output(video.segment_path(segment))
         with (
-            SegmentReader(work.input(item.inputs[0]), found) as reader,
+            SegmentReader(work.input(item.inputs[0]), survey) as reader,
             SegmentEncoder(output, video.encoder, picture, clock) as encoder,
         ):
             frames = reader.frames(segment)
-            for frame in cleaner.cleaned(frames, segment):
+            for frame in cleaner.clean(frames, segment):
                 encoder.write(frame)
-            deque(frames, maxlen=0)  # what is damaged is known when all are read
+            deque(frames, maxlen=0)  # read the rest, whose damage counts, too
         report = verify_segment(output, clock).with_damage(reader.damaged, segment)
         report.write(work.output(video.report_path(segment)))
-        return _result(video, segment, report, cleaner)
+        return _make_result(video, segment, report, cleaner)
 
     @property
     def _device(self) -> int:
-        """The number of the device that this slot has for itself."""
+        """Number of this slot's device."""
         return int(os.environ.get("HEADRACE_SLOT", "0")) % (self._needs.max_slots or 1)
 
-    def _remover_of(self, video: VideoWork, shape: Shape, inpainter: Inpainter, scratch: Path) -> MakeRemover:
-        """What removes the overlays of a region."""
+    def _choose_remover(self, video: VideoWork, shape: Shape, inpainter: Inpainter, scratch: Path) -> MakeRemover:
+        """Return the factory of removers for regions."""
         method = video.method
         if method != "command":
             return lambda region: FusingRemover(method, region, shape)
         return lambda region: CommandRemover(inpainter, region, shape, scratch / f"{region.box.x}-{region.box.y}")
 
 
-def segment_items(planned: PlannedVideo) -> list[Item]:
-    """An item for each of the segments of a video."""
+def make_segment_items(planned: PlannedVideo) -> list[Item]:
+    """Return an item for each segment of a video."""
     work, path, source = planned.work, str(planned.prepared.path), planned.prepared.source
     picture = planned.prepared.picture
     pixels = picture.width_px * picture.height_px
@@ -110,28 +110,28 @@ def segment_items(planned: PlannedVideo) -> list[Item]:
     ]
 
 
-def segment_needs(planned: Iterable[PlannedVideo], max_slots: int | None = None) -> Needs:
-    """What a segment takes of the host, for the largest: an encoder's and a remover's frames."""
-    return Needs(_LEAST_BYTES + max(map(_segment_bytes, planned), default=0), max_slots)
+def estimate_segment_needs(planned: Iterable[PlannedVideo], max_slots: int | None = None) -> Needs:
+    """Return the memory for the largest segment: the frames of encoder and remover."""
+    return Needs(_BASE_BYTES + max(map(_estimate_bytes, planned), default=0), max_slots)
 
 
-def _segment_bytes(planned: PlannedVideo) -> int:
-    """The memory that the frames of the video's longest segment take."""
+def _estimate_bytes(planned: PlannedVideo) -> int:
+    """Return the memory for the frames of the video's longest segment."""
     picture = planned.prepared.picture
     pixels = picture.width_px * picture.height_px
-    own = pixels * _BYTES_A_PIXEL
+    own = pixels * _BYTES_PER_PIXEL
     if planned.work.method != "command":
         return own
-    return own + pixels * _BYTES_A_HELD_PIXEL * max((len(segment) for segment in planned.segments), default=0)
+    return own + pixels * _BYTES_PER_HELD_PIXEL * max((len(segment) for segment in planned.segments), default=0)
 
 
-def _shows(overlays: Iterable[Overlay], segment: Segment) -> bool:
-    """Whether any of them lies over a frame of the segment."""
+def _is_shown(overlays: Iterable[Overlay], segment: Segment) -> bool:
+    """Return True if any of the overlays shows in a frame of the segment."""
     ranges = [part for overlay in overlays for part in overlay.ranges]
     return any(part.start_frame < segment.end_frame and segment.start_frame < part.end_frame for part in ranges)
 
 
-def _result(video: VideoWork, segment: Segment, report: SegmentReport, cleaner: SegmentCleaner) -> StageResult:
+def _make_result(video: VideoWork, segment: Segment, report: SegmentReport, cleaner: SegmentCleaner) -> StageResult:
     shares = cleaner.shares
     return StageResult(
         {

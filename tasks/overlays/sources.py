@@ -1,6 +1,6 @@
-"""What ``--input`` names: a video, a folder of videos, or a URL; and a video fetched from a URL.
+"""Reads ``--input`` (a video, a folder of videos, or a URL) and downloads videos.
 
-A URL is fetched by a stage, as an item like others: nothing is asked of any server before the run.
+A stage downloads each URL as an item; no server is contacted before the run.
 """
 
 from __future__ import annotations
@@ -35,12 +35,10 @@ from tasks.overlays.video_source import VideoSource
 
 _INPUT = "--input"
 _ALLOWED = "a video, a folder of videos, or a URL that begins with https:// or http://"
-_SCHEME = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]*:/"
-)  # one slash: so a path like C:\\ is none, and https:/x is told as one
-_LONGEST_URL = 4096
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")  # one slash, so that https:/x is a malformed URL
+_MAX_URL_LENGTH = 4096
 _PAGE_ADVICE = "give the address of the video file itself, not of a page that shows it"
-# What a container is called whose URL does not say: FFmpeg's name of its demuxer and a suffix.
+# File name suffixes by FFmpeg's name of the demuxer, for URLs without a suffix.
 _SUFFIXES = {
     "mov,mp4,m4a,3gp,3g2,mj2": ".mp4",
     "matroska,webm": ".mkv",
@@ -54,23 +52,23 @@ _SUFFIXES = {
     "yuv4mpegpipe": ".y4m",
 }
 
-MOST_BYTES = 20 * 2**30
+MAX_BYTES = 20 * 2**30
 
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """What a download may take, and from where.
+    """Limits of downloads.
 
-    max_bytes         the largest video, whatever the server says its size is
-    private_networks  networks that may be connected to although they are not public; see ``ALL_NETWORKS``
-    cache             the folder for the locks by which processes share connections; None: this user's
-    connections       downloads at a time, over all processes of this host that share that folder
+    max_bytes         maximum size of a video, whatever the server states
+    private_networks  private networks to which connections are allowed; see ``ALL_NETWORKS``
+    cache             folder of locks for sharing connections between processes; None: this user's
+    connections       concurrent downloads of all processes on this host that share that folder
     connect_seconds, stall_seconds
-                      longest wait for a connection, and for the next byte
-    tries             requests for one video before it is given up
+                      timeouts for a connection and for the next byte
+    tries             requests per video
     """
 
-    max_bytes: int = MOST_BYTES
+    max_bytes: int = MAX_BYTES
     private_networks: tuple[str, ...] = ()
     cache: Path | None = None
     connections: int = 4
@@ -90,23 +88,23 @@ ALL_NETWORKS = EVERY_NETWORK  # as ``private_networks``: what ``--allow-private-
 def read_sources(
     given: str, limits: FetchLimits | None = None, notes: list[str] | None = None
 ) -> tuple[list[VideoSource], list[Problem]]:
-    """The videos that ``--input`` names, in natural order, and everything that is wrong with it.
+    """Return the videos of ``--input``, in natural order, and all its problems.
 
-    ``notes`` gets a line about files of a folder that are not read.
+    ``notes`` gets a line about skipped files of a folder.
     """
     if _SCHEME.match(given):
-        problem = url_problem(given, limits or FetchLimits())
-        return ([], [problem]) if problem else ([_remote(given)], [])
+        problem = check_url(given, limits or FetchLimits())
+        return ([], [problem]) if problem else ([_make_source(given)], [])
     path = Path(given).expanduser()
     if path.is_dir():
-        return _folder(path, [] if notes is None else notes)
+        return _read_folder(path, [] if notes is None else notes)
     if path.is_file():
         return [VideoSource(make_safe_id(path.stem), path.name, path.absolute())], []
-    what = "is a pipe or a device" if path.exists() else "is not there"
-    return [], [Problem(_INPUT, f"{shorten(given)} {what}", _ALLOWED, "check the path")]
+    kind = "is a pipe or a device" if path.exists() else "does not exist"
+    return [], [Problem(_INPUT, f"{shorten(given)} {kind}", _ALLOWED, "check the path")]
 
 
-def _folder(folder: Path, notes: list[str]) -> tuple[list[VideoSource], list[Problem]]:
+def _read_folder(folder: Path, notes: list[str]) -> tuple[list[VideoSource], list[Problem]]:
     root = InputFolder(folder, _INPUT)
     if problems := root.problems():
         return [], problems
@@ -118,27 +116,29 @@ def _folder(folder: Path, notes: list[str]) -> tuple[list[VideoSource], list[Pro
     return sources, cap_problems(problems)
 
 
-def url_problem(url: str, limits: FetchLimits) -> Problem | None:
-    """What is wrong with a URL, as far as that can be said without asking anybody; None where nothing is."""
+def check_url(url: str, limits: FetchLimits) -> Problem | None:
+    """Return the problem of a URL that is visible without contacting the server; None if there is none."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
-        return _wrong_url(url, str(error), "check it")
+        return _make_problem(url, str(error), "check it")
     if parts.scheme.lower() not in {"http", "https"}:
-        return _wrong_url(url, f"the scheme {parts.scheme}://", "download the video and give its path")
-    if not host or not parts.netloc or len(url) > _LONGEST_URL or showable(url) != url or " " in url:
-        return _wrong_url(url, "no host, or signs that no URL has", "check it")
+        return _make_problem(url, f"the scheme {parts.scheme}://", "download the video and give its path")
+    if not host or not parts.netloc or len(url) > _MAX_URL_LENGTH or showable(url) != url or " " in url:
+        return _make_problem(url, "no host or invalid characters", "check it")
     if parts.username is not None or parts.password is not None:
         hidden = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        return _wrong_url(hidden, "a user or a password, which logs would show", "fetch the video by other means")
+        return _make_problem(
+            hidden, "a user or a password, which would appear in logs", "download the video in another way"
+        )
     if _is_private(host, limits):
-        return _wrong_url(url, "an address that is not public", "add --allow-private-hosts if it is meant")
+        return _make_problem(url, "an address that is not public", "add --allow-private-hosts if this is intended")
     return None
 
 
 def _is_private(host: str, limits: FetchLimits) -> bool:
-    """Whether ``host`` is an address, and one that is not allowed; names are judged when they are connected to."""
+    """Return True if ``host`` is an address that is not allowed; names are checked when connecting."""
     literal = "127.0.0.1" if host.rstrip(".").lower() == "localhost" else host
     try:
         ipaddress.ip_address(literal)
@@ -147,39 +147,39 @@ def _is_private(host: str, limits: FetchLimits) -> bool:
     return not Public(limits.private_networks).allows(literal)
 
 
-def _wrong_url(url: str, reason: str, advice: str) -> Problem:
+def _make_problem(url: str, reason: str, advice: str) -> Problem:
     return Problem(_INPUT, f"{shorten(url)} has {reason}", _ALLOWED, advice)
 
 
-def _remote(url: str) -> VideoSource:
-    name = _name_in(url)
+def _make_source(url: str) -> VideoSource:
+    name = _read_name(url)
     stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES else name
     return VideoSource(make_safe_id(stem), name, url=url)
 
 
-def _name_in(url: str) -> str:
-    """The file's name in ``url``, its host where the path names none."""
+def _read_name(url: str) -> str:
+    """Return the file name in ``url``; its host if the path is empty."""
     parts = urlsplit(url)
     name = PurePosixPath(unquote(parts.path, errors="replace")).name
     return showable(name).strip() or parts.hostname or "video"
 
 
 def fetch_video(url: str, folder: Path, limits: FetchLimits, pace: Pace | None = None) -> Path:
-    """The video at ``url``, as a file in ``folder``, whole and looked into.
+    """Download the video at ``url`` into ``folder`` and verify it.
 
-    What has come is gone on with where the connection breaks and the server can tell that the file is still the same.
-    Raises BadInput for what can never work: no such file, too large, no video, an address that is refused.
-    TransientError for what may pass: a server that stalls, breaks off or is busy, after ``limits.tries`` tries.
-    OSError where the disk takes nothing.
+    Interrupted downloads are resumed if the server confirms that the file is unchanged. Raises BadInput for permanent
+    failures: a missing, too large or invalid file, or a refused address. Raises TransientError for temporary ones,
+    after ``limits.tries`` tries: a server that stalls, disconnects or is busy. Raises OSError if the disk cannot be
+    written.
     """
-    if problem := url_problem(url, limits):
+    if problem := check_url(url, limits):
         raise BadInput(str(problem))
-    source = _remote(url)
+    source = _make_source(url)
     folder.mkdir(parents=True, exist_ok=True)
     partial = Partial(folder / f".{source.id}.{uuid.uuid4().hex}.partial")
     try:
         _transfer(url, source, partial, limits, pace or Pace())
-        suffix = _checked(source, partial)
+        suffix = _check_video(source, partial)
         path = folder / f"{source.id}{suffix}"
         partial.publish(path)
     finally:
@@ -196,7 +196,7 @@ def _transfer(url: str, source: VideoSource, partial: Partial, limits: FetchLimi
         try:
             Transfers(cache, session, pace, limits.tries).fill(url, wanted, partial)
         except Gone as error:
-            raise BadInput(f"{url}: the server has no such file, or does not give it; check the URL") from error
+            raise BadInput(f"{url}: the server does not have this file or refuses it; check the URL") from error
 
 
 def _check_whole(container: InputContainer, stream: VideoStream, path: Path) -> None:
@@ -206,19 +206,19 @@ def _check_whole(container: InputContainer, stream: VideoStream, path: Path) -> 
         raise BadInput(f"{path.name}: is truncated: {lack}; fetch it again")
 
 
-def _checked(source: VideoSource, partial: Partial) -> str:
-    """The suffix that the file should have. Raises BadInput where it is no video."""
+def _check_video(source: VideoSource, partial: Partial) -> str:
+    """Return the suffix for the file. Raises BadInput if it is not a video."""
     with partial.path.open("rb") as file:
         head = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"<!doctype html", b"<html")):
-        raise BadInput(f"a web page came from {source.url}; {_PAGE_ADVICE}")
+        raise BadInput(f"{source.url} returned a web page; {_PAGE_ADVICE}")
     try:
         with open_container(partial.path) as container:
             stream = video_stream(container, partial.path)
-            if partial.total_bytes is None:  # else the server said how much there is, and so much came
+            if partial.total_bytes is None:  # otherwise the size was checked
                 _check_whole(container, stream, partial.path)
             usual = _SUFFIXES.get(container.format.name, ".mkv")
     except BadInput as error:
-        raise BadInput(f"what came from {source.url} {str(error).partition(': ')[2]}") from error
+        raise BadInput(f"the file from {source.url} {str(error).partition(': ')[2]}") from error
     stated = PurePosixPath(source.name).suffix.lower()
     return stated if stated in VIDEO_SUFFIXES else usual

@@ -1,4 +1,4 @@
-"""One video to be cleaned."""
+"""One input video."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True)
 class VideoSource:
-    """One video to be cleaned: at ``path`` or else, where that is None, to be fetched from ``url``.
+    """One input video: at ``path``, or, if that is None, to be downloaded from ``url``.
 
     id    safe as a file name, unique within a run
     name  as the user knows it: relative to the folder, or the file's name in the URL
-    refusal  why the file cannot be used, if a scan of the folder says so; then it has no path
+    refusal  why the file cannot be used, if the folder scan says so; then it has no path
     """
 
     id: str
@@ -28,5 +28,5 @@ class VideoSource:
 
     @property
     def relative(self) -> str:
-        """Its path relative to the folder; empty for a URL."""
+        """Its path relative to the input folder; empty for a URL."""
         return "" if self.url else self.name

@@ -1,4 +1,4 @@
-"""What the user wishes for: detector, mask, model, codec, program; checked together."""
+"""Checks the options of detection and removal in combination."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from tasks.engine.contract.errors import Problem
 from tasks.media.segments.settings import MAX_CRF
-from tasks.overlays.detection.mask.parsing import PictureMask, parse_mask
-from tasks.overlays.detection.yolo.network import model_problems
+from tasks.overlays.detection.mask.parsing import ImageMask, parse_mask
+from tasks.overlays.detection.yolo.network import check_model
 from tasks.overlays.options import CleaningOptions, Detector, Device, Method, PrepareParams
-from tasks.overlays.removal.command import command_problems, placeholders
+from tasks.overlays.removal.command import check_command, list_placeholders
 
 
 @dataclass(frozen=True)
 class Detection:
-    """How overlays are found: the stage's parameters, and the file that it reads beside the video."""
+    """How overlays are detected: the stage's parameters, and the mask image or model."""
 
     params: PrepareParams
     extra: Path | None = None
@@ -25,28 +25,28 @@ class Detection:
 def read_detection(
     detector: Detector, mask: str | None, model: Path | None, score: float, classes: Sequence[str], device: Device
 ) -> tuple[Detection, list[Problem]]:
-    """What finds the overlays, and everything that is wrong with it."""
+    """Return the detection options and all their problems."""
     params = PrepareParams(detector=detector)
-    problems = [*_idle(detector, mask, model, classes)]
+    problems = [*_check_unused(detector, mask, model, classes)]
     if detector == "mask":
-        given = parse_mask(mask) if mask is not None else Problem("--mask", "nothing", "a picture or a box", "name one")
+        given = parse_mask(mask) if mask is not None else Problem("--mask", "missing", "an image or a box", "add it")
         if isinstance(given, Problem):
             return Detection(params), [*problems, given]
-        if isinstance(given, PictureMask):
+        if isinstance(given, ImageMask):
             return Detection(params, Path(mask or "").expanduser().absolute()), problems
         return Detection(params.model_copy(update={"mask": (mask or "").strip()})), problems
     if detector == "yolo":
         if model is None:
-            advice = "name one with --model"
-            return Detection(params), [*problems, Problem("--model", "nothing", "an ONNX model of YOLO", advice)]
-        problems += model_problems(model, device, classes)
+            advice = "add --model FILE"
+            return Detection(params), [*problems, Problem("--model", "missing", "a YOLO model in ONNX format", advice)]
+        problems += check_model(model, device, classes)
         params = PrepareParams(detector=detector, score=score, classes=tuple(classes), device=device)
         return Detection(params, model.absolute()), problems
     return Detection(params), problems
 
 
-def _idle(detector: Detector, mask: str | None, model: Path | None, classes: Sequence[str]) -> list[Problem]:
-    """Options that the detector would not even look at: the user meant another one."""
+def _check_unused(detector: Detector, mask: str | None, model: Path | None, classes: Sequence[str]) -> list[Problem]:
+    """Return options that the detector ignores: the user probably meant another detector."""
     given = [
         ("--mask", mask is not None, "mask"),
         ("--model", model is not None, "yolo"),
@@ -59,19 +59,19 @@ def _idle(detector: Detector, mask: str | None, model: Path | None, classes: Seq
     ]
 
 
-def codec_problems(options: CleaningOptions) -> list[Problem]:
-    """What is wrong with codec and quality together."""
+def check_codec(options: CleaningOptions) -> list[Problem]:
+    """Return the problems of codec and quality."""
     if options.crf is None:
         return []
     if options.codec == "lossless":
-        return [Problem("--crf", f"{options.crf:g} with --codec lossless", "no crf", "leave it out")]
+        return [Problem("--crf", f"{options.crf:g} with --codec lossless", "no --crf", "omit it")]
     if options.crf > MAX_CRF[options.codec]:
         return [Problem("--crf", f"{options.crf:g}", f"0 to {MAX_CRF[options.codec]} for {options.codec}", "lower it")]
     return []
 
 
-def program_problems(method: Method, command: str | None, devices: int | None) -> list[Problem]:
-    """What is wrong with the method ``command`` and its program together."""
+def check_program(method: Method, command: str | None, devices: int | None) -> list[Problem]:
+    """Return the problems of the method ``command`` and its program."""
     if method != "command":
         given = [("--command", command is not None), ("--devices", devices is not None)]
         return [
@@ -81,8 +81,8 @@ def program_problems(method: Method, command: str | None, devices: int | None) -
         ]
     if command is None:
         allowed = "a program and its arguments, with {input}, {masks} and {output}"
-        return [Problem("--command", "nothing, with --method command", allowed, "name the program")]
-    problems = command_problems(command, "--command")
-    if not problems and devices is None and "device" in placeholders(command):
-        problems.append(Problem("--devices", "nothing, with {device}", "how many there are", "add --devices N"))
+        return [Problem("--command", "missing, with --method command", allowed, "add the program")]
+    problems = check_command(command, "--command")
+    if not problems and devices is None and "device" in list_placeholders(command):
+        problems.append(Problem("--devices", "missing, with {device}", "the number of devices", "add --devices N"))
     return problems

@@ -14,26 +14,26 @@ from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
 from tasks.media.segments.settings import Codec, EncoderSettings, lossless_settings
 from tasks.media.segments.source import load_survey
 from tasks.media.timeline import Timeline
-from tasks.overlays.components import planar_name
+from tasks.overlays.components import get_planar_format
 from tasks.overlays.options import CleaningOptions, Method
 from tasks.overlays.overlay import Overlay, load_overlays
 from tasks.overlays.prepared import Prepared, overlays_path, survey_path
-from tasks.overlays.removal.base import context_frames
+from tasks.overlays.removal.base import count_context_frames
 
-# What nobody tells from the source.
-_USUAL_CRF: Mapping[Codec, float] = {"x264": 16, "x265": 18, "svtav1": 20}
-# Programs that fill from other frames look about so far (ProPainter: ten, and one in ten of all); and how long the
-# segments are that they are given.
+# The source does not determine these.
+_DEFAULT_CRF: Mapping[Codec, float] = {"x264": 16, "x265": 18, "svtav1": 20}
+# Context of programs that fill in from other frames (ProPainter: ten, and every tenth of all), and the segment length
+# for programs.
 _PROGRAM_CONTEXT_FRAMES, _PROGRAM_SECONDS = 10, 10.0
 
 
 @dataclass(frozen=True)
 class VideoWork(SegmentedWork):
-    """How one video is cleaned. Plain values: it goes through payloads as JSON.
+    """How one video is cleaned. Plain values: it is stored in payloads as JSON.
 
     video     its id
-    digests   sha256 of its survey and of what lies over it: what was learnt of it enters the keys of what is made
-    command   the program of that method, with its arguments; empty for the others
+    digests   sha256 of its survey and of its overlays, which enter the keys of the segments
+    command   the program of the method ``command`` with its arguments; empty for other methods
     suffix    of the cleaned file
     """
 
@@ -74,37 +74,37 @@ VIDEO_PAYLOAD = WorkPayload(VideoWork)
 
 @dataclass(frozen=True)
 class PlannedVideo:
-    """A video with its work; without segments where nothing lies over it."""
+    """A video with its work; without segments if it has no overlays."""
 
     prepared: Prepared
     work: VideoWork
     segments: tuple[Segment, ...]
 
 
-def written_picture(picture: PictureFormat) -> PictureFormat:
-    """The format of the cleaned frames: that of the source, in planes."""
-    return replace(picture, pixel_format=planar_name(picture.pixel_format))
+def make_output_format(picture: PictureFormat) -> PictureFormat:
+    """Return the format of the cleaned frames: the source's, with planar samples."""
+    return replace(picture, pixel_format=get_planar_format(picture.pixel_format))
 
 
-def plan_video(known: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo:
-    """What is to be done about a video.
+def plan_video(prepared: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo:
+    """Return the plan for a video.
 
-    Raises InvalidInput where the codec cannot take its frames, OSError or ValueError where its survey is gone.
+    Raises InvalidInput if the codec does not support its frames, OSError or ValueError if its survey is missing.
     """
-    settings = encoder_settings(known, options)
-    digests = known.survey_digest, known.overlays_digest
-    if not known.found:
-        work = VideoWork(known.video, digests, options.method, options.command, settings, known.path.suffix)
-        return PlannedVideo(known, work, ())
-    found = load_survey(get_published_file(output_dir, survey_path(known.video)))
-    suffix = known.containers[settings.codec]
-    work = VideoWork(known.video, digests, options.method, options.command, settings, suffix)
-    return PlannedVideo(known, work, plan_segments(found.timeline, _cut(found.timeline, options)))
+    settings = choose_encoder(prepared, options)
+    digests = prepared.survey_digest, prepared.overlays_digest
+    if not prepared.found:
+        work = VideoWork(prepared.video, digests, options.method, options.command, settings, prepared.path.suffix)
+        return PlannedVideo(prepared, work, ())
+    survey = load_survey(get_published_file(output_dir, survey_path(prepared.video)))
+    suffix = prepared.containers[settings.codec]
+    work = VideoWork(prepared.video, digests, options.method, options.command, settings, suffix)
+    return PlannedVideo(prepared, work, plan_segments(survey.timeline, _choose_cut(survey.timeline, options)))
 
 
-def _cut(timeline: Timeline, options: CleaningOptions) -> Cut:
-    """How a video is cut. A program holds a whole segment, so that its own are shorter."""
-    context = _PROGRAM_CONTEXT_FRAMES if options.method == "command" else context_frames(options.method)
+def _choose_cut(timeline: Timeline, options: CleaningOptions) -> Cut:
+    """Return how a video is cut. A program holds a whole segment, so its segments are shorter."""
+    context = _PROGRAM_CONTEXT_FRAMES if options.method == "command" else count_context_frames(options.method)
     seconds = usual_seconds(timeline, context)
     if options.method == "command":
         seconds = min(seconds, _PROGRAM_SECONDS)
@@ -116,15 +116,17 @@ def _cut(timeline: Timeline, options: CleaningOptions) -> Cut:
     )
 
 
-def encoder_settings(known: Prepared, options: CleaningOptions) -> EncoderSettings:
-    """How the cleaned frames are encoded. Raises InvalidInput where the codec cannot take them."""
-    picture = written_picture(known.picture)
+def choose_encoder(prepared: Prepared, options: CleaningOptions) -> EncoderSettings:
+    """Return the encoder of the cleaned frames. Raises InvalidInput if the codec does not support them."""
+    picture = make_output_format(prepared.picture)
     try:
         if options.codec == "lossless":
             return lossless_settings(picture)
-        settings = EncoderSettings(options.codec, crf=_USUAL_CRF[options.codec] if options.crf is None else options.crf)
+        settings = EncoderSettings(
+            options.codec, crf=_DEFAULT_CRF[options.codec] if options.crf is None else options.crf
+        )
         settings.check(picture)
     except ValueError as error:
-        allowed = "a codec that takes its frames as they are"
+        allowed = "a codec that supports its frames"
         raise InvalidInput([Problem("--codec", str(error), allowed, "use --codec lossless")]) from error
     return settings

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.overlay_truth.marks import Marked
 from tasks.media.orientation import Picture
 from tasks.media.segments.source import survey_video
-from tasks.overlays.pictures import comparison_sheet
+from tasks.overlays.pictures import draw_comparison
 from tests.overlays.conftest import MarkClip
 
 CELL_PX, MARGIN_PX, CAPTION_PX = 480, 12, 32
@@ -34,7 +34,7 @@ def _apart(one: Picture, two: Picture) -> npt.NDArray[np.bool_]:
 
 
 def test_only_the_overlay_differs_and_it_is_magnified(opaque_logo: Marked) -> None:
-    page = comparison_sheet(
+    page = draw_comparison(
         opaque_logo.marked, survey_video(opaque_logo.marked), opaque_logo.clean, opaque_logo.overlays, frames=3
     )
     rows = list(_rows(page, opaque_logo))
@@ -59,7 +59,7 @@ def test_frames_are_those_that_the_overlay_lies_over(marked_clip: MarkClip) -> N
     """A line of subtitles that appears later: every row shows it."""
     marked = marked_clip("bikes", "subtitles", 1.0, 16)
     assert marked.overlays[0].ranges[0].start_frame > 0
-    page = comparison_sheet(marked.marked, survey_video(marked.marked), marked.clean, marked.overlays, frames=4)
+    page = draw_comparison(marked.marked, survey_video(marked.marked), marked.clean, marked.overlays, frames=4)
     rows = list(_rows(page, marked))
     assert len(rows) == 4
     assert all(_apart(before, after).mean() > 0.005 for before, after, *_ in rows)
@@ -68,7 +68,7 @@ def test_frames_are_those_that_the_overlay_lies_over(marked_clip: MarkClip) -> N
 @pytest.mark.parametrize("frames", [1, 50])
 def test_there_are_no_more_rows_than_frames(opaque_logo: Marked, frames: int) -> None:
     found = survey_video(opaque_logo.clean)
-    page = comparison_sheet(opaque_logo.clean, found, opaque_logo.clean, opaque_logo.overlays, frames)
+    page = draw_comparison(opaque_logo.clean, found, opaque_logo.clean, opaque_logo.overlays, frames)
     rows = list(_rows(page, opaque_logo))
     assert len(rows) == min(frames, opaque_logo.frames)
     assert not any(_apart(before, after).any() for before, after, *_ in rows)
@@ -76,6 +76,6 @@ def test_there_are_no_more_rows_than_frames(opaque_logo: Marked, frames: int) ->
 
 def test_without_overlays_nothing_is_magnified(opaque_logo: Marked) -> None:
     found = survey_video(opaque_logo.clean)
-    page = comparison_sheet(opaque_logo.clean, found, opaque_logo.clean, (), frames=2)
+    page = draw_comparison(opaque_logo.clean, found, opaque_logo.clean, (), frames=2)
     picture = cv2.imdecode(np.frombuffer(page, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape[1] == MARGIN_PX + 2 * (CELL_PX + MARGIN_PX)

@@ -126,7 +126,7 @@ def test_what_a_url_s_video_is_called(url: str, name: str) -> None:
         ("http://localhost:8000/a.mp4", "not public"),
         ("http://[::1]/a.mp4", "not public"),
         ("http://169.254.169.254/latest", "not public"),
-        ("/nowhere/a.mp4", "is not there"),
+        ("/nowhere/a.mp4", "does not exist"),
         ("/dev/null", "is a pipe or a device"),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_body_without_a_length_that_ends_early_is_noticed(fetch: Callable[...,
         handler.wfile.write(content[: len(content) // 2])
 
     server.faults.append(silent)
-    with pytest.raises(BadInput, match=r"what came from http.* is truncated"):
+    with pytest.raises(BadInput, match=r"the file from http.* is truncated"):
         fetch()
 
 
@@ -268,7 +268,7 @@ PAGE = b"<!DOCTYPE html><html><body>Watch this video</body></html>"
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "video/mp4"])
 def test_a_page_in_the_place_of_a_video(fetch: Callable[..., Path], server: ModelServer, kind: str) -> None:
     server.faults.append(answer_with(PAGE, kind))
-    with pytest.raises(BadInput, match=r"a web page came from .*; give the address of the video file itself"):
+    with pytest.raises(BadInput, match=r"a web page.*; give the address of the video file itself"):
         fetch()
     assert len(server.requests) == 1
 
@@ -280,12 +280,12 @@ def test_other_things_in_the_place_of_a_video(fetch: Callable[..., Path], server
         (b"\x07\x00" * 999, "no video file"),
     ):
         server.faults.append(answer_with(content))
-        with pytest.raises(BadInput, match=f"what came from http.*{reason}"):
+        with pytest.raises(BadInput, match=f"the file from http.*{reason}"):
             fetch()
 
 
 def test_a_file_that_is_not_there(fetch: Callable[..., Path]) -> None:
-    with pytest.raises(BadInput, match="no such file"):
+    with pytest.raises(BadInput, match="does not have this file"):
         fetch("/absent.mp4")
 
 

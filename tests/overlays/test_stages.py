@@ -26,14 +26,14 @@ from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.overlays.boxes import Box
-from tasks.overlays.components import ComponentReader, Shape, component_mask, component_shape, planar_name
-from tasks.overlays.detection.placing import box_overlay
-from tasks.overlays.join_stage import JoinStage, join_item
+from tasks.overlays.components import ComponentReader, Shape, get_planar_format, read_shape, reduce_mask
+from tasks.overlays.detection.placing import make_box_overlay
+from tasks.overlays.join_stage import JoinStage, make_join_item
 from tasks.overlays.options import CleaningOptions
 from tasks.overlays.overlay import FrameRange, Overlay, save_overlays
 from tasks.overlays.prepared import Prepared, overlays_path, survey_path
 from tasks.overlays.preview_stage import PreviewStage
-from tasks.overlays.segment_stage import CleanStage, segment_items, segment_needs
+from tasks.overlays.segment_stage import CleanStage, estimate_segment_needs, make_segment_items
 from tasks.overlays.work import VIDEO_PAYLOAD, PlannedVideo, plan_video
 
 FRAMES = 18
@@ -68,9 +68,9 @@ class Run:
         self.source, self.output, self._private = source, folder / "output", folder / "private"
         self.found = survey_video(source, tolerant=True)
         picture = self.found.picture
-        self.shape = component_shape(planar_name(picture.pixel_format))
+        self.shape = read_shape(get_planar_format(picture.pixel_format))
         size = picture.width_px, picture.height_px
-        self.overlays = tuple(box_overlay(box, self.shape, size, ranges, "mask") for box, ranges in marks)
+        self.overlays = tuple(make_box_overlay(box, self.shape, size, ranges, "mask") for box, ranges in marks)
         self._publish(survey_path("video"), lambda path: save_survey(self.found, path))
         self._publish(overlays_path("video"), lambda path: save_overlays(self.overlays, path))
         self.known = self._prepared()
@@ -89,10 +89,10 @@ class Run:
         return Prepared("video", self.source, *digests, self.found.picture, containers, found, "given")
 
     def clean(self, stage: CleanStage | None = None) -> list[StageResult]:
-        return [self.run(stage or CleanStage(), item) for item in segment_items(self.planned)]
+        return [self.run(stage or CleanStage(), item) for item in make_segment_items(self.planned)]
 
     def join(self) -> StageResult:
-        return self.run(JoinStage(), join_item(self.planned))
+        return self.run(JoinStage(), make_join_item(self.planned))
 
     def run(self, stage: Stage, item: Item) -> StageResult:
         private = self._private / stage.name / item.id
@@ -121,16 +121,16 @@ def decoded(path: Path, found: Survey) -> list[tuple[Plane, ...]]:
     reader = ComponentReader()
     with SegmentReader(path, found) as frames:
         read = frames.range(0, len(found.timeline))
-        return [tuple(one.copy() for one in reader.components(reader.planar(frame.frame))) for frame in read]
+        return [tuple(one.copy() for one in reader.get_components(reader.make_planar(frame.frame))) for frame in read]
 
 
 def touched(overlays: Sequence[Overlay], shape: Shape, found: Survey, frame: int, component: int) -> Plane:
     """Which samples of that component lie under an overlay in that frame."""
     page = np.zeros((found.picture.height_px, found.picture.width_px), bool)
-    whole = component_mask(page, shape, component)
+    whole = reduce_mask(page, shape, component)
     for one in overlays:
-        if one.shows(frame):
-            whole[shape.part(one.box, component)] |= one.layers[component].mask
+        if one.is_shown(frame):
+            whole[shape.get_part(one.box, component)] |= one.layers[component].mask
     return whole
 
 
@@ -197,7 +197,7 @@ def test_what_was_recovered_how_is_counted(source: MakeSource, tmp_path: Path) -
 def test_the_same_bytes_in_any_order(source: MakeSource, tmp_path: Path) -> None:
     runs = [Run(source(), tmp_path / name) for name in ("one", "other")]
     for run, items in zip(runs, (list, lambda found: list(reversed(found))), strict=True):
-        for item in items(segment_items(run.planned)):
+        for item in items(make_segment_items(run.planned)):
             run.run(CleanStage(), item)
         run.join()
     files = [path.relative_to(runs[0].output) for path in runs[0].output.rglob("*.mp4")]
@@ -234,7 +234,7 @@ def test_a_segment_that_is_gone_or_altered_is_told(source: MakeSource, tmp_path:
 def test_a_video_for_which_nothing_can_be_done_fails_and_says_why(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path)
     with pytest.raises(BadInput, match="no such codec"):
-        run.run(JoinStage(), refuse_item(join_item(run.planned), "no such codec"))
+        run.run(JoinStage(), refuse_item(make_join_item(run.planned), "no such codec"))
 
 
 def test_work_survives_its_journey_and_items_are_small(source: MakeSource, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_work_survives_its_journey_and_items_are_small(source: MakeSource, tmp_p
     payload = json.loads(json.dumps(VIDEO_PAYLOAD.dump(run.planned.work, run.planned.segments)))
     assert VIDEO_PAYLOAD.load(payload) == (run.planned.work, run.planned.segments)
     many = [Segment(number, 10 * number, 10 * number + 10, 0, 0) for number in range(1000)]
-    items = segment_items(PlannedVideo(run.known, run.planned.work, tuple(many)))
+    items = make_segment_items(PlannedVideo(run.known, run.planned.work, tuple(many)))
     assert len({item.id for item in items}) == 1000
     assert max(len(json.dumps(item.payload)) for item in items) < 2000
 
@@ -277,7 +277,7 @@ def test_a_program_paints_under_the_masks_alone(
 ) -> None:
     monkeypatch.setenv("HEADRACE_SLOT", "3")
     run = Run(source(size="97x73"), tmp_path, (SIGN, FAR), method="command", command=painting(painter))
-    needs = segment_needs([run.planned], max_slots=2)
+    needs = estimate_segment_needs([run.planned], max_slots=2)
     assert needs.max_slots == 2
     run.clean(CleanStage(needs))
     run.join()
@@ -301,14 +301,16 @@ def test_another_program_is_another_work_and_more_devices_are_not(
     )
     assert one.planned.work != other.planned.work
     assert replace(one.planned.work, command=other.planned.work.command) == other.planned.work
-    assert segment_items(one.planned)[0].payload != segment_items(other.planned)[0].payload
+    assert make_segment_items(one.planned)[0].payload != make_segment_items(other.planned)[0].payload
 
 
 def test_a_program_s_whole_segment_is_in_memory(source: MakeSource, tmp_path: Path, painter: Path) -> None:
     by_program = Run(source(), tmp_path / "a", method="command", command=painting(painter)).planned
     long = replace(by_program, segments=(Segment(0, 0, 10_000, 0, 10_000),))
-    assert segment_needs([long]).memory_bytes - segment_needs([by_program]).memory_bytes > 9000 * 96 * 72
-    assert isinstance(segment_needs([]), Needs)
+    assert (
+        estimate_segment_needs([long]).memory_bytes - estimate_segment_needs([by_program]).memory_bytes > 9000 * 96 * 72
+    )
+    assert isinstance(estimate_segment_needs([]), Needs)
 
 
 @pytest.mark.parametrize("folder", ["surveys", "overlays", "segments"])

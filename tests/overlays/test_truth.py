@@ -17,7 +17,7 @@ from benchmarks.overlay_truth.marks import Marked, component_colors, mark_clip, 
 from benchmarks.overlay_truth.scores import decibels, overlap, score
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
 from tasks.overlays.boxes import Box
-from tasks.overlays.components import component_shape
+from tasks.overlays.components import read_shape
 from tests.overlays.conftest import MarkClip
 
 PICTURE = PictureFormat(640, 360, "yuv420p", matrix=1, color_range=1)
@@ -35,7 +35,7 @@ def test_a_marked_clip_is_the_clean_one_blended_and_nothing_else(marked_clip: Ma
         assert np.array_equal(before[component][~mask], after[component][~mask])
     for overlay in marked.overlays:
         for component, layer in enumerate(overlay.layers):
-            part = (overlay.ranges[0].start_frame, *marked.shape.part(overlay.box, component))
+            part = (overlay.ranges[0].start_frame, *marked.shape.get_part(overlay.box, component))
             expected = (1 - layer.alpha) * before[component][part] + layer.alpha * layer.color
             assert np.abs(after[component][part] - expected)[layer.mask].max() <= 0.5 + 1e-3
 
@@ -71,7 +71,7 @@ def test_drawings_have_a_solid_core_and_soft_edges_within_the_picture(kind: Kind
 
 
 def test_no_sample_lies_under_two_overlays() -> None:
-    shape, room = component_shape("yuv420p"), Room(640, 360, 60, 25)
+    shape, room = read_shape("yuv420p"), Room(640, 360, 60, 25)
     overlays = [to_overlay(sprite, 0.5, PICTURE, shape) for sprite in draw(Mark("stamp", 5), room)]
     whole = Box(0, 0, 640, 360)
     for component in range(3):
@@ -99,7 +99,7 @@ def test_subtitles_appear_and_vanish() -> None:
 
 def test_chroma_is_covered_as_much_as_its_pixels_are() -> None:
     (logo,) = draw(Mark("logo"), Room(640, 360, 10, 25))
-    luma, blue, _ = to_overlay(logo, 0.5, PICTURE, component_shape("yuv420p")).layers
+    luma, blue, _ = to_overlay(logo, 0.5, PICTURE, read_shape("yuv420p")).layers
     height, width = luma.alpha.shape
     means = luma.alpha.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
     assert np.allclose(blue.alpha, means, atol=1e-6)
@@ -113,7 +113,7 @@ def test_colors_are_codes_of_the_clip() -> None:
     red = np.array([[[1.0, 0.0, 0.0]]], np.float32)
 
     def codes(picture: PictureFormat) -> list[int]:
-        found = component_colors(red, picture, component_shape(picture.pixel_format))
+        found = component_colors(red, picture, read_shape(picture.pixel_format))
         return [round(float(one[0, 0])) for one in found]
 
     assert codes(PICTURE) == [63, 102, 240]

@@ -1,4 +1,4 @@
-"""What the user wishes for, checked together: detector, mask, model, codec, program."""
+"""The options, checked together: detector, mask, model, codec, program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tasks.overlays.options import CleaningOptions, Method
 from tasks.overlays.removal.command import PLACEHOLDERS
-from tasks.overlays.wishes import codec_problems, program_problems, read_detection
+from tasks.overlays.wishes import check_codec, check_program, read_detection
 from tests.test_docs import ROOT, commands, rows
 
 PAGE = ROOT / "docs" / "overlay_removal.md"
@@ -21,14 +21,14 @@ def test_a_box_and_a_picture(tmp_path: Path) -> None:
     found, problems = read_detection("mask", " 4,6,20x10 ", None, 0.4, [], "cpu")
     assert (found.params.mask, found.extra, problems) == ("4,6,20x10", None, [])
     _, (problem,) = read_detection("mask", None, None, 0.4, [], "cpu")
-    assert str(problem).startswith("--mask: nothing")
+    assert str(problem).startswith("--mask: missing")
     _, (problem,) = read_detection("mask", str(tmp_path / "none.png"), None, 0.4, [], "cpu")
     assert "none.png" in str(problem)
 
 
 def test_a_model_that_is_none(tmp_path: Path) -> None:
     _, (problem,) = read_detection("yolo", None, None, 0.4, [], "cpu")
-    assert str(problem).startswith("--model: nothing")
+    assert str(problem).startswith("--model: missing")
     text = tmp_path / "marks.onnx"
     text.write_text("not a model")
     _, problems = read_detection("yolo", None, text, 0.4, ["logo"], "cpu")
@@ -44,14 +44,14 @@ def test_options_of_another_detector() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"codec": "lossless", "crf": 18}, "leave it out"),
+        ({"codec": "lossless", "crf": 18}, "omit it"),
         ({"codec": "x264", "crf": 60}, "0 to 51"),
         ({"codec": "svtav1", "crf": 60}, ""),
         ({}, ""),
     ],
 )
 def test_codec_and_quality(options: dict[str, object], said: str) -> None:
-    problems = codec_problems(CleaningOptions.model_validate(options))
+    problems = check_codec(CleaningOptions.model_validate(options))
     assert len(problems) == bool(said)
     assert said in " ".join(map(str, problems))
 
@@ -61,17 +61,17 @@ def test_codec_and_quality(options: dict[str, object], said: str) -> None:
     [
         ("auto", None, None, []),
         ("auto", WORKS, 2, ["--command: given with --method auto", "--devices: given with --method auto"]),
-        ("command", None, None, ["--command: nothing"]),
+        ("command", None, None, ["--command: missing"]),
         ("command", WORKS, None, []),
         ("command", WORKS, 4, []),
         ("command", WORKS + " {device}", 4, []),
-        ("command", WORKS + " {device}", None, ["--devices: nothing, with {device}"]),
+        ("command", WORKS + " {device}", None, ["--devices: missing, with {device}"]),
         ("command", WORKS + " {{device}}", None, []),
         ("command", "no-such-painter {input} {output}", None, ["no-such-painter", "{masks}"]),
     ],
 )
 def test_method_and_program(method: Method, command: str | None, devices: int | None, said: list[str]) -> None:
-    problems = [str(problem) for problem in program_problems(method, command, devices)]
+    problems = [str(problem) for problem in check_program(method, command, devices)]
     assert len(problems) == len(said)
     assert all(words in problem for words, problem in zip(said, problems, strict=True)), problems
 
@@ -80,5 +80,5 @@ def test_placeholders_are_told_and_the_example_is_in_order() -> None:
     assert sorted({f"{{{name}}}" for name in PLACEHOLDERS} - set(rows(PAGE))) == []
     (words,) = [words for words in commands(PAGE) if "--command" in words]
     given = words[words.index("--command") + 1]
-    assert program_problems("command", given, int(words[words.index("--devices") + 1])) == []
+    assert check_program("command", given, int(words[words.index("--devices") + 1])) == []
     assert re.search(r"inference_propainter\.py .*--save_frames", given)

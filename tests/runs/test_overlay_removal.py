@@ -371,7 +371,7 @@ def test_everything_that_is_wrong_is_said_at_once(bench: Bench, capsys: pytest.C
     wrong = ("--detector", "yolo", "--mask", BOX, "--codec", "lossless", "--crf", 18, "--devices", 2)
     assert bench.run("--input", bench.folder / "none", "--output-dir", bench.output, *wrong, flow=FLOW) == 2
     said = capsys.readouterr().err
-    for words in ("is not there", "--model: nothing", "--mask: given with --detector yolo", "--crf", "--devices"):
+    for words in ("does not exist", "--model: missing", "--mask: given with --detector yolo", "--crf", "--devices"):
         assert words in said, said
     assert "Traceback" not in said
     assert not bench.output.exists()

@@ -1,1 +1,1 @@
-"""Finding what lies over a picture: without training, by a model, or as the user says."""
+"""Detects the overlays of a video."""

@@ -1,4 +1,4 @@
-"""What a detector says of a video, whichever it is."""
+"""The result of a detector."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tasks.overlays.overlay import Overlay
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a detector found in one video.
+class Findings:
+    """The overlays that a detector found in one video.
 
-    overlays    what is to be removed, in the order in which it appears; empty where the detector abstains
-    confidence  that ``overlays`` is right, 0 to 1; without overlays: that there is none
-    reason      why, in one line, for the report
+    overlays    to be removed, in order of appearance; empty if the detector abstains
+    confidence  that ``overlays`` is right, 0 to 1; without overlays: that the video has none
+    reason      one line for the report
     """
 
     overlays: tuple[Overlay, ...]

@@ -1,4 +1,4 @@
-"""A few frames of a video, spread through it, in memory that its length does not change."""
+"""Sampled frames of a video, in memory that does not depend on its length."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tasks.media.runs import decoding_starts
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey
-from tasks.overlays.components import ComponentReader, Shape, component_shape, planar_name
+from tasks.overlays.components import ComponentReader, Shape, get_planar_format, read_shape
 from tasks.overlays.overlay import Floats
 
-_MOST_BYTES = 96 << 20
-_FEWEST_FRAMES = 12
+_MAX_BYTES = 96 << 20
+_MIN_FRAMES = 12
 _THUMB = (24, 16)  # width and height
 
 
@@ -28,9 +28,9 @@ _THUMB = (24, 16)  # width and height
 class Samples:
     """Sampled frames of one video.
 
-    indices     ranks of the frames, rising
-    components  one array a component: frames x height x width, codes of the source
-    groups      int, one a frame: frames that look alike have the same number, from 0
+    indices     indices of the frames, ascending
+    components  one array per component: frames x height x width, in codes of the source
+    groups      int, one per frame: similar frames have the same number, from 0
     """
 
     shape: Shape
@@ -39,72 +39,75 @@ class Samples:
     groups: npt.NDArray[np.int64]
 
 
-def sample_frames(path: Path, found: Survey, most_frames: int, most_groups: int) -> Samples:
-    """Decode up to ``most_frames`` frames, in groups that look alike. Raises BadInput where none can be read."""
-    picture = found.picture
-    shape = component_shape(planar_name(picture.pixel_format))
+def sample_frames(path: Path, survey: Survey, max_frames: int, max_groups: int) -> Samples:
+    """Decode up to ``max_frames`` frames and group similar ones. Raises BadInput if none can be read."""
+    picture = survey.picture
+    shape = read_shape(get_planar_format(picture.pixel_format))
     samples = sum(picture.width_px * picture.height_px // (across * down) for across, down in shape.divisors)
-    count = min(most_frames, max(_FEWEST_FRAMES, _MOST_BYTES // (samples * (1 if shape.bits == 8 else 2))))
-    taken = list(read_frames(path, found, _chosen(found, count)))
+    count = min(max_frames, max(_MIN_FRAMES, _MAX_BYTES // (samples * (1 if shape.bits == 8 else 2))))
+    taken = list(read_frames(path, survey, _choose_frames(survey, count)))
     if not taken:
         raise BadInput(f"{path.name}: no frame of it can be decoded; repair the video or give another")
     stacks: list[Plane] = []
     for number in range(len(shape.divisors)):
-        stacks.append(stacked([planes[number] for _, planes in taken]))
+        stacks.append(stack_frames([planes[number] for _, planes in taken]))
         for _, planes in taken:
-            planes[number] = planes[number][:0]  # one component at a time is there twice
-    return Samples(shape, tuple(index for index, _ in taken), tuple(stacks), _groups(stacks[0], most_groups))
+            planes[number] = planes[number][:0]  # so that only one component is in memory twice
+    return Samples(shape, tuple(index for index, _ in taken), tuple(stacks), _group_frames(stacks[0], max_groups))
 
 
-def read_frames(path: Path, found: Survey, indices: list[int]) -> Iterator[tuple[int, list[Plane]]]:
-    """The components of the frames with these indices, rising, without those that cannot be decoded."""
+def read_frames(path: Path, survey: Survey, indices: list[int]) -> Iterator[tuple[int, list[Plane]]]:
+    """Yield the index and components of the frames at ascending ``indices``; skip those that cannot be decoded."""
     reader = ComponentReader()
-    with SegmentReader(path, found) as video:
-        for part in _runs(found, indices):
+    with SegmentReader(path, survey) as video:
+        for part in _group_by_keyframe(survey, indices):
             wanted = set(part)
             try:
-                for one in video.range(part[0], part[-1] + 1):
-                    if one.index in wanted and not one.damage:
-                        yield one.index, [plane.copy() for plane in reader.components(reader.planar(one.frame))]
+                for read in video.range(part[0], part[-1] + 1):
+                    if read.index in wanted and not read.damage:
+                        yield (
+                            read.index,
+                            [plane.copy() for plane in reader.get_components(reader.make_planar(read.frame))],
+                        )
             except (BadInput, UnreliableIndexError):
                 continue
 
 
-def stacked(pictures: list[Plane]) -> Plane:
-    """Pictures of one component: frames x height x width."""
-    stack: Plane = np.empty((len(pictures), *pictures[0].shape), pictures[0].dtype)
-    return np.stack(pictures, out=stack)
+def stack_frames(frames: list[Plane]) -> Plane:
+    """Return the frames of one component as one array: frames x height x width."""
+    stack: Plane = np.empty((len(frames), *frames[0].shape), frames[0].dtype)
+    return np.stack(frames, out=stack)
 
 
-def _chosen(found: Survey, count: int) -> list[int]:
-    """Frames spread through the video; keyframes where there are enough, for they cost no decoding of others."""
-    frames = len(found.timeline)
+def _choose_frames(survey: Survey, count: int) -> list[int]:
+    """Return frame indices spread through the video; keyframes if there are enough, as they decode alone."""
+    frames = len(survey.timeline)
     places = np.unique(np.linspace(0, frames - 1, min(count, frames)).round().astype(int))
-    if found.positions is None:
+    if survey.positions is None:
         return [int(place) for place in places]
-    keys = np.flatnonzero(found.index.entry[found.positions])
+    keys = np.flatnonzero(survey.index.entry[survey.positions])
     if len(keys) < count:
         return [int(place) for place in places]
     return [int(keys[place]) for place in np.linspace(0, len(keys) - 1, count).round().astype(int)]
 
 
-def _runs(found: Survey, indices: list[int]) -> list[list[int]]:
-    """``indices`` in parts, each of which is decoded from one keyframe on."""
-    if not indices or found.positions is None:
+def _group_by_keyframe(survey: Survey, indices: list[int]) -> list[list[int]]:
+    """Split ``indices`` into parts, each decoded from one keyframe."""
+    if not indices or survey.positions is None:
         return [indices] if indices else []
-    starts = decoding_starts(found.index, found.positions[indices].tolist())
+    starts = decoding_starts(survey.index, survey.positions[indices].tolist())
     runs: dict[int, list[int]] = {}
     for index, start in zip(indices, starts, strict=True):
         runs.setdefault(start, []).append(index)
     return sorted(runs.values())
 
 
-def _groups(luma: Plane, most: int) -> npt.NDArray[np.int64]:
-    """Groups around frames that are as different as can be: each seed is the frame farthest from those before it."""
-    thumbs = np.stack([_thumb(frame) for frame in luma])
+def _group_frames(luma: Plane, max_groups: int) -> npt.NDArray[np.int64]:
+    """Group frames around seeds; each seed is the frame farthest from the seeds before it."""
+    thumbs = np.stack([_shrink(frame) for frame in luma])
     distance = np.full(len(thumbs), np.inf, np.float32)
     nearest, seed = np.zeros(len(thumbs), np.int64), 0
-    for number in range(min(most, len(thumbs))):
+    for number in range(min(max_groups, len(thumbs))):
         away = np.abs(thumbs - thumbs[seed]).mean(axis=(1, 2))
         nearest[away < distance] = number
         distance = np.minimum(distance, away)
@@ -112,5 +115,5 @@ def _groups(luma: Plane, most: int) -> npt.NDArray[np.int64]:
     return np.unique(nearest, return_inverse=True)[1].astype(np.int64)
 
 
-def _thumb(frame: Plane) -> Floats:
+def _shrink(frame: Plane) -> Floats:
     return np.asarray(cv2.resize(frame, _THUMB, interpolation=cv2.INTER_AREA), np.float32)

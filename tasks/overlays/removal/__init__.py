@@ -1,1 +1,1 @@
-"""Taking away what lies over a picture: true pixels where they shine through, the likeliest ones where they do not."""
+"""Removes overlays: computes visible background samples and estimates hidden ones."""

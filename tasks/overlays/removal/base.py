@@ -1,4 +1,4 @@
-"""The seam of removal: which part of the picture is worked on, what a remover is given, and what it gives back."""
+"""The interface of removers: regions of the frame, crops, and shares of recovered samples."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Literal
 
 from tasks.media.segments.planes import Plane
 from tasks.overlays.boxes import Box, grow_box, intersect, merge_boxes
-from tasks.overlays.components import Shape, aligned
+from tasks.overlays.components import Shape, align_box
 from tasks.overlays.overlay import FrameRange, Overlay
 
 Method = Literal["auto", "unblend", "temporal", "spatial"]
 
-# How far around an overlay the picture is read: motion is measured there, and holes are filled from it.
+# Margin around overlays: motion is measured there, and holes are filled from it.
 MARGIN_PX = 24
-# Neighbours of a frame that are looked at, in frames from it, on both sides. Powers of two: the motion over 2 n
-# frames is that over n, twice, and is known already.
+# Neighboring frames that are used on both sides, by distance. Powers of two: the motion over 2 n frames combines two
+# motions over n frames.
 OFFSETS: dict[Method, tuple[int, ...]] = {
     "auto": (1, 2, 4, 8, 16),
     "unblend": (),
@@ -28,25 +28,25 @@ OFFSETS: dict[Method, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the picture that is worked on by itself.
+    """A part of the frame that is processed independently.
 
     box       in pixels; its edges lie between whole samples of all components
-    overlays  that lie in it, whole, in the order in which they were found
+    overlays  within the box, in the order of detection
     """
 
     box: Box
     overlays: tuple[Overlay, ...]
 
-    def shown(self, frame: int) -> tuple[int, ...]:
-        """The places in ``overlays`` of those that lie over frame ``frame``."""
-        return tuple(place for place, overlay in enumerate(self.overlays) if overlay.shows(frame))
+    def find_shown(self, frame: int) -> tuple[int, ...]:
+        """Return the positions in ``overlays`` of those that show in frame ``frame``."""
+        return tuple(place for place, overlay in enumerate(self.overlays) if overlay.is_shown(frame))
 
 
 @dataclass(frozen=True)
 class Crop:
     """A copy of a region's samples in frame ``index`` of the video.
 
-    components  height x width of each component's part (``Shape.part``), in codes of the source
+    components  height x width of each component's part (``Shape.get_part``), in codes of the source
     """
 
     index: int
@@ -55,11 +55,11 @@ class Crop:
 
 @dataclass(frozen=True)
 class Shares:
-    """How many samples under overlays got their value in which way.
+    """Numbers of samples under overlays by their main source.
 
-    unblended  most of it computed from the sample itself
-    temporal   most of it seen in other frames
-    spatial    most of it guessed from its surroundings
+    unblended  computed from the sample itself
+    temporal   visible in other frames
+    spatial    filled in from the surroundings
     """
 
     unblended: int = 0
@@ -76,16 +76,15 @@ class Shares:
 
 
 class Remover(ABC):
-    """Takes the overlays of one region away, in one run of frames."""
+    """Removes the overlays of one region from consecutive frames."""
 
     @abstractmethod
-    def cleaned(self, crops: Iterable[Crop], wanted: FrameRange) -> Iterator[Crop]:
-        """The ``wanted`` frames of ``crops``, in order, without the overlays.
+    def clean(self, crops: Iterable[Crop], wanted: FrameRange) -> Iterator[Crop]:
+        """Yield the ``wanted`` frames of ``crops``, in order, without the overlays.
 
-        ``crops`` are of consecutive frames, in order: the wanted ones with ``context_frames`` more on both sides, or
-        as many as the video has. What comes back for a frame does not depend on where the segment begins and ends.
-        Samples under no overlay are the same, bit for bit, and so are frames over which none lies. Only a window of
-        crops is held.
+        ``crops`` are consecutive frames: the wanted ones with ``count_context_frames`` more on both sides, or fewer at
+        the ends of the video. The result for a frame does not depend on the ends of the segment. Samples outside
+        overlays stay identical, bit for bit, and so do frames without overlays. Only a window of crops is held.
 
         Raises ValueError for crops of another size than the region's or out of order.
         """
@@ -93,32 +92,32 @@ class Remover(ABC):
     @property
     @abstractmethod
     def shares(self) -> Shares:
-        """Of the frames that :meth:`cleaned` has given so far."""
+        """The shares of the frames that :meth:`clean` has yielded so far."""
 
 
-def context_frames(method: Method) -> int:
-    """How many frames are read on both sides of a segment, for what they show of it, and dropped."""
+def count_context_frames(method: Method) -> int:
+    """Return the number of frames to read on both sides of a segment as context."""
     return max(OFFSETS[method], default=0)
 
 
-def regions(
+def plan_regions(
     overlays: Iterable[Overlay], shape: Shape, width_px: int, height_px: int, margin_px: int = MARGIN_PX
 ) -> tuple[Region, ...]:
-    """The parts of a picture of that size that removing ``overlays`` needs: each with ``margin_px`` around it.
+    """Return the parts of a frame of that size that removing ``overlays`` needs, with a margin of ``margin_px``.
 
-    Overlays whose surroundings overlap share a region, so that no sample is in two.
+    Overlays with overlapping surroundings share a region, so that no sample is in two.
     """
-    found: list[Region] = []
+    merged_regions: list[Region] = []
     for overlay in overlays:
-        box = aligned(grow_box(overlay.box, margin_px, (height_px, width_px)), shape, width_px, height_px)
-        found = _merged(Region(box, (overlay,)), found)
-    return tuple(sorted(found, key=lambda region: (region.box.y, region.box.x)))
+        box = align_box(grow_box(overlay.box, margin_px, (height_px, width_px)), shape, width_px, height_px)
+        merged_regions = _merge_region(Region(box, (overlay,)), merged_regions)
+    return tuple(sorted(merged_regions, key=lambda region: (region.box.y, region.box.x)))
 
 
-def _merged(new: Region, regions: list[Region]) -> list[Region]:
-    """``regions`` with ``new``, which takes in all that it touches, and all that the larger one touches then."""
+def _merge_region(new: Region, regions: list[Region]) -> list[Region]:
+    """Return ``regions`` with ``new``, merged with all that it overlaps, and with all that the result overlaps."""
     for place, other in enumerate(regions):
         if intersect(new.box, other.box):
             both = Region(merge_boxes(other.box, new.box), (*other.overlays, *new.overlays))
-            return _merged(both, regions[:place] + regions[place + 1 :])
+            return _merge_region(both, regions[:place] + regions[place + 1 :])
     return [*regions, new]

@@ -41,7 +41,7 @@ def test_seconds_are_overlays_of_their_own(stamped):
 
 
 def test_seconds_of_a_long_video_are_one_mask(stamped, monkeypatch):
-    monkeypatch.setattr(stamps, "MOST_SECONDS", 1.0)
+    monkeypatch.setattr(stamps, "MAX_SECONDS", 1.0)
     found = find_static(stamped.lossy, survey_video(stamped.lossy))
     assert {one.ranges for one in found.overlays} == {(FrameRange(0, FRAMES),)}
     unknown = [one for one in found.overlays if not one.is_known]
@@ -74,7 +74,7 @@ def test_letters_step_and_scenes_slide():
         square = np.full(alpha.shape, 1e4, np.float32)
         change = finder.push(frame, Ink(alpha * square, square, alpha**2 * square))
         changes += [] if change is None else [change]
-    changes += finder.rest()
+    changes += finder.flush()
     assert [one.frame for one in changes] == list(range(5, 36))
     assert [one.frame for one in changes if one.clear[:15].any()] == [17]
     assert not any(one.clear[50:80].any() for one in changes)

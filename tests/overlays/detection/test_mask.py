@@ -15,14 +15,14 @@ from tasks.engine.contract.errors import Problem
 from tasks.media.orientation import turned
 from tasks.media.segments.source import survey_video
 from tasks.overlays.boxes import Box
-from tasks.overlays.components import component_shape
+from tasks.overlays.components import read_shape
 from tasks.overlays.detection.mask.parsing import (
-    PictureMask,
-    _as_stored,
-    fit_mask,
-    mask_problem,
-    overlay_of_mask,
+    ImageMask,
+    _turn_to_stored,
+    check_mask,
+    make_mask_overlay,
     parse_mask,
+    place_mask,
 )
 from tasks.overlays.overlay import FrameRange, Overlay
 
@@ -50,7 +50,7 @@ def test_a_box_in_its_notation() -> None:
 def test_a_box_in_another_notation_is_told_the_right_one(given: str) -> None:
     problem = parse_mask(given)
     assert isinstance(problem, Problem)
-    assert "is no box" in problem.given
+    assert "is not a box" in problem.given
     assert "LEFT,TOP,WIDTHxHEIGHT" in str(problem)
 
 
@@ -63,8 +63,8 @@ def test_an_empty_box_is_refused(given: str) -> None:
 
 @pytest.mark.parametrize("pixel_format", FORMATS)
 def test_the_overlay_of_a_box_covers_it_and_no_sample_beside_it(pixel_format: str) -> None:
-    shape = component_shape(pixel_format)
-    overlay = overlay_of_mask(Box(11, 7, 20, 9), shape, 65, 49, 30)
+    shape = read_shape(pixel_format)
+    overlay = make_mask_overlay(Box(11, 7, 20, 9), shape, 65, 49, 30)
     assert overlay.ranges == (FrameRange(0, 30),)
     assert (overlay.source, overlay.confidence, overlay.is_known) == ("mask", 1.0, False)
     for layer, (across, down) in zip(overlay.layers, shape.divisors, strict=True):
@@ -84,7 +84,7 @@ def test_the_overlay_of_a_box_covers_it_and_no_sample_beside_it(pixel_format: st
 
 
 def test_a_box_at_the_last_pixel_of_an_odd_picture() -> None:
-    overlay = overlay_of_mask(Box(64, 48, 1, 1), component_shape("yuv420p"), 65, 49, 1)
+    overlay = make_mask_overlay(Box(64, 48, 1, 1), read_shape("yuv420p"), 65, 49, 1)
     assert (overlay.box.right, overlay.box.bottom) == (65, 49)
     assert [int(layer.mask.sum()) for layer in overlay.layers] == [1, 1, 1]
 
@@ -103,25 +103,25 @@ def test_a_box_at_the_last_pixel_of_an_odd_picture() -> None:
 )
 def test_the_mask_in_a_picture(tmp_path: Path, pixels: np.ndarray) -> None:
     given = parse_mask(picture(tmp_path / "mask.png", pixels))
-    assert isinstance(given, PictureMask)
+    assert isinstance(given, ImageMask)
     np.testing.assert_array_equal(given.mask, marked() > 0)
-    overlay = overlay_of_mask(given, component_shape("yuv420p"), 64, 48, 5)
+    overlay = make_mask_overlay(given, read_shape("yuv420p"), 64, 48, 5)
     assert overlay.box == Box(10, 6, 22, 10)
     np.testing.assert_array_equal(overlay.layers[0].mask, (marked() > 0)[6:16, 10:32])
 
 
 def test_a_mask_of_another_size_names_both(tmp_path: Path) -> None:
     given = parse_mask(picture(tmp_path / "mask.png", marked()))
-    assert isinstance(given, PictureMask)
-    assert mask_problem(given, 64, 48, "a.mp4") is None
-    problem = mask_problem(given, 1920, 1080, "a.mp4")
+    assert isinstance(given, ImageMask)
+    assert check_mask(given, 64, 48, "a.mp4") is None
+    problem = check_mask(given, 1920, 1080, "a.mp4")
     assert "mask.png has 64x48 pixels and a.mp4 1920x1080" in str(problem)
 
 
 def test_a_box_that_leaves_the_picture() -> None:
-    assert mask_problem(Box(0, 0, 64, 48), 64, 48, "a.mp4") is None
-    assert "ends at 65,48" in str(mask_problem(Box(1, 0, 64, 48), 64, 48, "a.mp4"))
-    assert "ends at 64,49" in str(mask_problem(Box(0, 1, 64, 48), 64, 48, "a.mp4"))
+    assert check_mask(Box(0, 0, 64, 48), 64, 48, "a.mp4") is None
+    assert "ends at 65,48" in str(check_mask(Box(1, 0, 64, 48), 64, 48, "a.mp4"))
+    assert "ends at 64,49" in str(check_mask(Box(0, 1, 64, 48), 64, 48, "a.mp4"))
 
 
 def test_files_that_are_no_masks(tmp_path: Path) -> None:
@@ -141,17 +141,17 @@ def test_files_that_are_no_masks(tmp_path: Path) -> None:
     with (tmp_path / "large.png").open("wb") as stream:
         stream.truncate(2**28 + 1)
     cases = {
-        str(text): "no picture",
-        str(empty): "no picture",
-        str(tmp_path / "huge.png"): "no picture",  # its checksum does not fit
+        str(text): "not an image",
+        str(empty): "not an image",
+        str(tmp_path / "huge.png"): "not an image",  # its checksum does not fit
         str(tmp_path / "whole.png"): "more than 67,108,864 pixels",
         str(tmp_path / "huge.bmp"): "more than 67,108,864 pixels",
         str(tmp_path / "huge.tiff"): "more than 67,108,864 pixels",
         str(tmp_path / "large.png"): "268,435,457 bytes",
         str(tmp_path): "a folder",
-        str(tmp_path / "absent.png"): "neither a file nor a box",
-        picture(tmp_path / "black.png", marked() * 0): "marks nothing",
-        picture(tmp_path / "white.png", marked() | 255): "leaves nothing",
+        str(tmp_path / "absent.png"): "not a file or a box",
+        picture(tmp_path / "black.png", marked() * 0): "marks no pixels",
+        picture(tmp_path / "white.png", marked() | 255): "leaves no pixels",
     }
     for given, reason in cases.items():
         problem = parse_mask(given)
@@ -170,9 +170,9 @@ def test_boxes_and_masks_of_a_turned_picture_are_turned_back(turn: tuple[int, in
     shown = turned(stored, turn)[:, :, 0] > 0
     rows, columns = np.nonzero(shown)
     box = Box(int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
-    assert _as_stored(box, turn, 80, 50) == Box(20, 10, 25, 7)
-    given = _as_stored(PictureMask(shown, "a.png"), turn, 80, 50)
-    assert isinstance(given, PictureMask)
+    assert _turn_to_stored(box, turn, 80, 50) == Box(20, 10, 25, 7)
+    given = _turn_to_stored(ImageMask(shown, "a.png"), turn, 80, 50)
+    assert isinstance(given, ImageMask)
     np.testing.assert_array_equal(given.mask, stored[:, :, 0] > 0)
 
 
@@ -185,8 +185,8 @@ def test_a_mask_for_a_video_that_is_shown_turned(tmp_path: Path) -> None:
     subprocess.run([*program, "-display_rotation", "90", "-i", str(flat), "-c", "copy", str(shown)], check=True)
     found = survey_video(shown)
     assert (found.picture.width_px, found.picture.height_px) == (96, 64)
-    overlay = fit_mask(Box(0, 76, 30, 20), found, "turned.mp4")
+    overlay = place_mask(Box(0, 76, 30, 20), found, "turned.mp4")
     assert isinstance(overlay, Overlay)
     assert overlay.box == Box(0, 0, 20, 30)
     assert overlay.ranges == (FrameRange(0, 10),)
-    assert "within 64x96" in str(fit_mask(Box(60, 0, 30, 20), found, "turned.mp4"))
+    assert "within 64x96" in str(place_mask(Box(60, 0, 30, 20), found, "turned.mp4"))

@@ -13,13 +13,13 @@ from benchmarks.overlay_truth.clips import clip_named
 from benchmarks.overlay_truth.crops import Crops, View, crops_of, view_of
 from benchmarks.overlay_truth.drawing import Mark
 from benchmarks.overlay_truth.marks import Marked, mark_clip
-from benchmarks.overlay_truth.ours import removed, told_the_mask, without_opacity
+from benchmarks.overlay_truth.ours import forget_opacity, removed, told_the_mask
 from tasks.media.segments.source import survey_video
 from tasks.overlays.boxes import Box
 from tasks.overlays.detection.fitting import layers
 from tasks.overlays.detection.mask import opacity
-from tasks.overlays.detection.mask.opacity import with_opacity
-from tasks.overlays.detection.mask.parsing import fit_mask
+from tasks.overlays.detection.mask.opacity import fit_opacity
+from tasks.overlays.detection.mask.parsing import place_mask
 from tasks.overlays.overlay import FrameRange, Overlay, load_overlays, save_overlays
 
 MarkClip = Callable[..., Marked]
@@ -42,7 +42,7 @@ def test_what_shines_through_is_recovered(marked_clip: MarkClip) -> None:
     assert float(np.abs(mine.alpha - true.alpha[part])[mine.mask].mean()) < 0.05
     view = view_of(marked, 6)
     clean = crops_of(marked.clean, view)
-    filled = error_of(marked, [without_opacity(marked.overlays[0])], view, clean)
+    filled = error_of(marked, [forget_opacity(marked.overlays[0])], view, clean)
     assert error_of(marked, [found], view, clean) < 0.6 * filled
 
 
@@ -61,17 +61,17 @@ def test_the_scene_is_not_taken_for_an_overlay(clip: str, box: Box, shared_data:
     """What lasts in the box that the user gave lasts beside it as well: it is filled in, not seen through."""
     path = shared_data / "video" / clip
     found = survey_video(path)
-    given = fit_mask(box, found, path.name)
+    given = place_mask(box, found, path.name)
     assert isinstance(given, Overlay)
-    assert with_opacity(path, found, given) == (given,)
+    assert fit_opacity(path, found, given) == (given,)
 
 
 def test_frames_in_which_it_is_not_seen_are_filled_in(marked_clip: MarkClip, monkeypatch: pytest.MonkeyPatch) -> None:
     """That it is there is the user's word; that it is not would be a guess."""
     marked = marked_clip("bikes", "logo", 0.5, 120)
-    given = without_opacity(marked.overlays[0])
-    monkeypatch.setattr(layers, "shown_ranges", lambda *_: {1.0: (FrameRange(10, 50), FrameRange(70, 120))})
-    seen, rest = with_opacity(marked.lossy, survey_video(marked.lossy), given)
+    given = forget_opacity(marked.overlays[0])
+    monkeypatch.setattr(layers, "find_ranges", lambda *_: {1.0: (FrameRange(10, 50), FrameRange(70, 120))})
+    seen, rest = fit_opacity(marked.lossy, survey_video(marked.lossy), given)
     assert seen.is_known
     assert not rest.is_known
     assert rest.ranges == (FrameRange(0, 10), FrameRange(50, 70))
@@ -79,23 +79,23 @@ def test_frames_in_which_it_is_not_seen_are_filled_in(marked_clip: MarkClip, mon
 
 def test_other_times_are_not_looked_at(marked_clip: MarkClip) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
-    given = replace(without_opacity(marked.overlays[0]), ranges=(FrameRange(20, 100),))
-    (found,) = with_opacity(marked.lossy, survey_video(marked.lossy), given)
+    given = replace(forget_opacity(marked.overlays[0]), ranges=(FrameRange(20, 100),))
+    (found,) = fit_opacity(marked.lossy, survey_video(marked.lossy), given)
     assert found.ranges == given.ranges
     assert found.is_known
 
 
 def test_two_frames_say_too_little(marked_clip: MarkClip) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
-    given = replace(without_opacity(marked.overlays[0]), ranges=(FrameRange(20, 22),))
-    assert with_opacity(marked.lossy, survey_video(marked.lossy), given) == (given,)
+    given = replace(forget_opacity(marked.overlays[0]), ranges=(FrameRange(20, 22),))
+    assert fit_opacity(marked.lossy, survey_video(marked.lossy), given) == (given,)
 
 
 def test_large_masks_are_only_filled_in(marked_clip: MarkClip, monkeypatch: pytest.MonkeyPatch) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
-    given = without_opacity(marked.overlays[0])
-    monkeypatch.setattr(opacity, "MOST_PIXELS", 100)
-    assert with_opacity(marked.lossy, survey_video(marked.lossy), given) == (given,)
+    given = forget_opacity(marked.overlays[0])
+    monkeypatch.setattr(opacity, "MAX_PIXELS", 100)
+    assert fit_opacity(marked.lossy, survey_video(marked.lossy), given) == (given,)
 
 
 def test_doubts_are_kept_on_disk(marked_clip: MarkClip, tmp_path: Path) -> None:

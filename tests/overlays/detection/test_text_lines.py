@@ -66,7 +66,7 @@ def test_lines_have_their_masks_and_frames(shared_data, tmp_path, name, shown, f
     if opacity != "1":
         layer = found.overlays[0].layers[0]
         assert abs(float(np.quantile(layer.alpha[layer.mask], 0.9)) - float(opacity)) < 0.06
-    assert f"{len(shown)} lines" in found.reason
+    assert f"{len(shown)} text line" in found.reason
 
 
 @pytest.mark.parametrize("name", ["skv_bikes.mp4", "mpy_chaplin.mp4", "nasa_13013.mp4", "psd_counter.mp4"])

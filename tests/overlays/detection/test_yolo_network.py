@@ -15,12 +15,19 @@ from tasks.overlays.detection.yolo.network import (
     ModelInfo,
     Network,
     UnusableModel,
-    _providers,
+    _choose_providers,
     _refuse_fallback,
-    letterbox,
-    model_problems,
+    check_model,
+    fit_letterbox,
 )
-from tasks.overlays.detection.yolo.outputs import Detections, Head, UnknownOutputs, layout_of, read_outputs, suppress
+from tasks.overlays.detection.yolo.outputs import (
+    Detections,
+    Head,
+    UnknownOutputs,
+    detect_layout,
+    read_outputs,
+    suppress,
+)
 from tests.overlays.detection.networks import build, candidates
 
 LOGO, STAMP = (24, 16, 64, 40), (100, 80, 148, 96)  # left, top, right, bottom
@@ -109,13 +116,13 @@ def test_boxes_of_a_fitted_picture_are_in_its_own_pixels(tmp_path: Path, size: t
 def test_the_place_of_a_picture_in_the_input(size: Any, room: Any, due: Any) -> None:
     """The figures are those of ultralytics' LetterBox."""
     info = ModelInfo("images", np.float32, 1, *room)
-    fit = letterbox(*size, info)
+    fit = fit_letterbox(*size, info)
     assert (fit.left, fit.top, fit.width, fit.height, fit.input_width, fit.input_height) == due
 
 
 def test_a_fitted_picture_is_the_scaled_one_with_grey_around() -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (75, 101, 3), np.uint8)
-    fit = letterbox(101, 75, ModelInfo("images", np.float32, 1, 64, 64))
+    fit = fit_letterbox(101, 75, ModelInfo("images", np.float32, 1, 64, 64))
     filled = fit.fill(pixels)
     scaled = cv2.resize(pixels, (64, 48), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(filled[8:56], scaled)
@@ -124,7 +131,7 @@ def test_a_fitted_picture_is_the_scaled_one_with_grey_around() -> None:
 
 
 def test_boxes_that_leave_the_picture_are_cut_and_those_beside_it_left_out() -> None:
-    fit = letterbox(200, 100, ModelInfo("images", np.float32, 1, 100, 100))  # 25 of grey above and below
+    fit = fit_letterbox(200, 100, ModelInfo("images", np.float32, 1, 100, 100))  # 25 of grey above and below
     boxes = np.array([[-10, 20, 50, 60], [10, 0, 20, 24], [90, 70, 120, 90]], np.float32)
     found = fit.undo(Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 2])), 200, 100)
     np.testing.assert_allclose(found.boxes, [[0, 0, 100, 70], [180, 90, 200, 100]])
@@ -175,7 +182,7 @@ REAL_SHAPES = [
 
 @pytest.mark.parametrize(("shapes", "classes", "rows", "layout"), REAL_SHAPES)
 def test_layouts_of_real_exports(shapes: Any, classes: int | None, rows: bool | None, layout: str) -> None:
-    assert layout_of(shapes, Head(classes, rows, 640, 640)) == layout
+    assert detect_layout(shapes, Head(classes, rows, 640, 640)) == layout
 
 
 @pytest.mark.parametrize(
@@ -183,7 +190,7 @@ def test_layouts_of_real_exports(shapes: Any, classes: int | None, rows: bool | 
 )
 def test_outputs_that_are_none_of_them(shapes: Any) -> None:
     with pytest.raises(UnknownOutputs, match="outputs of"):
-        layout_of(shapes, Head(None, None, 640, 640))
+        detect_layout(shapes, Head(None, None, 640, 640))
 
 
 def saved(path: Path, shape: list[Any], kind: int = TensorProto.FLOAT, told: dict[str, str] | None = None) -> Path:
@@ -204,35 +211,35 @@ def test_models_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "best.pt").write_bytes(b"PK")
     wrong = {
-        tmp_path / "absent.onnx": "not there",
+        tmp_path / "absent.onnx": "missing",
         tmp_path: "a folder",
-        tmp_path / "text.onnx": "no ONNX model",
-        tmp_path / "cut.onnx": "no ONNX model",
+        tmp_path / "text.onnx": "not a usable ONNX model",
+        tmp_path / "cut.onnx": "not a usable ONNX model",
         tmp_path / "best.pt": "a .pt file",
-        saved(tmp_path / "flat.onnx", [1, 1000]): "takes tensor(float) 1x1000, not pictures",
+        saved(tmp_path / "flat.onnx", [1, 1000]): "takes tensor(float) 1x1000, not images",
         saved(tmp_path / "bytes.onnx", [1, 3, 64, 64], TensorProto.UINT8): "takes tensor(uint8) 1x3x64x64",
         saved(tmp_path / "last.onnx", [1, 64, 64, 3]): "takes tensor(float) 1x64x64x3",
-        saved(tmp_path / "same.onnx", [1, 3, 64, 64]): "outputs of the shape 1x3x64x64",
+        saved(tmp_path / "same.onnx", [1, 3, 64, 64]): "outputs of shape 1x3x64x64",
         saved(tmp_path / "turned.onnx", [1, 3, 64, 64], told={"task": "obb"}): "a model for 'obb'",
     }
     for path, reason in wrong.items():
-        problems = model_problems(path)
+        problems = check_model(path)
         assert len(problems) == 1, path
         line = str(problems[0])
         assert reason in line, (line, reason)
         assert line.startswith("--model: ")
         assert "\n" not in line
-        assert "export" in line or "path" in line or "trained" in line
-    assert len(model_problems(tmp_path / "empty.onnx")) == 1
-    assert model_problems(good) == []
+        assert "export" in line or "path" in line or "detection" in line
+    assert len(check_model(tmp_path / "empty.onnx")) == 1
+    assert check_model(good) == []
 
 
 def test_classes_that_the_model_does_not_know(tmp_path: Path) -> None:
     good = build(tmp_path / "good.onnx", "anchors", count=420)
-    assert model_problems(good, classes=["logo", "stamp"]) == []
-    (problem,) = model_problems(good, classes=["logo", "cat"])
+    assert check_model(good, classes=["logo", "stamp"]) == []
+    (problem,) = check_model(good, classes=["logo", "cat"])
     assert "'cat'; allowed: 'logo, stamp'" in str(problem)
-    (problem,) = model_problems(build(good, "anchors", count=420, names=False), classes=["logo"])
+    (problem,) = check_model(build(good, "anchors", count=420, names=False), classes=["logo"])
     assert "names no classes" in str(problem)
 
 
@@ -245,11 +252,9 @@ def test_names_that_are_no_names_are_none(tmp_path: Path, names: str) -> None:
 
 
 def test_a_gpu_that_onnxruntime_does_not_know() -> None:
-    with pytest.raises(
-        UnusableModel, match=r"gpu, and the onnxruntime that is installed knows none; .*onnxruntime-gpu"
-    ):
-        _providers("gpu", ["AzureExecutionProvider", "CPUExecutionProvider"])
-    chosen = _providers("gpu", ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"])
+    with pytest.raises(UnusableModel, match=r"gpu, but the installed onnxruntime supports none; .*onnxruntime-gpu"):
+        _choose_providers("gpu", ["AzureExecutionProvider", "CPUExecutionProvider"])
+    chosen = _choose_providers("gpu", ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"])
     assert chosen == ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 

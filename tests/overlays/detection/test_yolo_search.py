@@ -11,7 +11,7 @@ import pytest
 
 from tasks.media.segments.source import survey_video
 from tasks.overlays.boxes import Box
-from tasks.overlays.detection.yolo.search import SearchSettings, find_by_model, sample_frames
+from tasks.overlays.detection.yolo.search import SearchSettings, choose_frames, find_by_model
 from tasks.overlays.overlay import FrameRange
 from tests.overlays.detection.networks import build, candidates
 
@@ -79,7 +79,7 @@ def test_a_moving_logo_is_covered_in_every_frame(tmp_path: Path, model: Path) ->
     found = find_by_model(path, survey_video(path), model, SETTINGS)
     assert len(found.overlays) > 2
     for number, (left, top, right, bottom) in enumerate(places):
-        over = [one.box for one in found.overlays if one.shows(number)]
+        over = [one.box for one in found.overlays if one.is_shown(number)]
         assert any(box.x <= left and box.y <= top and box.right >= right and box.bottom >= bottom for box in over), (
             number
         )
@@ -91,7 +91,7 @@ def test_a_clean_video_has_nothing_and_says_how_near_it_came(tmp_path: Path, mod
     found = find_by_model(path, survey_video(path), model, SETTINGS)
     assert found.overlays == ()
     assert found.confidence == pytest.approx(1 - 170 / 255, abs=0.01)
-    assert "scores 0.7; the best has 0.67" in found.reason
+    assert "scores 0.7; the best scores 0.67" in found.reason
 
 
 def test_a_flash_in_one_frame_is_no_overlay(tmp_path: Path, model: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_flash_in_one_frame_is_no_overlay(tmp_path: Path, model: Path) -> None
     path = record(tmp_path / "a.mkv", [bright if number == 24 else dark for number in range(60)])
     found = find_by_model(path, survey_video(path), model, SETTINGS)
     assert found.overlays == ()
-    assert "no other frame confirms" in found.reason
+    assert "not confirmed by others" in found.reason
 
 
 def test_only_the_classes_that_are_asked_for(tmp_path: Path, model: Path) -> None:
@@ -144,6 +144,6 @@ MP4 = ("-c:v", "libx264", "-qp", "4", "-pix_fmt", "yuv444p", "-threads", "1")
 def test_which_frames_are_looked_at(tmp_path: Path) -> None:
     path = record(tmp_path / "a.mkv", [frame_with()] * 50)
     found = survey_video(path)
-    assert sample_frames(found, SearchSettings()) == (0, 12, 24, 36, 48, 49)  # 24 frames a second
-    assert sample_frames(found, SearchSettings(every_frames=25)) == (0, 25, 49)
-    assert sample_frames(found, SearchSettings(every_frames=500)) == (0, 49)
+    assert choose_frames(found, SearchSettings()) == (0, 12, 24, 36, 48, 49)  # 24 frames a second
+    assert choose_frames(found, SearchSettings(every_frames=25)) == (0, 25, 49)
+    assert choose_frames(found, SearchSettings(every_frames=500)) == (0, 49)

@@ -9,8 +9,8 @@ import pytest
 
 from tasks.overlays.boxes import compute_ious
 from tasks.overlays.detection.yolo.outputs import Detections
-from tasks.overlays.detection.yolo.tracking import Piece, Rules, follow, merged, pieces, refined
-from tasks.overlays.overlay import FrameRange
+from tasks.overlays.detection.yolo.tracking import Piece, Rules, cut_tracks, follow_boxes, refine_track
+from tasks.overlays.overlay import FrameRange, merge_ranges
 
 RULES = Rules(score=0.5, weak=0.2)
 Mark = Callable[[int], tuple[tuple[float, ...], float] | None]  # of a frame: its box and its score, if it shows
@@ -25,9 +25,9 @@ def seen(marks: Sequence[Mark], frame: int) -> Detections:
 def searched(marks: Sequence[Mark], frames: int, every: int) -> tuple[Piece, ...]:
     """As a video of so many frames is searched."""
     sampled = sorted({*range(0, frames, every), frames - 1})
-    tracks = follow([(frame, seen(marks, frame)) for frame in sampled], RULES)
-    exact = [part for track in tracks for part in refined(track, sampled, lambda frame: seen(marks, frame), RULES)]
-    return pieces(exact)
+    tracks = follow_boxes([(frame, seen(marks, frame)) for frame in sampled], RULES)
+    exact = [part for track in tracks for part in refine_track(track, sampled, lambda frame: seen(marks, frame), RULES)]
+    return cut_tracks(exact)
 
 
 def still(first: int, end: int, box: tuple[float, ...] = (10, 20, 50, 40), score: float = 0.9) -> Mark:
@@ -124,7 +124,7 @@ def test_marks_that_cross_keep_their_ways() -> None:
     one = lambda frame: ((4.0 * frame, 20, 4.0 * frame + 40, 40), 0.9)  # noqa: E731
     other = lambda frame: ((200 - 4.0 * frame, 30, 240 - 4.0 * frame, 50), 0.8)  # noqa: E731
     samples = [(frame, seen([one, other], frame)) for frame in range(50)]
-    first, second = follow(samples, RULES)
+    first, second = follow_boxes(samples, RULES)
     assert [sighting.box[0] for sighting in first.sightings] == [4.0 * frame for frame in range(50)]
     assert [sighting.box[0] for sighting in second.sightings] == [200 - 4.0 * frame for frame in range(50)]
 
@@ -133,8 +133,8 @@ def test_few_frames_are_looked_at_for_a_range() -> None:
     looked: list[int] = []
     mark = still(300, 700)
     sampled = [*range(0, 1000, 64), 999]
-    (track,) = follow([(frame, seen([mark], frame)) for frame in sampled], RULES)
-    (exact,) = refined(track, sampled, lambda frame: looked.append(frame) or seen([mark], frame), RULES)
+    (track,) = follow_boxes([(frame, seen([mark], frame)) for frame in sampled], RULES)
+    (exact,) = refine_track(track, sampled, lambda frame: looked.append(frame) or seen([mark], frame), RULES)
     assert (exact.sightings[0].frame, exact.sightings[-1].frame) == (300, 699)
     assert len(looked) == 12  # log2(64) at either end
 
@@ -146,14 +146,14 @@ def test_the_class_that_scores_most_is_the_track_s() -> None:
         (frame, Detections(box, np.array([score], np.float32), np.array([kind])))
         for frame, (kind, score) in enumerate(scores)
     ]
-    (track,) = follow(samples, RULES)
+    (track,) = follow_boxes(samples, RULES)
     assert track.kind == 1
     assert track.score == pytest.approx(0.7)
 
 
 def test_ranges_that_touch_become_one() -> None:
     given = [FrameRange(5, 9), FrameRange(0, 3), FrameRange(9, 12), FrameRange(2, 4)]
-    assert merged(given) == (FrameRange(0, 4), FrameRange(5, 12))
+    assert merge_ranges(given) == (FrameRange(0, 4), FrameRange(5, 12))
 
 
 def test_overlap_of_boxes() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tasks.media.segments.planes import Plane
 from tasks.overlays.boxes import Box
-from tasks.overlays.components import Shape, component_mask, component_shape
+from tasks.overlays.components import Shape, read_shape, reduce_mask
 from tasks.overlays.overlay import Floats, FrameRange, Layer, Overlay
 from tasks.overlays.removal.base import Crop, Region
 
@@ -36,10 +36,10 @@ def pan(
     shown: tuple[FrameRange, ...] = (FrameRange(0, 10_000),),
 ) -> Pan:
     """A pan with a sign of that opacity over it in the frames ``shown``."""
-    shape = component_shape(pixel_format)
+    shape = read_shape(pixel_format)
     overlay = sign(opacity, shape, shown)
     clean = [wall(speed_px * index, shape) for index in range(frames)]
-    marked = [burned(planes, overlay, shape) if overlay.shows(n) else planes for n, planes in enumerate(clean)]
+    marked = [burned(planes, overlay, shape) if overlay.is_shown(n) else planes for n, planes in enumerate(clean)]
     return Pan(shape, overlay, clean, marked)
 
 
@@ -54,7 +54,7 @@ def sign(opacity: float, shape: Shape, shown: tuple[FrameRange, ...]) -> Overlay
 
 def _layer(alpha: Floats, shape: Shape, component: int) -> Layer:
     across, down = shape.divisors[component]
-    mask = component_mask(alpha > 0, shape, component)
+    mask = reduce_mask(alpha > 0, shape, component)
     small = cv2.resize(alpha, (BOX.width // across, BOX.height // down), interpolation=cv2.INTER_AREA)
     light = np.full_like(small, (230 if component == 0 else 150) * 2 ** (shape.bits - 8))
     return Layer(mask, np.where(mask, small, np.float32(0)), light)
@@ -82,7 +82,7 @@ def burned(planes: tuple[Plane, ...], overlay: Overlay, shape: Shape) -> tuple[P
     """``planes`` with the overlay over them."""
     copies = tuple(plane.copy() for plane in planes)
     for component, (plane, layer) in enumerate(zip(copies, overlay.layers, strict=True)):
-        part = plane[shape.part(overlay.box, component)]
+        part = plane[shape.get_part(overlay.box, component)]
         blended = np.rint((1 - layer.alpha) * part + layer.alpha * layer.color)
         part[layer.mask] = blended[layer.mask].astype(part.dtype)
     return copies
@@ -97,7 +97,7 @@ def unknown(overlay: Overlay) -> Overlay:
 def crops(frames: list[tuple[Plane, ...]], region: Region, shape: Shape, first: int = 0) -> Iterator[Crop]:
     """The region's samples in ``frames``, of which the first has the index ``first``."""
     for index, planes in enumerate(frames, first):
-        parts = (plane[shape.part(region.box, component)].copy() for component, plane in enumerate(planes))
+        parts = (plane[shape.get_part(region.box, component)].copy() for component, plane in enumerate(planes))
         yield Crop(index, tuple(parts))
 
 
@@ -105,9 +105,9 @@ def masks(region: Region, overlay: Overlay, shape: Shape) -> list[np.ndarray]:
     """Where the overlay lies in the components of the region: bool, height x width each."""
     found = []
     for component, layer in enumerate(overlay.layers):
-        rows, columns = shape.part(region.box, component)
+        rows, columns = shape.get_part(region.box, component)
         mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
-        down, across = shape.part(overlay.box, component)
+        down, across = shape.get_part(overlay.box, component)
         top, left = down.start - rows.start, across.start - columns.start
         mask[top : top + layer.mask.shape[0], left : left + layer.mask.shape[1]] = layer.mask
         found.append(mask)

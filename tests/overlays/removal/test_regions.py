@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from tasks.overlays.boxes import Box
-from tasks.overlays.components import component_shape
+from tasks.overlays.components import read_shape
 from tasks.overlays.overlay import FrameRange, Overlay
-from tasks.overlays.removal.base import MARGIN_PX, context_frames, regions
+from tasks.overlays.removal.base import MARGIN_PX, count_context_frames, plan_regions
 from tests.overlays.removal.pans import sign
 
-SHAPE = component_shape("yuv420p")
+SHAPE = read_shape("yuv420p")
 
 
 def at(x: int, y: int) -> Overlay:
@@ -21,9 +21,9 @@ def at(x: int, y: int) -> Overlay:
 
 
 def test_a_region_has_a_margin_and_ends_with_the_picture() -> None:
-    (inner,) = regions([at(100, 60)], SHAPE, 641, 361)
+    (inner,) = plan_regions([at(100, 60)], SHAPE, 641, 361)
     assert inner.box == Box(100 - MARGIN_PX, 60 - MARGIN_PX, 48 + 2 * MARGIN_PX, 24 + 2 * MARGIN_PX)
-    (corner,) = regions([at(592, 336)], SHAPE, 641, 361)
+    (corner,) = plan_regions([at(592, 336)], SHAPE, 641, 361)
     assert (corner.box.right, corner.box.bottom) == (641, 361)
     assert (corner.box.x % 2, corner.box.y % 2) == (0, 0)
 
@@ -31,14 +31,14 @@ def test_a_region_has_a_margin_and_ends_with_the_picture() -> None:
 def test_overlays_whose_surroundings_touch_share_a_region() -> None:
     chain = [at(0, 0), at(184, 0), at(92, 0)]  # the third joins the first two
     far = at(500, 300)
-    near, alone = regions([*chain, far], SHAPE, 640, 360)
+    near, alone = plan_regions([*chain, far], SHAPE, 640, 360)
     assert set(map(id, near.overlays)) == set(map(id, chain))
     assert alone.overlays == (far,)
     assert (near.box.x, near.box.right) == (0, 184 + 48 + MARGIN_PX)
 
 
 def test_no_two_regions_share_a_sample() -> None:
-    found = regions([at(x, y) for x in range(0, 580, 97) for y in range(0, 330, 121)], SHAPE, 640, 360)
+    found = plan_regions([at(x, y) for x in range(0, 580, 97) for y in range(0, 330, 121)], SHAPE, 640, 360)
     for place, one in enumerate(found):
         for other in found[place + 1 :]:
             apart = one.box.right <= other.box.x or other.box.right <= one.box.x
@@ -47,4 +47,4 @@ def test_no_two_regions_share_a_sample() -> None:
 
 @pytest.mark.parametrize(("method", "frames"), [("auto", 16), ("temporal", 16), ("spatial", 2), ("unblend", 0)])
 def test_context(method: str, frames: int) -> None:
-    assert context_frames(method) == frames  # type: ignore[arg-type]
+    assert count_context_frames(method) == frames  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.media.segments.planes import Plane
 from tasks.overlays.overlay import FrameRange, Layer, Overlay
-from tasks.overlays.removal.base import Crop, Method, Region, context_frames, regions
+from tasks.overlays.removal.base import Crop, Method, Region, count_context_frames, plan_regions
 from tasks.overlays.removal.fusing import FusingRemover
 from tests.overlays.removal.pans import HEIGHT, WIDTH, Pan, burned, crops, masks, pan, unknown
 
@@ -20,17 +20,17 @@ METHODS: tuple[Method, ...] = ("auto", "unblend", "temporal", "spatial")
 
 
 def region_of(given: Pan, overlay: Overlay | None = None) -> Region:
-    (region,) = regions([overlay or given.overlay], given.shape, WIDTH, HEIGHT)
+    (region,) = plan_regions([overlay or given.overlay], given.shape, WIDTH, HEIGHT)
     return region
 
 
 def cleaned(given: Pan, method: Method, region: Region, wanted: FrameRange | None = None) -> list[Crop]:
     """The wanted frames; only those are read that a segment reads."""
     wanted = wanted or FrameRange(0, len(given.marked))
-    context = context_frames(method)
+    context = count_context_frames(method)
     first = max(0, wanted.start_frame - context)
     read = given.marked[first : wanted.end_frame + context]
-    return list(FusingRemover(method, region, given.shape).cleaned(crops(read, region, given.shape, first), wanted))
+    return list(FusingRemover(method, region, given.shape).clean(crops(read, region, given.shape, first), wanted))
 
 
 def psnr(given: Pan, region: Region, found: list[tuple[Plane, ...]]) -> float:
@@ -94,7 +94,7 @@ def test_frames_without_the_sign_stay_and_show_what_it_hid() -> None:
     region = region_of(given)
     found = cleaned(given, "auto", region)
     for crop, before in zip(found, crops(given.marked, region, given.shape), strict=True):
-        if not given.overlay.shows(crop.index):
+        if not given.overlay.is_shown(crop.index):
             assert all(map(np.array_equal, crop.components, before.components))
     assert psnr(given, region, [crop.components for crop in found]) > 45
 
@@ -103,7 +103,7 @@ def test_a_sign_that_shows_nowhere_here_changes_nothing() -> None:
     given = pan(1.0, frames=6, shown=(FrameRange(100, 200),))
     region = region_of(given)
     remover = FusingRemover("auto", region, given.shape)
-    found = list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 6)))
+    found = list(remover.clean(crops(given.marked, region, given.shape), FrameRange(0, 6)))
     assert [crop.index for crop in found] == list(range(6))
     assert remover.shares.total == 0
 
@@ -112,7 +112,7 @@ def test_opacity_that_is_not_known_is_filled_from_other_frames() -> None:
     given = pan(0.5, frames=24)
     region = region_of(given, unknown(given.overlay))
     remover = FusingRemover("auto", region, given.shape)
-    found = list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 24)))
+    found = list(remover.clean(crops(given.marked, region, given.shape), FrameRange(0, 24)))
     assert psnr(given, region, [crop.components for crop in found]) > psnr(given, region, telea(given, region)) + 3
     assert remover.shares.unblended == 0
     assert remover.shares.temporal > remover.shares.spatial
@@ -135,10 +135,11 @@ def test_a_sign_that_fades_in_goes_from_the_first_frame_on_wherever_segments_are
     given = pan(0.6, frames=30)
     signs = faded(given, given.overlay, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     marked = [
-        next(burned(planes, one, given.shape) for one in signs if one.shows(n)) for n, planes in enumerate(given.clean)
+        next(burned(planes, one, given.shape) for one in signs if one.is_shown(n))
+        for n, planes in enumerate(given.clean)
     ]
     fading = replace(given, marked=marked)
-    (region,) = regions(signs, given.shape, WIDTH, HEIGHT)
+    (region,) = plan_regions(signs, given.shape, WIDTH, HEIGHT)
     whole = cleaned(fading, "auto", region)
     assert psnr(given, region, [crop.components for crop in whole]) > 42
     parts = [*cleaned(fading, "auto", region, FrameRange(0, 9)), *cleaned(fading, "auto", region, FrameRange(9, 30))]
@@ -195,7 +196,7 @@ def test_shares_count_every_sample_once() -> None:
     given = pan(0.5, frames=5)
     region = region_of(given)
     remover = FusingRemover("unblend", region, given.shape)
-    list(remover.cleaned(crops(given.marked, region, given.shape), FrameRange(0, 5)))
+    list(remover.clean(crops(given.marked, region, given.shape), FrameRange(0, 5)))
     hidden = sum(int(layer.mask.sum()) for layer in given.overlay.layers)
     assert remover.shares.total == 5 * hidden
     assert remover.shares.unblended > 0.9 * remover.shares.total
@@ -217,7 +218,7 @@ def test_crops_of_another_size_or_out_of_order_are_refused() -> None:
     region = region_of(given)
     all_crops = list(crops(given.marked, region, given.shape))
     small = Crop(0, tuple(plane[:-2] for plane in all_crops[0].components))
-    with pytest.raises(ValueError, match="frame 0: crops of"):
-        list(FusingRemover("auto", region, given.shape).cleaned([small], FrameRange(0, 1)))
+    with pytest.raises(ValueError, match="frame 0: crops must have"):
+        list(FusingRemover("auto", region, given.shape).clean([small], FrameRange(0, 1)))
     with pytest.raises(ValueError, match="frame 3 after 1"):
-        list(FusingRemover("auto", region, given.shape).cleaned(all_crops[:2] + all_crops[3:], FrameRange(0, 4)))
+        list(FusingRemover("auto", region, given.shape).clean(all_crops[:2] + all_crops[3:], FrameRange(0, 4)))

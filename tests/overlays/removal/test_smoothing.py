@@ -76,7 +76,7 @@ def test_large_holes_are_filled_alike_in_bounded_memory(monkeypatch: pytest.Monk
     hidden[::4] = False
     given = noisy(hill(), 1.0)
     exact = Smoother(MASK, weights(hidden)).smooth(given)
-    monkeypatch.setattr(smoothing, "MOST_UNKNOWNS", 400)
+    monkeypatch.setattr(smoothing, "MAX_UNKNOWNS", 400)
     coarse = Smoother(MASK, weights(hidden)).smooth(given)
     errors = [rms((found.value - hill())[MASK]) for found in (exact, coarse)]
     assert errors[1] < errors[0] + 0.5
@@ -92,7 +92,7 @@ def test_a_hole_as_large_as_the_picture_has_finite_values() -> None:
 
 def test_large_holes_of_the_flow_are_filled_at_half_the_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = Surroundings(MASK).fill(hill())
-    monkeypatch.setattr(surroundings, "MOST_SAMPLES", 100)
+    monkeypatch.setattr(surroundings, "MAX_SAMPLES", 100)
     found = Surroundings(MASK).fill(np.where(MASK, np.float32(0), hill()))
     assert np.array_equal(found[~MASK], hill()[~MASK])
     assert rms((found - exact)[MASK]) < 1.5

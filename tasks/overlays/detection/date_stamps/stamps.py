@@ -1,11 +1,11 @@
-"""Date stamps: all letters of a line that lasts, and those beside them that change, as seconds do.
+"""Date stamps: all letters of a lasting text row, and adjacent ones that change, such as seconds.
 
-Where at least three letters of a line were found to last, their ink is known. With it, the whole line is read again,
-also where what lies beneath never changed; and where its letters step from one to another, each is an overlay of its
-own, in the frames in which it stands there. Two passes over the video at most, the first over a few parts of it: where
-nothing changes there, that was all. Of videos longer than ``MOST_SECONDS`` only those parts are read: then all pixels
-that a changing letter touched in them count as touched in every frame, with an opacity that is not known. Letters that
-change more than once or twice a second, as of a frame counter, are not found.
+If at least three letters of a row last, they determine the ink. With it, the whole row is read again, also over
+backgrounds that never change. Where letters are replaced, each letter is an overlay with its own frames. This takes at
+most two passes over the video. The first reads a few parts; if no letter changes there, it is the only one. Of videos
+longer than ``MAX_SECONDS`` only those parts are read: all pixels that changing letters touch there count as touched in
+every frame, with unknown opacity. Letters that change more than once or twice per second, such as frame counters, are
+not found.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from scipy import ndimage
 
 from tasks.media.segments.source import Survey
 from tasks.overlays.boxes import Box, bound_mask, crop_or_pad, grow_box, intersect
-from tasks.overlays.components import Shape, aligned, average_blocks, component_mask
-from tasks.overlays.detection.date_stamps.changes import Block, Change, ChangeFinder, ColumnsThatChange, changes_in
-from tasks.overlays.detection.date_stamps.glyphs import ALIKE, Glyph, GlyphReader, merged, read_glyph
-from tasks.overlays.detection.date_stamps.rows import KNOWN_ROWS, RowView, TextRow, text_rows, with_ink_of
-from tasks.overlays.detection.fitting.layers import steady_overlay
-from tasks.overlays.detection.fitting.overlay_fit import Fit, fit_under
+from tasks.overlays.components import Shape, align_box, average_blocks, reduce_mask
+from tasks.overlays.detection.date_stamps.changes import Block, Change, ChangeCounter, ChangeFinder, is_changed
+from tasks.overlays.detection.date_stamps.glyphs import ALIKE, Glyph, GlyphReader, merge_glyphs, read_glyph
+from tasks.overlays.detection.date_stamps.rows import OUTSIDE_ROWS, RowView, TextRow, find_rows, replace_ink
+from tasks.overlays.detection.fitting.layers import make_steady_overlay
+from tasks.overlays.detection.fitting.overlay_fit import Fit, fit_mask
 from tasks.overlays.detection.sampling import Samples, read_frames
 from tasks.overlays.overlay import FrameRange, Layer, Mask, Overlay
 
-# Videos longer than this are not decoded to their end for the sake of changing letters.
-MOST_SECONDS = 600.0
-# Where letters that change are looked for: so many parts of the video of so many seconds, in which seconds step twice.
-_PARTS, _PART_S = 5, 2.4
-# A letter stays for so long before and after it changes.
-_LAG_S, _LEAST_LAG = 0.2, 2
-# Most of the time, a letter stays for this long.
-_STAYS_S = 0.6
-# As far from the next letter of its line a letter stands, in heights of it: two blanks.
-_MOST_APART = 2.0
-# A letter begins and ends with the line's rows, within a sample of chroma, in pixels, or this share of its height.
+# Longer videos are not decoded to the end for changing letters.
+MAX_SECONDS = 600.0
+# Parts of the video in which changing letters are searched, and their length: seconds change twice in them.
+_PARTS, _PART_SECONDS = 5, 2.4
+# A letter stays for this long before and after it changes, in seconds and at least frames.
+_LAG_SECONDS, _MIN_LAG = 0.2, 2
+# Letters stay for at least this long most of the time.
+_STAY_SECONDS = 0.6
+# Maximum distance between letters of a row, in row heights: two blanks.
+_MAX_GAP = 2.0
+# Maximum distance of a letter's ends from the row's: a share of its height, and one chroma sample in pixels.
 _SAME_ROWS, _SAMPLE_PX = 0.2, 2.0
-# What stands in a place for this share of the frames lasts.
+# A letter that shows in this share of the frames lasts.
 _LASTS = 0.85
-# A letter is of the ink where that explains so much of what is seen.
-_LEAST_EXPLAINED = 0.8
-# The same of a line, so that its opacity counts as known.
-_LEAST_EXPLAINED_LINE = 0.5
-# Of the ink's opacity, in the core of a stroke.
+# A letter belongs to the ink if it explains this much.
+_MIN_EXPLAINED = 0.8
+# The opacity of a row counts as known above this share.
+_MIN_EXPLAINED_LINE = 0.5
+# Share of the ink's opacity in the core of a stroke.
 _CORE = 0.5
-# Beside a line, the picture is seen for so many pixels when its opacity is fitted.
+# Margin around a row for the fit of its opacity, in pixels.
 _ROOM_PX = 8
-# A line is read again where its letters are most of what was found in its place; else it is not letters alone.
-_MOSTLY = 0.7
+# A row is read again if its letters are most of the strokes in its place; else it contains more than letters.
+_MAJORITY = 0.7
 
 
 @dataclass(frozen=True)
 class _Video:
-    """A video, and its sampled frames."""
+    """The video and its sampled frames."""
 
     path: Path
-    found: Survey
+    survey: Survey
     samples: Samples
 
     @property
     def frames(self) -> int:
-        return len(self.found.timeline)
+        return len(self.survey.timeline)
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -72,79 +72,79 @@ class _Video:
 
     @property
     def rate(self) -> float:
-        """Frames a second; 25 where that is not known."""
-        seconds = self.found.timeline.duration_seconds
+        """Frames per second; 25 if unknown."""
+        seconds = self.survey.timeline.duration_seconds
         return self.frames / seconds if seconds > 0 else 25.0
 
     @property
     def is_long(self) -> bool:
-        return self.found.timeline.duration_seconds > MOST_SECONDS
+        return self.survey.timeline.duration_seconds > MAX_SECONDS
 
 
 @dataclass(frozen=True)
-class _Changing:
-    """A place in a line, and what stands there when; height x width of the place for masks."""
+class _Place:
+    """A place in a row, and its letters over time; masks are height x width of the place."""
 
     block: Block
     glyphs: tuple[Glyph, ...]
 
 
-def with_digits(
-    path: Path, found: Survey, samples: Samples, fits: Sequence[Fit], overlays: Sequence[Overlay]
+def add_date_stamps(
+    path: Path, survey: Survey, samples: Samples, fits: Sequence[Fit], overlays: Sequence[Overlay]
 ) -> list[Overlay]:
-    """``overlays``, which came of ``fits``, with all letters of their lines, and those that change beside them.
+    """Return ``overlays``, which came from ``fits``, with all letters of their rows and adjacent ones that change.
 
-    ``found`` is the survey of the video at ``path``. Raises BadInput where the file is not the one surveyed.
+    Raises BadInput if the file is not the surveyed one.
     """
-    video = _Video(path, found, samples)
-    made = list(overlays)
-    for row in text_rows(samples, fits):
-        made = _with_row(video, row, made)
-    return made
+    video = _Video(path, survey, samples)
+    result = list(overlays)
+    for row in find_rows(samples, fits):
+        result = _add_row(video, row, result)
+    return result
 
 
-def _with_row(video: _Video, row: TextRow, overlays: list[Overlay]) -> list[Overlay]:
-    mine = [one for one in overlays if intersect(one.box, row.box)]
-    if not mine or any(one.ranges != mine[0].ranges for one in mine):
-        return overlays  # nothing, or what fades: then its ink is another in every frame
+def _add_row(video: _Video, row: TextRow, overlays: list[Overlay]) -> list[Overlay]:
+    row_overlays = [overlay for overlay in overlays if intersect(overlay.box, row.box)]
+    if not row_overlays or any(overlay.ranges != row_overlays[0].ranges for overlay in row_overlays):
+        return overlays  # none, or one that fades: its ink differs from frame to frame
     first = RowView(row, video.samples.shape, video.size)
-    letters = _lasting_letters(video, first)
-    fitted = _line_fit(video, first, letters)
+    letters = _find_lasting_letters(video, first)
+    fitted = _fit_line(video, first, letters)
     if fitted is None:
         return overlays
-    view = RowView(with_ink_of(row, fitted, video.samples.shape), video.samples.shape, video.size)
-    changing = _changing(video, view)
-    away = _columns(view, changing)
-    line, made = mine[0], overlays
-    if _is_all(view, letters | away):
-        steady = steady_overlay(video.samples, fitted, line.ranges[0], _LEAST_EXPLAINED_LINE, line.confidence)
+    view = RowView(replace_ink(row, fitted, video.samples.shape), video.samples.shape, video.size)
+    changing = _find_changing(video, view)
+    changing_pixels = _mask_places(view, changing)
+    line, result = row_overlays[0], overlays
+    if _is_mostly_letters(view, letters | changing_pixels):
+        steady = make_steady_overlay(video.samples, fitted, line.ranges[0], _MIN_EXPLAINED_LINE, line.confidence)
         line = replace(steady, ranges=line.ranges)
-        made = [*_without_line(video, view, made), line]
-    made = _without(made, away, view.box, video.samples.shape)
-    for one in changing:
-        made += [_glyph_overlay(view, video, one.block, glyph, line) for glyph in one.glyphs]
-    return made
+        result = [*_remove_line(video, view, result), line]
+    result = _remove_pixels(result, changing_pixels, view.box, video.samples.shape)
+    for place in changing:
+        result += [_make_overlay(view, video, place.block, glyph, line) for glyph in place.glyphs]
+    return result
 
 
-def _lasting_letters(video: _Video, view: RowView) -> Mask:
-    """The pixels that letters of the line touch in most of the sampled frames: height x width of the view."""
+def _find_lasting_letters(video: _Video, view: RowView) -> Mask:
+    """Return the pixels that letters of the row touch in most sampled frames: height x width of the view."""
     samples = video.samples
-    frames = [view.seen([stack[number] for stack in samples.components]) for number in range(len(samples.indices))]
-    glyph = read_glyph(view.row, _rows_of(view), frames, FrameRange(0, video.frames))
+    frames = [view.read([stack[number] for stack in samples.components]) for number in range(len(samples.indices))]
+    glyph = read_glyph(view.row, _mask_rows(view), frames, FrameRange(0, video.frames))
     core = glyph.alpha > _CORE * view.row.opacity
     labels, _ = ndimage.label(core, np.ones((3, 3)))
-    wanted = _in_line(view, ndimage.find_objects(labels))
+    wanted = _select_letters(view, ndimage.find_objects(labels))
     parts, _ = ndimage.label(glyph.mask, np.ones((3, 3)))
     kept = np.unique(parts[np.isin(labels, wanted)])
     return np.asarray(np.isin(parts, kept[kept > 0]))
 
 
-def _in_line(view: RowView, places: Sequence[tuple[slice, slice]]) -> list[int]:
-    """The numbers, from 1, of ``places`` that are letters of the line, or dots between them."""
+def _select_letters(view: RowView, places: Sequence[tuple[slice, slice]]) -> list[int]:
+    """Return the numbers, from 1, of ``places`` that are letters of the row or dots between them."""
     left, right = view.row.box.x - view.box.x, view.row.box.right - view.box.x
-    top, bottom, apart = *_bounds(view), _MOST_APART * view.row.height
-    most = max(_SAMPLE_PX, _SAME_ROWS * view.row.height)
-    tall = [abs(rows.start - top) <= most and abs(rows.stop - bottom) <= most for rows, _ in places]
+    top, bottom, apart = *_get_rows(view), _MAX_GAP * view.row.height
+    limit = max(_SAMPLE_PX, _SAME_ROWS * view.row.height)
+    tall = [abs(rows.start - top) <= limit and abs(rows.stop - bottom) <= limit for rows, _ in places]
     order = sorted(
         range(len(places)), key=lambda number: max(left - places[number][1].stop, places[number][1].start - right)
     )
@@ -157,211 +157,217 @@ def _in_line(view: RowView, places: Sequence[tuple[slice, slice]]) -> list[int]:
         for number, (rows, columns) in enumerate(places, start=1)
         if columns.start >= left - 1
         and columns.stop <= right + 1
-        and rows.start >= top - most
-        and rows.stop <= bottom + most
+        and rows.start >= top - limit
+        and rows.stop <= bottom + limit
     ]
 
 
-def _bounds(view: RowView) -> tuple[int, int]:
-    """The line's first row in the view, and the first one below it."""
+def _get_rows(view: RowView) -> tuple[int, int]:
+    """Return the line's first row in the view, and the first one below it."""
     return view.row.box.y - view.box.y, view.row.box.bottom - view.box.y
 
 
-def _rows_of(view: RowView) -> Mask:
-    """Where the line and its soft edges may lie in the view."""
+def _mask_rows(view: RowView) -> Mask:
+    """Return where the line and its soft edges may lie in the view."""
     region = np.zeros((view.box.height, view.box.width), np.bool_)
-    region[KNOWN_ROWS:-KNOWN_ROWS] = True
+    region[OUTSIDE_ROWS:-OUTSIDE_ROWS] = True
     return region
 
 
-def _columns(view: RowView, changing: Iterable[_Changing]) -> Mask:
+def _mask_places(view: RowView, changing: Iterable[_Place]) -> Mask:
     region = np.zeros((view.box.height, view.box.width), np.bool_)
-    for one in changing:
-        region[KNOWN_ROWS:-KNOWN_ROWS, one.block.columns] = True
+    for place in changing:
+        region[OUTSIDE_ROWS:-OUTSIDE_ROWS, place.block.columns] = True
     return region
 
 
-def _is_all(view: RowView, letters: Mask) -> bool:
-    """Whether ``letters`` are most of what was found in the line's rows."""
-    strokes = np.logical_or.reduce([crop_or_pad(mask, box, view.box) for box, mask in view.row.found]) & _rows_of(view)
-    return bool(np.count_nonzero(strokes & letters) >= _MOSTLY * np.count_nonzero(strokes))
+def _is_mostly_letters(view: RowView, letters: Mask) -> bool:
+    """Return True if ``letters`` are most of the strokes in the line's rows."""
+    strokes = np.logical_or.reduce([crop_or_pad(mask, box, view.box) for box, mask in view.row.sources]) & _mask_rows(
+        view
+    )
+    return bool(np.count_nonzero(strokes & letters) >= _MAJORITY * np.count_nonzero(strokes))
 
 
-def _line_fit(video: _Video, view: RowView, letters: Mask) -> Fit | None:
-    """The fit of ``letters`` under their own mask; None where there are none."""
+def _fit_line(video: _Video, view: RowView, letters: Mask) -> Fit | None:
+    """Return the fit of ``letters`` under their own mask; None if there are none."""
     if not letters.any():
         return None
     columns = bound_mask(letters)
     row = Box(view.box.x + columns.x, view.box.y, columns.width, view.box.height)
     box = grow_box(row, _ROOM_PX, video.size)
-    return fit_under(
-        video.samples, box, crop_or_pad(letters, view.box, box), crop_or_pad(letters, view.box, _whole(video))
+    return fit_mask(
+        video.samples, box, crop_or_pad(letters, view.box, box), crop_or_pad(letters, view.box, _bound_frame(video))
     )
 
 
-def _whole(video: _Video) -> Box:
+def _bound_frame(video: _Video) -> Box:
     return Box(0, 0, video.size[1], video.size[0])
 
 
-def _without_line(video: _Video, view: RowView, overlays: Sequence[Overlay]) -> list[Overlay]:
-    """``overlays`` without what was found of the line, up to half its height above and below it."""
+def _remove_line(video: _Video, view: RowView, overlays: Sequence[Overlay]) -> list[Overlay]:
+    """Return ``overlays`` without the row, up to half its height above and below it."""
     room = view.row.height // 2
     top, bottom = max(0, view.row.box.y - room), min(video.size[0], view.row.box.bottom + room)
     box = Box(view.box.x, top, view.box.width, bottom - top)
-    return _without(overlays, np.ones((box.height, box.width), np.bool_), box, video.samples.shape)
+    return _remove_pixels(overlays, np.ones((box.height, box.width), np.bool_), box, video.samples.shape)
 
 
-def _without(overlays: Sequence[Overlay], region: Mask, place: Box, shape: Shape) -> list[Overlay]:
-    """``overlays`` where they are not in ``region`` of ``place``; those of which nothing is left are gone."""
-    made = []
-    for one in overlays:
-        away = crop_or_pad(region, place, one.box)
-        kept = one if not away.any() else replace(one, layers=_cut(one.layers, away, shape))
+def _remove_pixels(overlays: Sequence[Overlay], region: Mask, place: Box, shape: Shape) -> list[Overlay]:
+    """Return ``overlays`` without ``region`` of ``place``; overlays without pixels are dropped."""
+    kept_overlays = []
+    for overlay in overlays:
+        removed = crop_or_pad(region, place, overlay.box)
+        kept = overlay if not removed.any() else replace(overlay, layers=_cut_layers(overlay.layers, removed, shape))
         if any(layer.mask.any() for layer in kept.layers):
-            made.append(kept)
-    return made
+            kept_overlays.append(kept)
+    return kept_overlays
 
 
-def _cut(layers: Sequence[Layer], away: Mask, shape: Shape) -> tuple[Layer, ...]:
-    """``layers`` without the pixels ``away``; chroma samples that have others stay."""
-    cut = []
-    luma = layers[0].mask & ~away
+def _cut_layers(layers: Sequence[Layer], removed: Mask, shape: Shape) -> tuple[Layer, ...]:
+    """Return ``layers`` without the pixels ``removed``; chroma samples with other pixels stay."""
+    layers_left = []
+    luma = layers[0].mask & ~removed
     for number, layer in enumerate(layers):
-        mask = layer.mask & component_mask(luma, shape, number)
+        mask = layer.mask & reduce_mask(luma, shape, number)
         alpha, color = np.where(mask, layer.alpha, np.float32(0)), np.where(mask, layer.color, np.float32(np.nan))
-        cut.append(Layer(np.asarray(mask), alpha.astype(np.float32), color.astype(np.float32)))
-    return tuple(cut)
+        layers_left.append(Layer(np.asarray(mask), alpha.astype(np.float32), color.astype(np.float32)))
+    return tuple(layers_left)
 
 
-def _changing(video: _Video, view: RowView) -> list[_Changing]:
-    """The places of the line whose letters change, and what stands there when."""
-    lag = max(_LEAST_LAG, round(_LAG_S * video.rate))
-    columns = ColumnsThatChange(view)
-    for part in _parts(video):
-        for change, _ in _changes(video, view, lag, part):
-            columns.add(change)
-    blocks = list(columns.blocks())
+def _find_changing(video: _Video, view: RowView) -> list[_Place]:
+    """Return the places of the row whose letters change, with their letters over time."""
+    lag = max(_MIN_LAG, round(_LAG_SECONDS * video.rate))
+    counter = ChangeCounter(view)
+    for part in _choose_parts(video):
+        for change, _ in _find_changes(video, view, lag, part):
+            counter.add(change)
+    blocks = list(counter.find_blocks())
     if not blocks:
         return []
-    parts = _parts(video) if video.is_long else [range(video.frames)]
-    found = [_Changing(block, ()) for block in blocks]
+    parts = _choose_parts(video) if video.is_long else [range(video.frames)]
+    places = [_Place(block, ()) for block in blocks]
     for part in parts:
-        read = _read(video, view, lag, part, blocks)
-        found = [replace(one, glyphs=one.glyphs + glyphs) for one, glyphs in zip(found, read, strict=True)]
-    return _believed(video, view, found)
+        read = _read_glyphs(video, view, lag, part, blocks)
+        places = [replace(place, glyphs=place.glyphs + glyphs) for place, glyphs in zip(places, read, strict=True)]
+    return _select_places(video, view, places)
 
 
-def _parts(video: _Video) -> list[range]:
-    """Runs of consecutive frames, spread through the video."""
-    length = round(_PART_S * video.rate)
+def _choose_parts(video: _Video) -> list[range]:
+    """Return runs of consecutive frames, spread through the video."""
+    length = round(_PART_SECONDS * video.rate)
     if video.frames <= _PARTS * length:
         return [range(video.frames)]
     starts = np.linspace(0, video.frames - length, _PARTS).round().astype(int).tolist()
     return [range(start, start + length) for start in starts]
 
 
-def _changes(
+def _find_changes(
     video: _Video, view: RowView, lag: int, part: range, readers: Sequence[GlyphReader] = ()
 ) -> Iterator[tuple[Change, Sequence[GlyphReader]]]:
-    """What changes in the line in a run of frames; ``readers`` are given the frames."""
+    """Yield the changes of the row in a run of frames; ``readers`` receive the frames."""
     finder = ChangeFinder(view.row, lag)
-    for index, planes in read_frames(video.path, video.found, list(part)):
-        frame, weights = view.seen(planes)
+    for index, planes in read_frames(video.path, video.survey, list(part)):
+        frame, weights = view.read(planes)
         for reader in readers:
             reader.push(index, frame, weights)
-        change = finder.push(index, view.ink(frame, weights))
+        change = finder.push(index, view.measure_ink(frame, weights))
         if change is not None:
             yield change, readers
-    for change in finder.rest():
+    for change in finder.flush():
         yield change, readers
 
 
-def _read(video: _Video, view: RowView, lag: int, part: range, blocks: Sequence[Block]) -> list[tuple[Glyph, ...]]:
-    """What stands in each block in a run of frames."""
+def _read_glyphs(
+    video: _Video, view: RowView, lag: int, part: range, blocks: Sequence[Block]
+) -> list[tuple[Glyph, ...]]:
+    """Return the letters of each block in a run of frames."""
     readers = [GlyphReader(view, block, part.start) for block in blocks]
     glyphs: list[list[Glyph]] = [[] for _ in blocks]
-    for change, _ in _changes(video, view, lag, part, readers):
-        for reader, block, mine in zip(readers, blocks, glyphs, strict=True):
-            if changes_in(change, block):
-                mine.extend(reader.close(change.frame))
-    for reader, mine in zip(readers, glyphs, strict=True):
-        mine.extend(reader.close(part.stop))
-    return [tuple(mine) for mine in glyphs]
+    for change, _ in _find_changes(video, view, lag, part, readers):
+        for reader, block, own in zip(readers, blocks, glyphs, strict=True):
+            if is_changed(change, block):
+                own.extend(reader.close(change.frame))
+    for reader, own in zip(readers, glyphs, strict=True):
+        own.extend(reader.close(part.stop))
+    return [tuple(own) for own in glyphs]
 
 
-def _believed(video: _Video, view: RowView, found: Sequence[_Changing]) -> list[_Changing]:
-    """Those that are letters of the line, and change: each with its glyphs, told apart where they are clear."""
+def _select_places(video: _Video, view: RowView, places: Sequence[_Place]) -> list[_Place]:
+    """Return the places with changing letters of the row, with their letters separated if they are clear."""
     believed = []
     left, right = view.row.box.x - view.box.x, view.row.box.right - view.box.x
-    for one in sorted(found, key=lambda one: max(left - one.block.end, one.block.start - right)):
-        near = one.block.start - right <= _MOST_APART * view.row.height
-        near &= left - one.block.end <= _MOST_APART * view.row.height
-        glyphs = merged(list(one.glyphs))
-        if near and _stays(one.glyphs, _STAYS_S * video.rate) and _is_letters(view, glyphs):
-            left, right = min(left, one.block.start), max(right, one.block.end)
-            told = _spread_out(video, glyphs) if video.is_long else _told(view, glyphs)
-            believed.append(_Changing(one.block, tuple(told)))
+    for place in sorted(places, key=lambda place: max(left - place.block.end, place.block.start - right)):
+        is_near = place.block.start - right <= _MAX_GAP * view.row.height
+        is_near &= left - place.block.end <= _MAX_GAP * view.row.height
+        glyphs = merge_glyphs(list(place.glyphs))
+        if is_near and _is_stable(place.glyphs, _STAY_SECONDS * video.rate) and _is_text(view, glyphs):
+            left, right = min(left, place.block.start), max(right, place.block.end)
+            kept = _merge_over_time(video, glyphs) if video.is_long else _select_glyphs(view, glyphs)
+            believed.append(_Place(place.block, tuple(kept)))
     return believed
 
 
-def _stays(glyphs: Sequence[Glyph], least_frames: float) -> bool:
-    """Whether most of the time each of them stays for so many frames: what moves beneath is another all the time."""
-    lengths = [one.end_frame - one.start_frame for glyph in merged(glyphs, ALIKE) for one in glyph.shown]
-    return sum(length for length in lengths if length >= least_frames) >= _MOSTLY * sum(lengths)
+def _is_stable(glyphs: Sequence[Glyph], min_frames: float) -> bool:
+    """Return True if most letters stay for ``min_frames``; moving backgrounds change all the time."""
+    lengths = [part.end_frame - part.start_frame for glyph in merge_glyphs(glyphs, ALIKE) for part in glyph.shown]
+    return sum(length for length in lengths if length >= min_frames) >= _MAJORITY * sum(lengths)
 
 
-def _is_letters(view: RowView, glyphs: Sequence[Glyph]) -> bool:
-    """Whether there are several, of the ink, in the line's rows, and none that lasts."""
-    total = sum(_frames(one) for one in glyphs)
-    there = [one for one in glyphs if one.mask.any() and _is_good(view, one)]
-    good = sum(_frames(one) for one in there)
-    written = sum(_frames(one) for one in glyphs if one.mask.any())
-    top, bottom = _bounds(view)
-    most = max(_SAMPLE_PX, _SAME_ROWS * view.row.height)
+def _is_text(view: RowView, glyphs: Sequence[Glyph]) -> bool:
+    """Return True if there are several letters of the ink in the row, and no letter lasts."""
+    total = sum(_count_frames(glyph) for glyph in glyphs)
+    letters = [glyph for glyph in glyphs if glyph.mask.any() and _is_good(view, glyph)]
+    good = sum(_count_frames(glyph) for glyph in letters)
+    written = sum(_count_frames(glyph) for glyph in glyphs if glyph.mask.any())
+    top, bottom = _get_rows(view)
+    limit = max(_SAMPLE_PX, _SAME_ROWS * view.row.height)
     aligned = 0
-    for one in there:
-        rows = np.flatnonzero((one.alpha > _CORE * view.row.opacity).any(axis=1))
-        aligned += _frames(one) if abs(rows[0] - top) <= most and abs(rows[-1] + 1 - bottom) <= most else 0
-    lasts = max((_frames(one) for one in merged(glyphs, ALIKE)), default=0) >= _LASTS * total
-    return not lasts and good >= _MOSTLY * written and aligned >= _MOSTLY * good and good > 0
+    for glyph in letters:
+        rows = np.flatnonzero((glyph.alpha > _CORE * view.row.opacity).any(axis=1))
+        aligned += _count_frames(glyph) if abs(rows[0] - top) <= limit and abs(rows[-1] + 1 - bottom) <= limit else 0
+    lasts = max((_count_frames(glyph) for glyph in merge_glyphs(glyphs, ALIKE)), default=0) >= _LASTS * total
+    return not lasts and good >= _MAJORITY * written and aligned >= _MAJORITY * good and good > 0
 
 
 def _is_good(view: RowView, glyph: Glyph) -> bool:
-    return glyph.explained >= _LEAST_EXPLAINED and glyph.is_clear(view.row.opacity)
+    return glyph.explained >= _MIN_EXPLAINED and glyph.is_clear(view.row.opacity)
 
 
-def _frames(glyph: Glyph) -> int:
-    return sum(one.end_frame - one.start_frame for one in glyph.shown)
+def _count_frames(glyph: Glyph) -> int:
+    return sum(part.end_frame - part.start_frame for part in glyph.shown)
 
 
-def _told(view: RowView, glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
-    """Each with its own shape; what is not clear may touch what any of the others does, by nobody knows how much."""
-    union = np.logical_or.reduce([one.mask for one in glyphs if _is_good(view, one)])
-    for one in glyphs:
-        if not one.mask.any() and one.is_clear(view.row.opacity):
+def _select_glyphs(view: RowView, glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
+    """Yield each letter with its own shape; unclear ones touch all pixels that others do, with unknown opacity."""
+    union = np.logical_or.reduce([glyph.mask for glyph in glyphs if _is_good(view, glyph)])
+    for glyph in glyphs:
+        if not glyph.mask.any() and glyph.is_clear(view.row.opacity):
             continue
-        yield one if _is_good(view, one) else replace(one, mask=union, alpha=np.where(union, np.float32(np.nan), 0))
+        yield (
+            glyph if _is_good(view, glyph) else replace(glyph, mask=union, alpha=np.where(union, np.float32(np.nan), 0))
+        )
 
 
-def _spread_out(video: _Video, glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
-    """All of them as one that shows in every frame, of an opacity that is not known."""
-    union = np.logical_or.reduce([one.mask for one in glyphs])
+def _merge_over_time(video: _Video, glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
+    """Yield all letters as one that shows in every frame, with unknown opacity."""
+    union = np.logical_or.reduce([glyph.mask for glyph in glyphs])
     alpha = np.where(union, np.float32(np.nan), np.float32(0))
     yield replace(glyphs[0], mask=union, alpha=alpha, shown=(FrameRange(0, video.frames),))
 
 
-def _glyph_overlay(view: RowView, video: _Video, place: Block, glyph: Glyph, line: Overlay) -> Overlay:
-    """The letter as an overlay of the line's ink; its opacity is not known where that of the line is not."""
+def _make_overlay(view: RowView, video: _Video, place: Block, glyph: Glyph, line: Overlay) -> Overlay:
+    """Return the letter as an overlay of the row's ink; its opacity is unknown if the row's is."""
     shape, row = video.samples.shape, view.row
     whole = Box(view.box.x + place.start, view.box.y, place.end - place.start, view.box.height)
-    box = aligned(whole, shape, video.size[1], video.size[0])
+    box = align_box(whole, shape, video.size[1], video.size[0])
     mask, alpha = crop_or_pad(glyph.mask, whole, box), np.where(glyph.mask, glyph.alpha, np.float32(0))
     unit = np.float32(1 << (shape.bits - 8))
     page = np.zeros(mask.shape, np.float32)
     page[mask] = alpha[glyph.mask]
     layers = []
     for number, color in enumerate((row.color * unit).tolist()):
-        part = component_mask(mask, shape, number)
+        part = reduce_mask(mask, shape, number)
         small = np.where(part, average_blocks(page, shape.divisors[number]), 0).astype(np.float32)
         small[part & ~np.bool_(line.is_known)] = np.nan
         own = np.where(part & np.isfinite(small), np.float32(color), np.float32(np.nan))

@@ -11,7 +11,7 @@ from tasks.overlays.overlay import Floats, Mask
 
 
 class Filler:
-    """Fills in the pixels of ``region`` from those around it, by Laplace's equation; others stay as they are."""
+    """Fills in the pixels of ``region`` from those around it by Laplace's equation; other pixels stay the same."""
 
     def __init__(self, region: Mask) -> None:
         self.region = region
@@ -24,21 +24,21 @@ class Filler:
         rows, columns, values = [np.arange(self._count)], [np.arange(self._count)], [np.zeros(self._count)]
         self._known: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
         for step in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-            beside = at + step
-            there = inside[tuple(beside.T)]
-            values[0] += there
-            other = number[tuple(beside.T)]
-            linked = np.flatnonzero(other >= 0)
+            neighbors = at + step
+            exists = inside[tuple(neighbors.T)]
+            values[0] += exists
+            neighbor = number[tuple(neighbors.T)]
+            linked = np.flatnonzero(neighbor >= 0)
             rows.append(linked)
-            columns.append(other[linked])
+            columns.append(neighbor[linked])
             values.append(np.full(len(linked), -1.0))
-            border = np.flatnonzero(there & (other < 0))
-            self._known.append((border, np.ravel_multi_index(tuple((beside[border] - 1).T), region.shape)))
+            border = np.flatnonzero(exists & (neighbor < 0))
+            self._known.append((border, np.ravel_multi_index(tuple((neighbors[border] - 1).T), region.shape)))
         place = (np.concatenate(rows), np.concatenate(columns))
         self._solver = splu(csc_matrix((np.concatenate(values), place), shape=(self._count, self._count)))
 
     def __call__(self, frames: Floats) -> Floats:
-        """``frames``, frames x height x width, with the region filled in: a copy."""
+        """Return a copy of ``frames`` (frames x height x width) with the region filled in."""
         filled = frames.copy()
         flat = frames.reshape(len(frames), -1)
         right = np.zeros((self._count, len(frames)))
@@ -47,8 +47,8 @@ class Filler:
         filled[:, self.region] = self._solver.solve(right).T
         return filled
 
-    def relief(self, across: Floats, down: Floats) -> Floats:
-        """What has these differences to the next pixel, across and down, in the region, and is 0 around it.
+    def integrate(self, across: Floats, down: Floats) -> Floats:
+        """Return the surface in the region with these differences to the next column and row; 0 outside.
 
         Poisson's equation: least squares over the differences.
         """
@@ -56,11 +56,11 @@ class Filler:
         right += across + down
         right[:, 1:] -= across[:, :-1]
         right[1:] -= down[:-1]
-        found = np.zeros(across.shape, np.float32)
-        found[self.region] = self._solver.solve(-right[self.region])
-        return found
+        result = np.zeros(across.shape, np.float32)
+        result[self.region] = self._solver.solve(-right[self.region])
+        return result
 
 
-def filler_each(filler: Filler, components: list[Floats]) -> list[Floats]:
-    """All components filled in."""
+def fill_all(filler: Filler, components: list[Floats]) -> list[Floats]:
+    """Fill in all components."""
     return [filler(frames) for frames in components]

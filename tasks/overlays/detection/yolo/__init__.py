@@ -1,1 +1,1 @@
-"""Detection by a YOLO model that was exported to ONNX."""
+"""Detection by a YOLO model in ONNX format."""
