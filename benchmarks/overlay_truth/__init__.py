@@ -1,1 +1,1 @@
-"""Overlays put on clean clips, found and removed again, and compared with what lay beneath."""
+"""Overlays on clean clips, detected and removed, and compared with the originals."""

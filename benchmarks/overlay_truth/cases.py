@@ -1,4 +1,4 @@
-"""One clip with one overlay: found, removed, and compared with what is usually done."""
+"""One clip with one overlay: detected, removed, and compared with the baselines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.overlay_truth.baselines import BASELINES, baseline
+from benchmarks.overlay_truth.baselines import BASELINES, run_baseline
 from benchmarks.overlay_truth.clips import CLIPS, Clip
-from benchmarks.overlay_truth.crops import View, crops_of, masks_within, view_of
+from benchmarks.overlay_truth.crops import View, draw_masks, make_view, read_crops
 from benchmarks.overlay_truth.drawing import Corner, Kind, Mark
-from benchmarks.overlay_truth.judging import opacity_error, wrong_frames
+from benchmarks.overlay_truth.judging import count_wrong_frames, measure_opacity_error
 from benchmarks.overlay_truth.marks import Marked, mark_clip
-from benchmarks.overlay_truth.ours import detected, removed, told_the_mask
-from benchmarks.overlay_truth.scores import Scores, overlap, score
+from benchmarks.overlay_truth.ours import detect, fit_masks, remove
+from benchmarks.overlay_truth.scores import Scores, compute_iou, score
 from tasks.overlays.boxes import Box
 from tasks.overlays.detection.findings import Findings
 from tasks.overlays.overlay import Overlay
@@ -26,7 +26,7 @@ _CORNERS: tuple[Corner, ...] = ("bottom right", "top left", "top right", "bottom
 
 @dataclass(frozen=True)
 class Case:
-    """A clip, what is put on it and how strongly, and how it was encoded then."""
+    """A clip, its overlay, opacity and encoding."""
 
     clip: Clip
     mark: Mark
@@ -35,21 +35,21 @@ class Case:
 
     @property
     def name(self) -> str:
-        """For tables and files."""
+        """The name in tables and files."""
         return f"{self.clip.name} {self.mark.kind} {self.opacity:g} {self.encoding}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured in one case.
+    """The measurements of one case.
 
-    iou, confidence, reason  of detection without training; an IoU of 0 where it finds nothing
-    opacity_error            mean distance from the true opacity, where both lie; ``None`` where nothing is known of it
-    wrong_frames             in which something is found where nothing shows, or nothing where something does
-    untouched                the marked clip itself
-    baselines                by name
-    with_truth, with_mask    our removal, told opacity and colour, too, and the true masks alone
-    with_found               with what our detection found; ``None`` where it found nothing
+    iou, confidence, reason  of detection without training; an IoU of 0 if it detects no overlay
+    opacity_error            mean error of the opacity, where both overlays lie; ``None`` if it is unknown
+    wrong_frames             with a detected overlay and none in truth, or the reverse
+    untouched                scores of the marked clip
+    baselines                scores by name
+    with_truth, with_mask    scores of our removal with the true overlays, and with the true masks only
+    with_detected            scores of our removal with the detected overlays; ``None`` if there are none
     """
 
     case: Case
@@ -62,20 +62,20 @@ class Result:
     baselines: dict[str, Scores] = field(default_factory=dict)
     with_truth: Scores | None = None
     with_mask: Scores | None = None
-    with_found: Scores | None = None
+    with_detected: Scores | None = None
 
     @property
     def best(self) -> str:
-        """The baseline that comes nearest to the clean clip."""
+        """The baseline with the highest PSNR."""
         return max(self.baselines, key=lambda name: self.baselines[name].psnr)
 
 
-def cases(
+def list_cases(
     clips: Sequence[Clip], kinds: Sequence[Kind], opacities: Sequence[float], encodings: Sequence[Encoding]
 ) -> Iterator[Case]:
-    """All of them; a clip's overlays lie in the same corner, those of the next clip in another.
+    """Yield all cases; the overlays of a clip are in the same corner, those of the next clip in another.
 
-    What is put on a clip does not depend on which others are chosen.
+    The overlay of a clip does not depend on the other selected clips.
     """
     for clip in clips:
         number = CLIPS.index(clip)
@@ -84,55 +84,59 @@ def cases(
             yield from (Case(clip, mark, opacity, encoding) for opacity in opacities for encoding in encodings)
 
 
-def measure(
+def measure_case(
     case: Case, frames: int | None, folder: Path, with_removal: bool = True, removal_frames: int | None = None
 ) -> Result:
-    """Make the clip of ``case`` in ``folder``, which is removed again, and measure it.
+    """Make the clip of ``case`` in ``folder``, which is removed afterwards, and measure it.
 
-    Overlays are found in all of its ``frames``, and removed from ``removal_frames`` in the middle of these.
+    Overlays are detected in all ``frames``, and removed from ``removal_frames`` in the middle.
     """
     marked = mark_clip(case.clip, case.mark, case.opacity, frames, folder)
     try:
         path = marked.marked if case.encoding == "lossless" else marked.lossy
-        found = detected(path)
-        first = _detection(case, marked, found)
-        return _removal(first, view_of(marked, removal_frames), path, found, folder) if with_removal else first
+        findings = detect(path)
+        first = _score_detection(case, marked, findings)
+        return (
+            _score_removal(first, make_view(marked, removal_frames), path, findings, folder) if with_removal else first
+        )
     finally:
         shutil.rmtree(folder)
 
 
-def _detection(case: Case, marked: Marked, found: Findings) -> Result:
+def _score_detection(case: Case, marked: Marked, findings: Findings) -> Result:
     return Result(
         case,
-        detection_overlap(found, marked),
-        found.confidence,
-        found.reason,
-        opacity_error(found.overlays, marked.overlays),
-        wrong_frames(found.overlays, marked.overlays, marked.frames),
+        compute_detection_iou(findings, marked),
+        findings.confidence,
+        findings.reason,
+        measure_opacity_error(findings.overlays, marked.overlays),
+        count_wrong_frames(findings.overlays, marked.overlays, marked.frames),
     )
 
 
-def detection_overlap(found: Findings, marked: Marked) -> float:
-    """The IoU of what was found with what is there, over all frames, in pixels."""
+def compute_detection_iou(findings: Findings, marked: Marked) -> float:
+    """Return the IoU of detected and true overlays over all frames, in pixels."""
     whole = Box(0, 0, marked.picture.width_px, marked.picture.height_px)
-    both = (masks_within(one, marked.shape, whole, marked.frames)[0] for one in (found.overlays, marked.overlays))
-    return overlap(*both)
+    both = (
+        draw_masks(overlays, marked.shape, whole, marked.frames)[0] for overlays in (findings.overlays, marked.overlays)
+    )
+    return compute_iou(*both)
 
 
-def _removal(first: Result, view: View, path: Path, found: Findings, folder: Path) -> Result:
+def _score_removal(first: Result, view: View, path: Path, findings: Findings, folder: Path) -> Result:
     marked = view.marked
-    clean, source = crops_of(marked.clean, view), crops_of(path, view)
-    usual = {name: score(baseline(name, path, source, view, folder), source, clean, view) for name in BASELINES}
+    clean, source = read_crops(marked.clean, view), read_crops(path, view)
+    usual = {name: score(run_baseline(name, path, source, view, folder), source, clean, view) for name in BASELINES}
 
-    def ours(overlays: Sequence[Overlay]) -> Scores | None:
-        touched = view.masks_of(overlays)
-        return score(removed(path, overlays, view), source, clean, view, touched) if overlays else None
+    def score_ours(overlays: Sequence[Overlay]) -> Scores | None:
+        touched = view.draw_masks_of(overlays)
+        return score(remove(path, overlays, view), source, clean, view, touched) if overlays else None
 
     return replace(
         first,
         untouched=score(source, source, clean, view),
         baselines=usual,
-        with_truth=ours(marked.overlays),
-        with_mask=ours(told_the_mask(path, marked.overlays)),
-        with_found=ours(found.overlays),
+        with_truth=score_ours(marked.overlays),
+        with_mask=score_ours(fit_masks(path, marked.overlays)),
+        with_detected=score_ours(findings.overlays),
     )

@@ -1,4 +1,4 @@
-"""How near what was found is to what is there, beside where it lies: its opacity, and when it shows."""
+"""Compares detected overlays with the true ones: opacity and frames."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from tasks.overlays.boxes import intersect, slice_box
 from tasks.overlays.overlay import Floats, FrameRange, Overlay
 
 
-def opacity_error(found: Sequence[Overlay], true: Sequence[Overlay]) -> float | None:
-    """The mean distance of the opacity of luma from the true one, 0 to 1, over samples and frames that both cover.
+def measure_opacity_error(detected: Sequence[Overlay], true: Sequence[Overlay]) -> float | None:
+    """Return the mean error of the luma opacity, 0 to 1, over samples and frames that both overlays cover.
 
-    ``None`` where there are none, or the opacity of none is known.
+    Return None if there are none or all opacities are unknown.
     """
-    apart = [part for one in found for other in true for part in _apart(one, other)]
-    samples = sum(distances.size * frames for distances, frames in apart)
-    return sum(float(distances.sum()) * frames for distances, frames in apart) / samples if samples else None
+    differences = [part for overlay in detected for true_overlay in true for part in _compare(overlay, true_overlay)]
+    samples = sum(distances.size * frames for distances, frames in differences)
+    return sum(float(distances.sum()) * frames for distances, frames in differences) / samples if samples else None
 
 
-def _apart(found: Overlay, true: Overlay) -> list[tuple[Floats, int]]:
-    """Distances of the samples that both cover, and in how many frames both show."""
-    frames = sum(_common(one, other) for one in found.ranges for other in true.ranges)
-    both = intersect(found.box, true.box)
+def _compare(detected: Overlay, true: Overlay) -> list[tuple[Floats, int]]:
+    """Return the errors of samples that both cover, and the number of frames in which both show."""
+    frames = sum(_count_common(layer, true_layer) for layer in detected.ranges for true_layer in true.ranges)
+    both = intersect(detected.box, true.box)
     if not frames or both is None:
         return []
-    one, other = found.layers[0], true.layers[0]
-    mine, theirs = slice_box(both, found.box), slice_box(both, true.box)
-    known = one.mask[mine] & other.mask[theirs] & np.isfinite(one.alpha[mine])
-    return [(np.abs(one.alpha[mine] - other.alpha[theirs])[known], frames)]
+    layer, true_layer = detected.layers[0], true.layers[0]
+    mine, theirs = slice_box(both, detected.box), slice_box(both, true.box)
+    compared = layer.mask[mine] & true_layer.mask[theirs] & np.isfinite(layer.alpha[mine])
+    return [(np.abs(layer.alpha[mine] - true_layer.alpha[theirs])[compared], frames)]
 
 
-def _common(one: FrameRange, other: FrameRange) -> int:
-    return max(0, min(one.end_frame, other.end_frame) - max(one.start_frame, other.start_frame))
+def _count_common(part: FrameRange, other: FrameRange) -> int:
+    return max(0, min(part.end_frame, other.end_frame) - max(part.start_frame, other.start_frame))
 
 
-def wrong_frames(found: Sequence[Overlay], true: Sequence[Overlay], frames: int) -> int:
-    """In how many of ``frames`` something is found that is not there, or nothing where something is."""
-    return int(np.count_nonzero(_shown(found, frames) != _shown(true, frames)))
+def count_wrong_frames(detected: Sequence[Overlay], true: Sequence[Overlay], frames: int) -> int:
+    """Count the frames with a detected overlay and no true one, or the reverse."""
+    return int(np.count_nonzero(_list_shown(detected, frames) != _list_shown(true, frames)))
 
 
-def _shown(overlays: Sequence[Overlay], frames: int) -> np.ndarray:
-    """For each frame, whether any of ``overlays`` shows."""
-    return np.array([any(one.is_shown(index) for one in overlays) for index in range(frames)], bool)
+def _list_shown(overlays: Sequence[Overlay], frames: int) -> np.ndarray:
+    """Return True for each frame in which an overlay shows."""
+    return np.array([any(overlay.is_shown(index) for overlay in overlays) for index in range(frames)], bool)

@@ -1,4 +1,4 @@
-"""Overlays found and removed as overlay_removal does it, without flow and encoder."""
+"""Overlay detection and removal as in overlay_removal, without flow and encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.overlay_truth.crops import Crops, View, gathered
+from benchmarks.overlay_truth.crops import Crops, View, crop_frames
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
@@ -23,13 +23,13 @@ from tasks.overlays.removal.base import Method, count_context_frames, plan_regio
 from tasks.overlays.removal.fusing import FusingRemover
 
 
-def detected(path: Path) -> Findings:
-    """What detection without training says of the video at ``path``."""
+def detect(path: Path) -> Findings:
+    """Return the findings of detection without training in the video at ``path``."""
     return find_static(path, survey_video(path))
 
 
 def forget_opacity(overlay: Overlay) -> Overlay:
-    """``overlay`` as a user's mask says it: where it lies, and nothing of what it is."""
+    """Return ``overlay`` as a user's mask gives it: its place only."""
     unknown = [np.where(layer.mask, np.float32(np.nan), np.float32(0)) for layer in overlay.layers]
     layers = (
         Layer(layer.mask, alpha, np.full_like(layer.color, np.nan))
@@ -38,29 +38,29 @@ def forget_opacity(overlay: Overlay) -> Overlay:
     return replace(overlay, layers=tuple(layers))
 
 
-def told_the_mask(path: Path, overlays: Sequence[Overlay]) -> list[Overlay]:
-    """What is made of the masks and times of ``overlays`` alone, for the video at ``path``."""
-    found = survey_video(path)
-    return [one for overlay in overlays for one in fit_opacity(path, found, forget_opacity(overlay))]
+def fit_masks(path: Path, overlays: Sequence[Overlay]) -> list[Overlay]:
+    """Return the overlays fitted from the masks and times of ``overlays``, for the video at ``path``."""
+    survey = survey_video(path)
+    return [fitted for overlay in overlays for fitted in fit_opacity(path, survey, forget_opacity(overlay))]
 
 
-def removed(path: Path, overlays: Sequence[Overlay], view: View, method: Method = "auto") -> Crops:
-    """What is in view of the video at ``path`` without ``overlays``."""
-    return gathered(cleaned_frames(path, overlays, view.marked.shape, method, view.shown), view)
+def remove(path: Path, overlays: Sequence[Overlay], view: View, method: Method = "auto") -> Crops:
+    """Return the view of the video at ``path`` without ``overlays``."""
+    return crop_frames(clean_frames(path, overlays, view.marked.shape, method, view.shown), view)
 
 
-def cleaned_frames(
+def clean_frames(
     path: Path, overlays: Sequence[Overlay], shape: Shape, method: Method = "auto", wanted: FrameRange | None = None
 ) -> Iterator[tuple[Plane, ...]]:
-    """The components of the ``wanted`` frames of the video at ``path`` (all by default), without ``overlays``."""
-    found = survey_video(path)
-    total, picture = len(found.timeline), found.picture
+    """Yield the components of the ``wanted`` frames of the video at ``path`` (default: all), without ``overlays``."""
+    survey = survey_video(path)
+    total, picture = len(survey.timeline), survey.picture
     wanted, context = wanted or FrameRange(0, total), count_context_frames(method)
     start, end = wanted.start_frame, wanted.end_frame
     parts = plan_regions(overlays, shape, picture.width_px, picture.height_px)
     cleaner = SegmentCleaner(shape, parts, lambda region: FusingRemover(method, region, shape))
     segment = Segment(0, start, end, max(0, start - context), min(total, end + context))
     components = ComponentReader()
-    with SegmentReader(path, found) as reader:
+    with SegmentReader(path, survey) as reader:
         for frame in cleaner.clean(reader.frames(segment), segment):
             yield components.get_components(frame)

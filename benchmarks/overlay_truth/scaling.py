@@ -1,4 +1,4 @@
-"""How much quicker a video is done on more slots: real segments on two, sleeping stand-ins on more than the cores."""
+"""Speedup with more slots: real segments on two slots, sleeping stand-ins on more slots than cores."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ GOAL_TWO_SLOTS, GOAL_STAND_INS = 0.93, 0.95
 
 
 def report_scaling(output_dir: Path, video_seconds: int, repeats: int, quick: bool = False) -> None:
-    """Measure and print both; figures as JSON go into the output folder."""
-    video = _video(output_dir, 8 if quick else video_seconds)
+    """Measure and print both; write the figures as JSON to the output folder."""
+    video = _make_video(output_dir, 8 if quick else video_seconds)
     pairs = [(_clean(video, output_dir, 1), _clean(video, output_dir, 2)) for _ in range(1 if quick else repeats)]
-    found: dict[str, Any] = {"two slots": pairs}
-    ratios = [one / (2 * two) for one, two in pairs]
+    figures: dict[str, Any] = {"two slots": pairs}
+    ratios = [single / (2 * double) for single, double in pairs]
     words = ", ".join(f"{ratio:.3f}" for ratio in ratios)
     print(f"one video, 1 slot and 2: efficiency {statistics.median(ratios):.3f} ({words}), goal {GOAL_TWO_SLOTS}")
     for slots, rounds, seconds in ((8, 2, 2.0), (32, 2, 4.0)) if quick else ((8, 6, 20.0), (32, 4, 30.0)):
         wall = _sleep(output_dir, slots, slots * rounds, seconds)
-        found[f"{slots} slots"] = wall
+        figures[f"{slots} slots"] = wall
         share = rounds * seconds / wall
         print(
             f"{slots * rounds} stand-ins of {seconds:g} s on {slots} slots: {share:.3f} of ideal, goal {GOAL_STAND_INS}"
         )
-    (output_dir / "scaling.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (output_dir / "scaling.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def _video(folder: Path, seconds: int) -> Path:
-    """A clip again and again, with sound."""
+def _make_video(folder: Path, seconds: int) -> Path:
+    """Make a looped clip with audio."""
     target = folder / f"scaling-{seconds}.mp4"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         clip = ["-stream_loop", "-1", "-i", str(shared_folder() / "v2d_test_video.mp4")]
-        sound = ["-f", "lavfi", "-i", "anoisesrc=r=48000:a=0.1:seed=1", "-map", "0:v", "-map", "1:a"]
+        audio = ["-f", "lavfi", "-i", "anoisesrc=r=48000:a=0.1:seed=1", "-map", "0:v", "-map", "1:a"]
         coded = [
             "-vf",
             "scale=640:360",
@@ -62,13 +62,13 @@ def _video(folder: Path, seconds: int) -> Path:
         ]
         building = target.with_suffix(".part")
         program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y"]
-        subprocess.run([*program, *clip, *sound, *coded, str(building)], check=True)
+        subprocess.run([*program, *clip, *audio, *coded, str(building)], check=True)
         building.replace(target)
     return target
 
 
 def _clean(video: Path, folder: Path, slots: int) -> float:
-    """Seconds of the run, from its first stage to its report, on so many slots."""
+    """Return the run's seconds, from its first stage to its report, on ``slots`` slots."""
     output = folder / f"cleaned-{slots}"
     options = ["--input", str(video), "--detector", "mask", "--mask", _BOX, "--segments", "8"]
     return _run([str(ROOT / "flows" / "overlay_removal.py"), *options], output, slots)

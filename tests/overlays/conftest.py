@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.overlay_truth.clips import clip_named
+from benchmarks.overlay_truth.clips import get_clip
 from benchmarks.overlay_truth.drawing import Kind, Mark
 from benchmarks.overlay_truth.marks import Marked, mark_clip
 
@@ -23,7 +23,7 @@ def marked_clip(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         key = (name, kind, opacity, frames)
         if key not in made:
             folder = tmp_path_factory.mktemp("marked")
-            made[key] = mark_clip(clip_named(name), Mark(kind), opacity, frames, folder, shared_data / "video")
+            made[key] = mark_clip(get_clip(name), Mark(kind), opacity, frames, folder, shared_data / "video")
         return made[key]
 
     return make

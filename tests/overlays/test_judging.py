@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.overlay_truth.cases import cases
+from benchmarks.overlay_truth.cases import list_cases
 from benchmarks.overlay_truth.clips import CLIPS
-from benchmarks.overlay_truth.judging import opacity_error, wrong_frames
+from benchmarks.overlay_truth.judging import count_wrong_frames, measure_opacity_error
 from tasks.overlays.boxes import Box
 from tasks.overlays.overlay import FrameRange, Layer, Overlay
 
@@ -26,7 +26,7 @@ def test_opacities_are_compared_where_and_while_both_show() -> None:
     true = [block(10, 0.5, 0, 20), block(40, 0.5, 0, 30)]
     found = [block(12, 0.7, 10, 60), block(40, 0.4, 0, 30)]
     expected = (4 * 10 * 0.2 + 8 * 30 * 0.1) / (4 * 10 + 8 * 30)
-    assert opacity_error(found, true) == pytest.approx(expected)
+    assert measure_opacity_error(found, true) == pytest.approx(expected)
 
 
 def test_samples_of_unknown_opacity_do_not_count() -> None:
@@ -34,23 +34,23 @@ def test_samples_of_unknown_opacity_do_not_count() -> None:
     alpha = found.layers[0].alpha.copy()
     alpha[0] = np.nan
     half = replace(found, layers=(replace(found.layers[0], alpha=alpha),))
-    assert opacity_error([half], [block(10, 0.5, 0, 20)]) == pytest.approx(0.2)
+    assert measure_opacity_error([half], [block(10, 0.5, 0, 20)]) == pytest.approx(0.2)
     alpha[:] = np.nan
-    assert opacity_error([half], [block(10, 0.5, 0, 20)]) is None
+    assert measure_opacity_error([half], [block(10, 0.5, 0, 20)]) is None
 
 
 @pytest.mark.parametrize("elsewhere", [block(14, 0.7, 0, 20), block(10, 0.7, 20, 40)])
 def test_what_lies_elsewhere_says_nothing_of_opacity(elsewhere: Overlay) -> None:
-    assert opacity_error([elsewhere], [block(10, 0.5, 0, 20)]) is None
+    assert measure_opacity_error([elsewhere], [block(10, 0.5, 0, 20)]) is None
 
 
 def test_frames_are_wrong_where_either_shows_alone() -> None:
     true = [block(10, 0.5, 5, 20), block(10, 0.5, 30, 40)]
-    assert wrong_frames([block(10, 0.5, 8, 34)], true, 50) == 3 + 10 + 6
-    assert wrong_frames([], true, 50) == 25
-    assert wrong_frames(true, true, 50) == 0
+    assert count_wrong_frames([block(10, 0.5, 8, 34)], true, 50) == 3 + 10 + 6
+    assert count_wrong_frames([], true, 50) == 25
+    assert count_wrong_frames(true, true, 50) == 0
 
 
 def test_what_is_put_on_a_clip_does_not_depend_on_the_others() -> None:
-    of_all = [case for case in cases(CLIPS, ("logo",), (0.5,), ("lossless",)) if case.clip == CLIPS[3]]
-    assert list(cases(CLIPS[3:4], ("logo",), (0.5,), ("lossless",))) == of_all
+    of_all = [case for case in list_cases(CLIPS, ("logo",), (0.5,), ("lossless",)) if case.clip == CLIPS[3]]
+    assert list(list_cases(CLIPS[3:4], ("logo",), (0.5,), ("lossless",))) == of_all

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.overlay_truth.baselines import BASELINES, baseline
-from benchmarks.overlay_truth.clips import clip_named
-from benchmarks.overlay_truth.crops import Crops, View, crops_of, masks_within, view_of
-from benchmarks.overlay_truth.drawing import KINDS, Kind, Mark, Room, draw
-from benchmarks.overlay_truth.marks import Marked, component_colors, mark_clip, to_overlay, video_frames
-from benchmarks.overlay_truth.scores import decibels, overlap, score
+from benchmarks.overlay_truth.baselines import BASELINES, run_baseline
+from benchmarks.overlay_truth.clips import get_clip
+from benchmarks.overlay_truth.crops import Crops, View, draw_masks, make_view, read_crops
+from benchmarks.overlay_truth.drawing import KINDS, Canvas, Kind, Mark, draw
+from benchmarks.overlay_truth.marks import Marked, convert_colors, make_overlay, mark_clip, read_frames
+from benchmarks.overlay_truth.scores import compute_iou, convert_to_decibels, score
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
 from tasks.overlays.boxes import Box
 from tasks.overlays.components import read_shape
@@ -28,8 +28,8 @@ def test_a_marked_clip_is_the_clean_one_blended_and_nothing_else(marked_clip: Ma
     """720x405 in 8 bits, where the last line has no partner, and 10 bits."""
     marked = marked_clip(clip, kind, 0.5, 16)
     box = Box(0, 0, marked.picture.width_px, marked.picture.height_px)
-    masks = masks_within(marked.overlays, marked.shape, box, marked.frames)
-    before, after = crops_of(marked.clean, View(marked, box)), crops_of(marked.marked, View(marked, box))
+    masks = draw_masks(marked.overlays, marked.shape, box, marked.frames)
+    before, after = read_crops(marked.clean, View(marked, box)), read_crops(marked.marked, View(marked, box))
     assert masks[0].any()
     for component, mask in enumerate(masks):
         assert np.array_equal(before[component][~mask], after[component][~mask])
@@ -43,15 +43,15 @@ def test_a_marked_clip_is_the_clean_one_blended_and_nothing_else(marked_clip: Ma
 def test_the_lossy_clip_shows_nearly_the_same(marked_clip: MarkClip) -> None:
     for clip in ("bikes", "city"):
         marked = marked_clip(clip, "logo", 0.5, 10)
-        for one, two in zip(video_frames(marked.marked), video_frames(marked.lossy), strict=True):
+        for one, two in zip(read_frames(marked.marked), read_frames(marked.lossy), strict=True):
             error = float(np.mean((one[0].astype(float) - two[0]) ** 2))
             assert error > 0
-            assert decibels(error, 255) > 34
+            assert convert_to_decibels(error, 255) > 34
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_is_a_drawing(kind: Kind) -> None:
-    room = Room(640, 360, 120, 25)
+    room = Canvas(640, 360, 120, 25)
     first, again, other = (draw(Mark(kind, seed), room) for seed in (1, 1, 2))
     assert all(np.array_equal(one.coverage, two.coverage) for one, two in zip(first, again, strict=True))
     assert [one.coverage.sum() for one in first] != [one.coverage.sum() for one in other]
@@ -59,7 +59,7 @@ def test_a_seed_is_a_drawing(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_drawings_have_a_solid_core_and_soft_edges_within_the_picture(kind: Kind) -> None:
-    room = Room(640, 360, 120, 25)
+    room = Canvas(640, 360, 120, 25)
     for sprite in draw(Mark(kind, 3), room):
         height, width = sprite.coverage.shape
         assert sprite.coverage.max() > 0.95
@@ -71,16 +71,16 @@ def test_drawings_have_a_solid_core_and_soft_edges_within_the_picture(kind: Kind
 
 
 def test_no_sample_lies_under_two_overlays() -> None:
-    shape, room = read_shape("yuv420p"), Room(640, 360, 60, 25)
-    overlays = [to_overlay(sprite, 0.5, PICTURE, shape) for sprite in draw(Mark("stamp", 5), room)]
+    shape, room = read_shape("yuv420p"), Canvas(640, 360, 60, 25)
+    overlays = [make_overlay(sprite, 0.5, PICTURE, shape) for sprite in draw(Mark("stamp", 5), room)]
     whole = Box(0, 0, 640, 360)
     for component in range(3):
-        each = [masks_within([one], shape, whole, 60)[component].astype(int) for one in overlays]
+        each = [draw_masks([one], shape, whole, 60)[component].astype(int) for one in overlays]
         assert sum(each[1:], each[0]).max() == 1
 
 
 def test_a_stamp_counts_seconds_beside_what_stays() -> None:
-    date, *seconds = draw(Mark("stamp", 5), Room(640, 360, 60, 25))
+    date, *seconds = draw(Mark("stamp", 5), Canvas(640, 360, 60, 25))
     assert [(part.start_frame, part.end_frame) for one in seconds for part in one.ranges] == [
         (0, 25),
         (25, 50),
@@ -91,15 +91,15 @@ def test_a_stamp_counts_seconds_beside_what_stays() -> None:
 
 
 def test_subtitles_appear_and_vanish() -> None:
-    ranges = [sprite.ranges[0] for sprite in draw(Mark("subtitles"), Room(640, 360, 200, 25))]
+    ranges = [sprite.ranges[0] for sprite in draw(Mark("subtitles"), Canvas(640, 360, 200, 25))]
     assert len(ranges) >= 3
     assert ranges[0].start_frame > 0
     assert all(one.end_frame < two.start_frame for one, two in pairwise(ranges))
 
 
 def test_chroma_is_covered_as_much_as_its_pixels_are() -> None:
-    (logo,) = draw(Mark("logo"), Room(640, 360, 10, 25))
-    luma, blue, _ = to_overlay(logo, 0.5, PICTURE, read_shape("yuv420p")).layers
+    (logo,) = draw(Mark("logo"), Canvas(640, 360, 10, 25))
+    luma, blue, _ = make_overlay(logo, 0.5, PICTURE, read_shape("yuv420p")).layers
     height, width = luma.alpha.shape
     means = luma.alpha.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
     assert np.allclose(blue.alpha, means, atol=1e-6)
@@ -113,7 +113,7 @@ def test_colors_are_codes_of_the_clip() -> None:
     red = np.array([[[1.0, 0.0, 0.0]]], np.float32)
 
     def codes(picture: PictureFormat) -> list[int]:
-        found = component_colors(red, picture, read_shape(picture.pixel_format))
+        found = convert_colors(red, picture, read_shape(picture.pixel_format))
         return [round(float(one[0, 0])) for one in found]
 
     assert codes(PICTURE) == [63, 102, 240]
@@ -126,20 +126,20 @@ def test_colors_are_codes_of_the_clip() -> None:
 
 def test_an_opacity_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"above 0 and at most 1, not 1\.5"):
-        mark_clip(clip_named("bikes"), Mark("logo"), 1.5, 5, tmp_path)
+        mark_clip(get_clip("bikes"), Mark("logo"), 1.5, 5, tmp_path)
 
 
 def test_masks_are_cut_at_the_edges_of_the_view(opaque_logo: Marked) -> None:
     (logo,) = opaque_logo.overlays
     narrow = Box(logo.box.x + 4, logo.box.y + 2, 8, 6)
-    luma, blue, _ = masks_within(opaque_logo.overlays, opaque_logo.shape, narrow, 2)
+    luma, blue, _ = draw_masks(opaque_logo.overlays, opaque_logo.shape, narrow, 2)
     assert np.array_equal(luma[1], logo.layers[0].mask[2:8, 4:12])
     assert np.array_equal(blue[1], logo.layers[1].mask[1:4, 2:6])
 
 
 def _seen(marked: Marked) -> tuple[View, Crops, Crops]:
-    view = view_of(marked)
-    return view, crops_of(marked.clean, view), crops_of(marked.marked, view)
+    view = make_view(marked)
+    return view, read_crops(marked.clean, view), read_crops(marked.marked, view)
 
 
 def test_what_is_clean_has_no_error(opaque_logo: Marked) -> None:
@@ -158,7 +158,7 @@ def test_errors_count_by_their_weight(opaque_logo: Marked) -> None:
     luma = clean[0].astype(int)
     shifted = (luma + np.where(luma < 128, 2, -2)).astype(np.uint8)
     steady = score((shifted, *clean[1:]), source, clean, view)
-    assert steady.psnr == pytest.approx(decibels(3.0, 255))
+    assert steady.psnr == pytest.approx(convert_to_decibels(3.0, 255))
     blinking = clean[0].copy()
     blinking[::2] = shifted[::2]
     assert score((blinking, *clean[1:]), source, clean, view).flicker == pytest.approx(2.0)
@@ -173,15 +173,15 @@ def test_samples_that_changed_beside_the_mask_are_counted(opaque_logo: Marked) -
 
 def test_overlap_is_intersection_over_union() -> None:
     one, two = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
-    assert overlap(one, two) == 1.0
+    assert compute_iou(one, two) == 1.0
     one[0, :2], two[0, 1:] = True, True
-    assert overlap(one, two) == pytest.approx(4 / 16)
+    assert compute_iou(one, two) == pytest.approx(4 / 16)
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_what_is_usually_done_takes_a_logo_away(opaque_logo: Marked, tmp_path: Path, name: str) -> None:
     view, clean, source = _seen(opaque_logo)
-    cleaned = baseline(name, opaque_logo.marked, source, view, tmp_path)
+    cleaned = run_baseline(name, opaque_logo.marked, source, view, tmp_path)
     before, after = score(source, source, clean, view), score(cleaned, source, clean, view)
     assert after.psnr > before.psnr + 5
     assert after.ssim > before.ssim
@@ -195,16 +195,16 @@ def test_what_is_usually_done_follows_subtitles(marked_clip: MarkClip, tmp_path:
     view, clean, source = _seen(marked)
     start = marked.overlays[0].ranges[0].start_frame
     for name in BASELINES:
-        cleaned = baseline(name, marked.marked, source, view, tmp_path)
+        cleaned = run_baseline(name, marked.marked, source, view, tmp_path)
         assert np.array_equal(cleaned[0][:start], clean[0][:start])
         assert score(cleaned, source, clean, view).psnr > score(source, source, clean, view).psnr
 
 
 def test_frames_in_the_middle_are_those_of_the_whole(opaque_logo: Marked, tmp_path: Path) -> None:
     view, _, source = _seen(opaque_logo)
-    few = view_of(opaque_logo, 4)
-    assert [component.shape[0] for component in crops_of(opaque_logo.clean, few)] == [4, 4, 4]
+    few = make_view(opaque_logo, 4)
+    assert [component.shape[0] for component in read_crops(opaque_logo.clean, few)] == [4, 4, 4]
     for name in BASELINES:
-        of_all = baseline(name, opaque_logo.marked, source, view, tmp_path)
-        cleaned = baseline(name, opaque_logo.marked, crops_of(opaque_logo.marked, few), few, tmp_path)
+        of_all = run_baseline(name, opaque_logo.marked, source, view, tmp_path)
+        cleaned = run_baseline(name, opaque_logo.marked, read_crops(opaque_logo.marked, few), few, tmp_path)
         assert all(np.array_equal(one, all_of[4:8]) for one, all_of in zip(cleaned, of_all, strict=True))

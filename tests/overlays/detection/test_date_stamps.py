@@ -7,8 +7,8 @@ import functools
 import numpy as np
 import pytest
 
-from benchmarks.overlay_truth.cases import detection_overlap
-from benchmarks.overlay_truth.clips import clip_named
+from benchmarks.overlay_truth.cases import compute_detection_iou
+from benchmarks.overlay_truth.clips import get_clip
 from benchmarks.overlay_truth.drawing import Mark
 from benchmarks.overlay_truth.marks import mark_clip
 from tasks.media.segments.source import survey_video
@@ -27,13 +27,13 @@ SECONDS = [FrameRange(start, min(FRAMES, start + 30)) for start in range(0, FRAM
 def stamped(shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stamped")
     mark = Mark("stamp", 2, "top right")
-    return mark_clip(clip_named("nasa"), mark, 0.5, FRAMES, folder, shared_data / "video")
+    return mark_clip(get_clip("nasa"), mark, 0.5, FRAMES, folder, shared_data / "video")
 
 
 def test_seconds_are_overlays_of_their_own(stamped):
     """The date lies where the scene hardly changes, and the seconds do not last."""
     found = find_static(stamped.lossy, survey_video(stamped.lossy))
-    assert detection_overlap(found, stamped) >= 0.8
+    assert compute_detection_iou(found, stamped) >= 0.8
     assert min(one.box.x for one in found.overlays) <= stamped.overlays[0].box.x + 4
     seconds = [one for one in found.overlays if one.ranges != (FrameRange(0, FRAMES),)]
     # In letters of 13 rows an 8 and the 9 that comes after it may be the same.

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.overlay_truth.clips import clip_named
-from benchmarks.overlay_truth.crops import Crops, View, crops_of, view_of
+from benchmarks.overlay_truth.clips import get_clip
+from benchmarks.overlay_truth.crops import Crops, View, make_view, read_crops
 from benchmarks.overlay_truth.drawing import Mark
 from benchmarks.overlay_truth.marks import Marked, mark_clip
-from benchmarks.overlay_truth.ours import forget_opacity, removed, told_the_mask
+from benchmarks.overlay_truth.ours import fit_masks, forget_opacity, remove
 from tasks.media.segments.source import survey_video
 from tasks.overlays.boxes import Box
 from tasks.overlays.detection.fitting import layers
@@ -27,21 +27,21 @@ MarkClip = Callable[..., Marked]
 
 def error_of(marked: Marked, overlays: list[Overlay], view: View, clean: Crops) -> float:
     """Root mean square of what is left in luma under the mask, in codes."""
-    apart = removed(marked.lossy, overlays, view)[0].astype(float) - clean[0]
+    apart = remove(marked.lossy, overlays, view)[0].astype(float) - clean[0]
     return float(np.sqrt((apart[view.masks[0]] ** 2).mean()))
 
 
 def test_what_shines_through_is_recovered(marked_clip: MarkClip) -> None:
     """Filled in alone, a translucent logo over changing scenes costs twice as much."""
     marked = marked_clip("bikes", "logo", 0.5, 120)
-    (found,) = told_the_mask(marked.lossy, marked.overlays)
+    (found,) = fit_masks(marked.lossy, marked.overlays)
     true, mine = marked.overlays[0].layers[0], found.layers[0]
     top, left = found.box.y - marked.overlays[0].box.y, found.box.x - marked.overlays[0].box.x
     part = np.s_[top : top + found.box.height, left : left + found.box.width]
     assert np.array_equal(mine.mask, true.mask[part])
     assert float(np.abs(mine.alpha - true.alpha[part])[mine.mask].mean()) < 0.05
-    view = view_of(marked, 6)
-    clean = crops_of(marked.clean, view)
+    view = make_view(marked, 6)
+    clean = read_crops(marked.clean, view)
     filled = error_of(marked, [forget_opacity(marked.overlays[0])], view, clean)
     assert error_of(marked, [found], view, clean) < 0.6 * filled
 
@@ -49,8 +49,8 @@ def test_what_shines_through_is_recovered(marked_clip: MarkClip) -> None:
 def test_black_beneath_is_filled_in(shared_data: Path, tmp_path: Path) -> None:
     """What hardly changes says little of opacity, and is filled in without a trace: a guess would show."""
     mark = Mark("logo", 2, "top right")
-    marked = mark_clip(clip_named("nasa"), mark, 0.5, 200, tmp_path, shared_data / "video")
-    (found,) = told_the_mask(marked.lossy, marked.overlays)
+    marked = mark_clip(get_clip("nasa"), mark, 0.5, 200, tmp_path, shared_data / "video")
+    (found,) = fit_masks(marked.lossy, marked.overlays)
     assert not found.is_known
 
 
@@ -100,7 +100,7 @@ def test_large_masks_are_only_filled_in(marked_clip: MarkClip, monkeypatch: pyte
 
 def test_doubts_are_kept_on_disk(marked_clip: MarkClip, tmp_path: Path) -> None:
     marked = marked_clip("bikes", "logo", 0.5, 120)
-    overlays = [*told_the_mask(marked.lossy, marked.overlays), *marked.overlays]
+    overlays = [*fit_masks(marked.lossy, marked.overlays), *marked.overlays]
     save_overlays(overlays, tmp_path / "overlays.npz")
     first, second = load_overlays(tmp_path / "overlays.npz")
     doubt = first.layers[0].doubt
