@@ -89,28 +89,28 @@ def test_all_cores_count_on_a_system_without_affinity(
 
 def test_share_of_memory_in_use_is_the_larger_of_machine_and_groups(groups: Path, join: Any) -> None:
     join("0::/outer\n")
-    assert sizing.memory_share() == 0.25
+    assert sizing.read_memory_share() == 0.25
     limit(groups / "outer", 1, 4 * GIB, 3 * GIB)
-    assert sizing.memory_share() == 0.75
+    assert sizing.read_memory_share() == 0.75
     limit(groups / "outer", 1, 4 * GIB, GIB // 2)
-    assert sizing.memory_share() == 0.25
+    assert sizing.read_memory_share() == 0.25
     limit(groups / "outer", 1, 0, 0)
-    assert sizing.memory_share() == 1.0
+    assert sizing.read_memory_share() == 1.0
 
 
 def test_reclaimable_page_cache_is_not_in_use(groups: Path, join: Any) -> None:
     join("0::/outer\n")
     limit(groups / "outer", 1, 4 * GIB, 4 * GIB)
     (groups / "outer/memory.stat").write_text(f"anon 5\nempty\ntotal_inactive_file 7\ninactive_file {GIB}\n")
-    assert sizing.memory_share() == 0.75
+    assert sizing.read_memory_share() == 0.75
 
 
 def test_limits_that_no_machine_has_are_none(groups: Path, join: Any) -> None:
     join("0::/outer\n")
     limit(groups / "outer", 1, 2**60, 2**60)
-    assert sizing.memory_share() == 0.25
+    assert sizing.read_memory_share() == 0.25
     limit(groups / "outer", 1, 2**60 - 1, 2**60 - 1)
-    assert sizing.memory_share() == 1.0
+    assert sizing.read_memory_share() == 1.0
 
 
 @pytest.mark.parametrize(("cores", "slots"), [(4, 4), (4.5, 3), (5, 4), (16, 15), (16.5, 14), (17, 15)])

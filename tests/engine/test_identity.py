@@ -15,7 +15,7 @@ from tasks.engine.planning import identity
 
 
 def identity_of(path: Path) -> list[object]:
-    return identity.input_identity(str(path), "content")
+    return identity.identify_input(str(path), "content")
 
 
 def test_a_pipe_counts_by_its_kind(tmp_path: Path) -> None:
@@ -41,11 +41,11 @@ def test_folders_nested_too_deep_are_unreadable(tmp_path: Path, monkeypatch: pyt
 
 
 def test_canonical_json_has_one_spelling() -> None:
-    assert identity.canonical({"b": [1, 2.5, None], "a": "ä"}) == b'{"a":"\\u00e4","b":[1,2.5,null]}'
+    assert identity.canonicalize({"b": [1, 2.5, None], "a": "ä"}) == b'{"a":"\\u00e4","b":[1,2.5,null]}'
 
 
 def test_a_key_hashes_id_payload_inputs_and_refusal_if_there_is_one() -> None:
-    keys = [identity.item_key(b"stage", Item("a", {"x": 1}, refusal=text), "stat") for text in ("", "broken")]
+    keys = [identity.compute_item_key(b"stage", Item("a", {"x": 1}, refusal=text), "stat") for text in ("", "broken")]
     hashed = (b'stage["a",{"x":1},[]]', b'stage["a",{"x":1},[],"broken"]')
     assert keys == [hashlib.sha256(content).hexdigest() for content in hashed]
 
@@ -53,9 +53,9 @@ def test_a_key_hashes_id_payload_inputs_and_refusal_if_there_is_one() -> None:
 def test_states_are_sixteen_digits_for_each_input(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     item = Item("a", inputs=(str(tmp_path / "a"), str(tmp_path / "missing")))
-    there, missing = identity.input_states(item)
+    there, missing = identity.read_input_states(item)
     assert [len(state) for state in (there, missing)] == [16, 16]
     assert int(there, 16) != int(missing, 16)
     (tmp_path / "a").chmod(0o600)
-    assert identity.input_states(item)[0] != there
-    assert identity.input_states(item)[1] == missing == hashlib.sha256(b'["unreadable",2]').hexdigest()[:16]
+    assert identity.read_input_states(item)[0] != there
+    assert identity.read_input_states(item)[1] == missing == hashlib.sha256(b'["unreadable",2]').hexdigest()[:16]

@@ -15,7 +15,7 @@ from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.manifest import InputFolder, Row, Table, cap_problems, read_ids, read_table, shorten
 
-IDS = "a whole number, or text without control characters and '..', of at most 4096 characters"
+IDS = "a whole number, or text without control or hidden characters and '..', of at most 4096 characters"
 AS_LIST = "allowed: a list of objects, or {'data': [...]}"
 
 
@@ -136,7 +136,7 @@ def test_lines_about_ids() -> None:
 
 def test_lines_about_missing_columns() -> None:
     table = Table((Row("t line 2", {"a": "x", "c\x1b": ""}), Row("t line 3", {"a": None, "c\x1b": 0})))
-    found = manifest.missing_columns(table, ("b", "a", "c\x1b"), "t.csv")
+    found = manifest.find_missing_columns(table, ("b", "a", "c\x1b"), "t.csv")
     assert [str(problem) for problem in found] == [
         (
             "t.csv: no column 'b'; allowed: the columns b, a, c\\x1b; "
@@ -145,18 +145,18 @@ def test_lines_about_missing_columns() -> None:
         "t line 3, a: nothing; allowed: a value in every row; fill it in or remove the row",
         "t line 2, c\\x1b: nothing; allowed: a value in every row; fill it in or remove the row",
     ]
-    (problem,) = manifest.missing_columns(Table(), ("b",), "t.csv")
+    (problem,) = manifest.find_missing_columns(Table(), ("b",), "t.csv")
     assert problem.advice == "its columns are none; add 'b' or rename the column that holds it"
 
 
 def test_lines_about_priorities() -> None:
     rows = [{"b": 1}, {"a": 2}]
-    assert [str(problem) for problem in manifest.unknown_priority(Execution(priority="c"), rows)] == [
+    assert [str(problem) for problem in manifest.check_priority(Execution(priority="c"), rows)] == [
         "--priority: no column 'c'; allowed: a, b; name a column of the manifest"
     ]
-    assert [str(problem) for problem in manifest.unknown_priority(Execution(priority="c"), [])] == [
-        "--priority: no column 'c'; allowed: no column: the manifest has none of its own; name a column of the manifest"
-    ]
+    (problem,) = manifest.check_priority(Execution(priority="c"), [])
+    said = "allowed: no column: the manifest has no extra columns; name a column of the manifest"
+    assert str(problem) == f"--priority: no column 'c'; {said}"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_lines_about_priorities() -> None:
     ],
 )
 def test_line_about_a_cell_that_json_cannot_hold(value: object, said: str) -> None:
-    fields, problems = manifest.carried(Row("t line 2", {"id": 1, "x": value, "n": 2}), {"id"})
+    fields, problems = manifest.collect_extra_columns(Row("t line 2", {"id": 1, "x": value, "n": 2}), {"id"})
     assert fields == {"n": 2}
     allowed = "text, numbers, true, false, null, dates, and lists and objects of these"
     assert problems == [Problem("t line 2, x", said, allowed, "leave the column out or change its type")]
@@ -187,13 +187,13 @@ def nested(depth: int, as_list: bool) -> Any:
 @pytest.mark.parametrize("as_list", [True, False])
 def test_cells_may_be_nested_fifty_deep(as_list: bool) -> None:
     value = nested(50, as_list)
-    assert manifest.json_value(value) == value
+    assert manifest.convert_to_json(value) == value
     with pytest.raises(ValueError, match=r"^lists and objects nested more than 50 deep$"):
-        manifest.json_value(nested(51, as_list))
+        manifest.convert_to_json(nested(51, as_list))
 
 
 def test_names_and_times_become_text() -> None:
-    assert manifest.json_value({1: time(1, 2), "n": [float("nan"), 1.5]}) == {"1": "01:02:00", "n": [None, 1.5]}
+    assert manifest.convert_to_json({1: time(1, 2), "n": [float("nan"), 1.5]}) == {"1": "01:02:00", "n": [None, 1.5]}
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def folder(tmp_path: Path) -> InputFolder:
     ("given", "said"),
     [
         (3, "3; allowed: a relative path in UTF-8; give the path relative to --videos-dir ROOT"),
-        ("a\n", "'a\\n'; allowed: a name without control characters; rename the file"),
+        ("a\n", "'a\\n'; allowed: a name without control or hidden characters; rename the file"),
         (
             "s3://x/b.mp4",
             (
@@ -276,7 +276,7 @@ def folder(tmp_path: Path) -> InputFolder:
         (
             "out.mp4",
             (
-                "'out.mp4' is a link that leads out; allowed: files inside ROOT; "
+                "'out.mp4' is a symlink that points outside; allowed: files inside ROOT; "
                 "copy the file there, or point --videos-dir at the folder that holds it"
             ),
         ),

@@ -30,4 +30,4 @@ def test_numbers_come_before_texts_before_nothing(ranks: list[object], order: st
 
 def test_a_further_try_counts_and_changes_nothing_else() -> None:
     planned = PlannedItem(Item("a"), "key", 3, 1, ("state",))
-    assert plan.tried_again(planned) == PlannedItem(Item("a"), "key", 3, 2, ("state",))
+    assert plan.retry_failed(planned) == PlannedItem(Item("a"), "key", 3, 2, ("state",))

@@ -34,7 +34,7 @@ def figures(finished_at: float = 1013.0) -> RunFigures:
 
 
 def summary_of(outcomes: list[Outcome], max_failed: float = 1.0, given: RunFigures | None = None) -> Summary:
-    return summary_module.summarise(given or figures(), outcomes, max_failed)
+    return summary_module.summarize(given or figures(), outcomes, max_failed)
 
 
 def test_summary_json_has_every_field(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_message_of_a_run(outcomes: list[Outcome], more: dict[str, object], max_
 def test_last_lines_name_ten_failures_and_count_the_rest(tmp_path: Path, failures: int, named: int) -> None:
     outcomes = Outcomes(replace(FAILED, id=f"item-{place}") for place in range(failures))
     summary = replace(summary_of(list(outcomes)), slots=0)
-    assert summary_module.closing_lines(summary, outcomes, Layout(tmp_path)) == [
+    assert summary_module.format_closing_lines(summary, outcomes, Layout(tmp_path)) == [
         f"flow: 0 done, 0 cached, {failures} failed (0:13)",
         *(f"  failed: item-{place}: timeout: no result within 2 s" for place in range(named)),
         *([f"  and {failures - named} more in {tmp_path / 'failures.json'}"] if failures > named else []),
@@ -214,5 +214,5 @@ def test_last_lines_name_ten_failures_and_count_the_rest(tmp_path: Path, failure
 
 
 def test_last_lines_name_the_slots_if_any_item_ran(tmp_path: Path) -> None:
-    lines = summary_module.closing_lines(summary_of([DONE]), Outcomes([DONE]), Layout(tmp_path))
+    lines = summary_module.format_closing_lines(summary_of([DONE]), Outcomes([DONE]), Layout(tmp_path))
     assert lines[0] == "flow: 1 done, 0 cached, 0 failed (0:13, 2 slots)"
