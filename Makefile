@@ -1,10 +1,13 @@
 # Every target does its own set-up: python3 (3.11 to 3.13), make and a package index are enough.
-# The environment is made again only when the lock or pyproject.toml changed.
+# The environment is updated only if the lock or pyproject.toml has changed.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+EXTRAS ?=
+empty :=
+# One mark per choice of extras: `make test` after `make setup EXTRAS=video` installs what it needs.
+READY := $(VENV)/.ready$(if $(EXTRAS),-$(subst $(empty) $(empty),-,$(sort $(EXTRAS))))
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
@@ -13,11 +16,12 @@ CHECKED := flows tasks deployments tests benchmarks examples scripts
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-setup: $(READY)  ## Install everything into .venv (the other targets do it themselves)
+setup: $(READY)  ## Install everything into .venv; EXTRAS=video (or signs, stars, ...) installs only what it needs
 
 $(READY): requirements-dev.lock pyproject.toml scripts/environment.py
 	@echo "setting up $(VENV) (once; a minute or two)"
-	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.lock
+	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.lock $(EXTRAS)
+	@rm -f $(VENV)/.ready*
 	@touch $@
 
 torch: $(READY)  ## Install PyTorch too, for LandmarkDataset and its tests (a CPU build where the index has one)

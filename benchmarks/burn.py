@@ -8,24 +8,17 @@ if __name__ == "__main__":
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from benchmarks.burn_stage import BurnParams, BurnStage
-from tasks.batch import batch_run
+from tasks.batch import BatchRun
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
+from tasks.launcher.batch_flow import Steps, batch_flow
 
 
-def read_inputs(items: int = 1000) -> list[Item]:
-    """The items, all alike."""
-    return [Item(f"item-{number:05d}") for number in range(items)]
-
-
-@flow(name="burn", persist_result=False)
-def burn(
-    output_dir: Path, items: int = 1000, cpu_seconds: float = 0.05, execution: Execution = Execution()
-) -> State[Any]:
+@batch_flow("burn")
+def burn(output_dir: Path, items: int = 1000, cpu_seconds: float = 0.05, execution: Execution = Execution()) -> Steps:
     """Burn CPU.
 
     Args:
@@ -34,6 +27,11 @@ def burn(
         cpu_seconds: CPU time that each item burns
         execution: How the run is carried out
     """
-    with batch_run("burn", output_dir, execution, {"items": items}) as run:
-        run.stage(BurnStage(BurnParams(cpu_seconds=cpu_seconds)), read_inputs(items))
+
+    def steps(run: BatchRun) -> State[Any]:
+        run.stage(
+            BurnStage(BurnParams(cpu_seconds=cpu_seconds)), [Item(f"item-{number:05d}") for number in range(items)]
+        )
         return run.finish()
+
+    return steps

@@ -8,27 +8,19 @@ if __name__ == "__main__":
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from benchmarks.sleep_stages import SleepStage, WholeStage
 from tasks.assembly import Assembly, Whole
-from tasks.batch import batch_run
+from tasks.batch import BatchRun
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import NoParams
+from tasks.launcher.batch_flow import Steps, batch_flow
 
 
-def read_inputs(segments: int = 64, seconds: float = 10.0) -> list[Whole]:
-    """One whole of so many parts, all alike."""
-    parts = tuple(Item(f"part-{number:04d}", {"seconds": seconds}) for number in range(segments))
-    return [Whole(Item("whole"), parts, 0)]
-
-
-@flow(name="sleep", persist_result=False)
-def sleep(
-    output_dir: Path, segments: int = 64, seconds: float = 10.0, execution: Execution = Execution()
-) -> State[Any]:
+@batch_flow("sleep")
+def sleep(output_dir: Path, segments: int = 64, seconds: float = 10.0, execution: Execution = Execution()) -> Steps:
     """Sleep.
 
     Args:
@@ -37,7 +29,11 @@ def sleep(
         seconds: How long each sleeps
         execution: How the run is carried out
     """
-    with batch_run("sleep", output_dir, execution, {"segments": segments}) as run:
-        stages = SleepStage(NoParams()), WholeStage(NoParams())
-        Assembly(*stages).run(run, read_inputs(segments, seconds))
+    parts = tuple(Item(f"part-{number:04d}", {"seconds": seconds}) for number in range(segments))
+
+    def steps(run: BatchRun) -> State[Any]:
+        assembly = Assembly(SleepStage(NoParams()), WholeStage(NoParams()))
+        assembly.run(run, [Whole(Item("whole"), parts, 0)])
         return run.finish()
+
+    return steps

@@ -1,1 +1,1 @@
-"""The flows: what people run."""
+"""The flows that users run, one module per flow: its parameters, and how its inputs are read."""

@@ -1,94 +1,39 @@
 """Remove logos, subtitles and date stamps from videos: ``python flows/overlay_removal.py --help``."""
 
-if __name__ == "__main__":  # before the imports below: the local Prefect API starts while Prefect is imported
+from __future__ import annotations
+
+if __name__ == "__main__":
     from tasks.launcher.command import main
 
     raise SystemExit(main("flows.overlay_removal"))
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prefect import flow
-from prefect.client.schemas.objects import State
 from pydantic import ByteSize
 
-from tasks.assembly import Assembly, Whole
-from tasks.batch import BatchRun, StageRun, batch_run
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.items import Item
-from tasks.engine.store.outcomes import Record
-from tasks.media.segment_stages.join_stage import refuse_item
-from tasks.media.segment_stages.preview_stage import preview_item
-from tasks.media.segments.settings import Crf
-from tasks.overlays.fetch_stage import FetchStage, make_fetch_item
-from tasks.overlays.gallery import Shown, read_video_gallery
-from tasks.overlays.join_stage import JoinStage, make_bare_item, make_join_item
-from tasks.overlays.options import CleaningOptions, Detector, Device, Devices, Method, OutputCodec, Score, Segments
-from tasks.overlays.prepare_stage import PrepareStage, make_prepare_items, read_prepared
-from tasks.overlays.prepared import Prepared
-from tasks.overlays.preview_stage import PreviewStage
-from tasks.overlays.segment_stage import CleanStage, estimate_segment_needs, make_segment_items
-from tasks.overlays.size import estimate_cleaned_bytes
-from tasks.overlays.sources import ALL_NETWORKS, MAX_BYTES, FetchLimits, read_sources
-from tasks.overlays.video_source import VideoSource
-from tasks.overlays.wishes import Detection, check_codec, check_program, read_detection
-from tasks.overlays.work import PlannedVideo, plan_video
+from tasks.launcher.batch_flow import Steps, batch_flow, pick
+from tasks.media.segments.codecs import Crf
+from tasks.overlays.options import (
+    CleaningOptions,
+    Detector,
+    Device,
+    Devices,
+    Method,
+    OutputCodec,
+    Score,
+    Segments,
+)
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+    from tasks.batch import BatchRun
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The videos, download limits, and the options of detection and removal."""
-
-    sources: list[VideoSource]
-    limits: FetchLimits
-    detection: Detection
-    options: CleaningOptions
-    devices: int | None
-    notes: list[str]
-
-
-def read_inputs(
-    input: str,
-    detector: Detector = "static",
-    mask: str | None = None,
-    model: Path | None = None,
-    score: Score = 0.4,
-    classes: list[str] | None = None,
-    method: Method = "auto",
-    command: str | None = None,
-    devices: Devices | None = None,
-    segments: Segments = "auto",
-    min_segment_frames: int = 60,
-    codec: OutputCodec = "x264",
-    crf: Crf | None = None,
-    max_download: ByteSize | None = None,
-    allow_private_hosts: bool = False,
-    device: Device = "cpu",
-) -> Inputs:
-    """Read and check the inputs. Raises InvalidInput with all problems."""
-    limits = FetchLimits(int(max_download or MAX_BYTES), ALL_NETWORKS if allow_private_hosts else ())
-    notes: list[str] = []
-    sources, problems = read_sources(input, limits, notes)
-    detection, detection_problems = read_detection(detector, mask, model, score, classes or [], device)
-    problems += detection_problems
-    options = CleaningOptions(
-        method=method,
-        command=command or "",
-        segments=segments,
-        min_segment_frames=min_segment_frames,
-        codec=codec,
-        crf=crf,
-    )
-    problems += check_codec(options) + check_program(method, command, devices)
-    if problems:
-        raise InvalidInput(problems)
-    return Inputs(sources, limits, detection, options, devices, notes)
-
-
-@flow(name="overlay-removal", flow_run_name="overlay-removal {output_dir}", persist_result=False)
+@batch_flow("overlay-removal", extra="video")
 def overlay_removal(
     input: str,
     output_dir: Path,
@@ -110,7 +55,7 @@ def overlay_removal(
     scratch: ByteSize | None = None,
     keep_segments: bool = False,
     execution: Execution = Execution(),
-) -> State[Any]:
+) -> Steps:
     """Detect and remove overlays in videos, such as logos, subtitles and date stamps.
 
     Args:
@@ -133,81 +78,24 @@ def overlay_removal(
         device: Device of the model
         scratch: Maximum disk space for segments before joining (default: half of the free space)
         keep_segments: Keep segments/ after joining
-        execution: How the run is carried out
+        execution: Execution options
     """
-    parameters = dict(locals())
-    inputs = read_inputs(
-        input,
-        detector,
-        mask,
-        model,
-        score,
-        classes,
-        method,
-        command,
-        devices,
-        segments,
-        min_segment_frames,
-        codec,
-        crf,
-        max_download,
-        allow_private_hosts,
-        device,
-    )
-    with batch_run("overlay-removal", output_dir, execution, parameters) as run:
-        run.note(inputs.notes)
-        videos = _fetch_videos(run, inputs)
-        prepared_run = run.stage(
-            PrepareStage(inputs.detection.params), make_prepare_items(videos.values(), inputs.detection.extra)
-        )
-        prepared = {video.video: video for video in _list_prepared(videos, prepared_run)}
-        planned = [_plan(video, inputs.options, run.output_dir) for video in prepared.values()]
-        stage = CleanStage(
-            estimate_segment_needs((video for video in planned if isinstance(video, PlannedVideo)), inputs.devices)
-        )
-        joined = Assembly(stage, JoinStage(), scratch, keep_segments).run(
-            run, [_make_whole(video) for video in planned]
-        )
-        cleaned = [record for part in joined for record in part.records()]
-        run.stage(PreviewStage(), [_make_preview(record, prepared) for record in cleaned])
-        shown = [Shown(record.id, record.values, videos[record.id].name) for record in cleaned]
-        run.pictures += read_video_gallery(shown, run.output_dir)
-        return run.finish()
+    from tasks.overlays.sources import ALL_NETWORKS, MAX_BYTES, FetchLimits, read_sources
+    from tasks.overlays.wishes import check_codec, check_program, read_detection
 
+    options = CleaningOptions(**pick(CleaningOptions.model_fields, {**locals(), "command": command or ""}))
+    limits = FetchLimits(int(max_download or MAX_BYTES), ALL_NETWORKS if allow_private_hosts else ())
+    notes: list[str] = []
+    sources, problems = read_sources(input, limits, notes)
+    detection, detection_problems = read_detection(detector, mask, model, score, classes or [], device)
+    problems += [*detection_problems, *check_codec(options), *check_program(method, command, devices)]
+    if problems:
+        raise InvalidInput(problems)
 
-def _fetch_videos(run: BatchRun, inputs: Inputs) -> dict[str, VideoSource]:
-    """Return the videos by id; download those with a URL."""
-    videos = {source.id: source for source in inputs.sources if not source.url}
-    elsewhere = {source.id: source for source in inputs.sources if source.url}
-    if elsewhere:
-        for record in run.stage(FetchStage(inputs.limits), list(map(make_fetch_item, elsewhere.values()))).records():
-            videos[record.id] = replace(elsewhere[record.id], path=run.output_dir / record.outputs[0].path)
-    return videos
+    def steps(run: BatchRun) -> State[Any]:
+        from flows.steps.overlay_removal import remove_overlays
 
+        run.note(notes)
+        return remove_overlays(run, sources, limits, detection, options, devices, scratch, keep_segments)
 
-def _list_prepared(videos: Mapping[str, VideoSource], prepared_run: StageRun) -> Iterator[Prepared]:
-    """Yield the prepared videos."""
-    for record in prepared_run.records():
-        digests = {output.path: output.sha256 for output in record.outputs}
-        source = videos[record.id]
-        assert source.path is not None, "only local videos are prepared"
-        yield read_prepared(record.id, source.path, record.detail, digests, source)
-
-
-def _plan(prepared: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo | Item:
-    """Return the plan for a video; an item that fails with the reason if there is none."""
-    try:
-        return plan_video(prepared, options, output_dir)
-    except InvalidInput as error:
-        return refuse_item(make_bare_item(prepared), str(error))
-
-
-def _make_whole(video: PlannedVideo | Item) -> Whole:
-    if isinstance(video, Item):
-        return Whole(video, (), 0)
-    return Whole(make_join_item(video), tuple(make_segment_items(video)), estimate_cleaned_bytes(video))
-
-
-def _make_preview(record: Record, known: Mapping[str, Prepared]) -> Item:
-    digests = [output.sha256 for output in record.outputs]
-    return preview_item(make_bare_item(known[record.id]), record.detail["work"], digests)
+    return steps

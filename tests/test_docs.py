@@ -272,6 +272,6 @@ def test_every_dependency_has_its_reason() -> None:
     wanted = [*project["project"]["dependencies"], *extras, *project["dependency-groups"]["dev"]]
     text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     told = {name.strip() for line in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) for name in line.split(",")}
-    names = {re.split(r"[<>=!~;\s]", line)[0] for line in wanted}
+    names = {re.split(r"[<>=!~;\s]", line)[0] for line in wanted if not line.startswith("headrace[")}
     assert sorted(names - told) == []
     assert sorted(told - names - {"package", "---"}) == []

@@ -16,6 +16,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+FIELDS = ("video", "signs", "stars")
 ADVICE = "the locks no longer match pyproject.toml: run `make lock` and commit both"
 
 
@@ -55,14 +56,20 @@ def project() -> dict[str, object]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+def runtime_requirements(project: dict) -> list[str]:
+    """The dependencies, and those of the extras that are in the locks."""
+    extras = project["project"]["optional-dependencies"]
+    return [*project["project"]["dependencies"], *(line for name in FIELDS for line in extras[name])]
+
+
 def test_runtime_lock_matches(project: dict) -> None:
     lock = (ROOT / LOCKS[0]).read_text(encoding="utf-8")
-    assert mismatches(project["project"]["dependencies"], lock, "headrace (pyproject.toml)") == [], ADVICE
+    assert mismatches(runtime_requirements(project), lock, "headrace (pyproject.toml)") == [], ADVICE
 
 
 def test_dev_lock_matches(project: dict) -> None:
     lock = (ROOT / LOCKS[1]).read_text(encoding="utf-8")
-    assert mismatches(project["project"]["dependencies"], lock, "headrace (pyproject.toml)") == [], ADVICE
+    assert mismatches(runtime_requirements(project), lock, "headrace (pyproject.toml)") == [], ADVICE
     assert mismatches(project["dependency-groups"]["dev"], lock, "headrace (pyproject.toml:dev)") == [], ADVICE
 
 
@@ -97,7 +104,28 @@ def test_one_distribution_owns_cv2() -> None:
         for distribution in importlib.metadata.distributions()
         if any(path.parts[0] == "cv2" for path in distribution.files or ())
     ]
-    assert owners == ["opencv-contrib-python-headless"]
+    assert owners == ["opencv-contrib-python"]
+
+
+def test_no_dependency_brings_another_distribution_that_owns_cv2(project: dict) -> None:
+    """As plain pip resolves them, without the overrides of uv: after ``pip install headrace[all]`` one owns cv2/."""
+    extras = project["project"]["optional-dependencies"]
+    names = {Requirement(line).name for line in project["project"]["dependencies"]}
+    names |= {Requirement(line).name for lines in extras.values() for line in lines} - {"headrace", "torch"}
+    reached: set[str] = set()
+    while waiting := {canonicalize_name(name) for name in names} - reached:
+        reached |= waiting
+        names = {required for name in waiting for required in required_names(name)}
+    assert {name for name in reached if name.startswith("opencv-")} == {"opencv-contrib-python"}
+
+
+def required_names(name: str) -> list[str]:
+    """What an installed distribution requires here, without extras."""
+    try:
+        requirements = map(Requirement, importlib.metadata.requires(name) or [])
+    except importlib.metadata.PackageNotFoundError:  # for another platform
+        return []
+    return [line.name for line in requirements if line.marker is None or line.marker.evaluate({"extra": ""})]
 
 
 def test_mismatches_are_found() -> None:

@@ -16,7 +16,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -41,8 +41,8 @@ from tasks.frames.columns import (
     merge_types,
 )
 from tasks.frames.manifest import Sample
+from tasks.frames.params import Format
 
-Format: TypeAlias = Literal["jsonl", "parquet", "webdataset", "imagefolder"]
 Row: TypeAlias = dict[str, Any]
 FOLDER = "dataset"
 _IMAGES = "images"

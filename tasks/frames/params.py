@@ -11,6 +11,7 @@ from tasks.media.damage import OnDamage
 
 Strategy = Literal["support-then-uniform", "uniform", "support"]
 ImageFormat = Literal["jpg", "png", "webp"]
+Format = Literal["jsonl", "parquet", "webdataset", "imagefolder"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 MAX_SIDE_PX = 16_384

@@ -43,7 +43,7 @@ class LandmarksStage(Stage):
     version: ClassVar[int] = 2
     memory_bytes: ClassVar[int] = 450 * 2**20
     timeout_seconds: ClassVar[float] = 3600.0  # an hour of video takes about as long
-    packages: ClassVar[tuple[str, ...]] = ("mediapipe", "opencv-contrib-python-headless", "av", "pose-format")
+    packages: ClassVar[tuple[str, ...]] = ("mediapipe", "opencv-contrib-python", "av", "pose-format")
     params: LandmarkParams
 
     def __init__(self, params: LandmarkParams, model: Model, rescue: Model | None = None) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.stage import Scalar
-from tasks.media.truncation import Truncation
+
+if TYPE_CHECKING:  # it loads decoders, which reading an option does not need
+    from tasks.media.truncation import Truncation
 
 # skip: keep the good frames, and report the others. fail: the item fails.
 OnDamage = Literal["skip", "fail"]

@@ -6,10 +6,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.media.segments.settings import Crf
-from tasks.overlays.overlay import Source
+from tasks.media.segments.codecs import Crf
 
-Detector: TypeAlias = Source
+Detector = Literal["static", "yolo", "mask"]
 Method = Literal["auto", "unblend", "temporal", "spatial", "command"]
 Device = Literal["cpu", "gpu"]
 OutputCodec = Literal["x264", "x265", "svtav1", "lossless"]

@@ -6,16 +6,17 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.overlays.boxes import Box
+from tasks.overlays.options import Detector
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
-Source = Literal["static", "yolo", "mask"]
+Source: TypeAlias = Detector
 _ARRAYS = ("mask", "alpha", "color", "doubt")
 
 

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from tasks.engine.contract.errors import BadInput, Problem
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.settings import Codec
 from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.media.segments.tail import damage_values
 from tasks.overlays.detection.findings import Findings
@@ -43,7 +43,7 @@ class PrepareStage(Stage):
     version: ClassVar[int] = 3
     memory_bytes: ClassVar[int] = 1 << 30  # 3840x2160 in 8 bits takes 650 MB, in 10 bits half as much again
     timeout_seconds: ClassVar[float] = 3600.0
-    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
+    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python", "scipy")
     params: PrepareParams
 
     def run(self, item: Item, work: Workspace) -> StageResult:

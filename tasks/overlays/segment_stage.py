@@ -41,7 +41,7 @@ class CleanStage(Stage):
     version: ClassVar[int] = 3
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 6 * 3600.0
-    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
+    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python", "scipy")
 
     def __init__(self, needs: Needs | None = None) -> None:
         """Take the needs; ``needs.max_slots`` is the number of devices of the program."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks.media.segment_stages.size import estimate_video_bytes
-from tasks.media.segments.settings import Codec
+from tasks.media.segments.codecs import Codec
 from tasks.overlays.work import PlannedVideo
 
 # At the default quality, rather too high than too low.

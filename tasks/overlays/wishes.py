@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.engine.contract.errors import Problem
-from tasks.media.segments.settings import MAX_CRF
+from tasks.media.segments.codecs import MAX_CRF
 from tasks.overlays.detection.mask.parsing import ImageMask, parse_mask
 from tasks.overlays.detection.yolo.network import check_model
 from tasks.overlays.options import CleaningOptions, Detector, Device, Method, PrepareParams

@@ -9,9 +9,10 @@ from pathlib import Path
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.stage import get_published_file
 from tasks.media.segment_stages.work import SegmentedWork, WorkPayload
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
-from tasks.media.segments.settings import Codec, EncoderSettings, lossless_settings
+from tasks.media.segments.settings import EncoderSettings, lossless_settings
 from tasks.media.segments.source import load_survey
 from tasks.media.timeline import Timeline
 from tasks.overlays.components import get_planar_format

@@ -26,7 +26,7 @@ class ComparisonStage(Stage):
     version: ClassVar[int] = 2
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 1800.0
-    packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python-headless")
+    packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python")
 
     def __init__(self) -> None:
         super().__init__(NoParams())

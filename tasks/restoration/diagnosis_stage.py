@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.containers import choose_container
-from tasks.media.segments.settings import Codec
 from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.media.segments.tail import damage_values
 from tasks.restoration.diagnosis import Diagnosis
@@ -56,7 +56,7 @@ class DiagnosisStage(Stage):
     version: ClassVar[int] = 2
     memory_bytes: ClassVar[int] = 512 * 2**20
     timeout_seconds: ClassVar[float] = 3600.0
-    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python-headless", "scipy")
+    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python", "scipy")
     params: DiagnosisParams
 
     def run(self, item: Item, work: Workspace) -> StageResult:

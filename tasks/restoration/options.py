@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tasks.media.segments.settings import MAX_CRF, Codec, Crf
+from tasks.media.segments.codecs import MAX_CRF, Codec, Crf
 from tasks.restoration.presets import Deinterlace
 
 EngineName = Literal["ffmpeg", "neural", "command"]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.stage import get_published_file
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Segment
-from tasks.media.segments.settings import Codec, EncoderSettings
+from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey, load_survey
 from tasks.restoration.building import build_chain
 from tasks.restoration.chain import Chain

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from tasks.engine.contract.errors import InvalidInput, Problem
-from tasks.media.segments.settings import Codec
+from tasks.media.segments.codecs import Codec
 from tasks.restoration.diagnosis import Diagnosis
 
 Deinterlacer = Literal["bwdif", "nnedi", "estdif", "none"]

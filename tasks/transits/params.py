@@ -11,6 +11,7 @@ from tasks.engine.contract.errors import Problem
 Detrend = Literal["biweight", "median", "none"]
 FluxColumn = Literal["pdcsap", "sap"]
 TlsScope = Literal["peaks", "full"]
+Source = Literal["mast", "folder"]
 
 MIN_PERIOD_DAYS = 0.1
 MAX_PERIOD_DAYS = 2000.0

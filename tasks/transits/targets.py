@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.items import Item, is_safe_id, make_distinct_ids
@@ -28,8 +28,7 @@ from tasks.media.kinds import FITS_SUFFIXES, suffix_of
 from tasks.transits.columns import SEPARATOR
 from tasks.transits.folder import CATALOGUES, FoundFile, catalogue_name, find_light_curves, star_key
 from tasks.transits.light_curve import Star
-
-Source: TypeAlias = Literal["mast", "folder"]
+from tasks.transits.params import Source
 
 REQUIRED = ("target_id",)
 MISSIONS = {"tess": "TESS", "kepler": "Kepler", "k2": "K2"}

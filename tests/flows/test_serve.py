@@ -33,7 +33,8 @@ def test_serving(prefect_api: str, prefect_home: Path, slow: Path, tmp_path: Pat
             output_dir=str(output),
             max_frames=1,
         )
-        assert service.final_state(run)["name"] == "Completed with failures"
+        state = service.final_state(run)
+        assert state["name"] == "Completed with failures", state["message"]
         assert program.process.poll() is None
     assert program.process.returncode == 0
     assert json.loads((output / "summary.json").read_bytes())["parameters"]["max_frames"] == 1

@@ -10,8 +10,9 @@ import imageio_ffmpeg
 import pytest
 
 from tasks.engine.contract.errors import InvalidInput
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.settings import Codec, EncoderSettings
+from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import survey_video
 from tasks.restoration.building import Deinterlace, build_chain
 from tasks.restoration.chain import Chain

@@ -9,19 +9,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import ByteSize
 
 from tasks.assembly import Assembly, Whole
-from tasks.batch import batch_run
+from tasks.batch import BatchRun
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
+from tasks.launcher.batch_flow import Steps, batch_flow
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.gathering import GatherStage
 
 
-def read_inputs(plan: Path) -> list[Whole]:
+def read_wholes(plan: Path) -> list[Whole]:
     """The wholes: ``{"whole": {"parts": {"part": {"do": ...}}, "bytes": 10}}``."""
     wholes = json.loads(plan.read_text())
     return [
@@ -34,14 +34,14 @@ def read_inputs(plan: Path) -> list[Whole]:
     ]
 
 
-@flow(name="assembly-flow", persist_result=False)
+@batch_flow("assembly-flow")
 def assembly_flow(
     plan: Path,
     output_dir: Path,
     scratch: ByteSize | None = None,
     keep: bool = False,
     execution: Execution = Execution(),
-) -> State[Any]:
+) -> Steps:
     """Put together what the plan says.
 
     Args:
@@ -51,6 +51,10 @@ def assembly_flow(
         keep: Parts stay
         execution: How the run is carried out
     """
-    with batch_run("assembly-flow", output_dir, execution, {}) as run:
-        Assembly(FaultStage(FaultParams()), GatherStage(), scratch, keep).run(run, read_inputs(plan))
+    wholes = read_wholes(plan)
+
+    def steps(run: BatchRun) -> State[Any]:
+        Assembly(FaultStage(FaultParams()), GatherStage(), scratch, keep).run(run, wholes)
         return run.finish()
+
+    return steps

@@ -8,20 +8,20 @@ if __name__ == "__main__":
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
-from tasks.batch import Patience, batch_run, loop
+from tasks.batch import BatchRun, Patience, loop
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, make_distinct_ids
 from tasks.engine.contract.manifest import find_missing_columns, read_ids, read_table
+from tasks.launcher.batch_flow import Steps, batch_flow
 from tests.engine.faults import FaultParams, FaultStage
 
 NO_PAYLOAD = {"id", "inputs", "cost", "rank"}
 
 
-def read_inputs(manifest: Path) -> list[Item]:
+def read_items(manifest: Path) -> list[Item]:
     """The items: ``id``, ``inputs`` (paths), ``cost`` and ``rank`` (a field); every other column is payload."""
     table = read_table(manifest)
     names, problems = read_ids(table.rows)
@@ -42,7 +42,7 @@ def read_inputs(manifest: Path) -> list[Item]:
     ]
 
 
-@flow(name="fault-flow", persist_result=False)
+@batch_flow("fault-flow")
 def fault_flow(
     manifest: Path,
     output_dir: Path,
@@ -51,7 +51,7 @@ def fault_flow(
     deserted_seconds: float = Patience.deserted_seconds,
     look_seconds: float = loop._LOOK_SECONDS,
     execution: Execution = Execution(),
-) -> State[Any]:
+) -> Steps:
     """Do what the manifest says.
 
     Args:
@@ -63,9 +63,12 @@ def fault_flow(
         look_seconds: Between looks whether there is a worker
         execution: How the run is carried out
     """
-    parameters = {"manifest": str(manifest), "text": text}
-    loop._LOOK_SECONDS = look_seconds
-    patience = Patience(losses, deserted_seconds)
-    with batch_run("fault-flow", output_dir, execution, parameters, patience) as run:
-        run.stage(FaultStage(FaultParams(text=text)), read_inputs(manifest))
+    items = read_items(manifest)
+
+    def steps(run: BatchRun) -> State[Any]:
+        loop._LOOK_SECONDS = look_seconds
+        run.patience = Patience(losses, deserted_seconds)
+        run.stage(FaultStage(FaultParams(text=text)), items)
         return run.finish()
+
+    return steps

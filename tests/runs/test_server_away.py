@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_CLIENT_RETRY_JITTER_FACTOR, temporary_settings
 
-from tasks.launcher.command import _patience
+from tasks.launcher.prefect_run import retry_settings
 from tests.engine.processes import wait_until
 from tests.homes import OpenServer, running_api
 from tests.runs.bench import Bench
@@ -46,7 +46,7 @@ def test_a_server_that_stalls_and_comes_back(
 
 
 def test_the_patience_with_a_server_that_is_gone_is_the_user_s_where_given() -> None:
-    assert _patience().get(PREFECT_CLIENT_MAX_RETRIES, 2) == 2
-    assert _patience().get(PREFECT_CLIENT_RETRY_JITTER_FACTOR, 0) == 0
+    assert retry_settings().get(PREFECT_CLIENT_MAX_RETRIES, 2) == 2
+    assert retry_settings().get(PREFECT_CLIENT_RETRY_JITTER_FACTOR, 0) == 0
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 7}):
-        assert PREFECT_CLIENT_MAX_RETRIES not in _patience()
+        assert PREFECT_CLIENT_MAX_RETRIES not in retry_settings()

@@ -13,7 +13,8 @@ from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.items import is_safe_id
 from tasks.transits.folder import FoundFile, catalogue_name, name_stars, star_key
 from tasks.transits.light_curve import Star
-from tasks.transits.targets import Source, Target, read_targets, star_items
+from tasks.transits.params import Source
+from tasks.transits.targets import Target, read_targets, star_items
 
 SPOC = "tess2018206045859-s0001-0000000025155310-0120-s_lc.fits"
 

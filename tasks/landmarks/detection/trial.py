@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 60
 
 def check_device(kind: ModelKind, model: Path, device: Device) -> str | None:
     """Return the reason why ``model`` does not run on ``device``, as one clause; None if it runs."""
-    command = [sys.executable, "-m", __name__, kind, str(model), device]
+    command = [sys.executable, "-P", "-m", __name__, kind, str(model), device]
     try:
         process = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired:

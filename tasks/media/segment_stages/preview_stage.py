@@ -31,7 +31,7 @@ class PreviewStageBase(Stage, Generic[Work]):
     version: ClassVar[int] = 1
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 1800.0
-    packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python-headless")
+    packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python")
 
     @property
     @abstractmethod

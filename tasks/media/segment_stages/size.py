@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasks.media.segments.settings import Codec, EncoderSettings
+from tasks.media.segments.codecs import Codec
+from tasks.media.segments.settings import EncoderSettings
 
 _LOSSLESS_BITS_PER_PIXEL = 12.0
 

@@ -14,8 +14,8 @@ from av.error import FFmpegError
 from av.stream import AttachmentStream, DataStream, Disposition, Stream
 
 from tasks.media.opening import open_container
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.converting import lossless_encoder
-from tasks.media.segments.settings import Codec
 
 # File name extension -> FFmpeg's muxer.
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}

@@ -10,17 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
 
 import av
-from pydantic import Field
 
 from tasks.media.segments.clock import Clock
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.picture import PictureFormat
-
-Codec = Literal["x264", "x265", "svtav1", "ffv1"]
-Crf: TypeAlias = Annotated[float, Field(ge=0, le=63)]
-MAX_CRF: Mapping[Codec, int] = {"x264": 51, "x265": 51, "svtav1": 63}
 
 ENCODERS: Mapping[Codec, str] = {"x264": "libx264", "x265": "libx265", "svtav1": "libsvtav1", "ffv1": "ffv1"}
 # Fields of their own that a decoder gets back as they were.

@@ -13,9 +13,10 @@ import av
 import numpy as np
 import pytest
 
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.joining import join_segments
-from tasks.media.segments.settings import Codec, EncoderSettings, lossless_settings
+from tasks.media.segments.settings import EncoderSettings, lossless_settings
 from tasks.media.segments.verify import verify_joined
 
 from .conftest import KINDS, TRIED_DEFECTS

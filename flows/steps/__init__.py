@@ -1,0 +1,1 @@
+"""The stages that each flow runs once its inputs are read."""

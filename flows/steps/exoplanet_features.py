@@ -1,0 +1,37 @@
+"""Stages of exoplanet-features: light curves from the archive, the search per star, then the table of features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from tasks.batch import BatchRun
+from tasks.transits.params import Source, TransitParams
+from tasks.transits.pictures.gallery import Drawn, best_pictures
+from tasks.transits.sources.items import fetch_items, with_files
+from tasks.transits.sources.settings import settings_from
+from tasks.transits.sources.stage import LightCurvesStage
+from tasks.transits.stage import StarsStage, star_files
+from tasks.transits.table import FeaturesStage, table_items
+from tasks.transits.targets import Target, star_items
+
+
+def search_stars(run: BatchRun, targets: Sequence[Target], source: Source, params: TransitParams) -> State[Any]:
+    """Search ``targets``, after fetching their light curves if they come from the archive, and write the table."""
+    if source == "mast":
+        settings = settings_from(os.environ, run.execution.refresh)
+        fetched = run.stage(LightCurvesStage(settings), fetch_items(targets))
+        if not fetched.complete:
+            return run.finish()
+        targets = with_files(targets, {record.id: record.detail for record in fetched.records()}, run.output_dir)
+    stars = run.stage(StarsStage(params), star_items(targets))
+    if stars.complete:
+        details = {record.id: record.detail for record in stars.records()}
+        run.stage(FeaturesStage(), table_items(star_files(targets, details)), prune=True)
+        pictures = (detail["picture"] for detail in details.values() if "picture" in detail)
+        names = {target.id: target.name for target in targets}
+        run.pictures += best_pictures((Drawn(**picture) for picture in pictures), run.output_dir, names=names)
+    return run.finish()

@@ -1,0 +1,165 @@
+"""Declare a flow by one function, whose signature is the command line, Prefect's form and the parameters in YAML.
+
+The function reads and checks the inputs and returns the steps of a run. Prefect, Dask and the libraries of the stages
+are imported when the steps run, so that help and usage errors take little time.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import importlib.util
+import inspect
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasks.engine.contract.execution import Execution
+from tasks.launcher.extras import Extra, check_extra
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.client.schemas.objects import State
+
+    from tasks.batch import BatchRun
+
+
+class Steps(Protocol):
+    """What a flow does once its inputs are read: run its stages and return the final state."""
+
+    def __call__(self, run: BatchRun) -> State[Any]:
+        """Run the stages by ``run``."""
+        ...
+
+
+class BatchFlow:
+    """A flow that is declared without importing Prefect, and acts as a Prefect flow as soon as it is used as one.
+
+    ``name`` is the flow's name in Prefect, ``extra`` names what must be installed, ``function`` reads the inputs and
+    returns the steps. Prefect loads flows by
+    the names of module attributes and checks with ``isinstance`` that they are flows, which holds for this class.
+    """
+
+    def __init__(self, name: str, extra: Extra | None, function: Callable[..., Steps]) -> None:
+        self.name = name
+        self.extra = extra
+        self.function = function
+        functools.update_wrapper(self, function)
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """The signature of the declared function, annotations evaluated."""
+        return inspect.signature(self.function, eval_str=True)
+
+    @property
+    def title(self) -> str:
+        """The first line of the flow's documentation."""
+        return (self.function.__doc__ or "").partition("\n")[0]
+
+    def read_inputs(self, parameters: Mapping[str, Any]) -> Steps:
+        """Read and check the inputs; return the steps.
+
+        Raises InvalidInput with everything that is wrong, and RunError if the flow's extra is not installed.
+        """
+        if self.extra:
+            check_extra(self.name, self.extra)
+        return self.function(**parameters)
+
+    def run(self, parameters: Mapping[str, Any], steps: Steps | None = None) -> State[Any]:
+        """Run the flow without Prefect's engine. ``steps``: the inputs are read already."""
+        from tasks.batch import batch_run
+
+        bound = self.signature.bind(**parameters)
+        bound.apply_defaults()
+        given = bound.arguments
+        steps = steps or self.read_inputs(given)
+        with batch_run(self.name, given["output_dir"], given.get("execution", Execution()), given) as run:
+            return steps(run)
+
+    def as_prefect_flow(self, steps: Steps | None = None) -> Flow[..., Any]:
+        """Return a Prefect flow with the declared signature. ``steps``: the inputs are read already."""
+        from prefect import flow
+
+        key = f"{self.function.__module__}.{self.function.__qualname__} {uuid.uuid4().hex}"
+        _RUNS[key] = self, steps
+
+        def run(*arguments: Any, **options: Any) -> State[Any]:
+            return _run_by_key(key, *arguments, **options)
+
+        functools.update_wrapper(run, self.function)
+        del run.__wrapped__  # type: ignore[attr-defined]
+        # Prefect evaluates annotations where this function is defined, so it gets them evaluated.
+        run.__signature__ = self.signature  # type: ignore[attr-defined]
+        run.__annotations__ = inspect.get_annotations(self.function, eval_str=True)
+        decorate = flow(name=self.name, flow_run_name=f"{self.name} {{output_dir}}", persist_result=False)
+        return decorate(run)
+
+    def load(self) -> None:
+        """Import what the steps need: Prefect, Dask and ``steps/MODULE.py`` beside the flow's module, if it exists."""
+        package, _, module = self.function.__module__.rpartition(".")
+        names = ["tasks.batch", f"{package}.steps.{module}"]
+        gc.disable()  # nearly everything that imports create stays
+        try:
+            with warnings.catch_warnings():
+                # Nothing needs that folder: without a server the run has a home of its own.
+                warnings.filterwarnings("ignore", "Failed to create the Prefect home directory")
+                for name in filter(_exists, names):
+                    importlib.import_module(name)
+        finally:
+            gc.freeze()
+            gc.enable()
+
+    @functools.cached_property
+    def _prefect_flow(self) -> Flow[..., Any]:
+        return self.as_prefect_flow()
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Run the flow in Prefect."""
+        return self._prefect_flow(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the Prefect flow."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._prefect_flow, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the Prefect flow instead: Prefect sends the flow of a run to its tasks."""
+        return _return, (self._prefect_flow,)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        """The class of Prefect flows, for ``isinstance``."""
+        return type(self._prefect_flow)
+
+
+# Flows and steps by the key in a Prefect flow: Prefect pickles the flow with each task run, but not its inputs.
+_RUNS: dict[str, tuple[BatchFlow, Steps | None]] = {}
+
+
+def _return(flow: Flow[..., Any]) -> Flow[..., Any]:
+    return flow
+
+
+def _run_by_key(key: str, *arguments: Any, **options: Any) -> State[Any]:
+    flow, steps = _RUNS[key]
+    return flow.run(flow.signature.bind(*arguments, **options).arguments, steps)
+
+
+def batch_flow(name: str, extra: Extra | None = None) -> Callable[[Callable[..., Steps]], BatchFlow]:
+    """Return a decorator that declares a flow with this name. ``extra``: what must be installed for it."""
+    return functools.partial(BatchFlow, name, extra)
+
+
+def pick(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``values`` called ``names``: a flow's ``locals()`` hold the fields of the models that it fills."""
+    return {name: values[name] for name in names}
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of its package
+        return False
