@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tasks.engine.contract.errors import RunError
-from tasks.engine.running.control import StopLevel, stop_signal
+from tasks.engine.running.control import StopLevel, get_stop_signal
 
 
 class RunControl:
     """Stops one run of this process, and remembers why."""
 
     def __init__(self, run_id: str) -> None:
-        self._signal = stop_signal(run_id)
+        self._signal = get_stop_signal(run_id)
         self.error = ""
 
     @property

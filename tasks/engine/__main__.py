@@ -1,4 +1,4 @@
-"""Repair by hand: ``python -m tasks.engine --help``."""
+"""Inspect and repair an output folder: ``python -m tasks.engine --help``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TextIO
 
 from cyclopts import App
 
-from tasks.engine import maintenance as upkeep
+from tasks.engine import maintenance
 from tasks.engine.contract.errors import HeadraceError
 from tasks.engine.contract.text import showable
 from tasks.engine.store.outcomes import Try
@@ -29,7 +29,7 @@ def list_items(output_dir: Path) -> int:
     Args:
         output_dir: The --output-dir of a run
     """
-    for entry in upkeep.entries(upkeep.open_layout(output_dir)):
+    for entry in maintenance.read_entries(maintenance.open_layout(output_dir)):
         _say(entry.line())
     return 0
 
@@ -42,7 +42,7 @@ def show(output_dir: Path, item_id: str) -> int:
         output_dir: The --output-dir of a run
         item_id: The item
     """
-    for entry in upkeep.find(upkeep.open_layout(output_dir), [item_id]):
+    for entry in maintenance.find(maintenance.open_layout(output_dir), [item_id]):
         _say(entry.line())
         for output in entry.record.outputs if entry.record else ():
             _say(f"  {output.path}  {output.size_bytes} bytes  sha256 {output.sha256}")
@@ -53,7 +53,7 @@ def show(output_dir: Path, item_id: str) -> int:
     return 0
 
 
-def _count_tries(entry: upkeep.Entry) -> list[Try]:
+def _count_tries(entry: maintenance.Entry) -> list[Try]:
     source = entry.failure or entry.record
     assert source is not None
     return [*source.history, source.to_attempt()]
@@ -61,13 +61,13 @@ def _count_tries(entry: upkeep.Entry) -> list[Try]:
 
 @app.command
 def verify(output_dir: Path) -> int:
-    """Compare every output with the digest in its record; exit code 3 where one does not hold.
+    """Compare every output with the digest in its record; exit code 3 if one does not match.
 
     Args:
         output_dir: The --output-dir of a run
     """
     broken = 0
-    for line in upkeep.find_broken_outputs(upkeep.open_layout(output_dir)):
+    for line in maintenance.find_broken_outputs(maintenance.open_layout(output_dir)):
         _say(line)
         broken += 1
     _say(f"{broken} outputs do not hold; the next run makes them again with --verify digest" if broken else "all hold")
@@ -76,61 +76,61 @@ def verify(output_dir: Path) -> int:
 
 @app.command
 def forget(output_dir: Path, *item_ids: str, outputs: bool = False, yes: bool = False) -> int:
-    """Forget items, so that the next run makes them again.
+    """Forget items, so that the next run processes them again.
 
     Args:
         output_dir: The --output-dir of a run
         item_ids: The items
-        outputs: Remove their outputs too
-        yes: Do it; without it, only say what would be done
+        outputs: Also remove their outputs
+        yes: Apply the changes (default: only print them)
     """
-    layout = upkeep.open_layout(output_dir)
-    return _say_or_do(layout.output_dir, upkeep.plan_forget(layout, item_ids, outputs), yes)
+    layout = maintenance.open_layout(output_dir)
+    return _apply_or_print(layout.output_dir, maintenance.plan_forget(layout, item_ids, outputs), yes)
 
 
 @app.command
 def sweep(output_dir: Path, *, yes: bool = False) -> int:
-    """Remove what dead runs have left: private folders, half-written files, logs of items that are done.
+    """Remove leftovers of dead runs: private folders, partial files, logs of done items.
 
     Args:
         output_dir: The --output-dir of a run
-        yes: Do it; without it, only say what would be done
+        yes: Apply the changes (default: only print them)
     """
-    layout = upkeep.open_layout(output_dir)
-    return _say_or_do(layout.output_dir, upkeep.plan_sweep(layout), yes)
+    layout = maintenance.open_layout(output_dir)
+    return _apply_or_print(layout.output_dir, maintenance.plan_sweep(layout), yes)
 
 
 @app.command
 def prune(output_dir: Path, *, yes: bool = False) -> int:
-    """Remove what was made of items that the last run's manifest no longer names.
+    """Remove the results of items that are not in the last run's manifest.
 
     Args:
         output_dir: The --output-dir of a run
-        yes: Do it; without it, only say what would be done
+        yes: Apply the changes (default: only print them)
     """
-    layout = upkeep.open_layout(output_dir)
-    return _say_or_do(layout.output_dir, upkeep.plan_prune(layout), yes)
+    layout = maintenance.open_layout(output_dir)
+    return _apply_or_print(layout.output_dir, maintenance.plan_prune(layout), yes)
 
 
-def _say_or_do(output_dir: Path, deeds: list[upkeep.Deed], yes: bool) -> int:
-    for deed in deeds:
-        _say(deed.words if yes else f"would {deed.words}")
-    if not deeds:
+def _apply_or_print(output_dir: Path, actions: list[maintenance.Action], yes: bool) -> int:
+    for action in actions:
+        _say(action.words if yes else f"would {action.words}")
+    if not actions:
         _say("nothing to do")
     elif yes:
-        upkeep.do(upkeep.open_layout(output_dir), deeds, lambda line: _say(line, sys.stderr))
+        maintenance.apply(maintenance.open_layout(output_dir), actions, lambda line: _say(line, sys.stderr))
     else:
         _say("nothing was done; --yes does it")
     return 0
 
 
 def _say(line: str, stream: TextIO | None = None) -> None:
-    """Print one line; records come from anywhere, and a terminal acts on what it is sent."""
+    """Print one line, escaped: records may contain control characters for the terminal."""
     print(showable(line), file=stream)
 
 
 def main() -> int:
-    """Run the command; one line an error, exit code 2."""
+    """Run the command; print one line per error and return 2."""
     try:
         return int(app(result_action="return_value"))
     except HeadraceError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.parquet import read_rows
 from tasks.engine.running.orphans import end_orphans
-from tasks.engine.store.layout import HOUSE, Layout, check_folders, remove_outputs
+from tasks.engine.store.layout import STATE_FOLDER, Layout, check_folders, remove_outputs
 from tasks.engine.store.lock import Lock, locked
 from tasks.engine.store.outcomes import Failure, Record
 from tasks.engine.store.records import RecordStore, find_needed_outputs
@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Deed:
+class Action:
     """Something to do, in words and as the paths to remove, relative to the output folder.
 
     ``withdrawn`` names items by stage and id: their outputs are among the paths, so their records are set aside first.
@@ -57,21 +57,23 @@ def open_layout(output_dir: Path) -> Layout:
     Raises InvalidInput for any other folder, and RunError if a folder of the engine in it is a symlink.
     """
     layout = Layout(output_dir.absolute())
-    if not layout.house.is_dir():
+    if not layout.state_folder.is_dir():
         known = Problem(str(output_dir), "no .headrace in it", "the --output-dir of a run", "give that folder")
         raise InvalidInput([known])
     check_folders(layout)
     return layout
 
 
-def stages(layout: Layout) -> list[str]:
-    """Names of the stages that have left something."""
-    return sorted({name for folder in ("records", "failures") for name in layout.tree.folders(f"{HOUSE}/{folder}")})
+def list_stages(layout: Layout) -> list[str]:
+    """Return the names of the stages with records or failures."""
+    return sorted(
+        {name for folder in ("records", "failures") for name in layout.tree.folders(f"{STATE_FOLDER}/{folder}")}
+    )
 
 
-def entries(layout: Layout) -> Iterator[Entry]:
-    """Everything that is known, by stage and id."""
-    for stage in stages(layout):
+def read_entries(layout: Layout) -> Iterator[Entry]:
+    """Yield the entries of all items, by stage and id."""
+    for stage in list_stages(layout):
         store = RecordStore(layout, stage)
         records, failures = store.load(), store.load_failures()
         for item_id in sorted(records.keys() | failures.keys()):
@@ -79,8 +81,8 @@ def entries(layout: Layout) -> Iterator[Entry]:
 
 
 def find(layout: Layout, ids: Sequence[str]) -> list[Entry]:
-    """The entries of the items ``ids``, in all stages. Raises InvalidInput for ids that nothing is known of."""
-    found = [entry for entry in entries(layout) if entry.id in ids]
+    """Return the entries of the items ``ids`` in all stages. Raises InvalidInput for unknown ids."""
+    found = [entry for entry in read_entries(layout) if entry.id in ids]
     unknown = sorted(set(ids) - {entry.id for entry in found})
     if unknown:
         advice = "see `python -m tasks.engine list`"
@@ -89,8 +91,8 @@ def find(layout: Layout, ids: Sequence[str]) -> list[Entry]:
 
 
 def find_broken_outputs(layout: Layout) -> Iterator[str]:
-    """A line for each output that is gone, or has not the digest that its record says."""
-    for entry in entries(layout):
+    """Yield a line for each output that is missing or does not match the digest in its record."""
+    for entry in read_entries(layout):
         for output in entry.record.outputs if entry.record else ():
             store = RecordStore(layout, entry.stage)
             if not store.is_intact(output, "digest"):
@@ -98,51 +100,53 @@ def find_broken_outputs(layout: Layout) -> Iterator[str]:
                 yield f"{entry.stage}  {entry.id}  {'altered' if there else 'missing'}  {output.path}"
 
 
-def plan_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[Deed]:
-    """What forgetting items means: their records go, so that the next run makes them again."""
-    deeds, found = [], find(layout, ids)
+def plan_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[Action]:
+    """Return the actions that remove the records of items, so that the next run processes them again."""
+    actions, found = [], find(layout, ids)
     forgotten = {(entry.stage, entry.id) for entry in found}
     needed = find_needed_outputs(layout, lambda stage, item_id: (stage, item_id) in forgotten) if outputs_too else set()
     for entry in found:
         if outputs_too and entry.record:
             paths, item = _list_outputs(entry, needed), (entry.stage, entry.id)
-            deeds.append(Deed(f"remove {len(paths)} outputs of {entry.stage} {entry.id}", paths, (item,)))
-        deeds.append(Deed(f"forget {entry.stage} {entry.id}", _read_stores(layout, entry)))
-    return deeds
+            actions.append(Action(f"remove {len(paths)} outputs of {entry.stage} {entry.id}", paths, (item,)))
+        actions.append(Action(f"forget {entry.stage} {entry.id}", _list_engine_files(layout, entry)))
+    return actions
 
 
-def _read_stores(layout: Layout, entry: Entry) -> tuple[str, ...]:
-    """The files that may tell of an item."""
+def _list_engine_files(layout: Layout, entry: Entry) -> tuple[str, ...]:
+    """Return the engine's files about an item."""
     known = [*RecordStore(layout, entry.stage).paths(entry.id), layout.log(entry.stage, entry.id)]
     return tuple(map(layout.relative, known))
 
 
 def _list_outputs(entry: Entry, needed: set[str]) -> tuple[str, ...]:
-    """The outputs of an item but those that another item has too, or says that it has."""
+    """Return the outputs of an item, without those that another item's record lists too."""
     outputs = entry.record.outputs if entry.record else ()
     return tuple(output.path for output in outputs if output.path not in needed)
 
 
-def plan_sweep(layout: Layout) -> list[Deed]:
-    """What dead runs have left: private folders, half-written files, logs of items that are done since."""
+def plan_sweep(layout: Layout) -> list[Action]:
+    """Return the actions that remove leftovers of dead runs: private folders, partial files, logs of done items."""
     private, tree = layout.relative(layout.private), layout.tree
-    deeds = [Deed(f"remove the private folder of run {name}", (f"{private}/{name}",)) for name in tree.names(private)]
-    deeds += [Deed(f"remove the half-written {path}", (path,)) for path in _find_half_written(layout)]
-    for entry in entries(layout):
+    actions = [
+        Action(f"remove the private folder of run {name}", (f"{private}/{name}",)) for name in tree.names(private)
+    ]
+    actions += [Action(f"remove the half-written {path}", (path,)) for path in _find_half_written(layout)]
+    for entry in read_entries(layout):
         log = layout.relative(layout.log(entry.stage, entry.id))
         if entry.record and not entry.failure and tree.status(log):
-            deeds.append(Deed(f"remove the log of {entry.stage} {entry.id}, which is done", (log,)))
-    return deeds
+            actions.append(Action(f"remove the log of {entry.stage} {entry.id}, which is done", (log,)))
+    return actions
 
 
-def plan_prune(layout: Layout) -> list[Deed]:
-    """What the last run's manifest no longer names: records, outputs and failures of items that are not in it.
+def plan_prune(layout: Layout) -> list[Action]:
+    """Return the actions that remove items missing from the last run's manifest: records, outputs and failures.
 
-    A stage that the last run never came to is left alone, and so is a file that an item has which is named. Raises
-    InvalidInput where no run has left an ``items.parquet``.
+    Stages that the last run did not reach are kept, and so are files of remaining items. Raises InvalidInput if there
+    is no ``items.parquet``.
     """
-    named, deeds = _read_last_items(layout), []
-    known = [entry for entry in entries(layout) if entry.stage in named]
+    named, actions = _read_last_items(layout), []
+    known = [entry for entry in read_entries(layout) if entry.stage in named]
     needed = find_needed_outputs(layout, lambda stage, item_id: item_id not in named.get(stage, {item_id}))
     for entry in known:
         if entry.id not in named[entry.stage]:
@@ -150,8 +154,8 @@ def plan_prune(layout: Layout) -> list[Deed]:
             words = (
                 f"remove {entry.stage} {entry.id} with {len(outputs)} outputs, which the last manifest does not name"
             )
-            deeds.append(Deed(words, (*outputs, *_read_stores(layout, entry)), ((entry.stage, entry.id),)))
-    return deeds
+            actions.append(Action(words, (*outputs, *_list_engine_files(layout, entry)), ((entry.stage, entry.id),)))
+    return actions
 
 
 def _read_last_items(layout: Layout) -> dict[str, set[str]]:
@@ -168,25 +172,25 @@ def _read_last_items(layout: Layout) -> dict[str, set[str]]:
     return named
 
 
-def do(layout: Layout, deeds: Sequence[Deed], say: Callable[[str], None] = lambda _: None) -> None:
-    """Do ``deeds`` while no run is at work. Raises RunError where one is, or the lock cannot be written."""
+def apply(layout: Layout, actions: Sequence[Action], say: Callable[[str], None] = lambda _: None) -> None:
+    """Do ``actions`` while no run is at work. Raises RunError where one is, or the lock cannot be written."""
     try:
         with locked(layout.lock, "upkeep", say) as lock:
             end_orphans(layout, say)  # the marks by which they are found may be removed now
-            for deed in deeds:
-                _do(layout, deed, lock)
+            for action in actions:
+                _apply(layout, action, lock)
     except OSError as error:
         raise explain_write_error(layout.output_dir, error) from error
 
 
-def _do(layout: Layout, deed: Deed, lock: Lock) -> None:
-    """Do one deed: records are set aside, then outputs go, then everything that tells of them."""
-    for stage, item_id in deed.withdrawn:
+def _apply(layout: Layout, action: Action, lock: Lock) -> None:
+    """Do one action: records are set aside, then outputs go, then everything that tells of them."""
+    for stage, item_id in action.withdrawn:
         lock.check()
         RecordStore(layout, stage).withdraw([item_id])
-    own = [path for path in deed.paths if path.startswith(f"{HOUSE}/")]
+    own = [path for path in action.paths if path.startswith(f"{STATE_FOLDER}/")]
     lock.check()
-    remove_outputs(layout, [path for path in deed.paths if path not in own])
+    remove_outputs(layout, [path for path in action.paths if path not in own])
     for path in own:
         lock.check()
         layout.tree.remove(path)

@@ -1,4 +1,4 @@
-"""A run's beginning and end in its output folder: leftovers are swept, results are written."""
+"""Begin and end a run in its output folder: lock it, remove leftovers, write the results."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
-from tasks.engine.reporting.summary import Summary, as_dict, list_failures, write_summary
+from tasks.engine.reporting.summary import Summary, convert_to_dict, list_failures, write_summary
 from tasks.engine.running.orphans import end_orphans, note_dead_marks
 from tasks.engine.running.scratch import leave_local_scratch, sweep_local_scratch
-from tasks.engine.store.layout import HOUSE, RUN_FILES, Layout, check_folders
+from tasks.engine.store.layout import RUN_FILES, STATE_FOLDER, Layout, check_folders
 from tasks.engine.store.lock import Lock, locked
 from tasks.engine.store.outcomes import Outcome, Outcomes
 from tasks.engine.store.write_errors import check_is_no_folder, explain_write_error
@@ -18,10 +18,10 @@ from tasks.engine.store.write_errors import check_is_no_folder, explain_write_er
 
 @contextmanager
 def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
-    """Make the output folder, hold its lock, and make the run's private folder, which is gone afterwards.
+    """Create the output folder, hold its lock, and create the run's private folder; remove it afterwards.
 
-    What dead runs left in theirs is swept. ``say`` is told, in one line, what takes a while. Raises RunError if nothing
-    can be written, or another run is at work.
+    Removes the private folders of dead runs. ``say`` receives a line about anything that takes a while. Raises RunError
+    if the folder cannot be written, or if another run is active.
     """
     tree, private = layout.tree, f"{layout.relative(layout.private)}/{run_id}"
     with ExitStack() as stack:
@@ -43,34 +43,34 @@ def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = la
 
 
 def _sweep(layout: Layout) -> None:
-    """Remove what dead runs left: the lock says that nobody else is at work.
+    """Remove the leftovers of dead runs. The lock guarantees that no other run is active.
 
-    A run that was paused and does not know yet that it has lost its lock can publish nothing more: all that it can
-    publish is in its private folder.
+    A paused run that does not know yet that it lost its lock cannot publish any more, because its private folder is
+    removed.
     """
     tree = layout.tree
     tree.clear(layout.relative(layout.private))
-    for name in tree.names(HOUSE):  # of runs that died while they took the lock, those of other versions too
+    for name in tree.names(STATE_FOLDER):  # left by runs that died while they took the lock, in any version
         if name.startswith(".lock."):
-            tree.remove(f"{HOUSE}/{name}")
-    kinds = [f"{HOUSE}/{name}" for name in tree.folders(HOUSE)]
+            tree.remove(f"{STATE_FOLDER}/{name}")
+    kinds = [f"{STATE_FOLDER}/{name}" for name in tree.folders(STATE_FOLDER)]
     stages = [f"{kind}/{name}" for kind in kinds for name in tree.folders(kind)]
-    for folder in ("", HOUSE, *kinds, *stages):
+    for folder in ("", STATE_FOLDER, *kinds, *stages):
         tree.remove_temporary(folder)
     sweep_local_scratch(layout.output_dir)
 
 
 def write_results(layout: Layout, summary: Summary, outcomes: Outcomes, pictures: Sequence[Picture]) -> Path:
-    """Write every file of the run; returns the path of ``report.html``."""
+    """Write all result files of the run; return the path of ``report.html``."""
     bars, seconds = _collect_times(summary, outcomes)
-    page = render_report(as_dict(summary), bars, seconds, pictures, _collect_failures(outcomes))
+    page = render_report(convert_to_dict(summary), bars, seconds, pictures, _collect_failures(outcomes))
     layout.tree.write("report.html", page.encode())
     write_summary(layout, summary, outcomes)
     return layout.output_dir / "report.html"
 
 
 def _collect_times(summary: Summary, outcomes: Iterable[Outcome]) -> tuple[list[Bar], list[float]]:
-    """What ran in this run, in seconds since its start; how long every item took that is done, whenever that was."""
+    """Return the bars of the items that ran in this run, and the seconds of all done items, also of earlier runs."""
     start, bars, seconds = summary.started_seconds, list[Bar](), list[float]()
     for outcome in outcomes:
         usage, begun = outcome.usage, outcome.usage.started_at - start

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jinja2
 
-from tasks.engine.maintenance import do, plan_forget
+from tasks.engine.maintenance import apply, plan_forget
 from tasks.engine.reporting.summary import RunFigures, Summary, summarize
 from tasks.engine.run import open_output_dir, write_results
 from tasks.engine.store.layout import Layout
@@ -118,7 +118,7 @@ def fail(folder: Path) -> None:
 def lock(folder: Path) -> None:
     """Hold the lock of the output folder for a moment."""
     try:
-        with locked(Layout(folder).house / "lock", "run"):
+        with locked(Layout(folder).state_folder / "lock", "run"):
             pass
     except OSError as error:  # as a run does
         raise explain_write_error(folder, error) from error
@@ -154,7 +154,7 @@ def write_files(folder: Path) -> None:
 def forget(folder: Path) -> None:
     """Forget an item by hand, with its outputs."""
     layout = Layout(folder)
-    do(layout, plan_forget(layout, ["a"], outputs_too=True))
+    apply(layout, plan_forget(layout, ["a"], outputs_too=True))
 
 
 def run_all(folder: Path) -> None:

@@ -155,8 +155,8 @@ def test_a_run_that_stops_does_not_wait_for_memory(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_child_is_renewed_after_many_items(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(slot, "_MOST_ITEMS", 3)
-    monkeypatch.setattr(slot, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(slot, "_MAX_ITEMS", 3)
+    monkeypatch.setattr(slot, "_MIN_SECONDS", 0.0)
     ledger = tmp_path / "ledger"
     monkeypatch.setenv("HEADRACE_TEST_LEDGER", str(ledger))
     outcomes = run(tmp_path / "out", [Item(f"item-{number}", {"do": "write"}) for number in range(7)])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine import maintenance as upkeep
+from tasks.engine import maintenance
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
@@ -80,7 +80,7 @@ def test_repair_by_hand_refuses_it_too(layout: Layout, victim: Path, folder: str
     replace_by_link(layout, folder, victim)
     before = contents(victim)
     with pytest.raises(RunError, match="is a symlink"):
-        upkeep.open_layout(layout.output_dir)
+        maintenance.open_layout(layout.output_dir)
     assert contents(victim) == before
 
 
@@ -122,11 +122,11 @@ def test_outputs_are_neither_written_nor_removed_through_a_symlink(layout: Layou
     store, stage = RecordStore(layout, "stage"), FaultStage(FaultParams())
 
     def forget() -> None:
-        upkeep.do(layout, upkeep.plan_forget(layout, ["a"], outputs_too=True))
+        maintenance.apply(layout, maintenance.plan_forget(layout, ["a"], outputs_too=True))
 
     def prune() -> None:
         Tree(layout.output_dir).write("items.parquet", items_table())
-        upkeep.do(layout, upkeep.plan_prune(layout))
+        maintenance.apply(layout, maintenance.plan_prune(layout))
 
     def plan() -> None:
         (layout.records("stage")).rename(layout.records("faults"))
@@ -217,7 +217,7 @@ def test_a_forged_record_is_none(layout: Layout, forgery: str) -> None:
     content = json.loads(path.read_bytes())
     path.write_text(json.dumps({**content, **FORGED[forgery]}))
     assert store.get("a") is None
-    assert list(upkeep.entries(layout)) == []
+    assert list(maintenance.read_entries(layout)) == []
 
 
 def test_what_is_no_plain_file_is_no_record(layout: Layout, victim: Path) -> None:
@@ -239,12 +239,12 @@ def test_forgetting_an_item_removes_no_file_that_another_has_too(layout: Layout)
     other.prepare()
     other.write(replace(record("evil", claimed), stage="other"))
     store.write(record("evil", claimed))
-    upkeep.do(layout, upkeep.plan_forget(layout, ["evil"], outputs_too=True))
+    maintenance.apply(layout, maintenance.plan_forget(layout, ["evil"], outputs_too=True))
     assert (layout.output_dir / "made/a.txt").read_text() == "a"
     other.write(replace(record("evil", claimed), stage="other"))
     other.tidy(set())
     assert (layout.output_dir / "made/a.txt").read_text() == "a"
-    upkeep.do(layout, upkeep.plan_forget(layout, ["a"], outputs_too=True))
+    maintenance.apply(layout, maintenance.plan_forget(layout, ["a"], outputs_too=True))
     assert not (layout.output_dir / "made").exists()
 
 

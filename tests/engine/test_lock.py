@@ -430,7 +430,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(full_disk: Path) -> None:
     ):
         pass
     assert "\n" not in str(refused.value)
-    assert [path.name for path in layout.house.iterdir()] == ["private"]
+    assert [path.name for path in layout.state_folder.iterdir()] == ["private"]
 
 
 def test_a_full_disk_without_links_leaves_no_torn_lock(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -459,10 +459,10 @@ def test_a_disk_that_fills_while_the_lock_is_held(full_disk: Path, monkeypatch: 
 def test_the_next_run_sweeps_what_lock_code_left(tmp_path: Path, name: str) -> None:
     """The names of earlier versions are among them."""
     layout = Layout(tmp_path / "out")
-    layout.house.mkdir(parents=True)
-    (layout.house / name).touch()
+    layout.state_folder.mkdir(parents=True)
+    (layout.state_folder / name).touch()
     with open_output_dir(layout, "mine"):
-        assert sorted(path.name for path in layout.house.iterdir()) == ["lock", "private"]
+        assert sorted(path.name for path in layout.state_folder.iterdir()) == ["lock", "private"]
 
 
 def _race(path: Path, number: int, start: Any, winners: Any) -> None:

@@ -28,10 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGE = FaultStage(FaultParams())
 
 
-def run(output_dir: Path, run_id: str, **deeds: str) -> None:
-    """Run items by id, each doing its deed, in a folder that keeps what earlier runs did."""
+def run(output_dir: Path, run_id: str, **actions: str) -> None:
+    """Run items by id, each doing its action, in a folder that keeps what earlier runs did."""
     store = RecordStore(Layout(output_dir), STAGE.name)
-    items = [Item(item_id, {"do": deed}) for item_id, deed in deeds.items()]
+    items = [Item(item_id, {"do": action}) for item_id, action in actions.items()]
     planned = plan_stage(STAGE, items, store, Execution())
     context = RunContext(run_id, output_dir, Limits(60.0, 1 << 30))
     run_shard(ShardOrder(context, STAGE, planned.todo), lambda _: None)

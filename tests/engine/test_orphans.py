@@ -15,7 +15,7 @@ import pytest
 
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult, Workspace
-from tasks.engine.maintenance import do, plan_sweep
+from tasks.engine.maintenance import apply, plan_sweep
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.run import open_output_dir
 from tasks.engine.running.context import RunContext, ShardOrder
@@ -122,7 +122,7 @@ def test_so_does_a_sweep_by_hand(tmp_path: Path, word: str) -> None:
     kill_run_and_watchdog(tmp_path, word)
     layout = Layout(tmp_path)
     said: list[str] = []
-    do(layout, plan_sweep(layout), said.append)
+    apply(layout, plan_sweep(layout), said.append)
     assert with_word(word) == {}
     assert len(said) == 1
 

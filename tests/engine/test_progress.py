@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tasks.engine.contract.items import Item
 from tasks.engine.planning.plan import Plan, PlannedItem
-from tasks.engine.reporting.progress import ProgressDisplay, StageProgress, format_duration, rate_text
+from tasks.engine.reporting.progress import ProgressDisplay, StageProgress, format_duration, format_rate
 from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
 
 
@@ -75,7 +75,7 @@ def test_nothing_to_do_is_all_done() -> None:
 
 
 def test_words_for_rates_and_durations() -> None:
-    assert [rate_text(rate) for rate in (3.24, 0.4, 0.0)] == ["3.2 items/s", "2.5 s/item", "0.0 items/s"]
+    assert [format_rate(rate) for rate in (3.24, 0.4, 0.0)] == ["3.2 items/s", "2.5 s/item", "0.0 items/s"]
     assert [format_duration(seconds) for seconds in (None, 0, 59.6, 3723)] == ["?", "0:00", "1:00", "1:02:03"]
 
 

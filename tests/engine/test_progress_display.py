@@ -15,7 +15,7 @@ from rich.text import Span
 from tasks.engine.contract.items import Item
 from tasks.engine.planning.plan import Plan, PlannedItem
 from tasks.engine.reporting import progress as progress_module
-from tasks.engine.reporting.progress import ProgressDisplay, StageProgress, Standing, rate_text
+from tasks.engine.reporting.progress import ProgressDisplay, StageProgress, Standing, format_rate
 from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
 
 
@@ -68,14 +68,14 @@ def test_no_time_has_passed_at_the_start(clock: Clock) -> None:
     ("rate", "text"), [(0.0, "0.0 items/s"), (0.99, "1.0 s/item"), (1.0, "1.0 items/s"), (1.44, "1.4 items/s")]
 )
 def test_rates_below_one_are_seconds_per_item(rate: float, text: str) -> None:
-    assert rate_text(rate) == text
+    assert format_rate(rate) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(59.4, "0:59"), (60, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (36610, "10:10:10")]
 )
 def test_durations_have_hours_if_there_are_any(seconds: float, text: str) -> None:
-    assert progress_module.duration_text(seconds) == text
+    assert progress_module.format_duration(seconds) == text
 
 
 def test_a_line_every_five_seconds_off_a_terminal(clock: Clock) -> None:

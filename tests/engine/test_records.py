@@ -207,7 +207,7 @@ def test_outputs_are_listed_in_the_order_of_their_paths(tmp_path: Path) -> None:
 
 def test_folders_that_lost_their_last_file_go_and_others_stay(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    layout.house.mkdir()
+    layout.state_folder.mkdir()
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/c").write_text("c")
     (tmp_path / "a/kept").write_text("k")
@@ -216,7 +216,7 @@ def test_folders_that_lost_their_last_file_go_and_others_stay(tmp_path: Path) ->
     assert (tmp_path / "a/kept").exists()
     remove_output(layout, "a/never-was")
     remove_output(layout, "a/kept")
-    assert list(tmp_path.iterdir()) == [layout.house]
+    assert list(tmp_path.iterdir()) == [layout.state_folder]
 
 
 def test_records_are_plain_json_without_what_json_lacks(store: RecordStore) -> None:

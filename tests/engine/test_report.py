@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
-from tasks.engine.reporting.report.charts import MAX_BLOCKS, axis, spread, time_line
+from tasks.engine.reporting.report.charts import MAX_BLOCKS, build_axis, build_spread, build_time_line
+from tasks.engine.reporting.report.formatting import flatten, format_duration, format_memory, format_rate
 from tasks.engine.reporting.report.page import MAX_FAILURES
-from tasks.engine.reporting.report.words import duration, flatten, memory, rate
 
 HOSTILE = "</title><script>alert('x')</script>&\"'"
 
@@ -167,7 +167,7 @@ def test_logs_of_the_run_are_linked_and_nothing_else_is() -> None:
 
 
 def test_lanes_are_in_natural_order_and_failures_on_top() -> None:
-    line = time_line(
+    line = build_time_line(
         [Bar("slot 10", 0, 1, "a", "failed"), Bar("slot 2", 0, 4, "b", "done"), Bar("slot 10", 1, 2, "c", "done")], 4
     )
     assert line is not None
@@ -178,7 +178,7 @@ def test_lanes_are_in_natural_order_and_failures_on_top() -> None:
 
 @pytest.mark.parametrize("slots", [1, 2, 64, 500])
 def test_blocks_stay_few_and_inside(slots: int) -> None:
-    line = time_line(bars(5000, slots), 0.0)
+    line = build_time_line(bars(5000, slots), 0.0)
     assert line is not None
     blocks = [block for lane in line.lanes for block in lane.blocks]
     assert len(blocks) <= MAX_BLOCKS + len(line.lanes)
@@ -187,28 +187,33 @@ def test_blocks_stay_few_and_inside(slots: int) -> None:
 
 def test_spread_counts_every_item() -> None:
     seconds = [0.1] * 50 + [0.2] * 30 + [9.0]
-    shown = spread(seconds)
+    shown = build_spread(seconds)
     assert shown is not None
     assert shown.logarithmic
     assert (shown.median, shown.longest) == (0.1, 9.0)
     counted = sum(int(column.title.split()[0].replace(",", "")) for column in shown.columns)
     assert counted == len(seconds)
-    assert spread([]) is None
-    assert spread([0.0, 0.0]) is not None
+    assert build_spread([]) is None
+    assert build_spread([0.0, 0.0]) is not None
 
 
 @pytest.mark.parametrize("span", [1e-6, 0.004, 0.9, 1, 7, 59, 61, 3599, 90_000, 5e6])
 def test_axis_has_few_round_marks(span: float) -> None:
-    marks = axis(span)
+    marks = build_axis(span)
     assert 2 <= len(marks) <= 9
     assert marks[0].x == 0
     assert marks[-1].x <= 100.001
 
 
 def test_numbers_as_people_read_them() -> None:
-    assert [duration(s) for s in (0, 0.0124, 0.9999, 3.21, 59.96, 125, 3725)] == [
+    assert [format_duration(s) for s in (0, 0.0124, 0.9999, 3.21, 59.96, 125, 3725)] == [
         "0 ms", "12 ms", "1.0 s", "3.2 s", "1 min 00 s", "2 min 05 s", "1 h 02 min",
     ]  # fmt: skip
-    assert [memory(2**20 * 5), memory(3 * 2**29)] == ["5 MiB", "1.5 GiB"]
-    assert [rate(0), rate(12.34), rate(0.5), rate(0.001)] == ["0 / s", "12.3 / s", "30 / min", "3.6 / h"]
+    assert [format_memory(2**20 * 5), format_memory(3 * 2**29)] == ["5 MiB", "1.5 GiB"]
+    assert [format_rate(0), format_rate(12.34), format_rate(0.5), format_rate(0.001)] == [
+        "0 / s",
+        "12.3 / s",
+        "30 / min",
+        "3.6 / h",
+    ]
     assert flatten({"a": {"b": None, "c": [1]}, "d": 2}) == [("a.b", "–"), ("a.c", "[1]"), ("d", "2")]

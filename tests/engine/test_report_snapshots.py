@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
-from tasks.engine.reporting.report.charts import TimeLine, axis, spread, time_line
+from tasks.engine.reporting.report.charts import TimeLine, build_axis, build_spread, build_time_line
 from tests.engine.test_report import summary
 
 SNAPSHOTS = Path(__file__).resolve().parents[1] / "data" / "report"
@@ -64,11 +64,11 @@ def charts() -> dict[str, Any]:
     }
     spans = (0.004, 0.7, 1, 59, 61, 4000, 90_000, 1e6)
     return {
-        "time lines": {name: shortened(time_line(*given)) for name, given in lines.items()},
-        "nothing ran": time_line([], 1.0),
-        "spreads": {name: asdict(found) if (found := spread(given)) else None for name, given in times.items()},
-        "no items": spread([]),
-        "axes": {str(span): [asdict(tick) for tick in axis(span)] for span in spans},
+        "time lines": {name: shortened(build_time_line(*given)) for name, given in lines.items()},
+        "nothing ran": build_time_line([], 1.0),
+        "spreads": {name: asdict(found) if (found := build_spread(given)) else None for name, given in times.items()},
+        "no items": build_spread([]),
+        "axes": {str(span): [asdict(tick) for tick in build_axis(span)] for span in spans},
     }
 
 

@@ -151,7 +151,7 @@ def test_counts_add_up() -> None:
 def test_everything_of_the_engine_lies_in_its_own_folder(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     places = [layout.records("s"), layout.failures("s"), layout.log("s", "a"), layout.private, layout.runs]
-    assert all(place.is_relative_to(layout.house) for place in places)
+    assert all(place.is_relative_to(layout.state_folder) for place in places)
     assert len(set(places)) == len(places)
     assert layout.relative(layout.log("s", "a")) == ".headrace/logs/s/a.log"
 

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line every few seconds elsewhere."""
+"""Show the progress of a run: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEARTBEAT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Standing:
-    """Where one stage stands. ``eta_seconds`` is None while nothing is known of the rate."""
+    """The progress of one stage. ``eta_seconds`` is None while the rate is unknown."""
 
     stage: str
     counts: Counts
@@ -30,29 +30,29 @@ class Standing:
 
     @property
     def share(self) -> float:
-        """Settled share of all items, 0 to 1."""
+        """The share of settled items, 0 to 1."""
         settled = self.counts.total - self.counts.remaining
         return settled / self.counts.total if self.counts.total else 1.0
 
     def line(self) -> str:
-        """The standing in one line."""
+        """Return the progress as one line of text."""
         counts = self.counts
         settled = counts.total - counts.remaining
         return (
             f"{self.stage}: {settled}/{counts.total} ({self.share:.0%}), {counts.done} done, {counts.cached} cached, "
-            f"{counts.failed} failed, {rate_text(self.items_per_second)}, ETA {format_duration(self.eta_seconds)}"
+            f"{counts.failed} failed, {format_rate(self.items_per_second)}, ETA {format_duration(self.eta_seconds)}"
         )
 
 
-def rate_text(items_per_second: float) -> str:
-    """``3.2 items/s``, or ``2.5 s/item`` where that reads better."""
+def format_rate(items_per_second: float) -> str:
+    """Format a rate: ``3.2 items/s``, or ``2.5 s/item`` if items are slow."""
     if 0 < items_per_second < 1:
         return f"{1 / items_per_second:.1f} s/item"
     return f"{items_per_second:.1f} items/s"
 
 
 def format_duration(seconds: float | None) -> str:
-    """``1:02:03``, ``2:03``, or ``?``."""
+    """Format a duration: ``1:02:03``, ``2:03``, or ``?`` if it is unknown."""
     if seconds is None:
         return "?"
     minutes, second = divmod(round(seconds), 60)
@@ -61,7 +61,7 @@ def format_duration(seconds: float | None) -> str:
 
 
 class StageProgress:
-    """Counts a stage's items as they settle. Safe for threads: outcomes arrive from the cluster's."""
+    """Counts the settled items of a stage. Thread-safe: outcomes arrive in threads of the cluster."""
 
     def __init__(self, stage: str, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
         self._stage = stage
@@ -75,7 +75,7 @@ class StageProgress:
         self._lock = threading.Lock()
 
     def settle(self, item_id: str, outcome: OutcomeName) -> None:
-        """Count an item that is done or failed for good; a second word on the same item changes nothing."""
+        """Count an item that is done or finally failed. Repeated calls for the same item are ignored."""
         if outcome == "remaining":
             return
         with self._lock:
@@ -87,7 +87,7 @@ class StageProgress:
             self._counts += Counts(**{outcome: 1, "remaining": -1})
 
     def standing(self) -> Standing:
-        """Where the stage stands now. Cached items count neither for the rate nor for the ETA."""
+        """Return the current progress. The rate and the ETA ignore cached items."""
         with self._lock:
             elapsed = max(self._clock() - self._started, 1e-9)
             attempted = self._counts.done + self._counts.failed
@@ -106,11 +106,11 @@ class ProgressDisplay:
         self._progress: StageProgress | None = None
 
     def say(self, line: str) -> None:
-        """One line, above the bar where there is one."""
+        """Print one line, above the bar if there is one."""
         self.console.print(showable(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def start(self, progress: StageProgress) -> None:
-        """Begin to show a stage."""
+        """Start showing a stage."""
         self._progress = progress
         if self.console.is_terminal:
             self._bar = _bar(self.console)
@@ -119,7 +119,7 @@ class ProgressDisplay:
         self._next_line = time.monotonic() + self._heartbeat_seconds
 
     def tick(self) -> None:
-        """Show where the stage stands, if it is time."""
+        """Update the display if it is due."""
         if self._progress is None:
             return
         if self._bar:
@@ -130,7 +130,7 @@ class ProgressDisplay:
             self.say(self._progress.standing().line())
 
     def end(self) -> None:
-        """Stop showing the stage; its last standing stays as a line."""
+        """Stop showing the stage; leave its final progress as a line."""
         if self._bar:
             self._bar.stop()
             self._bar = None
@@ -159,5 +159,5 @@ class _StandingColumn(ProgressColumn):
         text.append(f"{counts.done} done ", "green")
         text.append(f"{counts.cached} cached ", "cyan")
         text.append(f"{counts.failed} failed ", "red" if counts.failed else "dim")
-        text.append(f"{rate_text(standing.items_per_second)} ETA {format_duration(standing.eta_seconds)}")
+        text.append(f"{format_rate(standing.items_per_second)} ETA {format_duration(standing.eta_seconds)}")
         return text

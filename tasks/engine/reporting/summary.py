@@ -1,4 +1,4 @@
-"""What every run leaves: summary.json, items.parquet, failures.json, and one line in .headrace/runs."""
+"""Summarize a run: summary.json, items.parquet, failures.json, and one line in .headrace/runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REPORTED_PACKAGES = ("headrace", "prefect", "dask", "distributed")
 
 @dataclass(frozen=True)
 class Summary:
-    """The content of ``summary.json``. Times are ISO 8601 in UTC; see ``docs/outputs.md`` for every field."""
+    """The content of ``summary.json``. Times are ISO 8601 in UTC; see ``docs/outputs.md`` for the fields."""
 
     flow: str
     run_id: str
@@ -52,18 +52,18 @@ class Summary:
 
     @property
     def started_seconds(self) -> float:
-        """When the run started, in seconds since the epoch."""
+        """The start of the run, in seconds since the epoch."""
         return datetime.fromisoformat(self.started_at).timestamp()
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 3 finished with failed items, 130 interrupted, 1 anything else."""
+        """The exit code: 0 all done, 3 finished with failed items, 130 interrupted, 1 anything else."""
         return {"completed": 0, "completed_with_failures": 3, "interrupted": 130, "failed": 1}[self.state]
 
 
 @dataclass(frozen=True)
 class RunFigures:
-    """What is known of a run when it ends, beside its outcomes. Times are seconds since the epoch."""
+    """The figures of a finished run, without its outcomes. Times are seconds since the epoch."""
 
     flow: str
     run_id: str
@@ -110,7 +110,7 @@ def summarize(figures: RunFigures, outcomes: Iterable[Outcome], max_failed: floa
 
 @dataclass
 class _Tally:
-    """What one pass over the outcomes tells."""
+    """The figures from one pass over the outcomes."""
 
     stages: dict[str, Counts]
     sequential_seconds: float = 0.0
@@ -149,14 +149,14 @@ def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def as_dict(summary: Summary) -> dict[str, Any]:
-    """``summary`` as ``summary.json`` has it."""
+def convert_to_dict(summary: Summary) -> dict[str, Any]:
+    """Return ``summary`` as the content of ``summary.json``."""
     return asdict(summary)
 
 
 def write_summary(layout: Layout, summary: Summary, outcomes: Outcomes) -> None:
-    """Write the three files and the run's line, each whole or not at all."""
-    text, tree = as_dict(summary), layout.tree
+    """Write the three files and the run's line, each atomically."""
+    text, tree = convert_to_dict(summary), layout.tree
     tree.write("items.parquet", _write_parquet(outcomes))
     tree.write("failures.json", _dump_json(list_failures(outcomes)))
     tree.write("summary.json", _dump_json(text))
@@ -167,7 +167,7 @@ def write_summary(layout: Layout, summary: Summary, outcomes: Outcomes) -> None:
 
 
 def list_failures(outcomes: Outcomes) -> list[dict[str, Any]]:
-    """One dictionary a failed item: id, name, path, stage, failure_kind, message, attempts, log."""
+    """Return one dictionary per failed item: id, name, path, stage, failure_kind, message, attempts, log."""
     return [
         {
             "id": outcome.id,
@@ -184,7 +184,7 @@ def list_failures(outcomes: Outcomes) -> list[dict[str, Any]]:
 
 
 def format_closing_lines(summary: Summary, outcomes: Outcomes, layout: Layout) -> list[str]:
-    """What a terminal shows when a run is over: the figures, the failures by name, and where to look."""
+    """Return the lines that end a run on the terminal: the figures, the failures, and the path of the report."""
     failures = list_failures(outcomes)
     shown = [f"  failed: {row['name']}: {row['failure_kind']}: {row['message']}" for row in failures[:_SHOWN_FAILURES]]
     more = len(failures) - len(shown)
@@ -203,7 +203,7 @@ def _dump_json(value: Any) -> bytes:
 
 
 def _write_parquet(outcomes: Sequence[Outcome]) -> bytes:
-    """One row an item; the stages' values as further columns, null where a stage has no such value."""
+    """Return a Parquet file with one row per item and a column per value; null if a stage has no such value."""
     parts: list[pa.RecordBatch] = []
     cells: dict[str, list[Value]] = {}
     for place in range(0, len(outcomes), _ROWS_AT_ONCE):
@@ -262,7 +262,7 @@ def _build_common_columns(outcome: Outcome) -> dict[str, Any]:
 
 
 def _build_value_column(cells: Sequence[Value]) -> pa.Array:
-    """A stage's value as a column; text where the items disagree about its type."""
+    """Return a stage's value as a column; text if the types of the items differ."""
     try:
         return pa.array(cells)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):

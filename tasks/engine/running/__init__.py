@@ -1,1 +1,1 @@
-"""Runs items in child processes."""
+"""Run items in child processes."""

@@ -25,7 +25,7 @@ from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.engine.contract.text import short_line
-from tasks.engine.running.descendants import is_none_left
+from tasks.engine.running.descendants import end_descendants
 from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request
 from tasks.engine.running.scratch import make_local_scratch, remove_local_scratch
 from tasks.engine.running.staging import copy_input
@@ -61,22 +61,22 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent is gone, however it went."""
+    """Ask the kernel to kill this process when its parent ends for any reason."""
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what an item starts and abandons is still found below this process
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # abandoned processes become its children
         with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("900")  # the kernel takes a child before the scheduler
-    if os.getppid() != parent:  # it went before we asked
+            Path("/proc/self/oom_score_adj").write_text("900")  # the kernel kills a child before the scheduler
+    if os.getppid() != parent:  # the parent ended before the request
         os._exit(1)
 
 
 def run_item(stage: Stage, request: Request) -> Reply:
-    """Run one item in its private folder and turn whatever happens into a reply."""
+    """Run one item in its private folder; return its result or its failure."""
     meter = _Meter()
     try:
-        with _make_workspace(request) as work, is_none_left():
+        with _make_workspace(request) as work, end_descendants():
             result = _record_outputs(_run_stage(stage, request.item, work))
         outputs = collect_outputs(work.outputs)
     except Exception as error:  # noqa: BLE001 - turns an exception into a failure
@@ -87,7 +87,7 @@ def run_item(stage: Stage, request: Request) -> Reply:
 
 
 def _run_stage(stage: Stage, item: Item, work: Workspace) -> StageResult:
-    """Run the stage, unless the item was refused when its inputs were read."""
+    """Run the stage. Raises BadInput if the item was refused at planning."""
     if item.refusal:
         raise BadInput(item.refusal)
     return stage.run(item, work)
@@ -95,7 +95,7 @@ def _run_stage(stage: Stage, item: Item, work: Workspace) -> StageResult:
 
 @contextlib.contextmanager
 def _make_workspace(request: Request) -> Iterator[Workspace]:
-    """The item's private folders; scratch and staged inputs are gone afterwards."""
+    """Provide the item's private folders; remove scratch and staged inputs afterwards."""
     outputs, scratch = request.private / "outputs", request.private / "scratch"
     outputs.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(exist_ok=True)
@@ -116,9 +116,9 @@ def _stage_input(path: str, folder: Path) -> str:
 
 
 def _record_outputs(result: StageResult) -> StageResult:
-    """``result`` as the next run will read it from its record, so that a cached item says what it said when done.
+    """Return ``result`` as the next run will read it from the record, so that cached and done items are equal.
 
-    Raises TypeError for what a record cannot hold, and ValueError for values with names that are taken.
+    Raises TypeError for values that a record cannot hold, and ValueError for reserved names.
     """
     try:
         recorded = _RESULT.validate_json(_RESULT.dump_json(result, warnings=False))
@@ -139,7 +139,7 @@ def _classify(error: Exception) -> FailureKind:
 
 
 def _format_message(error: Exception) -> str:
-    """One line that says what happened; the whole traceback is in the item's log."""
+    """Describe an exception in one line; the item's log has the traceback."""
     text = short_line(str(error))
     if isinstance(error, BadInput | TransientError):
         return text

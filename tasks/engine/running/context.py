@@ -15,16 +15,16 @@ from tasks.engine.store.lock import check_lock
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a shard has to know of its run."""
+    """The settings of a run that its shards need."""
 
     run_id: str
     output_dir: Path
     limits: Limits
-    slots: int | None = None  # of the process that runs the shard; None: as many as it has threads
-    input_root: Path | None = None  # what all inputs lie under; when it is gone, no item can be done
+    slots: int | None = None  # of the process that runs the shard; None means one per thread
+    input_root: Path | None = None  # the common parent folder of all inputs; if it vanishes, no item can run
     stage_inputs: bool = False
     lock_token: str = ""  # of the run's lock; empty if the caller holds none
-    identity: Identity = "stat"  # how inputs are known
+    identity: Identity = "stat"  # how changed inputs are detected
 
     def check_lock(self) -> None:
         """Raise LockLost unless the run still holds the lock of its output folder."""
@@ -33,23 +33,23 @@ class RunContext:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether shards run in processes that are not the flow's."""
+        """True if shards run in other processes than the flow."""
         return self.slots is None
 
     @property
     def layout(self) -> Layout:
-        """The output folder's layout."""
+        """The layout of the output folder."""
         return Layout(self.output_dir)
 
     @property
     def private(self) -> Path:
-        """The private folder of this run on the output folder's filesystem, so that a rename can publish."""
+        """The private folder of this run, on the filesystem of the output folder, so that a rename can publish."""
         return self.layout.private / self.run_id
 
 
 @dataclass(frozen=True)
 class ShardOrder:
-    """A shard as it travels to the process that runs it."""
+    """A shard with its context, as sent to the process that runs it."""
 
     context: RunContext
     stage: Stage

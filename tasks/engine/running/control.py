@@ -1,4 +1,4 @@
-"""How a run in this process is told to stop: first to finish what runs, then to stop at once."""
+"""The stop signal of a run: first let running items finish, then stop immediately."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ StopLevel = Literal["drain", "stop"]
 
 
 class StopSignal:
-    """Two events: ``draining`` (running items finish, nothing new starts) and ``stopping`` (running items end now)."""
+    """Two events: ``draining`` (running items finish, no item starts) and ``stopping`` (running items end now)."""
 
     def __init__(self) -> None:
         self._draining = threading.Event()
@@ -20,16 +20,16 @@ class StopSignal:
 
     @property
     def draining(self) -> bool:
-        """Whether no further item may start."""
+        """True if no more items may start."""
         return self._draining.is_set()
 
     @property
     def stopping(self) -> bool:
-        """Whether running items must end now."""
+        """True if running items must end now."""
         return self._stopping.is_set()
 
     def drain(self) -> None:
-        """Let running items finish and start nothing new."""
+        """Let running items finish; start no more items."""
         self._draining.set()
 
     def stop(self) -> None:
@@ -42,8 +42,8 @@ _signals: dict[str, StopSignal] = {}
 _lock = threading.Lock()
 
 
-def stop_signal(run_id: str) -> StopSignal:
-    """The signal of one run in this process, made when first asked for."""
+def get_stop_signal(run_id: str) -> StopSignal:
+    """Return the signal of a run in this process; create it on first use."""
     with _lock:
         return _signals.setdefault(run_id, StopSignal())
 
@@ -55,8 +55,8 @@ def forget_signal(run_id: str) -> None:
 
 
 def tell_to_stop(run_id: str, level: StopLevel) -> None:
-    """Set the signal of a run in this process; for calling by name in another."""
-    signal_of_run = stop_signal(run_id)
+    """Set the signal of a run in this process. Called remotely on workers."""
+    signal_of_run = get_stop_signal(run_id)
     if level == "drain":
         signal_of_run.drain()
     else:
@@ -65,7 +65,7 @@ def tell_to_stop(run_id: str, level: StopLevel) -> None:
 
 @contextmanager
 def handle_signals(on_interrupt: Callable[[], None], on_terminate: Callable[[], None]) -> Iterator[None]:
-    """Call ``on_interrupt`` at SIGINT and ``on_terminate`` at SIGTERM; Python tells only the main thread."""
+    """Call ``on_interrupt`` on SIGINT and ``on_terminate`` on SIGTERM. Has an effect in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

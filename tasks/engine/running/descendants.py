@@ -1,6 +1,6 @@
-"""What an item has started ends with the item. Linux; elsewhere what it leaves lives until its slot closes.
+"""End the processes that an item started when the item ends.
 
-Processes that the stage started when it opened belong to its warm state and stay.
+Linux only; elsewhere they live until the slot closes. Processes that the stage started in ``open`` stay.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_PATIENCE_SECONDS = 2.0  # a killed process is gone in a moment, unless the kernel holds it
+_PATIENCE_SECONDS = 2.0  # a killed process ends immediately unless the kernel blocks it
 _PAUSE_SECONDS = 0.005
 
 
 @contextmanager
-def is_none_left() -> Iterator[None]:
-    """End every process that was started in the block, below this one and however deep, and still lives after it."""
+def end_descendants() -> Iterator[None]:
+    """End all descendants of this process that were started in the block and still run after it."""
     kept = _list_children(os.getpid())
     try:
         yield
@@ -28,9 +28,9 @@ def is_none_left() -> Iterator[None]:
 
 
 def _end(kept: set[int]) -> None:
-    """Kill what hangs below this process, but for ``kept``, until there is nothing.
+    """Kill all descendants of this process except ``kept``, until none is left.
 
-    This process must be a subreaper: the children of the killed come to it and are found in the next round.
+    This process must be a subreaper: orphaned children are reparented to it and are found in the next round.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while (strays := _list_children(os.getpid()) - kept) and time.monotonic() < deadline:
@@ -44,11 +44,11 @@ def _end(kept: set[int]) -> None:
 
 
 def _list_children(pid: int) -> set[int]:
-    """Children of all threads of a process, those that have ended and were not waited for among them."""
+    """Return the children of all threads of a process, including zombies."""
     if sys.platform != "linux" or (pid == os.getpid() and _has_no_child()):
         return set()
     found: set[int] = set()
-    with contextlib.suppress(OSError):  # gone meanwhile
+    with contextlib.suppress(OSError):  # it has ended
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children") as stream:
                 found |= {int(child) for child in stream.read().split()}
@@ -56,7 +56,7 @@ def _list_children(pid: int) -> set[int]:
 
 
 def _has_no_child() -> bool:
-    """Asks the kernel, which is quicker than to look: most items start nothing."""
+    """Return True if this process has no child. Faster than listing: most items start no process."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""Cuts what is to do into shards as places come free, and gives what failed another try where that can help."""
+"""Cut the pending items into shards, and queue retries of failures that may pass."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.planning.plan import PlannedItem, retry_failed
 from tasks.engine.store.outcomes import Outcome, Outcomes
 
-_FIRST_SHARD_ITEMS = 4  # to learn the rate; later shards go by time
+_FIRST_SHARD_ITEMS = 4  # to measure the rate; later shards are sized by time
 _SHORTEST_SHARD_SECONDS = 1.0
 _TAIL_SHARE = (
     2 / 3
-)  # of what is left for a slot; less would cost more task runs, more would leave slots idle at the end
+)  # of the remaining work per slot; less would need more task runs, more would leave slots idle at the end
 _BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 60.0
-_LEAST_COST = 1e-6  # an empty file weighs nothing, but its turn takes time
-_MOST_ITEMS = 5_000  # a shard's outcomes travel in one message
+_MIN_COST = 1e-6  # an empty file has no cost, but its turn takes time
+_MAX_ITEMS = 5_000  # the outcomes of a shard are sent in one message
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of items that one task run processes, one after another. ``alone``: nothing else may run beside it."""
+    """Items that one task run processes one after another. ``alone``: no other item may run at the same time."""
 
     items: tuple[PlannedItem, ...]
     alone: bool = False
 
     @property
     def span(self) -> str:
-        """The items' places in the manifest, from 1: ``0121-0160``, or ``0007`` for one."""
+        """The positions of the items in the manifest, from 1: ``0121-0160``, or ``0007`` for one item."""
         places = [planned.position + 1 for planned in self.items]
         first, last = min(places), max(places)
         return f"{first:04d}" if first == last else f"{first:04d}-{last:04d}"
@@ -41,10 +41,10 @@ class Shard:
 
 @dataclass
 class Dispatcher:
-    """Holds the items of one stage that are not settled. Not safe for threads: one loop owns it.
+    """Holds the unsettled items of one stage. Not thread-safe: one loop owns it.
 
     Shards shrink towards the end (guided self-scheduling): each takes at most the time that ``slots`` need for two
-    thirds of what is left, so that no slot ends long after the others.
+    thirds of the remaining work, so that all slots end at about the same time.
     """
 
     todo: Sequence[PlannedItem]
@@ -65,16 +65,16 @@ class Dispatcher:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to hand out or to wait for."""
+        """True if no item is left to hand out or to wait for."""
         waiting = bool(self._waiting or self._retries or self._alone)
         return not self._in_flight and (self._stopped or not waiting)
 
     def stop(self) -> None:
-        """Hand out nothing more."""
+        """Hand out no more items."""
         self._stopped = True
 
     def pop_shard(self) -> Shard | None:
-        """The next shard to submit, or None while none may be."""
+        """Return the next shard to submit; None if none is due."""
         if not self._open:
             return None
         shard = self._pop_due_retry() or self._cut() or self._pop_alone()
@@ -84,16 +84,16 @@ class Dispatcher:
 
     @property
     def _open(self) -> bool:
-        """Whether there is a place for another shard: one runs and one waits in every slot."""
+        """Return True if another shard fits: each slot has one running and one waiting shard."""
         alone = any(shard.alone for shard in self._in_flight.values())
         return not self._stopped and not alone and len(self._in_flight) < 2 * self.slots
 
     def get_wait_seconds(self) -> float | None:
-        """Seconds until a retry is due; None where there is none to wait for, or no place for one."""
+        """Return the seconds until a retry is due; None if none is queued, or if no shard fits."""
         return max(0.0, self._retries[0][0] - self.clock()) if self._retries and self._open else None
 
     def take(self, shard: Shard, outcomes: Iterable[Outcome]) -> Outcomes:
-        """Take a shard's outcomes back; returns those that settle their item."""
+        """Take the outcomes of a shard; return those that settle their item."""
         settled = Outcomes()
         del self._in_flight[id(shard)]
         missing = {planned.item.id: planned for planned in shard.items}
@@ -114,12 +114,12 @@ class Dispatcher:
         self._cost += _sum_cost(planned)
 
     def _put_back(self, planned: PlannedItem) -> None:
-        """An item that its shard never reached, because the run stops or the worker was lost. It is not to blame."""
+        """Queue an item that its shard did not reach, because the run stops or the worker was lost."""
         self._waiting.appendleft(planned)
         self._waiting_cost += _sum_cost(planned)
 
     def _try_again(self, planned: PlannedItem, failed: Outcome) -> bool:
-        """Queue another try where the failure may pass and a try is left."""
+        """Queue a retry if the failure may pass and retries are left."""
         may_pass = failed.failure_kind in ("crash", "timeout", "out_of_memory") or failed.transient
         if not may_pass or planned.attempts >= self.execution.retries or self._stopped:
             return False
@@ -132,7 +132,7 @@ class Dispatcher:
         return True
 
     def _compute_backoff(self, earlier_retries: int) -> float:
-        """Doubles with every try; half to one and a half times that, so that neighbours do not come back together."""
+        """Return the seconds before a retry: exponential, with jitter of 50 % so that retries do not coincide."""
         seconds = _BACKOFF_SECONDS * 2.0**earlier_retries
         return min(_LONGEST_BACKOFF_SECONDS, seconds) * self.random.uniform(0.5, 1.5)
 
@@ -142,13 +142,13 @@ class Dispatcher:
         return None
 
     def _pop_alone(self) -> Shard | None:
-        """An item that ran out of memory, once everything else is over."""
+        """Return an item that ran out of memory, once all others are settled."""
         if self._alone and not self._in_flight and not self._retries:
             return Shard((self._alone.popleft(),), alone=True)
         return None
 
     def _cut(self) -> Shard | None:
-        """The next items in order, up to the shard's size or its predicted seconds."""
+        """Cut the next items in order, up to the shard's size or its predicted duration."""
         if not self._waiting:
             return None
         limit = self._max_items()
@@ -168,11 +168,11 @@ class Dispatcher:
         if self.execution.shard_size is not None:
             return self.execution.shard_size
         if self._seconds:
-            return _MOST_ITEMS
+            return _MAX_ITEMS
         return max(1, min(_FIRST_SHARD_ITEMS, len(self._waiting) // (4 * self.slots)))
 
     def _compute_cost_budget(self) -> float:
-        """How much cost a shard may have, from the rate of the items so far."""
+        """Return the maximum cost of a shard, from the rate of the items so far."""
         if self.execution.shard_size is not None or not self._seconds:
             return float("inf")
         rate = self._cost / self._seconds
@@ -181,4 +181,4 @@ class Dispatcher:
 
 
 def _sum_cost(planned: PlannedItem) -> float:
-    return max(planned.item.cost, _LEAST_COST)
+    return max(planned.item.cost, _MIN_COST)

@@ -1,4 +1,4 @@
-"""The dry run: what a run would do, and what it would take, from a few items tried in a scratch folder."""
+"""Predict a run from a few items that are tried in a scratch folder."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tasks.engine.running.slot import Limits, Slot
 from tasks.engine.store.files import format_bytes, free_bytes
 
 _PROBES = 3
-_PROBE_SECONDS = 60.0  # a probe that takes longer is cut off and said so
+_PROBE_SECONDS = 60.0  # a longer probe is stopped and reported
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What one item took in the scratch folder. ``output_bytes`` and the rest are zero where it failed."""
+    """The resources that one item used in the scratch folder. All are zero if it failed."""
 
     title: str
     cost: float
@@ -35,7 +35,7 @@ class Probe:
 
 
 def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution, output_dir: Path) -> Iterator[str]:
-    """Lines that say what is cached and to do, the slots and why, and the time, memory and disk to expect."""
+    """Yield lines: items cached and to do, the slots and the reason, and the expected time, memory and disk space."""
     cached = sum(outcome.outcome == "cached" for outcome in planned.settled)
     kept = len(planned.settled) - cached
     later = f", {len(planned.left)} left by --max-items" if planned.left else ""
@@ -71,7 +71,7 @@ def _predict(name: str, todo: Sequence[PlannedItem], probes: list[Probe], size: 
 
 
 def _spread(todo: Sequence[PlannedItem]) -> list[PlannedItem]:
-    """A few items, evenly through the predicted costs: the lightest and the heaviest say little of the rest."""
+    """Choose a few items, evenly spread over the predicted costs: the extremes are not representative."""
     by_cost = sorted(todo, key=lambda planned: planned.item.cost)
     count = min(_PROBES, len(by_cost))
     return [by_cost[math.floor((n + 0.5) * len(by_cost) / count)] for n in range(count)]
@@ -80,9 +80,9 @@ def _spread(todo: Sequence[PlannedItem]) -> list[PlannedItem]:
 def probe_items(
     stage: Stage, probed: Sequence[PlannedItem], size: Size, execution: Execution, output_dir: Path
 ) -> list[Probe]:
-    """Run ``probed`` one after another in a scratch folder that is gone afterwards.
+    """Run ``probed`` one after another in a scratch folder; remove it afterwards.
 
-    ``output_dir`` is for reading what earlier stages published there.
+    ``output_dir`` is for reading the files of earlier stages.
     """
     seconds = min(_PROBE_SECONDS, execution.timeout or stage.timeout_seconds)
     limits = Limits(seconds, size.memory_per_slot_bytes)

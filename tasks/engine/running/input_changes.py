@@ -1,8 +1,7 @@
-"""Notice that inputs change between the plan and the end of their item: its result would be that of other bytes.
+"""Detect inputs that change between planning and the end of their item.
 
-The key of an item is made when the run is planned. If an input changes after that and is restored later, the result
-of the other bytes would count as done for ever. So the inputs must be those of the plan when the item starts, and
-nothing may touch them until it ends.
+The key of an item is computed at planning. If an input changes afterwards and is restored later, a result from the
+other bytes would count as done forever. Therefore the inputs must be unchanged from planning until the item ends.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ _MEANWHILE = "changed while the item was processed; give the same command again 
 def find_change_since_plan(
     planned: PlannedItem, states: tuple[str, ...], stage: Stage, identity: Identity
 ) -> Failed | None:
-    """Return a failure if the inputs are not those of the plan, else None; ``states`` are those of now.
+    """Return a failure if the inputs changed since planning, else None; ``states`` are the current states.
 
-    If something has touched an input, only its content can tell that it is still the same: size and modification time
-    may have been restored. Inputs that nothing has touched are not read again.
+    If an input was touched, only its content shows that it is unchanged: size and mtime may have been restored.
+    Untouched inputs are not read again.
     """
     if planned.states in ((), states):
         return None
@@ -39,7 +38,7 @@ def find_change_since_plan(
 
 
 def find_change_since_start(planned: PlannedItem, states: tuple[str, ...]) -> str:
-    """Return a message if anything has touched an input since its states were ``states``, else an empty string."""
+    """Return a message if an input was touched since its states were ``states``, else an empty string."""
     now = read_input_states(planned.item)
     return "" if now == states else _describe_change(planned, states, now, _MEANWHILE)
 

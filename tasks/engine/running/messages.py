@@ -1,4 +1,4 @@
-"""What a slot and its child process say to each other."""
+"""The messages between a slot and its child process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.engine.store.outcomes import FailureKind, Output, Usage
 
 @dataclass(frozen=True)
 class Request:
-    """Run this item in this private folder. ``local``: where to copy its inputs to first; None leaves them."""
+    """Run this item in this private folder. ``local``: folder to copy its inputs to first; None for no copies."""
 
     item: Item
     private: Path
@@ -27,7 +27,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Finished:
-    """The item ran to its end."""
+    """The item has finished."""
 
     result: StageResult
     outputs: tuple[Output, ...]
@@ -36,13 +36,13 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The item failed, whether the stage said so or the child was lost with it."""
+    """The item failed: the stage raised an error, or the child was lost."""
 
     kind: FailureKind
     message: str
     usage: Usage
     transient: bool = False
-    no_room: str = ""  # why nothing more can be written, if that is so: no other item will fare better
+    no_room: str = ""  # why no more files can be written, if that is the cause: it would affect all other items too
 
 
 Reply = Finished | Failed

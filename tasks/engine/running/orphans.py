@@ -1,7 +1,7 @@
-"""End what items of dead runs left running, if their watchdogs were killed with them.
+"""End orphan processes of dead runs whose watchdogs were killed too.
 
-Each process that has slots in a run notes the mark of what they start in the private folder of the run, before it
-starts anything. The next run in the output folder looks for the marks of the dead, on this host and, in a cluster, on
+Each process with slots in a run writes its mark to the private folder of the run before it starts any other process.
+The next run in the output folder looks for processes with the marks of dead runs, on this host and, in a cluster, on
 the host of each worker.
 """
 
@@ -21,14 +21,14 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def note_mark(private: Path, mark: str) -> None:
-    """Note in the private folder of a run that its processes bear ``mark``."""
+    """Write the mark of a run's processes to its private folder."""
     _write(private / _MARKS, [mark])
 
 
 def end_orphans(layout: Layout, say: Callable[[str], None]) -> set[str]:
-    """End what items of dead runs left running on this host; return the marks of these runs.
+    """End the orphans of dead runs on this host; return the marks of these runs.
 
-    Only the owner of the output folder's lock may call this: all other runs in it are dead then.
+    Only the owner of the output folder's lock may call this, because all other runs in it are dead then.
     """
     runs = sorted(layout.private.iterdir()) if layout.private.is_dir() else []
     marks = {mark for private in runs for mark in read_marks(private)}
@@ -38,18 +38,18 @@ def end_orphans(layout: Layout, say: Callable[[str], None]) -> set[str]:
 
 
 def read_marks(private: Path) -> set[str]:
-    """Return the marks of a run's processes, and those of earlier runs that it still looks for."""
+    """Return the marks of a run's processes, and the marks of earlier runs that it still looks for."""
     return {*_list_marks(private, _MARKS), *_list_marks(private, _DEAD)}
 
 
 def note_dead_marks(private: Path, marks: Iterable[str]) -> None:
-    """Note marks of dead runs, for workers on other hosts to look for."""
+    """Write the marks of dead runs for workers on other hosts."""
     if marks := list(marks):
         _write(private / _DEAD, marks)
 
 
 def end_orphans_here(private: Path) -> None:
-    """End what dead runs left on this host: for a worker of the run whose private folder is ``private``."""
+    """End the orphans of dead runs on this host. Called by a worker of the run with the private folder ``private``."""
     end_marked(set(_list_marks(private, _DEAD)))
 
 
@@ -60,7 +60,7 @@ def _write(folder: Path, marks: Iterable[str]) -> None:
 
 
 def _list_marks(private: Path, name: str) -> Iterator[str]:
-    """Yield the marks noted in a folder by this user. A symlink is not followed: it may lead to another run's marks."""
+    """Yield the marks that this user wrote to a folder. Symlinks are not followed: they may lead to another run."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
         folder = -1
         for path in (private, name):

@@ -1,8 +1,8 @@
-"""Local scratch of a run: where ``--stage-inputs`` puts its copies, and how they go away, however a run ended.
+"""Local scratch of a run: the copies of ``--stage-inputs``, and their removal however a run ends.
 
-All of it lies in one folder for each user, ``headrace-UID`` in the folder for temporary files. Its name can be guessed,
-so it is used only if it belongs to the user, has mode 0700 and is no symlink. The place of a run's copies follows from
-the output folder, in which one run at a time is at work: what lies there at the start of a run was left by a dead one.
+Each user has one scratch folder, ``headrace-UID`` in the folder for temporary files. Its name is predictable, so it is
+used only if it belongs to the user, has mode 0700 and is not a symlink. The place of a run's copies depends only on the
+output folder, where one run at a time is active: files found there at the start of a run are from a dead run.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _PROBES = "probes"
 
 
 def get_local_scratch(output_dir: Path, run_id: str) -> Path:
-    """The folder on this host's scratch for the copies of one run. It is not made."""
+    """Return the local scratch folder for the copies of one run, without creating it."""
     return _get_base_path() / _make_folder_name(output_dir) / run_id
 
 
 def check_local_scratch(items: Sequence[Item], slots: int) -> None:
-    """Raise RunError if this host's scratch is not private, or has no room for the inputs of ``slots`` items."""
+    """Raise RunError if local scratch is not private, or too small for the inputs of ``slots`` items."""
     _open_private_base(_get_base_path())
     sizes = sorted((sum(measure_inputs(path) for path in item.inputs) for item in items), reverse=True)
     needed, free = sum(sizes[:slots]), shutil.disk_usage(tempfile.gettempdir()).free
@@ -53,25 +53,25 @@ def make_local_scratch(local: Path) -> None:
 
 
 def remove_local_scratch(local: Path) -> None:
-    """Remove ``local``, if it is there, and is this user's."""
+    """Remove ``local`` if it exists and belongs to this user."""
     base = _check_existing_base(_find_base(local))
     if base is not None:
         base.remove(local.relative_to(base.root).as_posix())
 
 
 def leave_local_scratch(output_dir: Path, run_id: str) -> None:
-    """Remove what the run has on this host's scratch."""
+    """Remove the run's copies from local scratch."""
     remove_local_scratch(get_local_scratch(output_dir, run_id))
     base = _check_existing_base(_get_base_path())
     if base is not None:
-        with suppress(OSError):  # another run's copies, or nothing
+        with suppress(OSError):  # another run has copies there, or the folder is missing
             base.remove_empty(_make_folder_name(output_dir))
 
 
 def sweep_local_scratch(output_dir: Path, but: str = "") -> None:
-    """Remove what runs into ``output_dir`` left on this host's scratch, but for the run ``but``.
+    """Remove leftovers of runs into ``output_dir`` from local scratch, except those of the run ``but``.
 
-    A folder of somebody else's in the place of this user's own is left alone.
+    A folder of another user in place of this user's folder is left alone.
     """
     base = _check_existing_base(_get_base_path())
     if base is None:
@@ -86,7 +86,7 @@ def sweep_local_scratch(output_dir: Path, but: str = "") -> None:
 
 @contextmanager
 def probe_scratch() -> Iterator[Path]:
-    """Yield a new private folder, which is gone afterwards; those of dead processes go too.
+    """Yield a new private folder and remove it afterwards, together with those of dead processes.
 
     Its owner holds a lock on it, which the system releases however the owner ends.
     """
@@ -96,7 +96,7 @@ def probe_scratch() -> Iterator[Path]:
         name = f"{_PROBES}/{uuid.uuid4().hex}"
         with base.opened(name, make=True) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if base.is_folder(name):  # else another process took it for a dead one's before it was locked
+            if base.is_folder(name):  # else another process removed it before it was locked
                 try:
                     yield base.root / name
                 finally:
@@ -120,16 +120,16 @@ def _get_base_path() -> Path:
 
 
 def _find_base(local: Path) -> Path:
-    """Return the user's own folder that ``local`` lies in; another process may have been told of another TMPDIR."""
+    """Return the user's scratch folder that contains ``local``; another process may use a different TMPDIR."""
     return local.parents[next(n for n, folder in enumerate(local.parents) if folder.name == _get_base_path().name)]
 
 
 def _open_private_base(path: Path) -> Tree:
-    """Return this user's own folder on the host's scratch, which nobody else can read, replace or write to.
+    """Return this user's scratch folder, which no other user can read, replace or write to.
 
-    Raises RunError if something else is in its place: its name can be guessed, and anybody can make folders there.
+    Raises RunError if something else has its name: the name is predictable, and all users can create folders there.
     """
-    if given := _is_replaceable(path.parent):
+    if given := _explain_replaceable(path.parent):
         raise _refuse(path.parent, given, "a folder whose entries only their owners can rename (the sticky bit)")
     try:
         with suppress(FileExistsError):
@@ -142,8 +142,8 @@ def _open_private_base(path: Path) -> Tree:
 
 
 def _check_existing_base(path: Path) -> Tree | None:
-    """Return this user's own folder, if there is one that can only be this user's."""
-    return None if _is_replaceable(path.parent) or _explain_not_private(path) else Tree(path, makes_root=False)
+    """Return this user's scratch folder; None if it does not exist or is not private."""
+    return None if _explain_replaceable(path.parent) or _explain_not_private(path) else Tree(path, makes_root=False)
 
 
 def _refuse(path: Path, given: str, allowed: str) -> RunError:
@@ -151,7 +151,7 @@ def _refuse(path: Path, given: str, allowed: str) -> RunError:
 
 
 def _explain_not_private(path: Path) -> str:
-    """Return what is wrong with this user's own folder, or ""."""
+    """Return the reason why the scratch folder is not private, or ""."""
     try:
         status = path.lstat()
     except OSError as error:
@@ -165,8 +165,8 @@ def _explain_not_private(path: Path) -> str:
     return f"has the mode {stat.S_IMODE(status.st_mode):o}" if stat.S_IMODE(status.st_mode) & 0o077 else ""
 
 
-def _is_replaceable(folder: Path) -> str:
-    """Return why others could replace a folder of this user's in ``folder``, or ""."""
+def _explain_replaceable(folder: Path) -> str:
+    """Return the reason why other users could replace a folder in ``folder``, or ""."""
     try:
         status = folder.stat()
     except OSError as error:
@@ -178,7 +178,7 @@ def _is_replaceable(folder: Path) -> str:
 
 
 def _is_trusted(user: int) -> bool:
-    """Return True for this user and root, also for the root of another user namespace, as containers see it."""
+    """Return True for this user and root, including the root of another user namespace, as containers see it."""
     if user in (0, os.geteuid()):
         return True
     with suppress(OSError, ValueError):

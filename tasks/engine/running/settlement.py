@@ -42,13 +42,13 @@ class ItemSettler:
         self.order = order
         self.context = order.context
         self.store = RecordStore(order.context.layout, order.stage.name)
-        if not self.context.elsewhere:  # where a process that is thought lost may be at the same items
+        if not self.context.elsewhere:  # in a cluster, a worker that counts as lost may work on the same items
             self.store.look([planned.item.id for planned in order.items])
 
     def find_settled(self, planned: PlannedItem) -> Outcome | None:
-        """The item's outcome where this run has done it: Dask gives a shard out again whose worker was lost.
+        """Return the outcome if this run has done the item before: Dask resubmits a shard whose worker was lost.
 
-        In one process nobody else can have done it.
+        Without a cluster, no other process can have done it.
         """
         record = self.store.get(planned.item.id) if self.context.elsewhere else None
         if record is None or record.run_id != self.context.run_id or record.key != planned.key:
@@ -56,7 +56,7 @@ class ItemSettler:
         return Outcome.of_record(record)
 
     def settle(self, item: StartedItem, reply: Reply, log: bytes) -> Outcome:
-        """Publish what finished, keep what is known of what failed."""
+        """Publish the result of a finished item; record the failure of a failed one."""
         planned = item.planned
         try:
             reply = self._judge_inputs(item, reply)
@@ -72,11 +72,11 @@ class ItemSettler:
             self.clear(item)
 
     def clear(self, item: StartedItem) -> None:
-        """Leave nothing of the item for the one after the next."""
+        """Empty the item's private folder, which a later item uses again."""
         layout = self.context.layout
         for name in ("outputs", "scratch"):
             layout.tree.clear(layout.relative(item.private / name))
-        if local := self.local_folder(item.planned):  # the child removes it, unless it was ended
+        if local := self.local_folder(item.planned):  # the child removes it, unless it was killed
             remove_local_scratch(local)
 
     def local_folder(self, planned: PlannedItem) -> Path | None:
@@ -88,8 +88,8 @@ class ItemSettler:
     def _judge_inputs(self, item: StartedItem, reply: Reply) -> Reply:
         """Return ``reply``, or a failure if an input changed while the item could read it.
 
-        Errors that the stage found in the input may come of the change too. A lost child has another reason. Only
-        content can tell on a retry that the input is the planned one again.
+        The change may also cause errors that the stage found in the input, but not the loss of a child. Only the
+        content shows on a retry that the input is the planned one again.
         """
         if isinstance(reply, Failed) and reply.kind not in ("bad_input", "error"):
             return reply
@@ -126,7 +126,7 @@ class ItemSettler:
         try:
             publish(private / "outputs", record, self.store)
         except RunError:
-            self._check_locks(claim)  # a loss explains it better
+            self._check_locks(claim)  # the loss of a lock is the better explanation
             raise
 
     def _check_locks(self, claim: Lock | None) -> None:
@@ -136,10 +136,10 @@ class ItemSettler:
 
     @contextmanager
     def _claim(self, planned: PlannedItem, private: Path) -> Iterator[Lock | None]:
-        """Be the only one that publishes the item.
+        """Claim the item, so that no other process publishes it at the same time.
 
-        A worker that was cut off from its cluster goes on until it notices. If it ends the item at the same time as
-        the worker that took over, then the first publishes it and the other finds the record.
+        A worker that was cut off from its cluster continues until it notices. If it finishes the item at the same time
+        as the worker that took over, the first one publishes it and the other finds the record.
         """
         if not self.context.elsewhere:
             yield None
@@ -156,12 +156,12 @@ class ItemSettler:
             yield claim
 
     def _fence(self, folder: str) -> None:
-        """Take away what a silent process was about to publish from ``folder``, which its claim names."""
+        """Remove the files that a silent process was about to publish from ``folder``, which its claim names."""
         parts = Path(folder).parts
         if len(parts) != _PRIVATE_FOLDER_PARTS or ".." in parts or os.path.isabs(folder):
             return
         aside = self.context.private / f"fenced-{uuid.uuid4().hex[:12]}"
-        with suppress(FileNotFoundError):  # it had published, or nothing was left of it
+        with suppress(FileNotFoundError):  # it has published them, or they were removed
             (self.context.private / folder).rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -186,7 +186,7 @@ class ItemSettler:
         return Outcome.of_failure(failure)
 
     def _check_ground(self, reply: Failed) -> None:
-        """Raise RunError if a failure is not the item's: nothing more can be written, or the inputs' folder is gone."""
+        """Raise RunError if the item is not to blame: no files can be written, or the input folder has vanished."""
         root = self.context.input_root
         if root is not None and not root.exists():
             raise RunError(f"the input folder {root} has vanished; bring it back, then run the same command again")

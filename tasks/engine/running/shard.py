@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.engine.planning.identity import read_input_states
 from tasks.engine.running.context import ShardOrder
-from tasks.engine.running.control import StopSignal, stop_signal
+from tasks.engine.running.control import StopSignal, get_stop_signal
 from tasks.engine.running.input_changes import find_change_since_plan
 from tasks.engine.running.messages import Failed, Reply, Request
 from tasks.engine.running.scratch import get_local_scratch, make_local_scratch
@@ -21,12 +21,12 @@ from tasks.engine.store.write_errors import explain_write_error
 
 
 def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
-    """Run the items of ``order`` in a free slot of this process; tells ``report`` of each when it is settled.
+    """Run the items of ``order`` in a free slot of this process; call ``report`` for each settled item.
 
-    Items that were not reached because the run stops are ``remaining``. While the child runs an item, the one before
-    it is published, so that the disk's latency costs no slot time. Raises RunError where nothing can go on.
+    Items that are not reached because the run stops are ``remaining``. While the child runs an item, the previous one
+    is published, so that disk latency costs no slot time. Raises RunError if the run cannot continue.
     """
-    stop, layout = stop_signal(order.context.run_id), order.context.layout
+    stop, layout = get_stop_signal(order.context.run_id), order.context.layout
     outcomes = Outcomes()
     order.context.check_lock()
     try:
@@ -55,7 +55,7 @@ class _ShardLoop:
         self._folders = itertools.cycle(self._choose_private_folders())
 
     def run(self) -> Iterator[Outcome]:
-        """Yield an outcome for every item, in order."""
+        """Yield the outcome of every item, in order."""
         unpublished: tuple[StartedItem, Reply, bytes] | None = None
         for planned in self.order.items:
             if settled := self.settler.find_settled(planned):
@@ -77,7 +77,7 @@ class _ShardLoop:
                 self.settler.clear(item)
                 yield Outcome(planned.item.id, self.order.stage.name, "remaining")
             else:
-                log = self.slot.log_tail() if isinstance(reply, Failed) else b""
+                log = self.slot.read_log_tail() if isinstance(reply, Failed) else b""
                 unpublished = (item, reply, log)
         if unpublished:
             yield self.settler.settle(*unpublished)
@@ -91,9 +91,9 @@ class _ShardLoop:
         return True
 
     def _choose_private_folders(self) -> list[Path]:
-        """Two folders of this slot's own take turns: one is published while the next item fills the other.
+        """Return two private folders that alternate: one is published while the next item fills the other.
 
-        They are this process's alone: one that was cut off, and is thought lost, may be at the same item.
+        No other process uses them: a worker that was cut off may work on the same item.
         """
         folder = self.context.private / PROCESS_FOLDER / self.order.stage.name / self.slot.label
         return [folder / "a", folder / "b"]

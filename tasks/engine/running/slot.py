@@ -1,6 +1,6 @@
 """A slot: one child process that holds a stage's warm state, watched while it runs an item.
 
-A hang past the deadline, a segfault or a breach of the memory cap ends the child alone; the slot starts another.
+A hang past the deadline, a segfault or a breach of the memory limit ends only the child; the slot starts another.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Reques
 from tasks.engine.running.watchdog import build_watched_environment
 from tasks.engine.store.outcomes import FailureKind, Usage
 
-_OPEN_SECONDS = 180.0  # a model or a compiled kernel may take long, but not for ever
+_OPEN_SECONDS = 180.0  # loading a model or compiling a kernel may take long
 _OPEN_TRIES = 3
-# What libraries read to know how many threads they may start: one, since the slots are what runs side by side.
+# Variables that limit the threads of libraries to one, because the slots run in parallel.
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -36,31 +36,31 @@ _THREADS = (
     "NUMBA_NUM_THREADS",
     "OPENCV_FOR_THREADS_NUM",
 )
-_MOST_ITEMS = 500  # of one child; then another takes its place, unless that would come too often to be worth it
-_LEAST_SECONDS = 60.0
-_TICK_SECONDS = 0.1  # how often a running item's memory and the stop signal are looked at
-_MOST_LOG_BYTES = 16 * 2**20
+_MAX_ITEMS = 500  # per child; then it is replaced, unless it is younger than _MIN_SECONDS
+_MIN_SECONDS = 60.0
+_TICK_SECONDS = 0.1  # between checks of a running item's memory and of the stop signal
+_MAX_LOG_BYTES = 16 * 2**20
 _LOG_TAIL_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
 
-# Linux kills a child when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG), so that one thread that
-# lives as long as this process starts them all.
+# Linux kills a child when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG). Therefore one thread that
+# lives as long as this process starts all children.
 _spawner = ThreadPoolExecutor(1, thread_name_prefix="headrace-spawner")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an item may use in a slot."""
+    """The limits of an item in a slot."""
 
     timeout_seconds: float
     memory_bytes: int
 
 
 class Slot:
-    """One child process at a time. Used by one thread at a time.
+    """Runs one child process at a time. Used by one thread at a time.
 
     ``number`` counts the slots of a process and a stage from 0. The child finds it in the variable HEADRACE_SLOT, so
-    that slots can share out what there are several of: graphics cards. All that it starts bears ``mark``.
+    that each slot can use its own graphics card. All its processes have the mark ``mark``.
     """
 
     def __init__(self, stage: Stage, label: str, log: Path, number: int = 0, mark: str = "") -> None:
@@ -80,7 +80,7 @@ class Slot:
         self._oom_kills = 0
 
     def open(self) -> None:
-        """Have a child that is ready for an item. Raises RunError where the stage cannot be opened."""
+        """Ensure that a child is ready for an item. Raises RunError if the stage cannot be opened."""
         if self._process is not None and not self._report_exit() and not self._is_worn():
             return
         self.close()
@@ -94,29 +94,29 @@ class Slot:
         raise RunError(f"stage {self.stage.name} cannot start: its process died {_OPEN_TRIES} times; see {self.log}")
 
     def _is_worn(self) -> bool:
-        """Whether the child should be renewed, so that what a stage leaks does not add up."""
-        return self._items >= _MOST_ITEMS and time.monotonic() - self._born >= _LEAST_SECONDS
+        """Return True if the child should be replaced, so that memory leaks of a stage do not accumulate."""
+        return self._items >= _MAX_ITEMS and time.monotonic() - self._born >= _MIN_SECONDS
 
     def start(self, request: Request) -> None:
-        """Hand an item to the child. Follow it with :meth:`wait`."""
+        """Send an item to the child. Call :meth:`wait` next."""
         self._items += 1
         self._log_offset = self.log.stat().st_size
-        if self._log_offset > _MOST_LOG_BYTES:  # nobody reads what earlier items wrote
+        if self._log_offset > _MAX_LOG_BYTES:  # the output of earlier items is not needed any more
             os.truncate(self.log, 0)
             self._log_offset = 0
         self._started = time.monotonic()
-        with contextlib.suppress(OSError):  # a child that died meanwhile is found by wait()
+        with contextlib.suppress(OSError):  # wait() notices a dead child
             self._open_pipe().send(request)
 
     def wait(self, limits: Limits, stop: StopSignal) -> Reply | None:
-        """What became of the item; None where the run stopped first. The child is gone unless it answered."""
+        """Wait for the item and return its reply; None if the run stops first. Ends the child if it did not reply."""
         peak = 0
         deadline = self._started + limits.timeout_seconds
         while not stop.stopping:
             left = deadline - time.monotonic()
             if self._open_pipe().poll(max(0.0, min(_TICK_SECONDS, left))):
                 return self._receive(peak)
-            if self._report_exit():  # something that it forked holds its end of the pipe open
+            if self._report_exit():  # a process that it forked keeps the pipe open
                 return self._receive(peak) if self._open_pipe().poll() else self._describe_death(peak)
             used = self._measure_memory()
             peak = max(peak, used)
@@ -130,20 +130,20 @@ class Slot:
         self.close()
         return None
 
-    def log_tail(self) -> bytes:
-        """What the child has written since the item started, at most the last 64 KiB."""
+    def read_log_tail(self) -> bytes:
+        """Return the output of the child since the item started, at most the last 64 KiB."""
         with self.log.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(self._log_offset, size - _LOG_TAIL_BYTES))
             return stream.read()
 
     def close(self) -> None:
-        """End the child and everything that it started."""
+        """End the child and all its descendants."""
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
         if self._process is not None:
-            started = {*self._seen, *self._list_processes()}  # some may have left the child's process group
+            started = {*self._seen, *self._list_processes()}  # some may have left the process group of the child
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             for process in started:
@@ -162,7 +162,7 @@ class Slot:
         return self._pipe
 
     def _start_child(self) -> Ready | Failed | None:
-        """Start a child and wait until it has opened the stage; None where it died or hung instead."""
+        """Start a child and wait until it has opened the stage; return None if it died or hung."""
         ours, theirs = Pipe()
         with theirs, self.log.open("ab") as log:
             descriptor = theirs.fileno()
@@ -190,7 +190,7 @@ class Slot:
         return replace(reply, usage=usage)
 
     def _describe_death(self, peak: int) -> Failed:
-        """The child is gone and nobody here ended it."""
+        """Return the failure for a child that ended by itself."""
         assert self._process is not None
         code = self._process.wait(_CLOSE_SECONDS)
         if code == -signal.SIGKILL and _count_oom_kills() > self._oom_kills:
@@ -205,7 +205,7 @@ class Slot:
         return Failed(kind, message, usage)
 
     def _list_processes(self) -> list[psutil.Process]:
-        """The child and everything that it has started."""
+        """Return the child and all its descendants."""
         return [self._child, *_list_descendants(self._child)] if self._child else []
 
     def _measure_memory(self) -> int:
@@ -239,7 +239,7 @@ def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: Slot) -> su
 
 
 def _list_descendants(process: psutil.Process) -> list[psutil.Process]:
-    """Children and theirs. Asks the kernel for the few there are; psutil would read every process of the machine."""
+    """Return all descendants of a process. Asks the kernel for them; psutil would read all processes of the machine."""
     threads = Path(f"/proc/{process.pid}/task")
     if not threads.exists():
         return process.children(recursive=True) if sys.platform != "linux" else []
@@ -253,7 +253,7 @@ def _list_descendants(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _build_environment() -> dict[str, str]:
-    """This process's environment with its import path, the folder of the script that was started last.
+    """Return this process's environment with its import path; the folder of the started script comes last.
 
     ``python flows/x.py`` puts ``flows/`` first on the path, where a module would hide a library of the same name.
     """
@@ -264,7 +264,7 @@ def _build_environment() -> dict[str, str]:
 
 
 def _count_oom_kills() -> int:
-    """How many processes the kernel has ended for want of memory since it started (Linux)."""
+    """Return the number of processes that the kernel has killed for lack of memory since boot (Linux)."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

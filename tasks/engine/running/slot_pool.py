@@ -40,9 +40,9 @@ class SlotPool:
         self._next_look = 0.0
 
     def admit(self, slot: Slot, stop: StopSignal) -> bool:
-        """Let ``slot`` start an item; False where the run stops first.
+        """Wait until ``slot`` may start an item; return False if the run stops first.
 
-        While most of the memory is in use and another item runs, nothing starts: it would make the kernel choose.
+        While memory is scarce and another item runs, no item starts: otherwise the kernel might kill one.
         """
         while not stop.draining:
             with self._freed:
@@ -54,24 +54,24 @@ class SlotPool:
         return False
 
     def _read_memory_share(self) -> float:
-        """The share in use, looked up ten times a second at most: reading it costs more than a light item."""
+        """Return the share of memory in use, read at most ten times per second: reading it is slow."""
         if time.monotonic() >= self._next_look:
             self._share = read_memory_share()
             self._next_look = time.monotonic() + _LOOK_SECONDS
         return self._share
 
     def leave(self, slot: Slot) -> None:
-        """``slot`` runs nothing any more."""
+        """Note that ``slot`` has finished its item."""
         with self._freed:
             self._running.discard(slot)
 
     @contextmanager
     def slot(self, order: ShardOrder) -> Iterator[Slot]:
-        """A free slot for the order's run and stage; waits for one where the run may have no more."""
+        """Borrow a free slot for the order's run and stage; wait for one if the run has its maximum."""
         key = (order.context.run_id, order.stage.name)
-        most = order.context.slots
+        max_slots = order.context.slots
         with self._freed:
-            self._freed.wait_for(lambda: self._idle.get(key) or most is None or self._made[key] < most)
+            self._freed.wait_for(lambda: self._idle.get(key) or max_slots is None or self._made[key] < max_slots)
             idle = self._idle.setdefault(key, [])
             slot = idle.pop() if idle else self._make(order, key)
         try:
@@ -88,7 +88,7 @@ class SlotPool:
                 self._reap_later(key, slot)
 
     def _reap_later(self, key: tuple[str, str], slot: Slot) -> None:
-        """End the child of ``slot`` where it gets no further shard: nobody may be there any more to tell it to end."""
+        """End the child of ``slot`` later if it gets no other shard: the flow that would end it may be gone."""
         self._uses[slot] += 1
         timer = threading.Timer(_IDLE_SECONDS, self._reap, (key, slot, self._uses[slot]))
         timer.daemon = True
@@ -99,7 +99,7 @@ class SlotPool:
             idle = self._idle.get(key, [])
             if slot not in idle or self._uses[slot] != uses:
                 return
-            slot.close()  # holds up other slots for a moment; there is little to do here
+            slot.close()  # blocks other slots briefly, but there is little work now
 
     def close(self, run_id: str) -> None:
         """End the idle children of a run."""
@@ -126,7 +126,7 @@ class SlotPool:
         return Slot(order.stage, label, log, self._made[key] - 1, self._mark(context))
 
     def _mark(self, context: RunContext) -> str:
-        """Return the mark of what this process starts for a run; it is noted where the next run finds it."""
+        """Return the mark of this process's children in a run; write it to a file for the next run."""
         if context.run_id not in self._marks:
             if context.elsewhere:
                 end_orphans_here(context.private)
@@ -140,5 +140,5 @@ pool = SlotPool()
 
 
 def close_slots(run_id: str) -> None:
-    """End the children of a run in this process; for calling by name in another."""
+    """End the children of a run in this process. Called remotely on workers."""
     pool.close(run_id)

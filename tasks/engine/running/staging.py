@@ -1,4 +1,4 @@
-"""Copy inputs to local scratch, and say how large they are. Symlinks to folders are never followed: they may loop."""
+"""Copy inputs to local scratch and measure their size. Symlinks to folders are not followed: they may loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 def measure_inputs(path: str) -> int:
-    """Return the size of a file, or of all files in a folder; what cannot be read counts nothing, its item will say."""
+    """Return the size of a file, or of all files in a folder. Unreadable files count 0; their item reports them."""
     if not os.path.isdir(path):
         return _measure_bytes(path)
     return sum(_measure_bytes(os.path.join(folder, name)) for folder, name in _list_files(path))
@@ -18,8 +18,8 @@ def measure_inputs(path: str) -> int:
 def copy_input(path: str, target: str) -> None:
     """Copy a file, or a folder with the content of all files in it, to ``target``, which must not exist.
 
-    A symlink to a file becomes the file. What cannot be copied (a symlink to a folder or to nothing, a pipe) becomes a
-    symlink to the original, so that the item sees it as it is.
+    A symlink to a file is copied as the file. Anything that cannot be copied (a symlink to a folder, a broken symlink,
+    a pipe) becomes a symlink to the original, so that the item sees the same.
     """
     if not os.path.isdir(path):
         shutil.copyfile(path, target)

@@ -1,10 +1,10 @@
-"""The watchdog: a small process that ends what this one's slots have started, however this one ends.
+"""The watchdog: a small process that ends the processes of this one's slots, however this one ends.
 
-The kernel ends a slot's child with its parent, but not what an item has started in turn: after a kill -9 an ffmpeg
-would encode on. All of them inherit a mark, in their environment and in a resource limit that Linux does not use (so
-that a process which clears its environment still bears it). The watchdog waits for its standard input to close, looks
-for the marks that it was told there, and kills. If it is killed too, the next run does the same: see ``orphans.py``. It
-needs Linux's ``/proc``; elsewhere there is none.
+The kernel ends a slot's child with its parent, but not the processes that an item started: after a kill -9, ffmpeg
+would continue to encode. All of them inherit a mark, in their environment and in a resource limit that Linux does not
+use (so that a process that clears its environment keeps it). The watchdog waits until its standard input closes, looks
+for processes with the marks that it received there, and kills them. If it is killed too, the next run does the same:
+see ``orphans.py``. It needs Linux's ``/proc``; other systems have no watchdog.
 
 This file also runs as a script, without the rest of the package.
 """
@@ -32,12 +32,12 @@ _PAUSE_SECONDS = 0.01
 _CLEAN_SCANS = 3  # a process that forks and exits again and again may hide from one
 _ENDED = "ZXx"  # states of a zombie and a dead process, from proc(5)
 
-_keeper: subprocess.Popen[bytes] | None = None
+_watchdog: subprocess.Popen[bytes] | None = None
 _known: set[str] = set()
 
 
 def new_mark() -> str:
-    """Return a mark that no process bears."""
+    """Return a new mark, which no process has."""
     return uuid.uuid4().hex
 
 
@@ -50,46 +50,46 @@ _own_mark = new_mark()
 
 
 def build_watched_environment(mark: str = _own_mark) -> dict[str, str]:
-    """Return the variables that put a process, and all that it starts, under the watchdog. Not safe for threads."""
-    global _keeper  # noqa: PLW0603 - one a process
+    """Return environment variables that put a process and its descendants under the watchdog. Not thread-safe."""
+    global _watchdog  # noqa: PLW0603 - one per process
     if sys.platform != "linux":
         return {_NAME: mark}
-    if _keeper is None:
+    if _watchdog is None:
         command = [sys.executable, "-I", "-S", __file__]
-        _keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-        atexit.register(_stop, _keeper)
-    if mark not in _known and _keeper.stdin is not None:
-        with contextlib.suppress(OSError):  # somebody killed it: the next run will look for the mark
-            _keeper.stdin.write(f"{mark}\n".encode())
-            _keeper.stdin.flush()
+        _watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        atexit.register(_stop, _watchdog)
+    if mark not in _known and _watchdog.stdin is not None:
+        with contextlib.suppress(OSError):  # it was killed: the next run will look for the mark
+            _watchdog.stdin.write(f"{mark}\n".encode())
+            _watchdog.stdin.flush()
         _known.add(mark)
     return {_NAME: mark}
 
 
-def _stop(keeper: subprocess.Popen[bytes]) -> None:
-    assert keeper.stdin is not None
+def _stop(watchdog: subprocess.Popen[bytes]) -> None:
+    assert watchdog.stdin is not None
     with contextlib.suppress(OSError):
-        keeper.stdin.close()
+        watchdog.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        keeper.wait(_STOP_SECONDS)
+        watchdog.wait(_STOP_SECONDS)
 
 
 def set_mark() -> None:
-    """Have this process, and all that it will start, bear the mark of its environment in a resource limit too."""
+    """Copy the mark from the environment to a resource limit, which the descendants of this process inherit."""
     mark = os.environ.get(_NAME, "")
     if sys.platform == "linux" and is_mark(mark):
-        with contextlib.suppress(OSError, ValueError):  # one started by an item of another run bears that one's
+        with contextlib.suppress(OSError, ValueError):  # a process of another run's item keeps that run's mark
             resource.setrlimit(_RLIMIT_LOCKS, _read_limits(mark))
 
 
 def _read_limits(mark: str) -> tuple[int, int]:
-    """Return the soft and the hard limit that stand for ``mark``: 60 bits of it each."""
+    """Return the soft and the hard limit that encode ``mark``, 60 bits each."""
     low, high = sorted((int(mark[:15], 16), int(mark[15:30], 16)))
     return low, high
 
 
 def end_marked(marks: Collection[str]) -> int:
-    """Kill this user's processes that bear one of ``marks`` until none is left; return how many there were."""
+    """Kill this user's processes with one of ``marks`` until none is left; return their number."""
     if not marks or sys.platform != "linux":
         return 0
     signs = _Signs(marks)
@@ -109,20 +109,20 @@ def end_marked(marks: Collection[str]) -> int:
 
 
 class _Signs:
-    """Tells whether a process bears one of ``marks``."""
+    """Recognizes processes with one of ``marks``."""
 
     def __init__(self, marks: Collection[str]) -> None:
         self._variables = {f"{_NAME}={mark}".encode() for mark in marks}
         self._limits = {b"%d %d" % _read_limits(mark) for mark in marks}
 
     def find_marked(self) -> Iterator[int]:
-        """Yield the numbers of all that do, as soon as they are found, the newest first: it may be gone in a moment."""
+        """Yield the process ids as soon as they are found, the newest first: short-lived processes end soon."""
         for pid in sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True):
             if pid != os.getpid() and self._has_mark(pid):
                 yield pid
 
     def kill(self, pid: int) -> bool:
-        """Kill a process if it still bears a mark: its number may be another's by now."""
+        """Kill a process if it still has a mark: its process id may have been reused."""
         try:
             handle = os.pidfd_open(pid)
         except OSError:
@@ -143,7 +143,7 @@ class _Signs:
                 return False
             marked = not self._variables.isdisjoint(_read(pid, "environ").split(b"\0")) or self._is_limited(pid)
             return marked and _read(pid, "stat").rpartition(b")")[2].split()[0].decode() not in _ENDED
-        except (OSError, IndexError):  # gone meanwhile
+        except (OSError, IndexError):  # it has ended
             return False
 
     def _is_limited(self, pid: int) -> bool:
@@ -158,7 +158,7 @@ def _read(pid: int, name: str) -> bytes:
 
 
 def main() -> None:
-    """Wait for the parent's end, then kill what bears one of the marks that it told."""
+    """Wait until the parent ends, then kill the processes with its marks."""
     end_marked({line.strip() for line in sys.stdin})
 
 

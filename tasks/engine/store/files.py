@@ -1,4 +1,4 @@
-"""The content of files, and the room for more. See ``tree.py`` for writing and removing."""
+"""Hash files and measure free space. See ``tree.py`` for writing and removing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def hash_file(path: Path) -> str:
-    """sha256 of the content of ``path``, as 64 hexadecimal digits."""
+    """Return the sha256 of a file's content as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -19,7 +19,7 @@ def hash_file(path: Path) -> str:
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that are free where ``path`` is, or where it will be once it is made."""
+    """Return the free bytes of the filesystem of ``path``, which need not exist."""
     existing = next(parent for parent in [path, *path.parents] if parent.exists())
     return shutil.disk_usage(existing).free
 

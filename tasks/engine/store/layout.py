@@ -1,4 +1,4 @@
-"""Where everything lies in an output folder."""
+"""The layout of an output folder: the path of every file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from tasks.engine.store.tree import Tree, is_plain_path
 
-HOUSE = ".headrace"
+STATE_FOLDER = ".headrace"
 RUN_FILES = frozenset({"summary.json", "items.parquet", "failures.json", "report.html"})
 
 
@@ -20,57 +20,57 @@ class Layout:
     output_dir: Path
 
     @property
-    def house(self) -> Path:
+    def state_folder(self) -> Path:
         """The engine's own folder."""
-        return self.output_dir / HOUSE
+        return self.output_dir / STATE_FOLDER
 
     @property
     def tree(self) -> Tree:
-        """The output folder, for everything that the engine reads, writes or removes in it."""
+        """The output folder as a tree, for all reads, writes and removals of the engine."""
         return Tree(self.output_dir)
 
     @property
     def lock(self) -> Path:
-        """Held by the run that is at work."""
-        return self.house / "lock"
+        """The lock of the active run."""
+        return self.state_folder / "lock"
 
     def records(self, stage: str) -> Path:
-        """Records of done items, ``<id>.json``, and ``<id>.stale``: files that an item in the making may have."""
-        return self.house / "records" / stage
+        """Return the folder of the records, ``<id>.json``, and of ``<id>.stale``: files of unfinished items."""
+        return self.state_folder / "records" / stage
 
     def failures(self, stage: str) -> Path:
-        """What is known of the items that failed last time, ``<id>.json``."""
-        return self.house / "failures" / stage
+        """Return the folder of the failures of the last run, ``<id>.json``."""
+        return self.state_folder / "failures" / stage
 
     def log(self, stage: str, item_id: str) -> Path:
-        """What a failed item's process wrote to its standard output and error."""
-        return self.house / "logs" / stage / f"{item_id}.log"
+        """Return the path of a failed item's log: the standard output and error of its process."""
+        return self.state_folder / "logs" / stage / f"{item_id}.log"
 
     @property
     def private(self) -> Path:
-        """Private folders of the items that run now, ``<run id>/...``."""
-        return self.house / "private"
+        """The private folders of running items, ``<run id>/...``."""
+        return self.state_folder / "private"
 
     @property
     def runs(self) -> Path:
-        """One file of one line a run."""
-        return self.house / "runs"
+        """The folder with one line per run."""
+        return self.state_folder / "runs"
 
     def relative(self, path: Path) -> str:
-        """``path`` as seen from the output folder, with forward slashes."""
+        """Return ``path`` relative to the output folder, with forward slashes."""
         return path.relative_to(self.output_dir).as_posix()
 
 
 def is_output_path(path: str) -> bool:
-    """Return True if a stage may publish a file at ``path``: inside the output folder, and none of the engine's own."""
+    """Return True if a stage may publish a file at ``path``: in the output folder, but not in the state folder."""
     first = path.partition("/")[0].casefold()
-    return is_plain_path(path) and first != HOUSE and path.casefold() not in RUN_FILES
+    return is_plain_path(path) and first != STATE_FOLDER and path.casefold() not in RUN_FILES
 
 
 def remove_output(layout: Layout, path: str) -> None:
-    """Remove a published file, and the folders that it leaves empty. ``path`` is relative to the output folder.
+    """Remove a published file and its empty parent folders. ``path`` is relative to the output folder.
 
-    A path that no stage can have published is left alone. Raises RunError if one of its folders is a symlink.
+    Ignores paths that no stage can have published. Raises RunError if one of the parent folders is a symlink.
     """
     if not is_output_path(path):
         return
@@ -83,7 +83,7 @@ def remove_output(layout: Layout, path: str) -> None:
 
 
 def remove_outputs(layout: Layout, paths: Collection[str]) -> None:
-    """Remove published files for good: after a power cut none is back that no record knows."""
+    """Remove published files durably: a power cut cannot bring back a file that no record lists."""
     for path in paths:
         remove_output(layout, path)
     for folder in {
@@ -94,10 +94,10 @@ def remove_outputs(layout: Layout, paths: Collection[str]) -> None:
 
 
 def check_folders(layout: Layout) -> None:
-    """Raise RunError if a folder of the engine is a symlink. Nothing has been read, written or removed then."""
+    """Raise RunError if a folder of the engine is a symlink, before anything is read, written or removed."""
     tree = layout.tree
     for folder in ("", "records", "failures", "logs", "private", "runs"):
-        path = f"{HOUSE}/{folder}".rstrip("/")
+        path = f"{STATE_FOLDER}/{folder}".rstrip("/")
         tree.refuse_link(path)
         if folder not in ("private", "runs"):
             for name in tree.names(path):

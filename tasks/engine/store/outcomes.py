@@ -1,4 +1,4 @@
-"""What became of an item: its record where it is done, its failure where it is not."""
+"""The outcome of an item: its record if it is done, its failure if not."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FailureKind = Literal["bad_input", "timeout", "crash", "out_of_memory", "error"]
 OutcomeName = Literal["done", "cached", "failed", "remaining"]
 OUTCOMES: tuple[OutcomeName, ...] = ("done", "cached", "failed", "remaining")
 
-# Columns that every row of items.parquet has; no value of a stage may have one of these names.
+# Columns that all rows of items.parquet have; a stage's values must use other names.
 COLUMNS = frozenset(
     {"id", "name", "path", "stage", "outcome", "failure_kind", "message", "attempts", "seconds", "cpu_seconds"}
     | {"peak_memory_bytes", "started_at", "slot", "outputs"}
 )
 
 
-# Records are read from folders that may come from anywhere. What is outside these bounds is no record of a run.
+# Output folders may come from anywhere. A record outside these bounds was not written by a run.
 MAX_RECORD_BYTES = 128 * 2**20
 _MAX_INTEGER = 2**63 - 1
 _MAX_SECONDS = 253_402_300_799.0  # the end of the year 9999, the last that Python's dates know
@@ -62,7 +62,7 @@ Values = Annotated[Mapping[str, Value], Field(max_length=1000), AfterValidator(_
 
 @dataclass(frozen=True)
 class Output:
-    """One published file: ``path`` relative to the output folder, ``size_bytes`` and ``sha256`` of its content."""
+    """One published file: ``path`` relative to the output folder, and ``size_bytes`` and ``sha256`` of its content."""
 
     path: OutputPath
     size_bytes: Number
@@ -71,7 +71,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one try of an item took. ``started_at`` is in seconds since the epoch."""
+    """The resources that one attempt of an item used. ``started_at`` is in seconds since the epoch."""
 
     started_at: Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)] = 0.0
     seconds: Seconds = 0.0
@@ -82,7 +82,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Try:
-    """One earlier try of an item, for its history."""
+    """One earlier attempt of an item, for its history."""
 
     run_id: Text
     outcome: OutcomeName
@@ -90,7 +90,7 @@ class Try:
     message: Text = ""
 
     def line(self) -> str:
-        """The try in one line."""
+        """Return the attempt as one line of text."""
         when = datetime.fromtimestamp(self.usage.started_at, UTC).isoformat(timespec="seconds")
         why = f"  {self.message}" if self.message else ""
         return f"{when}  {self.outcome}  {self.usage.seconds:.2f} s  run {self.run_id}{why}"
@@ -113,13 +113,13 @@ class Record:
     history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
 
     def to_attempt(self) -> Try:
-        """This success as a part of the item's history."""
+        """Return this success as an entry of the item's history."""
         return Try(self.run_id, "done", self.usage)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an item is not done. ``log`` is relative to the output folder, empty where there is none."""
+    """The reason why an item is not done. ``log`` is relative to the output folder; empty if there is none."""
 
     id: Text
     stage: Text
@@ -134,16 +134,16 @@ class Failure:
     history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
 
     def to_attempt(self) -> Try:
-        """This failure as a part of the item's history."""
+        """Return this failure as an entry of the item's history."""
         return Try(self.run_id, "failed", self.usage, f"{self.kind}: {self.message}")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run has to say of one item: what ``items.parquet`` and ``failures.json`` hold of it, and no more.
+    """The outcome of one item in a run: its row in ``items.parquet`` and ``failures.json``.
 
-    The record and the failure themselves stay in their files: those of all items would fill the memory. ``name`` and
-    ``path`` come from the item and not from its record, so items that an older version made have them too.
+    Records and failures stay in their files, because those of all items would fill the memory. ``name`` and ``path``
+    come from the item and not from its record, so items of older versions have them too.
     """
 
     id: str
@@ -167,18 +167,18 @@ class Outcome:
 
     @property
     def title(self) -> str:
-        """The item as its user calls it."""
+        """The user's name for the item."""
         return self.name or self.id
 
     @classmethod
     def of_record(cls, record: Record, outcome: Literal["done", "cached"] = "done") -> Outcome:
-        """That the item is done, by this run or by an earlier one."""
+        """Return the outcome of an item that this run (``done``) or an earlier one (``cached``) has done."""
         paths = tuple(output.path for output in record.outputs)
         return cls(record.id, record.stage, outcome, record.attempts, record.usage, record.run_id, paths, record.values)
 
     @classmethod
     def of_failure(cls, failure: Failure) -> Outcome:
-        """That the item failed."""
+        """Return the outcome of a failed item."""
         return cls(
             failure.id,
             failure.stage,
@@ -194,13 +194,13 @@ class Outcome:
 
 
 class Outcomes(Sequence[Outcome]):
-    """Many outcomes in a fifth of the memory: each is packed, and made anew whenever it is asked for."""
+    """A sequence of outcomes in a fifth of the memory: each is stored packed, and unpacked on access."""
 
     def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
         self._packed = [_pack(outcome) for outcome in outcomes]
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of outcomes."""
         return len(self._packed)
 
     @overload
@@ -210,7 +210,7 @@ class Outcomes(Sequence[Outcome]):
     def __getitem__(self, place: slice) -> Outcomes: ...
 
     def __getitem__(self, place: int | slice) -> Outcome | Outcomes:
-        """The outcome at ``place``."""
+        """Return the outcome at ``place``."""
         if isinstance(place, slice):
             part = Outcomes()
             part._packed = self._packed[place]
@@ -218,15 +218,15 @@ class Outcomes(Sequence[Outcome]):
         return _unpack(self._packed[place])
 
     def __setitem__(self, place: int, outcome: Outcome) -> None:
-        """Put ``outcome`` in the place of another."""
+        """Replace the outcome at ``place``."""
         self._packed[place] = _pack(outcome)
 
     def __iter__(self) -> Iterator[Outcome]:
-        """One after another."""
+        """Yield the outcomes in order."""
         return map(_unpack, self._packed)
 
     def failed(self) -> Iterator[Outcome]:
-        """Those that failed. The others are not even made: the files ask several times, of ten thousand good items."""
+        """Yield the failed outcomes without unpacking the others."""
         made = (_unpack(packed) for packed in self._packed if b'"failed"' in packed)
         return (outcome for outcome in made if outcome.outcome == "failed")
 
@@ -239,7 +239,7 @@ class Outcomes(Sequence[Outcome]):
         self._packed += others._packed
 
     def with_gaps(self, gaps: Mapping[int, Outcome]) -> Outcomes:
-        """These outcomes in their order, with those of ``gaps`` among them, each at its place."""
+        """Return these outcomes in order, with the outcomes of ``gaps`` inserted at their positions."""
         whole, own = Outcomes(), iter(self._packed)
         places = range(len(self) + len(gaps))
         whole._packed = [_pack(gaps[place]) if place in gaps else next(own) for place in places]
@@ -256,7 +256,7 @@ def _pack(outcome: Outcome) -> bytes:
 
 
 def _replace_surrogates(text: str) -> str:
-    """Return ``text`` with what UTF-8 cannot hold as Python escapes it: the bytes of a file name that is not UTF-8."""
+    """Return ``text`` with surrogates, as in file names that are not UTF-8, escaped as in Python."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -267,7 +267,7 @@ def _unpack(packed: bytes) -> Outcome:
 
 @dataclass(frozen=True)
 class Counts:
-    """Items by outcome."""
+    """The numbers of items by outcome."""
 
     done: int = 0
     cached: int = 0
@@ -276,7 +276,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """All items."""
+        """The number of all items."""
         return self.done + self.cached + self.failed + self.remaining
 
     def __add__(self, other: Counts) -> Counts:

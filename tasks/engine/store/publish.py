@@ -1,4 +1,4 @@
-"""Publishing: what an item wrote in its private folder becomes part of the output folder, whole or not at all."""
+"""Publish the files of an item: move them from its private folder into the output folder, all or none."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tasks.engine.store.write_errors import check_is_no_folder, write_failure
 
 
 def collect_outputs(folder: Path) -> tuple[Output, ...]:
-    """Every file under an item's private ``folder``, in the order of their paths, with size and digest.
+    """Return all files in an item's private ``folder``, sorted by path, with size and digest.
 
-    Raises ValueError for anything else: a link would publish what lies elsewhere, reading a pipe would hang, and some
-    paths are the engine's own.
+    Raises ValueError for anything but plain files (a symlink could publish files from elsewhere, reading a pipe would
+    hang), and for paths in the state folder.
     """
     outputs, tree = [], Tree(folder)
     for parent, folders, names in os.walk(folder, onerror=_raise):
@@ -36,7 +36,7 @@ def collect_outputs(folder: Path) -> tuple[Output, ...]:
 
 
 def _raise(error: OSError) -> None:
-    """Raise what ``os.walk`` would pass over: the item would be done without the outputs that were not found."""
+    """Raise an error that ``os.walk`` would ignore: the item would be done without some outputs."""
     if not isinstance(error, FileNotFoundError):
         raise error
 
@@ -44,9 +44,9 @@ def _raise(error: OSError) -> None:
 def publish(private: Path, record: Record, store: RecordStore) -> None:
     """Move the outputs from ``private`` into place and write the record last.
 
-    Order: the new files reach the disk, the old record is set aside, the files are renamed into place, the new record
-    is written. Raises OutputBlocked if something is in the way of an output: the old record stays then. Raises RunError
-    if the output folder takes no files.
+    Order: sync the new files, set the old record aside, rename the files into place, write the new record. Raises
+    OutputBlocked if the path of an output is occupied; the old record stays valid then. Raises RunError if the output
+    folder cannot be written.
     """
     tree, source = store.layout.tree, store.layout.relative(private)
     try:
@@ -58,7 +58,7 @@ def publish(private: Path, record: Record, store: RecordStore) -> None:
         store.write(record)
         store.settle(record)
     except OSError as error:
-        raise write_failure(store.layout.output_dir, store.layout.house, error) from error
+        raise write_failure(store.layout.output_dir, store.layout.state_folder, error) from error
 
 
 def _move(tree: Tree, source: str, outputs: tuple[Output, ...]) -> None:

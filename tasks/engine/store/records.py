@@ -1,4 +1,4 @@
-"""The records of one stage in one output folder: read, trusted or not, written last, set aside."""
+"""Read and write the records of one stage in one output folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.engine.contract.execution import Verify
-from tasks.engine.store.layout import HOUSE, Layout, remove_outputs
+from tasks.engine.store.layout import STATE_FOLDER, Layout, remove_outputs
 from tasks.engine.store.outcomes import MAX_RECORD_BYTES, Failure, Output, OutputPath, Record, Try
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ _FAILURE = TypeAdapter(Failure)
 
 @dataclass(frozen=True)
 class Aside:
-    """What ``<id>.stale`` holds of an item in the making: files that it has or may have, and its former record."""
+    """The content of ``<id>.stale`` of an unfinished item: the files that it may have, and its former record."""
 
     paths: frozenset[OutputPath]
     former: Record | None
@@ -37,7 +37,7 @@ _ASIDE = TypeAdapter(Aside)
 
 
 class RecordStore:
-    """Records and failures of one stage. Every method is safe against a kill at any instant."""
+    """The records and failures of one stage. Every method is safe against a kill at any time."""
 
     def __init__(self, layout: Layout, stage: str) -> None:
         self.layout = layout
@@ -49,7 +49,7 @@ class RecordStore:
         self._looked: set[str] | None = None
 
     def look(self, item_ids: Collection[str]) -> None:
-        """List once which of these items have files here; the others are not looked for. For one that writes alone."""
+        """List which of these items have files here, so that later reads skip the others. Only for a single writer."""
         folders = ((self._records, ".stale"), (self._records, ".json"), (self._failures, ".json"))
         wanted = set(item_ids)
         self._looked = {
@@ -58,7 +58,7 @@ class RecordStore:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Read many records and outputs at once, faster: for one that writes nothing meanwhile."""
+        """Speed up reading many records and outputs. The store must not be written during the block."""
         with self.layout.tree.holding() as tree:
             self._tree = tree
             try:
@@ -67,44 +67,44 @@ class RecordStore:
                 self._tree = self.layout.tree
 
     def _is_unknown(self, item_id: str) -> bool:
-        """Whether it is known that nothing is known of an item."""
+        """Return True if the directory listing shows no files for this item."""
         return self._looked is not None and item_id not in self._looked
 
     def prepare(self) -> None:
-        """Make the folders."""
+        """Create the folders."""
         for folder in (self._records, self._failures):
             with self._tree.opened(folder, make=True):
                 pass
 
     def ids(self) -> set[str]:
-        """Items that have a record, whether it can be read or not."""
+        """Return the ids of items that have a record, readable or not."""
         return self._list_ids(".json")
 
     def load(self) -> dict[str, Record]:
-        """Every readable record by item id, by one listing of the folder. A record that cannot be read is none."""
+        """Return all readable records by item id, with one listing of the folder."""
         return self._load(self._records, _RECORD)
 
     def load_failures(self) -> dict[str, Failure]:
-        """What failed in earlier runs, by item id."""
+        """Return the failures of earlier runs by item id."""
         return self._load(self._failures, _FAILURE)
 
     def get(self, item_id: str) -> Record | None:
-        """The record of one item."""
+        """Return the record of one item; None if it has none."""
         if self._is_unknown(item_id):
             return None
         return self._own(self._read(f"{self._records}/{item_id}.json", _RECORD), item_id)
 
     def write(self, record: Record) -> None:
-        """Say that an item is done. Comes last, when its outputs are in place."""
+        """Write the record that an item is done. Call it last, after its outputs are in place."""
         new = self._is_unknown(record.id)
         record = record if new else replace(record, history=self._read_history(record.id))
         self._tree.write(f"{self._records}/{record.id}.json", _RECORD.dump_json(record))
-        self._tree.sync_folder(self._records)  # after a power cut it must be there, now that its outputs are
+        self._tree.sync_folder(self._records)  # the record must survive a power cut like its outputs
         if not new:
             self._tree.unlink(f"{self._failures}/{record.id}.json")
 
     def write_failure(self, failure: Failure) -> None:
-        """Keep what is known of a failed item for the next run and for ``--keep-failed``."""
+        """Write the failure of an item, for the next run and for ``--keep-failed``."""
         if not self._is_unknown(failure.id):
             failure = replace(failure, history=self._read_history(failure.id))
         self._tree.write(f"{self._failures}/{failure.id}.json", _FAILURE.dump_json(failure), durable=False)
@@ -112,21 +112,20 @@ class RecordStore:
             self._looked.add(failure.id)
 
     def paths(self, item_id: str) -> list[Path]:
-        """Every file that may hold something on an item: its record, a record set aside, its failure."""
+        """Return the paths of all files about an item: its record, a record set aside, its failure."""
         failure = self.failures_folder / f"{item_id}.json"
         return [self.folder / f"{item_id}.json", self.folder / f"{item_id}.stale", failure]
 
     def _read_history(self, item_id: str) -> tuple[Try, ...]:
-        """Earlier tries of an item: those that its last failure or its former record tells of, the latest few."""
+        """Return the latest attempts of an item, from its last failure or its former record."""
         failure = self._own(self._read(f"{self._failures}/{item_id}.json", _FAILURE), item_id)
         former = failure or self._read_former(item_id)
         return (*former.history, former.to_attempt())[-_LONGEST_HISTORY:] if former else ()
 
     def set_aside(self, record: Record) -> None:
-        """Stop trusting the item's old record before its outputs are replaced by those of ``record``.
+        """Invalidate the item's old record before its outputs are replaced by those of ``record``.
 
-        ``<id>.stale`` names every file that the item has or may have from now on, so that a run which is killed in
-        between leaves no file that nobody knows.
+        ``<id>.stale`` lists every file that the item may have from now on, so that a kill leaves no unlisted file.
         """
         if self._is_unknown(record.id) and not record.outputs:
             return
@@ -137,16 +136,16 @@ class RecordStore:
             self._tree.write(stale, _ASIDE.dump_json(Aside(paths, former)), durable=replaces)
         if replaces:
             self._tree.unlink(current)
-            self._tree.sync_folder(self._records)  # it must not be back, beside other outputs, after a power cut
+            self._tree.sync_folder(self._records)  # a power cut must not bring it back next to other outputs
 
     def withdraw(self, item_ids: Collection[str]) -> None:
-        """Set the records of items aside before their outputs are removed: they are not done any more.
+        """Invalidate the records of items before their outputs are removed.
 
-        A record becomes ``<id>.stale`` by a rename, which reads as what it is.
+        A record is renamed to ``<id>.stale``.
         """
         for item_id in item_ids:
             current, stale = f"{self._records}/{item_id}.json", f"{self._records}/{item_id}.stale"
-            if self._path_aside(item_id):
+            if self._read_aside(item_id):
                 content = _ASIDE.dump_json(Aside(self._collect_paths(item_id), self._read_former(item_id)))
                 self._tree.write(stale, content)
                 self._tree.unlink(current)
@@ -155,17 +154,17 @@ class RecordStore:
         self._tree.sync_folder(self._records)
 
     def settle(self, record: Record) -> None:
-        """Forget ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` has files of the item to remove."""
+        """Remove ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` must remove files of the item."""
         if self._is_unknown(record.id) and not record.outputs:
             return
-        aside = self._path_aside(record.id)
+        aside = self._read_aside(record.id)
         if aside is None or aside.paths <= _list_paths(record):
             self._tree.unlink(f"{self._records}/{record.id}.stale")
 
     def tidy(self, kept: Collection[str] | None = None) -> None:
-        """Remove the files that items had before and none has now; with ``kept``, also everything of other items.
+        """Remove files that no item has any more; with ``kept``, also all files of other items.
 
-        Comes when a stage is over: a file that one item gives up may be what another has just made.
+        Call it when a stage is over: one item may have dropped a file that another has just written.
         """
         stale, done = self._list_ids(".stale"), self._list_ids(".json")
         gone = set() if kept is None else (stale | done) - set(kept)
@@ -183,8 +182,8 @@ class RecordStore:
     def _list_ids(self, suffix: str) -> set[str]:
         return set(self._list_names(self._records, suffix))
 
-    def _path_aside(self, item_id: str) -> Aside | None:
-        """Return what is set aside of an item."""
+    def _read_aside(self, item_id: str) -> Aside | None:
+        """Return the content of an item's ``<id>.stale``; None if there is none."""
         path = f"{self._records}/{item_id}.stale"
         if aside := self._read(path, _ASIDE):
             return aside
@@ -192,21 +191,21 @@ class RecordStore:
         return Aside(_list_paths(record), record) if record else None
 
     def _read_former(self, item_id: str) -> Record | None:
-        """The item's latest record, whether it is in force or set aside."""
-        aside = self._path_aside(item_id)
+        """Return the item's latest record, valid or set aside."""
+        aside = self._read_aside(item_id)
         return self.get(item_id) or (aside.former if aside else None)
 
     def _collect_paths(self, item_id: str) -> frozenset[str]:
-        """Every file that the item has or may have."""
-        record, aside = self.get(item_id), self._path_aside(item_id)
+        """Return all files that the item may have."""
+        record, aside = self.get(item_id), self._read_aside(item_id)
         return (aside.paths if aside else frozenset()) | (_list_paths(record) if record else frozenset())
 
     def has_intact_outputs(self, record: Record, verify: Verify) -> bool:
-        """Whether every output of ``record`` is there with its size (and its digest, where asked)."""
+        """Return True if every output of ``record`` exists with its size, and with its digest if requested."""
         return all(self.is_intact(output, verify) for output in record.outputs)
 
     def is_intact(self, output: Output, verify: Verify) -> bool:
-        """Whether one output is there with its size, and its digest where asked."""
+        """Return True if an output exists with its size, and with its digest if requested."""
         try:
             status = self._tree.status(output.path)
             if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != output.size_bytes:
@@ -216,7 +215,7 @@ class RecordStore:
             return False
 
     def _list_names(self, folder: str, suffix: str) -> Iterator[str]:
-        """Names in ``folder`` that end in ``suffix``, without it."""
+        """Yield the names in ``folder`` that end in ``suffix``, without the suffix."""
         return (name.removesuffix(suffix) for name in self._tree.names(folder) if name.endswith(suffix))
 
     def _load(self, folder: str, adapter: TypeAdapter[E]) -> dict[str, E]:
@@ -225,9 +224,9 @@ class RecordStore:
         return {item_id: entry for item_id, entry in found if entry is not None}
 
     def _read(self, path: str, adapter: TypeAdapter[T]) -> T | None:
-        """Return the content of a file, or None if there is no such file or nobody can have written it.
+        """Return the content of a file; None if it is missing or invalid.
 
-        Raises OSError if the disk cannot tell: what counts as missing then would be lost, with its files.
+        Raises OSError if the disk fails: an item must not count as missing then, because its files would be lost.
         """
         try:
             return adapter.validate_json(self._tree.read(path, MAX_RECORD_BYTES))
@@ -239,15 +238,15 @@ class RecordStore:
             raise
 
     def _own(self, entry: E | None, item_id: str) -> E | None:
-        """``entry``, unless it tells of another item or stage than its place: then somebody else wrote it."""
+        """Return ``entry``; None if its item or stage does not match its file name, so that no run wrote it."""
         return entry if entry and (entry.stage, entry.id) == (self.stage, item_id) else None
 
 
 def find_needed_outputs(layout: Layout, is_gone: Callable[[str, str], bool]) -> set[str]:
-    """Return the outputs of all items in all stages but those for which ``is_gone(stage, item id)`` is true."""
+    """Return the outputs of all items in all stages, except items with ``is_gone(stage, item id)``."""
     return {
         path
-        for stage in layout.tree.folders(f"{HOUSE}/records")
+        for stage in layout.tree.folders(f"{STATE_FOLDER}/records")
         for item_id, record in RecordStore(layout, stage).load().items()
         if not is_gone(stage, item_id)
         for path in _list_paths(record)

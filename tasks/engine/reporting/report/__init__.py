@@ -1,4 +1,4 @@
-"""The page that a run leaves: ``report.html``, one file that needs nothing else."""
+"""Render ``report.html``, the self-contained page of a run."""
 
 from tasks.engine.reporting.report.model import Bar, Failure, Picture
 from tasks.engine.reporting.report.page import render_report

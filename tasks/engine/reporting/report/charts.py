@@ -1,4 +1,4 @@
-"""The geometry of the page's two charts. Horizontal places are in percent of the width, vertical ones in pixels."""
+"""Compute the geometry of the two charts: horizontal positions in percent of the width, vertical ones in pixels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tasks.engine.reporting.report.formatting import format_count, format_duration
 from tasks.engine.reporting.report.model import Bar
-from tasks.engine.reporting.report.words import count, duration
 
 MAX_BLOCKS = 2000
 MAX_LANES = 100
@@ -27,7 +27,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Block:
-    """One item, or several neighbours of one outcome, in a lane."""
+    """One item, or several adjacent items with the same outcome, in a lane."""
 
     x: float
     width: float
@@ -37,7 +37,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Lane:
-    """What one slot did, from left to right."""
+    """The items of one slot, from left to right."""
 
     slot: str
     y: float
@@ -47,7 +47,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class TimeLine:
-    """A lane a slot. ``note`` says what is not drawn one by one, and is empty where everything is."""
+    """One lane per slot. ``note`` says which items are drawn merged; it is empty if none are."""
 
     lanes: tuple[Lane, ...]
     lane_height: float
@@ -68,7 +68,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Spread:
-    """A histogram of item seconds with its axis and the figures that sum it up."""
+    """A histogram of item durations with its axis and its quantiles."""
 
     columns: tuple[Column, ...]
     ticks: tuple[Tick, ...]
@@ -79,8 +79,8 @@ class Spread:
     logarithmic: bool
 
 
-def time_line(bars: Sequence[Bar], wall_seconds: float) -> TimeLine | None:
-    """Lanes in natural order of their slots; None where nothing ran. Neighbours are joined beyond MAX_BLOCKS items."""
+def build_time_line(bars: Sequence[Bar], wall_seconds: float) -> TimeLine | None:
+    """Return lanes in natural order of their slots; None if no item ran. Merges neighbors beyond MAX_BLOCKS items."""
     if not bars:
         return None
     span = max(wall_seconds, 1e-6, *(bar.end_seconds for bar in bars))
@@ -91,13 +91,13 @@ def time_line(bars: Sequence[Bar], wall_seconds: float) -> TimeLine | None:
     drawn = slots[:MAX_LANES]
     height = 18.0 if len(drawn) <= 16 else 10.0 if len(drawn) <= 48 else 6.0
     joined = sum(len(by_slot[slot]) for slot in drawn) > MAX_BLOCKS
-    # Two outcomes a stretch of time is the usual worst case: done and failed.
+    # The usual worst case is two outcomes per stretch of time: done and failed.
     stretches = max(1, MAX_BLOCKS // len(drawn) // 2) if joined else 0
     lanes = tuple(
         Lane(slot, place * (height + 4), _sum_busy(by_slot[slot], span), _merge_blocks(by_slot[slot], span, stretches))
         for place, slot in enumerate(drawn)
     )
-    return TimeLine(lanes, height, len(drawn) * (height + 4), axis(span), _note(len(bars), len(slots), joined))
+    return TimeLine(lanes, height, len(drawn) * (height + 4), build_axis(span), _note(len(bars), len(slots), joined))
 
 
 def _natural_key(text: str) -> list[tuple[int, int, str]]:
@@ -115,53 +115,53 @@ def _merge_blocks(bars: list[Bar], span: float, stretches: int) -> tuple[Block, 
         stretch = int(bar.start_seconds / span * stretches) if stretches else place
         groups[stretch, bar.outcome].append(bar)
     blocks = [_block(group, span) for group in groups.values()]
-    # What failed is drawn last, so that nothing hides it.
+    # Failed items are drawn last, on top.
     return tuple(sorted(blocks, key=lambda block: (block.outcome == "failed", block.x)))
 
 
 def _block(group: list[Bar], span: float) -> Block:
     start, end = min(bar.start_seconds for bar in group), max(bar.end_seconds for bar in group)
     if group[0].outcome == "failed":
-        # Failures lie between other items: their block is as long as they are, not as long as what they span.
+        # Failures lie between other items: the length of their block is the sum of their durations, not their span.
         end = start + sum(bar.end_seconds - bar.start_seconds for bar in group)
-    name = group[0].name if len(group) == 1 else f"{count(len(group))} items"
-    title = f"{name}: {group[0].outcome}, {duration(end - start)} from {duration(start)}"
+    name = group[0].name if len(group) == 1 else f"{format_count(len(group))} items"
+    title = f"{name}: {group[0].outcome}, {format_duration(end - start)} from {format_duration(start)}"
     return Block(100 * start / span, max(_HAIR, 100 * (end - start) / span), group[0].outcome, title)
 
 
 def _note(items: int, slots: int, joined: bool) -> str:
     notes = []
     if joined:
-        notes.append(f"{count(items)} items ran: neighbours of one outcome are drawn as one block.")
+        notes.append(f"{format_count(items)} items ran: neighbours of one outcome are drawn as one block.")
     if slots > MAX_LANES:
-        notes.append(f"The first {MAX_LANES} of {count(slots)} slots are drawn.")
+        notes.append(f"The first {MAX_LANES} of {format_count(slots)} slots are drawn.")
     return " ".join(notes)
 
 
-def axis(span: float, most: int = 8) -> tuple[Tick, ...]:
-    """Round times from 0 to ``span`` (seconds), at most ``most`` + 1 of them."""
-    step = _round_step(span / most)
+def build_axis(span: float, max_steps: int = 8) -> tuple[Tick, ...]:
+    """Return ticks at round times from 0 to ``span`` (seconds), at most ``max_steps`` + 1."""
+    step = _round_step(span / max_steps)
     return tuple(
         Tick(100 * place * step / span, _choose_tick(place * step)) for place in range(int(span / step + 1e-9) + 1)
     )
 
 
-def _round_step(least: float) -> float:
-    if least > 30:
+def _round_step(min_step: float) -> float:
+    if min_step > 30:
         steps = [60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0, 86400.0]
-        return next((step for step in steps if step >= least), math.ceil(least / 86400) * 86400.0)
-    power = 10.0 ** math.floor(math.log10(least))
-    return next((step * power for step in (1, 2, 5, 10) if step * power >= least), 10 * power)
+        return next((step for step in steps if step >= min_step), math.ceil(min_step / 86400) * 86400.0)
+    power = 10.0 ** math.floor(math.log10(min_step))
+    return next((step * power for step in (1, 2, 5, 10) if step * power >= min_step), 10 * power)
 
 
 def _choose_tick(seconds: float) -> str:
     if seconds >= 60:
-        return duration(seconds).replace(" 00 s", "").replace(" 00 min", "")
+        return format_duration(seconds).replace(" 00 s", "").replace(" 00 min", "")
     return f"{seconds:.3g} s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:.3g} ms"
 
 
-def spread(seconds: Sequence[float]) -> Spread | None:
-    """How item seconds are spread; on a logarithmic axis where a few items take very much longer than most."""
+def build_spread(seconds: Sequence[float]) -> Spread | None:
+    """Return a histogram of item durations; its axis is logarithmic if a few items take much longer than most."""
     if not seconds:
         return None
     values = sorted(max(value, 0.0) for value in seconds)
@@ -176,12 +176,12 @@ def spread(seconds: Sequence[float]) -> Spread | None:
         for place, number in enumerate(counts)
         if number
     )
-    ticks = _log_ticks(edges[0], edges[-1]) if logarithmic else axis(edges[-1], 6)
+    ticks = _log_ticks(edges[0], edges[-1]) if logarithmic else build_axis(edges[-1], 6)
     return Spread(columns, ticks, highest, median, p95, longest, logarithmic)
 
 
 def _find_quantile(ordered: Sequence[float], share: float) -> float:
-    """Nearest rank."""
+    """Return the quantile by nearest rank."""
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]
 
 
@@ -195,7 +195,7 @@ def _choose_edges(values: Sequence[float], logarithmic: bool) -> list[float]:
 
 
 def _count_bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
-    """How many values lie in each bin; what lies outside is counted in the first or the last."""
+    """Count the values in each bin; outliers count in the first or the last bin."""
     counts = [0] * (len(edges) - 1)
     place = 0
     for value in values:
@@ -206,7 +206,7 @@ def _count_bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
 
 
 def _bin_title(number: int, low: float, high: float) -> str:
-    return f"{count(number)} item{'' if number == 1 else 's'}: {duration(low)} to {duration(high)}"
+    return f"{format_count(number)} item{'' if number == 1 else 's'}: {format_duration(low)} to {format_duration(high)}"
 
 
 def _log_ticks(low: float, high: float) -> tuple[Tick, ...]:

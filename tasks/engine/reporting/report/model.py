@@ -1,4 +1,4 @@
-"""What the page is made of."""
+"""The content of the report page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """One item on the time line: where and when it ran, in seconds since the run's start."""
+    """One item on the time line: its slot, and its start and end in seconds since the run's start."""
 
     slot: str
     start_seconds: float
@@ -19,7 +19,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded image that shows what an item gave, such as a contact sheet."""
+    """An encoded image of an item's result, for example a contact sheet."""
 
     title: str
     caption: str
@@ -28,13 +28,13 @@ class Picture:
 
     @property
     def address(self) -> str:
-        """The image itself as a ``data:`` address."""
+        """The image as a ``data:`` URL."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that failed. ``log`` is its log's path, or the log's last lines; ``path`` is None without an input."""
+    """A failed item. ``log`` is the path of its log, or the last lines; ``path`` is None if it has no input."""
 
     id: str
     stage: str

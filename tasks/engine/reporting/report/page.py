@@ -1,4 +1,4 @@
-"""Putting the page together."""
+"""Render the report page."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from tasks.engine.contract.text import showable_lines
-from tasks.engine.reporting.report import charts, words
+from tasks.engine.reporting.report import charts, formatting
 from tasks.engine.reporting.report.model import Bar, Failure, Picture
 
 MAX_FAILURES = 500
 OUTCOMES = ("done", "cached", "failed", "remaining")
-_NO_ADVICE = ("completed", "completed_with_failures")  # the totals say it all
+_NO_ADVICE = ("completed", "completed_with_failures")  # the totals are enough
 _BADGES = {"completed": "good", "completed_with_failures": "warn", "interrupted": "warn", "failed": "bad"}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure with its name."""
+    """One figure and its name."""
 
     name: str
     value: str
@@ -31,7 +31,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Share:
-    """The part of all items that had one outcome."""
+    """The share of items with one outcome."""
 
     outcome: str
     items: int
@@ -45,10 +45,10 @@ def render_report(
     pictures: Sequence[Picture],
     failures: Sequence[Failure],
 ) -> str:
-    """The whole page as HTML that fetches nothing and runs no script.
+    """Return the page as HTML that loads no resources and runs no scripts.
 
-    ``summary`` is the content of ``summary.json``; ``seconds`` holds the seconds of every item that ran. All text is
-    escaped. Some thousand bars are joined into blocks, and the first MAX_FAILURES failures are listed.
+    ``summary`` is the content of ``summary.json``; ``seconds`` holds the durations of all items that ran. All text is
+    escaped. Thousands of bars are merged into blocks, and the first MAX_FAILURES failures are listed.
     """
     items, state = summary.get("items", {}), str(summary.get("state", ""))
     return _load_template().render(
@@ -62,15 +62,15 @@ def render_report(
         notes=summary.get("notes", ()),
         stages=[(name, counts) for name, counts in summary.get("stages", {}).items()],
         outcomes=OUTCOMES,
-        time_line=charts.time_line(bars, float(summary.get("wall_seconds") or 0.0)),
-        idle=_measure_idle(items),
-        spread=charts.spread(seconds),
+        time_line=charts.build_time_line(bars, float(summary.get("wall_seconds") or 0.0)),
+        idle=_explain_empty(items),
+        spread=charts.build_spread(seconds),
         pictures=pictures,
         failures=failures[:MAX_FAILURES],
         failure_total=len(failures),
         kinds=_count_kinds(failures),
-        parameters=words.flatten(summary.get("parameters", {})),
-        versions=words.flatten(summary.get("versions", {})),
+        parameters=formatting.flatten(summary.get("parameters", {})),
+        versions=formatting.flatten(summary.get("versions", {})),
     )
 
 
@@ -82,27 +82,29 @@ def _load_template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_show_whitespace,
+        finalize=_escape,
     )
-    environment.filters.update(count=words.count, duration=words.duration, moment=words.moment)
+    environment.filters.update(
+        count=formatting.format_count, duration=formatting.format_duration, moment=formatting.format_time
+    )
     return environment.get_template("report.html")
 
 
-def _show_whitespace(value: Any) -> Any:
-    """Return what the page is to show: a browser reverses text at a bidirectional override as a terminal does."""
+def _escape(value: Any) -> Any:
+    """Return ``value`` with escaped control characters: a browser obeys bidirectional overrides like a terminal."""
     return showable_lines(value) if type(value) is str else value
 
 
 def _build_tiles(summary: Mapping[str, Any]) -> list[Tile]:
-    """The figures that the summary holds, in a fixed order."""
+    """Return the figures of the summary, in a fixed order."""
     tiles = [
-        ("wall_seconds", "wall time", words.duration, "from start to end of the run"),
-        ("sequential_seconds", "item time", words.duration, "sum of the seconds of all items that ran"),
+        ("wall_seconds", "wall time", formatting.format_duration, "from start to end of the run"),
+        ("sequential_seconds", "item time", formatting.format_duration, "sum of the seconds of all items that ran"),
         ("speedup", "speed-up", "{:.2f}×".format, "item time / wall time"),
-        ("items_per_second", "rate", words.rate, "items that ran, by wall time"),
-        ("slots", "slots", words.count, "items that could run at a time"),
-        ("shards", "shards", words.count, "task runs that the items were grouped into"),
-        ("peak_memory_bytes", "peak memory", words.memory, "most that one item's process held"),
+        ("items_per_second", "rate", formatting.format_rate, "items that ran, by wall time"),
+        ("slots", "slots", formatting.format_count, "items that could run at a time"),
+        ("shards", "shards", formatting.format_count, "task runs that the items were grouped into"),
+        ("peak_memory_bytes", "peak memory", formatting.format_memory, "most that one item's process held"),
     ]
     return [Tile(name, form(summary[key]), hint) for key, name, form, hint in tiles if summary.get(key) is not None]
 
@@ -115,8 +117,8 @@ def _compute_shares(items: Mapping[str, int]) -> list[Share]:
     ]
 
 
-def _measure_idle(items: Mapping[str, int]) -> str:
-    """Why the time line is empty."""
+def _explain_empty(items: Mapping[str, int]) -> str:
+    """Return the reason why the time line is empty."""
     if not items.get("total"):
         return "There was no item to run."
     if items.get("cached") == items["total"]:
@@ -125,7 +127,7 @@ def _measure_idle(items: Mapping[str, int]) -> str:
 
 
 def _count_kinds(failures: Sequence[Failure]) -> list[tuple[str, int]]:
-    """Failure kinds with their numbers, the most frequent first."""
+    """Return the kinds of failures with their numbers, the most frequent first."""
     numbers: dict[str, int] = {}
     for failure in failures:
         numbers[failure.failure_kind] = numbers.get(failure.failure_kind, 0) + 1

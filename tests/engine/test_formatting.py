@@ -6,12 +6,19 @@ import time
 
 import pytest
 
-from tasks.engine.reporting.report.words import count, duration, flatten, memory, moment, rate
+from tasks.engine.reporting.report.formatting import (
+    flatten,
+    format_count,
+    format_duration,
+    format_memory,
+    format_rate,
+    format_time,
+)
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0"), (999, "999"), (12345, "12,345"), (1234567.4, "1,234,567")])
 def test_count_groups_thousands(number: float, text: str) -> None:
-    assert count(number) == text
+    assert format_count(number) == text
 
 
 @pytest.mark.parametrize(
@@ -32,7 +39,7 @@ def test_count_groups_thousands(number: float, text: str) -> None:
     ],
 )
 def test_duration_changes_unit_at_its_limits(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,7 @@ def test_duration_changes_unit_at_its_limits(seconds: float, text: str) -> None:
     [(0, "0 MiB"), (512 * 2**20, "512 MiB"), (2**30 - 2**20, "1023 MiB"), (2**30, "1.0 GiB"), (3 * 2**29, "1.5 GiB")],
 )
 def test_memory_changes_unit_at_one_gibibyte(size_bytes: float, text: str) -> None:
-    assert memory(size_bytes) == text
+    assert format_memory(size_bytes) == text
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def test_memory_changes_unit_at_one_gibibyte(size_bytes: float, text: str) -> No
     ],
 )
 def test_rate_changes_unit_at_its_limits(items_per_second: float, text: str) -> None:
-    assert rate(items_per_second) == text
+    assert format_rate(items_per_second) == text
 
 
 @pytest.mark.parametrize(
@@ -72,13 +79,13 @@ def test_rate_changes_unit_at_its_limits(items_per_second: float, text: str) -> 
     ],
 )
 def test_moment_is_utc_and_other_text_is_unchanged(given: object, text: str) -> None:
-    assert moment(given) == text
+    assert format_time(given) == text
 
 
 def test_moment_is_utc_on_a_machine_in_another_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
-    shown = moment("2026-01-02T03:04:05+00:00")
+    shown = format_time("2026-01-02T03:04:05+00:00")
     monkeypatch.undo()
     time.tzset()
     assert shown == "2026-01-02 03:04:05 UTC"

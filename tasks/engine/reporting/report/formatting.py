@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Format numbers, durations and times for people."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 
-def count(number: float) -> str:
-    """``12,345``."""
+def format_count(number: float) -> str:
+    """Format a count: ``12,345``."""
     return f"{number:,.0f}"
 
 
-def duration(seconds: float) -> str:
-    """``12 ms``, ``3.2 s``, ``2 min 05 s`` or ``1 h 02 min``."""
+def format_duration(seconds: float) -> str:
+    """Format a duration: ``12 ms``, ``3.2 s``, ``2 min 05 s`` or ``1 h 02 min``."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
@@ -22,18 +22,18 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
-    return f"{count(hours)} h {minutes:02d} min"
+    return f"{format_count(hours)} h {minutes:02d} min"
 
 
-def memory(size_bytes: float) -> str:
-    """``512 MiB`` or ``1.5 GiB``."""
+def format_memory(size_bytes: float) -> str:
+    """Format a size: ``512 MiB`` or ``1.5 GiB``."""
     if size_bytes < 2**30:
         return f"{size_bytes / 2**20:.0f} MiB"
     return f"{size_bytes / 2**30:.1f} GiB"
 
 
-def rate(items_per_second: float) -> str:
-    """Items a second, or a minute or an hour where that reads better."""
+def format_rate(items_per_second: float) -> str:
+    """Format a rate per second, or per minute or per hour if it is low."""
     if items_per_second >= 1 or items_per_second == 0:
         return f"{items_per_second:,.3g} / s"
     if items_per_second * 60 >= 1:
@@ -41,8 +41,8 @@ def rate(items_per_second: float) -> str:
     return f"{items_per_second * 3600:.3g} / h"
 
 
-def moment(text: object) -> str:
-    """ISO 8601 as ``2026-01-02 03:04:05 UTC``; anything else as it is."""
+def format_time(text: object) -> str:
+    """Format an ISO 8601 time as ``2026-01-02 03:04:05 UTC``; return any other text unchanged."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except ValueError:
@@ -50,7 +50,7 @@ def moment(text: object) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested mappings as dotted names with their values, in their own order."""
+    """Flatten nested mappings to dotted names and values, in order."""
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
