@@ -43,7 +43,7 @@ def list_items(output_dir: Path, *items: str) -> int:
     """
     layout = maintenance.open_layout(output_dir)
     labels = read_labels(layout)
-    entries = list(maintenance.entries(layout))
+    entries = list(maintenance.read_entries(layout))
     wanted = set(find_ids(items, {entry.id for entry in entries}, labels)) if items else None
     for entry in entries:
         if wanted is None or entry.id in wanted:
@@ -83,7 +83,7 @@ def _find(output_dir: Path, items: Sequence[str]) -> list[str]:
     if not items:
         raise InvalidInput([Problem("ITEM", "missing", "an id, a name or a path", "see headrace items list")])
     layout = maintenance.open_layout(output_dir)
-    return find_ids(items, {entry.id for entry in maintenance.entries(layout)}, read_labels(layout))
+    return find_ids(items, {entry.id for entry in maintenance.read_entries(layout)}, read_labels(layout))
 
 
 def read_labels(layout: Layout) -> dict[str, Label]:
