@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 
 from tasks.assembly import Assembly, Whole
 from tasks.batch import BatchRun, StageRun
-from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.errors import BadInput, InvalidInput
 from tasks.engine.contract.items import Item
 from tasks.engine.store.outcomes import Record
 from tasks.media.segment_stages.join_stage import refuse_item
@@ -79,7 +79,7 @@ def _plan_video(video: Prepared, options: CleaningOptions, output_dir: Path) -> 
     """Plan a video; if it cannot be cleaned, return an item that fails with the reason."""
     try:
         return plan_video(video, options, output_dir)
-    except InvalidInput as error:
+    except (BadInput, InvalidInput) as error:
         return refuse_item(make_bare_item(video), str(error))
 
 

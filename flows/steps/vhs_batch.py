@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 
 from tasks.assembly import Assembly, Whole
 from tasks.batch import BatchRun, StageRun
-from tasks.engine.contract.errors import InvalidInput
+from tasks.engine.contract.errors import BadInput, InvalidInput
 from tasks.engine.contract.items import Item
 from tasks.engine.store.outcomes import Record
 from tasks.media.segment_stages.join_stage import refuse_item
@@ -71,7 +71,7 @@ def _plan_tape(diagnosis: Diagnosed, recipe: Recipe, output_dir: Path) -> Planne
     """Plan a tape; if it cannot be restored, return an item that fails with the reason."""
     try:
         return plan_tape(diagnosis, recipe, output_dir)
-    except InvalidInput as error:
+    except (BadInput, InvalidInput) as error:
         return refuse_item(bare_item(diagnosis), str(error))
 
 

@@ -11,6 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tasks.engine.contract.bounded import parse_json
+from tasks.engine.contract.errors import BadInput
+from tasks.media.arrays import read_arrays
 from tasks.overlays.boxes import Box
 from tasks.overlays.options import Detector
 
@@ -104,10 +107,14 @@ def save_overlays(overlays: Sequence[Overlay], path: Path) -> None:
 
 
 def load_overlays(path: Path) -> tuple[Overlay, ...]:
-    """Return the overlays at ``path``. Raises OSError, ValueError or KeyError if the file is missing or damaged."""
-    with np.load(path, allow_pickle=False) as arrays:
-        entries = json.loads(str(arrays["about"]))
+    """Read the overlays at ``path``. Raises OSError if it cannot be read, BadInput if it is damaged."""
+    try:
+        arrays = read_arrays(path)
+        entries = parse_json(str(arrays["about"]))
         return tuple(_read_overlay(entry, number, arrays) for number, entry in enumerate(entries))
+    except (KeyError, TypeError, ValueError) as error:
+        advice = "forget the video with python -m tasks.engine forget, and run again"
+        raise BadInput(f"the overlays in {path.name} cannot be read: {error}; {advice}") from error
 
 
 def _read_overlay(entry: dict[str, Any], number: int, arrays: Any) -> Overlay:

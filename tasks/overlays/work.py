@@ -66,7 +66,7 @@ class VideoWork(SegmentedWork):
         return f"cleaned/{self.video}{self.suffix}"
 
     def load_overlays(self, output_dir: Path) -> tuple[Overlay, ...]:
-        """Read the overlays. Raises OSError, ValueError or KeyError if they are missing or damaged."""
+        """Read the overlays. Raises OSError or BadInput if they are missing or damaged."""
         return load_overlays(get_published_file(output_dir, overlays_path(self.video)))
 
 
@@ -90,7 +90,7 @@ def make_output_format(picture: PictureFormat) -> PictureFormat:
 def plan_video(prepared: Prepared, options: CleaningOptions, output_dir: Path) -> PlannedVideo:
     """Return the plan for a video.
 
-    Raises InvalidInput if the codec does not support its frames, OSError or ValueError if its survey is missing.
+    Raises InvalidInput if the codec does not support its frames, OSError or BadInput if its survey is unusable.
     """
     settings = choose_encoder(prepared, options)
     digests = prepared.survey_digest, prepared.overlays_digest

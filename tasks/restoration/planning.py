@@ -56,7 +56,8 @@ class PlannedTape:
 def plan_tape(known: Diagnosed, recipe: Recipe, output_dir: Path) -> PlannedTape:
     """What is to be done about a tape.
 
-    Raises InvalidInput where its options cannot be had for such a tape, OSError or ValueError where its survey is gone.
+    Raises InvalidInput if its options cannot be had for such a tape, OSError or BadInput if its survey is missing or
+    damaged.
     """
     options, diagnosis = known.tape.options, known.diagnosis
     chosen = recipe.presets.choose(options.preset, diagnosis)

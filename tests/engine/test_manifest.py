@@ -3,6 +3,7 @@
 import json
 import os
 from datetime import date, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -294,3 +295,16 @@ def test_a_priority_that_no_row_has_is_refused_with_the_columns_there_are() -> N
     assert "allowed: question, weight" in str(problem)
     assert check_priority(Execution(priority="weight"), rows) == []
     assert check_priority(Execution(), rows) == []
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".tsv", ".parquet"])
+def test_manifests_are_bounded(tmp_path: Path, suffix: str) -> None:
+    """A sparse file over the limit and a pipe are refused in one line, at once."""
+    large, pipe = tmp_path / f"large{suffix}", tmp_path / f"pipe{suffix}"
+    large.touch()
+    os.truncate(large, 1 << 40)
+    os.mkfifo(pipe)
+    for path, given in ((large, "larger than 256 MiB"), (pipe, "not a plain file")):
+        [problem] = read_table(path).problems
+        assert given in str(problem)
+        assert "a plain file of at most 256 MiB" in str(problem)

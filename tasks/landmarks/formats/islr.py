@@ -18,11 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.engine.contract.bounded import parse_json
 from tasks.landmarks.formats.file import RAW_SUFFIX, LandmarkFile
 from tasks.landmarks.formats.metadata import describe, restore
 from tasks.landmarks.formats.npy import read_raw
 from tasks.landmarks.points import FACE_POINTS_WITHOUT_IRISES, SKELETONS, PartName, Skeleton
 from tasks.landmarks.sequence import Points
+from tasks.media.arrays import MAX_UNPACKED_BYTES
 
 SUFFIX = ".parquet"
 METADATA_KEY = b"headrace"
@@ -134,7 +136,10 @@ def convert_from_rows(rows: NDArray[np.float32], skeleton: Skeleton) -> Points:
 
 def read(path: Path) -> LandmarkFile:
     """Read a sample from ``path``. Raises OSError, KeyError, ValueError or pyarrow.ArrowException for invalid files."""
+    rows, max_rows = pq.read_metadata(path).num_rows, MAX_UNPACKED_BYTES // 12
+    if rows > max_rows:
+        raise ValueError(f"it has {rows:,} rows; at most {max_rows:,} are read")
     table = pq.read_table(path, columns=["x", "y", "z"])
-    metadata: dict[str, Any] = json.loads((table.schema.metadata or {})[METADATA_KEY])
+    metadata: dict[str, Any] = parse_json((table.schema.metadata or {})[METADATA_KEY])
     rows = np.stack([column.to_numpy() for column in table.columns], axis=1).astype(np.float32)
     return restore(metadata, convert_from_rows(rows, SKELETONS[metadata["model_kind"]]), read_raw(path, metadata))

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tasks.engine.contract.bounded import parse_json, read_at_most
 from tasks.landmarks.formats.file import LandmarkFile
 from tasks.landmarks.points import SKELETONS
 from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Points
 
 VERSION = 1
+_MAX_SIDE_BYTES = 256 << 20  # a frame takes some 60 bytes
 
 
 def describe(file: LandmarkFile) -> dict[str, Any]:
@@ -85,6 +87,12 @@ def _restore_sequence(
         height_px=metadata["height_px"],
         bad_frames=tuple(BadFrame(**frame) for frame in metadata["bad_frames"]),
     )
+
+
+def read_side_file(path: Path) -> dict[str, Any]:
+    """Read the metadata that :func:`write_side_file` wrote. Raises OSError, or ValueError for invalid files."""
+    metadata: dict[str, Any] = parse_json(read_at_most(path, _MAX_SIDE_BYTES))
+    return metadata
 
 
 def write_side_file(path: Path, metadata: Mapping[str, Any]) -> None:

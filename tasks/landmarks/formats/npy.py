@@ -7,7 +7,6 @@ blocks for their parts. Missing values are NaN; ``numpy.nan_to_num`` gives the z
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.landmarks.formats.file import RAW_SUFFIX, SIDE_SUFFIX, LandmarkFile
-from tasks.landmarks.formats.metadata import describe, restore, write_side_file
+from tasks.landmarks.formats.metadata import describe, read_side_file, restore, write_side_file
 from tasks.landmarks.points import FACE_POINTS_WITHOUT_IRISES, SKELETONS, Part, Skeleton
 from tasks.landmarks.sequence import LandmarkSequence, Points, Source
 
@@ -88,7 +87,7 @@ def unflatten(vectors: NDArray[np.float32], skeleton: Skeleton) -> Points:
 
 def read(path: Path) -> LandmarkFile:
     """Read ``path`` and its side files. Raises OSError, KeyError or ValueError for invalid files."""
-    metadata = json.loads(path.with_suffix(SIDE_SUFFIX).read_text(encoding="utf-8"))
+    metadata = read_side_file(path.with_suffix(SIDE_SUFFIX))
     points = unflatten(np.load(path, allow_pickle=False), SKELETONS[metadata["model_kind"]])
     return restore(metadata, points, read_raw(path, metadata))
 

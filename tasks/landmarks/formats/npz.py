@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tasks.engine.contract.bounded import parse_json
 from tasks.landmarks.formats.file import LandmarkFile
 from tasks.landmarks.formats.metadata import describe, restore
+from tasks.media.arrays import read_arrays
 
 SUFFIX = ".npz"
 _AS_ARRAYS = {"times_seconds", "source", "raw_source"}
@@ -45,12 +47,11 @@ def _collect_arrays(file: LandmarkFile) -> dict[str, Any]:
 
 
 def read(path: Path) -> LandmarkFile:
-    """Read a sample from ``path``, exactly. Raises KeyError, ValueError or zipfile.BadZipFile for invalid files."""
-    # numpy does not close a file that it opened by path and that is not an archive.
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        metadata = json.loads(str(arrays["metadata"]))
-        metadata["times_seconds"] = arrays["times_seconds"]
-        names = [part["name"] for part in metadata["parts"]]
-        for name in ("source", "raw_source"):
-            metadata[name] = dict(zip(names, arrays[name].T, strict=True)) if name in arrays else None
-        return restore(metadata, arrays["landmarks"], arrays.get("raw"))
+    """Read a sample from ``path``, exactly. Raises OSError, KeyError, TypeError or ValueError for invalid files."""
+    arrays = read_arrays(path)
+    metadata = parse_json(str(arrays["metadata"]))
+    metadata["times_seconds"] = arrays["times_seconds"]
+    names = [part["name"] for part in metadata["parts"]]
+    for name in ("source", "raw_source"):
+        metadata[name] = dict(zip(names, arrays[name].T, strict=True)) if name in arrays else None
+    return restore(metadata, arrays["landmarks"], arrays.get("raw"))

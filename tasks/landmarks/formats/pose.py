@@ -9,7 +9,6 @@ format cannot store other data, so it is in a side file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from tasks.landmarks.formats.face_mesh import read_face_limbs
 from tasks.landmarks.formats.file import RAW_SUFFIX, SIDE_SUFFIX, LandmarkFile
-from tasks.landmarks.formats.metadata import describe, restore, write_side_file
+from tasks.landmarks.formats.metadata import describe, read_side_file, restore, write_side_file
 from tasks.landmarks.formats.npy import read_raw
 from tasks.landmarks.points import SKELETONS, Part
 from tasks.landmarks.sequence import Points
@@ -83,7 +82,7 @@ def read(path: Path) -> LandmarkFile:
     """Read ``path`` and its side files. Raises OSError, KeyError, ValueError or struct.error for invalid files."""
     from pose_format import Pose
 
-    metadata = json.loads(path.with_suffix(SIDE_SUFFIX).read_text(encoding="utf-8"))
+    metadata = read_side_file(path.with_suffix(SIDE_SUFFIX))
     body = Pose.read(path.read_bytes()).body
     scale = _get_scale(metadata["normalize"], metadata["width_px"], metadata["height_px"])
     is_present = body.confidence[:, 0] > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tasks.landmarks.formats.file import LandmarkFile
 READERS: Mapping[str, Callable[[Path], LandmarkFile]] = {
     module.SUFFIX: module.read for module in (npz, npy, pose, islr)
 }
-_DAMAGE = (KeyError, TypeError, ValueError, EOFError, struct.error, zipfile.BadZipFile, pa.ArrowException)
+_DAMAGE = (KeyError, TypeError, ValueError, EOFError, MemoryError, OverflowError, struct.error, pa.ArrowException)
 
 
 def read_landmarks(path: Path) -> LandmarkFile:

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tasks.engine.contract.bounded import read_at_most
 from tasks.engine.contract.errors import Problem
-from tasks.engine.contract.manifest import shorten
+from tasks.engine.contract.manifest import MAX_MANIFEST_BYTES, shorten
 from tasks.landmarks.layouts.collection import Sample
 from tasks.landmarks.layouts.folders import Split, create_sample, find_image_folder, find_splits
 from tasks.media.scan import Folder
@@ -83,8 +84,8 @@ def read_split(split: Split, frames: Folder, root: Path, fps: float) -> ReadResu
 def read_table(path: Path) -> tuple[list[Line], list[Problem]]:
     """Return the lines of a corpus table, and its problems."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_at_most(path, MAX_MANIFEST_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         return [], [Problem(str(path), f"cannot be read ({error})", "a corpus table in UTF-8", "download it again")]
     rows = list(csv.reader(text.replace("\r\n", "\n").split("\n"), delimiter="|", quoting=csv.QUOTE_NONE))
     header = [name.strip() for name in rows[0]] if rows else []

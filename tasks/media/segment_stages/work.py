@@ -58,7 +58,7 @@ class SegmentedWork(ABC):
         return f"{self.segment_folder}/{segment.number:04d}.json"
 
     def load_survey(self, output_dir: Path) -> Survey:
-        """Read the survey. Raises OSError or ValueError if it is missing or damaged."""
+        """Read the survey. Raises OSError or BadInput if it is missing or damaged."""
         return load_survey(get_published_file(output_dir, self.survey_path))
 
     def make_clock(self, survey: Survey) -> Clock:
@@ -70,7 +70,7 @@ class SegmentedWork(ABC):
         return tuple(get_published_file(output_dir, self.segment_path(segment)) for segment in segments)
 
     def read_reports(self, output_dir: Path, segments: Iterable[Segment]) -> list[SegmentReport]:
-        """Read the reports on ``segments``, in order. Raises BadInput if some are missing."""
+        """Read the reports on ``segments``, in order. Raises BadInput if some are missing or damaged."""
         return read_reports([get_published_file(output_dir, self.report_path(segment)) for segment in segments])
 
 

@@ -6,6 +6,7 @@ The survey of a video is made before it is cut, written beside its plan, and rea
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tasks.engine.contract.bounded import parse_json
 from tasks.engine.contract.errors import BadInput
+from tasks.media.arrays import read_arrays
 from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s, PacketIndex, SideData
@@ -149,16 +152,23 @@ def save_survey(found: Survey, path: Path) -> None:
 
 
 def load_survey(path: Path) -> Survey:
-    """The survey at ``path``. Raises OSError or ValueError where it is none."""
-    with np.load(path, allow_pickle=False) as arrays:
-        about = json.loads(str(arrays["about"]))
-        columns = {name: arrays[name] for name in _COLUMNS}
-        side_data = tuple(SideData(place, kind, bytes.fromhex(data)) for place, kind, data in about["side_data"])
-        index = PacketIndex(**columns, time_base=Fraction(about["index_time_base"]), side_data=side_data)
-        time_base = Fraction(about["time_base"])
-        timeline = Timeline(arrays["shown_ticks"], arrays["shown_pts"], about["end_ticks"], time_base)
-        positions = None if about["by_decoding"] else arrays["positions"]
-        restarts = arrays["restarts"]
+    """Read the survey at ``path``. Raises OSError if it cannot be read, BadInput if it is damaged."""
+    try:
+        return _restore_survey(read_arrays(path))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        advice = "forget the video with python -m tasks.engine forget, and run again"
+        raise BadInput(f"the survey in {path.name} cannot be read: {error}; {advice}") from error
+
+
+def _restore_survey(arrays: Mapping[str, Any]) -> Survey:
+    about = parse_json(str(arrays["about"]))
+    columns = {name: arrays[name] for name in _COLUMNS}
+    side_data = tuple(SideData(place, kind, bytes.fromhex(data)) for place, kind, data in about["side_data"])
+    index = PacketIndex(**columns, time_base=Fraction(about["index_time_base"]), side_data=side_data)
+    time_base = Fraction(about["time_base"])
+    timeline = Timeline(arrays["shown_ticks"], arrays["shown_pts"], about["end_ticks"], time_base)
+    positions = None if about["by_decoding"] else arrays["positions"]
+    restarts = arrays["restarts"]
     shown = about["picture"] | {"sample_aspect": Fraction(about["picture"]["sample_aspect"])}
     return Survey(
         file_size_bytes=about["file_size_bytes"],

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.stream import Stream
 
+from tasks.engine.contract.bounded import parse_json, read_at_most
 from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import RunDecoder
 from tasks.media.demuxing import PacketSource
@@ -36,6 +37,7 @@ from tasks.media.segments.planes import frame_digest
 Seconds = npt.NDArray[np.floating[Any]]
 
 _TOLD_DAMAGE = 5
+_MAX_REPORT_BYTES = 1 << 20
 _REORDERED = 8  # frames at the end that encoders may decode in another order, and more
 
 
@@ -123,14 +125,22 @@ class JoinedReport:
 def read_reports(paths: Sequence[Path]) -> list[SegmentReport]:
     """What each segment of a video, in order, was said to hold when it was made.
 
-    Raises BadInput where some were not made.
+    Raises BadInput if some were not made or are damaged.
     """
     missing = [str(number) for number, path in enumerate(paths) if not path.is_file()]
     if missing:
         numbers = ", ".join(missing[:10]) + (" and others" if len(missing) > 10 else "")
         advice = "their own failures say why; the same command tries them again, and takes the others as they are"
         raise BadInput(f"{len(missing)} of {len(paths)} segments were not made ({numbers}): {advice}")
-    return [SegmentReport(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return [_read_report(path) for path in paths]
+
+
+def _read_report(path: Path) -> SegmentReport:
+    try:
+        return SegmentReport(**parse_json(read_at_most(path, _MAX_REPORT_BYTES)))
+    except (OSError, ValueError, TypeError) as error:
+        text = str(error).partition("\n")[0]
+        raise BadInput(f"{path.name}, the report on a segment, is damaged ({text}): remove it and run again") from error
 
 
 def verify_segment(path: Path, clock: Clock) -> SegmentReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,13 @@ def test_malformed_tables_are_problems(text: str, message: str, release: MakeRel
     corpus.add_sample("train", FIRST)
     corpus.write_table("train", []).write_text(text)
     assert message in read_problems(corpus.root)
+
+
+def test_table_of_unbounded_size_is_a_problem(release: MakeRelease) -> None:
+    corpus = release(TRANSLATION)
+    corpus.add_sample("train", FIRST)
+    os.truncate(corpus.write_table("train", []), 1 << 40)
+    assert "larger than 256 MiB" in read_problems(corpus.root)
 
 
 def test_table_that_is_not_utf8_is_a_problem(release: MakeRelease) -> None:

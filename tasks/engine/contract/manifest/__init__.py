@@ -7,7 +7,7 @@ can be shown at once.
 
 from tasks.engine.contract.manifest.ids import MAX_NAME_LENGTH, read_ids
 from tasks.engine.contract.manifest.input_folder import InputFolder
-from tasks.engine.contract.manifest.reading import read_table
+from tasks.engine.contract.manifest.reading import MAX_MANIFEST_BYTES, read_table
 from tasks.engine.contract.manifest.table import (
     MAX_ALIKE,
     Row,
@@ -22,6 +22,7 @@ from tasks.engine.contract.manifest.values import MAX_DEPTH, check_json_name, co
 __all__ = [
     "MAX_ALIKE",
     "MAX_DEPTH",
+    "MAX_MANIFEST_BYTES",
     "MAX_NAME_LENGTH",
     "InputFolder",
     "Row",

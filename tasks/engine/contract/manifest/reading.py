@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.engine.contract.bounded import read_at_most
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.manifest.table import Row, Table
 from tasks.engine.contract.manifest.values import shorten
 from tasks.engine.contract.parquet import read_rows
 from tasks.engine.contract.text import showable
+
+MAX_MANIFEST_BYTES = 256 << 20  # a million rows with 250 characters each
 
 
 def read_table(path: Path) -> Table:
@@ -26,9 +29,12 @@ def read_table(path: Path) -> Table:
     if read is None:
         return _refuse(path, f"a manifest ending in {path.suffix!r}", f"a file ending in {', '.join(_READERS)}")
     try:
-        content = path.read_bytes()
+        content = read_at_most(path, MAX_MANIFEST_BYTES)
     except OSError as error:
         return _refuse(path, f"cannot be read ({error.strerror})", "a readable file", "check --manifest")
+    except ValueError as error:
+        limit = f"a plain file of at most {MAX_MANIFEST_BYTES >> 20} MiB"
+        return _refuse(path, f"the file is {error}", limit, "split the manifest")
     if not content.strip():
         return _refuse(path, "the file is empty", "at least one row", "check --manifest")
     table = read(path, content)
