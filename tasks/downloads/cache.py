@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MAX_QUIET_SECONDS = 300.0  # the longest that a server's Retry-After is heeded
 _POLL_SECONDS = 0.1
@@ -55,7 +55,7 @@ class SharedCache:
         """Hold the lock of the thing ``key``, after waiting for it; False where the filesystem has no locks."""
         path = self.folder / "locks" / f"{digest_of(key)[:3]}.lock"  # 4096 for all: lock files cannot be removed safely
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as stream:
+        with open_lock(path) as stream:
             yield _flock(stream.fileno(), fcntl.LOCK_EX)
 
     @contextmanager
@@ -91,12 +91,17 @@ class SharedCache:
     @staticmethod
     def _take(path: Path, stack: contextlib.ExitStack) -> bool:
         """Whether the lock at ``path`` was free, or locks are unknown here; held until ``stack`` ends."""
-        stream = stack.enter_context(path.open("ab"))
+        stream = stack.enter_context(open_lock(path))
         try:
             _flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
+
+
+def open_lock(path: Path) -> IO[bytes]:
+    """Open the lock file at ``path``, or create it. Raises OSError, for a symlink too: its target is never touched."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb")
 
 
 def digest_of(text: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,7 +25,9 @@ def compile_once() -> None:
     can leave code under another function's name, which crashes whoever loads it, and some is compiled by an import
     alone: so nothing that computes may be imported before this was called.
     """
-    with _alone():
+    with _alone() as is_alone:
+        if not is_alone:
+            _use_private_cache()
         import numba
 
         from tasks.transits.preparation import prepare
@@ -33,15 +38,29 @@ def compile_once() -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One process of this user at a time, where the filesystem has locks."""
+def _alone() -> Iterator[bool]:
+    """Hold a lock that one process of this user has at a time; False if there is none.
+
+    There is none without a home, without a folder that can be written to, on a filesystem without locks, or if the lock
+    is a symlink.
+    """
     with ExitStack() as stack:
+        is_alone = False
         with suppress(OSError, RuntimeError):  # the latter of a user who has no home
             folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
             folder.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((folder / "kernels.lock").open("w"))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = stack.enter_context(os.fdopen(os.open(folder / "kernels.lock", flags, 0o600), "wb"))
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            is_alone = True
+        yield is_alone
+
+
+def _use_private_cache() -> None:
+    """Have this process compile for itself: without a lock, another could write to a shared cache at the same time."""
+    folder = tempfile.mkdtemp(prefix="headrace-kernels-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = folder
 
 
 def _sample() -> LightCurve:

@@ -18,6 +18,7 @@ from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.engine.maintenance import apply, plan_sweep
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.run import open_output_dir
+from tasks.engine.running import watchdog
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.orphans import note_dead_marks, note_mark, read_marks
 from tasks.engine.running.shard import run_shard
@@ -133,6 +134,24 @@ def test_a_process_that_forks_and_exits_all_the_time_is_found(word: str) -> None
     subprocess.Popen([sys.executable, "-c", HOP, word], env=environment).wait()  # the first of them; others follow
     assert end_marked({mark}) >= 1
     assert with_word(word) == {}
+
+
+def test_a_process_that_does_not_end_is_reported_in_one_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that the kernel holds: the signal reaches it and it stays."""
+    mark, said = new_mark(), list[str]()
+    monkeypatch.setattr(watchdog._Signs, "kill", lambda self, pid: True)
+    monkeypatch.setattr(watchdog, "_KILL_SECONDS", 0.1)
+    with start_marked(mark) as process:
+        try:
+            assert end_marked({mark}, said.append) == 1
+            assert end_marked({mark}) == 1
+        finally:
+            process.kill()
+    line = f"1 process of a dead run did not end within 0.1 s: {process.pid}; look at them with ps"
+    assert said == [line]
+    assert capfd.readouterr().err == f"{line}\n"
 
 
 def start_marked(mark: str) -> subprocess.Popen[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -156,6 +157,30 @@ def test_a_user_without_a_home_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
     with kernels._alone():
         pass
+
+
+def test_lock_that_is_a_symlink_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "headrace").mkdir()
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "headrace/kernels.lock").symlink_to(tmp_path / "victim")
+    with kernels._alone() as is_alone:
+        assert not is_alone
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_filesystem_without_locks_gives_each_process_its_own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "shared"))
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr("tasks.transits.searching.search", lambda *_: None)
+    kernels.compile_once()
+    assert Path(os.environ["NUMBA_CACHE_DIR"]).name.startswith("headrace-kernels-")
 
 
 def test_the_sample_holds_what_it_says() -> None:

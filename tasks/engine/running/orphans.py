@@ -32,7 +32,7 @@ def end_orphans(layout: Layout, say: Callable[[str], None]) -> set[str]:
     """
     runs = sorted(layout.private.iterdir()) if layout.private.is_dir() else []
     marks = {mark for private in runs for mark in read_marks(private)}
-    if count := end_marked(marks):
+    if count := end_marked(marks, say):
         say(f"ended {count} {'process' if count == 1 else 'processes'} that an earlier run had left running")
     return marks
 

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 _NAME = "HEADRACE_KEPT"
 _RLIMIT_LOCKS = 10  # from Linux's asm-generic/resource.h; without effect since Linux 2.4.25, but inherited
@@ -29,6 +29,7 @@ _MARK_DIGITS = 32
 _STOP_SECONDS = 5.0
 _KILL_SECONDS = 10.0  # a killed process is gone in a moment, unless the kernel holds it
 _PAUSE_SECONDS = 0.01
+_MAX_SHOWN = 10
 _CLEAN_SCANS = 3  # a process that forks and exits again and again may hide from one
 _ENDED = "ZXx"  # states of a zombie and a dead process, from proc(5)
 
@@ -88,8 +89,11 @@ def _read_limits(mark: str) -> tuple[int, int]:
     return low, high
 
 
-def end_marked(marks: Collection[str]) -> int:
-    """Kill this user's processes with one of ``marks`` until none is left; return their number."""
+def end_marked(marks: Collection[str], report: Callable[[str], None] | None = None) -> int:
+    """Kill this user's processes with one of ``marks`` until none is left; return their number.
+
+    After _KILL_SECONDS it gives up, and ``report`` gets one line with the processes that are left (default: stderr).
+    """
     if not marks or sys.platform != "linux":
         return 0
     signs = _Signs(marks)
@@ -103,9 +107,23 @@ def end_marked(marks: Collection[str]) -> int:
                 killed.add(pid)
         clean = 0 if found else clean + 1
         if clean == _CLEAN_SCANS:
-            break
+            return len(killed)
         time.sleep(_PAUSE_SECONDS)
+    if left := sorted(signs.find_marked()):
+        (report or _write_line)(_describe_left(left))
     return len(killed)
+
+
+def _describe_left(pids: Sequence[int]) -> str:
+    shown = ", ".join(map(str, pids[:_MAX_SHOWN])) + (", ..." * (len(pids) > _MAX_SHOWN))
+    noun = "process" if len(pids) == 1 else "processes"
+    return f"{len(pids)} {noun} of a dead run did not end within {_KILL_SECONDS:g} s: {shown}; look at them with ps"
+
+
+def _write_line(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal is gone
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 class _Signs:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +56,7 @@ class Downloads:
         with self._cache.locked(product.uri) as alone:
             if cached := _intact(path):
                 return cached
-            _sweep(path, math.inf if alone else self._pace.now() - _STRAY_SECONDS)
+            _sweep(path, math.inf if alone else read_folder_clock(path.parent) - _STRAY_SECONDS)
             return self._download(product, path)
 
     def _download(self, product: Product, path: Path) -> CachedFile:
@@ -131,6 +133,12 @@ def _intact(path: Path) -> CachedFile | None:
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def read_folder_clock(folder: Path) -> float:
+    """Return the time by the clock that gives the files of ``folder`` their mtimes: a file server has its own."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def _sweep(path: Path, before: float) -> None:
