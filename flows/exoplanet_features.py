@@ -24,7 +24,7 @@ from tasks.transits.params import (
     Source,
     TlsScope,
     TransitParams,
-    params_problems,
+    find_params_problems,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def exoplanet_features(
     params = TransitParams(**pick(TransitParams.model_fields, locals()))
     notes: list[str] = []
     stars, problems = read_targets(targets, light_curves, source, {column.name for column in COLUMNS}, notes)
-    problems += params_problems(run_bls, run_tls, min_period, max_period)
+    problems += find_params_problems(run_bls, run_tls, min_period, max_period)
     problems += check_priority(execution, (star.fields for star in stars))
     if source == "mast":
         from tasks.transits.sources.settings import mast_problems

@@ -10,13 +10,13 @@ from prefect.client.schemas.objects import State
 
 from tasks.batch import BatchRun
 from tasks.transits.params import Source, TransitParams
-from tasks.transits.pictures.gallery import Drawn, best_pictures
+from tasks.transits.plots.gallery import StarPlot, choose_best_plots
 from tasks.transits.sources.items import fetch_items, with_files
 from tasks.transits.sources.settings import settings_from
 from tasks.transits.sources.stage import LightCurvesStage
-from tasks.transits.stage import StarsStage, star_files
-from tasks.transits.table import FeaturesStage, table_items
-from tasks.transits.targets import Target, star_items
+from tasks.transits.stage import StarsStage, collect_star_files
+from tasks.transits.table import FeaturesStage, make_table_items
+from tasks.transits.targets import Target, make_star_items
 
 
 def search_stars(run: BatchRun, targets: Sequence[Target], source: Source, params: TransitParams) -> State[Any]:
@@ -27,11 +27,11 @@ def search_stars(run: BatchRun, targets: Sequence[Target], source: Source, param
         if not fetched.complete:
             return run.finish()
         targets = with_files(targets, {record.id: record.detail for record in fetched.records()}, run.output_dir)
-    stars = run.stage(StarsStage(params), star_items(targets))
+    stars = run.stage(StarsStage(params), make_star_items(targets))
     if stars.complete:
         details = {record.id: record.detail for record in stars.records()}
-        run.stage(FeaturesStage(), table_items(star_files(targets, details)), prune=True)
+        run.stage(FeaturesStage(), make_table_items(collect_star_files(targets, details)), prune=True)
         pictures = (detail["picture"] for detail in details.values() if "picture" in detail)
         names = {target.id: target.name for target in targets}
-        run.pictures += best_pictures((Drawn(**picture) for picture in pictures), run.output_dir, names=names)
+        run.pictures += choose_best_plots((StarPlot(**picture) for picture in pictures), run.output_dir, names=names)
     return run.finish()

@@ -1,1 +1,1 @@
-"""The stages of exoplanet_features: from a target to its light curve, its transit candidates and their features."""
+"""Stages of exoplanet_features: fetch light curves, search them for transits, and measure the transits' features."""

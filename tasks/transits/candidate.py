@@ -1,4 +1,4 @@
-"""What a search finds: periodograms, and the transit signals in them."""
+"""Results of a search: periodograms, and the transit candidates in them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Periodogram:
 
 @dataclass(frozen=True)
 class TlsFit:
-    """The same signal as transit least squares sees it.
+    """The fit of a transit shape (transit least squares) to the same signal.
 
-    chi_square_ratio  chi-square of the transit model over that of the best box, in the same points: below 1 where the
-                      signal is shaped like a transit
+    chi_square_ratio  chi-square of the transit model over that of the best box, in the same points: below 1 if the
+                      signal has the shape of a transit
     """
 
     period_days: float
@@ -39,14 +39,14 @@ class TlsFit:
 class Candidate:
     """One periodic dimming, after harmonics are resolved.
 
-    number                  1 for the first found; each further one is searched with the earlier ones masked
+    number                  1 for the first detection; later searches mask the candidates before
     transit_time_days       mid-transit of the first transit at or after the light curve's start
     duration_days           first to fourth contact (T14)
-    depth                   of the floor of the trapezoid that fits best, as a fraction
-    ingress_fraction        ingress over the whole duration, of the trapezoid that fits best: 0 a box, 0.5 a V
+    depth                   of the floor of the best trapezoid, as a fraction
+    ingress_fraction        ingress over the whole duration, of the best trapezoid: 0 for a box, 0.5 for a V
     snr                     depth over its uncertainty, in white noise
-    sde                     height of its peak, where it was found
-    used                    (n,) the points that it was found in: all but earlier candidates' transits
+    sde                     height of its peak in the spectrum
+    used                    (n,) points that the search used: all except the transits of earlier candidates
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""A folder of light curves: which files there are, and which star each of them is of."""
+"""Lists a folder of light curves, and identifies the star of each file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.media.scan import files_below, nothing_found, scan_folder
 
 _PACKED = ".gz"
 CATALOGUES = {"TIC": "TESS", "KIC": "Kepler", "EPIC": "K2"}
-# The archives' names of light curves, with the star's number and, but for Kepler, the segment's:
+# The archives' names of light curves, with the number of the star and (except for Kepler) of the segment:
 # Kepler Archive Manual 2.1, K2 Handbook 4, TESS Data Products 3, and the descriptions of the HLSP at MAST.
 _ARCHIVE = (
     ("KIC", re.compile(r"kplr(?P<star>\d{9})-\d{13}_[ls]lc\.fits")),
@@ -25,7 +25,7 @@ _ARCHIVE = (
     ("TIC", re.compile(r"hlsp_[a-z0-9-]+_tess_\w+?_(?P<star>\d{16})-s(?P<part>\d{4})_\w+_v[\w.]+_ll?c\.fits")),
     ("EPIC", re.compile(r"hlsp_[a-z0-9-]+_k2_\w+?_(?P<star>\d{9})-c(?P<part>\d{2,3})_\w+_v[\w.]+_ll?c\.fits")),
 )
-# What the archives store beside light curves; no light curve is in it, so it is no failure either.
+# Other products of the archives, without light curves: skipping them is not a failure.
 _OTHER_PRODUCT = re.compile(
     r"(?:kplr|ktwo|tess)\d+.*_(?:lpd-targ|spd-targ|tp|fast-tp|dvt|dvr|dvs|ffic?|ffir|xrp)\.fits"
 )
@@ -36,20 +36,20 @@ _PREFIXES = {"KPLR": "KIC", "KTWO": "EPIC"}
 _PART = re.compile(
     r"(?:^|[\s_-])(?P<word>s|q|c|sector|quarter|campaign|part)[\s_-]?(?P<part>\d{1,4})$", re.IGNORECASE | re.ASCII
 )
-# Only these say beyond doubt that a file is a part of a star: cluster_s1 and cluster_s2 may be two stars of a cluster.
+# Only these words are unambiguous: cluster_s1 and cluster_s2 may be two stars of a cluster.
 _PART_WORDS = frozenset({"sector", "quarter", "campaign"})
 
 
 @dataclass(frozen=True)
-class FoundFile:
+class ListedFile:
     """One light curve in a folder.
 
     path   relative to the folder, forward slashes
-    star   its star: a catalogue name such as ``TIC 25155310``, or a name made of the path that no other star has
-    part   the sector or campaign that its name says, if it does
-    short  its star without the folder, which other stars may be called, too
-    base   its star without the part, if its name may have one: only a table of targets decides that it is the star's
-    refusal  why the file cannot be used, if a scan of the folder says so
+    star   its star: a catalogue name such as ``TIC 25155310``, or a unique name made from the path
+    part   the sector or campaign in its name, if any
+    short  its star without the folder; several stars may share it
+    base   its star without the part, if its name may have one; only a table of targets can select by it
+    refusal  the reason if a scan of the folder rejects the file, else empty
     """
 
     path: str
@@ -61,116 +61,118 @@ class FoundFile:
 
 
 @dataclass(frozen=True)
-class _Own:
-    """A file with a name of the user's. ``forms`` are names for its star, the best first; the last is its own."""
+class _UserFile:
+    """A file named by the user. ``forms`` are possible names for its star, best first; the last one is unique."""
 
-    file: FoundFile
+    file: ListedFile
     forms: tuple[str, ...]
 
 
-def catalogue_name(text: str) -> str | None:
-    """``TIC 25155310``, ``KIC 6850504`` or ``EPIC 206103150`` for any way of writing it; None for all else."""
-    found = _NUMBERED.fullmatch(text.strip())
-    return _catalogued(found["catalogue"], found["star"]) if found else None
+def parse_catalogue_name(text: str) -> str | None:
+    """Return ``TIC 25155310``, ``KIC 6850504`` or ``EPIC 206103150`` for any spelling of it; None for other text."""
+    match = _NUMBERED.fullmatch(text.strip())
+    return _format_catalogue_name(match["catalogue"], match["star"]) if match else None
 
 
-def star_key(name: str) -> str:
-    """Return what a target and a file of the same star have in common: blanks, ``_`` and ``-`` are one, case is none.
+def make_star_key(name: str) -> str:
+    """Return a key for matching targets and files: blanks, ``_`` and ``-`` are equal, case is ignored.
 
     Different stars may share a key, so it only finds candidates.
     """
     return re.sub(r"[\s_-]+", "_", name.strip()).casefold()
 
 
-def find_light_curves(folder: InputFolder, notes: list[str]) -> tuple[list[FoundFile], list[Problem]]:
-    """Return every light curve in ``folder``, sorted by path, and what forbids a run.
+def find_light_curves(folder: InputFolder, notes: list[str]) -> tuple[list[ListedFile], list[Problem]]:
+    """Return all light curves in ``folder``, sorted by path, and the problems that prevent a run.
 
-    ``notes`` gets a line about what is not read. A folder without light curves is a problem.
+    Adds a line to ``notes`` about files that are not read. A folder without light curves is a problem.
     """
     tree = scan_folder(folder, LIGHT_CURVES)
     files = dict(files_below(tree.root))
     others = [path for path in files if _is_other_product(path)]
-    found = [replace(file, refusal=files[file.path].refusal) for file in name_stars(files.keys() - set(others))]
+    curves = [replace(file, refusal=files[file.path].refusal) for file in name_stars(files.keys() - set(others))]
     notes += tree.notes()
     if others:
-        notes.append(f"{tree.where}: not read, because no light curves: {len(others)} other products of the archives")
+        notes.append(f"{tree.where}: skipped other products of the archives ({len(others)}), not light curves")
     problems = list(tree.problems)
-    return found, problems if found or problems else [nothing_found(tree, folder.option, LIGHT_CURVES)]
+    return curves, problems if curves or problems else [nothing_found(tree, folder.option, LIGHT_CURVES)]
 
 
-def name_stars(paths: Iterable[str]) -> list[FoundFile]:
+def name_stars(paths: Iterable[str]) -> list[ListedFile]:
     """Return the files at ``paths`` with their stars, sorted by path.
 
     Files share a star only if their names have the same catalogue number, or are parts (``x_sector_1``) of one name.
     """
-    return _named_apart([_found(path) for path in sorted(paths)])
+    return _make_names_unique([_identify_file(path) for path in sorted(paths)])
 
 
-def _named_apart(found: Sequence[FoundFile | _Own]) -> list[FoundFile]:
-    """Give the stars of files with names of the user's own the shortest name that no other star has."""
-    stars = {file.forms for file in found if isinstance(file, _Own)}
+def _make_names_unique(files: Sequence[ListedFile | _UserFile]) -> list[ListedFile]:
+    """Give each star of user-named files its shortest unique name."""
+    stars = {file.forms for file in files if isinstance(file, _UserFile)}
     taken = Counter(form for forms in stars for form in dict.fromkeys(forms))
-    taken.update({file.star for file in found if isinstance(file, FoundFile)})
-    return [file if isinstance(file, FoundFile) else _with_name(file, taken) for file in found]
+    taken.update({file.star for file in files if isinstance(file, ListedFile)})
+    return [file if isinstance(file, ListedFile) else _assign_name(file, taken) for file in files]
 
 
-def _with_name(own: _Own, taken: Mapping[str, int]) -> FoundFile:
+def _assign_name(own: _UserFile, taken: Mapping[str, int]) -> ListedFile:
     return replace(own.file, star=next((form for form in own.forms if taken[form] == 1), own.forms[-1]))
 
 
 def _is_other_product(path: str) -> bool:
-    """Return True if the name is that of something else that the archives store."""
-    return _OTHER_PRODUCT.fullmatch(_unpacked_name(path).rpartition("/")[2]) is not None
+    """Return True if the name is that of another product of the archives."""
+    return _OTHER_PRODUCT.fullmatch(_strip_gz(path).rpartition("/")[2]) is not None
 
 
-def _unpacked_name(path: str) -> str:
+def _strip_gz(path: str) -> str:
     return path[: -len(_PACKED)] if path.lower().endswith(_PACKED) else path
 
 
-def _found(path: str) -> FoundFile | _Own:
-    """Which star the file is of."""
-    name = _unpacked_name(path).rpartition("/")[2]
+def _identify_file(path: str) -> ListedFile | _UserFile:
+    """Identify the star of the file."""
+    name = _strip_gz(path).rpartition("/")[2]
     for catalogue, pattern in _ARCHIVE:
-        if found := pattern.fullmatch(name):
-            part = found.groupdict().get("part")
-            return _of_catalogue(path, _catalogued(catalogue, found["star"]), int(part) if part else None)
-    return _named(path)
+        if match := pattern.fullmatch(name):
+            part = match.groupdict().get("part")
+            return _make_catalogue_file(
+                path, _format_catalogue_name(catalogue, match["star"]), int(part) if part else None
+            )
+    return _identify_user_file(path)
 
 
-def _named(path: str) -> FoundFile | _Own:
-    """A file with a name of the user's: the catalogue number in it or in its folder's, else a star of its own."""
-    parts = PurePosixPath(_unpacked_name(path))
+def _identify_user_file(path: str) -> ListedFile | _UserFile:
+    """Identify the star of a user-named file: by a catalogue number in its name or folder, else as a separate star."""
+    parts = PurePosixPath(_strip_gz(path))
     stem, folder = parts.stem, parts.parent.name
     part = _PART.search(stem)
     number = int(part["part"]) if part else None
     if numbered := _NUMBERED.match(stem):
-        return _of_catalogue(path, _catalogued(numbered["catalogue"], numbered["star"]), number)
-    if folder and (catalogued := catalogue_name(folder)):
-        return _of_catalogue(path, catalogued, number)
+        return _make_catalogue_file(path, _format_catalogue_name(numbered["catalogue"], numbered["star"]), number)
+    if folder and (catalogue_star := parse_catalogue_name(folder)):
+        return _make_catalogue_file(path, catalogue_star, number)
     base = (stem[: part.start()] if part else "") or (folder if part or stem.isdecimal() else "")
     is_part = part is not None and part["word"].lower() in _PART_WORDS and bool(base)
-    forms = _part_forms(parts, part.start()) if part and is_part else _file_forms(parts, path, bool(base))
-    return _Own(FoundFile(path, "", number, base if is_part else stem, base), forms)
+    forms = _list_part_names(parts, part.start()) if part and is_part else _list_file_names(parts, path, bool(base))
+    return _UserFile(ListedFile(path, "", number, base if is_part else stem, base), forms)
 
 
-def _of_catalogue(path: str, star: str, part: int | None) -> FoundFile:
-    return FoundFile(path, star, part, star)
+def _make_catalogue_file(path: str, star: str, part: int | None) -> ListedFile:
+    return ListedFile(path, star, part, star)
 
 
-def _part_forms(path: PurePosixPath, end: int) -> tuple[str, ...]:
-    """Names for the star of which a file is a part: the name before the part, or else the folder."""
+def _list_part_names(path: PurePosixPath, end: int) -> tuple[str, ...]:
+    """Return names for the star of a partial file: the name before the part, or else the folder."""
     base = path.stem[:end]
     whole = str(path.parent / base) if base else str(path.parent)
     return base or path.parent.name, whole, f"{whole}/"
 
 
-def _file_forms(path: PurePosixPath, given: str, may_be_part: bool) -> tuple[str, ...]:
-    """Names for the star of one file, at ``given``. ``1`` or ``s01`` alone name none: the folder comes first."""
+def _list_file_names(path: PurePosixPath, given: str, may_be_part: bool) -> tuple[str, ...]:
+    """Return names for the star of one file at ``given``. For a bare ``1`` or ``s01`` the name includes the folder."""
     is_bare = may_be_part and (path.stem.isdecimal() or _PART.fullmatch(path.stem) is not None)
     whole = str(path.parent / path.stem)
     return (whole if is_bare else path.stem), whole, given
 
 
-def _catalogued(catalogue: str, number: str) -> str:
+def _format_catalogue_name(catalogue: str, number: str) -> str:
     prefix = catalogue.upper()
     return f"{_PREFIXES.get(prefix, prefix)} {int(number)}"

@@ -1,4 +1,4 @@
-"""What numba compiles: once a machine, and not once in each child that starts at the same moment."""
+"""Compiles numba code once per machine, instead of once in each child process that starts at the same time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tasks.transits.params import TransitParams
 
 
 def compile_once() -> None:
-    """Load every compiled kernel, or compile it where this machine has not yet; the others wait meanwhile.
+    """Load all compiled kernels, compiling them if this machine has not yet; other processes wait meanwhile.
 
-    numba keeps what it compiled beside the sources, or in the user's cache folder where it may not write there. On a
-    cold cache that takes half a minute, on a warm one a fraction of a second. Two processes that write to it at once
-    can leave code under another function's name, which crashes whoever loads it, and some is compiled by an import
-    alone: so nothing that computes may be imported before this was called.
+    numba keeps compiled code next to the sources, or in the user's cache folder if that is read-only. A cold cache
+    takes half a minute, a warm one a fraction of a second. Two processes that write to the cache at the same time can
+    leave code under another function's name, which crashes every process that loads it. Some imports compile code too,
+    so call this before importing any module that computes.
     """
-    with _alone() as is_alone:
+    with _lock_cache() as is_alone:
         if not is_alone:
             _use_private_cache()
         import numba
@@ -34,11 +34,11 @@ def compile_once() -> None:
         from tasks.transits.searching import search
 
         numba.set_num_threads(1)
-        search(prepare(_sample(), TransitParams()), TransitParams(min_sde=0, min_snr=0, max_planets=1))
+        search(prepare(_make_sample_curve(), TransitParams()), TransitParams(min_sde=0, min_snr=0, max_planets=1))
 
 
 @contextmanager
-def _alone() -> Iterator[bool]:
+def _lock_cache() -> Iterator[bool]:
     """Hold a lock that one process of this user has at a time; False if there is none.
 
     There is none without a home, without a folder that can be written to, on a filesystem without locks, or if the lock
@@ -46,7 +46,7 @@ def _alone() -> Iterator[bool]:
     """
     with ExitStack() as stack:
         is_alone = False
-        with suppress(OSError, RuntimeError):  # the latter of a user who has no home
+        with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home folder
             folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
             folder.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -63,11 +63,11 @@ def _use_private_cache() -> None:
     os.environ["NUMBA_CACHE_DIR"] = folder
 
 
-def _sample() -> LightCurve:
-    """Twenty days at ten minutes with a transit every three: every kernel is called with the types of real curves."""
+def _make_sample_curve() -> LightCurve:
+    """Return twenty days at ten minutes with a transit every three days, of the same types as real curves."""
     time = np.arange(0.0, 20.0, 1 / 144)
     flux = 1.0 + 1e-4 * np.random.default_rng(0).standard_normal(len(time))
     flux[time % 3.0 < 0.1] -= 1e-3
     segment = Segment("S1", "TESS", "SPOC", 600.0, "BTJD")
-    nothing = np.zeros(len(time), dtype=np.int64)
-    return LightCurve(time, flux, np.full(len(time), 1e-4), nothing, (segment,), Star())
+    zeros = np.zeros(len(time), dtype=np.int64)
+    return LightCurve(time, flux, np.full(len(time), 1e-4), zeros, (segment,), Star())

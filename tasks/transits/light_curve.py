@@ -1,4 +1,4 @@
-"""The light curve of one star, as it was observed and as the search takes it."""
+"""The light curve of one star, as observed and as prepared for the search."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Floats: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
 Indices: TypeAlias = NDArray[np.int64]
 
-# Zero points of the time systems that missions use, as Julian dates (TDB).
+# Zero points of the missions' time systems, as Julian dates (TDB).
 TIME_ZERO_DAYS = {"BTJD": 2_457_000.0, "BKJD": 2_454_833.0, "BJD": 0.0}
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One sector, quarter or campaign of a star: what was observed in one go with one pointing.
+    """One sector, quarter or campaign of a star: one continuous observation with one pointing.
 
-    name             ``S1``, ``Q3``, ``C5``, or the file's stem where the file does not say
+    name             ``S1``, ``Q3``, ``C5``, or the file's stem if the file does not name its segment
     mission          ``TESS``, ``Kepler``, ``K2``, or empty
     author           the pipeline: ``SPOC``, ``QLP``, ``Kepler``, ``K2``, ``csv``
     cadence_seconds  median step between exposures
@@ -36,7 +36,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Star:
-    """What is known of the star, in solar units and kelvin; None where it is unknown."""
+    """Stellar parameters in solar units and kelvin; None if unknown."""
 
     radius: float | None = None
     mass: float | None = None
@@ -45,7 +45,7 @@ class Star:
 
     @property
     def density(self) -> float:
-        """Mean density in solar units; 1 where mass or radius is unknown."""
+        """Return the mean density in solar units; 1 if mass or radius is unknown."""
         return self.mass / self.radius**3 if self.mass and self.radius else 1.0
 
 
@@ -55,7 +55,7 @@ class LightCurve:
 
     time        (n,) days in ``time_system``, strictly increasing
     flux        (n,) each segment over its own median, so about 1
-    flux_error  (n,) in the same unit; NaN where the file has none
+    flux_error  (n,) in the same unit; NaN without errors in the file
     segment     (n,) index into ``segments``
     """
 
@@ -68,21 +68,21 @@ class LightCurve:
 
     @property
     def time_system(self) -> str:
-        """Of ``time``; all segments share it."""
+        """Return the time system of ``time``, common to all segments."""
         return self.segments[0].time_system
 
 
 @dataclass(frozen=True)
 class PreparedLightCurve:
-    """What the search works on: detrended, without upward outliers.
+    """The light curve for the search: detrended, without upward outliers.
 
     time             (n,) days, strictly increasing
     flux             (n,) over its trend, out-of-transit level 1
-    noise            (n,) one-sigma scatter of each point: robust, a segment's own, never zero
-    trend            (n,) what ``observed`` was divided by
+    noise            (n,) one-sigma scatter of each point: robust, per segment, never zero
+    trend            (n,) the divisor of ``observed``
     observed         (n,) the normalised flux before detrending
     segment          (n,) index into ``segments``
-    rotation_days    strongest period of the undetrended flux, by Lomb-Scargle; None where there is none
+    rotation_days    strongest period of the undetrended flux, by Lomb-Scargle; None if there is none
     """
 
     time: Floats
@@ -97,17 +97,17 @@ class PreparedLightCurve:
 
     @property
     def baseline_days(self) -> float:
-        """From the first point to the last."""
+        """Return the time from the first point to the last."""
         return float(self.time[-1] - self.time[0])
 
     @property
     def cadence_days(self) -> float:
-        """Median step between points."""
+        """Return the median step between points."""
         return float(np.median(np.diff(self.time)))
 
 
-def divided(curve: PreparedLightCurve, variation: Floats) -> PreparedLightCurve:
-    """``curve`` without a variation (n,) of the star, which becomes a part of the trend; the noise shrinks with it."""
+def divide_out(curve: PreparedLightCurve, variation: Floats) -> PreparedLightCurve:
+    """Return ``curve`` without a stellar variation (n,), which becomes part of the trend, and with reduced noise."""
     flux = curve.flux / variation
-    shrinks = np.median(np.abs(flux - np.median(flux))) / np.median(np.abs(curve.flux - np.median(curve.flux)))
-    return replace(curve, flux=flux, trend=curve.trend * variation, noise=curve.noise * min(float(shrinks), 1.0))
+    ratio = np.median(np.abs(flux - np.median(flux))) / np.median(np.abs(curve.flux - np.median(curve.flux)))
+    return replace(curve, flux=flux, trend=curve.trend * variation, noise=curve.noise * min(float(ratio), 1.0))

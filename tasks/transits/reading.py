@@ -1,4 +1,4 @@
-"""From the files of one star to its light curve: the best of each segment, normalised and in one time system."""
+"""Reads the files of one star into its light curve: the best file of each segment, normalised, in one time system."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tasks.engine.contract.errors import BadInput
 from tasks.media.kinds import FITS_SUFFIXES, suffix_of
 from tasks.transits.formats.csv_file import read_csv
 from tasks.transits.formats.fits_file import is_fits, read_fits
-from tasks.transits.formats.observed import Observed, Points, read_content, refusal, stem
+from tasks.transits.formats.light_curve_file import LightCurveFile, Points, get_stem, make_bad_input, read_content
 from tasks.transits.formats.stars import merge_stars
 from tasks.transits.light_curve import TIME_ZERO_DAYS, Flags, Floats, Indices, LightCurve, Star
 from tasks.transits.params import FluxColumn
 from tasks.transits.unsearchable import Unsearchable
 
-# Where one segment of a star was observed in several ways, the first of these is taken: the pipeline that removes
-# systematics best, then the cadence that holds all that a transit shows in the fewest points.
+# For several files of one segment, the order of preference: the pipeline that removes systematics best, then the
+# cadence that resolves a transit with the fewest points.
 _AUTHORS = ("SPOC", "Kepler", "K2", "TESS-SPOC", "QLP")
 _CADENCES_SECONDS = {"TESS": (120.0, 20.0, 200.0, 600.0, 1800.0), "Kepler": (1765.5, 58.85), "K2": (1765.5, 58.85)}
 _MIN_LEVEL = 1e-30
@@ -29,67 +29,68 @@ _NAMES = ("time", "flux", "flux_error")
 def read_light_curve(
     paths: Sequence[Path], star: Star, flux: FluxColumn, mission: str = "", parts: Collection[int] = ()
 ) -> LightCurve:
-    """The light curve of one star out of ``paths``, FITS and CSV.
+    """Read the light curve of one star from ``paths``, FITS and CSV.
 
-    Bad cadences are out, each segment is over its own median, time is strictly increasing. Of a segment that is there
-    in several cadences or from several pipelines one is taken (see ``_AUTHORS``), and ``segments`` says which. What
-    ``star`` lacks is taken from the headers. ``mission`` helps with CSV, whose times may count from two days. ``parts``
-    are the sectors, quarters or campaigns that are wanted; none: all. A file that does not say what it is of is taken.
+    Bad cadences are removed, each segment is divided by its own median, and time is strictly increasing. If a segment
+    has several cadences or pipelines, one is used (see ``_AUTHORS``); ``segments`` states which. Headers provide the
+    parameters that ``star`` lacks. ``mission`` helps with CSV, whose time origin may be ambiguous. ``parts`` are the
+    requested sectors, quarters or campaigns (default: all). A file that does not name its segment is always used.
 
-    Raises BadInput, naming the file and what is wrong, where a file is damaged or no light curve, where headers name
-    two stars of one catalogue, or where no file has a single good point;
-    Unsearchable(``nonpositive_flux``) where no segment has a positive median.
+    Raises BadInput, naming the file and the cause, if a file is damaged or is not a light curve, if headers name two
+    stars of one catalogue, or if no file has a single good point; Unsearchable(``nonpositive_flux``) if no segment has
+    a positive median.
     """
     if not paths:
         raise BadInput("no light curve: there is no file for this target")
-    ordered = sorted(paths, key=lambda path: (path.name, str(path)))  # the same for copies in other folders
-    files = _wanted([_read(path, flux, mission) for path in ordered], parts)
+    ordered = sorted(paths, key=lambda path: (path.name, str(path)))  # independent of the folder
+    files = _select_parts([_read(path, flux, mission) for path in ordered], parts)
     _check_one_star(files)
-    known = merge_stars(star, *(file.star for file in files))
+    merged = merge_stars(star, *(file.star for file in files))
     usable = [file for file in files if len(file.points.time)]
     if not usable:
         given = "no cadence of good quality with a finite time and flux"
-        raise refusal(files[0].path, given if len(files) == 1 else f"{given}, nor in the {len(files) - 1} other files")
-    return _stitched(_distinct(_best(_positive(usable))), known)
+        others = "" if len(files) == 1 else f" (also in the other {len(files) - 1})"
+        raise make_bad_input(files[0].path, given + others)
+    return _stitch(_drop_duplicates(_select_best(_select_positive(usable))), merged)
 
 
-def _read(path: Path, flux: FluxColumn, mission: str) -> Observed:
-    """By what the file begins with; its name only tells what should have been FITS from text."""
+def _read(path: Path, flux: FluxColumn, mission: str) -> LightCurveFile:
+    """Read one file by its first bytes; its name only decides whether damaged content should have been FITS."""
     content = read_content(path)
     if is_fits(content) or suffix_of(path.name) in FITS_SUFFIXES:
         return read_fits(path, content, flux)
     return read_csv(path, content, flux, mission)
 
 
-def _wanted(files: Sequence[Observed], parts: Collection[int]) -> Sequence[Observed]:
-    """Those of the parts that are asked for, and those that do not say."""
-    numbers = [_part(file) for file in files]
-    wanted = [file for file, number in zip(files, numbers, strict=True) if number is None or number in parts]
-    if parts and not wanted:
+def _select_parts(files: Sequence[LightCurveFile], parts: Collection[int]) -> Sequence[LightCurveFile]:
+    """Return the files of the requested parts, and those that do not name their part."""
+    numbers = [_get_part(file) for file in files]
+    selected = [file for file, number in zip(files, numbers, strict=True) if number is None or number in parts]
+    if parts and not selected:
         there = ", ".join(sorted({file.segment.name for file in files}))
-        asked = ", ".join(str(part) for part in parts)
-        raise BadInput(f"{files[0].path.name}: the files are of {there}; asked for: {asked}; correct the table")
-    return wanted if parts else files
+        requested = ", ".join(str(part) for part in parts)
+        raise BadInput(f"{files[0].path.name}: the files are of {there}; requested: {requested}; correct the table")
+    return selected if parts else files
 
 
-def _check_one_star(files: Sequence[Observed]) -> None:
-    first: dict[str, Observed] = {}
+def _check_one_star(files: Sequence[LightCurveFile]) -> None:
+    first: dict[str, LightCurveFile] = {}
     for file in files:
         catalogue = file.catalogue_name.partition(" ")[0]
         other = first.setdefault(catalogue, file)
         if other.catalogue_name != file.catalogue_name:
             given = f"it is of {file.catalogue_name}, and {other.path.name} of {other.catalogue_name}"
-            raise refusal(file.path, given, "give each star a row of its own in the table of targets")
+            raise make_bad_input(file.path, given, "give each star a row of its own in the table of targets")
 
 
-def _part(file: Observed) -> int | None:
-    """The number of a segment whose name is a letter and a number; a name that is a file's stem has none."""
+def _get_part(file: LightCurveFile) -> int | None:
+    """Return the number of a segment named by a letter and a number; None if its name is the file's stem."""
     name = file.segment.name
-    return int(name[1:]) if name != stem(file.path) and name[1:].isdecimal() else None
+    return int(name[1:]) if name != get_stem(file.path) and name[1:].isdecimal() else None
 
 
-def _positive(files: Sequence[Observed]) -> list[Observed]:
-    """Those with a positive median: to divide by any other would turn transits into brightenings."""
+def _select_positive(files: Sequence[LightCurveFile]) -> list[LightCurveFile]:
+    """Return the files with a positive median; division by any other would turn transits into brightenings."""
     positive = [file for file in files if np.median(file.points.flux) > _MIN_LEVEL]
     if not positive:
         lowest = float(np.median(files[0].points.flux))
@@ -97,42 +98,43 @@ def _positive(files: Sequence[Observed]) -> list[Observed]:
     return positive
 
 
-def _best(files: Sequence[Observed]) -> list[Observed]:
-    """One way of observing each segment, which may be spread over several files; the best first."""
+def _select_best(files: Sequence[LightCurveFile]) -> list[LightCurveFile]:
+    """Return the files of the best observation of each segment (one or several files), best first."""
     best: dict[tuple[str, str], tuple[int, int]] = {}
     for file in files:
-        key = _segment_of(file)
+        key = _get_segment_key(file)
         best[key] = min(best.get(key, _rank(file)), _rank(file))
-    kept = [file for file in files if _rank(file) == best[_segment_of(file)]]
-    return sorted(kept, key=lambda file: (_rank(file), _start(file), file.path.name))
+    kept = [file for file in files if _rank(file) == best[_get_segment_key(file)]]
+    return sorted(kept, key=lambda file: (_rank(file), _get_start(file), file.path.name))
 
 
-def _segment_of(file: Observed) -> tuple[str, str]:
+def _get_segment_key(file: LightCurveFile) -> tuple[str, str]:
     return file.segment.mission, file.segment.name
 
 
-def _rank(file: Observed) -> tuple[int, int]:
-    """Smaller is better: the pipeline, then the cadence."""
+def _rank(file: LightCurveFile) -> tuple[int, int]:
+    """Return the rank of pipeline and cadence; lower is better."""
     segment = file.segment
     author = _AUTHORS.index(segment.author) if segment.author in _AUTHORS else len(_AUTHORS)
     cadences = _CADENCES_SECONDS.get(segment.mission, ())
-    near = [index for index, known in enumerate(cadences) if abs(segment.cadence_seconds / known - 1) < 0.05]
+    near = [index for index, cadence in enumerate(cadences) if abs(segment.cadence_seconds / cadence - 1) < 0.05]
     return author, near[0] if near else len(cadences)
 
 
-def _start(file: Observed) -> float:
+def _get_start(file: LightCurveFile) -> float:
     return float(file.points.time[0]) + TIME_ZERO_DAYS[file.segment.time_system]
 
 
-def _distinct(files: Sequence[Observed]) -> list[Observed]:
-    """Without files most of whose points lie at times that better ones have: the same data twice. In order of time."""
-    kept: list[Observed] = []
+def _drop_duplicates(files: Sequence[LightCurveFile]) -> list[LightCurveFile]:
+    """Drop files that mostly repeat the times of better ones (the same data twice), and sort by time."""
+    kept: list[LightCurveFile] = []
     for file in files:
-        kept += [] if any(_doubles(file, better) for better in kept) else [file]
-    return sorted(kept, key=lambda file: (_start(file), file.path.name))
+        kept += [] if any(_is_duplicate(file, better) for better in kept) else [file]
+    return sorted(kept, key=lambda file: (_get_start(file), file.path.name))
 
 
-def _doubles(file: Observed, better: Observed) -> bool:
+def _is_duplicate(file: LightCurveFile, better: LightCurveFile) -> bool:
+    """Return True if most points of ``file`` are at times of ``better``."""
     shift = TIME_ZERO_DAYS[file.segment.time_system] - TIME_ZERO_DAYS[better.segment.time_system]
     time, there = file.points.time + shift, better.points.time
     if time[0] > there[-1] or time[-1] < there[0]:
@@ -140,30 +142,30 @@ def _doubles(file: Observed, better: Observed) -> bool:
     after = np.searchsorted(there, time)
     before = np.maximum(after - 1, 0)
     near = np.minimum(np.abs(time - there[before]), np.abs(time - there[np.minimum(after, len(there) - 1)]))
-    reach = 0.5 * max(file.segment.cadence_seconds, better.segment.cadence_seconds) / 86400
-    return float(np.mean(near <= reach)) > 0.5
+    tolerance = 0.5 * max(file.segment.cadence_seconds, better.segment.cadence_seconds) / 86400
+    return float(np.mean(near <= tolerance)) > 0.5
 
 
-def _stitched(files: Sequence[Observed], star: Star) -> LightCurve:
+def _stitch(files: Sequence[LightCurveFile], star: Star) -> LightCurve:
     system = files[0].segment.time_system
-    points = [_normalised(file, system) for file in files]
+    points = [_divide_by_median(file, system) for file in files]
     index = np.repeat(np.arange(len(files)), [len(part.time) for part in points])
     time, flux, error = (np.concatenate([getattr(part, name) for part in points]) for name in _NAMES)
     order = np.argsort(time, kind="stable")
     cadences = np.array([file.segment.cadence_seconds for file in files]) / 86400
-    kept = order[_first_of_each(time[order], index[order], cadences)]
+    kept = order[_find_distinct(time[order], index[order], cadences)]
     segments = tuple(replace(file.segment, time_system=system) for file in files)
     return LightCurve(time[kept], flux[kept], error[kept], index[kept], segments, star)
 
 
-def _normalised(file: Observed, system: str) -> Points:
+def _divide_by_median(file: LightCurveFile, system: str) -> Points:
     level = float(np.median(file.points.flux))
     shift = TIME_ZERO_DAYS[file.segment.time_system] - TIME_ZERO_DAYS[system]
     return Points(file.points.time + shift, file.points.flux / level, file.points.flux_error / level)
 
 
-def _first_of_each(time: Floats, segment: Indices, cadences: Floats) -> Flags:
-    """Which of the sorted points (n,) to keep: a point of another segment half a cadence after one is its double."""
+def _find_distinct(time: Floats, segment: Indices, cadences: Floats) -> Flags:
+    """Return flags (n,) of the sorted points to keep: without points within half a cadence of another segment's."""
     keep = np.ones(len(time), dtype=np.bool_)
     doubles = (np.diff(segment) != 0) & (np.diff(time) < 0.5 * cadences[segment[1:]])
     keep[1:] = ~doubles & (np.diff(time) > 0)

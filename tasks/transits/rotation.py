@@ -1,4 +1,4 @@
-"""How fast a star turns, as its spots show."""
+"""Measures the rotation of a star from its spots."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from tasks.transits.light_curve import Floats, Indices
 
 MIN_PERIOD_DAYS = 0.1
-# A period explains at least this share of the variance of the binned flux. Spots of active stars explain 0.4 to 0.9;
-# what pipelines leave of a spacecraft's drifts seldom explains a fifth, and then at no single period.
+# Minimum share of the variance of the binned flux that a period explains. Spots of active stars explain 0.4 to 0.9;
+# residual spacecraft drifts rarely explain a fifth, and then not at a single period.
 MIN_POWER = 0.25
 _MIN_BINS = 100
 _BIN_DAYS = 1 / 48
@@ -17,51 +17,51 @@ _OVERSAMPLING = 8
 _CLIP_SIGMA = 3.0
 
 
-def rotation_period(time: Floats, flux: Floats, segment: Indices) -> float | None:
-    """Days of the strongest sine in the undetrended flux; None where none explains a quarter of its variance.
+def measure_rotation_period(time: Floats, flux: Floats, segment: Indices) -> float | None:
+    """Return the period in days of the strongest sine in the undetrended flux; None below ``MIN_POWER``.
 
-    ``time`` (n,) in days, ascending; ``flux`` (n,) about 1; ``segment`` (n,). From 0.1 days to half the baseline, and
-    no more than the longest segment: each is normalised by itself, so that nothing slower is left.
+    ``time`` (n,) in days, ascending; ``flux`` (n,) about 1; ``segment`` (n,). Periods range from 0.1 days to half the
+    baseline, at most the longest segment: each segment is normalised separately, which removes slower variations.
     """
-    values, weights, step = _bins(time, flux)
+    values, weights, step = _bin_flux(time, flux)
     if np.count_nonzero(weights) < _MIN_BINS:
         return None
-    longest = min(float(time[-1] - time[0]) / 2, _longest_segment(time, segment))
-    power, resolution = _lomb_scargle(values, weights, step)
-    first = max(int(np.ceil(1 / (longest * resolution))), 1)
+    max_period = min(float(time[-1] - time[0]) / 2, _get_max_segment_days(time, segment))
+    power, resolution = _compute_lomb_scargle(values, weights, step)
+    first = max(int(np.ceil(1 / (max_period * resolution))), 1)
     last = min(int(1 / (max(MIN_PERIOD_DAYS, 3 * step) * resolution)), len(power) - 2)
     if last <= first:
         return None
     best = first + int(np.argmax(power[first : last + 1]))
-    # A slow drift rises towards the longest period, and beyond: that is no period of its own.
+    # The power of a slow drift rises up to the maximum period and beyond; only a peak is a period.
     is_peak = power[best] >= max(power[best - 1], power[best + 1])
-    return 1 / (_vertex(power, best) * resolution) if is_peak and power[best] >= MIN_POWER else None
+    return 1 / (_find_vertex(power, best) * resolution) if is_peak and power[best] >= MIN_POWER else None
 
 
-def _bins(time: Floats, flux: Floats) -> tuple[Floats, Floats, float]:
-    """Mean flux and number of points of evenly spaced bins, and the bins' width in days.
+def _bin_flux(time: Floats, flux: Floats) -> tuple[Floats, Floats, float]:
+    """Return mean flux and number of points of evenly spaced bins, and the bin width in days.
 
-    A straight drift is taken out. Dips and flares are pulled in to three sigma, or they would stand for a rotation.
+    A linear drift is subtracted. Dips and flares are clipped to three sigma, so that they do not imitate a rotation.
     """
     step = max(_BIN_DAYS, float(time[-1] - time[0]) / _MAX_BINS)
     flux = flux - np.polyval(np.polyfit(time - time[0], flux, 1), time - time[0])
     middle = np.median(flux)
-    reach = _CLIP_SIGMA * 1.4826 * np.median(np.abs(flux - middle))
+    limit = _CLIP_SIGMA * 1.4826 * np.median(np.abs(flux - middle))
     number = ((time - time[0]) / step).astype(np.int64)
     weights = np.bincount(number).astype(np.float64)
-    sums = np.bincount(number, np.clip(flux, middle - reach, middle + reach) - middle)
+    sums = np.bincount(number, np.clip(flux, middle - limit, middle + limit) - middle)
     return sums / np.maximum(weights, 1.0), weights, step
 
 
-def _longest_segment(time: Floats, segment: Indices) -> float:
+def _get_max_segment_days(time: Floats, segment: Indices) -> float:
     return max(float(np.ptp(time[segment == index])) for index in np.unique(segment))
 
 
-def _lomb_scargle(values: Floats, weights: Floats, step: float) -> tuple[Floats, float]:
-    """The share of the variance that a sine explains, at multiples of a frequency (1/day), which comes second.
+def _compute_lomb_scargle(values: Floats, weights: Floats, step: float) -> tuple[Floats, float]:
+    """Return the share of the variance that a sine explains at multiples of a frequency (1/day), and this frequency.
 
-    The generalised periodogram of Zechmeister & Kürster 2009 (A&A 496, 577, equations 4 to 15), its sums by FFT: the
-    bins are evenly spaced, and those without points weigh nothing.
+    The generalised periodogram of Zechmeister & Kürster 2009 (A&A 496, 577, equations 4 to 15), with sums by FFT: bins
+    are evenly spaced, and empty bins have zero weight.
     """
     size = 1 << int(np.ceil(np.log2(_OVERSAMPLING * len(values))))
     share = weights / weights.sum()
@@ -81,8 +81,8 @@ def _lomb_scargle(values: Floats, weights: Floats, step: float) -> tuple[Floats,
     return power, 1 / (size * step)
 
 
-def _vertex(power: Floats, best: int) -> float:
-    """Where the parabola through the peak and its two neighbours is highest, as an index."""
+def _find_vertex(power: Floats, best: int) -> float:
+    """Return the vertex of the parabola through the peak and its two neighbours, as an index."""
     left, middle, right = power[best - 1 : best + 2]
     curvature = left - 2 * middle + right
     return best + float(0.5 * (left - right) / curvature) if curvature < 0 else float(best)

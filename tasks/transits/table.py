@@ -1,8 +1,8 @@
-"""The table of all stars: ``features.parquet`` and ``bls_tls_features.csv``, one row a target and planet candidate.
+"""The table of all stars: ``features.parquet`` and ``bls_tls_features.csv``, one row per target and planet candidate.
 
-Each star leaves a file with its rows, and the table is one item that joins these files. Its payload lists their
-digests in the order of the targets, so it is made again exactly when a row changes, and its bytes depend neither on the
-number of workers nor on who was done first.
+Each star publishes a file with its rows; the table is a single item that joins these files. Its payload lists their
+digests in the order of the targets, so it runs again exactly when a row changes, and its bytes depend neither on the
+number of workers nor on the order in which stars finish.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from tasks.transits.columns import COLUMNS, SEPARATOR, Column, build_arrow_schem
 PARQUET = "features.parquet"
 CSV = "bls_tls_features.csv"
 
-_ADVICE = "run again with --verify digest, which makes it anew"
-_ROWS_AT_A_TIME = 4096  # joined into one piece of the table, and one row group
-_PREFIX = "target_list_"  # of an extra column that bears the name of a declared one
+_ADVICE = "run again with --verify digest to recreate it"
+_ROWS_AT_A_TIME = 4096  # rows per batch and per row group
+_PREFIX = "target_list_"  # of an extra column with the name of a declared one
 _OWN = {column.name: column for column in COLUMNS}
 _HELD: Mapping[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (float, int), "bool": (bool,)}
 _INTEGERS = range(-(2**63), 2**63)
 _CRLF = "\r\n"
-_EXACT = 2**53  # whole numbers up to this are doubles without loss
-# What a spreadsheet would run when the CSV is opened in it: a formula with a call, another program or another file.
-# A leading minus or plus alone is a number, a declination or a dash, and stays.
+_EXACT = 2**53  # whole numbers up to this are exact as doubles
+# Text that a spreadsheet would run as a formula: with a call, another program or another file.
+# A leading minus or plus alone is a number, a declination or a dash, and is kept.
 _FORMULA = re.compile(r"\s*(?:[=@]|[+-].*[(|!#\[])", re.DOTALL)
 
 Kind: TypeAlias = Literal["null", "bool", "int64", "float64", "string"]
 
 
 class TableParams(BaseModel):
-    """Nothing but the rows decides the table's bytes."""
+    """Empty parameters: only the rows determine the table's bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)
 class StarFile:
-    """The published rows of a star, and what the target list says of it that no search depends on.
+    """The published rows of a star, and those of its target's values that do not affect its search.
 
-    path    in the output folder, with the digest ``sha256`` of what was published there
-    label   stands in the column ``label``
+    path    in the output folder, with the digest ``sha256`` of the published content
+    label   for the column ``label``
     fields  the target list's other columns, as JSON values
-    files   paths of its light curves, as the user knows them
+    files   paths of its light curves, for the user
 
-    A changed label or field makes the table anew, and no star.
+    A changed label or field updates the table without running the star again.
     """
 
     id: str
@@ -72,7 +72,7 @@ class StarFile:
 
 
 class FeaturesStage(Stage):
-    """Joins the rows of all stars. Reads the files that the star stage has published."""
+    """Joins the rows of all stars, from the files that the star stage published."""
 
     name = "features"
     version = 1
@@ -84,35 +84,35 @@ class FeaturesStage(Stage):
         super().__init__(params or TableParams())
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Write both files. Raises BadInput where a star's file is gone, altered or not what a star leaves."""
+        """Write both files. Raises BadInput if a star's file is missing, modified or invalid."""
         stars = [StarFile(**star) for star in item.payload["stars"]]
-        table = joined(_documents(stars, work.output_dir))
+        table = join_documents(_read_documents(stars, work.output_dir))
         pq.write_table(table, work.output(PARQUET), compression="zstd", version="2.6", row_group_size=_ROWS_AT_A_TIME)
         with work.output(CSV).open("w", encoding="utf-8", newline="") as file:
             write_csv(table, file)
-        found = table.num_rows - table.column("candidate_number").null_count
-        return StageResult(values={"stars": len(stars), "rows": table.num_rows, "candidates": found})
+        candidates = table.num_rows - table.column("candidate_number").null_count
+        return StageResult(values={"stars": len(stars), "rows": table.num_rows, "candidates": candidates})
 
 
-def table_items(stars: Iterable[StarFile]) -> list[Item]:
-    """The one item of the table, for ``stars`` in the order of the targets; none where there is no star."""
+def make_table_items(stars: Iterable[StarFile]) -> list[Item]:
+    """Make the single item of the table, for ``stars`` in the order of the targets; empty without stars."""
     listed = [{**asdict(star), "files": list(star.files)} for star in stars]
     return [Item(id="features", payload={"stars": listed}, cost=float(len(listed)), name=PARQUET)] if listed else []
 
 
-def star_document(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """What a star publishes: its rows, each a mapping of column to value. A declared column that is not there is empty.
+def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Encode the rows of a star, each a mapping of column to value. A missing declared column is empty.
 
-    Raises ValueError for a column that is not declared, a value that is not of its column's type, and for NaN and
-    infinities, which are no values: a feature without a value is None and has a reason.
+    Raises ValueError for an undeclared column, for a value that is not of its column's type, and for NaN and
+    infinities: a feature without a value is None and has a reason.
     """
-    ordered = [_checked(row) for row in rows]
+    ordered = [_check_row(row) for row in rows]
     text = json.dumps({"rows": ordered}, ensure_ascii=False, allow_nan=False, indent=1)
     return text.encode() + b"\n"
 
 
-def _checked(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row in the order of the columns, with all of them."""
+def _check_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the complete row in the order of the columns."""
     unknown = sorted(set(row) - set(_OWN))
     if unknown:
         raise ValueError(f"no such column: {', '.join(unknown)}; columns are declared in tasks/transits/columns.py")
@@ -131,51 +131,51 @@ def _check_type(column: Column, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Document:
-    """A star's rows, each with all declared columns, and what stands in the other columns of each."""
+    """A star's rows with all declared columns, and the values of its other columns."""
 
     rows: Sequence[Mapping[str, Any]]
     fields: Mapping[str, Any]
 
 
-def _documents(stars: Iterable[StarFile], output_dir: Path) -> Iterator[Document]:
+def _read_documents(stars: Iterable[StarFile], output_dir: Path) -> Iterator[Document]:
     return (read_document(star, output_dir) for star in stars)
 
 
 def read_document(star: StarFile, output_dir: Path) -> Document:
-    """What ``star`` published, with its label and fields.
+    """Return the rows that ``star`` published, with its label and fields.
 
-    Raises BadInput where it is gone, altered, or nothing that a star publishes.
+    Raises BadInput if the file is missing, modified or invalid.
     """
     try:
         content = get_published_file(output_dir, star.path).read_bytes()
     except OSError as error:
         raise BadInput(f"{star.path} cannot be read ({error.strerror}); {_ADVICE}") from error
     if hashlib.sha256(content).hexdigest() != star.sha256:
-        raise BadInput(f"{star.path} was altered since it was made; {_ADVICE}")
+        raise BadInput(f"{star.path} was modified after it was published; {_ADVICE}")
     try:
-        found = json.loads(content, parse_constant=_refuse)
-        rows = [_checked(row) for row in found["rows"]]
+        document = json.loads(content, parse_constant=_reject_constant)
+        rows = [_check_row(row) for row in document["rows"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{star.path} does not hold a star's rows: {error}") from error
-    known: dict[str, Any] = {"files": len(star.files), "path": SEPARATOR.join(star.files)} if star.files else {}
-    known |= {} if star.label is None else {"label": star.label}
-    return Document([{**row, **known} for row in rows] if known else rows, star.fields)
+    extra: dict[str, Any] = {"files": len(star.files), "path": SEPARATOR.join(star.files)} if star.files else {}
+    extra |= {} if star.label is None else {"label": star.label}
+    return Document([{**row, **extra} for row in rows] if extra else rows, star.fields)
 
 
-def _refuse(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+def _reject_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a number")
 
 
 # Joining
 
 
-def joined(documents: Iterable[Document]) -> pa.Table:
-    """All rows in the order of ``documents``: declared columns, then the others in the order in which they are met.
+def join_documents(documents: Iterable[Document]) -> pa.Table:
+    """Join all rows in the order of ``documents``: declared columns, then the others in the order of first appearance.
 
-    Declared columns go into Arrow a batch at a time, so that 10,000 stars need little memory; the others wait as
-    they are until the type that holds all of a column's values is known.
+    Declared columns are converted to Arrow batch by batch, so that 10,000 stars need little memory. The others wait
+    until all their values are known, which determine their type.
     """
-    own = _own_schema()
+    own = _build_own_schema()
     batches: list[pa.RecordBatch] = []
     waiting: list[Mapping[str, Any]] = []
     extra: dict[str, list[Any]] = {}
@@ -189,73 +189,74 @@ def joined(documents: Iterable[Document]) -> pa.Table:
             batches.append(pa.RecordBatch.from_pylist(waiting, schema=own))
             waiting = []
     batches.append(pa.RecordBatch.from_pylist(waiting, schema=own))
-    return _with_lengths(_with_extra(pa.Table.from_batches(batches, own), extra))
+    return _record_text_lengths(_append_extra(pa.Table.from_batches(batches, own), extra))
 
 
-def _own_schema() -> pa.Schema:
-    """The declared columns, each with what is known of it."""
+def _build_own_schema() -> pa.Schema:
+    """Return the schema of the declared columns with their metadata."""
     schema = build_arrow_schema()
-    return pa.schema([schema.field(name).with_metadata(_metadata(column)) for name, column in _OWN.items()])
+    return pa.schema([schema.field(name).with_metadata(_describe_column(column)) for name, column in _OWN.items()])
 
 
-def _metadata(column: Column) -> dict[str, str]:
+def _describe_column(column: Column) -> dict[str, str]:
     return {"unit": column.unit, "description": column.description, "source": column.source}
 
 
 def _collect(extra: dict[str, list[Any]], fields: Mapping[str, Any], count: int) -> None:
-    """Add a row's other columns, where ``count`` rows came before it; a column that begins here was empty in those."""
+    """Add the other columns of a row that follows ``count`` rows; a new column is empty in those."""
     for name, value in fields.items():
         values = extra.setdefault(name, [])
         values.extend([None] * (count - len(values)))
         values.append(value)
 
 
-def _with_extra(table: pa.Table, extra: Mapping[str, list[Any]]) -> pa.Table:
-    for name, free in zip(extra, free_names(extra), strict=True):
+def _append_extra(table: pa.Table, extra: Mapping[str, list[Any]]) -> pa.Table:
+    for name, free in zip(extra, choose_free_names(extra), strict=True):
         values = [*extra[name], *[None] * (table.num_rows - len(extra[name]))]
-        told = {"unit": "", "description": f"The target list's column {json.dumps(name)}", "source": "the target list"}
-        column = extra_column(values)
-        table = table.append_column(pa.field(free, column.type, metadata=told), column)
+        text = f"The target list's column {json.dumps(name)}"
+        metadata = {"unit": "", "description": text, "source": "the target list"}
+        column = build_extra_column(values)
+        table = table.append_column(pa.field(free, column.type, metadata=metadata), column)
     return table
 
 
-def _with_lengths(table: pa.Table) -> pa.Table:
-    """The table with the length of its longest text by column, as astropy writes it; it cannot read nulls without."""
+def _record_text_lengths(table: pa.Table) -> pa.Table:
+    """Record the maximum length of each text column, as astropy does; it cannot read nulls without these."""
     texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
-    longest = {name: pc.max(pc.utf8_length(table.column(name))).as_py() for name in texts}
-    return table.replace_schema_metadata({f"table::len::{name}": str(length or 1) for name, length in longest.items()})
+    lengths = {name: pc.max(pc.utf8_length(table.column(name))).as_py() for name in texts}
+    return table.replace_schema_metadata({f"table::len::{name}": str(length or 1) for name, length in lengths.items()})
 
 
-def free_names(names: Iterable[str]) -> list[str]:
-    """Each name, or where a declared column has it already, the name with a prefix that no other column has."""
+def choose_free_names(names: Iterable[str]) -> list[str]:
+    """Return each name, with a unique prefixed form for those that a declared column has already."""
     given = list(names)
     taken = {*_OWN, *given}
-    found = []
+    free_list = []
     for name in given:
         free = name
         while free in _OWN or (free != name and free in taken):
             free = f"{_PREFIX}{free}"
         taken.add(free)
-        found.append(free)
-    return found
+        free_list.append(free)
+    return free_list
 
 
-def extra_column(values: Sequence[Any]) -> pa.Array:
-    """JSON values as one column: of their common type, or as text where there is none.
+def build_extra_column(values: Sequence[Any]) -> pa.Array:
+    """Convert JSON values to a column of their common type, or to text if there is none.
 
-    Whole numbers among fractions become fractions, as long as none is lost. Text stays as it is; anything else among
-    text is written as JSON, and so are lists, objects and whole numbers beyond 64 bits.
+    Whole numbers among fractions become fractions if that is exact. Text is kept; any other value among text is written
+    as JSON, as are lists, objects and whole numbers beyond 64 bits.
     """
-    kinds = {kind_of(value) for value in values} - {"null"}
+    kinds = {get_kind(value) for value in values} - {"null"}
     if kinds == {"int64", "float64"} and all(_is_exact(value) for value in values):
         return pa.array(values, pa.float64())
     if len(kinds) <= 1 and kinds <= {"bool", "int64", "float64"}:
         return pa.array(values, pa.type_for_alias(next(iter(kinds), "string")))
-    return pa.array([_text(value) for value in values], pa.string())
+    return pa.array([_convert_to_text(value) for value in values], pa.string())
 
 
-def kind_of(value: Any) -> Kind:
-    """The type of column that holds a JSON value; text for what only its JSON can stand for."""
+def get_kind(value: Any) -> Kind:
+    """Return the column type for a JSON value; text for values that only JSON can represent."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -269,7 +270,7 @@ def _is_exact(value: Any) -> bool:
     return not isinstance(value, int) or abs(value) <= _EXACT
 
 
-def _text(value: Any) -> str | None:
+def _convert_to_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -279,19 +280,19 @@ def _text(value: Any) -> str | None:
 
 
 def write_csv(table: pa.Table, file: io.TextIOBase) -> None:
-    """``table`` as CSV: numbers as short as they can be read back without loss, empty cells for nulls, ``\\n`` ends.
+    """Write ``table`` as CSV: shortest numbers that read back exactly, empty cells for nulls, ``\n`` line ends.
 
-    A cell that a spreadsheet would take for a formula gets an apostrophe before it, as spreadsheets do themselves to
-    say that a cell is text; the Parquet file has it as it was given.
+    A cell that a spreadsheet would run as a formula gets a leading apostrophe, which marks text in spreadsheets; the
+    Parquet file keeps the original.
     """
-    writer = csv.writer(_PlainEnds(file), lineterminator=_CRLF)
-    writer.writerow([_harmless(name) for name in table.column_names])
+    writer = csv.writer(_LineFeedWriter(file), lineterminator=_CRLF)
+    writer.writerow([_escape_formula(name) for name in table.column_names])
     for batch in table.to_batches(max_chunksize=_ROWS_AT_A_TIME):
-        writer.writerows(zip(*(_cells(column) for column in batch.columns), strict=True))
+        writer.writerows(zip(*(_convert_cells(column) for column in batch.columns), strict=True))
 
 
-class _PlainEnds:
-    """A file for ``csv``, which quotes a lone carriage return only where it ends lines with one itself."""
+class _LineFeedWriter:
+    """A file for ``csv`` that ends lines with LF. ``csv`` quotes a lone CR only if its own line ends contain one."""
 
     def __init__(self, file: io.TextIOBase) -> None:
         self._file = file
@@ -300,12 +301,12 @@ class _PlainEnds:
         return self._file.write(line.removesuffix(_CRLF) + "\n")
 
 
-def _cells(column: pa.Array) -> list[Any]:
+def _convert_cells(column: pa.Array) -> list[Any]:
     values: list[Any] = column.to_pylist()
     if not pa.types.is_string(column.type):
-        return values  # csv writes a float as repr does, and None as nothing
-    return [None if value is None else _harmless(value) for value in values]
+        return values  # csv writes floats with repr, and None as an empty cell
+    return [None if value is None else _escape_formula(value) for value in values]
 
 
-def _harmless(text: str) -> str:
+def _escape_formula(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text

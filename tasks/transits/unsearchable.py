@@ -1,4 +1,4 @@
-"""Why no planet can be searched in a light curve."""
+"""Reasons why a light curve cannot be searched."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ Reason: TypeAlias = Literal["too_few_points", "constant_flux", "nonpositive_flux
 
 
 class Unsearchable(Exception):
-    """The light curve was read, but nothing can be searched in it: a row of the table with a reason, not a failure.
+    """The light curve is readable but cannot be searched: a row of the table with a reason, not a failure.
 
-    ``reason`` is one of a few words, for the table:
+    ``reason`` is a word for the table:
 
     too_few_points    too few cadences of good quality with a finite flux
     constant_flux     the flux does not scatter at all: filled in, saturated or rounded away
-    nonpositive_flux  the median flux of every segment is zero or negative: over it, a transit would be a brightening
-    short_baseline    from the first point to the last there is no room for two transits of the shortest period
+    nonpositive_flux  the median flux of every segment is zero or negative, so a transit would be a brightening
+    short_baseline    the baseline is too short for two transits at the minimum period
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:

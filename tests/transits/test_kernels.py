@@ -1,4 +1,4 @@
-"""Compiled kernels: once a machine, however many children start at the same moment, and wherever numba may write."""
+"""Compiled kernels: compiled once per machine by any number of concurrent children, wherever numba may write."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tasks.transits import kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What TLS and wotan compiled stays where it is, so that a cold cache costs a second and not a minute: ours alone is
-# looked for in the folder given.
+# Only our own kernels use the given folder. Those of TLS and wotan keep their cache, so that a cold start takes a
+# second instead of a minute.
 PROGRAM = """
 import json, sys
 import numba
@@ -34,38 +34,38 @@ print(json.dumps({"compiled": sum(stats.cache_misses.values()), "loaded": sum(st
 """
 
 
-def started(program: str, *arguments: Path, cache_home: Path) -> subprocess.Popen[str]:
+def start_child(program: str, *arguments: Path, cache_home: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache_home), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=ROOT)
 
 
-def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The last line that it prints, after a line on its standard input let it go on."""
+def read_result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return the last line that the child prints after a line on its standard input releases it."""
     out, err = process.communicate("\n", timeout=240)
     assert process.returncode == 0, err
-    found: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return result
 
 
-def test_of_two_children_at_once_one_compiles_and_the_other_loads(tmp_path: Path) -> None:
+def test_one_of_two_concurrent_children_compiles_and_the_other_loads(tmp_path: Path) -> None:
     cold = tmp_path / "numba"
-    children = [started(PROGRAM, cold, cache_home=tmp_path / "cache") for _ in range(2)]
+    children = [start_child(PROGRAM, cold, cache_home=tmp_path / "cache") for _ in range(2)]
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-    for child in children:  # all are let go before any is waited for
+    for child in children:  # release all before waiting for any
         assert child.stdin is not None
         child.stdin.write("\n")
         child.stdin.flush()
-    results = sorted((result_of(child) for child in children), key=lambda result: result["compiled"])
+    results = sorted((read_result(child) for child in children), key=lambda result: result["compiled"])
     assert results == [{"compiled": 0, "loaded": 1}, {"compiled": 1, "loaded": 0}]
     assert len(list(cold.rglob("*.nbi"))) == 1
     assert len(list(cold.rglob("*.nbc"))) == 1
 
 
-def test_nothing_is_compiled_before_the_lock_is_held() -> None:
+def test_no_code_is_compiled_before_the_lock_is_held() -> None:
     """transitleastsquares compiles some of its functions when it is imported."""
     program = (
         "import sys, tasks.transits.stage, tasks.transits.kernels; print(sorted({'numba', 'wotan'} & set(sys.modules)))"
@@ -114,48 +114,46 @@ print(json.dumps({"candidates": candidates, "warmed": len(before), "missing": so
 """
 
 
-def test_without_a_folder_for_cache_or_lock_all_kernels_are_there_before_the_first_star(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kernels_are_compiled_without_a_writable_cache_or_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file stands where the folders should be: root may write anywhere else."""
     blocked = tmp_path / "file"
     blocked.touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(blocked))
-    result = result_of(started(SEARCHES, cache_home=blocked))
+    result = read_result(start_child(SEARCHES, cache_home=blocked))
     assert result["missing"] == []
     assert result["warmed"] > 5
     assert result["candidates"] >= 8
     assert blocked.read_bytes() == b""
 
 
-def test_the_lock_is_held_meanwhile_and_let_go_of_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_is_held_while_compiling_and_released_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with kernels._alone(), (tmp_path / "headrace/kernels.lock").open("w") as file, pytest.raises(BlockingIOError):
+    with kernels._lock_cache(), (tmp_path / "headrace/kernels.lock").open("w") as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with (tmp_path / "headrace/kernels.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_an_error_while_compiling_lets_go_of_the_lock_and_is_told(
+def test_error_while_compiling_releases_the_lock_and_propagates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def raise_error(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("tasks.transits.searching.search", broken)
+    monkeypatch.setattr("tasks.transits.searching.search", raise_error)
     with pytest.raises(OSError, match="no space left"):
         kernels.compile_once()
     with (tmp_path / "headrace/kernels.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_user_without_a_home_has_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_without_a_home_compiles_without_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container that runs under a number that no user has."""
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
-    with kernels._alone():
+    with kernels._lock_cache():
         pass
 
 
@@ -164,7 +162,7 @@ def test_lock_that_is_a_symlink_is_not_followed(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "headrace").mkdir()
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "headrace/kernels.lock").symlink_to(tmp_path / "victim")
-    with kernels._alone() as is_alone:
+    with kernels._lock_cache() as is_alone:
         assert not is_alone
     assert (tmp_path / "victim").read_text() == "mine"
 
@@ -183,8 +181,8 @@ def test_filesystem_without_locks_gives_each_process_its_own_cache(
     assert Path(os.environ["NUMBA_CACHE_DIR"]).name.startswith("headrace-kernels-")
 
 
-def test_the_sample_holds_what_it_says() -> None:
-    sample = kernels._sample()
+def test_sample_curve_has_the_documented_size() -> None:
+    sample = kernels._make_sample_curve()
     inside = sample.time % 3.0 < 0.1
     assert len(sample.time) == 20 * 144
     assert sample.flux[~inside].mean() - sample.flux[inside].mean() == pytest.approx(1e-3, rel=0.05)

@@ -1,4 +1,4 @@
-"""From files to a light curve: what the missions write, what people write, and what is broken."""
+"""Tests reading files into a light curve: files of the missions, files of users, and damaged files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from astropy.io import fits
 from tasks.engine.contract.errors import BadInput
 from tasks.transits import reading
 from tasks.transits.formats.fits_file import read_fits
-from tasks.transits.formats.observed import MAX_FILE_BYTES
+from tasks.transits.formats.light_curve_file import MAX_FILE_BYTES
 from tasks.transits.formats.quality import KEPLER_MASK, TESS_MASK
 from tasks.transits.formats.stars import SOLAR_LOG_GRAVITY
 from tasks.transits.light_curve import LightCurve, Star
@@ -46,17 +46,17 @@ def read(*paths: Path, star: Star | None = None, mission: str = "", parts: tuple
     return read_light_curve(paths, star or Star(), "pdcsap", mission, parts)
 
 
-def refused(*paths: Path) -> str:
+def read_error(*paths: Path) -> str:
     with pytest.raises(BadInput) as caught:
         read(*paths)
     return str(caught.value)
 
 
-# As the reference reads them
+# Comparison to lightkurve
 
 
 @pytest.mark.parametrize("flux", ["pdcsap", "sap"])
-def test_same_points_and_flux_as_lightkurve(stars: Path, flux: str) -> None:
+def test_points_and_flux_equal_those_of_lightkurve(stars: Path, flux: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import lightkurve
@@ -64,10 +64,10 @@ def test_same_points_and_flux_as_lightkurve(stars: Path, flux: str) -> None:
         files = [*sorted(stars.glob("*.fits")), *sorted(stars.glob("kplr006850504/*_llc.fits"))[:3]]
         assert files
         for path in files:
-            known = lightkurve.read(str(path), flux_column=f"{flux}_flux").remove_nans()
+            reference = lightkurve.read(str(path), flux_column=f"{flux}_flux").remove_nans()
             ours = read_light_curve([path], Star(), flux)
-            values = np.asarray(known.flux.value, dtype=np.float64)
-            np.testing.assert_array_equal(ours.time, known.time.value, err_msg=path.name)
+            values = np.asarray(reference.flux.value, dtype=np.float64)
+            np.testing.assert_array_equal(ours.time, reference.time.value, err_msg=path.name)
             np.testing.assert_allclose(ours.flux, values / np.median(values), rtol=1e-12, err_msg=path.name)
 
 
@@ -103,7 +103,7 @@ def test_reading_needs_no_lightkurve() -> None:
         (TESS, SECTOR, "BTJD", "S1", "SPOC"),
     ],
 )
-def test_segments_of_each_mission(
+def test_segment_is_read_from_files_of_each_mission(
     tmp_path: Path, primary: dict, time: np.ndarray, system: str, name: str, author: str
 ) -> None:
     segment = read(mission_file(tmp_path / "a.fits", primary, time)).segments[0]
@@ -113,7 +113,7 @@ def test_segments_of_each_mission(
 
 
 @pytest.mark.parametrize("sector", [1, 60])
-def test_qlp_gives_its_detrended_flux_and_its_raw_one(tmp_path: Path, sector: int) -> None:
+def test_qlp_has_detrended_and_raw_flux(tmp_path: Path, sector: int) -> None:
     values = flux_of(301, 1.0) / np.median(flux_of(301, 1.0))
     path = qlp_file(tmp_path / "a.fits", sector, SECTOR[:301], values)
     curve = read(path)
@@ -125,7 +125,7 @@ def test_qlp_gives_its_detrended_flux_and_its_raw_one(tmp_path: Path, sector: in
 
 
 @pytest.mark.parametrize(("primary", "mask"), [(TESS, TESS_MASK), (KEPLER, KEPLER_MASK), (K2, KEPLER_MASK)])
-def test_each_bad_flag_takes_out_its_cadence_and_no_other(tmp_path: Path, primary: dict, mask: int) -> None:
+def test_bad_flag_removes_exactly_its_cadence(tmp_path: Path, primary: dict, mask: int) -> None:
     bits = np.arange(21)
     quality = np.r_[0, 1 << bits, 0].astype(np.int32)
     time = SECTOR[: len(quality)]
@@ -134,7 +134,7 @@ def test_each_bad_flag_takes_out_its_cadence_and_no_other(tmp_path: Path, primar
     np.testing.assert_array_equal(curve.time, time[~np.array([False, *bad, False])])
 
 
-def test_masks_are_lightkurves_default() -> None:
+def test_masks_equal_the_defaults_of_lightkurve() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from lightkurve.utils import KeplerQualityFlags, TessQualityFlags
@@ -147,13 +147,13 @@ def test_scaled_columns_are_scaled(tmp_path: Path) -> None:
         names = units[1].columns.names
         units[1].header.insert("TFORM1", ("TZERO1", 10.0))
         units[1].header[f"TSCAL{names.index('PDCSAP_FLUX') + 1}"] = 2.0
-        (tmp_path / "b.fits").write_bytes(_as_they_are(units))
+        (tmp_path / "b.fits").write_bytes(_join_units(units))
     curve = read(tmp_path / "b.fits")
     np.testing.assert_allclose(curve.time, SECTOR[:101] + 10.0, rtol=1e-12)
 
 
-def _as_they_are(units: fits.HDUList) -> bytes:
-    """Headers as changed, data untouched."""
+def _join_units(units: fits.HDUList) -> bytes:
+    """Return the units with changed headers and unchanged data."""
     parts = []
     for unit in units:
         data = unit.data.tobytes() if unit.data is not None else b""
@@ -188,14 +188,14 @@ ROWS = csv_rows(CSV_TIMES, CSV_FLUX)
     }.values(),
     ids=lambda lines: lines[0][:20],
 )
-def test_text_in_every_form(tmp_path: Path, lines: list[str]) -> None:
+def test_text_is_read_in_every_form(tmp_path: Path, lines: list[str]) -> None:
     curve = read(write_csv(tmp_path / "star.csv", *lines))
     np.testing.assert_allclose(curve.time, CSV_TIMES, rtol=1e-12)
     np.testing.assert_allclose(curve.flux, CSV_FLUX, rtol=1e-8)
     assert (curve.segments[0].author, curve.segments[0].name) == ("csv", "star")
 
 
-def test_text_with_errors_and_quality(tmp_path: Path) -> None:
+def test_errors_and_quality_are_read_from_text(tmp_path: Path) -> None:
     flags = [0, 128, 64, 0, 0, 0, 0, 0, 1 << 14]  # of TESS: manual exclude, cosmic ray, bad calibration
     rows = [f"{row},0.25,{flag}" for row, flag in zip(ROWS, flags, strict=True)]
     for header in ([], ["time,flux,flux_err,quality"]):
@@ -221,7 +221,7 @@ def test_text_with_errors_and_quality(tmp_path: Path) -> None:
         (0.0, 0.0014, "a.csv", "", "BJD", 0.0),
     ],
 )
-def test_what_times_count_from(
+def test_time_origin_is_detected(
     tmp_path: Path, first: float, step: float, name: str, mission: str, system: str, shift: float
 ) -> None:
     time = first + step * np.arange(9)
@@ -230,7 +230,7 @@ def test_what_times_count_from(
     np.testing.assert_allclose(curve.time, time + shift, rtol=1e-12)
 
 
-def test_text_of_real_stars(stars: Path) -> None:
+def test_text_of_real_stars_is_read(stars: Path) -> None:
     k2 = read(stars / "EPIC201367065.csv")
     tess = read(stars / "pimen_tess_s01_allesfitter.csv")
     assert (k2.time_system, len(k2.time)) == ("BKJD", 3632)
@@ -242,7 +242,7 @@ def test_text_of_real_stars(stars: Path) -> None:
 # Several files
 
 
-def test_two_minutes_are_taken_where_a_sector_is_there_in_other_cadences_too(tmp_path: Path) -> None:
+def test_two_minute_cadence_is_preferred(tmp_path: Path) -> None:
     quick = SECTOR[0] + np.arange(3000) * 20 / 86400
     slow = SECTOR[0] + np.arange(40) * 1800 / 86400
     paths = [
@@ -261,7 +261,7 @@ def test_two_minutes_are_taken_where_a_sector_is_there_in_other_cadences_too(tmp
     assert len(curve.time) == 1000 + 1000 + 40
 
 
-def test_neither_the_order_of_the_files_nor_their_folders_matter(tmp_path: Path) -> None:
+def test_order_and_folders_of_files_do_not_matter(tmp_path: Path) -> None:
     primaries = [{**TESS, "SECTOR": number, "RADIUS": float(number)} for number in range(1, 12)]
     here = [
         mission_file(tmp_path / f"s{10 + n}.fits", primary, SECTOR + 27 * n, flux_of(1000, 10.0 + n))
@@ -277,7 +277,7 @@ def test_neither_the_order_of_the_files_nor_their_folders_matter(tmp_path: Path)
     np.testing.assert_array_equal(first.flux, second.flux)
 
 
-def test_months_of_one_quarter_are_all_taken(tmp_path: Path) -> None:
+def test_all_months_of_a_quarter_are_used(tmp_path: Path) -> None:
     minute = 58.85 / 86400
     months = [300.0 + 30 * month + np.arange(200) * minute for month in range(3)]
     curve = read(*(mission_file(tmp_path / f"{k}_slc.fits", KEPLER, time) for k, time in enumerate(months)))
@@ -285,7 +285,7 @@ def test_months_of_one_quarter_are_all_taken(tmp_path: Path) -> None:
     np.testing.assert_allclose(curve.time, np.concatenate(months))
 
 
-def test_the_same_file_twice_counts_once(tmp_path: Path) -> None:
+def test_duplicate_file_is_used_once(tmp_path: Path) -> None:
     path = mission_file(tmp_path / "a.fits")
     once, twice = read(path), read(path, Path(shutil.copy(path, tmp_path / "b.fits")))
     np.testing.assert_array_equal(once.time, twice.time)
@@ -293,21 +293,21 @@ def test_the_same_file_twice_counts_once(tmp_path: Path) -> None:
     assert len(twice.segments) == 1
 
 
-def test_a_csv_of_what_is_there_in_fits_counts_once(tmp_path: Path) -> None:
+def test_csv_copy_of_a_fits_file_is_used_once(tmp_path: Path) -> None:
     path = mission_file(tmp_path / "a.fits")
     curve = read(path, write_csv(tmp_path / "a.csv", *csv_rows(SECTOR + 1e-5, flux_of(1000))))
     assert [segment.author for segment in curve.segments] == ["SPOC"]
     assert len(curve.time) == len(SECTOR)
 
 
-def test_points_at_the_seam_of_two_files_count_once(tmp_path: Path) -> None:
+def test_overlapping_points_of_two_files_are_used_once(tmp_path: Path) -> None:
     first = mission_file(tmp_path / "a.fits", time=SECTOR[:600])
     second = mission_file(tmp_path / "b.fits", {**TESS, "SECTOR": 2}, SECTOR[500:])
     curve = read(first, second)
     np.testing.assert_array_equal(curve.time, SECTOR)
 
 
-def test_two_missions_in_one_time_system(tmp_path: Path) -> None:
+def test_two_missions_share_one_time_system(tmp_path: Path) -> None:
     kepler = mission_file(tmp_path / "a.fits", KEPLER, QUARTER)
     tess = mission_file(tmp_path / "b.fits", TESS, SECTOR)
     curve = read(tess, kepler)
@@ -315,7 +315,7 @@ def test_two_missions_in_one_time_system(tmp_path: Path) -> None:
     np.testing.assert_allclose(curve.time, np.r_[QUARTER, SECTOR + 2_457_000 - 2_454_833], rtol=1e-12)
 
 
-def test_each_segment_is_over_its_own_median(tmp_path: Path) -> None:
+def test_each_segment_is_divided_by_its_own_median(tmp_path: Path) -> None:
     first = mission_file(tmp_path / "a.fits", flux=flux_of(1000, 50.0))
     second = mission_file(tmp_path / "b.fits", {**TESS, "SECTOR": 2}, SECTOR + 27, flux=flux_of(1000, 9e5))
     curve = read(first, second)
@@ -324,13 +324,13 @@ def test_each_segment_is_over_its_own_median(tmp_path: Path) -> None:
     assert curve.flux_error[0] == pytest.approx(1 / 50.0, rel=1e-4)
 
 
-def test_only_the_parts_that_are_asked_for(tmp_path: Path) -> None:
+def test_only_requested_parts_are_used(tmp_path: Path) -> None:
     paths = [
         mission_file(tmp_path / f"{sector}.fits", {**TESS, "SECTOR": sector}, SECTOR + 27 * sector)
         for sector in (1, 2, 3)
     ]
     assert [segment.name for segment in read(*paths, parts=(1, 3)).segments] == ["S1", "S3"]
-    with pytest.raises(BadInput, match=r"1\.fits: the files are of S1, S2, S3; asked for: 7; correct the table"):
+    with pytest.raises(BadInput, match=r"1\.fits: the files are of S1, S2, S3; requested: 7; correct the table"):
         read(*paths, parts=(7,))
     assert len(read(write_csv(tmp_path / "a12.csv", *ROWS), parts=(7,)).time) == len(ROWS)
 
@@ -338,7 +338,7 @@ def test_only_the_parts_that_are_asked_for(tmp_path: Path) -> None:
 # The star
 
 
-def test_the_table_goes_before_the_header(tmp_path: Path) -> None:
+def test_table_takes_precedence_over_the_header(tmp_path: Path) -> None:
     path = mission_file(tmp_path / "a.fits", {**TESS, "RADIUS": 2.0, "TEFF": 5000.0, "LOGG": SOLAR_LOG_GRAVITY})
     assert read(path).star == Star(2.0, pytest.approx(4.0), 5000.0, SOLAR_LOG_GRAVITY)
     assert read(path, star=Star(radius=1.0, mass=0.5)).star == Star(1.0, 0.5, 5000.0, SOLAR_LOG_GRAVITY)
@@ -346,16 +346,16 @@ def test_the_table_goes_before_the_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1e30, "unknown", True])
-def test_fillers_in_a_header_are_no_radius(tmp_path: Path, value: object) -> None:
+def test_filler_values_in_a_header_are_ignored(tmp_path: Path, value: object) -> None:
     star = read(mission_file(tmp_path / "a.fits", {**TESS, "RADIUS": value, "LOGG": 4.4})).star
     assert (star.radius, star.mass) == (None, None)
 
 
-# Nothing to normalise by
+# Flux that cannot be normalised
 
 
 @pytest.mark.parametrize("level", [-5.0, 0.0])
-def test_a_flux_that_is_not_positive_is_not_divided_by(tmp_path: Path, level: float) -> None:
+def test_nonpositive_flux_is_unsearchable(tmp_path: Path, level: float) -> None:
     flux = level + np.random.default_rng(1).normal(size=len(SECTOR)) - 0.3
     with pytest.raises(Unsearchable) as caught:
         read(mission_file(tmp_path / "a.fits", flux=flux))
@@ -363,7 +363,7 @@ def test_a_flux_that_is_not_positive_is_not_divided_by(tmp_path: Path, level: fl
     assert "a.fits: the median flux is -" in str(caught.value)
 
 
-def test_a_sector_below_zero_is_left_out(tmp_path: Path) -> None:
+def test_sector_with_negative_flux_is_excluded(tmp_path: Path) -> None:
     below = mission_file(tmp_path / "a.fits", flux=-flux_of(1000))
     above = mission_file(tmp_path / "b.fits", {**TESS, "SECTOR": 2}, SECTOR + 27)
     assert [segment.name for segment in read(below, above).segments] == ["S2"]
@@ -372,31 +372,31 @@ def test_a_sector_below_zero_is_left_out(tmp_path: Path) -> None:
 # Damage
 
 
-def _image(path: Path) -> Path:
+def _write_image(path: Path) -> Path:
     return write_units(path, TESS, fits.ImageHDU(np.zeros((20, 20))))
 
 
-def _other_table(path: Path) -> Path:
+def _write_other_table(path: Path) -> Path:
     return write_units(path, TESS, table({"PERIOD": np.ones(5)}))
 
 
-def _target_pixels(path: Path) -> Path:
+def _write_target_pixels(path: Path) -> Path:
     cube = fits.Column("FLUX", "25E", array=np.zeros((9, 25)), dim="(5,5)")
     time = fits.Column("TIME", "D", array=SECTOR[:9])
     return write_units(path, TESS, fits.BinTableHDU.from_columns([time, cube]))
 
 
-def _cut(path: Path) -> Path:
+def _truncate(path: Path) -> Path:
     mission_file(path).write_bytes(path.read_bytes()[:20_000])
     return path
 
 
-def _cut_in_the_header(path: Path) -> Path:
+def _truncate_in_header(path: Path) -> Path:
     mission_file(path).write_bytes(path.read_bytes()[:4000])
     return path
 
 
-def _bytes(content: bytes) -> Callable[[Path], Path]:
+def _make_writer(content: bytes) -> Callable[[Path], Path]:
     def write(path: Path) -> Path:
         path.write_bytes(content)
         return path
@@ -404,41 +404,41 @@ def _bytes(content: bytes) -> Callable[[Path], Path]:
     return write
 
 
-def _packed(path: Path) -> Path:
+def _compress_twice(path: Path) -> Path:
     path.write_bytes(gzip.compress(gzip.compress(b"SIMPLE  =" + b" " * 100)))
     return path
 
 
-def _no_flux(path: Path) -> Path:
+def _write_without_flux(path: Path) -> Path:
     return write_units(path, TESS, table({"TIME": SECTOR, "QUALITY": np.zeros(1000, np.int32)}, BJDREFI=2457000))
 
 
-def _odd_format(path: Path) -> Path:
+def _write_unknown_format(path: Path) -> Path:
     content = mission_file(path).read_bytes()
     path.write_bytes(content.replace(b"TFORM1  = 'D       '", b"TFORM1  = '9Z      '"))
     return path
 
 
-def _text_in_numbers(path: Path) -> Path:
+def _write_text_times(path: Path) -> Path:
     column = fits.Column("TIME", "10A", array=np.array(["yesterday"] * 9))
     flux = fits.Column("PDCSAP_FLUX", "E", array=np.ones(9))
     return write_units(path, TESS, fits.BinTableHDU.from_columns([column, flux]))
 
 
 DAMAGED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "zero bytes": (_bytes(b""), "the file is empty"),
-    "zeros": (_bytes(bytes(5000)), "the file is empty"),
-    "a page of HTML": (_bytes(b"<html>404 Not Found</html>"), "not a FITS file: it begins with b'<html>404'"),
-    "packed twice": (_packed, "it is packed twice: unpack it once"),
-    "cut off": (_cut, "cut off: its table needs"),
-    "cut off in the header": (_cut_in_the_header, "no table at all"),
-    "an image": (_image, "no light curve in it, but no table at all; allowed: a table with TIME and a flux"),
-    "another table": (_other_table, "no light curve in it, but tables of PERIOD"),
-    "target pixels": (_target_pixels, "its column FLUX holds 25 values a row"),
-    "no flux": (_no_flux, "no flux for --flux pdcsap: its columns are TIME, QUALITY"),
-    "an unknown format": (_odd_format, "a column of the unknown format '9Z"),
-    "words for times": (_text_in_numbers, "its column TIME holds no numbers"),
-    "2^40 rows": (lambda path: declared(mission_file(path), "NAXIS2", 2**40), "cut off: its table needs"),
+    "zero bytes": (_make_writer(b""), "the file is empty"),
+    "zeros": (_make_writer(bytes(5000)), "the file is empty"),
+    "a page of HTML": (_make_writer(b"<html>404 Not Found</html>"), "not a FITS file: it begins with b'<html>404'"),
+    "packed twice": (_compress_twice, "it is compressed twice; unpack it once"),
+    "truncated": (_truncate, "truncated: its table needs"),
+    "truncated in the header": (_truncate_in_header, "no table"),
+    "an image": (_write_image, "no light curve in it, but no table; allowed: a table with TIME and a flux"),
+    "another table": (_write_other_table, "no light curve in it, but tables of PERIOD"),
+    "target pixels": (_write_target_pixels, "its column FLUX holds 25 values per row"),
+    "no flux": (_write_without_flux, "no flux for --flux pdcsap: its columns are TIME, QUALITY"),
+    "an unknown format": (_write_unknown_format, "a column of the unknown format '9Z"),
+    "words for times": (_write_text_times, "its column TIME holds no numbers"),
+    "2^40 rows": (lambda path: declared(mission_file(path), "NAXIS2", 2**40), "truncated: its table needs"),
     "2^62 bytes a row": (lambda path: declared(mission_file(path), "NAXIS1", 2**62), "a damaged FITS file"),
     "fewer than no rows": (lambda path: declared(mission_file(path), "NAXIS2", -1), "a table of -1 rows"),
     "rows of another width": (lambda path: declared(mission_file(path), "NAXIS1", 3), "its columns take"),
@@ -451,16 +451,16 @@ DAMAGED: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_damaged_fits_is_refused_by_name(tmp_path: Path, kind: str) -> None:
-    make, told = DAMAGED[kind]
-    message = refused(make(tmp_path / "star.fits"))
+def test_damaged_fits_is_rejected_with_its_name(tmp_path: Path, kind: str) -> None:
+    make, expected = DAMAGED[kind]
+    message = read_error(make(tmp_path / "star.fits"))
     assert message.startswith("star.fits: ")
-    assert told in message
+    assert expected in message
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"", "the file is empty"),
         (b"# only\n# comments\n", "no rows in it, only comments"),
@@ -477,18 +477,18 @@ def test_damaged_fits_is_refused_by_name(tmp_path: Path, kind: str) -> None:
         (b"time,flux\n1,1e400\n2,-1e300\n", "no cadence of good quality with a finite time and flux"),
     ],
 )
-def test_damaged_text_is_refused_by_name(tmp_path: Path, content: bytes, told: str) -> None:
+def test_damaged_text_is_rejected_with_its_name(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "star.csv"
     path.write_bytes(content)
-    message = refused(path)
+    message = read_error(path)
     assert message.startswith("star.csv: ")
-    assert told in message
+    assert expected in message
 
 
-def test_what_a_header_declares_allocates_nothing(tmp_path: Path) -> None:
+def test_declared_sizes_allocate_no_memory(tmp_path: Path) -> None:
     path = declared(mission_file(tmp_path / "a.fits"), "NAXIS2", 2**33)
     content = path.read_bytes()
-    refused(path)
+    read_error(path)
     tracemalloc.start()
     with pytest.raises(BadInput):
         read_fits(path, content, "pdcsap")
@@ -497,15 +497,15 @@ def test_what_a_header_declares_allocates_nothing(tmp_path: Path) -> None:
     assert peak < 2**20 + 3 * len(content)
 
 
-def test_every_cut_of_a_file_is_refused_or_read_whole(tmp_path: Path) -> None:
+def test_every_truncation_of_a_file_is_rejected(tmp_path: Path) -> None:
     whole = mission_file(tmp_path / "a.fits", time=SECTOR[:200]).read_bytes()
     path = tmp_path / "cut.fits"
     for length in range(1, len(whole) - 2880, 613):
         path.write_bytes(whole[:length])
-        assert refused(path).startswith("cut.fits: ")
+        assert read_error(path).startswith("cut.fits: ")
 
 
-def test_flipped_bytes_are_refused_or_read_but_never_crash(tmp_path: Path) -> None:
+def test_flipped_bytes_never_crash_the_reader(tmp_path: Path) -> None:
     whole = bytearray(mission_file(tmp_path / "a.fits", time=SECTOR[:200]).read_bytes())
     path = tmp_path / "flipped.fits"
     chance = np.random.default_rng(5)
@@ -526,25 +526,25 @@ def test_flipped_bytes_are_refused_or_read_but_never_crash(tmp_path: Path) -> No
     assert outcomes == {"refused", "read"}
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    assert refused(tmp_path / "none.fits") == "none.fits: cannot be read (No such file or directory)"
+def test_unreadable_files_are_named_in_the_error(tmp_path: Path) -> None:
+    assert read_error(tmp_path / "none.fits") == "none.fits: cannot be read (No such file or directory)"
     (tmp_path / "folder.fits").mkdir()
-    assert "folder.fits: cannot be read" in refused(tmp_path / "folder.fits")
-    assert "cannot be read" in refused(Path("https://example.org/a.fits"))
+    assert "folder.fits: cannot be read" in read_error(tmp_path / "folder.fits")
+    assert "cannot be read" in read_error(Path("https://example.org/a.fits"))
     with (tmp_path / "huge.fits").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
-    assert "more than the 536870912 that a light curve may have" in refused(tmp_path / "huge.fits")
-    assert refused() == "no light curve: there is no file for this target"
+    assert "more than the 536870912 that a light curve may have" in read_error(tmp_path / "huge.fits")
+    assert read_error() == "no light curve: there is no file for this target"
 
 
-def test_times_far_off_are_damage(tmp_path: Path) -> None:
+def test_points_with_extreme_times_are_removed(tmp_path: Path) -> None:
     time = SECTOR.copy()
     time[[3, 500]] = [1e200, -4e6]
     curve = read(mission_file(tmp_path / "a.fits", time=time))
     np.testing.assert_array_equal(curve.time, np.delete(SECTOR, [3, 500]))
 
 
-def test_files_whose_headers_name_two_stars_are_refused(tmp_path: Path) -> None:
+def test_files_of_two_stars_are_rejected(tmp_path: Path) -> None:
     first = mission_file(tmp_path / "a.fits")
     other = mission_file(tmp_path / "b.fits", {**TESS, "TICID": 1, "SECTOR": 2}, SECTOR + 30)
     with pytest.raises(BadInput, match=r"b.fits: it is of TIC 1, and a.fits of TIC 25155310; give each star a row"):

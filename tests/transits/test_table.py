@@ -26,12 +26,12 @@ from tasks.transits.table import (
     Document,
     FeaturesStage,
     StarFile,
-    extra_column,
-    free_names,
-    joined,
+    build_extra_column,
+    choose_free_names,
+    encode_rows,
+    join_documents,
+    make_table_items,
     read_document,
-    star_document,
-    table_items,
     write_csv,
 )
 
@@ -40,16 +40,16 @@ ONE_THIRD = 1 / 3
 QUOTED = 'WASP-126 "the first",\nsecond line \N{SNOWMAN} \u2028 \t \r end'
 
 
-def row(target="TIC 1", number=1, **values):
-    found = {"target_id": target, "candidate_number": number, "candidates": 1, "period_days": 3.0, "depth_ppm": 640.0}
-    return {**found, "stellar_parameters_assumed": False, "false_positive_flags": "", **values}
+def make_row(target="TIC 1", number=1, **values):
+    own = {"target_id": target, "candidate_number": number, "candidates": 1, "period_days": 3.0, "depth_ppm": 640.0}
+    return {**own, "stellar_parameters_assumed": False, "false_positive_flags": "", **values}
 
 
 def publish(folder: Path, documents):
-    """Star files as the star stage leaves them; ``documents`` are (rows, fields) by id."""
+    """Write star files like those of the star stage; ``documents`` are (rows, fields) by id."""
     stars = []
     for star_id, (rows, fields) in documents.items():
-        content = star_document(rows)
+        content = encode_rows(rows)
         path = folder / "stars" / f"{star_id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -59,32 +59,35 @@ def publish(folder: Path, documents):
 
 
 def run(folder: Path, stars):
-    (item,) = table_items(stars)
+    (item,) = make_table_items(stars)
     result = FeaturesStage().run(item, Workspace(folder / "private", folder / "scratch", folder))
     return result, (folder / "private" / PARQUET).read_bytes(), (folder / "private" / CSV).read_bytes()
 
 
 @pytest.fixture
-def made(tmp_path):
-    """Two candidates of one star, one of another, and a star without any; two columns of the target list's own."""
-    masked = row("c", None, candidates=0, period_days=None, depth_ppm=None, false_positive_flags=None)
+def outputs(tmp_path):
+    """Return outputs of four rows: two candidates of a star, one of another, and a star without any."""
+    masked = make_row("c", None, candidates=0, period_days=None, depth_ppm=None, false_positive_flags=None)
     documents = {
-        "a": ([row("a", 1, period_days=ONE_THIRD), row("a", 2, depth_ppm=1e-7)], {"vmag": 10.5, "seen": True}),
-        "b": ([row("b", 1, label=QUOTED, false_positive_flags="v_shape;weak")], {"vmag": 11, "comment": "=1+1"}),
+        "a": (
+            [make_row("a", 1, period_days=ONE_THIRD), make_row("a", 2, depth_ppm=1e-7)],
+            {"vmag": 10.5, "seen": True},
+        ),
+        "b": ([make_row("b", 1, label=QUOTED, false_positive_flags="v_shape;weak")], {"vmag": 11, "comment": "=1+1"}),
         "c": ([{**masked, "mask_reasons": "period_days=no_candidate"}], {}),
     }
     return run(tmp_path, publish(tmp_path, documents))
 
 
-def test_columns_are_the_declared_ones_and_then_the_target_lists_in_the_order_they_are_met(made) -> None:
-    _, parquet, text = made
+def test_target_columns_follow_declared_ones_in_order_of_appearance(outputs) -> None:
+    _, parquet, text = outputs
     expected = [*NAMES, "vmag", "seen", "comment"]
     assert pq.read_table(io.BytesIO(parquet)).column_names == expected
     assert next(csv.reader(io.StringIO(text.decode()))) == expected
 
 
-def test_parquet_holds_declared_types_units_and_sources(made) -> None:
-    schema = pq.read_schema(io.BytesIO(made[1]))
+def test_parquet_has_declared_types_units_and_sources(outputs) -> None:
+    schema = pq.read_schema(io.BytesIO(outputs[1]))
     for column in COLUMNS:
         field = schema.field(column.name)
         assert field.type == pa.type_for_alias(column.type)
@@ -93,14 +96,14 @@ def test_parquet_holds_declared_types_units_and_sources(made) -> None:
     assert schema.field("vmag").metadata[b"source"] == b"the target list"
 
 
-def test_rows_are_in_the_order_of_the_targets_and_counted(made) -> None:
-    result, parquet, _ = made
+def test_rows_are_in_the_order_of_the_targets_and_counted(outputs) -> None:
+    result, parquet, _ = outputs
     assert pq.read_table(io.BytesIO(parquet)).column("target_id").to_pylist() == ["a", "a", "b", "c"]
     assert result.values == {"stars": 3, "rows": 4, "candidates": 3}
 
 
-def test_pandas_reads_the_same_from_both(made) -> None:
-    _, parquet, text = made
+def test_pandas_reads_equal_tables_from_both_files(outputs) -> None:
+    _, parquet, text = outputs
     one = pd.read_parquet(io.BytesIO(parquet))
     other = pd.read_csv(io.BytesIO(text), float_precision="round_trip")
     assert list(one.columns) == list(other.columns)
@@ -111,15 +114,15 @@ def test_pandas_reads_the_same_from_both(made) -> None:
     assert other["stellar_parameters_assumed"].dtype == bool
 
 
-def test_text_with_quotes_line_ends_and_unicode_comes_back(made) -> None:
-    _, parquet, text = made
+def test_quotes_line_ends_and_unicode_are_preserved(outputs) -> None:
+    _, parquet, text = outputs
     assert pq.read_table(io.BytesIO(parquet)).column("label")[2].as_py() == QUOTED
     assert list(csv.DictReader(io.StringIO(text.decode(), newline="")))[2]["label"] == QUOTED
     assert pd.read_csv(io.BytesIO(text))["label"][2] == QUOTED
 
 
-def test_astropy_reads_both(made, tmp_path) -> None:
-    _, parquet, text = made
+def test_astropy_reads_both_files(outputs, tmp_path) -> None:
+    _, parquet, text = outputs
     (tmp_path / "t.parquet").write_bytes(parquet)
     (tmp_path / "t.csv").write_bytes(text)
     one, other = Table.read(tmp_path / "t.parquet"), Table.read(tmp_path / "t.csv", format="ascii.csv")
@@ -132,8 +135,8 @@ def test_astropy_reads_both(made, tmp_path) -> None:
     assert other["vmag"].dtype == one["vmag"].dtype == np.float64
 
 
-def test_csv_is_utf8_with_plain_line_ends_and_empty_cells(made) -> None:
-    text = made[2]
+def test_csv_is_utf8_with_plain_line_ends_and_empty_cells(outputs) -> None:
+    text = outputs[2]
     assert not text.startswith(b"\xef\xbb\xbf")
     assert text.endswith(b"\n")
     assert text.count(b"\r") == 1  # the one within a cell
@@ -142,28 +145,28 @@ def test_csv_is_utf8_with_plain_line_ends_and_empty_cells(made) -> None:
     assert b"nan" not in text.lower().replace(b"planet", b"")
 
 
-def test_the_same_rows_give_the_same_bytes(tmp_path) -> None:
-    documents = {f"s{n}": ([row(f"s{n}", 1, snr=n / 7)], {"x": n}) for n in range(50)}
+def test_same_rows_give_the_same_bytes(tmp_path) -> None:
+    documents = {f"s{n}": ([make_row(f"s{n}", 1, snr=n / 7)], {"x": n}) for n in range(50)}
     first = run(tmp_path / "one", publish(tmp_path / "one", documents))
     backwards = publish(tmp_path / "two", dict(reversed(documents.items())))  # done in another order
     assert run(tmp_path / "two", sorted(backwards, key=lambda star: int(star.id[1:])))[1:] == first[1:]
 
 
-def test_the_key_follows_the_digests(tmp_path) -> None:
-    stars = publish(tmp_path, {"a": ([row()], {}), "b": ([row("b")], {})})
-    (item,) = table_items(iter(stars))
+def test_key_depends_on_the_digests(tmp_path) -> None:
+    stars = publish(tmp_path, {"a": ([make_row()], {}), "b": ([make_row("b")], {})})
+    (item,) = make_table_items(iter(stars))
     assert [star["sha256"] for star in item.payload["stars"]] == [star.sha256 for star in stars]
     assert json.loads(json.dumps(item.payload)) == item.payload
-    changed = publish(tmp_path, {"a": ([row(snr=7.0)], {}), "b": ([row("b")], {})})
-    assert table_items(changed)[0].payload != item.payload
-    assert table_items(reversed(stars))[0].payload != item.payload
+    changed = publish(tmp_path, {"a": ([make_row(snr=7.0)], {}), "b": ([make_row("b")], {})})
+    assert make_table_items(changed)[0].payload != item.payload
+    assert make_table_items(reversed(stars))[0].payload != item.payload
 
 
-def test_no_stars_no_table() -> None:
-    assert table_items([]) == []
+def test_no_stars_give_no_table() -> None:
+    assert make_table_items([]) == []
 
 
-def test_stars_without_rows_leave_a_table_without_rows(tmp_path) -> None:
+def test_stars_without_rows_give_an_empty_table(tmp_path) -> None:
     result, parquet, text = run(tmp_path, publish(tmp_path, {"a": ([], {"vmag": 1.0})}))
     assert pq.read_table(io.BytesIO(parquet)).num_rows == 0
     assert text.decode() == ",".join(NAMES) + "\n"
@@ -171,24 +174,24 @@ def test_stars_without_rows_leave_a_table_without_rows(tmp_path) -> None:
 
 
 def test_rows_beyond_one_batch_keep_their_order_and_their_own_columns() -> None:
-    documents = (Document([row(str(n))], {"late": n} if n == 9999 else {}) for n in range(10_000))
-    table = joined(documents)
+    documents = (Document([make_row(str(n))], {"late": n} if n == 9999 else {}) for n in range(10_000))
+    table = join_documents(documents)
     assert table.column("target_id").to_pylist() == [str(n) for n in range(10_000)]
     assert table.column("late").null_count == 9999
     assert table.column("late")[9999].as_py() == 9999
 
 
-def test_labels_and_fields_of_the_target_list_need_no_new_star(tmp_path) -> None:
-    (star,) = publish(tmp_path, {"a": ([row("a", 1), row("a", 2)], {"vmag": 1.0})})
+def test_changed_labels_and_fields_do_not_rerun_stars(tmp_path) -> None:
+    (star,) = publish(tmp_path, {"a": ([make_row("a", 1), make_row("a", 2)], {"vmag": 1.0})})
     told = dataclasses.replace(star, label="bright", fields={"vmag": 9.5, "note": "\r"})
     _, parquet, text = run(tmp_path, [told])
     table = pq.read_table(io.BytesIO(parquet)).to_pydict()
     assert (table["label"], table["vmag"], table["note"]) == (["bright"] * 2, [9.5] * 2, ["\r"] * 2)
     assert [line["note"] for line in csv.DictReader(io.StringIO(text.decode(), newline=""))] == ["\r"] * 2
-    assert table_items([told])[0].payload != table_items([star])[0].payload
+    assert make_table_items([told])[0].payload != make_table_items([star])[0].payload
 
 
-# What a star may leave
+# Rows of a star
 
 
 @pytest.mark.parametrize(
@@ -204,21 +207,21 @@ def test_labels_and_fields_of_the_target_list_need_no_new_star(tmp_path) -> None
         ({"snr": float("inf")}, "not JSON compliant"),
     ],
 )
-def test_a_row_that_does_not_fit_is_refused_when_it_is_written(values, message) -> None:
+def test_invalid_row_is_rejected_on_writing(values, message) -> None:
     with pytest.raises(ValueError, match=message):
-        star_document([row(**values)])
+        encode_rows([make_row(**values)])
 
 
-def test_a_row_is_written_with_every_column_in_order() -> None:
-    (written,) = json.loads(star_document([row()]))["rows"]
+def test_row_is_written_with_all_columns_in_order() -> None:
+    (written,) = json.loads(encode_rows([make_row()]))["rows"]
     assert list(written) == NAMES
 
 
-def test_a_star_file_that_is_gone_or_altered_fails_by_name(tmp_path) -> None:
-    (star,) = publish(tmp_path, {"a": ([row()], {})})
+def test_missing_or_modified_star_file_is_named_in_the_error(tmp_path) -> None:
+    (star,) = publish(tmp_path, {"a": ([make_row()], {})})
     path = tmp_path / star.path
     path.write_bytes(path.read_bytes().replace(b"640.0", b"641.0"))
-    with pytest.raises(BadInput, match=r"stars/a\.json was altered since it was made; run again with --verify digest"):
+    with pytest.raises(BadInput, match=r"stars/a\.json was modified after it was published; run again"):
         read_document(star, tmp_path)
     path.unlink()
     with pytest.raises(BadInput, match=r"stars/a\.json cannot be read \(No such file"):
@@ -239,7 +242,7 @@ def test_a_star_file_that_is_gone_or_altered_fails_by_name(tmp_path) -> None:
         b"",
     ],
 )
-def test_what_no_star_leaves_is_refused_even_with_the_right_digest(tmp_path, content) -> None:
+def test_invalid_star_file_is_rejected_despite_its_digest(tmp_path, content) -> None:
     (tmp_path / "a.json").write_bytes(content)
     star = StarFile("a", "a.json", hashlib.sha256(content).hexdigest())
     with pytest.raises(BadInput, match=r"a\.json does not hold a star's rows"):
@@ -265,16 +268,20 @@ def test_what_no_star_leaves_is_refused_even_with_the_right_digest(tmp_path, con
         ([], "string", []),
     ],
 )
-def test_types_are_merged_and_what_has_none_in_common_is_text(values, kind, expected) -> None:
-    column = extra_column(values)
+def test_mixed_types_are_merged_or_become_text(values, kind, expected) -> None:
+    column = build_extra_column(values)
     assert str(column.type) == {"float64": "double"}.get(kind, kind)
     assert column.to_pylist() == expected
 
 
-def test_a_declared_column_is_never_overwritten() -> None:
+def test_declared_column_is_never_overwritten() -> None:
     known = {"period_days": 3.1, "target_list_period_days": "other", "label": "x"}
-    table = joined([Document([row()], known)])
-    assert free_names(known) == ["target_list_target_list_period_days", "target_list_period_days", "target_list_label"]
+    table = join_documents([Document([make_row()], known)])
+    assert choose_free_names(known) == [
+        "target_list_target_list_period_days",
+        "target_list_period_days",
+        "target_list_label",
+    ]
     assert table.column("period_days").to_pylist() == [3.0]
     assert table.column("target_list_target_list_period_days").to_pylist() == [3.1]
     assert table.column("target_list_period_days").to_pylist() == ["other"]
@@ -297,8 +304,8 @@ def test_a_declared_column_is_never_overwritten() -> None:
         ("BD+20 1790", "BD+20 1790"),
     ],
 )
-def test_formulas_are_text_in_csv_and_untouched_in_parquet(cell, written) -> None:
-    table = joined([Document([row()], {"comment": cell, cell: 1})])
+def test_formulas_are_escaped_in_csv_only(cell, written) -> None:
+    table = join_documents([Document([make_row()], {"comment": cell, cell: 1})])
     assert table.column("comment").to_pylist() == [cell]
     file = io.StringIO()
     write_csv(table, file)
@@ -306,18 +313,18 @@ def test_formulas_are_text_in_csv_and_untouched_in_parquet(cell, written) -> Non
     assert values[header.index("comment")] == header[-1] == written
 
 
-def test_negative_numbers_are_no_formulas() -> None:
+def test_negative_numbers_are_not_formulas() -> None:
     file = io.StringIO()
-    write_csv(joined([Document([row(depth_ppm=-12.5)], {"dec": -30})]), file)
+    write_csv(join_documents([Document([make_row(depth_ppm=-12.5)], {"dec": -30})]), file)
     read = pa.csv.read_csv(io.BytesIO(file.getvalue().encode()))
     assert read.column("depth_ppm").to_pylist() == [-12.5]
     assert read.column("dec").to_pylist() == [-30]
 
 
-def test_the_files_of_a_star_stand_in_its_rows_and_need_no_new_star(tmp_path) -> None:
-    (star,) = publish(tmp_path, {"a": ([row("中文"), row("中文", 2)], {})})
+def test_files_of_a_star_are_in_its_rows_and_do_not_rerun_it(tmp_path) -> None:
+    (star,) = publish(tmp_path, {"a": ([make_row("中文"), make_row("中文", 2)], {})})
     named = dataclasses.replace(star, files=["한국어/a.csv", "b.csv"])
-    table = joined([read_document(each, tmp_path) for each in (named, star)])
+    table = join_documents([read_document(each, tmp_path) for each in (named, star)])
     assert table.column("files").to_pylist() == [2, 2, None, None]
     assert table.column("path").to_pylist() == ["한국어/a.csv;b.csv"] * 2 + [None] * 2
     assert table.column("target_id").to_pylist() == ["中文"] * 4

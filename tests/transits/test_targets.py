@@ -11,10 +11,10 @@ import pytest
 
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.items import is_safe_id
-from tasks.transits.folder import FoundFile, catalogue_name, name_stars, star_key
+from tasks.transits.folder import ListedFile, make_star_key, name_stars, parse_catalogue_name
 from tasks.transits.light_curve import Star
 from tasks.transits.params import Source
-from tasks.transits.targets import Target, read_targets, star_items
+from tasks.transits.targets import Target, make_star_items, read_targets
 
 SPOC = "tess2018206045859-s0001-0000000025155310-0120-s_lc.fits"
 
@@ -24,8 +24,8 @@ def write_table(path: Path, *lines: str) -> Path:
     return path
 
 
-def folder_of(root: Path, *names: str) -> Path:
-    """A folder of files that are not looked into here."""
+def make_folder(root: Path, *names: str) -> Path:
+    """Return a folder of files with arbitrary content."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,13 +33,13 @@ def folder_of(root: Path, *names: str) -> Path:
     return root
 
 
-def good(table: Path | None, folder: Path | None = None, source: Source = "folder") -> list[Target]:
+def read_valid(table: Path | None, folder: Path | None = None, source: Source = "folder") -> list[Target]:
     targets, problems = read_targets(table, folder, source)
     assert problems == []
     return targets
 
 
-def wrong(table: Path | None, folder: Path | None = None, reserved: tuple[str, ...] = ()) -> list[str]:
+def read_problems(table: Path | None, folder: Path | None = None, reserved: tuple[str, ...] = ()) -> list[str]:
     _, problems = read_targets(table, folder, "folder" if folder else "mast", reserved)
     assert all(isinstance(problem, Problem) for problem in problems)
     return [str(problem) for problem in problems]
@@ -66,8 +66,8 @@ def wrong(table: Path | None, folder: Path | None = None, reserved: tuple[str, .
         ("TIC 25155310 b", None),
     ],
 )
-def test_catalogue_names(given: str, name: str | None) -> None:
-    assert catalogue_name(given) == name
+def test_catalogue_names_are_parsed(given: str, name: str | None) -> None:
+    assert parse_catalogue_name(given) == name
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_catalogue_names(given: str, name: str | None) -> None:
         ("π Men,TESS", "π Men", "TESS", None),
     ],
 )
-def test_a_row_names_its_star(tmp_path: Path, row: str, name: str, mission: str, target_id: str | None) -> None:
-    (target,) = good(write_table(tmp_path / "t.csv", "target_id,mission", row), source="mast")
+def test_star_is_read_from_a_row(tmp_path: Path, row: str, name: str, mission: str, target_id: str | None) -> None:
+    (target,) = read_valid(write_table(tmp_path / "t.csv", "target_id,mission", row), source="mast")
     assert (target.name, target.mission) == (name, mission)
     assert is_safe_id(target.id)
     assert target.id == target_id or target_id is None
 
 
-def test_a_row_with_all_there_is(tmp_path: Path) -> None:
+def test_all_columns_of_a_row_are_read(tmp_path: Path) -> None:
     header = "target_id,mission,label,sectors,stellar_radius,stellar_mass,stellar_temperature,stellar_log_gravity,note"
     row = "TIC 25155310,TESS,planet,1;3-5,1.27,1.12,5800,4.28,high"
-    (target,) = good(write_table(tmp_path / "t.csv", header, row), source="mast")
+    (target,) = read_valid(write_table(tmp_path / "t.csv", header, row), source="mast")
     assert target == Target(
         "TIC25155310",
         "TIC 25155310",
@@ -121,26 +121,26 @@ def test_a_row_with_all_there_is(tmp_path: Path) -> None:
         ("sectors", "", ()),
     ],
 )
-def test_segments_in_text(tmp_path: Path, column: str, cell: str, numbers: tuple[int, ...]) -> None:
-    (target,) = good(write_table(tmp_path / "t.csv", f"target_id,{column}", f"TIC 1,{cell}"), source="mast")
+def test_segments_are_read_from_text(tmp_path: Path, column: str, cell: str, numbers: tuple[int, ...]) -> None:
+    (target,) = read_valid(write_table(tmp_path / "t.csv", f"target_id,{column}", f"TIC 1,{cell}"), source="mast")
     assert target.segments == numbers
 
 
 @pytest.mark.parametrize("cell", ["x", "3-1", "-1", "1.5", "1000", "1;;x", "1-"])
-def test_segments_that_are_no_numbers(tmp_path: Path, cell: str) -> None:
-    (problem,) = wrong(write_table(tmp_path / "t.csv", "target_id,sector", f"TIC 1,{cell}"))
+def test_invalid_segments_are_problems(tmp_path: Path, cell: str) -> None:
+    (problem,) = read_problems(write_table(tmp_path / "t.csv", "target_id,sector", f"TIC 1,{cell}"))
     assert problem.startswith(f"t.csv line 2, sector: '{cell}'; allowed: numbers from 0 to 999, such as 1, 1;2 or 1-3")
 
 
-def test_the_column_of_segments_tells_the_mission_of_a_name(tmp_path: Path) -> None:
+def test_column_of_segments_implies_the_mission(tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", "target_id,quarter,campaign", "TrES-2,5,", "K2-3,,1")
-    assert [(target.mission, target.segments) for target in good(table, source="mast")] == [
+    assert [(target.mission, target.segments) for target in read_valid(table, source="mast")] == [
         ("Kepler", (5,)),
         ("K2", (1,)),
     ]
 
 
-def test_parquet_with_numbers_and_holes(tmp_path: Path) -> None:
+def test_parquet_with_numbers_and_nulls_is_read(tmp_path: Path) -> None:
     rows = {
         "target_id": [25155310.0, 6850504.0],
         "mission": ["TESS", "Kepler"],
@@ -150,13 +150,13 @@ def test_parquet_with_numbers_and_holes(tmp_path: Path) -> None:
         "note": [None, 2.5],
     }
     pq.write_table(pa.table(rows), tmp_path / "t.parquet")
-    first, second = good(tmp_path / "t.parquet", source="mast")
+    first, second = read_valid(tmp_path / "t.parquet", source="mast")
     assert (first.name, first.segments, first.star.radius, first.label) == ("TIC 25155310", (1, 2), 1.27, "1")
     assert (second.name, second.segments, second.star, second.label) == ("KIC 6850504", (), Star(), None)
     assert (first.fields, second.fields) == ({"note": None}, {"note": 2.5})
 
 
-# What is wrong with a table
+# Problems of a table
 
 
 @pytest.mark.parametrize(
@@ -165,40 +165,40 @@ def test_parquet_with_numbers_and_holes(tmp_path: Path) -> None:
         ("name", "TIC 1", "no column 'target_id'; allowed: the columns target_id; its columns are name"),
         ("target_id,label", ",x", "line 2, target_id: nothing; allowed: a value in every row"),
         ("target_id", "77", "the bare number '77'; allowed: a number with a mission (TESS, Kepler, K2), or TIC"),
-        ("target_id,mission", "TIC 1,Gaia", "line 2, mission: 'Gaia'; allowed: TESS, Kepler, K2, or nothing"),
-        ("target_id,radius", "TIC 1,-1", "line 2, radius: '-1'; allowed: solar radii, from 0.005 to 2000, or nothing"),
+        ("target_id,mission", "TIC 1,Gaia", "line 2, mission: 'Gaia'; allowed: TESS, Kepler, K2, or empty"),
+        ("target_id,radius", "TIC 1,-1", "line 2, radius: '-1'; allowed: solar radii, from 0.005 to 2000, or empty"),
         ("target_id,mass", "TIC 1,heavy", "line 2, mass: 'heavy'; allowed: solar masses, from 0.01 to 500"),
         ("target_id,mass", "TIC 1,inf", "line 2, mass: 'inf'; allowed: solar masses"),
         (
             "target_id,mass,stellar_mass",
             "TIC 1,1,1",
-            "line 2, stellar_mass: given beside 'mass'; allowed: one",
+            "line 2, stellar_mass: given together with 'mass'; allowed: one",
         ),
         ("target_id,sector", "KIC 1,3", "line 2, sector: given for a target of Kepler; allowed: the column 'quarter'"),
-        ("target_id,sector,quarter", "x,3,3", "line 2, quarter: given beside 'sector'; allowed: one of the two"),
+        ("target_id,sector,quarter", "x,3,3", "line 2, quarter: given together with 'sector'; allowed: one of the two"),
         ("target_id,period", "TIC 1,3", "the column 'period'; allowed: names other than period; rename it"),
         ("target_id", "x" * 101, "line 2, target_id: '"),
         ("target_id", "a\x1b[2Jb", "line 2, target_id: "),
     ],
 )
-def test_what_is_wrong_with_a_row(tmp_path: Path, header: str, row: str, told: str) -> None:
-    (problem,) = wrong(write_table(tmp_path / "t.csv", header, row), reserved=("period",))
+def test_problems_of_a_row_are_reported(tmp_path: Path, header: str, row: str, told: str) -> None:
+    (problem,) = read_problems(write_table(tmp_path / "t.csv", header, row), reserved=("period",))
     assert told in problem
     assert "\x1b" not in problem
 
 
-def test_a_star_written_in_two_ways_is_one_star(tmp_path: Path) -> None:
+def test_two_spellings_of_a_star_are_duplicates(tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", "target_id,mission", "TIC 25155310,", "pi Men,", "25155310,TESS", "Pi_men,")
     rest = "allowed: each target once; put its sectors into one row, or remove one of the two"
-    assert wrong(table) == [
+    assert read_problems(table) == [
         f"t.csv line 4, target_id: 'TIC 25155310' again, as in t.csv line 2; {rest}",
         f"t.csv line 5, target_id: 'Pi_men' again, as in t.csv line 3; {rest}",
     ]
 
 
-def test_all_problems_at_once_and_many_alike_in_few_lines(tmp_path: Path) -> None:
+def test_all_problems_are_reported_and_similar_ones_are_grouped(tmp_path: Path) -> None:
     rows = [f"{number}," for number in range(1, 200)]
-    problems = wrong(write_table(tmp_path / "t.csv", "target_id,radius", *rows, "TIC 1,x"), tmp_path / "none")
+    problems = read_problems(write_table(tmp_path / "t.csv", "target_id,radius", *rows, "TIC 1,x"), tmp_path / "none")
     assert len(problems) == 1 + 20 + 1 + 1
     assert "does not exist" in problems[0]
 
@@ -210,7 +210,7 @@ def test_all_problems_at_once_and_many_alike_in_few_lines(tmp_path: Path) -> Non
         ("mast", "--targets: nothing; allowed: a table with the column target_id"),
     ],
 )
-def test_options_that_are_missing(source: Source, told: str) -> None:
+def test_missing_options_are_problems(source: Source, told: str) -> None:
     targets, problems = read_targets(None, None, source)
     assert targets == []
     assert [told in str(problem) for problem in problems] == [True]
@@ -219,8 +219,8 @@ def test_options_that_are_missing(source: Source, told: str) -> None:
 # Folders
 
 
-def test_stars_of_a_folder_by_the_archives_names(tmp_path: Path) -> None:
-    folder = folder_of(
+def test_stars_are_identified_by_archive_names(tmp_path: Path) -> None:
+    folder = make_folder(
         tmp_path,
         SPOC,
         "tess2020186164531-s0027-0000000025155310-0189-a_fast-lc.fits",
@@ -232,7 +232,7 @@ def test_stars_of_a_folder_by_the_archives_names(tmp_path: Path) -> None:
         "ktwo206103150-c102_llc.fits",
         "EPIC201367065.csv",
     )
-    found = {target.name: target for target in good(None, folder)}
+    found = {target.name: target for target in read_valid(None, folder)}
     assert {name: len(target.files) for name, target in found.items()} == {
         "EPIC 201367065": 1,
         "TIC 25155310": 4,
@@ -248,8 +248,8 @@ def test_stars_of_a_folder_by_the_archives_names(tmp_path: Path) -> None:
     assert all(Path(file).is_absolute() and Path(file).is_file() for target in found.values() for file in target.files)
 
 
-def test_other_products_of_the_archives_are_no_stars(tmp_path: Path) -> None:
-    folder = folder_of(
+def test_other_archive_products_are_skipped(tmp_path: Path) -> None:
+    folder = make_folder(
         tmp_path,
         SPOC,
         SPOC.replace("_lc", "_tp"),
@@ -259,7 +259,7 @@ def test_other_products_of_the_archives_are_no_stars(tmp_path: Path) -> None:
         ".cache/kplr006850504-2009166043257_llc.fits",
         "notes.txt",
     )
-    assert [Path(file).name for target in good(None, folder) for file in target.files] == [SPOC]
+    assert [Path(file).name for target in read_valid(None, folder) for file in target.files] == [SPOC]
 
 
 @pytest.mark.parametrize(
@@ -279,12 +279,12 @@ def test_other_products_of_the_archives_are_no_stars(tmp_path: Path) -> None:
         ("12.csv", "12", None),
     ],
 )
-def test_files_with_names_of_ones_own(tmp_path: Path, path: str, star: str, part: int | None) -> None:
-    assert name_stars([path]) == [FoundFile(path, star, part)]
+def test_user_named_files_are_identified(tmp_path: Path, path: str, star: str, part: int | None) -> None:
+    assert name_stars([path]) == [ListedFile(path, star, part)]
 
 
-def test_a_table_takes_its_stars_files_out_of_the_folder(tmp_path: Path) -> None:
-    folder = folder_of(
+def test_table_selects_the_files_of_its_stars(tmp_path: Path) -> None:
+    folder = make_folder(
         tmp_path / "curves",
         SPOC,
         SPOC.replace("s0001", "s0002"),
@@ -303,7 +303,7 @@ def test_a_table_takes_its_stars_files_out_of_the_folder(tmp_path: Path) -> None
         "HD 2,,other.fits",
         "KIC 9,,",
     )
-    targets = good(table, folder)
+    targets = read_valid(table, folder)
     names = {target.name: [Path(file).name for file in target.files] for target in targets}
     assert names == {
         "pi Men": ["Pi-Men.csv"],
@@ -324,35 +324,35 @@ def test_a_table_takes_its_stars_files_out_of_the_folder(tmp_path: Path) -> None
         ("empty", "'empty' is not a file"),
     ],
 )
-def test_paths_stay_in_the_folder(tmp_path: Path, path: str, told: str) -> None:
-    folder = folder_of(tmp_path / "curves", SPOC)
-    outside = folder_of(tmp_path / "outside", "x.csv") / "x.csv"
+def test_paths_outside_the_folder_are_rejected(tmp_path: Path, path: str, told: str) -> None:
+    folder = make_folder(tmp_path / "curves", SPOC)
+    outside = make_folder(tmp_path / "outside", "x.csv") / "x.csv"
     if path == "link.csv":
         (folder / path).symlink_to(outside)
     (folder / "empty").mkdir()
-    problems = wrong(write_table(tmp_path / "t.csv", "target_id,path", f"TIC 1,{path}"), folder)
+    problems = read_problems(write_table(tmp_path / "t.csv", "target_id,path", f"TIC 1,{path}"), folder)
     assert any(told in problem for problem in problems)
 
 
-def test_links_out_of_the_folder_are_refused_without_a_table_too(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "curves", SPOC)
-    (folder / "star.fits").symlink_to(folder_of(tmp_path / "outside", "x.fits") / "x.fits")
+def test_symlinks_out_of_the_folder_are_rejected_without_a_table(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "curves", SPOC)
+    (folder / "star.fits").symlink_to(make_folder(tmp_path / "outside", "x.fits") / "x.fits")
     targets, problems = read_targets(None, folder, "folder")
     assert targets == []
     assert "'star.fits' is a symlink that points outside" in str(problems[0])
 
 
-def test_rings_of_links_end(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "a/" + SPOC)
+def test_cyclic_symlinks_terminate(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "a/" + SPOC)
     (folder / "a" / "back").symlink_to(folder)
-    assert len(good(None, folder)[0].files) == 1
+    assert len(read_valid(None, folder)[0].files) == 1
 
 
-def test_a_folder_with_nothing_in_it(tmp_path: Path) -> None:
+def test_empty_folder_is_a_problem(tmp_path: Path) -> None:
     told = "no light curves; allowed: files ending in .csv, .csv.gz, .fit, "
-    assert [told in problem for problem in wrong(None, tmp_path)] == [True]
+    assert [told in problem for problem in read_problems(None, tmp_path)] == [True]
     (tmp_path / "a file").write_text("x")
-    assert "is not a folder" in wrong(None, tmp_path / "a file")[0]
+    assert "is not a folder" in read_problems(None, tmp_path / "a file")[0]
 
 
 @pytest.mark.parametrize(
@@ -372,50 +372,50 @@ def test_a_folder_with_nothing_in_it(tmp_path: Path) -> None:
         ["Gu\u0308rtel.csv", "G\u00fcrtel.csv"],
     ],
 )
-def test_stars_whose_names_look_alike_stay_apart(tmp_path: Path, names: list[str]) -> None:
-    targets = good(None, folder_of(tmp_path, *names))
+def test_stars_with_similar_names_stay_separate(tmp_path: Path, names: list[str]) -> None:
+    targets = read_valid(None, make_folder(tmp_path, *names))
     assert sorted(target.paths for target in targets) == sorted((name,) for name in names)
     assert len({target.name for target in targets}) == len(names)
     assert len({target.id.lower() for target in targets}) == len(names)
     assert all(is_safe_id(target.id) for target in targets)
-    assert {(item.name, item.path) for item in star_items(targets)} == {(t.name, t.paths[0]) for t in targets}
+    assert {(item.name, item.path) for item in make_star_items(targets)} == {(t.name, t.paths[0]) for t in targets}
 
 
-def test_files_of_one_star_stay_together(tmp_path: Path) -> None:
+def test_files_of_one_star_are_grouped(tmp_path: Path) -> None:
     names = ["TIC 7/a.csv", "TIC_0007_s01.csv", "tic7 sector 2.csv", "pi Men_sector_1.csv", "pi Men_sector_2.csv"]
-    targets = good(None, folder_of(tmp_path, *names))
+    targets = read_valid(None, make_folder(tmp_path, *names))
     assert {target.name: len(target.paths) for target in targets} == {"TIC 7": 3, "pi Men": 2}
 
 
-def test_a_table_finds_files_that_are_called_almost_like_its_star(tmp_path: Path) -> None:
+def test_table_finds_files_with_similar_names(tmp_path: Path) -> None:
     names = ["PI-MEN.csv", "x_s1.csv", "x_s2.csv", "SAME.csv", "same.csv", "star_1_2.csv"]
-    folder = folder_of(tmp_path / "curves", *names)
+    folder = make_folder(tmp_path / "curves", *names)
     table = write_table(tmp_path / "t.csv", "target_id", "pi Men", "X", "same", "SAME", "star_12")
-    assert {target.name: target.paths for target in good(table, folder)} == {
+    assert {target.name: target.paths for target in read_valid(table, folder)} == {
         "pi Men": ("PI-MEN.csv",),
         "X": ("x_s1.csv", "x_s2.csv"),
         "same": ("same.csv",),
         "SAME": ("SAME.csv",),
         "star_12": (),  # its item fails, not the run
     }
-    assert star_key("Pi Men") == star_key("pi_men") != star_key("pi+Men")
-    assert star_key("star_1_2") != star_key("star_12")
+    assert make_star_key("Pi Men") == make_star_key("pi_men") != make_star_key("pi+Men")
+    assert make_star_key("star_1_2") != make_star_key("star_12")
 
 
 @pytest.mark.parametrize("files", [("a/x.csv", "b/x.csv"), ("x y.csv", "X_Y.csv"), ("a/x_s1.csv", "b/x_s2.csv")])
-def test_a_target_that_several_stars_may_be_is_refused(tmp_path: Path, files: tuple[str, ...]) -> None:
-    folder = folder_of(tmp_path / "curves", *files)
+def test_ambiguous_target_is_rejected(tmp_path: Path, files: tuple[str, ...]) -> None:
+    folder = make_folder(tmp_path / "curves", *files)
     given = "x-y" if "x y.csv" in files else "x"
-    (problem,) = wrong(write_table(tmp_path / "t.csv", "target_id", given), folder)
+    (problem,) = read_problems(write_table(tmp_path / "t.csv", "target_id", given), folder)
     told = "; allowed: files of one star; name its file or folder in the column 'path'"
     assert f"target_id: '{given}' may be any of " in problem
     assert problem.endswith(told)
     table = write_table(tmp_path / "t.csv", "target_id,path", f"{given},{files[0]}")
-    assert good(table, folder)[0].paths == (files[0],)
+    assert read_valid(table, folder)[0].paths == (files[0],)
 
 
-def test_targets_of_real_files(stars: Path) -> None:
-    found = {target.name: len(target.files) for target in good(None, stars)}
+def test_targets_of_real_files_are_identified(stars: Path) -> None:
+    found = {target.name: len(target.files) for target in read_valid(None, stars)}
     assert found["KIC 6850504"] == 17
     assert found["EPIC 201367065"] == found["TIC 25155310"] == found["EPIC 206103150"] == 1
 
@@ -423,10 +423,10 @@ def test_targets_of_real_files(stars: Path) -> None:
 # Items
 
 
-def test_items_hold_what_results_depend_on(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "curves", SPOC)
+def test_items_contain_the_inputs_of_the_result(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "curves", SPOC)
     table = write_table(tmp_path / "t.csv", "target_id,label,sector,radius,note", "TIC 25155310,planet,1,1.27,x")
-    (item,) = star_items(good(table, folder))
+    (item,) = make_star_items(read_valid(table, folder))
     assert item.id == "TIC25155310"
     assert item.payload == {
         "id": "TIC25155310",
@@ -439,25 +439,25 @@ def test_items_hold_what_results_depend_on(tmp_path: Path) -> None:
     assert item.fields == {"note": "x"}
 
 
-def test_longer_and_denser_stars_cost_more(stars: Path, tmp_path: Path) -> None:
-    cost = {item.id: item.cost for item in star_items(good(None, stars))}
+def test_longer_and_denser_light_curves_cost_more(stars: Path, tmp_path: Path) -> None:
+    cost = {item.id: item.cost for item in make_star_items(read_valid(None, stars))}
     assert cost["KIC6850504"] > 50 * cost["TIC25155310"] > 50 * cost["EPIC206103150"] / 10
-    (missing,) = star_items([Target("a", "a", files=(str(tmp_path / "none.fits"),))])
+    (missing,) = make_star_items([Target("a", "a", files=(str(tmp_path / "none.fits"),))])
     assert missing.cost > 0
 
 
 def test_thousands_of_files_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder_of(tmp_path, *(SPOC.replace("25155310", f"{number:08d}") for number in range(2000)))
+    make_folder(tmp_path, *(SPOC.replace("25155310", f"{number:08d}") for number in range(2000)))
     listed = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
-    assert len(good(None, tmp_path)) == 2000
+    assert len(read_valid(None, tmp_path)) == 2000
     assert len(listed) == 1
 
 
-def test_packed_files_are_of_the_stars_that_their_names_say(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, f"{SPOC}.gz", "pi_Men_sector_1.csv.gz", "TIC 7.fits.gz", "own/1.csv.gz")
-    found = {target.name: target.paths for target in good(None, folder)}
+def test_compressed_files_are_identified_by_name(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, f"{SPOC}.gz", "pi_Men_sector_1.csv.gz", "TIC 7.fits.gz", "own/1.csv.gz")
+    found = {target.name: target.paths for target in read_valid(None, folder)}
     assert found == {
         "TIC 25155310": (f"{SPOC}.gz",),
         "pi_Men": ("pi_Men_sector_1.csv.gz",),
@@ -466,8 +466,8 @@ def test_packed_files_are_of_the_stars_that_their_names_say(tmp_path: Path) -> N
     }
 
 
-def test_files_that_are_no_light_curves_are_counted(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, SPOC, SPOC.replace("_lc", "_tp"), "notes.md", "a.jpg", ".hidden")
+def test_other_files_are_counted(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, SPOC, SPOC.replace("_lc", "_tp"), "notes.md", "a.jpg", ".hidden")
     (folder / "readme.txt").write_text("These are light curves of 2 stars\n")
     (folder / "curve.txt").write_text("1325.0 1.0\n1325.1 1.0\n")
     notes: list[str] = []
@@ -475,15 +475,15 @@ def test_files_that_are_no_light_curves_are_counted(tmp_path: Path) -> None:
     assert problems == []
     assert sorted(target.name for target in targets) == ["TIC 25155310", "curve"]
     assert all(kind in notes[0] for kind in ("3 files not read", "1 .md", "1 .jpg", "1 .txt", "1 hidden name"))
-    assert notes[1] == f"--light-curves {folder}: not read, because no light curves: 1 other products of the archives"
+    assert notes[1] == f"--light-curves {folder}: skipped other products of the archives (1), not light curves"
 
 
-def test_only_stars_whose_files_cannot_be_used_are_refused(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "good.csv", "two\nlines.csv", os.fsdecode(b"\xff.csv"), SPOC)
+def test_only_stars_with_rejected_files_fail(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "good.csv", "two\nlines.csv", os.fsdecode(b"\xff.csv"), SPOC)
     (folder / SPOC.replace("s0001", "s0002")).symlink_to("gone.fits")
     targets, problems = read_targets(None, folder, "folder")
     assert problems == []
-    items = {item.name: item for item in star_items(targets)}
+    items = {item.name: item for item in make_star_items(targets)}
     assert {name: item.refusal.partition(": ")[2].partition(";")[0] for name, item in items.items()} == {
         "good": "",
         "two\\nlines": "its name has control or hidden characters",

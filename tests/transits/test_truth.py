@@ -1,7 +1,7 @@
-"""Real stars with planets whose periods are known, and stars without; read, prepared and searched with defaults.
+"""Real stars with and without planets: read, prepared and searched with default parameters.
 
-Four years of Kepler take half a minute to search in full, which the benchmark does; here, periods around the planets
-that stand out before the transits of others are masked.
+A full search of four years of Kepler takes half a minute, so only the benchmark does it. This test searches periods
+around the planets that stand out before the transits of others are masked.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ WINDOW = 1.03  # from the period over this to the period times this
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchedStar:
     curve: PreparedLightCurve
     candidates: tuple[Candidate, ...]
 
-    def nearest(self, period_days: float) -> Candidate | None:
-        """The candidate that means this period, were it wrong by 1 %."""
-        close = [found for found in self.candidates if abs(found.period_days / period_days - 1.0) < 0.01]
-        return min(close, key=lambda found: abs(found.period_days - period_days), default=None)
+    def find_nearest(self, period_days: float) -> Candidate | None:
+        """Return the candidate whose period is within 1 % of this one."""
+        close = [each for each in self.candidates if abs(each.period_days / period_days - 1.0) < 0.01]
+        return min(close, key=lambda each: abs(each.period_days - period_days), default=None)
 
 
 @pytest.fixture(scope="module")
 def truth(shared_data: Path) -> dict[str, dict[str, float]]:
-    """Periods in days by planet, by file."""
+    """Return the periods in days by planet, by file."""
     planets: dict[str, dict[str, float]] = {}
     with (shared_data / "lightcurves" / "truth.csv").open(newline="") as file:
         for row in csv.DictReader(file):
@@ -53,15 +53,15 @@ def truth(shared_data: Path) -> dict[str, dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def searched(shared_data: Path) -> Callable[..., Searched]:
-    """A star of ``truth.csv`` by the pattern of its files, each searched once."""
+def search_star(shared_data: Path) -> Callable[..., SearchedStar]:
+    """Search the stars of ``truth.csv`` once each, by the pattern of their files."""
 
     @cache
-    def run(pattern: str, **params: float) -> Searched:
+    def run(pattern: str, **params: float) -> SearchedStar:
         options = TransitParams(**params)
         files = sorted((shared_data / "lightcurves").glob(pattern))
         result = search(prepare(read_light_curve(files, Star(), "pdcsap"), options), options)
-        return Searched(result.curve, result.candidates)
+        return SearchedStar(result.curve, result.candidates)
 
     return run
 
@@ -79,37 +79,40 @@ def searched(shared_data: Path) -> Callable[..., Searched]:
     ],
 )
 def test_known_planets_are_found(
-    pattern: str, planets: list[str], truth: dict[str, dict[str, float]], searched: Callable[..., Searched]
+    pattern: str, planets: list[str], truth: dict[str, dict[str, float]], search_star: Callable[..., SearchedStar]
 ) -> None:
     periods = {name: period for of_star in truth.values() for name, period in of_star.items()}
-    star = searched(pattern)
+    star = search_star(pattern)
     for name in planets:
-        found = star.nearest(periods[name])
-        assert found is not None, f"{name} is not among {[one.period_days for one in star.candidates]}"
-        assert found.period_days == pytest.approx(periods[name], rel=PERIOD_TOLERANCE)
-    assert star.candidates[0] is star.nearest(periods[planets[0]]), "the deepest planet comes first"
+        nearest = star.find_nearest(periods[name])
+        assert nearest is not None, f"{name} is not among {[each.period_days for each in star.candidates]}"
+        assert nearest.period_days == pytest.approx(periods[name], rel=PERIOD_TOLERANCE)
+    assert star.candidates[0] is star.find_nearest(periods[planets[0]]), "the deepest planet comes first"
 
 
 @pytest.mark.parametrize("planet", ["b", "c", "d"])
 def test_planets_in_four_years_of_kepler_are_found(
-    planet: str, truth: dict[str, dict[str, float]], searched: Callable[..., Searched]
+    planet: str, truth: dict[str, dict[str, float]], search_star: Callable[..., SearchedStar]
 ) -> None:
     period = truth[FOUR_YEARS][f"Kepler-20 A {planet}"]
     around = {"min_period": period / WINDOW, "max_period": period * WINDOW}
-    found = searched(FOUR_YEARS, **around, max_planets=2, min_sde=5.0).nearest(period)  # so few periods, so low a peak
-    assert found is not None
-    assert found.period_days == pytest.approx(period, rel=PERIOD_TOLERANCE)
+    star = search_star(FOUR_YEARS, **around, max_planets=2, min_sde=5.0)  # with few periods, peaks are low
+    candidate = star.find_nearest(period)
+    assert candidate is not None
+    assert candidate.period_days == pytest.approx(period, rel=PERIOD_TOLERANCE)
 
 
 @pytest.mark.parametrize("pattern", ["ktwo211495446*.fits", "ktwo211696659*.fits"])
-def test_a_quiet_star_without_known_planets_is_silent(pattern: str, searched: Callable[..., Searched]) -> None:
-    found = searched(pattern).candidates
-    assert not found, [(one.period_days, one.sde, one.snr) for one in found]
+def test_quiet_star_without_known_planets_has_no_candidate(
+    pattern: str, search_star: Callable[..., SearchedStar]
+) -> None:
+    candidates = search_star(pattern).candidates
+    assert not candidates, [(each.period_days, each.sde, each.snr) for each in candidates]
 
 
-def test_a_variable_star_is_flagged_for_its_rotation(searched: Callable[..., Searched]) -> None:
-    star = searched("ktwo211719918*.fits")
+def test_variable_star_is_flagged_for_its_rotation(search_star: Callable[..., SearchedStar]) -> None:
+    star = search_star("ktwo211719918*.fits")
     assert star.candidates
-    for found in star.candidates:
-        features = measure(star.curve, found, star.candidates)
-        assert Flag.NEAR_ROTATION in find_false_positive_flags(star.curve, found, features, star.candidates)
+    for candidate in star.candidates:
+        features = measure(star.curve, candidate, star.candidates)
+        assert Flag.NEAR_ROTATION in find_false_positive_flags(star.curve, candidate, features, star.candidates)

@@ -1,1 +1,1 @@
-"""The files that light curves come in: what one file says, before anything is made of it."""
+"""Readers for the file formats of light curves. Each returns the content of one file, before normalisation."""

@@ -1,4 +1,4 @@
-"""Light curves in FITS: Kepler, K2, TESS SPOC, TESS QLP, and what lightkurve writes."""
+"""Reads light curves in FITS: Kepler, K2, TESS SPOC, TESS QLP, and files written by lightkurve."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy as np
 from astropy.io import fits
 
 from tasks.transits.formats.fits_table import MAGIC, FitsError, FitsTable, read_tables
-from tasks.transits.formats.observed import Observed, Points, refusal, stem
-from tasks.transits.formats.quality import MASKS, good_cadences
-from tasks.transits.formats.stars import header_star
+from tasks.transits.formats.light_curve_file import LightCurveFile, Points, get_stem, make_bad_input
+from tasks.transits.formats.quality import MASKS, find_good_cadences
+from tasks.transits.formats.stars import read_header_star
 from tasks.transits.light_curve import TIME_ZERO_DAYS, Segment
 from tasks.transits.params import FluxColumn
 
-# By the first that a file has. KSPSAP and DET are what QLP detrended (sectors 1 to 55, and from 56 on), which is its
-# counterpart of PDCSAP; FLUX is what lightkurve writes.
+# Columns in order of preference. KSPSAP and DET are the detrended flux of QLP (sectors 1 to 55, and from 56 on), its
+# counterpart of PDCSAP; lightkurve writes FLUX.
 _FLUX: Mapping[FluxColumn, tuple[str, ...]] = {
     "pdcsap": ("PDCSAP_FLUX", "KSPSAP_FLUX", "DET_FLUX", "FLUX"),
     "sap": ("SAP_FLUX", "FLUX"),
 }
 _QUALITY = ("SAP_QUALITY", "QUALITY")
 _PARTS = (("SECTOR", "S"), ("CAMPAIGN", "C"), ("QUARTER", "Q"))
-# All that astropy raises over damaged headers.
+# All errors that astropy raises for damaged headers.
 _DAMAGE = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, struct.error,
     RecursionError, fits.VerifyError,
@@ -35,112 +35,112 @@ _DAMAGE = (
 
 
 def is_fits(content: bytes) -> bool:
-    """Whether a file begins as every FITS file does."""
+    """Return True if a file begins as every FITS file does."""
     return content.startswith(MAGIC)
 
 
-def read_fits(path: Path, content: bytes, flux: FluxColumn) -> Observed:
-    """The light curve in ``content``, which was read at ``path``.
+def read_fits(path: Path, content: bytes, flux: FluxColumn) -> LightCurveFile:
+    """Read the light curve in ``content``, the bytes of the file at ``path``.
 
-    Raises BadInput for what is no FITS file, is cut off, or holds no light curve. Nothing is allocated by the size that
-    a header declares, and nothing outside of ``content`` is looked at.
+    Raises BadInput if the file is not FITS, is truncated, or holds no light curve. Allocations never follow a size in a
+    header, and reads stay within ``content``.
     """
     if not is_fits(content):
         packed = content.startswith(b"\x1f\x8b")
-        advice = "it is packed twice: unpack it once (gunzip)" if packed else "get the file again"
-        raise refusal(path, f"not a FITS file: it begins with {content[:9]!r}", advice)
-    with _damage_told(path):
+        advice = "it is compressed twice; unpack it once (gunzip)" if packed else "get the file again"
+        raise make_bad_input(path, f"not a FITS file: it begins with {content[:9]!r}", advice)
+    with _convert_errors(path):
         header, tables = read_tables(content)
-        return _observed(path, header, _light_curve_table(tables), flux)
+        return _build_file(path, header, _find_light_curve_table(tables), flux)
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
-    """Whatever astropy raises over damage becomes BadInput; what it warns of is checked here."""
+def _convert_errors(path: Path) -> Iterator[None]:
+    """Convert all errors of astropy about damage to BadInput, and suppress its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except FitsError as error:
-        raise refusal(path, str(error)) from error
+        raise make_bad_input(path, str(error)) from error
     except _DAMAGE as error:
-        raise refusal(path, f"a damaged FITS file ({str(error)[:200]})", "get the file again") from error
+        raise make_bad_input(path, f"a damaged FITS file ({str(error)[:200]})", "get the file again") from error
 
 
-def _light_curve_table(tables: Iterator[FitsTable]) -> FitsTable:
-    """The first table with times."""
+def _find_light_curve_table(tables: Iterator[FitsTable]) -> FitsTable:
+    """Return the first table with times."""
     seen = []
     for table in tables:
         if "TIME" in table.columns:
             return table
         seen.append(", ".join(list(table.columns)[:20]))
-    given = f"tables of {'; '.join(seen)}" if seen else "no table at all"
+    given = f"tables of {'; '.join(seen)}" if seen else "no table"
     raise FitsError(f"no light curve in it, but {given}; allowed: a table with TIME and a flux")
 
 
-def _observed(path: Path, header: Any, table: FitsTable, flux: FluxColumn) -> Observed:
-    column = _flux_column(table, flux)
-    mission = _mission(header)
-    points = _points(table, column, mission)
+def _build_file(path: Path, header: Any, table: FitsTable, flux: FluxColumn) -> LightCurveFile:
+    column = _choose_flux_column(table, flux)
+    mission = _get_mission(header)
+    points = _read_points(table, column, mission)
     segment = Segment(
-        name=_segment_name(header) or stem(path),
+        name=_get_segment_name(header) or get_stem(path),
         mission=mission,
-        author=_author(path, header, table),
-        cadence_seconds=points.cadence_seconds or _declared_cadence(table.header),
-        time_system=_time_system(table.header, mission),
+        author=_get_author(path, header, table),
+        cadence_seconds=points.cadence_seconds or _get_declared_cadence(table.header),
+        time_system=_get_time_system(table.header, mission),
     )
-    return Observed(path, segment, header_star(header), points, _catalogue_name(header, mission))
+    return LightCurveFile(path, segment, read_header_star(header), points, _get_catalogue_name(header, mission))
 
 
-def _flux_column(table: FitsTable, flux: FluxColumn) -> str:
-    found = next((name for name in _FLUX[flux] if name in table.columns), None)
-    if found is None:
+def _choose_flux_column(table: FitsTable, flux: FluxColumn) -> str:
+    column = next((name for name in _FLUX[flux] if name in table.columns), None)
+    if column is None:
         given = f"no flux for --flux {flux}: its columns are {', '.join(list(table.columns)[:30])}"
         raise FitsError(f"{given}; allowed: {', '.join(_FLUX[flux])}")
-    return found
+    return column
 
 
-def _points(table: FitsTable, column: str, mission: str) -> Points:
-    """QLP gives errors for its detrended flux only."""
+def _read_points(table: FitsTable, column: str, mission: str) -> Points:
+    """Read the points. QLP provides errors only for its detrended flux."""
     errors = next((name for name in (f"{column}_ERR", "KSPSAP_FLUX_ERR", "DET_FLUX_ERR") if name in table.columns), "")
     quality = next((name for name in _QUALITY if name in table.columns), None)
     good = np.ones(table.rows, dtype=np.bool_)
     if quality is not None:
-        good = good_cadences(table.numbers(quality).astype(np.int64), mission)
-    return Points.of(table.floats("TIME"), table.floats(column), table.floats(errors), good)
+        good = find_good_cadences(table.read_numbers(quality).astype(np.int64), mission)
+    return Points.from_arrays(table.read_floats("TIME"), table.read_floats(column), table.read_floats(errors), good)
 
 
-def _mission(header: Any) -> str:
-    """``TELESCOP`` says Kepler for K2 too; ``MISSION`` tells them apart."""
-    found = str(header.get("MISSION") or header.get("TELESCOP") or "").strip()
-    return found if found in MASKS else ""
+def _get_mission(header: Any) -> str:
+    """Return the mission. ``TELESCOP`` is Kepler for K2 too, so ``MISSION`` comes first."""
+    mission = str(header.get("MISSION") or header.get("TELESCOP") or "").strip()
+    return mission if mission in MASKS else ""
 
 
-def _catalogue_name(header: Any, mission: str) -> str:
+def _get_catalogue_name(header: Any, mission: str) -> str:
     number = header.get("TICID" if mission == "TESS" else "KEPLERID")
     catalogue = {"TESS": "TIC", "Kepler": "KIC", "K2": "EPIC"}.get(mission)
     return f"{catalogue} {number}" if catalogue and type(number) is int else ""
 
 
-def _segment_name(header: Any) -> str:
+def _get_segment_name(header: Any) -> str:
     return next((f"{letter}{header[key]}" for key, letter in _PARTS if type(header.get(key)) is int), "")
 
 
-def _author(path: Path, header: Any, table: FitsTable) -> str:
+def _get_author(path: Path, header: Any, table: FitsTable) -> str:
     if "KSPSAP_FLUX" in table.columns or "DET_FLUX" in table.columns:
         return "QLP"
-    if _mission(header) == "TESS":
+    if _get_mission(header) == "TESS":
         return "TESS-SPOC" if "tess-spoc" in path.name else "SPOC"
-    return _mission(header) or "FITS"
+    return _get_mission(header) or "FITS"
 
 
-def _declared_cadence(header: Any) -> float:
-    """Seconds; 0 where the header does not say."""
+def _get_declared_cadence(header: Any) -> float:
+    """Return the cadence in seconds; 0 if the header does not state it."""
     days = header.get("TIMEDEL")
     return float(days) * 86400 if isinstance(days, int | float) else 0.0
 
 
-def _time_system(header: Any, mission: str) -> str:
+def _get_time_system(header: Any, mission: str) -> str:
     whole = header.get("BJDREFI", header.get("JDREFI"))
     if whole is None:
         return {"TESS": "BTJD", "Kepler": "BKJD", "K2": "BKJD"}.get(mission, "BJD")

@@ -1,7 +1,7 @@
-"""Binary tables of FITS files: the columns that are wanted, straight out of the file's bytes.
+"""Reads columns of binary FITS tables directly from the file's bytes.
 
-astropy reads the headers. Of the columns it would make objects, which costs ten times what reading three of them does;
-and it would trust what a damaged header says of them.
+astropy reads the headers only. Its column objects would cost ten times as much as reading three columns, and would
+trust the header of a damaged file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 MAGIC = b"SIMPLE  ="
-# FITS Standard 4.0, table 18: bytes of one element, and how NumPy reads it where it is a number.
+# FITS Standard 4.0, table 18: bytes per element, and NumPy's type for numbers.
 _WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
 _NUMBERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 _FORMAT = re.compile(r"(\d{0,9})([A-Z])")
@@ -26,12 +26,12 @@ _MAX_UNITS = 50
 
 
 class FitsError(ValueError):
-    """What is wrong with a file, in words for its user."""
+    """A defect of a file, described for its user."""
 
 
 @dataclass(frozen=True)
 class _Column:
-    """Where a column lies in a row, in bytes, and what each of its elements is."""
+    """The byte offset of a column in a row, and the type of its elements."""
 
     offset: int
     repeat: int
@@ -42,7 +42,7 @@ class _Column:
 
 @dataclass(frozen=True)
 class FitsTable:
-    """A binary table whose rows are all there. Its columns go by their names in capitals."""
+    """A complete binary table. Column names are in capitals."""
 
     header: Any
     content: bytes
@@ -51,68 +51,68 @@ class FitsTable:
     rows: int
     columns: Mapping[str, _Column]
 
-    def numbers(self, name: str) -> NDArray[Any]:
-        """(rows,) of the column. Raises FitsError where it holds no numbers, or several a row."""
+    def read_numbers(self, name: str) -> NDArray[Any]:
+        """Return the column (rows,). Raises FitsError if it holds no numbers, or several per row."""
         column = self.columns[name]
         if column.repeat != 1 or column.code not in _NUMBERS:
-            what = f"{column.repeat} values a row" if column.code in _NUMBERS else "no numbers"
-            raise FitsError(f"its column {name} holds {what}: no light curve; allowed: one number a row")
+            content = f"{column.repeat} values per row" if column.code in _NUMBERS else "no numbers"
+            raise FitsError(f"its column {name} holds {content}; allowed: one number per row")
         kind = np.dtype(_NUMBERS[column.code])
         place = self.start + column.offset
         raw = np.ndarray((self.rows,), kind, self.content, place, (self.row_bytes,)) if self.rows else np.empty(0, kind)
         plain = (column.scale, column.zero) == (1.0, 0.0)
         return raw if plain else raw * column.scale + column.zero
 
-    def floats(self, name: str) -> NDArray[np.float64]:
-        """(rows,) of the column; all NaN where there is none."""
+    def read_floats(self, name: str) -> NDArray[np.float64]:
+        """Return the column (rows,) as floats; all NaN if it is missing."""
         if name not in self.columns:
             return np.full(self.rows, np.nan)
-        return self.numbers(name).astype(np.float64)
+        return self.read_numbers(name).astype(np.float64)
 
 
 def read_tables(content: bytes) -> tuple[Any, Iterator[FitsTable]]:
-    """The primary header of a FITS file, and its binary tables one after another.
+    """Return the primary header of a FITS file, and an iterator over its binary tables.
 
-    Raises FitsError, or what astropy raises over a damaged header, on the way.
+    Raises FitsError, or astropy's errors about a damaged header, during iteration too.
     """
     units = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=True, ignore_missing_simple=False)
-    return units[0].header, _tables(units, content)
+    return units[0].header, _iterate_tables(units, content)
 
 
-def _tables(units: Any, content: bytes) -> Iterator[FitsTable]:
+def _iterate_tables(units: Any, content: bytes) -> Iterator[FitsTable]:
     for number, unit in enumerate(units):
         if number > _MAX_UNITS:
-            raise FitsError(f"more than {_MAX_UNITS} extensions: no light curve has them")
+            raise FitsError(f"more than {_MAX_UNITS} extensions, too many for a light curve")
         if unit.header.get("XTENSION", "").strip() == "BINTABLE":
-            yield _table(unit.header, content, unit.fileinfo()["datLoc"])
+            yield _make_table(unit.header, content, unit.fileinfo()["datLoc"])
 
 
-def _table(header: Any, content: bytes, start: int) -> FitsTable:
+def _make_table(header: Any, content: bytes, start: int) -> FitsTable:
     row_bytes, rows = int(header["NAXIS1"]), int(header["NAXIS2"])
     if row_bytes < 0 or rows < 0:
         raise FitsError(f"a table of {rows} rows of {row_bytes} bytes")
     if start + row_bytes * rows > len(content):
-        raise FitsError(f"cut off: its table needs {start + row_bytes * rows} bytes, the file has {len(content)}")
-    columns = _columns(header)
+        raise FitsError(f"truncated: its table needs {start + row_bytes * rows} bytes, the file has {len(content)}")
+    columns = _parse_columns(header)
     return FitsTable(header, content, start, row_bytes, rows, columns)
 
 
-def _columns(header: Any) -> dict[str, _Column]:
-    """By name. Raises FitsError where they do not fill a row exactly."""
-    found: dict[str, _Column] = {}
+def _parse_columns(header: Any) -> dict[str, _Column]:
+    """Return the columns by name. Raises FitsError if they do not fill a row exactly."""
+    columns: dict[str, _Column] = {}
     offset = 0
     for number in range(1, min(int(header["TFIELDS"]), _MAX_COLUMNS) + 1):
-        repeat, code = _format(str(header[f"TFORM{number}"]))
+        repeat, code = _parse_format(str(header[f"TFORM{number}"]))
         scale, zero = float(header.get(f"TSCAL{number}", 1.0)), float(header.get(f"TZERO{number}", 0.0))
         name = str(header.get(f"TTYPE{number}", "")).strip().upper()
-        found.setdefault(name, _Column(offset, repeat, code, scale, zero))
+        columns.setdefault(name, _Column(offset, repeat, code, scale, zero))
         offset += (repeat + 7) // 8 if code == "X" else repeat * _WIDTHS[code]
     if offset != header["NAXIS1"]:
-        raise FitsError(f"its columns take {offset} bytes a row, where it says {header['NAXIS1']}")
-    return found
+        raise FitsError(f"its columns take {offset} bytes per row, but its header says {header['NAXIS1']}")
+    return columns
 
 
-def _format(text: str) -> tuple[int, str]:
+def _parse_format(text: str) -> tuple[int, str]:
     parts = _FORMAT.match(text.strip().upper())
     if parts is None or (parts[2] not in _WIDTHS and parts[2] != "X"):
         raise FitsError(f"a column of the unknown format {text[:20]!r}")

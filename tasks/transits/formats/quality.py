@@ -1,9 +1,9 @@
-"""Which cadences are too bad to use, by the flags that the missions give them.
+"""Decides which cadences are too bad to use, by the quality flags of the missions.
 
 The flags are those of the Kepler Archive Manual (KDMC-10008-006, table 2-3, valid for K2 too) and of the TESS Science
-Data Products Description Document (EXP-TESS-ARC-ICD-0014, table 32). What counts as bad is what lightkurve's
-``quality_bitmask="default"`` takes out: cadences that are certainly useless. Cosmic rays, which the pipelines correct,
-and stray light, which they only suspect, stay in.
+Data Products Description Document (EXP-TESS-ARC-ICD-0014, table 32). The bad ones are those of lightkurve's
+``quality_bitmask="default"``: cadences that are certainly useless. Cosmic rays, which the pipelines correct, and
+suspected stray light are kept.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ class TessFlag(IntFlag):
     BAD_CALIBRATION = 1 << 14
 
 
-def _all(flags: type[IntFlag]) -> int:
-    """Every bit that has a name in ``flags``."""
+def _combine_flags(flags: type[IntFlag]) -> int:
+    """Return the union of all bits in ``flags``."""
     mask = 0
     for flag in flags:
         mask |= flag
     return mask
 
 
-KEPLER_MASK = _all(KeplerFlag)
-TESS_MASK = _all(TessFlag)
+KEPLER_MASK = _combine_flags(KeplerFlag)
+TESS_MASK = _combine_flags(TessFlag)
 ANY_FLAG = -1
 MASKS = {"Kepler": KEPLER_MASK, "K2": KEPLER_MASK, "TESS": TESS_MASK}
 
 
-def good_cadences(quality: Indices, mission: str) -> Flags:
-    """Which of the cadences (n,) have none of the mission's bad flags; any flag is bad where no mission is known."""
+def find_good_cadences(quality: Indices, mission: str) -> Flags:
+    """Return flags (n,) of the cadences without the mission's bad flags, or without any flag for an unknown mission."""
     good: Flags = (quality & MASKS.get(mission, ANY_FLAG)) == 0
     return good

@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.transits.candidate import Candidate, Periodogram, TlsFit
 from tasks.transits.features import measure
-from tasks.transits.light_curve import PreparedLightCurve, divided
+from tasks.transits.light_curve import PreparedLightCurve, divide_out
 from tasks.transits.params import TransitParams
 from tasks.transits.searching.events import find_single_event
 from tasks.transits.searching.grid import Grid, build_grid
@@ -113,7 +113,7 @@ class _Search:
         if sine is None:
             return False
         self.sines.append(float(sine.period_days))
-        self.curve = divided(self.curve, sine.compute_flux(self.curve.time))
+        self.curve = divide_out(self.curve, sine.compute_flux(self.curve.time))
         return True
 
     def _compute_pink_snr(self, candidate: Candidate) -> float:

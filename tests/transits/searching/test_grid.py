@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from transitleastsquares.grid import T14, period_grid
 
-from tasks.transits.preparation import longest_transit_days
+from tasks.transits.preparation import compute_max_transit_days
 from tasks.transits.searching.grid import (
     MAX_SHARE,
     OVERSAMPLING,
@@ -81,7 +81,7 @@ def test_duration_share_is_that_of_a_central_transit(density: float, period_days
 
 def test_duration_share_agrees_with_the_longest_transit_of_the_detrending() -> None:
     periods = np.array([10.0, 100.0, 365.25])
-    expected = [longest_transit_days(period, SUN) / period for period in periods]
+    expected = [compute_max_transit_days(period, SUN) / period for period in periods]
     assert compute_duration_share(periods, SUN.density) == pytest.approx(expected, rel=0.01)
 
 

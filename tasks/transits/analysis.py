@@ -1,4 +1,4 @@
-"""One star from its files to the rows of its candidates. Imports all that computes: only children import it."""
+"""Analyzes one star, from its files to the rows of its candidates. Only child processes import this heavy module."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from tasks.transits.unsearchable import Unsearchable
 
 
 @dataclass(frozen=True)
-class Study:
-    """A star with all that was found. ``result`` is None where nothing could be searched in it."""
+class StarAnalysis:
+    """The results of one star. ``result`` is None if the star could not be searched."""
 
     result: SearchResult | None
     rows: Sequence[Mapping[str, Any]]
 
-    def values(self) -> dict[str, Value]:
-        """Columns of ``items.parquet``."""
-        found, best = self.result, self.rows[0]
+    def get_values(self) -> dict[str, Value]:
+        """Return the columns of ``items.parquet``."""
+        result, best = self.result, self.rows[0]
         return {
-            "points": len(found.curve.time) if found else 0,
-            "baseline_days": round(found.curve.baseline_days, 6) if found else None,
-            "noise_ppm": _noise_ppm(found.curve) if found else None,
-            "trial_periods": len(found.first.period_days) if found and found.first else 0,
-            "single_events": len(found.events) if found else 0,
-            "smooth_variations": len(found.sines) if found else 0,
+            "points": len(result.curve.time) if result else 0,
+            "baseline_days": round(result.curve.baseline_days, 6) if result else None,
+            "noise_ppm": _compute_noise_ppm(result.curve) if result else None,
+            "trial_periods": len(result.first.period_days) if result and result.first else 0,
+            "single_events": len(result.events) if result else 0,
+            "smooth_variations": len(result.sines) if result else 0,
             "candidates": best["candidates"],
             "best_period_days": best["period_days"],
             "best_sde": best["sde"],
@@ -44,7 +44,7 @@ class Study:
         }
 
 
-def study(target: Mapping[str, Any], paths: Sequence[Path], params: TransitParams) -> Study:
+def analyze_star(target: Mapping[str, Any], paths: Sequence[Path], params: TransitParams) -> StarAnalysis:
     """Read, prepare, search and measure one star. ``target``: the payload of its item. Raises BadInput."""
     observed: LightCurve | None = None
     try:
@@ -52,16 +52,18 @@ def study(target: Mapping[str, Any], paths: Sequence[Path], params: TransitParam
         observed = read_light_curve(paths, star, params.flux, target["mission"], target["segments"])
         curve = prepare(observed, params)
     except Unsearchable as error:
-        return Study(None, [build_masked_row(target, observed, None, error.reason)])
-    found = search(curve, params)
+        return StarAnalysis(None, [build_masked_row(target, observed, None, error.reason)])
+    result = search(curve, params)
     rows = [
-        build_candidate_row(target, found.curve, one, measure(found.curve, one, found.candidates), found.candidates)
-        for one in found.candidates
+        build_candidate_row(
+            target, result.curve, candidate, measure(result.curve, candidate, result.candidates), result.candidates
+        )
+        for candidate in result.candidates
     ]
-    return Study(found, rows or [build_masked_row(target, observed, found.curve, Reason.NO_CANDIDATE)])
+    return StarAnalysis(result, rows or [build_masked_row(target, observed, result.curve, Reason.NO_CANDIDATE)])
 
 
-def _noise_ppm(curve: PreparedLightCurve) -> float | None:
-    """Root of the mean variance of a point."""
+def _compute_noise_ppm(curve: PreparedLightCurve) -> float | None:
+    """Return the root of the mean variance of a point; None if it is not finite."""
     value = 1e6 * math.sqrt(float((curve.noise**2).mean()))
     return value if math.isfinite(value) else None
