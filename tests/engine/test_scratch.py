@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,8 +21,10 @@ from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.scratch import (
     check_local_scratch,
     get_local_scratch,
+    leave_local_scratch,
     make_local_scratch,
     probe_scratch,
+    remove_local_scratch,
     sweep_local_scratch,
 )
 from tasks.engine.running.shard import run_shard
@@ -221,3 +224,117 @@ def test_a_killed_probe_holds_no_lock(own: Path) -> None:
         with pytest.raises(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("free", [29, 30])
+def test_the_largest_inputs_must_fit_at_the_same_time(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    for name, size in (("a", 5), ("b", 20), ("c", 4), ("d", 6)):
+        (tmp_path / name).write_bytes(bytes(size))
+    items = [Item("one", inputs=(str(tmp_path / "a"), str(tmp_path / "c")))]
+    items += [Item(name, inputs=(str(tmp_path / name),)) for name in ("d", "b")]
+    items += [Item("none")]
+    asked: list[str] = []
+
+    def usage(folder: str) -> object:
+        asked.append(folder)
+        return shutil._ntuple_diskusage(100, 0, free - 1)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    if free == 30:
+        check_local_scratch(items, slots=2)
+    else:
+        with pytest.raises(RunError) as refused:
+            check_local_scratch(items, slots=2)
+        assert str(refused.value) == (
+            f"--stage-inputs: 2 items at a time need 29 bytes of scratch, and {shared} has 28 bytes free; "
+            "free some space, set TMPDIR, or use fewer --workers"
+        )
+    assert set(asked) == {str(shared)}
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(shared: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(RunError) as refused:
+        check_local_scratch([], 1)
+    assert str(refused.value) == f"cannot make {own}: Permission denied; set TMPDIR to a folder of your own"
+
+
+def test_a_refusal_says_what_is_there_and_what_is_allowed(own: Path, shared: Path) -> None:
+    own.mkdir()
+    own.chmod(0o750)
+    with pytest.raises(RunError) as refused:
+        check_local_scratch([], 1)
+    assert str(refused.value) == (
+        f"{own} has the mode 750; allowed: a folder of your own that nobody else can enter (mode 700); "
+        "remove it, or set TMPDIR to a folder of your own"
+    )
+    shared.chmod(0o777)
+    with pytest.raises(RunError) as refused:
+        check_local_scratch([], 1)
+    assert str(refused.value) == (
+        f"{shared} has the mode 777; allowed: a folder whose entries only their owners can rename (the sticky bit); "
+        "remove it, or set TMPDIR to a folder of your own"
+    )
+
+
+def test_copies_of_one_item_go_and_those_of_others_stay(tmp_path: Path, own: Path) -> None:
+    place = get_local_scratch(tmp_path / "out", "run-1")
+    remove_local_scratch(place / "a")
+    assert not own.exists(), "nothing is made only to remove something"
+    for item_id in "ab":
+        make_local_scratch(place / item_id)
+    remove_local_scratch(place / "a")
+    assert [path.name for path in place.iterdir()] == ["b"]
+    leave_local_scratch(tmp_path / "out", "run-2")
+    assert place.exists()
+    leave_local_scratch(tmp_path / "out", "run-1")
+    assert list(own.iterdir()) == []
+
+
+def test_a_place_under_another_tmpdir_is_still_this_user_s(
+    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may have another TMPDIR than the flow."""
+    place = get_local_scratch(tmp_path / "out", "run-1")
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    make_local_scratch(place)
+    assert place.is_dir()
+    assert place.is_relative_to(own)
+
+
+HOST_MAP, CONTAINER_MAP = "         0          0 4294967295\n", "         0     100000      65536\n"
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "overflow", "user", "trusted"),
+    [
+        (HOST_MAP, "65534\n", 0, True),
+        (HOST_MAP, "65534\n", 1000, True),  # oneself
+        (HOST_MAP, "65534\n", 1, False),
+        (HOST_MAP, "65534\n", 65534, False),  # a user of its own here
+        (CONTAINER_MAP, "65534\n", 65534, True),  # root outside the container
+        (CONTAINER_MAP, "65534\n", 1, False),
+        (CONTAINER_MAP, "unknown", 65534, False),
+        (None, "65534\n", 65534, False),
+    ],
+)
+def test_folders_of_root_are_trusted_inside_and_outside_a_container(
+    monkeypatch: pytest.MonkeyPatch, uid_map: str | None, overflow: str, user: int, trusted: bool
+) -> None:
+    texts = {"/proc/self/uid_map": uid_map, "/proc/sys/kernel/overflowuid": overflow}
+
+    def read(path: Path) -> str:
+        text = texts.get(str(path))
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert scratch._is_trusted(user) is trusted

@@ -107,3 +107,10 @@ def test_a_copy_of_a_linked_folder_holds_its_files(folder: Path, tmp_path: Path)
     copy_input(str(tmp_path / "link"), str(tmp_path / "copy"))
     assert (tmp_path / "copy" / "a.png").read_bytes() == b"first"
     assert measure_inputs(str(tmp_path / "link")) == measure_inputs(str(folder))
+
+
+def test_a_copied_file_has_its_content_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"first")
+    copy_input(str(tmp_path / "a.png"), str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == b"first"
+    assert not (tmp_path / "copy").is_symlink()

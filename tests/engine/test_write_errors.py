@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +28,7 @@ from tasks.engine.store.outcomes import Outcome
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.tree import Tree
 from tasks.engine.store.write_errors import (
+    check_is_no_folder,
     explain_no_writes,
     explain_write_error,
     explained,
@@ -241,3 +243,128 @@ def test_an_item_that_is_refused_fails_alone_and_the_stage_never_sees_it(tmp_pat
     assert (first.failure_kind, first.message, first.attempts) == ("bad_input", "its name is not UTF-8; rename it", 1)
     assert second.outcome == "done"
     assert [outcome.outcome for outcome in run(tmp_path / "out", [Item("a", {"do": "write"})])] == ["done"]
+
+
+def test_the_message_names_folder_path_cause_and_advice(tmp_path: Path) -> None:
+    own = tmp_path / ".headrace"
+    lock = os_error(errno.EIO, own / "lock")
+    text = "the disk reports an input/output error"
+    end = "check the disk or the mount or give another --output-dir, then run the same command again"
+    assert str(explain_write_error(tmp_path, lock)) == f"cannot write to {tmp_path}: {text} ({own / 'lock'}); {end}"
+    assert (
+        str(explain_write_error(tmp_path, os_error(errno.EIO, tmp_path)))
+        == f"cannot write to {tmp_path}: {text}; {end}"
+    )
+    assert str(explain_write_error(tmp_path, os_error(errno.EIO))) == f"cannot write to {tmp_path}: {text}; {end}"
+    failed = write_failure(tmp_path, own, os_error(errno.EIO, tmp_path / "a.jpg"))
+    assert str(failed) == f"cannot write to {tmp_path}: {text} ({tmp_path / 'a.jpg'}); {end}"
+    inside = write_failure(tmp_path, own, lock)
+    assert str(inside) == f"cannot write to {tmp_path}: {text} ({own / 'lock'}); {end}"
+    blocked = write_failure(tmp_path, own, os_error(errno.EBUSY, tmp_path / "a.jpg"))
+    assert str(blocked) == (
+        f"cannot write {tmp_path / 'a.jpg'}: it is in use; "
+        "close whatever uses it or give another --output-dir, then run the same command again"
+    )
+
+
+def test_an_error_without_a_number_is_told_in_its_own_words(tmp_path: Path) -> None:
+    assert "no connection; check the folder or give another" in str(
+        explain_write_error(tmp_path, OSError("no connection"))
+    )
+
+
+@pytest.mark.parametrize("named", ["nothing", "the output folder", "another folder"])
+def test_what_is_not_at_the_path_of_an_output_concerns_the_run(named: str, tmp_path: Path) -> None:
+    path = {"nothing": None, "the output folder": tmp_path, "another folder": tmp_path.parent / "elsewhere"}[named]
+    error = write_failure(tmp_path, tmp_path / ".headrace", os_error(errno.EISDIR, path))
+    assert isinstance(error, RunError)
+    assert not isinstance(error, OutputBlocked)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_forbidden_output_concerns_its_item_while_the_folder_takes_files(
+    allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, int]] = []
+
+    def has_access(path: Path, mode: int) -> bool:
+        asked.append((path, mode))
+        return allowed
+
+    monkeypatch.setattr(os, "access", has_access)
+    error = write_failure(tmp_path, tmp_path / ".headrace", os_error(errno.EACCES, tmp_path / "a.jpg"))
+    assert isinstance(error, OutputBlocked) is allowed
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
+
+
+def test_a_folder_in_the_place_of_a_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    check_is_no_folder(tmp_path / "missing")
+    (tmp_path / "link").symlink_to(tmp_path)
+    check_is_no_folder(tmp_path / "link")
+    with pytest.raises(IsADirectoryError) as refused:
+        check_is_no_folder(tmp_path)
+    assert str(refused.value) == f"[Errno {errno.EISDIR}] Is a directory: {str(tmp_path)!r}"
+
+
+def test_a_cause_names_the_file_and_is_found_in_words(tmp_path: Path) -> None:
+    assert find_full_disk(os_error(errno.ENOSPC, tmp_path / "a")) == f"the disk is full ({tmp_path / 'a'})"
+    assert find_full_disk(os_error(errno.EROFS)) == "the filesystem is read-only"
+    assert find_full_disk(ValueError("ffmpeg: NO SPACE left on device")) == "the disk is full"
+    assert find_full_disk(ValueError("no room")) == ""
+
+
+def test_what_ends_a_run_for_want_of_room_says_why_and_where(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    monkeypatch.setattr(write_errors, "free_bytes", lambda place: 1024 if place == tmp_path else 2048)
+    places = f"{tmp_path} has 1 KiB free, {small_disk} has 2 KiB free"
+    space = "free some space or give another --output-dir, then run the same command again"
+    assert str(explain_no_writes(tmp_path, "item a failed", "the disk is full", None)) == (
+        f"nothing more can be written: the disk is full ({places}); item a failed; {space}"
+    )
+    mounted = "the filesystem is read-only ({}); item a failed; make it writable or give another --output-dir"
+    again = "then run the same command again"
+    assert str(explain_no_writes(tmp_path, "item a failed", "", os_error(errno.EROFS))) == (
+        f"nothing more can be written: {mounted.format(places)}, {again}"
+    )
+    gone = tmp_path / "gone"
+    assert f"({gone} has 2 KiB free)" in str(explain_no_writes(gone, "item a failed", "the disk is full", None))
+
+
+@pytest.mark.parametrize(
+    ("files", "free_files", "free_blocks", "none_left"),
+    [
+        (1000, 7, 1, True),
+        (1, 0, 1, True),
+        (1000, 8, 1, False),  # some inodes are free
+        (1000, 7, 0, False),  # the disk is full as well
+        (0, 0, 1, False),  # this filesystem counts none
+    ],
+)
+def test_inodes_are_missing_only_if_the_filesystem_counts_them(
+    files: int, free_files: int, free_blocks: int, none_left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = SimpleNamespace(f_files=files, f_favail=free_files, f_bavail=free_blocks)
+
+    def asked(folder: Path) -> SimpleNamespace:
+        if folder != tmp_path:
+            raise FileNotFoundError(folder)
+        return status
+
+    monkeypatch.setattr(os, "statvfs", asked)
+    error = explain_write_error(tmp_path, os_error(errno.ENOSPC, tmp_path / "not-yet" / "a.jpg"))
+    no_inodes = "the filesystem has no inodes left: it holds too many files"
+    assert (f"{no_inodes} ({tmp_path / 'not-yet' / 'a.jpg'}); remove some files or give" in str(error)) is none_left
+    assert ("the disk is full" in str(error)) is not none_left
+    assert "no inodes" not in str(explain_write_error(tmp_path, os_error(errno.EIO, tmp_path / "a.jpg")))
+
+
+def test_a_filesystem_that_cannot_be_asked_is_not_said_to_lack_inodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(folder)
+
+    monkeypatch.setattr(os, "statvfs", refuse)
+    assert "the disk is full" in str(explain_write_error(tmp_path, os_error(errno.ENOSPC, tmp_path / "a.jpg")))

@@ -259,8 +259,10 @@ def _name_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not (isinstance(error.filename, str) and os.path.isabs(error.filename)):
-            error.filename, error.filename2 = str(path), None
+        is_named = isinstance(error.filename, str) and os.path.isabs(error.filename)
+        if error.errno is not None and not is_named:  # one without a number has a text of its own
+            error.filename = str(path)
+            del error.filename2  # set to None, it would be in the text: "... -> None"
         raise
 
 

@@ -1,0 +1,105 @@
+"""Places of files in an output folder, and how published files are removed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.contract.errors import RunError
+from tasks.engine.store.layout import Layout, check_folders, is_output_path, remove_output, remove_outputs
+from tasks.engine.store.tree import Tree
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+def test_every_file_of_the_engine_has_its_place(layout: Layout, tmp_path: Path) -> None:
+    """As docs/outputs.md names them."""
+    own = tmp_path / ".headrace"
+    assert layout.house == own
+    assert layout.lock == own / "lock"
+    assert layout.private == own / "private"
+    assert layout.runs == own / "runs"
+    assert layout.records("frames") == own / "records" / "frames"
+    assert layout.failures("frames") == own / "failures" / "frames"
+    assert layout.log("frames", "a") == own / "logs" / "frames" / "a.log"
+    assert layout.tree == Tree(tmp_path)
+
+
+def test_a_relative_path_has_forward_slashes(layout: Layout, tmp_path: Path) -> None:
+    assert layout.relative(tmp_path / "a" / "b.txt") == "a/b.txt"
+    with pytest.raises(ValueError, match="is not in the subpath"):
+        layout.relative(tmp_path.parent / "elsewhere")
+
+
+@pytest.mark.parametrize("path", ["a", "made/a.jpg", "frames/summary.json", "frames/.headrace", ".headrace-2/a"])
+def test_a_stage_may_publish_any_other_path(path: str) -> None:
+    assert is_output_path(path)
+
+
+def test_a_removed_output_takes_its_empty_folders_along(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/b/c/file").touch()
+    remove_output(layout, "a/b/c/file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_the_engine_is_no_output_to_remove(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").touch()
+    remove_output(layout, "summary.json")
+    assert (tmp_path / "summary.json").exists()
+
+
+def test_removed_outputs_are_gone_after_a_power_cut(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every folder that lost a name and is still there is forced to the disk, the output folder included."""
+    for name in ("a/kept", "a/gone", "b/c/gone"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
+    remove_outputs(layout, ["a/gone", "b/c/gone", ".headrace/records/x"])
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "a")]
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == ["a/kept"]
+
+
+@pytest.mark.parametrize("folder", ["records", "failures", "logs"])
+def test_a_symlink_among_the_stages_is_refused(layout: Layout, tmp_path: Path, folder: str) -> None:
+    (layout.house / folder).mkdir(parents=True)
+    check_folders(layout)
+    (layout.house / folder / "frames").symlink_to(tmp_path)
+    with pytest.raises(RunError) as refused:
+        check_folders(layout)
+    assert str(refused.value) == (
+        f"{layout.house / folder / 'frames'} is a symlink, and symlinks inside an output folder are not followed; "
+        "replace it with a folder (a bind mount will do), or give another --output-dir"
+    )
+
+
+@pytest.mark.parametrize("folder", ["private", "runs"])
+def test_a_symlink_below_private_and_runs_is_left_to_the_sweep(layout: Layout, tmp_path: Path, folder: str) -> None:
+    (layout.house / folder).mkdir(parents=True)
+    (layout.house / folder / "linked").symlink_to(tmp_path)
+    check_folders(layout)
+
+
+@pytest.mark.parametrize("path", [".headrace/lock", ".HEADRACE/records/x", "Summary.json", "a/../b", ""])
+def test_a_stage_may_not_publish_files_of_the_engine_or_outside(path: str) -> None:
+    assert not is_output_path(path)
+
+
+@pytest.mark.parametrize("folder", ["", "records", "failures", "logs", "private", "runs"])
+def test_a_symlink_in_the_place_of_a_folder_of_the_engine_is_refused(
+    layout: Layout, tmp_path: Path, folder: str
+) -> None:
+    path = layout.house / folder
+    path.parent.mkdir(exist_ok=True)
+    (tmp_path / "elsewhere").mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=f"^{path} is a symlink"):
+        check_folders(layout)

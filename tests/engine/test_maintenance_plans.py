@@ -1,0 +1,204 @@
+"""Repair by hand, step by step and without its command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tasks.engine import maintenance
+from tasks.engine.contract.errors import InvalidInput, Problem, RunError
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.lock import Lock, Owner
+from tasks.engine.store.outcomes import Failure, Usage
+from tasks.engine.store.records import RecordStore
+from tasks.engine.store.tree import Tree
+from tests.engine.test_maintenance import files, note_items
+from tests.engine.test_records import make
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A folder of two done items, of which one has failed since, and of one that failed; no process made it."""
+    store = RecordStore(Layout(tmp_path / "out"), "stage")
+    store.prepare()
+    make(store, "a", {"made/a.txt": "a", "shared.txt": "s"})
+    make(store, "b", {"made/b.txt": "b" * 2**20, "shared.txt": "s"})
+    for item_id in ("b", "c"):
+        store.write_failure(Failure(item_id, "stage", "key", "timeout", "no result", 1, Usage(), "run"))
+    shutil.rmtree(store.layout.private)
+    return store.layout
+
+
+def keep_log(layout: Layout, item_id: str) -> str:
+    """Write the log of an item; returns its path in the output folder."""
+    path = layout.log("stage", item_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("log")
+    return f".headrace/logs/stage/{item_id}.log"
+
+
+def own_files(item_id: str) -> tuple[str, ...]:
+    records, failures = f".headrace/records/stage/{item_id}", f".headrace/failures/stage/{item_id}"
+    return (f"{records}.json", f"{records}.stale", f"{failures}.json", f".headrace/logs/stage/{item_id}.log")
+
+
+def test_a_folder_of_no_run_is_refused(tmp_path: Path, layout: Layout) -> None:
+    assert maintenance.open_layout(layout.output_dir) == layout
+    with pytest.raises(InvalidInput) as refused:
+        maintenance.open_layout(tmp_path)
+    advice = "give that folder"
+    assert refused.value.problems == (
+        Problem(str(tmp_path), "no .headrace in it", "the --output-dir of a run", advice),
+    )
+
+
+def test_a_relative_folder_is_that_of_now(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(layout.output_dir.parent)
+    assert maintenance.open_layout(Path("out")) == layout
+
+
+def test_entries_are_sorted_and_one_line_each(layout: Layout) -> None:
+    found = list(maintenance.entries(layout))
+    assert maintenance.stages(layout) == ["stage"]
+    assert [(entry.stage, entry.id, bool(entry.record), bool(entry.failure)) for entry in found] == [
+        ("stage", "a", True, False),
+        ("stage", "b", True, True),
+        ("stage", "c", False, True),
+    ]
+    assert [entry.line() for entry in found] == [
+        "stage  a  done  2.50 s, 2 files, 0.0 MiB",
+        "stage  b  failed  timeout: no result",
+        "stage  c  failed  timeout: no result",
+    ]
+    assert dataclasses.replace(found[1], failure=None).line() == "stage  b  done  2.50 s, 2 files, 1.0 MiB"
+
+
+def test_a_stage_is_known_by_its_records_or_its_failures(layout: Layout) -> None:
+    layout.failures("early").mkdir()
+    layout.records("late").mkdir()
+    assert maintenance.stages(layout) == ["early", "late", "stage"]
+
+
+def test_items_are_found_by_id_and_unknown_ones_are_named(layout: Layout) -> None:
+    assert [entry.id for entry in maintenance.find(layout, ["c", "a"])] == ["a", "c"]
+    with pytest.raises(InvalidInput) as refused:
+        maintenance.find(layout, ["y", "a", "x"])
+    assert refused.value.problems == tuple(
+        Problem(item_id, "not known", "an item with a record", "see `python -m tasks.engine list`") for item_id in "xy"
+    )
+
+
+def test_outputs_that_do_not_hold_are_one_line_each(layout: Layout) -> None:
+    (layout.output_dir / "made/a.txt").write_text("A")
+    (layout.output_dir / "made/b.txt").unlink()
+    assert list(maintenance.find_broken_outputs(layout)) == [
+        "stage  a  altered  made/a.txt",
+        "stage  b  missing  made/b.txt",
+    ]
+
+
+def test_what_is_forgotten_is_said_and_outputs_of_others_stay(layout: Layout) -> None:
+    assert maintenance.plan_forget(layout, ["a"], outputs_too=False) == [
+        maintenance.Deed("forget stage a", own_files("a"))
+    ]
+    assert maintenance.plan_forget(layout, ["a", "c"], outputs_too=True) == [
+        maintenance.Deed("remove 1 outputs of stage a", ("made/a.txt",), (("stage", "a"),)),
+        maintenance.Deed("forget stage a", own_files("a")),
+        maintenance.Deed("forget stage c", own_files("c")),
+    ]
+    both = maintenance.plan_forget(layout, ["a", "b"], outputs_too=True)
+    assert both[0].paths == ("made/a.txt", "shared.txt")
+
+
+def test_what_is_swept_is_said(layout: Layout) -> None:
+    (layout.private / "run-9/stage").mkdir(parents=True)
+    (layout.private / "run-8").mkdir()
+    (layout.output_dir / "made/.x.tmp").touch()
+    (layout.output_dir / ".y.0123456789ab.tmp").touch()
+    (layout.output_dir / ".folder.tmp").mkdir()
+    for item_id in "abc":
+        keep_log(layout, item_id)
+    assert maintenance.plan_sweep(layout) == [
+        maintenance.Deed("remove the private folder of run run-8", (".headrace/private/run-8",)),
+        maintenance.Deed("remove the private folder of run run-9", (".headrace/private/run-9",)),
+        maintenance.Deed("remove the half-written .y.0123456789ab.tmp", (".y.0123456789ab.tmp",)),
+        maintenance.Deed("remove the half-written made/.x.tmp", ("made/.x.tmp",)),
+        maintenance.Deed("remove the log of stage a, which is done", (".headrace/logs/stage/a.log",)),
+    ]
+
+
+def test_what_is_pruned_is_said(layout: Layout) -> None:
+    note_items(layout.output_dir, stage=["b", "c"])
+    words = "remove stage a with 1 outputs, which the last manifest does not name"
+    assert maintenance.plan_prune(layout) == [
+        maintenance.Deed(words, ("made/a.txt", *own_files("a")), (("stage", "a"),))
+    ]
+    note_items(layout.output_dir, another=["a"])
+    assert maintenance.plan_prune(layout) == []
+
+
+def test_nothing_is_pruned_without_a_table_of_a_run(layout: Layout) -> None:
+    path = layout.output_dir / "items.parquet"
+    with pytest.raises(InvalidInput) as refused:
+        maintenance.plan_prune(layout)
+    missing = f"[Errno 2] No such file or directory: {str(path)!r}"
+    advice = "run the flow once to its end"
+    assert refused.value.problems == (Problem(str(path), missing, "what a run has left", advice),)
+    path.write_text("no table")
+    with pytest.raises(InvalidInput, match=r"items\.parquet"):
+        maintenance.plan_prune(layout)
+
+
+def test_records_are_set_aside_before_outputs_go_and_files_of_the_engine_go_last(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(Lock, "check", lambda _: steps.append("check"))
+    monkeypatch.setattr(RecordStore, "withdraw", lambda store, ids: steps.append(f"withdraw {store.stage} {ids}"))
+    monkeypatch.setattr(maintenance, "remove_outputs", lambda _, paths: steps.append(f"outputs {paths}"))
+    monkeypatch.setattr(Tree, "remove", lambda _, path: steps.append(f"remove {path}"))
+    deed = maintenance.Deed("", ("made/a.txt", ".headrace/x", "y", ".headrace/z"), (("stage", "a"), ("other", "b")))
+    maintenance.do(layout, [deed])
+    assert steps == [
+        *("check", "withdraw stage ['a']"),
+        *("check", "withdraw other ['b']"),
+        *("check", "outputs ['made/a.txt', 'y']"),
+        *("check", "remove .headrace/x"),
+        *("check", "remove .headrace/z"),
+    ]
+
+
+def test_what_was_said_is_done(layout: Layout) -> None:
+    log = keep_log(layout, "a")
+    maintenance.do(layout, maintenance.plan_forget(layout, ["a"], outputs_too=True))
+    assert files(layout.output_dir) == {
+        *("made/b.txt", "shared.txt", ".headrace/records/stage/b.json"),
+        *(".headrace/failures/stage/b.json", ".headrace/failures/stage/c.json"),
+    }
+    assert not (layout.output_dir / log).exists()
+
+
+def test_work_by_hand_holds_the_lock_and_ends_orphans_first(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    def end(of: Layout, say: object) -> None:
+        owner = Owner.decode(of.lock.read_bytes())
+        told.extend([of, say, owner and owner.run_id])
+
+    monkeypatch.setattr(maintenance, "end_orphans", end)
+    maintenance.do(layout, [], print)
+    assert told == [layout, print, "upkeep"]
+    assert not layout.lock.exists()
+
+
+def test_an_error_of_the_disk_is_explained(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(tree: Tree, path: str) -> None:
+        raise OSError(errno.EROFS, "Read-only", str(tree.root / path))
+
+    monkeypatch.setattr(Tree, "remove", fail)
+    with pytest.raises(RunError, match=rf"^cannot write to {layout.output_dir}: the filesystem is read-only"):
+        maintenance.do(layout, [maintenance.Deed("", (".headrace/x",))])
