@@ -51,7 +51,7 @@ def main(
     """Measure and print tables; figures as JSON go into the output folder.
 
     Args:
-        part: What to measure (default: all)
+        part: Measurements (default: all)
         clips: Names of the clips (default: all)
         kinds: Kinds of overlays
         opacities: Opacities, above 0 to 1

@@ -1,4 +1,4 @@
-"""Real clips with overlays whose every sample is known."""
+"""Real clips with overlays and exact ground truth."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ MarkClip = Callable[[str, Kind, float, int], Marked]
 
 @pytest.fixture(scope="session")
 def marked_clip(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> MarkClip:
-    """Puts a kind of overlay on a clip: ``marked_clip(name, kind, opacity, frames)``, made once for all tests."""
-    made: dict[tuple[str, Kind, float, int], Marked] = {}
+    """Return a function that puts an overlay on a clip: ``marked_clip(name, kind, opacity, frames)``, cached."""
+    clips: dict[tuple[str, Kind, float, int], Marked] = {}
 
     def make(name: str, kind: Kind, opacity: float, frames: int) -> Marked:
         key = (name, kind, opacity, frames)
-        if key not in made:
+        if key not in clips:
             folder = tmp_path_factory.mktemp("marked")
-            made[key] = mark_clip(get_clip(name), Mark(kind), opacity, frames, folder, shared_data / "video")
-        return made[key]
+            clips[key] = mark_clip(get_clip(name), Mark(kind), opacity, frames, folder, shared_data / "video")
+        return clips[key]
 
     return make
 
 
 @pytest.fixture(scope="session")
 def opaque_logo(marked_clip: MarkClip) -> Marked:
-    """Twelve frames of a moving scene, 640x272, yuv420p, under a logo that hides it but for its edges."""
+    """Return twelve frames of a moving scene, 640x272, yuv420p, under a logo that is opaque except at its edges."""
     return marked_clip("bikes", "logo", 1.0, 12)

@@ -1,4 +1,4 @@
-"""How near opacities and times of what is found are to the true ones."""
+"""Errors of opacities and frames of detected overlays."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from tasks.overlays.boxes import Box
 from tasks.overlays.overlay import FrameRange, Layer, Overlay
 
 
-def block(x: int, alpha: float, start_frame: int, end_frame: int) -> Overlay:
-    """4 by 2 samples of that opacity, from column ``x`` on."""
+def make_block(x: int, alpha: float, start_frame: int, end_frame: int) -> Overlay:
+    """Return 4 x 2 samples of that opacity, from column ``x``."""
     full = np.ones((2, 4), np.float32)
     layer = Layer(full > 0, np.float32(alpha) * full, 200 * full)
     return Overlay(Box(x, 6, 4, 2), (layer,), (FrameRange(start_frame, end_frame),), "static", 1.0)
 
 
-def test_opacities_are_compared_where_and_while_both_show() -> None:
-    """Two of four columns, 10 of 20 frames at a distance of 0.2, and 30 frames at one of 0.1."""
-    true = [block(10, 0.5, 0, 20), block(40, 0.5, 0, 30)]
-    found = [block(12, 0.7, 10, 60), block(40, 0.4, 0, 30)]
+def test_opacity_error_counts_common_samples_and_frames() -> None:
+    """Two of four columns: 10 of 20 frames with an error of 0.2, and 30 frames with 0.1."""
+    true = [make_block(10, 0.5, 0, 20), make_block(40, 0.5, 0, 30)]
+    detected = [make_block(12, 0.7, 10, 60), make_block(40, 0.4, 0, 30)]
     expected = (4 * 10 * 0.2 + 8 * 30 * 0.1) / (4 * 10 + 8 * 30)
-    assert measure_opacity_error(found, true) == pytest.approx(expected)
+    assert measure_opacity_error(detected, true) == pytest.approx(expected)
 
 
-def test_samples_of_unknown_opacity_do_not_count() -> None:
-    found = block(10, 0.7, 0, 20)
-    alpha = found.layers[0].alpha.copy()
+def test_opacity_error_ignores_unknown_opacities() -> None:
+    detected = make_block(10, 0.7, 0, 20)
+    alpha = detected.layers[0].alpha.copy()
     alpha[0] = np.nan
-    half = replace(found, layers=(replace(found.layers[0], alpha=alpha),))
-    assert measure_opacity_error([half], [block(10, 0.5, 0, 20)]) == pytest.approx(0.2)
+    half = replace(detected, layers=(replace(detected.layers[0], alpha=alpha),))
+    assert measure_opacity_error([half], [make_block(10, 0.5, 0, 20)]) == pytest.approx(0.2)
     alpha[:] = np.nan
-    assert measure_opacity_error([half], [block(10, 0.5, 0, 20)]) is None
+    assert measure_opacity_error([half], [make_block(10, 0.5, 0, 20)]) is None
 
 
-@pytest.mark.parametrize("elsewhere", [block(14, 0.7, 0, 20), block(10, 0.7, 20, 40)])
-def test_what_lies_elsewhere_says_nothing_of_opacity(elsewhere: Overlay) -> None:
-    assert measure_opacity_error([elsewhere], [block(10, 0.5, 0, 20)]) is None
+@pytest.mark.parametrize("elsewhere", [make_block(14, 0.7, 0, 20), make_block(10, 0.7, 20, 40)])
+def test_opacity_error_is_none_without_common_samples(elsewhere: Overlay) -> None:
+    assert measure_opacity_error([elsewhere], [make_block(10, 0.5, 0, 20)]) is None
 
 
-def test_frames_are_wrong_where_either_shows_alone() -> None:
-    true = [block(10, 0.5, 5, 20), block(10, 0.5, 30, 40)]
-    assert count_wrong_frames([block(10, 0.5, 8, 34)], true, 50) == 3 + 10 + 6
+def test_frames_with_only_one_of_both_overlays_are_wrong() -> None:
+    true = [make_block(10, 0.5, 5, 20), make_block(10, 0.5, 30, 40)]
+    assert count_wrong_frames([make_block(10, 0.5, 8, 34)], true, 50) == 3 + 10 + 6
     assert count_wrong_frames([], true, 50) == 25
     assert count_wrong_frames(true, true, 50) == 0
 
 
-def test_what_is_put_on_a_clip_does_not_depend_on_the_others() -> None:
+def test_overlay_of_a_clip_does_not_depend_on_other_clips() -> None:
     of_all = [case for case in list_cases(CLIPS, ("logo",), (0.5,), ("lossless",)) if case.clip == CLIPS[3]]
     assert list(list_cases(CLIPS[3:4], ("logo",), (0.5,), ("lossless",))) == of_all

@@ -1,4 +1,4 @@
-"""Inputs: videos, folders, URLs; and downloads from servers on this machine that do everything wrong."""
+"""Inputs: videos, folders, URLs; and downloads from faulty local servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATH = "/films/My%20clip.mp4"
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A video whose index lies at its beginning, as on the web: what is cut off shows only on a close look."""
+    """Return a video with its index at the start, as on the web: truncation is visible only on close inspection."""
     path = tmp_path_factory.mktemp("video") / "a.mp4"
     source = "-f lavfi -i testsrc2=size=320x240:rate=25:duration=2 -c:v libx264 -qp 10 -threads 1 -pix_fmt yuv420p"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source.split(), "-movflags", "+faststart", str(path)]
@@ -60,7 +60,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fetch(server: ModelServer, tmp_path: Path) -> Callable[..., Path]:
-    """Fetches a path of the server, without waiting between tries; nothing but the video is left in the folder."""
+    """Return a function that downloads a path without delays between retries, and checks the folder's content."""
     limits = FetchLimits(private_networks=("127.0.0.1/32",), cache=tmp_path / "cache", stall_seconds=10.0, tries=3)
 
     def run(path: str = PATH, **changes: object) -> Path:
@@ -75,16 +75,16 @@ def fetch(server: ModelServer, tmp_path: Path) -> Callable[..., Path]:
     return run
 
 
-def test_a_video_a_folder_and_a_url(tmp_path: Path) -> None:
+def test_input_is_a_video_a_folder_or_a_url(tmp_path: Path) -> None:
     for name in ("clip10.mp4", "clip2.mkv", "sub/clip2.mkv", "note.txt", ".hidden.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    one = VideoSource("clip2", "clip2.mkv", tmp_path / "clip2.mkv")
-    assert read_sources(str(tmp_path / "clip2.mkv")) == ([one], [])
-    found, problems = read_sources(str(tmp_path))
+    second = VideoSource("clip2", "clip2.mkv", tmp_path / "clip2.mkv")
+    assert read_sources(str(tmp_path / "clip2.mkv")) == ([second], [])
+    sources, problems = read_sources(str(tmp_path))
     assert problems == []
-    assert [source.name for source in found] == ["clip2.mkv", "clip10.mp4", "sub/clip2.mkv"]
-    assert len({source.id for source in found}) == 3
+    assert [source.name for source in sources] == ["clip2.mkv", "clip10.mp4", "sub/clip2.mkv"]
+    assert len({source.id for source in sources}) == 3
     (remote,), problems = read_sources("https://cdn.example.org/a/My%20clip.mp4?token=1")
     assert problems == []
     assert (remote.name, remote.path, remote.url) == (
@@ -104,7 +104,7 @@ def test_a_video_a_folder_and_a_url(tmp_path: Path) -> None:
         ("https://example.org/a%0Ab.mp4", "a\\nb.mp4"),
     ],
 )
-def test_what_a_url_s_video_is_called(url: str, name: str) -> None:
+def test_url_gives_the_name_of_the_video(url: str, name: str) -> None:
     (source,), problems = read_sources(url)
     assert problems == []
     assert source.name == name
@@ -130,7 +130,7 @@ def test_what_a_url_s_video_is_called(url: str, name: str) -> None:
         ("/dev/null", "is a pipe or a device"),
     ],
 )
-def test_inputs_that_cannot_be(given: str, reason: str) -> None:
+def test_invalid_inputs_are_problems(given: str, reason: str) -> None:
     sources, (problem,) = read_sources(given)
     assert sources == []
     line = str(problem)
@@ -139,12 +139,12 @@ def test_inputs_that_cannot_be(given: str, reason: str) -> None:
     assert "secret" not in line
 
 
-def test_private_addresses_where_they_are_allowed() -> None:
+def test_private_addresses_are_accepted_if_allowed() -> None:
     (source,), problems = read_sources("http://127.0.0.1/a.mp4", FetchLimits(private_networks=ALL_NETWORKS))
     assert (source.id, problems) == ("a", [])
 
 
-def test_a_folder_without_videos_and_a_link_out_of_one(tmp_path: Path) -> None:
+def test_folder_without_videos_or_with_an_outside_symlink_is_a_problem(tmp_path: Path) -> None:
     assert "no videos" in str(read_sources(str(tmp_path))[1][0])
     outside = tmp_path.parent / f"{tmp_path.name}-outside.mp4"
     outside.write_bytes(b"x")
@@ -153,7 +153,7 @@ def test_a_folder_without_videos_and_a_link_out_of_one(tmp_path: Path) -> None:
     assert len(read_sources(str(tmp_path))[1]) == 1
 
 
-def test_a_video_comes_whole(fetch: Callable[..., Path], video: bytes) -> None:
+def test_download_is_complete(fetch: Callable[..., Path], video: bytes) -> None:
     path = fetch()
     assert path.read_bytes() == video
     assert path.name.startswith("My-clip")
@@ -161,35 +161,35 @@ def test_a_video_comes_whole(fetch: Callable[..., Path], video: bytes) -> None:
     assert len(survey_video(path).timeline) == 50
 
 
-def test_a_url_that_names_no_file_gets_the_suffix_of_what_came(
+def test_url_without_file_name_gets_the_suffix_of_the_content(
     fetch: Callable[..., Path], server: ModelServer, video: bytes
 ) -> None:
     server.files["/download?id=7"] = video
     assert fetch("/download?id=7").name == "download.mp4"
 
 
-def half(handler: Handler, content: bytes) -> None:
-    """Half of the file, with what tells it from others."""
+def send_half(handler: Handler, content: bytes) -> None:
+    """Send half of the file with its validators."""
     handler.begin(len(content), headers={"ETag": f'"{len(content)}"'})
     handler.wfile.write(content[: len(content) // 2])
     handler.close_connection = True
 
 
-def half_and_silence(handler: Handler, content: bytes) -> None:
-    half(handler, content)
+def send_half_and_stall(handler: Handler, content: bytes) -> None:
+    send_half(handler, content)
     handler.models.released.wait(30)
 
 
-@pytest.mark.parametrize("fault", [half, half_and_silence], ids=["breaks off", "stalls"])
-def test_a_download_that_ends_early_goes_on_where_it_was(
+@pytest.mark.parametrize("fault", [send_half, send_half_and_stall], ids=["breaks off", "stalls"])
+def test_interrupted_download_is_resumed(
     fetch: Callable[..., Path], server: ModelServer, video: bytes, fault: Fault
 ) -> None:
     server.faults.append(fault)
     assert fetch(stall_seconds=0.3).read_bytes() == video
-    assert server.ranges == ["", "bytes=65536-"]  # what came in whole chunks of 64 KiB
+    assert server.ranges == ["", "bytes=65536-"]  # complete chunks of 64 KiB
 
 
-def test_what_cannot_be_told_from_another_file_is_fetched_anew(
+def test_interrupted_download_without_validators_restarts(
     fetch: Callable[..., Path], server: ModelServer, video: bytes
 ) -> None:
     server.faults.append(truncate)
@@ -197,21 +197,19 @@ def test_what_cannot_be_told_from_another_file_is_fetched_anew(
     assert server.ranges == ["", ""]
 
 
-def test_a_server_that_always_stalls_is_given_up(fetch: Callable[..., Path], server: ModelServer) -> None:
+def test_stalling_server_is_a_transient_error(fetch: Callable[..., Path], server: ModelServer) -> None:
     server.faults.extend([stall] * 3)
     with pytest.raises(TransientError, match="tried 3 times"):
         fetch(stall_seconds=0.2)
     assert len(server.requests) == 3
 
 
-def test_a_server_that_is_busy_is_asked_again(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
+def test_busy_server_is_retried(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
     server.faults.extend([answer_busy(503), answer_busy(500)])
     assert fetch().read_bytes() == video
 
 
-def test_a_file_that_changes_meanwhile_is_fetched_anew(
-    fetch: Callable[..., Path], server: ModelServer, video: bytes
-) -> None:
+def test_changed_file_is_downloaded_again(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
     def changes(handler: Handler, content: bytes) -> None:
         handler.begin(len(content) + 1, headers={"ETag": '"another"'})
         handler.wfile.write(b"?" * 1000)
@@ -221,7 +219,7 @@ def test_a_file_that_changes_meanwhile_is_fetched_anew(
     assert fetch().read_bytes() == video
 
 
-def test_a_size_over_the_limit_is_refused_before_it_comes(fetch: Callable[..., Path], server: ModelServer) -> None:
+def test_stated_size_over_the_limit_is_refused_at_once(fetch: Callable[..., Path], server: ModelServer) -> None:
     def huge(handler: Handler, _: bytes) -> None:
         handler.begin(10**12)
         handler.close_connection = True
@@ -232,14 +230,14 @@ def test_a_size_over_the_limit_is_refused_before_it_comes(fetch: Callable[..., P
     assert len(server.requests) == 1
 
 
-def test_more_than_the_limit_that_no_header_told_is_cut_off(fetch: Callable[..., Path], server: ModelServer) -> None:
+def test_unstated_size_over_the_limit_is_refused(fetch: Callable[..., Path], server: ModelServer) -> None:
     server.faults.append(send_endlessly)
     with pytest.raises(BadInput, match="more than the 2000000 bytes"):
         fetch(max_bytes=2 * 10**6)
     assert len(server.requests) == 1
 
 
-def test_a_body_without_a_length_that_ends_early_is_noticed(fetch: Callable[..., Path], server: ModelServer) -> None:
+def test_truncated_body_without_length_is_detected(fetch: Callable[..., Path], server: ModelServer) -> None:
     def silent(handler: Handler, content: bytes) -> None:
         handler.begin(None)
         handler.wfile.write(content[: len(content) // 2])
@@ -249,7 +247,7 @@ def test_a_body_without_a_length_that_ends_early_is_noticed(fetch: Callable[...,
         fetch()
 
 
-def test_chunks_that_end_early_are_noticed(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
+def test_truncated_chunked_body_is_detected(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
     def chunked(handler: Handler, content: bytes) -> None:
         handler.send_response(200)
         handler.send_header("Transfer-Encoding", "chunked")
@@ -266,14 +264,14 @@ PAGE = b"<!DOCTYPE html><html><body>Watch this video</body></html>"
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "video/mp4"])
-def test_a_page_in_the_place_of_a_video(fetch: Callable[..., Path], server: ModelServer, kind: str) -> None:
+def test_web_page_instead_of_a_video_is_refused(fetch: Callable[..., Path], server: ModelServer, kind: str) -> None:
     server.faults.append(answer_with(PAGE, kind))
     with pytest.raises(BadInput, match=r"a web page.*; give the address of the video file itself"):
         fetch()
     assert len(server.requests) == 1
 
 
-def test_other_things_in_the_place_of_a_video(fetch: Callable[..., Path], server: ModelServer) -> None:
+def test_other_files_instead_of_a_video_are_refused(fetch: Callable[..., Path], server: ModelServer) -> None:
     for content, reason in (
         (b"hello\n" * 99, "is a text file"),
         (b"", "is empty"),
@@ -284,7 +282,7 @@ def test_other_things_in_the_place_of_a_video(fetch: Callable[..., Path], server
             fetch()
 
 
-def test_a_file_that_is_not_there(fetch: Callable[..., Path]) -> None:
+def test_missing_file_is_bad_input(fetch: Callable[..., Path]) -> None:
     with pytest.raises(BadInput, match="does not have this file"):
         fetch("/absent.mp4")
 
@@ -300,7 +298,7 @@ def test_a_file_that_is_not_there(fetch: Callable[..., Path]) -> None:
         ("ftp://example.org/a.mp4", "cannot work"),
     ],
 )
-def test_redirects_to_where_it_must_not_go(
+def test_redirects_to_forbidden_addresses_are_refused(
     fetch: Callable[..., Path], server: ModelServer, target: str, reason: str
 ) -> None:
     server.faults.append(redirect_to(target))
@@ -309,13 +307,13 @@ def test_redirects_to_where_it_must_not_go(
     assert len(server.requests) == 1
 
 
-def test_a_redirect_to_another_file_is_followed(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
+def test_redirect_to_another_file_is_followed(fetch: Callable[..., Path], server: ModelServer, video: bytes) -> None:
     server.files["/elsewhere"] = video
     server.faults.append(redirect_to("/elsewhere"))
     assert fetch().read_bytes() == video
 
 
-def test_a_private_server_is_not_asked_unless_that_is_allowed(
+def test_private_server_is_not_contacted_unless_allowed(
     fetch: Callable[..., Path], server: ModelServer, video: bytes
 ) -> None:
     with pytest.raises(BadInput, match="not public"):

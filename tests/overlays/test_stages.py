@@ -1,4 +1,4 @@
-"""From a video and what lies over it to its cleaned segments, and to the whole: what changes, and what must not."""
+"""The stages from a video with overlays to cleaned segments and the joined video."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ MakeSource = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> MakeSource:
-    """Makes a short video of moving patterns: ``source(pixel_format, size, codec)``."""
+    """Return a function that makes a short video of moving patterns: ``source(pixel_format, size, codec)``."""
     folder = tmp_path_factory.mktemp("sources")
 
     def make(pixel_format: str = "yuv420p", size: str = "96x72", codec: str = "ffv1") -> Path:
         path = folder / f"{pixel_format}-{size}-{codec}.mkv"
         if not path.exists():
             shown = f"testsrc2=size={size}:rate=25,noise=alls=12:allf=t:all_seed=3"
-            made = ["-frames:v", str(FRAMES), "-c:v", codec, "-pix_fmt", pixel_format, "-threads", "1", str(path)]
+            options = ["-frames:v", str(FRAMES), "-c:v", codec, "-pix_fmt", pixel_format, "-threads", "1", str(path)]
             program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-f", "lavfi"]
-            subprocess.run([*program, "-i", shown, *made], check=True)
+            subprocess.run([*program, "-i", shown, *options], check=True)
         return path
 
     return make
@@ -73,7 +73,7 @@ class Run:
         self.overlays = tuple(make_box_overlay(box, self.shape, size, ranges, "mask") for box, ranges in marks)
         self._publish(survey_path("video"), lambda path: save_survey(self.found, path))
         self._publish(overlays_path("video"), lambda path: save_overlays(self.overlays, path))
-        self.known = self._prepared()
+        self.known = self._prepare()
         given = {"segments": 3, "min_segment_frames": 1, "codec": "lossless"} | options
         self.planned = plan_video(self.known, CleaningOptions.model_validate(given), self.output)
 
@@ -81,7 +81,7 @@ class Run:
         (self.output / path).parent.mkdir(parents=True, exist_ok=True)
         save(self.output / path)
 
-    def _prepared(self) -> Prepared:
+    def _prepare(self) -> Prepared:
         paths = survey_path("video"), overlays_path("video")
         digests = [hashlib.sha256((self.output / path).read_bytes()).hexdigest() for path in paths]
         containers = {codec: choose_container(self.source, codec).suffix for codec in ("x264", "x265", "ffv1")}
@@ -109,28 +109,30 @@ class Run:
     def cleaned(self) -> Path:
         return self.output / self.planned.work.result_path
 
-    def changed(self) -> list[tuple[Plane, ...]]:
-        """For each frame and component, which samples differ between the source and the cleaned video."""
-        before, after = decoded(self.source, self.found), decoded(self.cleaned, survey_video(self.cleaned))
+    def list_changed(self) -> list[tuple[Plane, ...]]:
+        """Return the samples that differ between source and cleaned video, for each frame and component."""
+        before, after = decode(self.source, self.found), decode(self.cleaned, survey_video(self.cleaned))
         assert len(before) == len(after)
         return [tuple(a != b for a, b in zip(*pair, strict=True)) for pair in zip(before, after, strict=True)]
 
 
-def decoded(path: Path, found: Survey) -> list[tuple[Plane, ...]]:
-    """All samples of all frames, in planes."""
+def decode(path: Path, survey: Survey) -> list[tuple[Plane, ...]]:
+    """Return all samples of all frames, as planes."""
     reader = ComponentReader()
-    with SegmentReader(path, found) as frames:
-        read = frames.range(0, len(found.timeline))
-        return [tuple(one.copy() for one in reader.get_components(reader.make_planar(frame.frame))) for frame in read]
+    with SegmentReader(path, survey) as frames:
+        read = frames.range(0, len(survey.timeline))
+        return [
+            tuple(plane.copy() for plane in reader.get_components(reader.make_planar(frame.frame))) for frame in read
+        ]
 
 
-def touched(overlays: Sequence[Overlay], shape: Shape, found: Survey, frame: int, component: int) -> Plane:
-    """Which samples of that component lie under an overlay in that frame."""
-    page = np.zeros((found.picture.height_px, found.picture.width_px), bool)
+def list_touched(overlays: Sequence[Overlay], shape: Shape, survey: Survey, frame: int, component: int) -> Plane:
+    """Return the samples of that component under an overlay in that frame."""
+    page = np.zeros((survey.picture.height_px, survey.picture.width_px), bool)
     whole = reduce_mask(page, shape, component)
-    for one in overlays:
-        if one.is_shown(frame):
-            whole[shape.get_part(one.box, component)] |= one.layers[component].mask
+    for overlay in overlays:
+        if overlay.is_shown(frame):
+            whole[shape.get_part(overlay.box, component)] |= overlay.layers[component].mask
     return whole
 
 
@@ -150,41 +152,41 @@ def touched(overlays: Sequence[Overlay], shape: Shape, found: Survey, frame: int
         ("yuvj420p", "97x73", "mjpeg"),
     ],
 )
-def test_every_sample_beside_the_overlays_is_as_it_was(
+def test_samples_outside_overlays_are_unchanged(
     source: MakeSource, tmp_path: Path, pixel_format: str, size: str, codec: str
 ) -> None:
     run = Run(source(pixel_format, size, codec), tmp_path, (SIGN, FAR))
     run.clean()
     run.join()
-    for frame, components in enumerate(run.changed()):
+    for frame, components in enumerate(run.list_changed()):
         for number, differs in enumerate(components):
-            under = touched(run.overlays, run.shape, run.found, frame, number)
+            under = list_touched(run.overlays, run.shape, run.found, frame, number)
             assert not differs[~under].any(), f"frame {frame}, component {number}"
-        luma = touched(run.overlays, run.shape, run.found, frame, 0)
+        luma = list_touched(run.overlays, run.shape, run.found, frame, 0)
         assert components[0][luma].mean() > 0.5, "hardly anything was filled"
 
 
 @pytest.mark.parametrize("method", ["auto", "unblend", "temporal", "spatial"])
-def test_a_frame_comes_out_the_same_wherever_the_video_is_cut(source: MakeSource, tmp_path: Path, method: str) -> None:
-    made = []
+def test_cleaned_frames_do_not_depend_on_segment_bounds(source: MakeSource, tmp_path: Path, method: str) -> None:
+    results = []
     for count in (1, 4):
         run = Run(source(), tmp_path / str(count), (SIGN, FAR), method=method, segments=count)
         assert len(run.planned.segments) == count
         run.clean()
         run.join()
-        made.append(decoded(run.cleaned, survey_video(run.cleaned)))
-    assert all(np.array_equal(a, b) for pair in zip(*made, strict=True) for a, b in zip(*pair, strict=True))
+        results.append(decode(run.cleaned, survey_video(run.cleaned)))
+    assert all(np.array_equal(a, b) for pair in zip(*results, strict=True) for a, b in zip(*pair, strict=True))
 
 
-def test_frames_without_an_overlay_are_untouched(source: MakeSource, tmp_path: Path) -> None:
+def test_frames_without_overlay_are_unchanged(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path, (FAR,))
     run.clean()
     run.join()
-    is_changed = [any(part.any() for part in components) for components in run.changed()]
+    is_changed = [any(part.any() for part in components) for components in run.list_changed()]
     assert is_changed == [frame in FAR[1][0] or frame in FAR[1][1] for frame in range(FRAMES)]
 
 
-def test_what_was_recovered_how_is_counted(source: MakeSource, tmp_path: Path) -> None:
+def test_recovered_samples_are_counted_by_source(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path, (SIGN,))
     results = [result.values for result in run.clean()]
     names = ("samples_unblended", "samples_temporal", "samples_spatial")
@@ -194,7 +196,7 @@ def test_what_was_recovered_how_is_counted(source: MakeSource, tmp_path: Path) -
     assert [values["segment"] for values in results] == [0, 1, 2]
 
 
-def test_the_same_bytes_in_any_order(source: MakeSource, tmp_path: Path) -> None:
+def test_segments_have_the_same_bytes_in_any_order(source: MakeSource, tmp_path: Path) -> None:
     runs = [Run(source(), tmp_path / name) for name in ("one", "other")]
     for run, items in zip(runs, (list, lambda found: list(reversed(found))), strict=True):
         for item in items(make_segment_items(run.planned)):
@@ -206,7 +208,7 @@ def test_the_same_bytes_in_any_order(source: MakeSource, tmp_path: Path) -> None
     assert all((runs[0].output / path).read_bytes() == (runs[1].output / path).read_bytes() for path in files)
 
 
-def test_a_video_without_overlays_is_copied(source: MakeSource, tmp_path: Path) -> None:
+def test_video_without_overlays_is_copied(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path, ())
     assert run.planned.segments == ()
     joined = run.join()
@@ -214,7 +216,7 @@ def test_a_video_without_overlays_is_copied(source: MakeSource, tmp_path: Path) 
     assert run.cleaned.read_bytes() == run.source.read_bytes()
 
 
-def test_a_segment_that_is_gone_or_altered_is_told(source: MakeSource, tmp_path: Path) -> None:
+def test_missing_or_altered_segment_is_an_error(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path)
     run.clean()
     report = run.output / run.planned.work.report_path(run.planned.segments[2])
@@ -231,13 +233,13 @@ def test_a_segment_that_is_gone_or_altered_is_told(source: MakeSource, tmp_path:
         run.join()
 
 
-def test_a_video_for_which_nothing_can_be_done_fails_and_says_why(source: MakeSource, tmp_path: Path) -> None:
+def test_refused_video_fails_with_the_reason(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path)
     with pytest.raises(BadInput, match="no such codec"):
         run.run(JoinStage(), refuse_item(make_join_item(run.planned), "no such codec"))
 
 
-def test_work_survives_its_journey_and_items_are_small(source: MakeSource, tmp_path: Path) -> None:
+def test_work_survives_serialization_in_small_items(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path)
     payload = json.loads(json.dumps(VIDEO_PAYLOAD.dump(run.planned.work, run.planned.segments)))
     assert VIDEO_PAYLOAD.load(payload) == (run.planned.work, run.planned.segments)
@@ -268,33 +270,31 @@ def painter(tmp_path: Path) -> Path:
     return script
 
 
-def painting(script: Path) -> str:
+def make_command(script: Path) -> str:
     return shlex.join([sys.executable, str(script)]) + " {input} {masks} {output} {device}"
 
 
-def test_a_program_paints_under_the_masks_alone(
+def test_program_changes_only_samples_under_masks(
     source: MakeSource, tmp_path: Path, painter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADRACE_SLOT", "3")
-    run = Run(source(size="97x73"), tmp_path, (SIGN, FAR), method="command", command=painting(painter))
+    run = Run(source(size="97x73"), tmp_path, (SIGN, FAR), method="command", command=make_command(painter))
     needs = estimate_segment_needs([run.planned], max_slots=2)
     assert needs.max_slots == 2
     run.clean(CleanStage(needs))
     run.join()
-    after = decoded(run.cleaned, survey_video(run.cleaned))
-    for frame, components in enumerate(run.changed()):
-        under = touched(run.overlays, run.shape, run.found, frame, 0)
+    after = decode(run.cleaned, survey_video(run.cleaned))
+    for frame, components in enumerate(run.list_changed()):
+        under = list_touched(run.overlays, run.shape, run.found, frame, 0)
         assert not components[0][~under].any()
         assert np.abs(after[frame][0][under].astype(int) - 126).max() <= 1  # 128 of RGB in limited range
-    told = [line.split() for line in painter.with_name("paint it.py.devices").read_text().splitlines()]
-    assert {device for device, _ in told} == {"1"}
-    assert {count for _, count in told} == {"16", "18"}  # six frames, and ten of those before and after
+    devices = [line.split() for line in painter.with_name("paint it.py.devices").read_text().splitlines()]
+    assert {device for device, _ in devices} == {"1"}
+    assert {count for _, count in devices} == {"16", "18"}  # six frames, and ten of those before and after
 
 
-def test_another_program_is_another_work_and_more_devices_are_not(
-    source: MakeSource, tmp_path: Path, painter: Path
-) -> None:
-    text = painting(painter)
+def test_keys_depend_on_the_program_but_not_on_devices(source: MakeSource, tmp_path: Path, painter: Path) -> None:
+    text = make_command(painter)
     one, other = (
         Run(source(), tmp_path / name, method="command", command=command)
         for name, command in (("a", text), ("b", text + " --quick"))
@@ -304,8 +304,8 @@ def test_another_program_is_another_work_and_more_devices_are_not(
     assert make_segment_items(one.planned)[0].payload != make_segment_items(other.planned)[0].payload
 
 
-def test_a_program_s_whole_segment_is_in_memory(source: MakeSource, tmp_path: Path, painter: Path) -> None:
-    by_program = Run(source(), tmp_path / "a", method="command", command=painting(painter)).planned
+def test_memory_for_programs_includes_the_whole_segment(source: MakeSource, tmp_path: Path, painter: Path) -> None:
+    by_program = Run(source(), tmp_path / "a", method="command", command=make_command(painter)).planned
     long = replace(by_program, segments=(Segment(0, 0, 10_000, 0, 10_000),))
     assert (
         estimate_segment_needs([long]).memory_bytes - estimate_segment_needs([by_program]).memory_bytes > 9000 * 96 * 72
@@ -314,9 +314,7 @@ def test_a_program_s_whole_segment_is_in_memory(source: MakeSource, tmp_path: Pa
 
 
 @pytest.mark.parametrize("folder", ["surveys", "overlays", "segments"])
-def test_stages_do_not_follow_a_symlink_out_of_the_output_folder(
-    source: MakeSource, tmp_path: Path, folder: str
-) -> None:
+def test_stages_refuse_symlinks_out_of_the_output_folder(source: MakeSource, tmp_path: Path, folder: str) -> None:
     run = Run(source(), tmp_path)
     run.clean()
     (run.output / folder).rename(tmp_path / folder)

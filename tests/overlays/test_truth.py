@@ -1,4 +1,4 @@
-"""The truth that removal is measured against: overlays on real clips, scores, and what is usually done."""
+"""The ground truth for removal: overlays on real clips, scores, and baselines."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PICTURE = PictureFormat(640, 360, "yuv420p", matrix=1, color_range=1)
 
 
 @pytest.mark.parametrize(("clip", "kind"), [("city", "stamp"), ("nasa10", "subtitles")])
-def test_a_marked_clip_is_the_clean_one_blended_and_nothing_else(marked_clip: MarkClip, clip: str, kind: Kind) -> None:
-    """720x405 in 8 bits, where the last line has no partner, and 10 bits."""
+def test_marked_clip_differs_from_clean_one_only_by_the_overlay(marked_clip: MarkClip, clip: str, kind: Kind) -> None:
+    """720x405 in 8 bits, where the last line is unpaired, and 10 bits."""
     marked = marked_clip(clip, kind, 0.5, 16)
     box = Box(0, 0, marked.picture.width_px, marked.picture.height_px)
     masks = draw_masks(marked.overlays, marked.shape, box, marked.frames)
@@ -40,25 +40,27 @@ def test_a_marked_clip_is_the_clean_one_blended_and_nothing_else(marked_clip: Ma
             assert np.abs(after[component][part] - expected)[layer.mask].max() <= 0.5 + 1e-3
 
 
-def test_the_lossy_clip_shows_nearly_the_same(marked_clip: MarkClip) -> None:
+def test_lossy_clip_is_close_to_lossless_one(marked_clip: MarkClip) -> None:
     for clip in ("bikes", "city"):
         marked = marked_clip(clip, "logo", 0.5, 10)
-        for one, two in zip(read_frames(marked.marked), read_frames(marked.lossy), strict=True):
-            error = float(np.mean((one[0].astype(float) - two[0]) ** 2))
+        for lossless, lossy in zip(read_frames(marked.marked), read_frames(marked.lossy), strict=True):
+            error = float(np.mean((lossless[0].astype(float) - lossy[0]) ** 2))
             assert error > 0
             assert convert_to_decibels(error, 255) > 34
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_seed_is_a_drawing(kind: Kind) -> None:
+def test_drawing_depends_only_on_the_seed(kind: Kind) -> None:
     room = Canvas(640, 360, 120, 25)
     first, again, other = (draw(Mark(kind, seed), room) for seed in (1, 1, 2))
-    assert all(np.array_equal(one.coverage, two.coverage) for one, two in zip(first, again, strict=True))
-    assert [one.coverage.sum() for one in first] != [one.coverage.sum() for one in other]
+    assert all(
+        np.array_equal(sprite.coverage, repeated.coverage) for sprite, repeated in zip(first, again, strict=True)
+    )
+    assert [sprite.coverage.sum() for sprite in first] != [sprite.coverage.sum() for sprite in other]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_drawings_have_a_solid_core_and_soft_edges_within_the_picture(kind: Kind) -> None:
+def test_drawings_have_opaque_cores_and_soft_edges_within_the_frame(kind: Kind) -> None:
     room = Canvas(640, 360, 120, 25)
     for sprite in draw(Mark(kind, 3), room):
         height, width = sprite.coverage.shape
@@ -70,34 +72,34 @@ def test_drawings_have_a_solid_core_and_soft_edges_within_the_picture(kind: Kind
         assert (sprite.left % 2, sprite.top % 2, width % 2, height % 2) == (0, 0, 0, 0)
 
 
-def test_no_sample_lies_under_two_overlays() -> None:
+def test_overlays_never_share_a_sample() -> None:
     shape, room = read_shape("yuv420p"), Canvas(640, 360, 60, 25)
     overlays = [make_overlay(sprite, 0.5, PICTURE, shape) for sprite in draw(Mark("stamp", 5), room)]
     whole = Box(0, 0, 640, 360)
     for component in range(3):
-        each = [draw_masks([one], shape, whole, 60)[component].astype(int) for one in overlays]
+        each = [draw_masks([overlay], shape, whole, 60)[component].astype(int) for overlay in overlays]
         assert sum(each[1:], each[0]).max() == 1
 
 
-def test_a_stamp_counts_seconds_beside_what_stays() -> None:
+def test_date_stamp_counts_seconds_next_to_constant_text() -> None:
     date, *seconds = draw(Mark("stamp", 5), Canvas(640, 360, 60, 25))
-    assert [(part.start_frame, part.end_frame) for one in seconds for part in one.ranges] == [
+    assert [(part.start_frame, part.end_frame) for second in seconds for part in second.ranges] == [
         (0, 25),
         (25, 50),
         (50, 60),
     ]
     assert [(part.start_frame, part.end_frame) for part in date.ranges] == [(0, 60)]
-    assert all(not np.array_equal(one.coverage, two.coverage) for one, two in pairwise(seconds))
+    assert all(not np.array_equal(second.coverage, next_second.coverage) for second, next_second in pairwise(seconds))
 
 
-def test_subtitles_appear_and_vanish() -> None:
+def test_subtitles_appear_and_disappear() -> None:
     ranges = [sprite.ranges[0] for sprite in draw(Mark("subtitles"), Canvas(640, 360, 200, 25))]
     assert len(ranges) >= 3
     assert ranges[0].start_frame > 0
-    assert all(one.end_frame < two.start_frame for one, two in pairwise(ranges))
+    assert all(line.end_frame < next_line.start_frame for line, next_line in pairwise(ranges))
 
 
-def test_chroma_is_covered_as_much_as_its_pixels_are() -> None:
+def test_chroma_opacity_is_the_mean_of_its_pixels() -> None:
     (logo,) = draw(Mark("logo"), Canvas(640, 360, 10, 25))
     luma, blue, _ = make_overlay(logo, 0.5, PICTURE, read_shape("yuv420p")).layers
     height, width = luma.alpha.shape
@@ -108,13 +110,13 @@ def test_chroma_is_covered_as_much_as_its_pixels_are() -> None:
     assert np.isfinite(luma.color[luma.mask]).all()
 
 
-def test_colors_are_codes_of_the_clip() -> None:
-    """Red in BT.709 as its definition has it; the same in full range, 10 bits and RGB."""
+def test_colors_are_converted_to_codes_of_the_clip() -> None:
+    """Red in BT.709 by definition; also in full range, 10 bits and RGB."""
     red = np.array([[[1.0, 0.0, 0.0]]], np.float32)
 
     def codes(picture: PictureFormat) -> list[int]:
-        found = convert_colors(red, picture, read_shape(picture.pixel_format))
-        return [round(float(one[0, 0])) for one in found]
+        colors = convert_colors(red, picture, read_shape(picture.pixel_format))
+        return [round(float(color[0, 0])) for color in colors]
 
     assert codes(PICTURE) == [63, 102, 240]
     assert codes(replace(PICTURE, color_range=FULL_RANGE)) == [54, 99, 256]
@@ -124,12 +126,12 @@ def test_colors_are_codes_of_the_clip() -> None:
     assert codes(replace(PICTURE, pixel_format="gray")) == [63]
 
 
-def test_an_opacity_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_invalid_opacity_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"above 0 and at most 1, not 1\.5"):
         mark_clip(get_clip("bikes"), Mark("logo"), 1.5, 5, tmp_path)
 
 
-def test_masks_are_cut_at_the_edges_of_the_view(opaque_logo: Marked) -> None:
+def test_masks_are_clipped_to_the_view(opaque_logo: Marked) -> None:
     (logo,) = opaque_logo.overlays
     narrow = Box(logo.box.x + 4, logo.box.y + 2, 8, 6)
     luma, blue, _ = draw_masks(opaque_logo.overlays, opaque_logo.shape, narrow, 2)
@@ -137,24 +139,24 @@ def test_masks_are_cut_at_the_edges_of_the_view(opaque_logo: Marked) -> None:
     assert np.array_equal(blue[1], logo.layers[1].mask[1:4, 2:6])
 
 
-def _seen(marked: Marked) -> tuple[View, Crops, Crops]:
+def _make_view(marked: Marked) -> tuple[View, Crops, Crops]:
     view = make_view(marked)
     return view, read_crops(marked.clean, view), read_crops(marked.marked, view)
 
 
-def test_what_is_clean_has_no_error(opaque_logo: Marked) -> None:
-    view, clean, source = _seen(opaque_logo)
-    found = score(clean, source, clean, view)
-    assert (found.psnr, found.flicker, found.changed) == (100.0, 0.0, 0)
-    assert found.ssim == pytest.approx(1.0)
+def test_clean_clip_has_no_error(opaque_logo: Marked) -> None:
+    view, clean, source = _make_view(opaque_logo)
+    scores = score(clean, source, clean, view)
+    assert (scores.psnr, scores.flicker, scores.changed) == (100.0, 0.0, 0)
+    assert scores.ssim == pytest.approx(1.0)
     untouched = score(source, source, clean, view)
     assert untouched.psnr < 25
     assert untouched.ssim < 0.8
 
 
-def test_errors_count_by_their_weight(opaque_logo: Marked) -> None:
-    """An error of 2 codes in luma alone: 6/8 of its square; one that comes and goes flickers; steady ones do not."""
-    view, clean, source = _seen(opaque_logo)
+def test_errors_are_weighted_by_component(opaque_logo: Marked) -> None:
+    """A luma error of 2 codes counts 6/8 of its square; intermittent errors flicker, constant ones do not."""
+    view, clean, source = _make_view(opaque_logo)
     luma = clean[0].astype(int)
     shifted = (luma + np.where(luma < 128, 2, -2)).astype(np.uint8)
     steady = score((shifted, *clean[1:]), source, clean, view)
@@ -164,14 +166,14 @@ def test_errors_count_by_their_weight(opaque_logo: Marked) -> None:
     assert score((blinking, *clean[1:]), source, clean, view).flicker == pytest.approx(2.0)
 
 
-def test_samples_that_changed_beside_the_mask_are_counted(opaque_logo: Marked) -> None:
-    view, clean, source = _seen(opaque_logo)
+def test_changed_samples_outside_the_mask_are_counted(opaque_logo: Marked) -> None:
+    view, clean, source = _make_view(opaque_logo)
     touched = clean[1].copy()
     touched[3, 0, :5] ^= 1
     assert score((clean[0], touched, clean[2]), source, clean, view).changed == 5
 
 
-def test_overlap_is_intersection_over_union() -> None:
+def test_compute_iou() -> None:
     one, two = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
     assert compute_iou(one, two) == 1.0
     one[0, :2], two[0, 1:] = True, True
@@ -179,20 +181,20 @@ def test_overlap_is_intersection_over_union() -> None:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_what_is_usually_done_takes_a_logo_away(opaque_logo: Marked, tmp_path: Path, name: str) -> None:
-    view, clean, source = _seen(opaque_logo)
+def test_baselines_remove_a_logo(opaque_logo: Marked, tmp_path: Path, name: str) -> None:
+    view, clean, source = _make_view(opaque_logo)
     cleaned = run_baseline(name, opaque_logo.marked, source, view, tmp_path)
     before, after = score(source, source, clean, view), score(cleaned, source, clean, view)
     assert after.psnr > before.psnr + 5
     assert after.ssim > before.ssim
-    if name == "Telea":  # the others change what is beside a mask, too
+    if name == "Telea":  # the others also change samples around the mask
         assert after.changed == 0
 
 
-def test_what_is_usually_done_follows_subtitles(marked_clip: MarkClip, tmp_path: Path) -> None:
-    """Frames before the first line are left as they are; those under it are not."""
+def test_baselines_remove_subtitles_only_while_they_show(marked_clip: MarkClip, tmp_path: Path) -> None:
+    """Frames before the first line are unchanged; those under it are not."""
     marked = marked_clip("bikes", "subtitles", 1.0, 16)
-    view, clean, source = _seen(marked)
+    view, clean, source = _make_view(marked)
     start = marked.overlays[0].ranges[0].start_frame
     for name in BASELINES:
         cleaned = run_baseline(name, marked.marked, source, view, tmp_path)
@@ -200,11 +202,11 @@ def test_what_is_usually_done_follows_subtitles(marked_clip: MarkClip, tmp_path:
         assert score(cleaned, source, clean, view).psnr > score(source, source, clean, view).psnr
 
 
-def test_frames_in_the_middle_are_those_of_the_whole(opaque_logo: Marked, tmp_path: Path) -> None:
-    view, _, source = _seen(opaque_logo)
+def test_view_of_middle_frames_matches_the_whole_clip(opaque_logo: Marked, tmp_path: Path) -> None:
+    view, _, source = _make_view(opaque_logo)
     few = make_view(opaque_logo, 4)
     assert [component.shape[0] for component in read_crops(opaque_logo.clean, few)] == [4, 4, 4]
     for name in BASELINES:
         of_all = run_baseline(name, opaque_logo.marked, source, view, tmp_path)
         cleaned = run_baseline(name, opaque_logo.marked, read_crops(opaque_logo.marked, few), few, tmp_path)
-        assert all(np.array_equal(one, all_of[4:8]) for one, all_of in zip(cleaned, of_all, strict=True))
+        assert all(np.array_equal(frame, all_of[4:8]) for frame, all_of in zip(cleaned, of_all, strict=True))

@@ -1,4 +1,4 @@
-"""The options, checked together: detector, mask, model, codec, program."""
+"""Checks of option combinations: detector, mask, model, codec, program."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ PAGE = ROOT / "docs" / "overlay_removal.md"
 WORKS = f"{sys.executable} {{input}} {{masks}} {{output}}"
 
 
-def test_a_box_and_a_picture(tmp_path: Path) -> None:
-    found, problems = read_detection("mask", " 4,6,20x10 ", None, 0.4, [], "cpu")
-    assert (found.params.mask, found.extra, problems) == ("4,6,20x10", None, [])
+def test_mask_is_a_box_or_an_image(tmp_path: Path) -> None:
+    detection, problems = read_detection("mask", " 4,6,20x10 ", None, 0.4, [], "cpu")
+    assert (detection.params.mask, detection.extra, problems) == ("4,6,20x10", None, [])
     _, (problem,) = read_detection("mask", None, None, 0.4, [], "cpu")
     assert str(problem).startswith("--mask: missing")
     _, (problem,) = read_detection("mask", str(tmp_path / "none.png"), None, 0.4, [], "cpu")
     assert "none.png" in str(problem)
 
 
-def test_a_model_that_is_none(tmp_path: Path) -> None:
+def test_missing_or_invalid_model_is_a_problem(tmp_path: Path) -> None:
     _, (problem,) = read_detection("yolo", None, None, 0.4, [], "cpu")
     assert str(problem).startswith("--model: missing")
     text = tmp_path / "marks.onnx"
@@ -35,7 +35,7 @@ def test_a_model_that_is_none(tmp_path: Path) -> None:
     assert any("marks.onnx" in str(problem) for problem in problems)
 
 
-def test_options_of_another_detector() -> None:
+def test_options_of_another_detector_are_problems() -> None:
     _, problems = read_detection("static", "0,0,9x9", Path("a.onnx"), 0.4, ["logo"], "cpu")
     assert [str(problem).partition(":")[0] for problem in problems] == ["--mask", "--model", "--classes"]
     assert all("--detector static" in str(problem) for problem in problems)
@@ -50,7 +50,7 @@ def test_options_of_another_detector() -> None:
         ({}, ""),
     ],
 )
-def test_codec_and_quality(options: dict[str, object], said: str) -> None:
+def test_invalid_combinations_of_codec_and_crf_are_problems(options: dict[str, object], said: str) -> None:
     problems = check_codec(CleaningOptions.model_validate(options))
     assert len(problems) == bool(said)
     assert said in " ".join(map(str, problems))
@@ -70,13 +70,15 @@ def test_codec_and_quality(options: dict[str, object], said: str) -> None:
         ("command", "no-such-painter {input} {output}", None, ["no-such-painter", "{masks}"]),
     ],
 )
-def test_method_and_program(method: Method, command: str | None, devices: int | None, said: list[str]) -> None:
+def test_invalid_combinations_of_method_and_command_are_problems(
+    method: Method, command: str | None, devices: int | None, said: list[str]
+) -> None:
     problems = [str(problem) for problem in check_program(method, command, devices)]
     assert len(problems) == len(said)
     assert all(words in problem for words, problem in zip(said, problems, strict=True)), problems
 
 
-def test_placeholders_are_told_and_the_example_is_in_order() -> None:
+def test_documentation_lists_all_placeholders_and_a_valid_example() -> None:
     assert sorted({f"{{{name}}}" for name in PLACEHOLDERS} - set(rows(PAGE))) == []
     (words,) = [words for words in commands(PAGE) if "--command" in words]
     given = words[words.index("--command") + 1]

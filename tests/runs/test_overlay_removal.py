@@ -1,4 +1,4 @@
-"""overlay_removal on small videos: what it leaves, what runs again, hard ones, URLs, and options that are wrong."""
+"""overlay_removal on small videos: outputs, repeated runs, difficult videos, URLs, and invalid options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from examples.demo_data import clip_path
 from tests.engine.processes import wait_until, wait_until_gone
 from tests.landmarks.models.server import ModelServer, send_endlessly
-from tests.overlays.detection.networks import build, candidates
+from tests.overlays.detection.networks import build, count_candidates
 from tests.runs.bench import ROOT, Bench, bench_in, counts, listing, times, values
 from tests.test_docs import rows as told
 
@@ -56,7 +56,7 @@ def make_video(folder: Path, name: str) -> Path:
     return path
 
 
-def shelf_of(bench: Bench, *names: str) -> Path:
+def fill_folder(bench: Bench, *names: str) -> Path:
     for name in names:
         make_video(bench.folder / "shelf", name)
     return bench.folder / "shelf"
@@ -64,7 +64,7 @@ def shelf_of(bench: Bench, *names: str) -> Path:
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every video that is hard, half of one, and two files that are none."""
+    """Return difficult videos, a truncated one, and two files that are not videos."""
     folder = tmp_path_factory.mktemp("videos")
     for name in VIDEOS:
         if name.partition(".")[0] in GOOD:
@@ -76,7 +76,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def given(folder: Path, bench: Bench, *more: object) -> tuple[object, ...]:
+def make_options(folder: Path, bench: Bench, *more: object) -> tuple[object, ...]:
     own = ("--detector", "mask", "--mask", BOX, "--min-segment-frames", 8)
     return ("--input", folder, "--output-dir", bench.output, *own, *more)
 
@@ -85,29 +85,29 @@ def given(folder: Path, bench: Bench, *more: object) -> tuple[object, ...]:
 def whole_run(
     videos: Path, tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str
 ) -> Iterator[Bench]:
-    """A run over all of them."""
+    """Run the flow on all of them."""
     for bench in bench_in(tmp_path_factory.mktemp("whole-run"), prefect_home, prefect_api):
-        assert bench.run(*given(videos, bench, "--segments", 3), flow=FLOW, small=False) == 3
+        assert bench.run(*make_options(videos, bench, "--segments", 3), flow=FLOW, small=False) == 3
         yield bench
 
 
-def cleaned(bench: Bench, video: str) -> Path:
+def get_cleaned(bench: Bench, video: str) -> Path:
     (path,) = (bench.output / "cleaned").glob(f"{video}.*")
     return path
 
 
-def lumas(path: Path) -> list[np.ndarray]:
+def read_luma(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="gray") for frame in container.decode(container.streams.video[0])]
 
 
-def sound_of(path: Path) -> list[tuple[int | None, bytes]]:
-    """The packets of the sound, and when they are heard."""
+def read_audio(path: Path) -> list[tuple[int | None, bytes]]:
+    """Return the audio packets and their times."""
     with av.open(str(path)) as container:
         return [(packet.pts, bytes(packet)) for packet in container.demux(container.streams.audio[0]) if packet.size]
 
 
-def test_what_a_run_leaves(whole_run: Bench) -> None:
+def test_run_writes_all_outputs(whole_run: Bench) -> None:
     output, names = whole_run.output, GOOD | {"broken"}
     for folder, suffix in (("cleaned", ""), ("surveys", ".npz"), ("previews", ".jpg"), ("overlays", ".png")):
         assert {path.stem for path in (output / folder).iterdir() if path.suffix.endswith(suffix)} == names, folder
@@ -123,7 +123,7 @@ def test_what_a_run_leaves(whole_run: Bench) -> None:
     assert np.count_nonzero(mask) == 40 * 24
 
 
-def test_every_column_is_told(whole_run: Bench) -> None:
+def test_documentation_lists_every_column(whole_run: Bench) -> None:
     columns = set(pq.read_schema(whole_run.output / "items.parquet").names)
     page = ROOT / "docs" / "overlay_removal.md"
     assert columns - set(told(page)) - set(told(ROOT / "docs" / "outputs.md")) == set()
@@ -136,7 +136,7 @@ def test_every_row_names_its_video(whole_run: Bench) -> None:
     assert all(row["name"].partition(",")[0] == row["path"] for row in table)
 
 
-def test_what_is_no_video_is_one_failure(whole_run: Bench) -> None:
+def test_each_invalid_file_is_one_failure(whole_run: Bench) -> None:
     failures = whole_run.failures
     assert failures.keys() == {"text", "empty"}
     assert {row["failure_kind"] for row in failures.values()} == {"bad_input"}
@@ -145,86 +145,86 @@ def test_what_is_no_video_is_one_failure(whole_run: Bench) -> None:
 @pytest.mark.parametrize("name", [name for name in VIDEOS if name.partition(".")[0] in GOOD])
 def test_every_frame_keeps_its_time(whole_run: Bench, videos: Path, name: str) -> None:
     video = name.partition(".")[0]
-    before, after = times(videos / name), times(cleaned(whole_run, video))
+    before, after = times(videos / name), times(get_cleaned(whole_run, video))
     assert len(after) == values(whole_run, "videos")[video]["frames"]
     assert [float(time - after[0]) for time in after] == [float(time - before[0]) for time in before]
     assert after[0] == (before[0] if name.endswith(".mkv") else 0)
 
 
-def test_the_sign_is_gone_and_the_rest_looks_the_same(whole_run: Bench, videos: Path) -> None:
-    """At its left edge, which is where a sign that was left would be seen."""
-    before, after = lumas(videos / "sound.mp4"), lumas(cleaned(whole_run, "sound"))
+def test_sign_is_removed_and_the_rest_is_similar(whole_run: Bench, videos: Path) -> None:
+    """At its left edge, where a remaining sign would be visible."""
+    before, after = read_luma(videos / "sound.mp4"), read_luma(get_cleaned(whole_run, "sound"))
     steps = [np.mean([np.abs(f[10:30, 8].astype(int) - f[10:30, 7]) for f in frames]) for frames in (before, after)]
     assert steps[1] < steps[0] / 4
     away = [np.abs(a[40:, 56:].astype(int) - b[40:, 56:]).mean() for a, b in zip(before, after, strict=True)]
     assert max(away) < 3
 
 
-def test_packets_of_sound_are_the_same(whole_run: Bench, videos: Path) -> None:
-    assert sound_of(cleaned(whole_run, "sound")) == sound_of(videos / "sound.mp4")
+def test_audio_packets_are_copied(whole_run: Bench, videos: Path) -> None:
+    assert read_audio(get_cleaned(whole_run, "sound")) == read_audio(videos / "sound.mp4")
     assert values(whole_run, "videos")["sound"]["sound_late_seconds"] == 0
-    with av.open(str(cleaned(whole_run, "open"))) as container:
+    with av.open(str(get_cleaned(whole_run, "open"))) as container:
         assert container.streams.audio == ()
 
 
-def test_segments_of_short_videos(whole_run: Bench) -> None:
-    made = values(whole_run, "videos")
-    assert {name: row["segments"] for name, row in made.items() if name in ("sound", "later", "short", "still")} == {
+def test_short_videos_have_one_segment(whole_run: Bench) -> None:
+    rows = values(whole_run, "videos")
+    assert {name: row["segments"] for name, row in rows.items() if name in ("sound", "later", "short", "still")} == {
         "sound": 3,
         "later": 2,
         "short": 1,
         "still": 1,
     }
-    assert made["still"]["frames"] == 1
+    assert rows["still"]["frames"] == 1
 
 
-def test_half_a_video_is_cleaned_and_called_partial(whole_run: Bench, videos: Path) -> None:
-    made = values(whole_run, "videos")["broken"]
-    assert made["missing"]
-    assert 5 < made["frames"] < 40
-    assert times(cleaned(whole_run, "broken")) == times(videos / "open.mkv")[: made["frames"]]
+def test_truncated_video_is_cleaned_and_partial(whole_run: Bench, videos: Path) -> None:
+    row = values(whole_run, "videos")["broken"]
+    assert row["missing"]
+    assert 5 < row["frames"] < 40
+    assert times(get_cleaned(whole_run, "broken")) == times(videos / "open.mkv")[: row["frames"]]
     assert values(whole_run, "videos")["open"]["missing"] is None
 
 
-def test_deep_samples_stay_deep(whole_run: Bench) -> None:
-    with av.open(str(cleaned(whole_run, "deep"))) as container:
+def test_bit_depth_is_kept(whole_run: Bench) -> None:
+    with av.open(str(get_cleaned(whole_run, "deep"))) as container:
         assert container.streams.video[0].codec_context.pix_fmt == "yuv422p10le"
 
 
-def test_what_changed_runs_again_and_nothing_else(bench: Bench) -> None:
-    folder = shelf_of(bench, "short.mp4", "later.mkv")
-    assert bench.run(*given(folder, bench), flow=FLOW) == 0
+def test_only_changed_inputs_run_again(bench: Bench) -> None:
+    folder = fill_folder(bench, "short.mp4", "later.mkv")
+    assert bench.run(*make_options(folder, bench), flow=FLOW) == 0
     assert counts(bench, "segments") == (2, 0, 0, 0)  # both of them shorter than an automatic segment
     before = listing(bench.output / "cleaned")
-    assert bench.run(*given(folder, bench), flow=FLOW) == 0
+    assert bench.run(*make_options(folder, bench), flow=FLOW) == 0
     assert bench.counts() == (0, 6, 0, 0)
     assert listing(bench.output / "cleaned") == before
-    assert bench.run(*given(folder, bench, "--method", "spatial"), flow=FLOW) == 0
+    assert bench.run(*make_options(folder, bench, "--method", "spatial"), flow=FLOW) == 0
     assert counts(bench, "prepare") == (0, 2, 0, 0)
     assert counts(bench, "segments") == counts(bench, "videos") == counts(bench, "previews") == (2, 0, 0, 0)
     (folder / "short.mp4").unlink()
     make_video(folder, "short.mp4")
-    assert bench.run(*given(folder, bench, "--method", "spatial"), flow=FLOW) == 0
+    assert bench.run(*make_options(folder, bench, "--method", "spatial"), flow=FLOW) == 0
     assert counts(bench, "videos") == (1, 1, 0, 0)
 
 
-def test_a_logo_is_found_without_being_told_and_what_has_none_is_copied(bench: Bench) -> None:
-    """Eight scenes of a street, and a clip that shows one."""
-    folder = shelf_of(bench, "long.mkv")
+def test_detected_logo_is_removed_and_clean_video_is_copied(bench: Bench) -> None:
+    """Eight scenes of a street, and a single-scene clip."""
+    folder = fill_folder(bench, "long.mkv")
     (folder / "clean.mp4").write_bytes(clip_path("carphone_pristine.mp4").read_bytes())
     options = ("--input", folder, "--output-dir", bench.output, "--method", "unblend", "--crf", 30)
     assert bench.run(*options, flow=FLOW) == 0
-    found, made = values(bench, "prepare"), values(bench, "videos")
-    assert found["long"]["overlays"] >= 1
-    assert found["clean"]["overlays"] == 0
-    assert (made["long"]["copied"], made["clean"]["copied"]) == (False, True)
-    assert made["clean"]["reason"] == found["clean"]["reason"]
-    assert cleaned(bench, "clean").read_bytes() == (folder / "clean.mp4").read_bytes()
-    assert "copied as it is" in (bench.output / "report.html").read_text(encoding="utf-8")
+    prepared, rows = values(bench, "prepare"), values(bench, "videos")
+    assert prepared["long"]["overlays"] >= 1
+    assert prepared["clean"]["overlays"] == 0
+    assert (rows["long"]["copied"], rows["clean"]["copied"]) == (False, True)
+    assert rows["clean"]["reason"] == prepared["clean"]["reason"]
+    assert get_cleaned(bench, "clean").read_bytes() == (folder / "clean.mp4").read_bytes()
+    assert "copied unchanged" in (bench.output / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_model_finds_stamps_of_the_classes_that_are_asked_for(bench: Bench) -> None:
-    """The network takes what is bright and red for a logo, and what is bright and green for a stamp."""
+def test_model_detects_requested_classes(bench: Bench) -> None:
+    """The network detects bright red as a logo and bright green as a stamp."""
     folder = bench.folder / "shelf"
     folder.mkdir()
     marks = "drawbox=8:8:40:24:t=fill:color=red,drawbox=100:60:32:16:t=fill:color=lime:enable=gte(n\\,6)"
@@ -232,44 +232,44 @@ def test_a_model_finds_stamps_of_the_classes_that_are_asked_for(bench: Bench) ->
     subprocess.run(
         [*program, "-vf", f"format=gbrp,{marks}", "-frames:v", "16", "-c:v", "ffv1", str(folder / "a.mkv")], check=True
     )
-    model = build(bench.folder / "patches.onnx", "anchors", (160, 96), candidates(160, 96))
+    model = build(bench.folder / "patches.onnx", "anchors", (160, 96), count_candidates(160, 96))
     wanted = ("--detector", "yolo", "--model", model, "--score", 0.7, "--codec", "lossless")
     options = ("--input", folder, "--output-dir", bench.output, *wanted)
     assert bench.run(*options, "--classes", "stamp", flow=FLOW) == 0
-    found = values(bench, "prepare")["a"]
-    assert (found["overlays"], found["opacity"]) == (1, None)
-    assert found["boxes"][0].startswith("stamp ")
-    assert found["frames_with_overlay"] < 16
+    row = values(bench, "prepare")["a"]
+    assert (row["overlays"], row["opacity"]) == (1, None)
+    assert row["boxes"][0].startswith("stamp ")
+    assert row["frames_with_overlay"] < 16
     assert values(bench, "videos")["a"]["frames"] == 16
     assert bench.run(*options, "--classes", "stamps", flow=FLOW) == 2
     assert bench.run(*options, flow=FLOW) == 0
     assert values(bench, "prepare")["a"]["overlays"] == 2
 
 
-def test_a_killed_run_loses_the_segments_it_was_at(bench: Bench) -> None:
-    folder = shelf_of(bench, "sound.mp4")
-    wanted = given(folder, bench, "--segments", 6, "--workers", 1)
+def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
+    folder = fill_folder(bench, "sound.mp4")
+    wanted = make_options(folder, bench, "--segments", 6, "--workers", 1)
     api, bench.api = bench.api, None
     with bench.started(*wanted, flow=FLOW) as flow:
-        wait_until(lambda: len(segment_records(bench)) >= 2, "two segments are done")
+        wait_until(lambda: len(list_segment_records(bench)) >= 2, "two segments are done")
         flow.signal(signal.SIGKILL)
         assert flow.wait() == -signal.SIGKILL
     wait_until_gone(bench.mark)
-    done, bench.api = len(segment_records(bench)), api
+    done, bench.api = len(list_segment_records(bench)), api
     assert 2 <= done < 6
     assert not (bench.output / "cleaned").exists()
     assert bench.run(*wanted, flow=FLOW) == 0
     assert counts(bench, "prepare") == (0, 1, 0, 0)
     assert counts(bench, "segments") == (6 - done, done, 0, 0)
-    assert times(cleaned(bench, "sound")) == times(folder / "sound.mp4")
+    assert times(get_cleaned(bench, "sound")) == times(folder / "sound.mp4")
 
 
-def segment_records(bench: Bench) -> list[Path]:
+def list_segment_records(bench: Bench) -> list[Path]:
     return list((bench.output / ".headrace" / "records" / "segments").rglob("*.json"))
 
 
-def test_a_mask_that_fits_one_video_of_two(bench: Bench) -> None:
-    folder = shelf_of(bench, "short.mp4")
+def test_mask_that_fits_one_of_two_videos(bench: Bench) -> None:
+    folder = fill_folder(bench, "short.mp4")
     path = folder / "wide.mp4"
     program = [FFMPEG, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=192x96:rate=25", "-frames:v", "3"]
     subprocess.run([*program, str(path)], check=True)
@@ -283,27 +283,27 @@ def test_a_mask_that_fits_one_video_of_two(bench: Bench) -> None:
     assert failure["id"] == "wide"
     assert failure["failure_kind"] == "bad_input"
     assert "mask.png has 160x96 pixels and wide.mp4 192x96" in failure["message"]
-    before, after = lumas(folder / "short.mp4"), lumas(cleaned(bench, "short"))
+    before, after = read_luma(folder / "short.mp4"), read_luma(get_cleaned(bench, "short"))
     assert all((a[page == 0] == b[page == 0]).all() for a, b in zip(before, after, strict=True))
 
 
-def test_codecs_that_cannot_take_the_frames_are_told(bench: Bench) -> None:
-    folder = shelf_of(bench, "planes.mkv", "fields.mkv", "short.mp4")
-    assert bench.run(*given(folder, bench, "--codec", "svtav1"), flow=FLOW) == 3
+def test_unsupported_codec_is_a_failure_with_the_reason(bench: Bench) -> None:
+    folder = fill_folder(bench, "planes.mkv", "fields.mkv", "short.mp4")
+    assert bench.run(*make_options(folder, bench, "--codec", "svtav1"), flow=FLOW) == 3
     assert bench.failures.keys() == {"planes", "fields"}
     for failure in bench.failures.values():
         assert failure["failure_kind"] == "bad_input"
         assert "svtav1" in failure["message"]
         assert "use --codec lossless" in failure["message"]
-    assert bench.run(*given(folder, bench, "--codec", "lossless"), flow=FLOW) == 0
-    with av.open(str(cleaned(bench, "planes"))) as container:
+    assert bench.run(*make_options(folder, bench, "--codec", "lossless"), flow=FLOW) == 0
+    with av.open(str(get_cleaned(bench, "planes"))) as container:
         assert container.streams.video[0].codec_context.pix_fmt == "gbrp"
-    with av.open(str(cleaned(bench, "fields"))) as container:
+    with av.open(str(get_cleaned(bench, "fields"))) as container:
         assert next(container.decode(video=0)).interlaced_frame
 
 
-def test_a_program_of_ones_own(bench: Bench) -> None:
-    folder = shelf_of(bench, "later.mkv")
+def test_external_program_removes_overlays(bench: Bench) -> None:
+    folder = fill_folder(bench, "later.mkv")
     script = bench.folder / "paint.py"
     script.write_text(
         "import pathlib, sys, cv2\n"
@@ -314,13 +314,13 @@ def test_a_program_of_ones_own(bench: Bench) -> None:
     )
     words = [*map(shlex.quote, (sys.executable, str(script))), "{input} {masks} {output}", f"{bench.folder}/{{device}}"]
     program = ("--method", "command", "--command", " ".join(words), "--segments", 2)
-    assert bench.run(*given(folder, bench, *program, "--devices", 1), flow=FLOW) == 0
+    assert bench.run(*make_options(folder, bench, *program, "--devices", 1), flow=FLOW) == 0
     assert counts(bench, "segments") == (2, 0, 0, 0)
     assert (bench.folder / "0.device").exists()
     assert not (bench.folder / "1.device").exists()
-    assert bench.run(*given(folder, bench, *program, "--devices", 2), flow=FLOW) == 0
+    assert bench.run(*make_options(folder, bench, *program, "--devices", 2), flow=FLOW) == 0
     assert counts(bench, "videos") == (0, 1, 0, 0)
-    painted = lumas(cleaned(bench, "later"))[7][10:30, 10:46]
+    painted = read_luma(get_cleaned(bench, "later"))[7][10:30, 10:46]
     assert abs(int(np.median(painted)) - 126) < 4
 
 
@@ -336,22 +336,22 @@ def server(videos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServe
     running.server_close()
 
 
-def test_a_video_from_a_url_is_fetched_once(bench: Bench, server: ModelServer) -> None:
-    wanted = given(Path(), bench, "--allow-private-hosts")[2:]
+def test_video_from_a_url_is_downloaded_once(bench: Bench, server: ModelServer) -> None:
+    wanted = make_options(Path(), bench, "--allow-private-hosts")[2:]
     url = ("--input", server.url + "/a%20film.mp4")
     assert bench.run(*url, *wanted, flow=FLOW) == 0
     (video,) = values(bench, "videos")
     assert (bench.output / "downloads" / f"{video}.mp4").read_bytes() == server.files["/a%20film.mp4"]
-    assert len(times(cleaned(bench, video))) == 5
+    assert len(times(get_cleaned(bench, video))) == 5
     asked = len(server.requests)
     assert bench.run(*url, *wanted, flow=FLOW) == 0
     assert bench.counts() == (0, 4, 0, 0)
     assert len(server.requests) == asked
 
 
-def test_a_server_that_does_not_stop_sending(bench: Bench, server: ModelServer) -> None:
+def test_endless_download_is_refused(bench: Bench, server: ModelServer) -> None:
     server.faults.append(send_endlessly)
-    wanted = given(Path(), bench, "--allow-private-hosts", "--max-download", "200kB")[2:]
+    wanted = make_options(Path(), bench, "--allow-private-hosts", "--max-download", "200kB")[2:]
     assert bench.run("--input", server.url + "/a%20film.mp4", *wanted, flow=FLOW) == 3
     (failure,) = bench.failures.values()
     assert failure["failure_kind"] == "bad_input"
@@ -359,7 +359,7 @@ def test_a_server_that_does_not_stop_sending(bench: Bench, server: ModelServer) 
     assert list((bench.output / ".headrace" / "private").iterdir()) == []
 
 
-def test_a_private_address_is_refused_before_anybody_is_asked(
+def test_private_address_is_refused_without_contact(
     bench: Bench, server: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bench.run("--input", server.url + "/a%20film.mp4", "--output-dir", bench.output, flow=FLOW) == 2
@@ -367,24 +367,30 @@ def test_a_private_address_is_refused_before_anybody_is_asked(
     assert server.requests == []
 
 
-def test_everything_that_is_wrong_is_said_at_once(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = ("--detector", "yolo", "--mask", BOX, "--codec", "lossless", "--crf", 18, "--devices", 2)
-    assert bench.run("--input", bench.folder / "none", "--output-dir", bench.output, *wrong, flow=FLOW) == 2
-    said = capsys.readouterr().err
-    for words in ("does not exist", "--model: missing", "--mask: given with --detector yolo", "--crf", "--devices"):
-        assert words in said, said
-    assert "Traceback" not in said
+def test_all_problems_are_reported_together(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--detector", "yolo", "--mask", BOX, "--codec", "lossless", "--crf", 18, "--devices", 2)
+    assert bench.run("--input", bench.folder / "none", "--output-dir", bench.output, *options, flow=FLOW) == 2
+    message = capsys.readouterr().err
+    for part in (
+        "does not exist",
+        "--model: missing",
+        "--mask: given with --detector yolo",
+        "--crf",
+        "--devices",
+    ):
+        assert part in message, message
+    assert "Traceback" not in message
     assert not bench.output.exists()
 
 
-def test_a_dry_run_predicts_and_leaves_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = shelf_of(bench, "short.mp4")
-    assert bench.run(*given(folder, bench, "--dry-run"), flow=FLOW) == 0
+def test_dry_run_predicts_and_writes_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fill_folder(bench, "short.mp4")
+    assert bench.run(*make_options(folder, bench, "--dry-run"), flow=FLOW) == 0
     assert "prepare: " in capsys.readouterr().err
     assert not bench.output.exists()
 
 
-def test_a_dry_run_of_a_url_fetches_nothing_into_the_output(bench: Bench, server: ModelServer) -> None:
-    wanted = given(Path(), bench, "--allow-private-hosts", "--dry-run")[2:]
+def test_dry_run_of_a_url_writes_nothing_to_the_output(bench: Bench, server: ModelServer) -> None:
+    wanted = make_options(Path(), bench, "--allow-private-hosts", "--dry-run")[2:]
     assert bench.run("--input", server.url + "/a%20film.mp4", *wanted, flow=FLOW) == 0
     assert not bench.output.exists()

@@ -1,8 +1,8 @@
-"""Small networks, as real ONNX graphs, that find bright patches exactly, in every layout of YOLO's outputs.
+"""Small networks, as real ONNX graphs, that detect bright patches exactly, in every layout of YOLO's outputs.
 
-The box of what is bright in the red channel is class 0, ``logo``; that of the green channel is class 1, ``stamp``. Its
-score is the channel's largest value. Each box comes twice, the second time shifted by two pixels with a lower score,
-for NMS to remove, where the layout leaves that to the reader.
+The box of bright pixels in the red channel is class 0, ``logo``; that of the green channel is class 1, ``stamp``. Its
+score is the maximum of the channel. Each box comes twice, the second one shifted by two pixels with a lower score, for
+NMS to remove, if the layout leaves NMS to the reader.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 NAMES = {0: "logo", 1: "stamp"}
-BRIGHT = 0.6  # more than the grey around a picture
+BRIGHT = 0.6  # more than the gray padding
 
 
-def candidates(width: int, height: int, at_a_place: int = 1, strides: Sequence[int] = (8, 16, 32)) -> int:
-    """How many a real network with an input of that size has."""
+def count_candidates(width: int, height: int, at_a_place: int = 1, strides: Sequence[int] = (8, 16, 32)) -> int:
+    """Return the number of candidates of a real network with an input of that size."""
     return at_a_place * sum((width // stride) * (height // stride) for stride in strides)
 
 
@@ -42,31 +42,38 @@ class Graph:
         self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
         return name
 
-    def numbers(self, *values: int) -> str:
+    def store_numbers(self, *values: int) -> str:
         return self.put(values, np.int64)
 
-    def joined(self, parts: Sequence[str], axis: int) -> str:
+    def join(self, parts: Sequence[str], axis: int) -> str:
         return self.add("Concat", *parts, axis=axis)
 
-    def edges(self, profile: str) -> tuple[str, str]:
-        """The first and the last-but-one position, float 1 x 1 each, where a profile of length n (1 x n) is bright."""
+    def find_edges(self, profile: str) -> tuple[str, str]:
+        """Return the first and last position, float 1 x 1 each, of bright values in a profile of length n (1 x n)."""
         is_bright = self.add("Cast", self.add("Greater", profile, self.put(BRIGHT)), to=TensorProto.FLOAT)
-        back = self.add("Slice", is_bright, self.numbers(-1), self.numbers(-(2**31)), self.numbers(1), self.numbers(-1))
+        back = self.add(
+            "Slice",
+            is_bright,
+            self.store_numbers(-1),
+            self.store_numbers(-(2**31)),
+            self.store_numbers(1),
+            self.store_numbers(-1),
+        )
         length = self.add("Cast", self.add("Shape", profile, start=1), to=TensorProto.FLOAT)
         first, behind = (
             self.add("Cast", self.add("ArgMax", part, axis=1), to=TensorProto.FLOAT) for part in (is_bright, back)
         )
         return first, self.add("Sub", length, behind)
 
-    def patch(self, pictures: str, channel: int) -> tuple[str, str]:
-        """The box (1 x 4: left, top, right, bottom) and the score (1 x 1) of what is bright in ``channel``."""
+    def find_patch(self, pictures: str, channel: int) -> tuple[str, str]:
+        """Return the box (1 x 4: left, top, right, bottom) and the score (1 x 1) of bright pixels in ``channel``."""
         picture = self.add("Gather", pictures, self.put(channel, np.int64), axis=1)
-        columns = self.add("ReduceMax", picture, self.numbers(1), keepdims=0)
-        rows = self.add("ReduceMax", picture, self.numbers(2), keepdims=0)
-        (left, right), (top, bottom) = self.edges(columns), self.edges(rows)
-        score = self.add("ReduceMax", columns, self.numbers(1), keepdims=1)
+        columns = self.add("ReduceMax", picture, self.store_numbers(1), keepdims=0)
+        rows = self.add("ReduceMax", picture, self.store_numbers(2), keepdims=0)
+        (left, right), (top, bottom) = self.find_edges(columns), self.find_edges(rows)
+        score = self.add("ReduceMax", columns, self.store_numbers(1), keepdims=1)
         bright = self.add("Cast", self.add("Greater", score, self.put(BRIGHT)), to=TensorProto.FLOAT)
-        return self.joined([left, top, right, bottom], 1), self.add("Mul", score, bright)
+        return self.join([left, top, right, bottom], 1), self.add("Mul", score, bright)
 
 
 def build(
@@ -78,21 +85,21 @@ def build(
     half: bool = False,
     masks: int = 0,
     protos: bool = True,
-    told: dict[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
     names: bool = True,
     batch: int = 1,
 ) -> Path:
-    """A network with that layout at ``path``. ``size``: (width, height) of its input; None: any.
+    """Build a network with that layout at ``path``. ``size``: (width, height) of its input; None: any.
 
-    ``masks``: numbers after the scores; ``protos``: with the output that they mix masks from, else they are key points.
+    ``masks``: values after the scores; ``protos``: output their mask prototypes, else they are key points.
     """
     graph = Graph()
     kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     width, height = size or ("width", "height")
     given = helper.make_tensor_value_info("images", kind, [batch, 3, height, width])
-    one = graph.add("Slice", "images", graph.numbers(0), graph.numbers(1), graph.numbers(0))
-    found = [graph.patch(graph.add("Cast", one, to=TensorProto.FLOAT), channel) for channel in (0, 1)]
-    outputs = _OUTPUTS[layout](graph, found, count, swapped, masks)
+    channel_slice = graph.add("Slice", "images", graph.store_numbers(0), graph.store_numbers(1), graph.store_numbers(0))
+    patches = [graph.find_patch(graph.add("Cast", channel_slice, to=TensorProto.FLOAT), channel) for channel in (0, 1)]
+    outputs = _OUTPUTS[layout](graph, patches, count, swapped, masks)
     if masks and protos:
         outputs.append(graph.put(np.zeros((1, masks, 8, 8))))
     results = []
@@ -104,78 +111,78 @@ def build(
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=9,
     )
-    helper.set_model_props(model, ({"names": str(NAMES)} if names else {}) | (told or {}))
+    helper.set_model_props(model, ({"names": str(NAMES)} if names else {}) | (metadata or {}))
     onnx.save(model, path)
     return path
 
 
-def _twice(graph: Graph, found: list[tuple[str, str]]) -> tuple[str, str]:
-    """Boxes (4 x 4) and scores (4 x 1): each patch, and each shifted."""
-    boxes = [box for box, _ in found] + [graph.add("Add", box, graph.put([2, 2, 2, 2])) for box, _ in found]
-    scores = [score for _, score in found] + [graph.add("Mul", score, graph.put(0.9)) for _, score in found]
-    return graph.joined(boxes, 0), graph.joined(scores, 0)
+def _duplicate(graph: Graph, patches: list[tuple[str, str]]) -> tuple[str, str]:
+    """Return boxes (4 x 4) and scores (4 x 1): each patch, and each shifted."""
+    boxes = [box for box, _ in patches] + [graph.add("Add", box, graph.put([2, 2, 2, 2])) for box, _ in patches]
+    scores = [score for _, score in patches] + [graph.add("Mul", score, graph.put(0.9)) for _, score in patches]
+    return graph.join(boxes, 0), graph.join(scores, 0)
 
 
-def _centred(graph: Graph, boxes: str) -> str:
-    """Corners as centre and size."""
+def _center(graph: Graph, boxes: str) -> str:
+    """Return corners as center and size."""
     change = [[0.5, 0, -1, 0], [0, 0.5, 0, -1], [0.5, 0, 1, 0], [0, 0.5, 0, 1]]
     return graph.add("MatMul", boxes, graph.put(change))
 
 
-def _padded(graph: Graph, rows: str, count: int) -> str:
-    """``rows`` (4 x n) as 1 x count x n, at the end, with zeros before."""
-    far = graph.add("Pad", rows, graph.numbers(count - 4, 0, 0, 0))
-    return graph.add("Unsqueeze", far, graph.numbers(0))
+def _pad(graph: Graph, rows: str, count: int) -> str:
+    """Return ``rows`` (4 x n) at the end of 1 x count x n, with zeros before."""
+    far = graph.add("Pad", rows, graph.store_numbers(count - 4, 0, 0, 0))
+    return graph.add("Unsqueeze", far, graph.store_numbers(0))
 
 
-def _finished(graph: Graph, rows: str, count: int | None, numbers_first: bool) -> list[str]:
+def _finish(graph: Graph, rows: str, count: int | None, numbers_first: bool) -> list[str]:
     assert count is not None
-    padded = _padded(graph, rows, count)
+    padded = _pad(graph, rows, count)
     return [graph.add("Transpose", padded, perm=[0, 2, 1]) if numbers_first else padded]
 
 
-def _masked(graph: Graph, rows: list[str], masks: int) -> str:
+def _add_masks(graph: Graph, rows: list[str], masks: int) -> str:
     # Larger than any score: what takes them for one is found out.
-    return graph.joined([*rows, graph.put(np.full((4, masks), 7.0))] if masks else rows, 1)
+    return graph.join([*rows, graph.put(np.full((4, masks), 7.0))] if masks else rows, 1)
 
 
-def _anchors(graph: Graph, found: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
-    boxes, scores = _twice(graph, found)
+def _build_anchors(graph: Graph, patches: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
+    boxes, scores = _duplicate(graph, patches)
     classes = graph.add("Mul", scores, graph.put([[1, 0], [0, 1], [1, 0], [0, 1]]))
-    return _finished(graph, _masked(graph, [_centred(graph, boxes), classes], masks), count, not swapped)
+    return _finish(graph, _add_masks(graph, [_center(graph, boxes), classes], masks), count, not swapped)
 
 
-def _objectness(graph: Graph, found: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
-    boxes, scores = _twice(graph, found)
+def _build_objectness(graph: Graph, patches: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
+    boxes, scores = _duplicate(graph, patches)
     classes = graph.put([[1, 0], [0, 1], [1, 0], [0, 1]])
-    return _finished(graph, _masked(graph, [_centred(graph, boxes), scores, classes], masks), count, swapped)
+    return _finish(graph, _add_masks(graph, [_center(graph, boxes), scores, classes], masks), count, swapped)
 
 
-def _end_to_end(graph: Graph, found: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
-    boxes = graph.joined([box for box, _ in found] * 2, 0)
-    scores = graph.joined([score for _, score in found] + [graph.put([[0.0]])] * 2, 0)
-    rows = _masked(graph, [boxes, scores, graph.put([[0], [1], [0], [0]])], masks)
-    return [_padded(graph, rows, count or 300)]
+def _build_end_to_end(graph: Graph, patches: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
+    boxes = graph.join([box for box, _ in patches] * 2, 0)
+    scores = graph.join([score for _, score in patches] + [graph.put([[0.0]])] * 2, 0)
+    rows = _add_masks(graph, [boxes, scores, graph.put([[0], [1], [0], [0]])], masks)
+    return [_pad(graph, rows, count or 300)]
 
 
-def _batched_rows(graph: Graph, found: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
-    boxes = graph.joined([box for box, _ in found], 0)
-    scores = graph.joined([score for _, score in found], 0)
-    rows = graph.joined([graph.put([[0], [0]]), boxes, graph.put([[0], [1]]), scores], 1)
-    return [graph.joined([rows, graph.put([[1, 0, 0, 9, 9, 0, 0.99]])], 0)]  # of another picture of the batch
+def _build_batched_rows(graph: Graph, patches: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
+    boxes = graph.join([box for box, _ in patches], 0)
+    scores = graph.join([score for _, score in patches], 0)
+    rows = graph.join([graph.put([[0], [0]]), boxes, graph.put([[0], [1]]), scores], 1)
+    return [graph.join([rows, graph.put([[1, 0, 0, 9, 9, 0, 0.99]])], 0)]  # of another image of the batch
 
 
-def _four_outputs(graph: Graph, found: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
-    boxes = graph.add("Unsqueeze", graph.joined([box for box, _ in found] * 2, 0), graph.numbers(0))
-    scores = graph.add("Reshape", graph.joined([score for _, score in found] * 2, 0), graph.numbers(1, 4))
+def _build_four_outputs(graph: Graph, patches: Any, count: int | None, swapped: bool, masks: int) -> list[str]:
+    boxes = graph.add("Unsqueeze", graph.join([box for box, _ in patches] * 2, 0), graph.store_numbers(0))
+    scores = graph.add("Reshape", graph.join([score for _, score in patches] * 2, 0), graph.store_numbers(1, 4))
     # Behind the number of boxes that it says there are, anything may lie.
     return [graph.put([[2]]), boxes, scores, graph.put([[0, 1, 0, 1]])]
 
 
 _OUTPUTS = {
-    "anchors": _anchors,
-    "objectness": _objectness,
-    "end_to_end": _end_to_end,
-    "batched_rows": _batched_rows,
-    "four_outputs": _four_outputs,
+    "anchors": _build_anchors,
+    "objectness": _build_objectness,
+    "end_to_end": _build_end_to_end,
+    "batched_rows": _build_batched_rows,
+    "four_outputs": _build_four_outputs,
 }

@@ -1,4 +1,4 @@
-"""Date stamps over a real clip: all of their letters are found, and each second in its own frames."""
+"""Date stamps over a real clip: all letters are detected, and each second in its frames."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ def stamped(shared_data, tmp_path_factory):
     return mark_clip(get_clip("nasa"), mark, 0.5, FRAMES, folder, shared_data / "video")
 
 
-def test_seconds_are_overlays_of_their_own(stamped):
-    """The date lies where the scene hardly changes, and the seconds do not last."""
-    found = find_static(stamped.lossy, survey_video(stamped.lossy))
-    assert compute_detection_iou(found, stamped) >= 0.8
-    assert min(one.box.x for one in found.overlays) <= stamped.overlays[0].box.x + 4
-    seconds = [one for one in found.overlays if one.ranges != (FrameRange(0, FRAMES),)]
+def test_each_second_is_a_separate_overlay(stamped):
+    """The date lies over a nearly constant scene, and the seconds change."""
+    findings = find_static(stamped.lossy, survey_video(stamped.lossy))
+    assert compute_detection_iou(findings, stamped) >= 0.8
+    assert min(overlay.box.x for overlay in findings.overlays) <= stamped.overlays[0].box.x + 4
+    seconds = [overlay for overlay in findings.overlays if overlay.ranges != (FrameRange(0, FRAMES),)]
     # In letters of 13 rows an 8 and the 9 that comes after it may be the same.
-    assert [one.ranges for one in seconds][-5:] == [(shown,) for shown in SECONDS[-5:]]
+    assert [overlay.ranges for overlay in seconds][-5:] == [(shown,) for shown in SECONDS[-5:]]
 
 
-def test_seconds_of_a_long_video_are_one_mask(stamped, monkeypatch):
+def test_seconds_of_a_long_video_share_one_mask(stamped, monkeypatch):
     monkeypatch.setattr(stamps, "MAX_SECONDS", 1.0)
-    found = find_static(stamped.lossy, survey_video(stamped.lossy))
-    assert {one.ranges for one in found.overlays} == {(FrameRange(0, FRAMES),)}
-    unknown = [one for one in found.overlays if not one.is_known]
-    whole = [page for page in map(functools.partial(page_of, stamped), unknown) if covers_the_seconds(stamped, page)]
+    findings = find_static(stamped.lossy, survey_video(stamped.lossy))
+    assert {overlay.ranges for overlay in findings.overlays} == {(FrameRange(0, FRAMES),)}
+    unknown = [overlay for overlay in findings.overlays if not overlay.is_known]
+    whole = [page for page in map(functools.partial(draw_page, stamped), unknown) if is_covering_seconds(stamped, page)]
     assert len(whole) == 1
 
 
-def page_of(stamped, overlay):
-    """Where the overlay lies in luma: bool, height x width of the picture."""
+def draw_page(stamped, overlay):
+    """Return the luma mask of the overlay: bool, height x width of the frame."""
     page = np.zeros((stamped.picture.height_px, stamped.picture.width_px), bool)
     page[overlay.box.y : overlay.box.bottom, overlay.box.x : overlay.box.right] = overlay.layers[0].mask
     return page
 
 
-def covers_the_seconds(stamped, page):
-    """Whether it lies over nearly all of all digits that are ever there."""
+def is_covering_seconds(stamped, page):
+    """Return True if it covers nearly all of all digits."""
     return all(
         page[true.box.y : true.box.bottom, true.box.x : true.box.right][true.layers[0].alpha > 0.25].mean() > 0.9
         for true in stamped.overlays[1:]
     )
 
 
-def test_letters_step_and_scenes_slide():
+def test_changed_letters_count_and_moving_scenes_do_not():
     row = TextRow(Box(0, 4, 90, 12), np.array([235], np.float32), 0.5, ())
     finder, changes = ChangeFinder(row, 5), []
     for frame in range(40):
@@ -75,6 +75,6 @@ def test_letters_step_and_scenes_slide():
         change = finder.push(frame, Ink(alpha * square, square, alpha**2 * square))
         changes += [] if change is None else [change]
     changes += finder.flush()
-    assert [one.frame for one in changes] == list(range(5, 36))
-    assert [one.frame for one in changes if one.clear[:15].any()] == [17]
-    assert not any(one.clear[50:80].any() for one in changes)
+    assert [change.frame for change in changes] == list(range(5, 36))
+    assert [change.frame for change in changes if change.clear[:15].any()] == [17]
+    assert not any(change.clear[50:80].any() for change in changes)

@@ -1,4 +1,4 @@
-"""Subtitles found without training: lines over a real video, each with its mask and its frames."""
+"""Subtitles detected without training: lines over a real video, with masks and frames."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ Mask = npt.NDArray[np.bool_]
 WORDS = ("winter came down from the hills", "the river carried us far")
 
 
-def drawn(words: str, size: tuple[int, int]) -> Image.Image:
-    """White letters with a dark rim near the bottom, on a page that is seen through."""
+def draw_line(words: str, size: tuple[int, int]) -> Image.Image:
+    """Return white letters with a dark outline near the bottom, on a transparent page."""
     page = Image.new("RGBA", size)
     place, font = (size[0] / 2, size[1] * 0.9), ImageFont.load_default(24)
     ImageDraw.Draw(page).text(place, words, (245, 245, 245), font, "mm", stroke_width=2, stroke_fill=(12, 12, 12))
     return page
 
 
-def subtitled(source: Path, target: Path, shown: tuple[tuple[int, int], ...], frames: int, opacity: str) -> list[Mask]:
-    """``source`` with lines over its first frames as ``target``. Gives which pixels each of them covers."""
+def add_subtitles(
+    source: Path, target: Path, shown: tuple[tuple[int, int], ...], frames: int, opacity: str
+) -> list[Mask]:
+    """Write ``source`` with lines over its first frames to ``target``. Return the pixels of each line."""
     picture = survey_video(source).picture
-    pages = [drawn(words, (picture.width_px, picture.height_px)) for words in WORDS[: len(shown)]]
+    pages = [draw_line(words, (picture.width_px, picture.height_px)) for words in WORDS[: len(shown)]]
     inputs, graph = [], ""
     for number, (page, (start, end)) in enumerate(zip(pages, shown, strict=True)):
         page.save(target.with_suffix(f".{number}.png"))
@@ -53,23 +55,25 @@ def subtitled(source: Path, target: Path, shown: tuple[tuple[int, int], ...], fr
         pytest.param("mpy_chaplin.mp4", ((25, 50),), 50, "0.5", id="translucent, camera stands, to the video's end"),
     ],
 )
-def test_lines_have_their_masks_and_frames(shared_data, tmp_path, name, shown, frames, opacity):
+def test_subtitles_have_exact_masks_and_frames(shared_data, tmp_path, name, shown, frames, opacity):
     path = tmp_path / "subtitled.mp4"
-    truths = subtitled(shared_data / "video" / name, path, shown, frames, opacity)
-    found = find_static(path, survey_video(path))
-    assert [one.ranges for one in found.overlays] == [(FrameRange(*bounds),) for bounds in shown]
-    for one, truth in zip(found.overlays, truths, strict=True):
+    truths = add_subtitles(shared_data / "video" / name, path, shown, frames, opacity)
+    findings = find_static(path, survey_video(path))
+    assert [overlay.ranges for overlay in findings.overlays] == [(FrameRange(*bounds),) for bounds in shown]
+    for overlay, truth in zip(findings.overlays, truths, strict=True):
         page = np.zeros(truth.shape, bool)
-        page[one.box.y : one.box.bottom, one.box.x : one.box.right] = one.layers[0].mask
-        assert (page & truth).sum() / truth.sum() >= 0.95  # what is left out is seen, what is too much is filled in
+        page[overlay.box.y : overlay.box.bottom, overlay.box.x : overlay.box.right] = overlay.layers[0].mask
+        assert (
+            page & truth
+        ).sum() / truth.sum() >= 0.95  # missing pixels remain visible, additional ones are filled in
         assert (page & truth).sum() / (page | truth).sum() >= 0.68
     if opacity != "1":
-        layer = found.overlays[0].layers[0]
+        layer = findings.overlays[0].layers[0]
         assert abs(float(np.quantile(layer.alpha[layer.mask], 0.9)) - float(opacity)) < 0.06
-    assert f"{len(shown)} text line" in found.reason
+    assert f"{len(shown)} text line" in findings.reason
 
 
 @pytest.mark.parametrize("name", ["skv_bikes.mp4", "mpy_chaplin.mp4", "nasa_13013.mp4", "psd_counter.mp4"])
-def test_no_lines_in_clean_clips(shared_data, name):
+def test_clean_clips_have_no_text_lines(shared_data, name):
     path = shared_data / "video" / name
     assert list(find_lines(path, survey_video(path))) == []

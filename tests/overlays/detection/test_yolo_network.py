@@ -1,4 +1,4 @@
-"""YOLO networks: boxes against known positions in every layout, pictures fitted to the pixel, models that are none."""
+"""YOLO networks: boxes at known positions in every layout, letterboxes, and unusable models."""
 
 from __future__ import annotations
 
@@ -28,76 +28,85 @@ from tasks.overlays.detection.yolo.outputs import (
     read_outputs,
     suppress,
 )
-from tests.overlays.detection.networks import build, candidates
+from tests.overlays.detection.networks import build, count_candidates
 
 LOGO, STAMP = (24, 16, 64, 40), (100, 80, 148, 96)  # left, top, right, bottom
 WIDE = (160, 128)
 
 
-def picture(width: int = 160, height: int = 128, times: int = 1) -> np.ndarray:
-    """Dark, with a red patch at LOGO and a weaker green one at STAMP."""
+def draw_image(width: int = 160, height: int = 128, times: int = 1) -> np.ndarray:
+    """Return a dark image with a red patch at LOGO and a weaker green one at STAMP."""
     pixels = np.full((height, width, 3), 30, np.uint8)
     for (left, top, right, bottom), channel, value in ((LOGO, 0, 255), (STAMP, 1, 204)):
         pixels[top * times : bottom * times, left * times : right * times, channel] = value
     return pixels
 
 
-# name: what is built, and what tells its layout
+# name: the network, and the properties of its layout
 LAYOUTS: dict[str, dict[str, Any]] = {
-    "v8": {"layout": "anchors", "count": candidates(*WIDE)},
-    "v8 without names": {"layout": "anchors", "count": candidates(*WIDE), "names": False},
-    "v8 transposed": {"layout": "anchors", "count": candidates(*WIDE), "swapped": True},
+    "v8": {"layout": "anchors", "count": count_candidates(*WIDE)},
+    "v8 without names": {"layout": "anchors", "count": count_candidates(*WIDE), "names": False},
+    "v8 transposed": {"layout": "anchors", "count": count_candidates(*WIDE), "swapped": True},
     "v8 transposed without names": {
         "layout": "anchors",
-        "count": candidates(*WIDE),
+        "count": count_candidates(*WIDE),
         "swapped": True,
         "names": False,
     },
-    "v8 segmentation": {"layout": "anchors", "count": candidates(*WIDE), "masks": 32},
-    "v8 segmentation without names": {"layout": "anchors", "count": candidates(*WIDE), "masks": 32, "names": False},
-    "v11 as half": {"layout": "anchors", "count": candidates(*WIDE), "half": True},
-    "v11 for a batch of 4": {"layout": "anchors", "count": candidates(*WIDE), "batch": 4},
-    "v8 with key points": {"layout": "anchors", "count": candidates(*WIDE), "masks": 51, "protos": False},
-    "v5": {"layout": "objectness", "count": candidates(*WIDE, 3)},
-    "v5 without names": {"layout": "objectness", "count": candidates(*WIDE, 3), "names": False},
-    "v5 transposed": {"layout": "objectness", "count": candidates(*WIDE, 3), "swapped": True},
+    "v8 segmentation": {"layout": "anchors", "count": count_candidates(*WIDE), "masks": 32},
+    "v8 segmentation without names": {
+        "layout": "anchors",
+        "count": count_candidates(*WIDE),
+        "masks": 32,
+        "names": False,
+    },
+    "v11 as half": {"layout": "anchors", "count": count_candidates(*WIDE), "half": True},
+    "v11 for a batch of 4": {"layout": "anchors", "count": count_candidates(*WIDE), "batch": 4},
+    "v8 with key points": {"layout": "anchors", "count": count_candidates(*WIDE), "masks": 51, "protos": False},
+    "v5": {"layout": "objectness", "count": count_candidates(*WIDE, 3)},
+    "v5 without names": {"layout": "objectness", "count": count_candidates(*WIDE, 3), "names": False},
+    "v5 transposed": {"layout": "objectness", "count": count_candidates(*WIDE, 3), "swapped": True},
     "v5 transposed without names": {
         "layout": "objectness",
-        "count": candidates(*WIDE, 3),
+        "count": count_candidates(*WIDE, 3),
         "swapped": True,
         "names": False,
     },
-    "v5 with four scales": {"layout": "objectness", "count": candidates(*WIDE, 3, (8, 16, 32, 64)), "names": False},
-    "v5 segmentation": {"layout": "objectness", "count": candidates(*WIDE, 3), "masks": 32},
-    "v6": {"layout": "objectness", "count": candidates(*WIDE)},
+    "v5 with four scales": {
+        "layout": "objectness",
+        "count": count_candidates(*WIDE, 3, (8, 16, 32, 64)),
+        "names": False,
+    },
+    "v5 segmentation": {"layout": "objectness", "count": count_candidates(*WIDE, 3), "masks": 32},
+    "v6": {"layout": "objectness", "count": count_candidates(*WIDE)},
     "v10": {"layout": "end_to_end"},
-    "v10 that says so": {"layout": "end_to_end", "told": {"end2end": "True"}},
-    "v11 with NMS": {"layout": "end_to_end", "told": {"end2end": "False", "args": "{'nms': True}"}},
+    "v10 that says so": {"layout": "end_to_end", "metadata": {"end2end": "True"}},
+    "v11 with NMS": {"layout": "end_to_end", "metadata": {"end2end": "False", "args": "{'nms': True}"}},
     "v11 segmentation with NMS": {"layout": "end_to_end", "masks": 32},
     "v7 with NMS": {"layout": "batched_rows"},
     "v7 for TensorRT": {"layout": "four_outputs"},
-    "any size, v8": {"layout": "anchors", "count": 5000, "size": None, "told": {"imgsz": "[160, 160]"}},
-    "any size, v5": {"layout": "objectness", "count": 5000, "size": None, "told": {"imgsz": "[160, 160]"}},
+    "any size, v8": {"layout": "anchors", "count": 5000, "size": None, "metadata": {"imgsz": "[160, 160]"}},
+    "any size, v5": {"layout": "objectness", "count": 5000, "size": None, "metadata": {"imgsz": "[160, 160]"}},
 }
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_patches_are_found_where_they_are(tmp_path: Path, name: str) -> None:
+def test_patches_are_detected_in_every_layout(tmp_path: Path, name: str) -> None:
     network = Network(build(tmp_path / "a.onnx", **LAYOUTS[name]))
-    found = network.detect(picture(), 0.5, 0.5)
-    np.testing.assert_allclose(found.boxes, [LOGO, STAMP], atol=0.1)
-    np.testing.assert_allclose(found.scores, [1.0, 0.8], atol=2e-3)
-    assert found.classes.tolist() == [0, 1]
-    assert network.detect(picture(), 0.9, 0.5).classes.tolist() == [0]
+    detections = network.detect(draw_image(), 0.5, 0.5)
+    np.testing.assert_allclose(detections.boxes, [LOGO, STAMP], atol=0.1)
+    np.testing.assert_allclose(detections.scores, [1.0, 0.8], atol=2e-3)
+    assert detections.classes.tolist() == [0, 1]
+    assert network.detect(draw_image(), 0.9, 0.5).classes.tolist() == [0]
 
 
 @pytest.mark.parametrize("size", [(160, 128), (160, 160), (192, 96), (416, 416)])
-def test_boxes_of_a_fitted_picture_are_in_its_own_pixels(tmp_path: Path, size: tuple[int, int]) -> None:
-    """Scaled down or up, with grey beside, above or nowhere: to within half a pixel of the network's."""
-    network = Network(build(tmp_path / "a.onnx", "anchors", size, candidates(*size)))
-    found = network.detect(picture(640, 512, times=4), 0.5, 0.5)
+def test_boxes_of_a_letterboxed_image_are_in_its_pixels(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Scaled down or up, with or without padding: accurate to half a pixel of the network's input."""
+    network = Network(build(tmp_path / "a.onnx", "anchors", size, count_candidates(*size)))
+    detections = network.detect(draw_image(640, 512, times=4), 0.5, 0.5)
     pixel = 640 / min(size[0], size[1] * 640 / 512)
-    np.testing.assert_allclose(found.boxes, 4 * np.array([LOGO, STAMP]), atol=max(0.6 * pixel, 0.6))
+    np.testing.assert_allclose(detections.boxes, 4 * np.array([LOGO, STAMP]), atol=max(0.6 * pixel, 0.6))
 
 
 @pytest.mark.parametrize(
@@ -113,14 +122,14 @@ def test_boxes_of_a_fitted_picture_are_in_its_own_pixels(tmp_path: Path, size: t
         ((4000, 10), (640, 640), (0, 319, 640, 2, 640, 640)),
     ],
 )
-def test_the_place_of_a_picture_in_the_input(size: Any, room: Any, due: Any) -> None:
-    """The figures are those of ultralytics' LetterBox."""
+def test_letterbox_matches_the_original(size: Any, room: Any, due: Any) -> None:
+    """The values come from ultralytics' LetterBox."""
     info = ModelInfo("images", np.float32, 1, *room)
     fit = fit_letterbox(*size, info)
     assert (fit.left, fit.top, fit.width, fit.height, fit.input_width, fit.input_height) == due
 
 
-def test_a_fitted_picture_is_the_scaled_one_with_grey_around() -> None:
+def test_letterbox_pads_the_scaled_image_with_gray() -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (75, 101, 3), np.uint8)
     fit = fit_letterbox(101, 75, ModelInfo("images", np.float32, 1, 64, 64))
     filled = fit.fill(pixels)
@@ -130,27 +139,27 @@ def test_a_fitted_picture_is_the_scaled_one_with_grey_around() -> None:
     assert (filled[56:] == 114).all()
 
 
-def test_boxes_that_leave_the_picture_are_cut_and_those_beside_it_left_out() -> None:
+def test_boxes_are_clipped_and_boxes_outside_are_dropped() -> None:
     fit = fit_letterbox(200, 100, ModelInfo("images", np.float32, 1, 100, 100))  # 25 of grey above and below
     boxes = np.array([[-10, 20, 50, 60], [10, 0, 20, 24], [90, 70, 120, 90]], np.float32)
-    found = fit.undo(Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 2])), 200, 100)
-    np.testing.assert_allclose(found.boxes, [[0, 0, 100, 70], [180, 90, 200, 100]])
-    assert found.classes.tolist() == [0, 2]
+    detections = fit.undo(Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 2])), 200, 100)
+    np.testing.assert_allclose(detections.boxes, [[0, 0, 100, 70], [180, 90, 200, 100]])
+    assert detections.classes.tolist() == [0, 2]
 
 
-def test_of_boxes_that_overlap_the_best_is_kept() -> None:
+def test_suppression_keeps_the_best_of_overlapping_boxes() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 4], [30, 0, 40, 10]], np.float32)
-    found = Detections(boxes, np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.array([0, 1, 0, 0]))
-    assert suppress(found, 0.5).tolist() == [0, 2, 3]  # 9/11 overlaps; 4/10 does not
-    assert suppress(found, 0.35).tolist() == [0, 3]
-    assert suppress(found, 0.9).tolist() == [0, 1, 2, 3]
+    detections = Detections(boxes, np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.array([0, 1, 0, 0]))
+    assert suppress(detections, 0.5).tolist() == [0, 2, 3]  # 9/11 overlaps; 4/10 does not
+    assert suppress(detections, 0.35).tolist() == [0, 3]
+    assert suppress(detections, 0.9).tolist() == [0, 1, 2, 3]
 
 
-def test_what_is_not_a_number_is_no_box() -> None:
+def test_boxes_with_nan_are_dropped() -> None:
     rows = np.zeros((1, 300, 6), np.float32)
     rows[0, :3] = [[0, 0, 9, 9, 0.9, 0], [np.nan, 0, 9, 9, 0.9, 0], [9, 9, 0, 0, 0.9, 0]]
-    found = read_outputs([rows], Head(2, True, 160, 128), 0.5, 0.5)
-    np.testing.assert_array_equal(found.boxes, [[0, 0, 9, 9]])
+    detections = read_outputs([rows], Head(2, True, 160, 128), 0.5, 0.5)
+    np.testing.assert_array_equal(detections.boxes, [[0, 0, 9, 9]])
 
 
 # Shapes as the exporters of v5 to v12 leave them, for an input of 640x640 or 320x320.
@@ -181,48 +190,50 @@ REAL_SHAPES = [
 
 
 @pytest.mark.parametrize(("shapes", "classes", "rows", "layout"), REAL_SHAPES)
-def test_layouts_of_real_exports(shapes: Any, classes: int | None, rows: bool | None, layout: str) -> None:
+def test_layouts_of_real_exports_are_detected(shapes: Any, classes: int | None, rows: bool | None, layout: str) -> None:
     assert detect_layout(shapes, Head(classes, rows, 640, 640)) == layout
 
 
 @pytest.mark.parametrize(
     "shapes", [[], [(1, 1000)], [(1, 3, 80, 80, 85)], [(1, 84, 8400), (3,)], [(1, 3, 640, 640)], [(1, 4, 8400)]]
 )
-def test_outputs_that_are_none_of_them(shapes: Any) -> None:
+def test_unknown_layouts_are_refused(shapes: Any) -> None:
     with pytest.raises(UnknownOutputs, match="outputs of"):
         detect_layout(shapes, Head(None, None, 640, 640))
 
 
-def saved(path: Path, shape: list[Any], kind: int = TensorProto.FLOAT, told: dict[str, str] | None = None) -> Path:
-    """A network that gives what it is given."""
+def save_identity(
+    path: Path, shape: list[Any], kind: int = TensorProto.FLOAT, metadata: dict[str, str] | None = None
+) -> Path:
+    """Save a network that outputs its input."""
     value = helper.make_tensor_value_info("images", kind, shape)
     result = helper.make_tensor_value_info("output", kind, shape)
     graph = helper.make_graph([helper.make_node("Identity", ["images"], ["output"])], "same", [value], [result])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    helper.set_model_props(model, told or {})
+    helper.set_model_props(model, metadata or {})
     onnx.save(model, path)
     return path
 
 
-def test_models_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
+def test_unusable_models_are_one_problem_in_one_line(tmp_path: Path) -> None:
     good = build(tmp_path / "good.onnx", "anchors", count=420)
     (tmp_path / "text.onnx").write_text("no model at all")
     (tmp_path / "cut.onnx").write_bytes(good.read_bytes()[:700])
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "best.pt").write_bytes(b"PK")
-    wrong = {
+    reasons = {
         tmp_path / "absent.onnx": "missing",
         tmp_path: "a folder",
         tmp_path / "text.onnx": "not a usable ONNX model",
         tmp_path / "cut.onnx": "not a usable ONNX model",
         tmp_path / "best.pt": "a .pt file",
-        saved(tmp_path / "flat.onnx", [1, 1000]): "takes tensor(float) 1x1000, not images",
-        saved(tmp_path / "bytes.onnx", [1, 3, 64, 64], TensorProto.UINT8): "takes tensor(uint8) 1x3x64x64",
-        saved(tmp_path / "last.onnx", [1, 64, 64, 3]): "takes tensor(float) 1x64x64x3",
-        saved(tmp_path / "same.onnx", [1, 3, 64, 64]): "outputs of shape 1x3x64x64",
-        saved(tmp_path / "turned.onnx", [1, 3, 64, 64], told={"task": "obb"}): "a model for 'obb'",
+        save_identity(tmp_path / "flat.onnx", [1, 1000]): "takes tensor(float) 1x1000, not images",
+        save_identity(tmp_path / "bytes.onnx", [1, 3, 64, 64], TensorProto.UINT8): "takes tensor(uint8) 1x3x64x64",
+        save_identity(tmp_path / "last.onnx", [1, 64, 64, 3]): "takes tensor(float) 1x64x64x3",
+        save_identity(tmp_path / "same.onnx", [1, 3, 64, 64]): "outputs of shape 1x3x64x64",
+        save_identity(tmp_path / "turned.onnx", [1, 3, 64, 64], metadata={"task": "obb"}): "a model for 'obb'",
     }
-    for path, reason in wrong.items():
+    for path, reason in reasons.items():
         problems = check_model(path)
         assert len(problems) == 1, path
         line = str(problems[0])
@@ -234,7 +245,7 @@ def test_models_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
     assert check_model(good) == []
 
 
-def test_classes_that_the_model_does_not_know(tmp_path: Path) -> None:
+def test_unknown_classes_are_problems(tmp_path: Path) -> None:
     good = build(tmp_path / "good.onnx", "anchors", count=420)
     assert check_model(good, classes=["logo", "stamp"]) == []
     (problem,) = check_model(good, classes=["logo", "cat"])
@@ -244,21 +255,21 @@ def test_classes_that_the_model_does_not_know(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", ["{0: __import__('os').abort()}", "[" * 500, "{'a': 'b'}", "{0:", "7"])
-def test_names_that_are_no_names_are_none(tmp_path: Path, names: str) -> None:
-    path = build(tmp_path / "a.onnx", "anchors", count=420, told={"names": names, "stride": "x", "imgsz": "[]"})
+def test_malformed_metadata_is_ignored(tmp_path: Path, names: str) -> None:
+    path = build(tmp_path / "a.onnx", "anchors", count=420, metadata={"names": names, "stride": "x", "imgsz": "[]"})
     network = Network(path)
     assert network.info.names == {}
-    assert len(network.detect(picture(), 0.5, 0.5).boxes) == 2
+    assert len(network.detect(draw_image(), 0.5, 0.5).boxes) == 2
 
 
-def test_a_gpu_that_onnxruntime_does_not_know() -> None:
+def test_unsupported_gpu_is_a_problem() -> None:
     with pytest.raises(UnusableModel, match=r"gpu, but the installed onnxruntime supports none; .*onnxruntime-gpu"):
         _choose_providers("gpu", ["AzureExecutionProvider", "CPUExecutionProvider"])
     chosen = _choose_providers("gpu", ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"])
     assert chosen == ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-def test_a_gpu_that_does_not_start_is_not_silently_the_cpu() -> None:
+def test_gpu_that_fails_to_start_is_not_replaced_by_the_cpu() -> None:
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     _refuse_fallback(wanted, wanted)
     _refuse_fallback(["CPUExecutionProvider"], ["CPUExecutionProvider"])

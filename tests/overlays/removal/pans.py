@@ -1,4 +1,4 @@
-"""Small made videos: a camera that pans over a drawn wall, with a sign burned in, and the truth beneath it."""
+"""Small synthetic videos: a camera pans over a drawn wall, with a sign burned in, and the ground truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOX = Box(56, 36, 48, 24)
 
 @dataclass(frozen=True)
 class Pan:
-    """``clean`` and ``marked`` frames, a tuple of components each, and the overlay that makes the difference."""
+    """``clean`` and ``marked`` frames, a tuple of components each, and the overlay."""
 
     shape: Shape
     overlay: Overlay
@@ -28,31 +28,31 @@ class Pan:
     marked: list[tuple[Plane, ...]]
 
 
-def pan(
+def make_pan(
     opacity: float,
     pixel_format: str = "yuv420p",
     frames: int = 40,
     speed_px: float = 1.5,
     shown: tuple[FrameRange, ...] = (FrameRange(0, 10_000),),
 ) -> Pan:
-    """A pan with a sign of that opacity over it in the frames ``shown``."""
+    """Return a pan with a sign of that opacity in the frames ``shown``."""
     shape = read_shape(pixel_format)
-    overlay = sign(opacity, shape, shown)
-    clean = [wall(speed_px * index, shape) for index in range(frames)]
-    marked = [burned(planes, overlay, shape) if overlay.is_shown(n) else planes for n, planes in enumerate(clean)]
+    overlay = draw_sign(opacity, shape, shown)
+    clean = [draw_wall(speed_px * index, shape) for index in range(frames)]
+    marked = [burn(planes, overlay, shape) if overlay.is_shown(n) else planes for n, planes in enumerate(clean)]
     return Pan(shape, overlay, clean, marked)
 
 
-def sign(opacity: float, shape: Shape, shown: tuple[FrameRange, ...]) -> Overlay:
-    """Thick letters with soft edges, light in all components."""
+def draw_sign(opacity: float, shape: Shape, shown: tuple[FrameRange, ...]) -> Overlay:
+    """Return thick letters with soft edges, bright in all components."""
     page = np.zeros((BOX.height, BOX.width), np.uint8)
     cv2.putText(page, "AE7", (3, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2, cv2.LINE_AA)
     alpha = (page / 255 * opacity).astype(np.float32)
-    layers = tuple(_layer(alpha, shape, component) for component in range(len(shape.divisors)))
+    layers = tuple(_make_layer(alpha, shape, component) for component in range(len(shape.divisors)))
     return Overlay(BOX, layers, shown, "mask", 1.0)
 
 
-def _layer(alpha: Floats, shape: Shape, component: int) -> Layer:
+def _make_layer(alpha: Floats, shape: Shape, component: int) -> Layer:
     across, down = shape.divisors[component]
     mask = reduce_mask(alpha > 0, shape, component)
     small = cv2.resize(alpha, (BOX.width // across, BOX.height // down), interpolation=cv2.INTER_AREA)
@@ -60,12 +60,12 @@ def _layer(alpha: Floats, shape: Shape, component: int) -> Layer:
     return Layer(mask, np.where(mask, small, np.float32(0)), light)
 
 
-def wall(at_px: float, shape: Shape) -> tuple[Plane, ...]:
-    """What the camera sees ``at_px`` to the right: the sum of waves in two directions, different in each component."""
-    return tuple(_waves(at_px, shape, component) for component in range(len(shape.divisors)))
+def draw_wall(at_px: float, shape: Shape) -> tuple[Plane, ...]:
+    """Return the wall ``at_px`` to the right: waves in two directions, different in each component."""
+    return tuple(_sum_waves(at_px, shape, component) for component in range(len(shape.divisors)))
 
 
-def _waves(at_px: float, shape: Shape, component: int) -> Plane:
+def _sum_waves(at_px: float, shape: Shape, component: int) -> Plane:
     across, down = shape.divisors[component]
     y, x = np.mgrid[: HEIGHT // down, : WIDTH // across].astype(np.float64)
     x, y = x * across + at_px, y * down
@@ -78,8 +78,8 @@ def _waves(at_px: float, shape: Shape, component: int) -> Plane:
     return codes.astype(np.uint8 if shape.bits == 8 else np.uint16)
 
 
-def burned(planes: tuple[Plane, ...], overlay: Overlay, shape: Shape) -> tuple[Plane, ...]:
-    """``planes`` with the overlay over them."""
+def burn(planes: tuple[Plane, ...], overlay: Overlay, shape: Shape) -> tuple[Plane, ...]:
+    """Return ``planes`` with the overlay."""
     copies = tuple(plane.copy() for plane in planes)
     for component, (plane, layer) in enumerate(zip(copies, overlay.layers, strict=True)):
         part = plane[shape.get_part(overlay.box, component)]
@@ -88,27 +88,29 @@ def burned(planes: tuple[Plane, ...], overlay: Overlay, shape: Shape) -> tuple[P
     return copies
 
 
-def unknown(overlay: Overlay) -> Overlay:
-    """``overlay`` as one finds it who knows only where it lies."""
-    layers = tuple(replace(one, alpha=np.where(one.mask, np.float32(np.nan), np.float32(0))) for one in overlay.layers)
+def forget_opacity(overlay: Overlay) -> Overlay:
+    """Return ``overlay`` with its place only."""
+    layers = tuple(
+        replace(layer, alpha=np.where(layer.mask, np.float32(np.nan), np.float32(0))) for layer in overlay.layers
+    )
     return replace(overlay, layers=layers)
 
 
-def crops(frames: list[tuple[Plane, ...]], region: Region, shape: Shape, first: int = 0) -> Iterator[Crop]:
-    """The region's samples in ``frames``, of which the first has the index ``first``."""
+def make_crops(frames: list[tuple[Plane, ...]], region: Region, shape: Shape, first: int = 0) -> Iterator[Crop]:
+    """Yield the region's samples in ``frames``; ``first`` is the index of the first."""
     for index, planes in enumerate(frames, first):
         parts = (plane[shape.get_part(region.box, component)].copy() for component, plane in enumerate(planes))
         yield Crop(index, tuple(parts))
 
 
-def masks(region: Region, overlay: Overlay, shape: Shape) -> list[np.ndarray]:
-    """Where the overlay lies in the components of the region: bool, height x width each."""
-    found = []
+def draw_masks(region: Region, overlay: Overlay, shape: Shape) -> list[np.ndarray]:
+    """Return the overlay's masks in the components of the region: bool, height x width each."""
+    masks = []
     for component, layer in enumerate(overlay.layers):
         rows, columns = shape.get_part(region.box, component)
         mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
         down, across = shape.get_part(overlay.box, component)
         top, left = down.start - rows.start, across.start - columns.start
         mask[top : top + layer.mask.shape[0], left : left + layer.mask.shape[1]] = layer.mask
-        found.append(mask)
-    return found
+        masks.append(mask)
+    return masks

@@ -1,4 +1,4 @@
-"""A real program takes the overlay away: its pictures are counted, measured, and pasted under the mask alone."""
+"""A real program removes the overlay: its images are counted, measured, and pasted under the mask only."""
 
 from __future__ import annotations
 
@@ -16,60 +16,60 @@ from tasks.media.segments.picture import PictureFormat
 from tasks.overlays.overlay import FrameRange
 from tasks.overlays.removal.base import Crop, Region, plan_regions
 from tasks.overlays.removal.command import CommandRemover, Inpainter, check_command
-from tests.overlays.removal.pans import HEIGHT, WIDTH, Pan, crops, masks, pan
+from tests.overlays.removal.pans import HEIGHT, WIDTH, Pan, draw_masks, make_crops, make_pan
 
-# What a program does with each picture, before it is written: %s.
+# A program that inpaints each image; ``then`` runs before the image is written.
 SCRIPT = """
 import sys, pathlib, cv2
-pictures, masks, output = map(pathlib.Path, sys.argv[1:4])
-for file in sorted(pictures.glob("*.png")):
-    picture, mask = cv2.imread(str(file)), cv2.imread(str(masks / file.name), cv2.IMREAD_GRAYSCALE)
-    made = cv2.inpaint(picture, mask, 3, cv2.INPAINT_TELEA)
+images, masks, output = map(pathlib.Path, sys.argv[1:4])
+for file in sorted(images.glob("*.png")):
+    image, mask = cv2.imread(str(file)), cv2.imread(str(masks / file.name), cv2.IMREAD_GRAYSCALE)
+    made = cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA)
     {then}
     cv2.imwrite(str(output / file.name), made)
 """
 
 
-def command(folder: Path, then: str = "") -> str:
+def write_program(folder: Path, then: str = "") -> str:
     script = folder / "paint it.py"
     script.write_text(SCRIPT.format(then=then or "pass"), encoding="utf-8")
     return f"{shlex.quote(sys.executable)} {shlex.quote(str(script))} {{input}} {{masks}} {{output}}"
 
 
-def removed(given: Pan, text: str, folder: Path, wanted: FrameRange) -> tuple[Region, list[Crop], CommandRemover]:
+def remove(given: Pan, text: str, folder: Path, wanted: FrameRange) -> tuple[Region, list[Crop], CommandRemover]:
     (region,) = plan_regions([given.overlay], given.shape, WIDTH, HEIGHT)
     inpainter = Inpainter(text, PictureFormat(WIDTH, HEIGHT, given.shape.pixel_format), Fraction(25))
     remover = CommandRemover(inpainter, region, given.shape, folder / "work")
-    return region, list(remover.clean(crops(given.marked, region, given.shape), wanted)), remover
+    return region, list(remover.clean(make_crops(given.marked, region, given.shape), wanted)), remover
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "gray", "gbrp"])
-def test_what_a_program_paints_comes_under_the_mask_alone(tmp_path: Path, pixel_format: str) -> None:
-    given = pan(1.0, pixel_format, frames=4, shown=(FrameRange(0, 3),))
-    region, found, remover = removed(given, command(tmp_path), tmp_path, FrameRange(1, 4))
-    before = list(crops(given.marked, region, given.shape))
-    truth = list(crops(given.clean, region, given.shape))
-    assert [crop.index for crop in found] == [1, 2, 3]
-    for crop in found:
+def test_program_changes_only_samples_under_the_mask(tmp_path: Path, pixel_format: str) -> None:
+    given = make_pan(1.0, pixel_format, frames=4, shown=(FrameRange(0, 3),))
+    region, results, remover = remove(given, write_program(tmp_path), tmp_path, FrameRange(1, 4))
+    before = list(make_crops(given.marked, region, given.shape))
+    truth = list(make_crops(given.clean, region, given.shape))
+    assert [crop.index for crop in results] == [1, 2, 3]
+    for crop in results:
         parts = zip(crop.components, before[crop.index].components, truth[crop.index].components, strict=True)
-        for (new, old, true), mask in zip(parts, masks(region, given.overlay, given.shape), strict=True):
+        for (new, old, true), mask in zip(parts, draw_masks(region, given.overlay, given.shape), strict=True):
             assert new.dtype == old.dtype
             assert np.array_equal(new[~mask], old[~mask])
             if crop.index < 3:
-                error, was = (abs(one.astype(float) - true)[mask].mean() for one in (new, old))
+                error, was = (abs(planes.astype(float) - true)[mask].mean() for planes in (new, old))
                 assert error < was / 2
-    assert all(map(np.array_equal, found[2].components, before[3].components))
+    assert all(map(np.array_equal, results[2].components, before[3].components))
     assert remover.shares.spatial == 2 * sum(int(layer.mask.sum()) for layer in given.overlay.layers)
 
 
 @pytest.mark.parametrize("pixel_format", ["gray", "gbrp"])
-def test_colours_survive_a_program_that_changes_nothing(tmp_path: Path, pixel_format: str) -> None:
-    """Pictures go there and back as RGB of 8 bits, under names and in folders of the program's own."""
-    given = pan(1.0, pixel_format, frames=12)
-    then = "cv2.imwrite(str(output / f'f{int(file.stem)}.png'), picture); continue"
-    region, found, _ = removed(given, command(tmp_path, then), tmp_path, FrameRange(0, 12))
-    for crop, before in zip(found, crops(given.marked, region, given.shape), strict=True):
-        parts = zip(crop.components, before.components, masks(region, given.overlay, given.shape), strict=True)
+def test_colors_survive_a_program_that_copies_its_input(tmp_path: Path, pixel_format: str) -> None:
+    """Images are converted to 8-bit RGB and back; the program uses its own names and folders."""
+    given = make_pan(1.0, pixel_format, frames=12)
+    then = "cv2.imwrite(str(output / f'f{int(file.stem)}.png'), image); continue"
+    region, results, _ = remove(given, write_program(tmp_path, then), tmp_path, FrameRange(0, 12))
+    for crop, before in zip(results, make_crops(given.marked, region, given.shape), strict=True):
+        parts = zip(crop.components, before.components, draw_masks(region, given.overlay, given.shape), strict=True)
         for new, old, mask in parts:
             assert np.abs(new.astype(int) - old)[mask].max() <= 1
 
@@ -85,17 +85,17 @@ def test_colours_survive_a_program_that_changes_nothing(tmp_path: Path, pixel_fo
         ("sys.exit('no memory left')", "exit status 1: no memory left"),
     ],
 )
-def test_a_program_that_fails_or_miscounts_is_told_of(tmp_path: Path, then: str, message: str) -> None:
-    given = pan(1.0, frames=4)
+def test_program_that_fails_or_miscounts_is_an_error(tmp_path: Path, then: str, message: str) -> None:
+    given = make_pan(1.0, frames=4)
     with pytest.raises(SegmentError, match=message):
-        removed(given, command(tmp_path, then), tmp_path, FrameRange(0, 4))
+        remove(given, write_program(tmp_path, then), tmp_path, FrameRange(0, 4))
 
 
-def test_a_program_is_not_run_where_nothing_shows(tmp_path: Path) -> None:
-    given = pan(1.0, frames=3)
+def test_program_does_not_run_without_visible_overlays(tmp_path: Path) -> None:
+    given = make_pan(1.0, frames=3)
     given = replace(given, overlay=replace(given.overlay, ranges=(FrameRange(90, 99),)), marked=given.clean)
-    _, found, _ = removed(given, "/no/such/program", tmp_path, FrameRange(0, 3))
-    assert len(found) == 3
+    _, results, _ = remove(given, "/no/such/program", tmp_path, FrameRange(0, 3))
+    assert len(results) == 3
 
 
 @pytest.mark.parametrize(
@@ -107,5 +107,5 @@ def test_a_program_is_not_run_where_nothing_shows(tmp_path: Path) -> None:
         ("no-such-painter {input} {masks} {output}", "no program here"),
     ],
 )
-def test_commands_that_cannot_work_are_told_of_before(text: str, said: str) -> None:
+def test_invalid_commands_are_problems(text: str, said: str) -> None:
     assert any(said in str(problem) for problem in check_command(text.replace("python", sys.executable)))
