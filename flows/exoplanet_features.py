@@ -84,9 +84,9 @@ def exoplanet_features(
     problems += find_params_problems(run_bls, run_tls, min_period, max_period)
     problems += check_priority(execution, (star.fields for star in stars))
     if source == "mast":
-        from tasks.transits.sources.settings import mast_problems
+        from tasks.transits.sources.settings import find_mast_problems
 
-        problems += mast_problems(os.environ)
+        problems += find_mast_problems(os.environ)
     if problems:
         raise InvalidInput(problems)
 

@@ -1,1 +1,1 @@
-"""Files from elsewhere: asked for with patience, resumed, kept in a folder that processes share. Knows no stage."""
+"""Downloads with retries and resume, kept in a folder that processes share. Independent of any stage."""

@@ -1,7 +1,7 @@
-"""The folder that runs share: whole files only, a lock for each thing, and a few connections for all.
+"""The cache folder that runs share: whole files only, a lock per key, and a limit on connections.
 
-Locks are flock(2): a dead owner holds none. Where a filesystem has no such locks, everything is still right, since
-files appear whole by a rename; two processes may then do the same work.
+Locks are flock(2), so a dead owner holds none. On a filesystem without locks the results are still correct, since files
+appear whole by a rename; two processes may then do the same work.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-MAX_QUIET_SECONDS = 300.0  # the longest that a server's Retry-After is heeded
+MAX_QUIET_SECONDS = 300.0  # limit for a server's Retry-After
 _POLL_SECONDS = 0.1
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Time as the sources see it: seconds since the epoch, a wait, and chance (from 0 up to 1)."""
+    """Clock, sleep and random numbers (from 0 to 1) of a source; replaceable in tests."""
 
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -37,30 +37,32 @@ class Pace:
 
 
 class SharedCache:
-    """What processes that use the same folder agree on."""
+    """The shared state of processes that use the same folder."""
 
     def __init__(self, folder: Path, connections: int, pace: Pace) -> None:
         self.folder = folder
         self._connections = connections
         self._pace = pace
 
-    def place(self, kind: str, key: str, name: str) -> Path:
-        """Where the file ``name`` of the thing ``key`` belongs; its folder is made."""
-        path = self.folder / kind / digest_of(key)[:2] / name
+    def get_path(self, kind: str, key: str, name: str) -> Path:
+        """Return the path for the file ``name`` of ``key``, and create its folder."""
+        path = self.folder / kind / compute_text_digest(key)[:2] / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     @contextmanager
-    def locked(self, key: str) -> Iterator[bool]:
-        """Hold the lock of the thing ``key``, after waiting for it; False where the filesystem has no locks."""
-        path = self.folder / "locks" / f"{digest_of(key)[:3]}.lock"  # 4096 for all: lock files cannot be removed safely
+    def lock(self, key: str) -> Iterator[bool]:
+        """Hold the lock of ``key``, after waiting for it; False if the filesystem has no locks."""
+        path = (
+            self.folder / "locks" / f"{compute_text_digest(key)[:3]}.lock"
+        )  # 4096 in total, since lock files cannot be removed safely
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_lock(path) as stream:
-            yield _flock(stream.fileno(), fcntl.LOCK_EX)
+            yield _acquire_lock(stream.fileno(), fcntl.LOCK_EX)
 
     @contextmanager
-    def connection(self, host: str) -> Iterator[None]:
-        """Hold one of the few connections, once ``host`` wants to be asked again."""
+    def hold_connection(self, host: str) -> Iterator[None]:
+        """Hold one of the limited connections, after the quiet time of ``host``."""
         folder = self.folder / "connections"
         folder.mkdir(parents=True, exist_ok=True)
         while True:
@@ -71,29 +73,29 @@ class SharedCache:
                     return
             self._pace.sleep(_POLL_SECONDS * (0.5 + self._pace.chance()))
 
-    def quieten(self, host: str, seconds: float) -> None:
-        """Have every process leave ``host`` alone for so long: it said that it is asked too much."""
+    def set_quiet(self, host: str, seconds: float) -> None:
+        """Have all processes leave ``host`` alone for this time, as it requested."""
         until = self._pace.now() + min(seconds, MAX_QUIET_SECONDS)
-        write_json(self._quiet(host), {"until": max(until, self._quiet_until(host))})
+        write_json(self._get_quiet_path(host), {"until": max(until, self._get_quiet_until(host))})
 
     def _wait_for(self, host: str) -> None:
-        seconds = self._quiet_until(host) - self._pace.now()
-        if 0 < seconds <= MAX_QUIET_SECONDS:  # more than that is a clock that was set back
+        seconds = self._get_quiet_until(host) - self._pace.now()
+        if 0 < seconds <= MAX_QUIET_SECONDS:  # more means that the clock was set back
             self._pace.sleep(seconds + self._pace.chance())
 
-    def _quiet_until(self, host: str) -> float:
-        until = read_json(self._quiet(host)).get("until", 0.0)
+    def _get_quiet_until(self, host: str) -> float:
+        until = read_json(self._get_quiet_path(host)).get("until", 0.0)
         return float(until) if isinstance(until, int | float) and math.isfinite(until) else 0.0
 
-    def _quiet(self, host: str) -> Path:
-        return self.folder / "connections" / f"quiet-{digest_of(host)[:16]}.json"
+    def _get_quiet_path(self, host: str) -> Path:
+        return self.folder / "connections" / f"quiet-{compute_text_digest(host)[:16]}.json"
 
     @staticmethod
     def _take(path: Path, stack: contextlib.ExitStack) -> bool:
-        """Whether the lock at ``path`` was free, or locks are unknown here; held until ``stack`` ends."""
+        """Return True if the lock at ``path`` is acquired (or locks do not exist here); held until ``stack`` ends."""
         stream = stack.enter_context(open_lock(path))
         try:
-            _flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _acquire_lock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -104,13 +106,13 @@ def open_lock(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb")
 
 
-def digest_of(text: str) -> str:
-    """sha256 of ``text``, as 64 hexadecimal digits."""
+def compute_text_digest(text: str) -> str:
+    """Return the sha256 of ``text``, as 64 hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in the file at ``path``; empty where there is none or what is there is no object."""
+    """Return the object in the file at ``path``; empty if the file is missing or invalid."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -119,7 +121,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Put ``content`` at ``path``, whole or not at all."""
+    """Write ``content`` to ``path`` atomically."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
@@ -131,8 +133,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _flock(descriptor: int, operation: int) -> bool:
-    """Whether the lock was taken; False where there are no locks. Raises BlockingIOError where another holds it."""
+def _acquire_lock(descriptor: int, operation: int) -> bool:
+    """Return True if the lock is acquired, False without lock support. Raises BlockingIOError if it is held."""
     try:
         fcntl.flock(descriptor, operation)
     except BlockingIOError:

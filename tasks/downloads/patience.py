@@ -1,4 +1,4 @@
-"""Asking a server that may be busy: who may be asked, what is worth another try, and how long to wait for it."""
+"""Requests to servers that may be busy: allowed addresses, retryable errors, and waiting times."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tasks.engine.contract.errors import TransientError
 
 BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_WAIT_SECONDS = 1.0
-_LONGEST_WAIT_SECONDS = 60.0
+_MAX_WAIT_SECONDS = 60.0
 _MAX_REDIRECTS = 5
 
-Origin = tuple[str, str]  # scheme and host, with its port; see origin()
+Origin = tuple[str, str]  # scheme and host with port; see get_origin()
 ANY_HOST = "*"  # as an origin's host
 
 T = TypeVar("T")
 
 
-class Passing(Exception):
-    """Something that may pass when the server is asked again, after ``wait_seconds`` where it said so."""
+class TransientFailure(Exception):
+    """A transient failure: worth a retry, after ``wait_seconds`` if the server stated a time."""
 
     def __init__(self, message: str, wait_seconds: float | None = None) -> None:
         self.wait_seconds = wait_seconds
@@ -37,33 +37,33 @@ class Passing(Exception):
 
 
 class RefusedAddress(requests.RequestException):
-    """A request, or a redirect of one, to an address that is none of the configured ones, or that is not public."""
+    """A request or redirect to an address that is not allowed or not public."""
 
 
-def patiently(action: Callable[[], T], what: str, tries: int, pace: Pace) -> T:
-    """The result of ``action``, tried up to ``tries`` times while it raises Passing.
+def retry(action: Callable[[], T], what: str, tries: int, pace: Pace) -> T:
+    """Return the result of ``action``, with up to ``tries`` attempts while it raises a transient failure.
 
-    Waits are drawn evenly from 0 up to a bound that doubles each time ("full jitter"), and follow what the server asked
-    for. Raises TransientError, which names ``what``, after the last try.
+    Waits are random between 0 and a bound that doubles each time ("full jitter"), in addition to the time that the
+    server requested. Raises TransientError, which names ``what``, after the last attempt.
     """
     for number in range(1, tries + 1):
         try:
             return action()
-        except Passing as error:
+        except TransientFailure as error:
             if number == tries:
                 raise TransientError(f"{what}: {error}; tried {tries} times; run the same command later") from error
-            pace.sleep(backoff_seconds(number, error.wait_seconds, pace.chance()))
+            pace.sleep(compute_backoff_seconds(number, error.wait_seconds, pace.chance()))
     raise ValueError(f"tries must be at least 1, not {tries}")
 
 
-def backoff_seconds(number: int, asked_seconds: float | None, chance: float) -> float:
-    """How long to wait after try ``number`` (from 1): jittered, and after the time that the server asked for."""
-    bound = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** (number - 1))
-    return min(asked_seconds or 0.0, MAX_QUIET_SECONDS) + chance * bound
+def compute_backoff_seconds(number: int, requested_seconds: float | None, chance: float) -> float:
+    """Return the wait after attempt ``number`` (from 1): jitter in addition to the time that the server requested."""
+    bound = min(_MAX_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** (number - 1))
+    return min(requested_seconds or 0.0, MAX_QUIET_SECONDS) + chance * bound
 
 
-def retry_after_seconds(value: str | None, now: float) -> float | None:
-    """What a Retry-After header (RFC 9110, 10.2.3) asks for: seconds, or the time until a date; None without one."""
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Parse a Retry-After header (RFC 9110, 10.2.3): seconds, or the time until a date; None without one."""
     if value is None:
         return None
     text = value.strip()
@@ -78,7 +78,7 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
 
 
 class Reach(Protocol):
-    """Which addresses may be asked, and the longest waits for a connection and for the next byte."""
+    """Allowed addresses, and timeouts for a connection and for the next byte."""
 
     @property
     def origins(self) -> frozenset[Origin]: ...
@@ -89,51 +89,53 @@ class Reach(Protocol):
 
 
 def open_session(reach: Reach, public: Public | None = None) -> requests.Session:
-    """A session that asks the configured addresses only, redirects included, and waits for none of them for ever.
+    """Open a session that is limited to the configured addresses, redirects included, with timeouts.
 
-    ``public``: of these addresses, it connects to those only.
+    ``public`` limits connections to public addresses.
     """
     session = requests.Session()
     session.max_redirects = _MAX_REDIRECTS
-    session.headers["Connection"] = "close"  # an idle connection that is kept for later is one of the few, too
+    session.headers["Connection"] = "close"  # a kept idle connection would count towards the limit
     session.headers["User-Agent"] = f"headrace {session.headers['User-Agent']}"
     for prefix in ("https://", "http://"):
         session.mount(prefix, _Bounded(reach, public))
     return session
 
 
-def origin(url: str) -> Origin:
-    """Scheme and host, with its port where it has one, as they are compared."""
+def get_origin(url: str) -> Origin:
+    """Return scheme and host, with its port if any, in lower case."""
     parts = urlsplit(url)
     return parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower()
 
 
 class _Bounded(HTTPAdapter):
-    """Sends to the configured addresses, with the configured time limits whatever the caller says."""
+    """Sends to the configured addresses only, with the configured timeouts regardless of the caller."""
 
     def __init__(self, reach: Reach, public: Public | None) -> None:
         super().__init__()
         self._public = public
         if public is not None:
-            self.poolmanager.pool_classes_by_scheme = public.pools()
+            self.poolmanager.pool_classes_by_scheme = public.make_pools()
         self._origins = reach.origins
         self._timeout = (reach.connect_seconds, reach.stall_seconds)
 
     def send(self, request: requests.PreparedRequest, *_args: Any, **options: Any) -> requests.Response:
-        """As the parent's. Raises RefusedAddress; it sees each redirect as a request of its own."""
-        scheme, host = origin(request.url or "")
+        """Send the request. Raises RefusedAddress; each redirect passes here as a separate request."""
+        scheme, host = get_origin(request.url or "")
         if not {(scheme, host), (scheme, ANY_HOST)} & self._origins:
             allowed = ", ".join(sorted(f"{scheme}://{host}" for scheme, host in self._origins))
-            raise RefusedAddress(f"sent on to {request.url}, which is refused; allowed: {allowed}", request=request)
-        if _is_this_machine(request.url or ""):  # where no proxy leads
+            raise RefusedAddress(
+                f"redirected to {request.url}, which is not allowed; allowed: {allowed}", request=request
+            )
+        if _is_this_machine(request.url or ""):  # which proxies cannot reach
             options["proxies"] = {}
-        self.close()  # a connection of before is closed by the other side, perhaps without a word: none is used again
+        self.close()  # the server may have silently closed an earlier connection, so never reuse one
         try:
             if self._public is not None and select_proxy(request.url or "", options.get("proxies")):
                 self._public.check_proxied(request.url or "")
             return super().send(request, **{**options, "timeout": self._timeout})
         except PrivateAddressError as error:
-            raise RefusedAddress(f"sent to {request.url}, which is refused: {error}", request=request) from error
+            raise RefusedAddress(f"sent to {request.url}, which is not allowed: {error}", request=request) from error
 
 
 def _is_this_machine(url: str) -> bool:

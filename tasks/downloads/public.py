@@ -1,9 +1,9 @@
-"""Connections to public addresses only, so that a URL from elsewhere does not reach into the network around this host.
+"""Limits connections to public addresses, so that a URL from elsewhere cannot reach the network around this host.
 
-What counts is the address that is connected to: a name is resolved once, each of its addresses is judged, and the
-connection goes to one that was, so that a second answer of the name's server changes nothing. Redirects are requests
-like others. Where the user's settings say that a proxy leads there, the proxy resolves the name; what it resolves to
-here is judged, too.
+The check applies to the address of the connection: a name is resolved once, each of its addresses is checked, and the
+connection uses a checked one, so a later change of the DNS answer has no effect. Redirects are requests like others. If
+the user's settings name a proxy for the URL, the proxy resolves the name; the addresses that this host resolves are
+checked too.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from urllib3.exceptions import HTTPError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 EVERY_NETWORK = ("0.0.0.0/0", "::/0")
 # The blocks of IANA's IPv4 and IPv6 special-purpose address registries, multicast, and cloud metadata addresses that
-# lie elsewhere. Also the blocks there that are globally reachable: the nearest network answers for them (anycast
-# relays), and nobody publishes files there. Python's ``is_global`` differs between patch releases and knows no cloud.
+# lie elsewhere. Also the globally reachable blocks of these registries: they are anycast relays, and nobody publishes
+# files there. Python's ``is_global`` differs between patch releases and ignores clouds.
 _SPECIAL = tuple(
     ipaddress.ip_network(block)
     for block in (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
         *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16"),
         *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-        "168.63.129.16/32",  # Azure's host; those of the other clouds lie in blocks above, or are private in IPv6
+        "168.63.129.16/32",  # Azure's host; other clouds use blocks above, or private IPv6 addresses
         *("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20"),
     )
 )
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out
-# Blocks whose addresses stand for addresses of IPv4, which decide alone: mapped, NAT64 (RFC 6052), 6to4, Teredo.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all allocated IPv6 addresses
+# Blocks whose addresses embed IPv4 addresses, which decide alone: mapped, NAT64 (RFC 6052), 6to4, Teredo.
 _MAPPED, _NAT64 = ipaddress.ip_network("::ffff:0:0/96"), ipaddress.ip_network("64:ff9b::/96")
 _TRANSITIONAL = (_MAPPED, _NAT64, ipaddress.ip_network("2002::/16"), ipaddress.ip_network("2001::/32"))
 _ISATAP = (0x5EFE, 0x02005EFE)  # the first half of an interface identifier whose second half is IPv4 (RFC 5214)
@@ -47,7 +47,7 @@ class PrivateAddressError(Exception):
 
 @dataclass(frozen=True)
 class Public:
-    """Which addresses may be connected to: all that are public, and those of the networks in ``others``."""
+    """The allowed addresses: all public ones, and those of the networks in ``others``."""
 
     others: tuple[str, ...] = ()
 
@@ -56,19 +56,19 @@ class Public:
         return self._allows(ipaddress.ip_address(address))
 
     def _allows(self, address: Address) -> bool:
-        if _within(address, self.others):
+        if _is_within(address, self.others):
             return True
-        return _is_ordinary(address) and all(map(self._allows, _embedded(address)))
+        return _is_ordinary(address) and all(map(self._allows, _get_embedded(address)))
 
-    def addresses(self, host: str, port: int) -> list[str]:
+    def get_addresses(self, host: str, port: int) -> list[str]:
         """Return the addresses of ``host`` that may be connected to. Raises PrivateAddressError if there are none.
 
         Raises OSError (socket.gaierror) if the name is not known.
         """
-        found = _resolve(host, port)
-        allowed = [address for address in found if self.allows(address)]
+        resolved = _resolve(host, port)
+        allowed = [address for address in resolved if self.allows(address)]
         if not allowed:
-            raise _private(host, found)
+            raise _make_private_error(host, resolved)
         return allowed
 
     def check_proxied(self, url: str) -> None:
@@ -78,14 +78,14 @@ class Public:
         """
         parts = urlsplit(url)
         try:
-            found = _resolve(parts.hostname or "", parts.port or 80)
+            resolved = _resolve(parts.hostname or "", parts.port or 80)
         except OSError:  # the proxy knows names that this host does not
             return
-        if not all(map(self.allows, found)):
-            raise _private(parts.hostname or "", found)
+        if not all(map(self.allows, resolved)):
+            raise _make_private_error(parts.hostname or "", resolved)
 
-    def pools(self) -> dict[str, type[HTTPConnectionPool]]:
-        """urllib3's pools of connections that are so limited, by scheme."""
+    def make_pools(self) -> dict[str, type[HTTPConnectionPool]]:
+        """Return urllib3's connection pools with this limit, by scheme."""
         http = type("PublicHttp", (_Public, HTTPConnection), {"public": self})
         https = type("PublicHttps", (_Public, HTTPSConnection), {"public": self})
         return {
@@ -99,8 +99,8 @@ def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-def _private(host: str, found: Sequence[str]) -> PrivateAddressError:
-    return PrivateAddressError(f"{host.strip('[]')} is {', '.join(found)}, which is no public address")
+def _make_private_error(host: str, resolved: Sequence[str]) -> PrivateAddressError:
+    return PrivateAddressError(f"{host.strip('[]')} is {', '.join(resolved)}, which is not a public address")
 
 
 def is_public(address: Address) -> bool:
@@ -118,7 +118,7 @@ def _is_ordinary(address: Address) -> bool:
     return not any(address in block for block in _SPECIAL)
 
 
-def _embedded(address: Address) -> Sequence[Address]:
+def _get_embedded(address: Address) -> Sequence[Address]:
     """Return the IPv4 addresses in an IPv6 address: mapped, 6to4, Teredo (server and client), NAT64, ISATAP."""
     if not isinstance(address, ipaddress.IPv6Address):
         return ()
@@ -129,14 +129,14 @@ def _embedded(address: Address) -> Sequence[Address]:
     return [each for each in inner if each is not None]
 
 
-def _within(address: Address, networks: Sequence[str]) -> bool:
+def _is_within(address: Address, networks: Sequence[str]) -> bool:
     return any(
         address in network for network in map(ipaddress.ip_network, networks) if network.version == address.version
     )
 
 
 class _Public:
-    """Of a connection of urllib3's: where it may go."""
+    """Limits a connection of urllib3."""
 
     public: Public
     host: str
@@ -144,9 +144,9 @@ class _Public:
     _dns_host: str
 
     def _new_conn(self) -> Any:
-        """Connect to the first of the host's allowed addresses that answers; TLS still asks for the host by name."""
+        """Connect to the first of the host's allowed addresses that answers; TLS still verifies the host's name."""
         name = self._dns_host
-        *earlier, last = self.public.addresses(name, self.port)
+        *earlier, last = self.public.get_addresses(name, self.port)
         try:
             for address in earlier:
                 self._dns_host = address

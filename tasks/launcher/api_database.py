@@ -15,12 +15,12 @@ import stat
 import tempfile
 from pathlib import Path
 
-from tasks.downloads.folder import default_cache
+from tasks.downloads.folder import get_default_cache
 
 
 def template_path() -> Path:
     """Return the path of the template for the installed Prefect."""
-    return default_cache(os.environ, "prefect") / f"empty-{importlib.metadata.version('prefect')}.db"
+    return get_default_cache(os.environ, "prefect") / f"empty-{importlib.metadata.version('prefect')}.db"
 
 
 def copy_template(template: Path, database: Path) -> bool:

@@ -17,11 +17,11 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tasks.downloads.cache import Pace, SharedCache
-from tasks.downloads.folder import default_cache
+from tasks.downloads.folder import get_default_cache
 from tasks.downloads.partial import Partial
 from tasks.downloads.patience import ANY_HOST, Origin, open_session
 from tasks.downloads.public import EVERY_NETWORK, Public
-from tasks.downloads.transfer import Gone, Transfers, Wanted
+from tasks.downloads.transfer import FileRequest, MissingFile, Transfers
 from tasks.engine.contract.errors import BadInput, Problem
 from tasks.engine.contract.items import make_safe_id
 from tasks.engine.contract.manifest import InputFolder, cap_problems, shorten
@@ -188,14 +188,14 @@ def fetch_video(url: str, folder: Path, limits: FetchLimits, pace: Pace | None =
 
 
 def _transfer(url: str, source: VideoSource, partial: Partial, limits: FetchLimits, pace: Pace) -> None:
-    cache = SharedCache(limits.cache or default_cache(os.environ, "videos"), limits.connections, pace)
-    wanted = Wanted(
+    cache = SharedCache(limits.cache or get_default_cache(os.environ, "videos"), limits.connections, pace)
+    wanted = FileRequest(
         shorten(source.name), limits.max_bytes, "a video may have (--max-download)", "the URL", _PAGE_ADVICE
     )
     with open_session(limits, Public(limits.private_networks)) as session:
         try:
             Transfers(cache, session, pace, limits.tries).fill(url, wanted, partial)
-        except Gone as error:
+        except MissingFile as error:
             raise BadInput(f"{url}: the server does not have this file or refuses it; check the URL") from error
 
 

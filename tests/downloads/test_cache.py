@@ -14,11 +14,11 @@ from tasks.transits.sources.downloads import read_folder_clock
 def test_locks_that_are_symlinks_are_refused(tmp_path: Path, name: str) -> None:
     victim = tmp_path / "victim"
     cache = SharedCache(tmp_path / "cache", 1, Pace())
-    with cache.locked("key"), cache.connection("host"):
+    with cache.lock("key"), cache.hold_connection("host"):
         [lock] = (tmp_path / "cache" / name).glob("*.lock")
     lock.unlink()
     lock.symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"), cache.locked("key"), cache.connection("host"):
+    with pytest.raises(OSError, match="symbolic links"), cache.lock("key"), cache.hold_connection("host"):
         pass
     assert not victim.exists()
 

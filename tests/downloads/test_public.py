@@ -15,7 +15,7 @@ import pytest
 
 from tasks.downloads.patience import ANY_HOST, Origin, RefusedAddress, open_session
 from tasks.downloads.public import EVERY_NETWORK, PrivateAddressError, Public, is_public
-from tests.landmarks.models.server import Handler, ModelServer, redirect
+from tests.landmarks.models.server import Handler, ModelServer, redirect_to
 
 PRIVATE = [
     *("127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.3.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
@@ -72,8 +72,8 @@ def test_one_allowed_address_does_not_allow_the_others_that_are_embedded_beside_
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "localhost", "[::1]"])
 def test_other_ways_to_write_this_machine(host: str) -> None:
-    with pytest.raises(PrivateAddressError, match="no public address"):
-        Public().addresses(host, 80)
+    with pytest.raises(PrivateAddressError, match="not a public address"):
+        Public().get_addresses(host, 80)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ FIRST_ONLY = Public(("127.0.0.1/32",))  # as if 127.0.0.1 were public and all el
 
 def test_a_private_address_is_not_even_connected_to(start: Start) -> None:
     inside = start("127.0.0.2", {"/secret": b"secret"})
-    with pytest.raises(RefusedAddress, match=r"127\.0\.0\.2, which is no public address"):
+    with pytest.raises(RefusedAddress, match=r"127\.0\.0\.2, which is not a public address"):
         open_session(Anywhere(), FIRST_ONLY).get(f"{inside.url}/secret")
     assert inside.requests == []
 
@@ -129,7 +129,7 @@ def test_an_allowed_address_is_asked(start: Start) -> None:
 
 def test_a_redirect_to_a_private_address_is_refused(start: Start) -> None:
     inside, outside = start("127.0.0.2", {"/secret": b"secret"}), start("127.0.0.1", {})
-    outside.faults.append(redirect(f"{inside.url}/secret"))
+    outside.faults.append(redirect_to(f"{inside.url}/secret"))
     with pytest.raises(RefusedAddress, match=r"127\.0\.0\.2"):
         open_session(Anywhere(), FIRST_ONLY).get(f"{outside.url}/a")
     assert inside.requests == []
@@ -171,7 +171,7 @@ def test_of_several_addresses_the_private_ones_are_left_out_and_dead_ones_passed
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     public = Public(("127.0.0.1/32", "127.0.0.3/32"))  # nobody listens at 127.0.0.1
-    assert public.addresses("video.example", port) == ["127.0.0.1", "127.0.0.3"]
+    assert public.get_addresses("video.example", port) == ["127.0.0.1", "127.0.0.3"]
     assert open_session(Anywhere(), public).get(f"http://video.example:{port}/a").content == b"third"
 
 

@@ -290,10 +290,10 @@ def test_missing_file_is_bad_input(fetch: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("http://127.0.0.2/a.mp4", "no public address"),
-        ("http://localhost.localdomain@127.0.0.3/a.mp4", "no public address"),
-        ("http://[::1]/a.mp4", "no public address"),
-        ("http://169.254.169.254/latest/meta-data", "no public address"),
+        ("http://127.0.0.2/a.mp4", "not a public address"),
+        ("http://localhost.localdomain@127.0.0.3/a.mp4", "not a public address"),
+        ("http://[::1]/a.mp4", "not a public address"),
+        ("http://169.254.169.254/latest/meta-data", "not a public address"),
         ("file:///etc/passwd", "cannot work"),
         ("ftp://example.org/a.mp4", "cannot work"),
     ],

@@ -8,9 +8,9 @@ import uuid
 from pathlib import Path
 
 from tasks.downloads.cache import Pace, SharedCache
-from tasks.downloads.partial import Partial, file_digest
+from tasks.downloads.partial import Partial, compute_file_digest
 from tasks.downloads.patience import open_session
-from tasks.downloads.transfer import Gone, Transfers, Wanted
+from tasks.downloads.transfer import FileRequest, MissingFile, Transfers
 from tasks.engine.contract.errors import BadInput, Problem, TransientError
 from tasks.landmarks.models.catalogue import ModelFile
 from tasks.landmarks.models.finding import find_in_folder, has_content
@@ -61,7 +61,7 @@ class ModelFetcher:
         """Download ``file`` to ``cached`` unless another process has. Raises Unavailable."""
         try:
             self.settings.cache.mkdir(parents=True, exist_ok=True)
-            with self._cache.locked(file.sha256) as alone:
+            with self._cache.lock(file.sha256) as alone:
                 if has_content(cached, file.sha256, file.bytes):  # another process downloaded it meanwhile
                     return
                 _delete_damaged(cached)
@@ -97,13 +97,13 @@ class ModelFetcher:
 
     def _download_part(self, file: ModelFile, url: str, partial: Partial) -> str | None:
         """Complete ``partial`` and return its mismatch in words, after discarding it; None if the file is correct."""
-        wanted = Wanted(file.file_name, file.bytes, f"{file.file_name} has", "HEADRACE_MODEL_URL")
+        wanted = FileRequest(file.file_name, file.bytes, f"{file.file_name} has", "HEADRACE_MODEL_URL")
         if partial.size_bytes > file.bytes:
             partial.discard()
         if partial.size_bytes < file.bytes:
             try:
                 self._transfers.fill(url, wanted, partial)
-            except Gone as error:
+            except MissingFile as error:
                 raise BadInput(f"{url} does not exist; check HEADRACE_MODEL_URL") from error
         mismatch = _find_mismatch(file, partial)
         if mismatch is not None:
@@ -114,7 +114,7 @@ class ModelFetcher:
 def _find_mismatch(file: ModelFile, partial: Partial) -> str | None:
     if partial.size_bytes != file.bytes:
         return f"{partial.size_bytes:,} bytes received instead of {file.bytes:,}"
-    sha256 = partial.sha256()
+    sha256 = partial.compute_sha256()
     return None if sha256 == file.sha256 else f"received a file with sha256 {sha256}"
 
 
@@ -123,7 +123,7 @@ def _delete_damaged(cached: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         _log.warning(
             "%s in the cache is damaged (%d bytes, sha256 %s): deleting it and downloading it again",
-            *(cached, cached.stat().st_size, file_digest(cached)),
+            *(cached, cached.stat().st_size, compute_file_digest(cached)),
         )
         cached.unlink()
 

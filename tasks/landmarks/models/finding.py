@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.downloads.partial import file_digest
+from tasks.downloads.partial import compute_file_digest
 
 
 def has_content(path: Path, sha256: str, size_bytes: int | None = None) -> bool:
@@ -12,7 +12,7 @@ def has_content(path: Path, sha256: str, size_bytes: int | None = None) -> bool:
     try:
         if size_bytes is not None and path.stat().st_size != size_bytes:
             return False
-        return file_digest(path) == sha256
+        return compute_file_digest(path) == sha256
     except OSError:
         return False
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.downloads.folder import default_cache, read_url
-from tasks.downloads.patience import ANY_HOST, Origin, origin
+from tasks.downloads.folder import get_default_cache, read_url
+from tasks.downloads.patience import ANY_HOST, Origin, get_origin
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.landmarks.models.catalogue import OFFICIAL_BASE, ModelFile
 
@@ -34,7 +34,7 @@ class ModelSettings:
     @property
     def origins(self) -> frozenset[Origin]:
         """Return the allowed servers: the base URL's, and any HTTPS server (the digest verifies the file)."""
-        return frozenset({origin(self.base_url), ("https", ANY_HOST)})
+        return frozenset({get_origin(self.base_url), ("https", ANY_HOST)})
 
     def build_url(self, file: ModelFile) -> str:
         """Return the URL from which ``file`` is downloaded."""
@@ -52,7 +52,7 @@ def read_settings(environment: Mapping[str, str]) -> ModelSettings:
         raise InvalidInput(problems)
     given = environment.get("HEADRACE_MODEL_DIR")
     folder = Path(given).expanduser().absolute() if given else None
-    return ModelSettings(default_cache(environment, "models"), folder, base_url)
+    return ModelSettings(get_default_cache(environment, "models"), folder, base_url)
 
 
 def check_folder(settings: ModelSettings) -> list[Problem]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.downloads.partial import file_digest
+from tasks.downloads.partial import compute_file_digest
 from tasks.engine.contract.errors import InvalidInput, Problem, RunError, TransientError
 from tasks.landmarks.models.bundle import NotAModel, detect_bundle_kind
 from tasks.landmarks.models.catalogue import CATALOGUE, ModelFile, find_official
@@ -42,7 +42,7 @@ def choose_model(option: str) -> tuple[Model | None, list[Problem]]:
     if not option or not path.is_file():
         return None, [_describe_unknown_model(option, path)]
     try:
-        sha256, kind = file_digest(path), detect_bundle_kind(path)
+        sha256, kind = compute_file_digest(path), detect_bundle_kind(path)
     except (NotAModel, OSError) as error:
         reason = str(error) if isinstance(error, NotAModel) else f"cannot be read ({error.strerror or error})"
         return None, [Problem("--model", f"{path} {reason}", _describe_paths(), f"or use one of {_MODEL_NAMES}")]

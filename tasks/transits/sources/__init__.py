@@ -1,1 +1,1 @@
-"""Where light curves come from: the archive MAST, through a cache that runs share."""
+"""Fetches light curves from the archive MAST, through a cache that runs share."""

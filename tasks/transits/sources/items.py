@@ -1,4 +1,4 @@
-"""What the fetching stage is given, and what it leaves for the search."""
+"""Items of the fetching stage, and its results as targets for the search."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tasks.engine.contract.stage import get_published_file
 from tasks.transits.targets import Target
 
 
-def fetch_items(targets: Iterable[Target]) -> list[Item]:
-    """One item a target. What is known of the star enters no key: the files do not depend on it."""
+def make_fetch_items(targets: Iterable[Target]) -> list[Item]:
+    """Make one item per target. Stellar parameters are not part of the key: the files do not depend on them."""
     return [
         Item(
             target.id,
@@ -27,16 +27,16 @@ def fetch_items(targets: Iterable[Target]) -> list[Item]:
     ]
 
 
-def with_files(targets: Iterable[Target], details: Mapping[str, Mapping[str, Any]], output_dir: Path) -> list[Target]:
-    """The targets that were fetched, each with its files. ``details``: of the stage's records, by target id."""
+def add_files(targets: Iterable[Target], details: Mapping[str, Mapping[str, Any]], output_dir: Path) -> list[Target]:
+    """Return the fetched targets with their files. ``details``: of the stage's records, by target id."""
     return [
-        _with_products(target, details[target.id]["products"], output_dir.absolute())
+        _add_products(target, details[target.id]["products"], output_dir.absolute())
         for target in targets
         if target.id in details
     ]
 
 
-def _with_products(target: Target, products: Sequence[Mapping[str, Any]], output_dir: Path) -> Target:
+def _add_products(target: Target, products: Sequence[Mapping[str, Any]], output_dir: Path) -> Target:
     paths = sorted(product["path"] for product in products)
     try:
         files = tuple(str(get_published_file(output_dir, path)) for path in paths)

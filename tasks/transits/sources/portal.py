@@ -1,8 +1,8 @@
-"""lightkurve's search, asked through our session and at the configured addresses.
+"""Runs lightkurve's search with our session and the configured addresses.
 
-lightkurve searches with astroquery, which fixes MAST's addresses when it is imported, waits ten minutes for a byte, and
-asks the name resolver over plain HTTP by a function of its own. For the time of one search all of that is put right;
-astroquery has no public way for it. One thread of a process may search at a time.
+lightkurve searches with astroquery, which fixes MAST's addresses on import, has a timeout of ten minutes, and contacts
+the name resolver over plain HTTP with a separate function. This module replaces all of that during a search, since
+astroquery has no public API for it. One thread per process may search at a time.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from typing import Any, cast
 
 import requests
 
-from tasks.downloads.patience import BUSY_STATUSES, Passing, RefusedAddress, retry_after_seconds
+from tasks.downloads.patience import BUSY_STATUSES, RefusedAddress, TransientFailure, parse_retry_after
 from tasks.engine.contract.errors import BadInput
-from tasks.transits.sources.products import AUTHORS, MISSIONS, Product, Query, checked, segment_name
+from tasks.transits.sources.products import AUTHORS, MISSIONS, Product, Query, check_product, format_segment_name
 from tasks.transits.sources.settings import MastSettings
 
 _INHERITED = object()
-_SEARCH_SECONDS = 300.0  # as long as the server says that it is still at it
+_SEARCH_SECONDS = 300.0  # while the server reports progress
 
 
 def search(query: Query, settings: MastSettings, session: requests.Session, now: float) -> tuple[Product, ...]:
-    """All light curves of the star that MAST lists, from the pipelines that we know, in every segment.
+    """Return all light curves of the star that MAST lists, from supported pipelines, in every segment.
 
-    Raises Passing for what may pass, and BadInput for a search that MAST refuses or an answer that cannot be trusted.
+    Raises TransientFailure for transient failures, and BadInput for a search that MAST rejects or an invalid answer.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of empty results and of libraries that lightkurve can do without
+        warnings.simplefilter("ignore")  # of empty results and of optional libraries
         import lightkurve
     authors = tuple(author for mission in query.missions for author in AUTHORS[mission])
-    with _pointed(query, settings, session), _failures_told(now), _offline():
-        lightkurve.search_lightcurve.cache_clear()  # its memory knows no time to live
+    with _redirect_astroquery(query, settings, session), _convert_failures(now), _block_downloads():
+        lightkurve.search_lightcurve.cache_clear()  # its cache never expires
         result = lightkurve.search_lightcurve(query.name, mission=query.missions, author=authors)
-        products = [_product(row) for row in result.table]
-    return tuple(checked(product) for product in products if product is not None)
+        products = [_make_product(row) for row in result.table]
+    return tuple(check_product(product) for product in products if product is not None)
 
 
 @contextmanager
-def _pointed(query: Query, settings: MastSettings, session: requests.Session) -> Iterator[None]:
-    """Have astroquery use our session and addresses, and the resolver only where a place is asked for."""
+def _redirect_astroquery(query: Query, settings: MastSettings, session: requests.Session) -> Iterator[None]:
+    """Have astroquery use our session and addresses, and the resolver only for names."""
     from astroquery.exceptions import ResolverError
     from astroquery.mast import Observations, utils
 
     def resolve(_url: str, params: Mapping[str, Any]) -> requests.Response:
-        if query.exact:  # lightkurve would go on to whatever star is at that place
-            raise ResolverError(f"{query.name} is not looked for by its place")
+        if query.exact:  # lightkurve would continue with any star at this position
+            raise ResolverError(f"{query.name} is not searched by position")
         answer = session.get(settings.resolver, params=params)
         answer.raise_for_status()
         return answer
 
     connection = Observations._portal_api_connection  # noqa: SLF001 - see the module's docstring
-    known = _columns(settings.server)
-    columns = dict(known)  # astroquery keeps what it is told of columns for ever, an error message too
-    own = {
+    cached = _get_column_cache(settings.server)
+    columns = dict(cached)  # astroquery caches every answer about columns, even an error message
+    attributes = {
         "MAST_REQUEST_URL": f"{settings.server}/api/v0/invoke",
         "COLUMNS_CONFIG_URL": f"{settings.server}/portal/Mashup/Mashup.asmx/columnsconfig",
         "TIMEOUT": _SEARCH_SECONDS,
@@ -65,23 +65,23 @@ def _pointed(query: Query, settings: MastSettings, session: requests.Session) ->
         "_column_configs": columns,
         "_current_service": None,
     }
-    with _replaced(connection, own), _replaced(utils, {"_simple_request": resolve}):
+    with _replace_attributes(connection, attributes), _replace_attributes(utils, {"_simple_request": resolve}):
         yield
-    known.update(columns)
+    cached.update(columns)
 
 
 @functools.cache
-def _columns(_server: str) -> dict[str, Any]:
-    """What searches that went well were told of the columns; asked for once a process."""
+def _get_column_cache(_server: str) -> dict[str, Any]:
+    """Return the column configurations of successful searches, requested once per process."""
     return {}
 
 
 @contextmanager
-def _replaced(owner: Any, values: Mapping[str, Any]) -> Iterator[None]:
-    """Give ``owner`` other attributes for a while. Raises AttributeError where astroquery has none such any more."""
+def _replace_attributes(owner: Any, values: Mapping[str, Any]) -> Iterator[None]:
+    """Replace attributes of ``owner`` temporarily. Raises AttributeError if astroquery no longer has them."""
     before = {name: vars(owner).get(name, _INHERITED) for name in values if hasattr(owner, name)}
     if missing := values.keys() - before.keys():
-        raise AttributeError(f"astroquery has no {', '.join(sorted(missing))} any more: it is not what we know")
+        raise AttributeError(f"astroquery no longer has {', '.join(sorted(missing))}; use a supported version")
     try:
         for name, value in values.items():
             setattr(owner, name, value)
@@ -95,8 +95,8 @@ def _replaced(owner: Any, values: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _offline() -> Iterator[None]:
-    """astropy must fetch no tables of the Earth's rotation, nor anything else."""
+def _block_downloads() -> Iterator[None]:
+    """Prevent astropy from downloading tables of the Earth's rotation or other data."""
     from astropy.utils import data, iers
 
     with (
@@ -109,8 +109,8 @@ def _offline() -> Iterator[None]:
 
 
 @contextmanager
-def _failures_told(now: float) -> Iterator[None]:
-    """What requests and astroquery raise, as what it means."""
+def _convert_failures(now: float) -> Iterator[None]:
+    """Convert errors of requests and astroquery to transient failures or BadInput."""
     from astroquery.exceptions import InvalidQueryError, RemoteServiceError
     from astroquery.exceptions import TimeoutError as AstroqueryTimeoutError
 
@@ -119,51 +119,51 @@ def _failures_told(now: float) -> Iterator[None]:
     except RefusedAddress as error:
         raise BadInput(f"MAST's search was {error}") from error
     except requests.HTTPError as error:
-        raise _refusal(error, now) from error
+        raise _make_http_error(error, now) from error
     except (requests.RequestException, RemoteServiceError, TimeoutError, AstroqueryTimeoutError) as error:
-        raise Passing(f"MAST's search failed ({_brief(error)})") from error
+        raise TransientFailure(f"MAST's search failed ({_format_error(error)})") from error
     except (InvalidQueryError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        # Not of our query, which is always of one form, but of reading what came.
-        raise Passing(f"MAST's search gave an answer of another form ({_brief(error)})") from error
+        # These concern the answer, not the query, which always has the same form.
+        raise TransientFailure(f"MAST's search returned an invalid answer ({_format_error(error)})") from error
 
 
-def _refusal(error: requests.HTTPError, now: float) -> Exception:
+def _make_http_error(error: requests.HTTPError, now: float) -> Exception:
     answer = error.response
-    assert answer is not None, "raise_for_status gives the answer along"
+    assert answer is not None, "raise_for_status passes the answer"
     if answer.status_code in BUSY_STATUSES:
-        wait = retry_after_seconds(answer.headers.get("Retry-After"), now)
-        return Passing(f"MAST's search is busy (HTTP {answer.status_code})", wait)
+        wait = parse_retry_after(answer.headers.get("Retry-After"), now)
+        return TransientFailure(f"MAST's search is busy (HTTP {answer.status_code})", wait)
     advice = "check HEADRACE_MAST_SERVER and HEADRACE_MAST_RESOLVER"
-    return BadInput(f"MAST's search refuses (HTTP {answer.status_code} from {answer.url}); {advice}")
+    return BadInput(f"MAST rejects the search (HTTP {answer.status_code} from {answer.url}); {advice}")
 
 
-def _product(row: Any) -> Product | None:
-    """What a row of lightkurve's result says; None for a mission that we do not know."""
-    mission = next((known for known in MISSIONS if known.lower() == str(row["project"]).lower()), None)
+def _make_product(row: Any) -> Product | None:
+    """Return the product of a row of lightkurve's result; None for an unsupported mission."""
+    mission = next((name for name in MISSIONS if name.lower() == str(row["project"]).lower()), None)
     if mission is None:
         return None
-    size = _number(row["size"])
+    size = _parse_number(row["size"])
     return Product(
         file=str(row["productFilename"]),
         uri=str(row["dataURI"]),
         listed_bytes=int(size) if size > 0 else None,
         author=str(row["author"]),
-        exposure_seconds=_number(row["exptime"]),
+        exposure_seconds=_parse_number(row["exptime"]),
         mission=mission,
-        segment=segment_name(mission, str(row["mission"])),
+        segment=format_segment_name(mission, str(row["mission"])),
         star=str(row["target_name"]),
-        distance_arcsec=_number(row["distance"]),
+        distance_arcsec=_parse_number(row["distance"]),
     )
 
 
-def _number(value: Any) -> float:
-    """A cell as a number; 0 where it is masked or no number."""
+def _parse_number(value: Any) -> float:
+    """Return a cell as a number; 0 if it is masked or not a number."""
     with contextlib.suppress(TypeError, ValueError):
         number = float(cast("float", value))
         return number if abs(number) < float("inf") else 0.0
     return 0.0
 
 
-def _brief(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     text = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""What is asked of the archive, what it lists, and which of that is taken."""
+"""Queries to the archive, its lists of products, and the choice among them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.engine.contract.items import MAX_ID_LENGTH
 Mission = Literal["Kepler", "K2", "TESS"]
 Cadence = Literal["fast", "short", "long"]
 
-# The order in which a target that nothing says the mission of is looked at: the quietest light curves first.
+# The order of missions for a target without one: the lowest noise first.
 MISSIONS: tuple[Mission, ...] = get_args(Mission)
 AUTHORS: Mapping[Mission, tuple[str, ...]] = {
     "Kepler": ("Kepler",),
@@ -22,8 +22,8 @@ AUTHORS: Mapping[Mission, tuple[str, ...]] = {
 }
 _CATALOGUES: Mapping[str, Mission] = {"TIC": "TESS", "KIC": "Kepler", "EPIC": "K2"}
 _LETTERS: Mapping[Mission, str] = {"TESS": "S", "Kepler": "Q", "K2": "C"}
-# Of each segment the first of these is taken. The pipelines in the order in which they remove systematics, and of one
-# pipeline the cadence that holds all that a transit shows in the fewest points.
+# The order of preference within a segment: the pipeline that removes systematics best, then the cadence that resolves
+# a transit with the fewest points.
 _PREFERENCE: Mapping[Mission, tuple[tuple[str, Cadence], ...]] = {
     "Kepler": (("Kepler", "long"), ("Kepler", "short")),
     "K2": (("K2", "long"), ("K2", "short"), ("EVEREST", "long"), ("EVEREST", "short")),
@@ -44,13 +44,13 @@ _MAX_SEGMENT = 9999
 
 @dataclass(frozen=True)
 class Query:
-    """A star, as it is asked for.
+    """A request for the light curves of a star.
 
-    name      ``TIC 25155310``, ``KIC 6850504``, ``EPIC 201367065``, or a name that the resolver knows
-    missions  the missions that are searched, in the order of preference
-    exact     whether the archive knows the star by this very number in these missions; otherwise its place is asked for
-    segments  numbers of sectors, quarters or campaigns; all where it is empty
-    cadence   the only cadence that is taken; None: the preferred one
+    name      ``TIC 25155310``, ``KIC 6850504``, ``EPIC 201367065``, or a name for the resolver
+    missions  the missions to search, in order of preference
+    exact     True if the archive has this catalogue number in these missions; otherwise the search is by position
+    segments  numbers of sectors, quarters or campaigns; empty for all
+    cadence   the only accepted cadence; None for the preferred one
     """
 
     name: str
@@ -70,10 +70,10 @@ class Query:
 class Product:
     """One light curve file that the archive lists.
 
-    listed_bytes     its size by the list, which may be out of date; None where the list does not say
+    listed_bytes     its listed size, which may be outdated; None if not listed
     segment          ``S1``, ``Q3``, ``C5``, ``C9a``
     star             the archive's name of the star
-    distance_arcsec  from the place that was asked for; 0 where an exact number was
+    distance_arcsec  from the position of the query; 0 for an exact number
     """
 
     file: str
@@ -88,7 +88,7 @@ class Product:
 
     @property
     def cadence(self) -> Cadence:
-        """The class of its exposure time."""
+        """Return the class of its exposure time."""
         if self.exposure_seconds < _FAST_BELOW_SECONDS:
             return "fast"
         return "short" if self.exposure_seconds < _LONG_FROM_SECONDS else "long"
@@ -96,7 +96,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is taken of a list, which segments were asked for in vain, and which other missions saw the star."""
+    """The chosen products, the requested but missing segments, and other missions that observed the star."""
 
     products: tuple[Product, ...]
     missing: tuple[int, ...] = ()
@@ -104,10 +104,11 @@ class Choice:
 
 
 def read_query(payload: Mapping[str, Any]) -> Query:
-    """What an item's payload asks for. Raises BadInput for one that cannot be asked for.
+    """Read the query of an item's payload. Raises BadInput if it is invalid.
 
     It has ``name``, ``mission`` (of ``MISSIONS``, or empty), ``segments`` (a list of numbers) and ``cadence``
-    (``fast``, ``short`` or ``long``); all but the name may be missing. A bare number is one of the mission's catalogue.
+    (``fast``, ``short`` or ``long``); all but the name may be missing. A bare number belongs to the mission's
+    catalogue.
     """
     name = " ".join(str(payload.get("name") or "").split())
     mission, cadence = payload.get("mission") or None, payload.get("cadence") or None
@@ -117,48 +118,50 @@ def read_query(payload: Mapping[str, Any]) -> Query:
         raise BadInput(f"mission {mission!r}: allowed are {', '.join(MISSIONS)} or nothing")
     if cadence not in {None, *get_args(Cadence)}:
         raise BadInput(f"cadence {cadence!r}: allowed are {', '.join(get_args(Cadence))} or nothing")
-    catalogue, canonical = _identified(name, mission)
-    known = _CATALOGUES.get(catalogue)
-    missions = _missions(mission, known)
-    return Query(canonical, missions, missions == (known,), _segments(payload.get("segments")), cadence)
+    catalogue, canonical = _identify(name, mission)
+    implied = _CATALOGUES.get(catalogue)
+    missions = _choose_missions(mission, implied)
+    return Query(canonical, missions, missions == (implied,), _read_segments(payload.get("segments")), cadence)
 
 
-def choose(found: Iterable[Product], query: Query) -> Choice:
-    """Of the nearest star that ``query`` means, one mission, and of each of its segments the preferred files.
+def choose(products: Iterable[Product], query: Query) -> Choice:
+    """Choose the nearest star of ``query``, its first mission, and the preferred files of each segment.
 
-    That is one file, but for Kepler's short cadence, which has one a month: all of those.
+    This is one file per segment, except for Kepler's short cadence: all of its monthly files.
     """
-    stars = _of_one_star(_wanted(found, query), query)
+    stars = _select_one_star(_filter_products(products, query), query)
     missions = [mission for mission in query.missions if mission in stars]
     if not missions:
         return Choice((), query.segments)
     segments: dict[str, list[Product]] = {}
     for product in stars[missions[0]]:
         segments.setdefault(product.segment, []).append(product)
-    taken = [product for name in sorted(segments, key=_segment_order) for product in _preferred(segments[name])]
-    there = {_segment_order(name)[0] for name in segments}
+    chosen = [
+        product for name in sorted(segments, key=_get_segment_order) for product in _select_preferred(segments[name])
+    ]
+    there = {_get_segment_order(name)[0] for name in segments}
     missing = tuple(number for number in query.segments if number not in there)
-    return Choice(tuple(taken), missing, tuple(missions[1:]))
+    return Choice(tuple(chosen), missing, tuple(missions[1:]))
 
 
-def segment_name(mission: Mission, described: str) -> str:
-    """``S1`` for ``TESS Sector 01``; the letter alone where ``described`` bears no number."""
-    found = re.search(r"(\d+)([ab]?)\s*$", described)
-    return f"{_LETTERS[mission]}{int(found[1])}{found[2]}" if found else _LETTERS[mission]
+def format_segment_name(mission: Mission, described: str) -> str:
+    """Return ``S1`` for ``TESS Sector 01``; the letter alone if ``described`` has no number."""
+    match = re.search(r"(\d+)([ab]?)\s*$", described)
+    return f"{_LETTERS[mission]}{int(match[1])}{match[2]}" if match else _LETTERS[mission]
 
 
-def checked(product: Product) -> Product:
-    """``product``, once its names are known to be harmless. Raises BadInput for those of no file at the archive."""
+def check_product(product: Product) -> Product:
+    """Return ``product`` if its names are safe. Raises BadInput if they are not those of an archive file."""
     parts = product.uri.split("/")
-    harmless = _FILE.fullmatch(product.file) and len(product.file) <= MAX_ID_LENGTH and _URI.fullmatch(product.uri)
-    if not harmless or ".." in parts or parts[-1] != product.file:
+    is_safe = _FILE.fullmatch(product.file) and len(product.file) <= MAX_ID_LENGTH and _URI.fullmatch(product.uri)
+    if not is_safe or ".." in parts or parts[-1] != product.file:
         listed = f"{product.file[:80]!r} at {product.uri[:80]!r}"
-        raise BadInput(f"the archive lists {listed}, which is no name of a light curve; nothing is downloaded")
+        raise BadInput(f"the archive lists {listed}, which is not a valid name of a light curve; it is not downloaded")
     return product
 
 
-def bucket_key(product: Product) -> str | None:
-    """Where the public bucket ``stpubdata`` has the product; None for what is not known to be there."""
+def get_bucket_key(product: Product) -> str | None:
+    """Return the key of the product in the public bucket ``stpubdata``; None if unknown."""
     path = product.uri.removeprefix("mast:")
     if tess := re.fullmatch(r"TESS/product/(tess\d+-s(\d{4})-(\d{16})-.+)", path):
         star = tess[3]
@@ -168,8 +171,8 @@ def bucket_key(product: Product) -> str | None:
     return None
 
 
-def from_json(row: Mapping[str, Any]) -> Product:
-    """The product that :func:`to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+def read_product(row: Mapping[str, Any]) -> Product:
+    """Return the product that :func:`to_json` wrote. Raises KeyError, TypeError or ValueError for invalid content."""
     mission = row["mission"]
     if mission not in MISSIONS:
         raise ValueError(f"unknown mission {mission!r}")
@@ -187,32 +190,32 @@ def from_json(row: Mapping[str, Any]) -> Product:
     )
 
 
-def to_json(product: Product) -> dict[str, Any]:
-    """The product as JSON values."""
+def convert_to_json(product: Product) -> dict[str, Any]:
+    """Return the product as JSON values."""
     return asdict(product)
 
 
-def _identified(name: str, mission: Mission | None) -> tuple[str, str]:
-    """The catalogue, or nothing, and the name as it is asked for."""
-    if named := _IDENTIFIER.fullmatch(name):
-        return named[1].upper(), f"{named[1].upper()} {named[2]}"
+def _identify(name: str, mission: Mission | None) -> tuple[str, str]:
+    """Return the catalogue, or an empty text, and the canonical name."""
+    if match := _IDENTIFIER.fullmatch(name):
+        return match[1].upper(), f"{match[1].upper()} {match[2]}"
     number = _NUMBER.fullmatch(name)
     if number is None:
         return "", name
-    for catalogue, known in _CATALOGUES.items():
-        if mission == known:
+    for catalogue, owner in _CATALOGUES.items():
+        if mission == owner:
             return catalogue, f"{catalogue} {number[1]}"
     raise BadInput(f"target {name!r}: a bare number needs a mission, or TIC, KIC or EPIC before it")
 
 
-def _missions(asked: Mission | None, known: Mission | None) -> tuple[Mission, ...]:
-    """The mission that is asked for, else that of the catalogue, else all."""
-    if asked:
-        return (asked,)
-    return (known,) if known else MISSIONS
+def _choose_missions(requested: Mission | None, implied: Mission | None) -> tuple[Mission, ...]:
+    """Return the requested mission, else that of the catalogue, else all."""
+    if requested:
+        return (requested,)
+    return (implied,) if implied else MISSIONS
 
 
-def _segments(given: Any) -> tuple[int, ...]:
+def _read_segments(given: Any) -> tuple[int, ...]:
     numbers = list(given or ())
     if any(isinstance(number, bool) or not isinstance(number, int) for number in numbers):
         raise BadInput(f"segments {numbers!r}: allowed are whole numbers of sectors, quarters or campaigns")
@@ -221,39 +224,39 @@ def _segments(given: Any) -> tuple[int, ...]:
     return tuple(sorted(set(numbers)))
 
 
-def _wanted(found: Iterable[Product], query: Query) -> list[Product]:
-    """Those of the missions, segments and cadence that are asked for, from a pipeline that we know."""
+def _filter_products(products: Iterable[Product], query: Query) -> list[Product]:
+    """Return the products of the requested missions, segments and cadence, from supported pipelines."""
     return [
         product
-        for product in found
+        for product in products
         if product.mission in query.missions
         and (product.author, product.cadence) in _PREFERENCE[product.mission]
         and query.cadence in {None, product.cadence}
-        and (not query.segments or _segment_order(product.segment)[0] in query.segments)
+        and (not query.segments or _get_segment_order(product.segment)[0] in query.segments)
     ]
 
 
-def _of_one_star(products: Sequence[Product], query: Query) -> dict[Mission, list[Product]]:
-    """By mission, those of the star with the very number, or of the one that is nearest to the place."""
+def _select_one_star(products: Sequence[Product], query: Query) -> dict[Mission, list[Product]]:
+    """Return by mission the products of the star with the exact number, or of the nearest star."""
     stars: dict[Mission, list[Product]] = {}
     for mission in query.missions:
         own = [product for product in products if product.mission == mission]
         if not own:
             continue
         nearest = min(own, key=lambda product: (product.distance_arcsec, product.star))
-        wanted = _star_number(query.name if query.exact else nearest.star)
-        if same := [product for product in own if _star_number(product.star) == wanted]:
+        number = _get_star_number(query.name if query.exact else nearest.star)
+        if same := [product for product in own if _get_star_number(product.star) == number]:
             stars[mission] = same
     return stars
 
 
-def _star_number(name: str) -> str:
-    """What the archive's forms of a star's name (``25155310``, ``kplr006850504``, ``ktwo...``) have in common."""
-    found = re.search(r"0*(\d+)\s*$", name)
-    return found[1] if found else name.lower()
+def _get_star_number(name: str) -> str:
+    """Return the number in a star's name (``25155310``, ``kplr006850504``, ``ktwo...``), or the name in lower case."""
+    match = re.search(r"0*(\d+)\s*$", name)
+    return match[1] if match else name.lower()
 
 
-def _preferred(segment: Sequence[Product]) -> list[Product]:
+def _select_preferred(segment: Sequence[Product]) -> list[Product]:
     order = _PREFERENCE[segment[0].mission]
     first = min(segment, key=lambda product: order.index((product.author, product.cadence)))
     alike = sorted(
@@ -261,10 +264,10 @@ def _preferred(segment: Sequence[Product]) -> list[Product]:
         key=lambda product: product.file,
     )
     monthly = first.mission == "Kepler" and first.cadence == "short"
-    return alike if monthly else alike[-1:]  # of several versions the last
+    return alike if monthly else alike[-1:]  # the last of several versions
 
 
-def _segment_order(name: str) -> tuple[int, str]:
-    """The number of a segment, -1 where it has none, and its name."""
-    found = re.search(r"\d+", name)
-    return int(found[0]) if found else -1, name
+def _get_segment_order(name: str) -> tuple[int, str]:
+    """Return the number of a segment, -1 without a number, and its name."""
+    match = re.search(r"\d+", name)
+    return int(match[0]) if match else -1, name

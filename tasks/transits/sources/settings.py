@@ -1,6 +1,6 @@
-"""Where the archive is, how patient we are with it, and where what it gave is kept.
+"""Settings for the archive: addresses, timeouts, retries, and the cache.
 
-None of this changes what a light curve holds, so none of it enters a key.
+They do not affect the content of a light curve, so they are not part of a key.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.downloads.folder import cache_problems, default_cache, read_url
-from tasks.downloads.patience import Origin, origin
+from tasks.downloads.folder import find_cache_problems, get_default_cache, read_url
+from tasks.downloads.patience import Origin, get_origin
 from tasks.engine.contract.errors import InvalidInput, Problem
 
 SERVER = "https://mast.stsci.edu"
 RESOLVER = "https://mastresolver.stsci.edu/Santa-war/query"
 MAX_CONNECTIONS = 16
-# Where MAST itself may send on to: its older archive server, and its public bucket.
+# Targets of MAST's redirects: its older archive server, and its public bucket.
 _PUBLIC_COPIES = frozenset(
     ("https", host)
     for host in ("archive.stsci.edu", "stpubdata.s3.amazonaws.com", "stpubdata.s3.us-east-1.amazonaws.com")
@@ -27,19 +27,19 @@ _DAY_SECONDS = 86_400.0
 
 @dataclass(frozen=True)
 class MastSettings:
-    """How MAST is asked.
+    """Settings for requests to MAST.
 
-    cache           the folder that runs share; None: as :func:`~tasks.downloads.folder.default_cache` has it
+    cache           the folder that runs share; None for that of :func:`~tasks.downloads.folder.default_cache`
     server          base URL of MAST: searches and downloads
-    resolver        URL of the name resolver; asked for names only, never for TIC, KIC and EPIC numbers
-    mirror          base URL of a store with the layout of the public bucket ``stpubdata``, asked for files first;
-                    empty: MAST alone
-    connections     at most so many at a time, over all processes of this host that share the cache
+    resolver        URL of the name resolver; for names only, not for TIC, KIC and EPIC numbers
+    mirror          base URL of a store with the layout of the public bucket ``stpubdata``, tried first for files; empty
+                    for MAST only
+    connections     maximum connections, over all processes of this host that share the cache
     connect_seconds, stall_seconds
-                    longest wait for a connection, and for the next byte
-    tries           requests for one thing before it is given up
-    query_seconds   how long a completed search is believed
-    empty_seconds   the same for one that did not find all that was asked for
+                    timeouts for a connection, and for the next byte
+    tries           attempts per request
+    query_seconds   lifetime of a completed search
+    empty_seconds   lifetime of a search that lacks a requested segment
     """
 
     cache: Path | None = None
@@ -55,45 +55,43 @@ class MastSettings:
 
     @property
     def folder(self) -> Path:
-        """The cache's folder on this host."""
-        return self.cache or default_cache(os.environ, "mast")
+        """Return the cache's folder on this host."""
+        return self.cache or get_default_cache(os.environ, "mast")
 
     @property
     def origins(self) -> frozenset[Origin]:
-        """Scheme and host, with its port, of every address that may be asked."""
-        configured = frozenset(origin(url) for url in (self.server, self.resolver, self.mirror) if url)
+        """Return scheme and host, with its port, of all allowed addresses."""
+        configured = frozenset(get_origin(url) for url in (self.server, self.resolver, self.mirror) if url)
         return configured | _PUBLIC_COPIES if self.server == SERVER else configured
 
 
-def settings_from(environment: Mapping[str, str], refresh: bool = False) -> MastSettings:
-    """The settings that the variables ``HEADRACE_MAST_*`` make. Raises InvalidInput for values that cannot be.
-
-    ``refresh``: completed searches are not believed.
+def read_settings(environment: Mapping[str, str], refresh: bool = False) -> MastSettings:
+    """Read the settings from the variables ``HEADRACE_MAST_*``. Raises InvalidInput for invalid values.
 
     ``HEADRACE_MAST_SERVER``, ``HEADRACE_MAST_RESOLVER``, ``HEADRACE_MAST_MIRROR`` (URLs),
-    ``HEADRACE_MAST_CONNECTIONS``. An empty one counts as none.
+    ``HEADRACE_MAST_CONNECTIONS``. Empty variables count as unset. ``refresh`` ignores completed searches.
     """
     problems: list[Problem] = []
     settings = MastSettings(
         server=read_url("HEADRACE_MAST_SERVER", environment, SERVER, problems),
         resolver=read_url("HEADRACE_MAST_RESOLVER", environment, RESOLVER, problems),
         mirror=read_url("HEADRACE_MAST_MIRROR", environment, "", problems),
-        connections=_connections(environment.get("HEADRACE_MAST_CONNECTIONS") or "4", problems),
+        connections=_read_connections(environment.get("HEADRACE_MAST_CONNECTIONS") or "4", problems),
     )
     if problems:
         raise InvalidInput(problems)
     return replace(settings, query_seconds=0.0, empty_seconds=0.0) if refresh else settings
 
 
-def mast_problems(environment: Mapping[str, str]) -> list[Problem]:
-    """What is wrong with the variables, or else with the cache."""
+def find_mast_problems(environment: Mapping[str, str]) -> list[Problem]:
+    """Return the problems of the variables, or else of the cache."""
     try:
-        return cache_problems(settings_from(environment).folder)
+        return find_cache_problems(read_settings(environment).folder)
     except InvalidInput as error:
         return list(error.problems)
 
 
-def _connections(given: str, problems: list[Problem]) -> int:
+def _read_connections(given: str, problems: list[Problem]) -> int:
     if given.isdecimal() and 1 <= int(given) <= MAX_CONNECTIONS:
         return int(given)
     allowed = f"a whole number from 1 to {MAX_CONNECTIONS}"

@@ -1,4 +1,4 @@
-"""The stage that fetches: one target in, its light curve files out."""
+"""The stage that fetches the light curve files of one target."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
 from tasks.transits.sources.downloads import CachedFile, Downloads
-from tasks.transits.sources.products import Choice, Product, Query, read_query, to_json
+from tasks.transits.sources.products import Choice, Product, Query, convert_to_json, read_query
 from tasks.transits.sources.queries import Queries
 from tasks.transits.sources.settings import MastSettings
 
-# Where a link cannot be made: another filesystem, too many links, none known, or a file of another user.
+# Errors of links: another filesystem, too many links, no support, or a file of another user.
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class LightCurvesParams(BaseModel):
-    """What changes the files: nothing but the target, which is the item's payload."""
+    """Empty parameters: only the target, which is the item's payload, determines the files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,8 +35,8 @@ class LightCurvesParams(BaseModel):
 class LightCurvesStage(Stage):
     """Fetches the light curves of one target from MAST, through the cache that runs share.
 
-    The item has no inputs; its payload is what :func:`~tasks.transits.sources.products.read_query` reads. Files are
-    published as ``light_curves/<item id>/<file>``: links into the cache, or copies where it is on another filesystem.
+    The item has no inputs; :func:`~tasks.transits.sources.products.read_query` reads its payload. Files are published
+    as ``light_curves/<item id>/<file>``: links into the cache, or copies if the cache is on another filesystem.
     """
 
     name: ClassVar[str] = "light_curves"
@@ -51,12 +51,12 @@ class LightCurvesStage(Stage):
     ) -> None:
         super().__init__(params or LightCurvesParams())
         self._settings = settings
-        self._pace = pace  # the usual one is made in the child: pickled, its chance would be the same in all children
+        self._pace = pace  # the default is made in each child: a pickled one would repeat its random numbers
         self._queries: Queries
         self._downloads: Downloads
 
     def open(self) -> None:
-        """Have a session. lightkurve is imported by the first search that the cache cannot answer."""
+        """Open a session. The first search that the cache cannot answer imports lightkurve."""
         pace = self._pace or Pace()
         cache = SharedCache(self._settings.folder, self._settings.connections, pace)
         session = open_session(self._settings)
@@ -66,33 +66,33 @@ class LightCurvesStage(Stage):
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Publish the target's files.
 
-        Raises BadInput where MAST has none, or a damaged one; TransientError where it cannot be asked now.
+        Raises BadInput if MAST has no intact light curve, TransientError if MAST is unreachable now.
         """
         query = read_query(item.payload)
         choice = self._queries.ask(query)
         if not choice.products:
-            raise BadInput(_not_found(query))
+            raise BadInput(_describe_missing(query))
         files = [self._downloads.fetch(product) for product in choice.products]
         rows = [
-            _published(product, file, f"light_curves/{item.id}/{product.file}", work)
+            _publish(product, file, f"light_curves/{item.id}/{product.file}", work)
             for product, file in zip(choice.products, files, strict=True)
         ]
-        return StageResult(_values(choice, files), {"query": asdict(query), "products": rows})
+        return StageResult(_get_values(choice, files), {"query": asdict(query), "products": rows})
 
 
-def _not_found(query: Query) -> str:
+def _describe_missing(query: Query) -> str:
     if query.exact:
-        advice = "check the number, or name as its mission the one that observed it"
+        advice = "check the number, or give the mission that observed it"
     else:
         advice = "check the spelling and the mission, or give its TIC, KIC or EPIC number"
-    return f"MAST has no light curve of {query} from the pipelines that are read here; {advice}"
+    return f"MAST has no light curve of {query} from a supported pipeline; {advice}"
 
 
-def _published(product: Product, file: CachedFile, relative: str, work: Workspace) -> dict[str, Any]:
-    """Put the file where it is published; what the record says of it."""
+def _publish(product: Product, file: CachedFile, relative: str, work: Workspace) -> dict[str, Any]:
+    """Publish the file, and return its entry for the record."""
     _link(file.path, work.output(relative))
-    found = {"path": relative, "url": file.url, "size_bytes": file.size_bytes, "sha256": file.sha256}
-    return {**to_json(product), **found, "from_cache": file.from_cache}
+    location = {"path": relative, "url": file.url, "size_bytes": file.size_bytes, "sha256": file.sha256}
+    return {**convert_to_json(product), **location, "from_cache": file.from_cache}
 
 
 def _link(source: Path, target: Path) -> None:
@@ -105,7 +105,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _values(choice: Choice, files: Sequence[CachedFile]) -> dict[str, Value]:
+def _get_values(choice: Choice, files: Sequence[CachedFile]) -> dict[str, Value]:
     return {
         "light_curve_files": len(files),
         "light_curve_bytes": sum(file.size_bytes for file in files),

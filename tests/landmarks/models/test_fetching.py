@@ -125,11 +125,11 @@ PERMANENT_FAULTS: dict[str, tuple[Fault, bool, str]] = {
     "missing": (answer_busy(404), False, f"{PATH} does not exist; check HEADRACE_MODEL_URL"),
     "not allowed": (answer_busy(401), False, f"HTTP 401 from http://127.0.0.1:PORT{PATH}; check HEADRACE_MODEL_URL"),
     "busy": (answer_busy(503), True, "HTTP 503; tried 4 times"),
-    "a web page": (answer_with(b"<html/>", "text/html"), True, "a web page came instead of the file"),
+    "a web page": (answer_with(b"<html/>", "text/html"), True, "a web page arrived instead of the file"),
     "redirect to http": (
         redirect_to("http://elsewhere.example/small.task"),
         False,
-        "sent on to http://elsewhere.example",
+        "redirected to http://elsewhere.example",
     ),
     "redirect loop": (redirect_to(PATH), True, "TooManyRedirects"),
 }
@@ -292,14 +292,14 @@ def test_proxy_is_used_for_other_hosts(
 FETCH = """
 import sys
 from pathlib import Path
-from tasks.downloads.partial import file_digest
+from tasks.downloads.partial import compute_file_digest
 from tasks.landmarks.models.catalogue import ModelFile
 from tasks.landmarks.models.fetching import ModelFetcher
 from tasks.landmarks.models.settings import ModelSettings
 
 fetcher = ModelFetcher(ModelSettings(Path(sys.argv[1]), None, sys.argv[2]))
 print("asking", flush=True)
-print(file_digest(fetcher.fetch(ModelFile(sys.argv[3], sys.argv[4], int(sys.argv[5]), sys.argv[6], "hands"))))
+print(compute_file_digest(fetcher.fetch(ModelFile(sys.argv[3], sys.argv[4], int(sys.argv[5]), sys.argv[6], "hands"))))
 """
 
 

@@ -90,7 +90,7 @@ def make_light_curve(points: int = 16_000, table: str = "TIME", seed: int = 0, n
 
 
 @pytest.fixture(scope="session")
-def simulate_light_curve() -> bytes:
+def light_curve() -> bytes:
     return make_light_curve()
 
 

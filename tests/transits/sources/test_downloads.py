@@ -174,7 +174,7 @@ def test_a_web_page_is_no_file(archive: Archive, downloads: Make, light_curve: b
     page = instead(b"<html>Back at noon</html>", Content_Type="text/html; charset=utf-8")
     fetched(archive, downloads(), light_curve, page)
     archive.faults.extend([page] * 6)
-    with pytest.raises(TransientError, match="a web page came instead of the file"):
+    with pytest.raises(TransientError, match="a web page arrived instead of the file"):
         downloads().fetch(product(light_curve, "other_lc.fits", "mast:TESS/product/other_lc.fits"))
     assert files_in(settings) == [FILE, f"{FILE}.json"]
 
@@ -192,11 +192,11 @@ def renamed(content: bytes) -> bytes:
 
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a bit flipped": (flipped, "the checksum of unit 1 is wrong"),
-    "cut at the archive": (lambda content: content[: len(content) // 2], "it is cut off: unit 1 ends at byte"),
-    "no FITS": (lambda _: b"nothing" * 1000, "it is no FITS file: it begins with b'nothingno'"),
-    "empty": (lambda _: b"", "it is no FITS file: it begins with b''"),
-    "no times": (renamed, "no table in it has a column TIME"),
-    "header only": (lambda content: content[:2880], "no table in it has a column TIME"),
+    "cut at the archive": (lambda content: content[: len(content) // 2], "it is truncated: unit 1 ends at byte"),
+    "no FITS": (lambda _: b"nothing" * 1000, "it is not a FITS file: it begins with b'nothingno'"),
+    "empty": (lambda _: b"", "it is not a FITS file: it begins with b''"),
+    "no times": (renamed, "it has no table with a column TIME"),
+    "header only": (lambda content: content[:2880], "it has no table with a column TIME"),
     "torn header": (lambda content: content[:9] + b"\xff" * 5000, "it is a damaged FITS file"),
 }
 
@@ -262,7 +262,7 @@ def test_a_sound_file_of_another_size_than_listed_is_believed_the_second_time(
 def test_two_sound_files_of_other_sizes_are_refused(archive: Archive, downloads: Make, light_curve: bytes) -> None:
     archive.files[URI] = light_curve
     archive.faults.append(instead(make_light_curve(seed=1)))
-    with pytest.raises(BadInput, match=f"it has {len(light_curve)} bytes and the archive lists 5, in two downloads"):
+    with pytest.raises(BadInput, match=f"it has {len(light_curve)} bytes, but the archive lists 5, in two downloads"):
         downloads().fetch(dataclasses.replace(product(light_curve), listed_bytes=5))
 
 
@@ -271,7 +271,7 @@ def test_what_the_archive_does_not_have_is_bad_input(
     status: int, archive: Archive, downloads: Make, light_curve: bytes, clock: Clock
 ) -> None:
     archive.faults.append(busy(status))
-    with pytest.raises(BadInput, match=f"{FILE}: the archive lists it and does not have it"):
+    with pytest.raises(BadInput, match=f"{FILE}: the archive lists it but does not have it"):
         downloads().fetch(product(light_curve))
     assert clock.waits == []
 
@@ -290,7 +290,7 @@ def test_redirects_to_another_host_are_refused(
     address = other.url.replace("http", scheme)
     archive.files[URI] = light_curve
     archive.faults.extend([redirect(f"{address}/secret")] * 6)
-    with pytest.raises((BadInput, TransientError), match=r"refused; allowed: http|No connection adapters"):
+    with pytest.raises((BadInput, TransientError), match=r"not allowed; allowed: http|No connection adapters"):
         downloads().fetch(product(light_curve))
     server.shutdown()
     server.server_close()

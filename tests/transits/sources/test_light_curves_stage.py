@@ -115,7 +115,7 @@ def test_where_links_cannot_be_made_files_are_copied(
     [
         (
             {"name": "TIC 1"},
-            r"no light curve of TIC 1 \(TESS\) from the pipelines.*; check the number, or name as its mission",
+            r"no light curve of TIC 1 \(TESS\) from a supported pipeline; check the number, or give the mission",
         ),
         (
             {"name": "TIC 25155310", "segments": [8], "cadence": "fast"},

@@ -12,19 +12,19 @@ import requests
 
 from tasks.downloads import cache as cache_module
 from tasks.downloads.cache import Pace, SharedCache, read_json, write_json
-from tasks.downloads.folder import cache_problems, default_cache
+from tasks.downloads.folder import find_cache_problems, get_default_cache
 from tasks.downloads.patience import (
-    Passing,
     RefusedAddress,
-    backoff_seconds,
+    TransientFailure,
+    compute_backoff_seconds,
     open_session,
-    patiently,
-    retry_after_seconds,
+    parse_retry_after,
+    retry,
 )
 from tasks.engine.contract.errors import InvalidInput, TransientError
 from tasks.transits.sources.downloads import Downloads
 from tasks.transits.sources.products import Product
-from tasks.transits.sources.settings import MastSettings, settings_from
+from tasks.transits.sources.settings import MastSettings, read_settings
 from tests.engine.processes import wait_until
 from tests.transits.sources.archive import Archive, hold
 from tests.transits.sources.conftest import Clock
@@ -51,42 +51,42 @@ NOW = 1_800_000_000.0
     ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(value, NOW) == seconds
+    assert parse_retry_after(value, NOW) == seconds
 
 
 def test_waits_are_jittered_fully_and_bounded() -> None:
     chance = random.Random(1).random
     for number in range(1, 40):
         bound = min(60.0, 2.0 ** (number - 1))
-        assert backoff_seconds(number, None, 0.0) == 0.0
-        assert 0 <= backoff_seconds(number, None, chance()) <= bound
-        assert 20.0 <= backoff_seconds(number, 20.0, chance()) <= 20.0 + bound
-    assert backoff_seconds(1, math.inf, 0.0) == 300.0
+        assert compute_backoff_seconds(number, None, 0.0) == 0.0
+        assert 0 <= compute_backoff_seconds(number, None, chance()) <= bound
+        assert 20.0 <= compute_backoff_seconds(number, 20.0, chance()) <= 20.0 + bound
+    assert compute_backoff_seconds(1, math.inf, 0.0) == 300.0
 
 
 def test_what_may_pass_is_tried_and_all_else_is_raised_at_once(clock: Clock) -> None:
-    answers = iter([Passing("no"), Passing("no", 3.0), None])
+    answers = iter([TransientFailure("no"), TransientFailure("no", 3.0), None])
 
     def action() -> str:
         if error := next(answers):
             raise error
         return "yes"
 
-    assert patiently(action, "it", 3, clock.pace) == "yes"
+    assert retry(action, "it", 3, clock.pace) == "yes"
     assert clock.waits == [0.5, 4.0]
 
     def wrong() -> str:
         raise KeyError("wrong")
 
     with pytest.raises(KeyError):
-        patiently(wrong, "it", 3, clock.pace)
+        retry(wrong, "it", 3, clock.pace)
     assert len(clock.waits) == 2
 
     def never() -> str:
-        raise Passing("HTTP 503")
+        raise TransientFailure("HTTP 503")
 
     with pytest.raises(TransientError, match="it: HTTP 503; tried 2 times; run the same command later"):
-        patiently(never, "it", 2, clock.pace)
+        retry(never, "it", 2, clock.pace)
     assert len(clock.waits) == 3  # none after the last try
 
 
@@ -110,7 +110,7 @@ def test_only_configured_addresses_are_asked(url: str, allowed: bool, archive: A
         assert archive.requests[0][1]["User-Agent"].startswith("headrace python-requests/")
         assert archive.requests[0][1]["Connection"] == "close"  # none is kept open beside the few that count
     else:
-        with pytest.raises(RefusedAddress, match="which is refused; allowed: http://127"):
+        with pytest.raises(RefusedAddress, match="which is not allowed; allowed: http://127"):
             session.get(address)
         assert archive.requests == []
 
@@ -132,14 +132,14 @@ def test_the_public_copies_count_as_mast_and_as_nobody_else() -> None:
 
 
 def test_settings_from_the_environment() -> None:
-    assert settings_from({}) == settings_from({"HEADRACE_MAST_SERVER": ""}) == MastSettings()
+    assert read_settings({}) == read_settings({"HEADRACE_MAST_SERVER": ""}) == MastSettings()
     environment = {
         "HEADRACE_MAST_SERVER": "https://mast.example/",
         "HEADRACE_MAST_RESOLVER": "https://names.example/query",
         "HEADRACE_MAST_MIRROR": "https://stpubdata.s3.amazonaws.com",
         "HEADRACE_MAST_CONNECTIONS": "2",
     }
-    own = settings_from(environment)
+    own = read_settings(environment)
     assert (own.server, own.resolver) == ("https://mast.example", "https://names.example/query")
     assert (own.mirror, own.connections) == ("https://stpubdata.s3.amazonaws.com", 2)
 
@@ -152,25 +152,27 @@ def test_every_wrong_setting_is_told_at_once() -> None:
         "HEADRACE_MAST_CONNECTIONS": "17",
     }
     with pytest.raises(InvalidInput) as caught:
-        settings_from(environment)
+        read_settings(environment)
     assert [problem.where for problem in caught.value.problems] == list(environment)
     assert "a whole number from 1 to 16" in str(caught.value)
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_cache({}, "mast") == tmp_path / ".cache/headrace/mast"
-    assert default_cache({"XDG_CACHE_HOME": "relative"}, "mast") == tmp_path / ".cache/headrace/mast"
-    assert default_cache({"XDG_CACHE_HOME": "/x"}, "mast") == Path("/x/headrace/mast")
-    assert default_cache({"XDG_CACHE_HOME": "/x", "HEADRACE_CACHE": "~/own"}, "mast") == tmp_path / "own/mast"
+    assert get_default_cache({}, "mast") == tmp_path / ".cache/headrace/mast"
+    assert get_default_cache({"XDG_CACHE_HOME": "relative"}, "mast") == tmp_path / ".cache/headrace/mast"
+    assert get_default_cache({"XDG_CACHE_HOME": "/x"}, "mast") == Path("/x/headrace/mast")
+    assert get_default_cache({"XDG_CACHE_HOME": "/x", "HEADRACE_CACHE": "~/own"}, "mast") == tmp_path / "own/mast"
 
 
 def test_a_cache_that_takes_no_files_is_told(tmp_path: Path) -> None:
-    assert cache_problems(tmp_path / "a/b") == []
+    assert find_cache_problems(tmp_path / "a/b") == []
     assert list((tmp_path / "a/b").iterdir()) == []
     (tmp_path / "file").touch()
-    (problem,) = cache_problems(tmp_path / "file" / "mast")
-    assert str(problem).startswith(f"HEADRACE_CACHE: the cache {tmp_path}/file/mast takes no files (Not a directory)")
+    (problem,) = find_cache_problems(tmp_path / "file" / "mast")
+    assert str(problem).startswith(
+        f"HEADRACE_CACHE: the cache {tmp_path}/file/mast cannot be written to (Not a directory)"
+    )
 
 
 def fetchers(archive: Archive, settings: MastSettings, content: bytes, count: int) -> list[Callable[[], object]]:
@@ -203,11 +205,11 @@ def test_a_connection_is_free_again_after_a_failure(settings: MastSettings, cloc
     cache = SharedCache(settings.folder, 1, clock.pace)
 
     def fail() -> None:
-        with cache.connection("host"):
-            raise Passing("no")
+        with cache.hold_connection("host"):
+            raise TransientFailure("no")
 
     for _ in range(2):
-        with pytest.raises(Passing):
+        with pytest.raises(TransientFailure):
             fail()
     assert clock.waits == []
 
@@ -215,7 +217,7 @@ def test_a_connection_is_free_again_after_a_failure(settings: MastSettings, cloc
 def test_without_locks_two_may_download_and_the_file_is_right(
     archive: Archive, settings: MastSettings, light_curve: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "_flock", lambda *_: False)
+    monkeypatch.setattr(cache_module, "_acquire_lock", lambda *_: False)
     fetch = fetchers(archive, settings, light_curve, 1)[0]
     archive.faults.extend([hold, hold])
     with ThreadPoolExecutor(2) as pool:
@@ -230,23 +232,23 @@ def test_without_locks_two_may_download_and_the_file_is_right(
 
 def test_a_wait_that_a_set_back_clock_makes_too_long_is_ignored(settings: MastSettings, clock: Clock) -> None:
     cache = SharedCache(settings.folder, 1, clock.pace)
-    with cache.connection("host"):
+    with cache.hold_connection("host"):
         pass
-    cache.quieten("host", 60.0)
+    cache.set_quiet("host", 60.0)
     clock.seconds -= 86_400
-    with cache.connection("host"):
+    with cache.hold_connection("host"):
         assert clock.waits == []
 
 
 def test_a_shorter_wait_does_not_end_a_longer_one(settings: MastSettings, clock: Clock) -> None:
     cache = SharedCache(settings.folder, 1, clock.pace)
-    with cache.connection("host"):
+    with cache.hold_connection("host"):
         pass
-    cache.quieten("host", 60.0)
-    cache.quieten("host", 5.0)
-    with cache.connection("other host"):
+    cache.set_quiet("host", 60.0)
+    cache.set_quiet("host", 5.0)
+    with cache.hold_connection("other host"):
         assert clock.waits == []
-    with cache.connection("host"):
+    with cache.hold_connection("host"):
         assert clock.waits == [60.5]
 
 
@@ -255,12 +257,12 @@ def test_a_shorter_wait_does_not_end_a_longer_one(settings: MastSettings, clock:
 )
 def test_a_broken_note_of_a_wait_is_ignored(content: str, settings: MastSettings, clock: Clock) -> None:
     cache = SharedCache(settings.folder, 1, clock.pace)
-    with cache.connection("host"):
+    with cache.hold_connection("host"):
         pass
-    cache.quieten("host", 60.0)
+    cache.set_quiet("host", 60.0)
     (note,) = settings.folder.glob("connections/quiet-*")
     note.write_text(content)
-    with cache.connection("host"):
+    with cache.hold_connection("host"):
         assert clock.waits == []
 
 
@@ -278,11 +280,11 @@ def test_a_lock_is_waited_for(settings: MastSettings) -> None:
     order: list[str] = []
 
     def other() -> None:
-        with second.locked("thing") as alone:
+        with second.lock("thing") as alone:
             assert alone
             order.append("second")
 
-    with first.locked("thing") as alone:
+    with first.lock("thing") as alone:
         assert alone
         thread = threading.Thread(target=other)
         thread.start()

@@ -10,12 +10,12 @@ from tasks.transits.sources.products import (
     Mission,
     Product,
     Query,
-    bucket_key,
     choose,
-    from_json,
+    convert_to_json,
+    format_segment_name,
+    get_bucket_key,
+    read_product,
     read_query,
-    segment_name,
-    to_json,
 )
 
 _EXPOSURES = {"TESS": 120.0, "Kepler": 1800.0, "K2": 1800.0}
@@ -163,7 +163,7 @@ def test_of_several_missions_one_is_taken_and_the_others_are_told() -> None:
     ],
 )
 def test_segment_names(mission: Mission, described: str, name: str) -> None:
-    assert segment_name(mission, described) == name
+    assert format_segment_name(mission, described) == name
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_segment_names(mission: Mission, described: str, name: str) -> None:
 def test_places_in_the_public_bucket(uri: str, key: str | None) -> None:
     """The keys are those that lightkurve's and astroquery's documentation show."""
     product = Product(uri.rpartition("/")[2], uri, 1, "", 120.0, "TESS", "S1", "1", 0.0)
-    assert bucket_key(product) == key
+    assert get_bucket_key(product) == key
 
 
 def test_products_survive_json() -> None:
     product = listed("C9a", "K2", mission="K2")
-    assert from_json(to_json(product)) == product
+    assert read_product(convert_to_json(product)) == product
