@@ -1,0 +1,117 @@
+"""The console command ``headrace`` as users call it: from any folder, in real shells."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_maintenance import run
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADRACE = Path(sys.executable).with_name("headrace")
+FLOWS = {path.stem.replace("_", "-") for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__"}
+
+
+def headrace(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HEADRACE, *map(str, words)], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.fixture
+def foreign_folder(tmp_path: Path) -> Path:
+    """A folder whose own modules have the names of Headrace's packages, and fail when they are imported."""
+    for name in ("tasks.py", "flows/__init__.py", "deployments.py"):
+        path = tmp_path / "foreign" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("raise SystemExit('the wrong module was imported')\n")
+    return tmp_path / "foreign"
+
+
+def test_flows_are_listed_in_a_folder_with_modules_of_the_same_names(foreign_folder: Path) -> None:
+    ran = headrace("flows", cwd=foreign_folder)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert {line.split()[0] for line in ran.stdout.splitlines()} == FLOWS
+
+
+def test_dry_run_works_in_a_folder_with_modules_of_the_same_names(foreign_folder: Path) -> None:
+    (foreign_folder / "videos").mkdir()
+    (foreign_folder / "videos" / "bad.mp4").write_text("Not a video.\n")
+    ran = headrace(
+        "run", "dataset-prep", "--videos-dir", "videos", "--output-dir", "out", "--dry-run", cwd=foreign_folder
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "frames: 1 item" in ran.stderr
+    assert not (foreign_folder / "out").exists()
+
+
+@pytest.mark.parametrize("flow", ["dataset-prep", "dataset_prep"])
+def test_run_has_the_options_of_the_flow(flow: str) -> None:
+    ran = headrace("run", flow, "--help")
+    assert ran.returncode == 0
+    assert "headrace run dataset-prep" in ran.stdout
+    assert "--videos-dir" in ran.stdout
+    ran = headrace("run", flow, "--nonsense")
+    assert ran.returncode == 2
+    assert "error: --nonsense: no such option" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "nope"], "error: nope: no such flow; allowed: dataset-prep, "),
+        (["nope"], 'Unknown command "nope"'),
+        (["items", "list"], "--output-dir requires an argument"),
+        (["items", "list", "nowhere"], "error: nowhere: no .headrace in it"),
+        (["completion", "fish"], '"bash", "zsh"'),
+    ],
+)
+def test_usage_error_is_one_line(words: list[str], message: str) -> None:
+    ran = headrace(*words)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert len(ran.stderr.splitlines()) == 1, ran.stderr
+    assert message in ran.stderr
+
+
+def test_items_are_listed_verified_and_forgotten(tmp_path: Path, foreign_folder: Path) -> None:
+    run(tmp_path / "out", "run-1", first="write", second="write")
+    listed = headrace("items", "list", tmp_path / "out", cwd=foreign_folder)
+    assert [line.split()[1] for line in listed.stdout.splitlines()] == ["first", "second"]
+    assert headrace("items", "verify", tmp_path / "out").returncode == 0
+    assert headrace("items", "forget", tmp_path / "out", "first", "--yes").returncode == 0
+    assert [line.split()[1] for line in headrace("items", "list", tmp_path / "out").stdout.splitlines()] == ["second"]
+
+
+@pytest.fixture(scope="module")
+def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    script = tmp_path_factory.mktemp("bash") / "completion.bash"
+    script.write_text(headrace("completion", "bash").stdout)
+    return script
+
+
+COMPLETE_BASH = """
+source completion.bash
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+_headrace
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["headrace", ""], {"run", "flows", "items", "doctor", "completion"}),
+        (["headrace", "run", ""], FLOWS),
+        (["headrace", "run", "vhs-batch", "--de"], {"--device", "--deinterlace"}),
+        (["headrace", "run", "dataset-prep", "--work"], {"--workers"}),
+        (["headrace", "run", "dataset-prep", "--format", ""], {"jsonl", "parquet", "webdataset", "imagefolder"}),
+        (["headrace", "items", ""], {"list", "show", "verify", "forget", "sweep", "prune"}),
+    ],
+    ids=" ".join,
+)
+def test_bash_completes(bash_script: Path, words: list[str], offered: set[str]) -> None:
+    command = ["bash", "--norc", "-c", COMPLETE_BASH, "complete", *words]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=bash_script.parent)
+    assert ran.stderr == ""
+    assert offered <= set(ran.stdout.split())
