@@ -29,7 +29,7 @@ def test_shards_are_elsewhere_if_their_process_decides_how_many_slots_it_has(tmp
 
 def test_a_lost_lock_is_noticed_unless_there_was_none(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    layout.house.mkdir()
+    layout.state_folder.mkdir()
     with locked(layout.lock, "run-1") as held:
         context(tmp_path, lock_token=held.owner.token).check_lock()
     context(tmp_path).check_lock()

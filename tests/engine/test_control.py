@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.engine.running.control import StopSignal, forget_signal, handle_signals, stop_signal, tell_to_stop
+from tasks.engine.running.control import StopSignal, forget_signal, get_stop_signal, handle_signals, tell_to_stop
 
 
 @pytest.fixture
@@ -39,20 +39,20 @@ def test_stopping_starts_nothing_new_either() -> None:
 
 
 def test_each_run_has_one_signal_until_it_is_forgotten(run_id: str) -> None:
-    first = stop_signal(run_id)
-    assert stop_signal(run_id) is first
-    assert stop_signal("another run") is not first
+    first = get_stop_signal(run_id)
+    assert get_stop_signal(run_id) is first
+    assert get_stop_signal("another run") is not first
     forget_signal("another run")
     forget_signal("a run that never was")
     forget_signal(run_id)
-    assert stop_signal(run_id) is not first
+    assert get_stop_signal(run_id) is not first
 
 
 def test_a_run_is_told_by_its_id(run_id: str) -> None:
     tell_to_stop(run_id, "drain")
-    assert (stop_signal(run_id).draining, stop_signal(run_id).stopping) == (True, False)
+    assert (get_stop_signal(run_id).draining, get_stop_signal(run_id).stopping) == (True, False)
     tell_to_stop(run_id, "stop")
-    assert (stop_signal(run_id).draining, stop_signal(run_id).stopping) == (True, True)
+    assert (get_stop_signal(run_id).draining, get_stop_signal(run_id).stopping) == (True, True)
 
 
 def test_signals_are_caught_in_the_block_and_not_after_it() -> None:

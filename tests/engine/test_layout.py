@@ -20,7 +20,7 @@ def layout(tmp_path: Path) -> Layout:
 def test_every_file_of_the_engine_has_its_place(layout: Layout, tmp_path: Path) -> None:
     """As docs/outputs.md names them."""
     own = tmp_path / ".headrace"
-    assert layout.house == own
+    assert layout.state_folder == own
     assert layout.lock == own / "lock"
     assert layout.private == own / "private"
     assert layout.runs == own / "runs"
@@ -70,21 +70,22 @@ def test_removed_outputs_are_gone_after_a_power_cut(
 
 @pytest.mark.parametrize("folder", ["records", "failures", "logs"])
 def test_a_symlink_among_the_stages_is_refused(layout: Layout, tmp_path: Path, folder: str) -> None:
-    (layout.house / folder).mkdir(parents=True)
+    (layout.state_folder / folder).mkdir(parents=True)
     check_folders(layout)
-    (layout.house / folder / "frames").symlink_to(tmp_path)
+    (layout.state_folder / folder / "frames").symlink_to(tmp_path)
     with pytest.raises(RunError) as refused:
         check_folders(layout)
+    link = layout.state_folder / folder / "frames"
     assert str(refused.value) == (
-        f"{layout.house / folder / 'frames'} is a symlink, and symlinks inside an output folder are not followed; "
+        f"{link} is a symlink, and symlinks inside an output folder are not followed; "
         "replace it with a folder (a bind mount will do), or give another --output-dir"
     )
 
 
 @pytest.mark.parametrize("folder", ["private", "runs"])
 def test_a_symlink_below_private_and_runs_is_left_to_the_sweep(layout: Layout, tmp_path: Path, folder: str) -> None:
-    (layout.house / folder).mkdir(parents=True)
-    (layout.house / folder / "linked").symlink_to(tmp_path)
+    (layout.state_folder / folder).mkdir(parents=True)
+    (layout.state_folder / folder / "linked").symlink_to(tmp_path)
     check_folders(layout)
 
 
@@ -97,7 +98,7 @@ def test_a_stage_may_not_publish_files_of_the_engine_or_outside(path: str) -> No
 def test_a_symlink_in_the_place_of_a_folder_of_the_engine_is_refused(
     layout: Layout, tmp_path: Path, folder: str
 ) -> None:
-    path = layout.house / folder
+    path = layout.state_folder / folder
     path.parent.mkdir(exist_ok=True)
     (tmp_path / "elsewhere").mkdir()
     path.symlink_to(tmp_path / "elsewhere")

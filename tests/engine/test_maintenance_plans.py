@@ -62,8 +62,8 @@ def test_a_relative_folder_is_that_of_now(layout: Layout, monkeypatch: pytest.Mo
 
 
 def test_entries_are_sorted_and_one_line_each(layout: Layout) -> None:
-    found = list(maintenance.entries(layout))
-    assert maintenance.stages(layout) == ["stage"]
+    found = list(maintenance.read_entries(layout))
+    assert maintenance.list_stages(layout) == ["stage"]
     assert [(entry.stage, entry.id, bool(entry.record), bool(entry.failure)) for entry in found] == [
         ("stage", "a", True, False),
         ("stage", "b", True, True),
@@ -80,7 +80,7 @@ def test_entries_are_sorted_and_one_line_each(layout: Layout) -> None:
 def test_a_stage_is_known_by_its_records_or_its_failures(layout: Layout) -> None:
     layout.failures("early").mkdir()
     layout.records("late").mkdir()
-    assert maintenance.stages(layout) == ["early", "late", "stage"]
+    assert maintenance.list_stages(layout) == ["early", "late", "stage"]
 
 
 def test_items_are_found_by_id_and_unknown_ones_are_named(layout: Layout) -> None:
@@ -103,12 +103,12 @@ def test_outputs_that_do_not_hold_are_one_line_each(layout: Layout) -> None:
 
 def test_what_is_forgotten_is_said_and_outputs_of_others_stay(layout: Layout) -> None:
     assert maintenance.plan_forget(layout, ["a"], outputs_too=False) == [
-        maintenance.Deed("forget stage a", own_files("a"))
+        maintenance.Action("forget stage a", own_files("a"))
     ]
     assert maintenance.plan_forget(layout, ["a", "c"], outputs_too=True) == [
-        maintenance.Deed("remove 1 outputs of stage a", ("made/a.txt",), (("stage", "a"),)),
-        maintenance.Deed("forget stage a", own_files("a")),
-        maintenance.Deed("forget stage c", own_files("c")),
+        maintenance.Action("remove 1 outputs of stage a", ("made/a.txt",), (("stage", "a"),)),
+        maintenance.Action("forget stage a", own_files("a")),
+        maintenance.Action("forget stage c", own_files("c")),
     ]
     both = maintenance.plan_forget(layout, ["a", "b"], outputs_too=True)
     assert both[0].paths == ("made/a.txt", "shared.txt")
@@ -123,11 +123,11 @@ def test_what_is_swept_is_said(layout: Layout) -> None:
     for item_id in "abc":
         keep_log(layout, item_id)
     assert maintenance.plan_sweep(layout) == [
-        maintenance.Deed("remove the private folder of run run-8", (".headrace/private/run-8",)),
-        maintenance.Deed("remove the private folder of run run-9", (".headrace/private/run-9",)),
-        maintenance.Deed("remove the half-written .y.0123456789ab.tmp", (".y.0123456789ab.tmp",)),
-        maintenance.Deed("remove the half-written made/.x.tmp", ("made/.x.tmp",)),
-        maintenance.Deed("remove the log of stage a, which is done", (".headrace/logs/stage/a.log",)),
+        maintenance.Action("remove the private folder of run run-8", (".headrace/private/run-8",)),
+        maintenance.Action("remove the private folder of run run-9", (".headrace/private/run-9",)),
+        maintenance.Action("remove the half-written .y.0123456789ab.tmp", (".y.0123456789ab.tmp",)),
+        maintenance.Action("remove the half-written made/.x.tmp", ("made/.x.tmp",)),
+        maintenance.Action("remove the log of stage a, which is done", (".headrace/logs/stage/a.log",)),
     ]
 
 
@@ -135,7 +135,7 @@ def test_what_is_pruned_is_said(layout: Layout) -> None:
     note_items(layout.output_dir, stage=["b", "c"])
     words = "remove stage a with 1 outputs, which the last manifest does not name"
     assert maintenance.plan_prune(layout) == [
-        maintenance.Deed(words, ("made/a.txt", *own_files("a")), (("stage", "a"),))
+        maintenance.Action(words, ("made/a.txt", *own_files("a")), (("stage", "a"),))
     ]
     note_items(layout.output_dir, another=["a"])
     assert maintenance.plan_prune(layout) == []
@@ -161,8 +161,8 @@ def test_records_are_set_aside_before_outputs_go_and_files_of_the_engine_go_last
     monkeypatch.setattr(RecordStore, "withdraw", lambda store, ids: steps.append(f"withdraw {store.stage} {ids}"))
     monkeypatch.setattr(maintenance, "remove_outputs", lambda _, paths: steps.append(f"outputs {paths}"))
     monkeypatch.setattr(Tree, "remove", lambda _, path: steps.append(f"remove {path}"))
-    deed = maintenance.Deed("", ("made/a.txt", ".headrace/x", "y", ".headrace/z"), (("stage", "a"), ("other", "b")))
-    maintenance.do(layout, [deed])
+    action = maintenance.Action("", ("made/a.txt", ".headrace/x", "y", ".headrace/z"), (("stage", "a"), ("other", "b")))
+    maintenance.apply(layout, [action])
     assert steps == [
         *("check", "withdraw stage ['a']"),
         *("check", "withdraw other ['b']"),
@@ -174,7 +174,7 @@ def test_records_are_set_aside_before_outputs_go_and_files_of_the_engine_go_last
 
 def test_what_was_said_is_done(layout: Layout) -> None:
     log = keep_log(layout, "a")
-    maintenance.do(layout, maintenance.plan_forget(layout, ["a"], outputs_too=True))
+    maintenance.apply(layout, maintenance.plan_forget(layout, ["a"], outputs_too=True))
     assert files(layout.output_dir) == {
         *("made/b.txt", "shared.txt", ".headrace/records/stage/b.json"),
         *(".headrace/failures/stage/b.json", ".headrace/failures/stage/c.json"),
@@ -190,7 +190,7 @@ def test_work_by_hand_holds_the_lock_and_ends_orphans_first(layout: Layout, monk
         told.extend([of, say, owner and owner.run_id])
 
     monkeypatch.setattr(maintenance, "end_orphans", end)
-    maintenance.do(layout, [], print)
+    maintenance.apply(layout, [], print)
     assert told == [layout, print, "upkeep"]
     assert not layout.lock.exists()
 
@@ -201,4 +201,4 @@ def test_an_error_of_the_disk_is_explained(layout: Layout, monkeypatch: pytest.M
 
     monkeypatch.setattr(Tree, "remove", fail)
     with pytest.raises(RunError, match=rf"^cannot write to {layout.output_dir}: the filesystem is read-only"):
-        maintenance.do(layout, [maintenance.Deed("", (".headrace/x",))])
+        maintenance.apply(layout, [maintenance.Action("", (".headrace/x",))])

@@ -79,7 +79,7 @@ def test_the_history_outlives_a_record_that_was_set_aside(store: RecordStore) ->
 
 
 def test_what_is_known_of_an_item_is_in_three_files(store: RecordStore) -> None:
-    own = store.layout.house
+    own = store.layout.state_folder
     assert store.paths("a") == [
         own / "records/stage/a.json",
         own / "records/stage/a.stale",

@@ -10,7 +10,7 @@ import pytest
 from tasks.engine import run
 from tasks.engine.contract.errors import RunError
 from tasks.engine.reporting.report import Bar, Failure, Picture
-from tasks.engine.reporting.summary import RunFigures, as_dict, summarize
+from tasks.engine.reporting.summary import RunFigures, convert_to_dict, summarize
 from tasks.engine.run import open_output_dir, write_results
 from tasks.engine.running.scratch import get_local_scratch, make_local_scratch
 from tasks.engine.store.layout import Layout
@@ -118,7 +118,7 @@ def test_the_report_is_made_of_the_summary_and_the_outcomes(layout: Layout, monk
     assert write_results(layout, summary, outcomes, pictures) == layout.output_dir / "report.html"
     (arguments,) = made
     shown, bars, seconds, given, failures = arguments
-    assert shown == as_dict(summary)
+    assert shown == convert_to_dict(summary)
     assert bars == [Bar("slot-1", 5.0, 7.0, "Clip A", "done"), Bar("slot-1", 5.0, 7.0, "c", "failed")]
     assert seconds == [2.0, 3.0]
     assert given is pictures
