@@ -11,7 +11,7 @@ READY := $(VENV)/.ready$(if $(EXTRAS),-$(subst $(empty) $(empty),-,$(sort $(EXTR
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays mutants chaos soak clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays mutants chaos soak docs clean
 
 help:  ## Show what make can do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -101,6 +101,9 @@ chaos: $(READY)  ## Kill parts of a hundred runs, take each up again, and let sy
 
 soak: $(READY)  ## Run 20,000 items, some of them faulty, and watch the memory of every process
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
+
+docs: $(READY)  ## Build the documentation as a website in build/site (warnings are errors)
+	$(BIN)/python scripts/docs.py
 
 clean:  ## Remove the environment, caches and the demo
 	rm -rf $(VENV) demo mutants .mutmut build dist .mypy_cache .ruff_cache .pytest_cache

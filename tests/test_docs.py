@@ -28,6 +28,7 @@ FOREIGN = {
     "--only",
     "--no-injection",
     "--videos",
+    "--images",
     "--every",
     "--other-python",
     "--yes",

@@ -99,7 +99,7 @@ class BatchFlow:
     def load(self) -> None:
         """Import what the steps need: Prefect, Dask and ``steps/MODULE.py`` beside the flow's module, if it exists."""
         package, _, module = self.function.__module__.rpartition(".")
-        names = ["tasks.batch", f"{package}.steps.{module}"]
+        names = ["tasks.batch", f"{package}.steps.{module}" if package else f"steps.{module}"]
         gc.disable()  # nearly everything that imports create stays
         try:
             with warnings.catch_warnings():

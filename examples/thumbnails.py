@@ -1,0 +1,50 @@
+"""Write a thumbnail of every image in a folder: ``python examples/thumbnails.py --help``."""
+
+from pathlib import Path
+from typing import Any
+
+from tasks.api import BadInput, Execution, Item, NoParams, Stage, StageResult, Steps, Workspace, batch_flow
+
+
+class Thumbnails(Stage):
+    """Scales one image down to 128 pixels."""
+
+    name = "thumbnails"
+    version = 1
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Write the thumbnail; report the size of the original."""
+        import cv2
+
+        image = cv2.imread(str(work.input(item.inputs[0])))
+        if image is None:
+            raise BadInput(f"{item.title} is not an image")
+        height, width = image.shape[:2]
+        scale = 128 / max(height, width)
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(work.output(f"thumbnails/{item.id}.jpg")), small)
+        return StageResult({"width": width, "height": height})
+
+
+@batch_flow("thumbnails")
+def thumbnails(images: Path, output_dir: Path, execution: Execution = Execution()) -> Steps:
+    """Write a thumbnail of every image in a folder.
+
+    Args:
+        images: Folder of the images
+        output_dir: Folder for thumbnails/ and the report
+        execution: Execution options
+    """
+    items = [Item(path.stem, inputs=(str(path.absolute()),), name=path.name) for path in sorted(images.glob("*.png"))]
+
+    def run_stage(run: Any) -> Any:
+        run.stage(Thumbnails(NoParams()), items)
+        return run.finish()
+
+    return run_stage
+
+
+if __name__ == "__main__":
+    from tasks.launcher.command import main
+
+    raise SystemExit(main("examples.thumbnails"))
