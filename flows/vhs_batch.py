@@ -79,18 +79,18 @@ def vhs_batch(
         execution: Execution options
     """
     from tasks.engine.contract.manifest import check_priority
-    from tasks.restoration.tapes import common_options, read_tapes, unmeasured_problems
-    from tasks.restoration.wishes import Wishes, read_presets, read_recipe
+    from tasks.restoration.request import Request, read_presets, read_recipe
+    from tasks.restoration.tapes import find_unmeasured_presets, read_common_options, read_tapes
 
     options = pick(TapeOptions.model_fields, locals())
-    wishes = Wishes(preset_file, override or [], command, command_form, command_results, weights, device)
-    presets, problems = read_presets(wishes)
-    common, common_problems = common_options(**options)
+    request = Request(preset_file, override or [], command, command_form, command_results, weights, device)
+    presets, problems = read_presets(request)
+    common, common_problems = read_common_options(**options)
     notes: list[str] = []
     tapes, tape_problems = read_tapes(input, settings, common, presets.names, notes)
-    recipe, engines, recipe_problems = read_recipe(wishes, presets, {tape.options.engine for tape in tapes} | {engine})
+    recipe, engines, recipe_problems = read_recipe(request, presets, {tape.options.engine for tape in tapes} | {engine})
     problems += [*common_problems, *tape_problems, *recipe_problems]
-    problems += unmeasured_problems(tapes, presets, auto_detect)
+    problems += find_unmeasured_presets(tapes, presets, auto_detect)
     problems += check_priority(execution, (tape.fields for tape in tapes))
     if problems:
         raise InvalidInput(problems)

@@ -51,15 +51,15 @@ def vhs_presets(
         override: KEY=VALUE, a key of all presets to change; repeatable
         execution: Execution options
     """
+    from tasks.restoration.request import Request, read_presets, read_recipe
     from tasks.restoration.tapes import read_tape
-    from tasks.restoration.wishes import Wishes, read_presets, read_recipe
 
-    wishes = Wishes(preset_file, override or [])
-    available, problems = read_presets(wishes)
+    request = Request(preset_file, override or [])
+    available, problems = read_presets(request)
     tape, options, tape_problems = read_tape(
         input, presets.split(","), available, height=height, deinterlace=deinterlace
     )
-    recipe, engines, recipe_problems = read_recipe(wishes, available, {"ffmpeg"})
+    recipe, engines, recipe_problems = read_recipe(request, available, {"ffmpeg"})
     problems += [*tape_problems, *recipe_problems]
     if problems or tape is None:
         raise InvalidInput(problems)

@@ -26,7 +26,7 @@ from tasks.media.segments.clock import output_clock
 from tasks.media.segments.settings import EncoderSettings, encoder_options
 from tasks.media.segments.source import survey_video
 from tasks.restoration.building import build_chain
-from tasks.restoration.engines.base import written_format
+from tasks.restoration.engines.base import get_written_format
 from tasks.restoration.measuring.measure import diagnose
 from tasks.restoration.presets import load_presets
 
@@ -102,7 +102,9 @@ def _command(tape: Path, target: Path) -> list[str]:
     preset = load_presets().presets["vhs_standard"]
     chain = build_chain(diagnose(tape, found), preset)
     settings = EncoderSettings(preset.codec, crf=preset.crf)
-    options = encoder_options(settings, written_format(chain, found.picture), output_clock(found.timeline, chain.ratio))
+    options = encoder_options(
+        settings, get_written_format(chain, found.picture), output_clock(found.timeline, chain.ratio)
+    )
     encoder = [word for name, value in options.items() if name != "threads" for word in (f"-{name}", value)]
     return [
         "-i",

@@ -14,7 +14,7 @@ from benchmarks.restoration_truth.clips import Sample
 from benchmarks.restoration_truth.scores import Scores, score
 from tasks.restoration.building import build_chain
 from tasks.restoration.diagnosis import Diagnosis
-from tasks.restoration.presets import Presets, override
+from tasks.restoration.presets import Presets, override_preset
 
 # What each stage is, as the change of a preset that leaves it out.
 STAGES: Mapping[str, Mapping[str, Any]] = {
@@ -85,7 +85,7 @@ def graph_of(way: Way, sample: Sample, diagnosis: Diagnosis, presets: Presets) -
     """The filters of ``way`` for ``sample``."""
     if way.preset is None:
         return baseline(sample)
-    preset = override(presets.choose(way.preset, diagnosis).preset, way.changes)
+    preset = override_preset(presets.choose(way.preset, diagnosis).preset, way.changes)
     return filter_graph(build_chain(diagnosis, preset, sample.clip.height))
 
 

@@ -1,4 +1,4 @@
-"""What is done to a tape's frames: a chain of filters, each with the reason for which it is there."""
+"""A chain of filters that restores the frames of a tape; each filter has its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Step:
-    """One of FFmpeg's filters. ``reason`` is one clause for people: what was measured or asked for."""
+    """An FFmpeg filter. ``reason`` is one clause for people: the measurement or request behind it."""
 
     filter: str
     options: Mapping[str, str]
@@ -18,14 +18,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Chain:
-    """The filters in order, and what comes out of them.
+    """The filters in order, and the format of the frames that they write.
 
-    ratio            frames written for each frame read: 2 where fields become frames, 4/5 where telecine is undone
-    context_frames   frames on both sides of a segment that filters which look around need
-    width_px, height_px  of the written frames; their samples are square unless ``sample_aspect`` says otherwise
-    interlaced       whether fields are kept
-    pixel_format     of the written frames
-    color_matrix     bt709 or smpte170m or bt470bg, of the written frames
+    ratio            frames written per frame read: 2 if fields become frames, 4/5 after inverse telecine
+    context_frames   extra frames on both sides of a segment, for filters that use neighboring frames
+    width_px, height_px  size of the written frames; pixels are square unless ``sample_aspect`` says otherwise
+    interlaced       True if fields are kept
+    color_matrix     bt709, smpte170m or bt470bg
     """
 
     steps: tuple[Step, ...]

@@ -1,4 +1,4 @@
-"""The stage that puts what several presets made of one tape side by side."""
+"""The stage that compares several presets on one tape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace, get_published_file
-from tasks.restoration.comparison import Piece, as_rows, compare
+from tasks.restoration.comparison import Piece, compare_pieces, list_rows
 from tasks.restoration.planning import PlannedTape
 from tasks.restoration.work import TAPE_PAYLOAD
 
@@ -32,7 +32,7 @@ class ComparisonStage(Stage):
         super().__init__(NoParams())
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Measure, and make sheet and table. Raises BadInput where tape or pieces cannot be read."""
+        """Write the sheet and the table of measurements. Raises BadInput if the tape or a piece cannot be read."""
         source = work.input(item.inputs[0])
         costs = _COSTS.validate_python(item.payload["cpu_seconds"])
         pieces: list[Piece] = []
@@ -41,25 +41,27 @@ class ComparisonStage(Stage):
             for segment in segments:
                 file = get_published_file(work.output_dir, tape.segment_path(segment))
                 pieces.append(Piece(tape.preset, segment, file, tape.chain, costs[tape.segment_path(segment)]))
-        found = tape.load_survey(work.output_dir)
-        picture, figures = compare(source, found, source.stat().st_size, pieces)
-        work.output(SHEET).write_bytes(picture)
-        _write_table(work.output(TABLE), list(as_rows(figures)))
+        survey = tape.load_survey(work.output_dir)
+        sheet, figures = compare_pieces(source, survey, source.stat().st_size, pieces)
+        work.output(SHEET).write_bytes(sheet)
+        _write_table(work.output(TABLE), list(list_rows(figures)))
         return StageResult({"presets": len(item.payload["presets"]), "pieces": len(pieces)})
 
 
-def comparison_item(tapes: Sequence[PlannedTape], cpu_seconds: Mapping[str, float], digests: Mapping[str, str]) -> Item:
-    """The item that compares ``tapes``, the same one by several presets.
+def make_comparison_item(
+    tapes: Sequence[PlannedTape], cpu_seconds: Mapping[str, float], digests: Mapping[str, str]
+) -> Item:
+    """Return the item that compares ``tapes``: the same tape with several presets.
 
-    ``cpu_seconds`` and ``digests`` (sha256) are of each restored piece, by its path in the output folder.
+    ``cpu_seconds`` and ``digests`` (sha256) belong to the restored pieces, by their paths in the output folder.
     """
     payload: dict[str, Any] = {
-        "presets": [TAPE_PAYLOAD.dump(one.work, one.segments) for one in tapes],
+        "presets": [TAPE_PAYLOAD.dump(tape.work, tape.segments) for tape in tapes],
         "cpu_seconds": dict(cpu_seconds),
         "digests": dict(digests),
     }
-    known = tapes[0].diagnosed
-    return Item("comparison", payload, (str(known.path),), name=known.tape.name, path=known.tape.path)
+    diagnosed = tapes[0].diagnosed
+    return Item("comparison", payload, (str(diagnosed.path),), name=diagnosed.tape.name, path=diagnosed.tape.path)
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:

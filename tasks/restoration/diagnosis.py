@@ -1,4 +1,4 @@
-"""What is wrong with a tape: the words that measuring it, choosing a chain and the report share."""
+"""The diagnosis of a tape, as used by the measurements, the filter chain and the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Telecine = Literal["none", "3:2"]
 
 @dataclass(frozen=True)
 class Window:
-    """A few seconds of a tape, looked at by themselves. Shares are of the window's frames, from 0 to 1."""
+    """A few seconds of a tape, measured separately. Shares are fractions of the window's frames, from 0 to 1."""
 
     start_seconds: float
     frames: int
@@ -23,7 +23,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Borders:
-    """Black borders of the picture, in pixels of the frame as it is stored."""
+    """Black borders in pixels of the stored frame."""
 
     left_px: int = 0
     right_px: int = 0
@@ -33,25 +33,25 @@ class Borders:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A tape's condition, as measured over several windows. Plain values: it goes through a record as JSON.
+    """The condition of a tape, measured over several windows. Plain values: it is stored in a record as JSON.
 
-    width_px, height_px     of the frame as it is stored
-    sample_aspect           width over height of a stored pixel, as ``16:15``
-    fps                     stored frames a second, on average
-    field_order             of most windows; ``progressive`` where the frames are not interlaced. In a mixed or
-                            telecined tape the order of what holds fields; where nothing moves, what the file says
+    width_px, height_px     size of the stored frame
+    sample_aspect           width over height of a stored pixel, such as ``16:15``
+    fps                     stored frames per second, on average
+    field_order             order of most windows; ``progressive`` if the frames are not interlaced. In a mixed or
+                            telecined tape, the order of the interlaced part; without motion, the order in the file
     interlaced_share        share of the frames that are interlaced
-    is_mixed                windows disagree: some of the tape is interlaced and some is not
-    telecine                ``3:2`` where 23.976 film frames a second are spread over 59.94 fields
+    is_mixed                windows disagree: part of the tape is interlaced and part is not
+    telecine                ``3:2`` if film at 23.976 frames per second is spread over 59.94 fields
     noise_luma, noise_chroma  standard deviation of the noise, in 8-bit codes
-    chroma_shift_x_px, chroma_shift_y_px  how far the colour lies right of and below its picture, in luma pixels
-    head_switching_lines    lines at the bottom that are torn by the head switch
+    chroma_shift_x_px, chroma_shift_y_px  displacement of chroma to the right and downward, in luma pixels
+    head_switching_lines    lines at the bottom that the head switch tears
     borders                 black borders, without those lines
-    black_level             the luma code of 8 bits that black is played at; the nominal 16 where no picture shows black
-    white_level             that of white, nominally 235; where none shows white, what nearly all pixels are darker than
+    black_level             8-bit luma code of black; the nominal 16 if no frame shows black
+    white_level             8-bit luma code of white, nominally 235; a high percentile of luma if no frame shows white
     audio_channels, audio_rate_hz  of the first audio stream; 0 without one
-    silent_channels         the one of two, from 0, in which nothing is heard while the other has sound: it is mono
-    windows                 what was seen, window by window
+    silent_channels         the silent channel of two, from 0, if the other one has audio: the recording is mono
+    windows                 the measurements per window
     """
 
     width_px: int

@@ -1,4 +1,4 @@
-"""The stage that finds out what is wrong with a tape, and lists its frames for the stages after it."""
+"""The stage that diagnoses a tape and surveys its frames for the later stages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.media.segments.tail import damage_values
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.measuring.measure import diagnose
-from tasks.restoration.measuring.stated import stated_diagnosis
+from tasks.restoration.measuring.stated import read_stated_diagnosis
 from tasks.restoration.tapes import Tape
 
 _DIAGNOSIS = TypeAdapter(Diagnosis)
 
 
 class DiagnosisParams(BaseModel):
-    """``auto_detect``: whether the tape is measured, or the file is believed."""
+    """``auto_detect``: measure the tape instead of relying on the tags of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,12 +32,12 @@ class DiagnosisParams(BaseModel):
 
 
 @dataclass(frozen=True)
-class Diagnosed:
-    """A tape, and what is known of it.
+class DiagnosedTape:
+    """A tape with its diagnosis.
 
-    survey      where the survey of it was published, relative to the output folder; ``digest``: sha256 of that file
-    containers  for each codec, the extension of the file that holds all of the tape's streams
-    missing     what the file has lost, in one clause; None where it is whole
+    survey      path of its survey, relative to the output folder; ``digest``: sha256 of that file
+    containers  per codec, the extension of a file that holds all streams of the tape
+    missing     the missing part of the file, in one clause; None if it is complete
     """
 
     tape: Tape
@@ -50,7 +50,7 @@ class Diagnosed:
 
 
 class DiagnosisStage(Stage):
-    """Measures one tape. The item's only input is the tape; published is the survey of it, which lists its frames."""
+    """Diagnoses one tape. The item's only input is the tape; it publishes the survey, which lists the frames."""
 
     name: ClassVar[str] = "diagnosis"
     version: ClassVar[int] = 2
@@ -60,34 +60,34 @@ class DiagnosisStage(Stage):
     params: DiagnosisParams
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Measure the tape. Raises BadInput where it is no video, or not one frame of it can be read."""
+        """Diagnose the tape. Raises BadInput if it is not a video or no frame can be read."""
         path = work.input(item.inputs[0])
-        found = survey_video(path, tolerant=True)
-        known = diagnose(path, found) if self.params.auto_detect else stated_diagnosis(path, found)
-        save_survey(found, work.output(survey_path(item.id)))
-        missing = found.damage.reason if found.damage else None
+        survey = survey_video(path, tolerant=True)
+        diagnosis = diagnose(path, survey) if self.params.auto_detect else read_stated_diagnosis(path, survey)
+        save_survey(survey, work.output(survey_path(item.id)))
+        missing = survey.damage.reason if survey.damage else None
         detail = {
-            "diagnosis": asdict(known),
+            "diagnosis": asdict(diagnosis),
             "containers": {codec: choose_container(path, codec).suffix for codec in get_args(Codec)},
             "missing": missing,
         }
-        return StageResult(_values(known, found) | damage_values(found.damage), detail)
+        return StageResult(_make_values(diagnosis, survey) | damage_values(survey.damage), detail)
 
 
-def diagnosis_items(tapes: Iterable[Tape], folder: Path) -> list[Item]:
-    """An item for each of ``tapes``, which lie in ``folder``."""
-    return [_diagnosis_item(tape, folder / tape.path) for tape in tapes]
+def list_diagnosis_items(tapes: Iterable[Tape], folder: Path) -> list[Item]:
+    """Return an item for each of ``tapes``, which are in ``folder``."""
+    return [_make_item(tape, folder / tape.path) for tape in tapes]
 
 
-def _diagnosis_item(tape: Tape, path: Path) -> Item:
+def _make_item(tape: Tape, path: Path) -> Item:
     if tape.refusal:
         return Item(tape.id, fields=tape.fields, name=tape.name, path=tape.path, refusal=tape.refusal)
     return Item(tape.id, {}, (str(path),), float(path.stat().st_size), tape.fields, tape.name, tape.path)
 
 
-def diagnosed(tape: Tape, folder: Path, detail: Mapping[str, Any], digest: str) -> Diagnosed:
-    """A tape in ``folder`` with the stage's ``detail`` of it; ``digest`` is the sha256 of its published survey."""
-    return Diagnosed(
+def read_diagnosed(tape: Tape, folder: Path, detail: Mapping[str, Any], digest: str) -> DiagnosedTape:
+    """Return the tape with the ``detail`` of its record; ``digest`` is the sha256 of its published survey."""
+    return DiagnosedTape(
         tape=tape,
         path=folder / tape.path,
         diagnosis=_DIAGNOSIS.validate_python(detail["diagnosis"]),
@@ -99,15 +99,15 @@ def diagnosed(tape: Tape, folder: Path, detail: Mapping[str, Any], digest: str) 
 
 
 def survey_path(tape: str) -> str:
-    """Where the survey of the tape with that id is published, relative to the output folder."""
+    """Return the path of the survey of the tape with that ID, relative to the output folder."""
     return f"surveys/{tape}.npz"
 
 
-def _values(known: Diagnosis, found: Survey) -> dict[str, Value]:
-    """The diagnosis as columns."""
-    values: dict[str, Any] = asdict(known)
+def _make_values(diagnosis: Diagnosis, survey: Survey) -> dict[str, Value]:
+    """Return the diagnosis as columns."""
+    values: dict[str, Any] = asdict(diagnosis)
     borders = values.pop("borders")
     values |= {f"border_{name}": pixels for name, pixels in borders.items()}
-    values["silent_channels"] = [str(channel) for channel in known.silent_channels]
-    values["windows"] = len(known.windows)
-    return values | {"pixel_format": found.picture.pixel_format}
+    values["silent_channels"] = [str(channel) for channel in diagnosis.silent_channels]
+    values["windows"] = len(diagnosis.windows)
+    return values | {"pixel_format": survey.picture.pixel_format}

@@ -9,7 +9,7 @@ from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Value
 from tasks.media.segment_stages.join_stage import JoinStageBase
 from tasks.media.segment_stages.work import WorkPayload
-from tasks.restoration.diagnosis_stage import Diagnosed
+from tasks.restoration.diagnosis_stage import DiagnosedTape
 from tasks.restoration.planning import PlannedTape
 from tasks.restoration.work import TAPE_PAYLOAD, TapeWork
 
@@ -42,7 +42,7 @@ def join_item(planned: PlannedTape) -> Item:
     return replace(bare_item(planned.diagnosed), payload=payload, cost=float(planned.frames))
 
 
-def bare_item(diagnosed: Diagnosed) -> Item:
+def bare_item(diagnosed: DiagnosedTape) -> Item:
     """Return the item of a tape without a plan."""
     tape = diagnosed.tape
     return Item(tape.id, {}, (str(diagnosed.path),), 0.0, tape.fields, tape.name, tape.path)

@@ -1,4 +1,4 @@
-"""What the user may choose about a tape: for all of them, and for each one on a line of its own."""
+"""The options of a tape: the same for all tapes, or per tape in the settings table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SegmentSeconds: TypeAlias = Annotated[float, Field(ge=2, le=3600)]
 
 
 class TapeOptions(BaseModel):
-    """How one tape is to be restored; what is None is the preset's matter."""
+    """Options for one tape; None means the preset's value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +28,7 @@ class TapeOptions(BaseModel):
     segment_seconds: SegmentSeconds | None = None
 
     @model_validator(mode="after")
-    def _agrees(self) -> Self:
+    def _check_crf(self) -> Self:
         if self.codec == "ffv1" and self.crf is not None:
             raise ValueError("ffv1 is lossless and has no crf: leave crf out")
         if self.codec is not None and self.crf is not None and self.crf > MAX_CRF[self.codec]:

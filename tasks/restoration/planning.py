@@ -1,4 +1,4 @@
-"""From what is known of a tape, and what the user wants of it, to the work on its segments."""
+"""Plan the work on a tape from its diagnosis and the user's options."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey, load_survey
 from tasks.restoration.building import build_chain
 from tasks.restoration.chain import Chain
-from tasks.restoration.diagnosis_stage import Diagnosed
-from tasks.restoration.engines.base import written_format
+from tasks.restoration.diagnosis_stage import DiagnosedTape
+from tasks.restoration.engines.base import get_written_format
 from tasks.restoration.options import EngineName, TapeOptions
-from tasks.restoration.presets import Preset, Presets, override
+from tasks.restoration.presets import Preset, Presets, override_preset
 from tasks.restoration.work import TapeWork, cut_tape
 
-# What looks alike: the encoders count differently.
-_USUAL_CRF: Mapping[Codec, float] = {"x264": 18, "x265": 20, "svtav1": 24}
+# Values of similar quality; the scales of the encoders differ.
+_DEFAULT_CRF: Mapping[Codec, float] = {"x264": 18, "x265": 20, "svtav1": 24}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is the same for all tapes.
+    """The part of the request that is the same for all tapes.
 
-    overrides   keys of the preset that the user has changed
-    identities  of what each engine works with, as TapeWork has it
+    overrides   preset keys that the user has changed
+    identities  the identity of each engine: see TapeWork
     """
 
     presets: Presets
@@ -40,79 +40,78 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PlannedTape:
-    """A tape with its work; ``reason``: why it is this preset."""
+    """A tape with its work; ``reason`` explains the choice of the preset."""
 
-    diagnosed: Diagnosed
+    diagnosed: DiagnosedTape
     work: TapeWork
     segments: tuple[Segment, ...]
     reason: str
 
     @property
     def frames(self) -> int:
-        """That will be written."""
+        """Number of frames to be written."""
         return int(self.segments[-1].end_frame * self.work.chain.ratio)
 
 
-def plan_tape(known: Diagnosed, recipe: Recipe, output_dir: Path) -> PlannedTape:
-    """What is to be done about a tape.
+def plan_tape(diagnosed: DiagnosedTape, recipe: Recipe, output_dir: Path) -> PlannedTape:
+    """Return the plan for a tape.
 
-    Raises InvalidInput if its options cannot be had for such a tape, OSError or BadInput if its survey is missing or
-    damaged.
+    Raises InvalidInput if the options do not suit the tape, OSError or BadInput if its survey is missing or damaged.
     """
-    options, diagnosis = known.tape.options, known.diagnosis
-    chosen = recipe.presets.choose(options.preset, diagnosis)
-    preset = override(chosen.preset, recipe.overrides) if recipe.overrides else chosen.preset
+    options, diagnosis = diagnosed.tape.options, diagnosed.diagnosis
+    choice = recipe.presets.choose(options.preset, diagnosis)
+    preset = override_preset(choice.preset, recipe.overrides) if recipe.overrides else choice.preset
     chain = build_chain(diagnosis, preset, options.height, options.deinterlace)
-    found = load_survey(get_published_file(output_dir, known.survey))
+    survey = load_survey(get_published_file(output_dir, diagnosed.survey))
     work = TapeWork(
-        tape=known.tape.id,
-        folder=f"segments/{known.tape.id}",
-        survey=known.survey,
-        digest=known.digest,
+        tape=diagnosed.tape.id,
+        folder=f"segments/{diagnosed.tape.id}",
+        survey=diagnosed.survey,
+        digest=diagnosed.digest,
         chain=chain,
-        encoder=encoder_settings(options, preset, chain, found),
+        encoder=choose_encoder(options, preset, chain, survey),
         engine=options.engine,
         identity=recipe.identities[options.engine],
-        suffix=known.containers[options.codec or preset.codec],
+        suffix=diagnosed.containers[options.codec or preset.codec],
         preset=preset.name,
     )
     _check_engine(work)
-    return PlannedTape(known, work, cut_tape(found, chain, options.segment_seconds), chosen.reason)
+    return PlannedTape(diagnosed, work, cut_tape(survey, chain, options.segment_seconds), choice.reason)
 
 
-def encoder_settings(options: TapeOptions, preset: Preset, chain: Chain, found: Survey) -> EncoderSettings:
-    """How the restored frames are encoded. Raises InvalidInput where the codec cannot take them."""
+def choose_encoder(options: TapeOptions, preset: Preset, chain: Chain, survey: Survey) -> EncoderSettings:
+    """Return the encoder settings. Raises InvalidInput if the codec does not support the restored frames."""
     codec = options.codec or preset.codec
     crf = options.crf
     if crf is None and codec != "ffv1":
-        crf = preset.crf if codec == preset.codec else _USUAL_CRF[codec]
+        crf = preset.crf if codec == preset.codec else _DEFAULT_CRF[codec]
     settings = EncoderSettings(codec, crf=crf)
-    written = written_format(chain, found.picture)
+    picture = get_written_format(chain, survey.picture)
     try:
-        settings.check(written)
+        settings.check(picture)
     except ValueError as error:
         given = f"{codec} with {preset.name}"
-        raise InvalidInput([Problem("--codec", given, str(error), _advice(settings, written))]) from error
+        raise InvalidInput([Problem("--codec", given, str(error), _advise(settings, picture))]) from error
     return settings
 
 
-def _advice(settings: EncoderSettings, written: PictureFormat) -> str:
-    """What to do where the codec cannot take frames that are ``written`` so."""
+def _advise(settings: EncoderSettings, picture: PictureFormat) -> str:
+    """Return what to do if the codec does not support frames of the format ``picture``."""
     try:
-        settings.check(replace(written, field_order="progressive"))
+        settings.check(replace(picture, field_order="progressive"))
     except ValueError:
         return "choose another codec, or another preset"
     return "add --deinterlace bwdif, or choose --codec ffv1 or --codec x264, which keep fields"
 
 
 def _check_engine(work: TapeWork) -> None:
-    """Raises InvalidInput where the engine needs whole frames and the chain keeps fields."""
+    """Raise InvalidInput if the engine needs whole frames and the chain keeps fields."""
     if work.engine != "ffmpeg" and work.chain.interlaced:
         advice = "use --engine ffmpeg, or another --deinterlace or preset"
-        allowed = "ffmpeg where fields are kept"
+        allowed = "ffmpeg if fields are kept"
         raise InvalidInput([Problem("--engine", f"{work.engine} with {work.preset}", allowed, advice)])
 
 
-def piece_of(planned: PlannedTape, folder: str, segments: tuple[Segment, ...]) -> PlannedTape:
-    """The same work on some pieces of the tape alone, which go to ``folder``."""
+def restrict_to_pieces(planned: PlannedTape, folder: str, segments: tuple[Segment, ...]) -> PlannedTape:
+    """Return the plan restricted to some segments of the tape, which are written to ``folder``."""
     return replace(planned, work=replace(planned.work, folder=folder), segments=segments)

@@ -1,7 +1,8 @@
-"""Presets: how tapes of one kind are restored. Data, in presets.toml and in files of the user's own.
+"""Presets: how tapes of one kind are restored. They are read from presets.toml and from the user's preset files.
 
-A user's file has the same form. A preset of a known name changes the keys that it gives; a new one names every key,
-or the preset that it is ``based_on``. Whatever is wrong is told at once, with the key and what may stand there.
+A user's file has the same form as presets.toml. A preset with an existing name overrides single keys; a new preset
+sets every key, or names the preset that it is ``based_on``. All errors are reported together, with key and allowed
+values.
 """
 
 from __future__ import annotations
@@ -34,23 +35,21 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Preset(BaseModel):
-    """How a tape is restored.
+    """How a tape is restored. Audio is always copied, so there is no key for it.
 
-    deinterlace     what makes frames of fields where the user leaves it to the preset; ``none`` keeps fields
-    nnedi_weights   the file that ``nnedi`` reads; FFmpeg comes without it
-    denoise         ``temporal`` is atadenoise and then hqdn3d
-    denoise_luma, denoise_chroma  strength, times the measured noise: 1 is what the denoiser's author means by it
-    least_noise     standard deviation in 8-bit codes; less is left alone
-    dedot           whether dot crawl and rainbows are removed: of composite video, which VHS players seldom show
-    head_switching  torn lines at the bottom: filled with the last good line, made black, cut off, or kept
-    borders         black borders: cut off, or kept
-    levels          whether raised black and too bright white are put right, by at most ``most_levels`` 8-bit codes
-    sharpen         how much, from 0 to 1.5, with what it does to noise
-    height          in square pixels, where the user names none; None keeps the tape's lines
-    square_samples  whether frames become square samples where nobody names a height; kept fields never do
-    crf             as the encoder understands it; None for its own choice
-
-    Of sound there is nothing here: it is always copied as it is.
+    deinterlace     the deinterlacer, unless the user chooses one; ``none`` keeps fields
+    nnedi_weights   the file of weights for ``nnedi``, which is not part of FFmpeg
+    denoise         ``temporal`` is atadenoise followed by hqdn3d
+    denoise_luma, denoise_chroma  strength relative to the measured noise; 1 is the denoiser's nominal strength
+    least_noise     minimum noise to remove: standard deviation in 8-bit codes
+    dedot           remove dot crawl and rainbows, which composite video has and VHS players seldom show
+    head_switching  torn lines at the bottom: fill them with the last good line, blacken, crop or keep them
+    borders         black borders: crop or keep them
+    levels          correct raised black and too bright white, by at most ``most_levels`` 8-bit codes
+    sharpen         strength of sharpening, from 0 to 1.5
+    height          in square pixels, unless the user chooses one; None keeps the tape's height
+    square_samples  convert to square pixels even if no height is chosen; never if fields are kept
+    crf             quality on the encoder's scale; None for the encoder's default
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +77,7 @@ class Preset(BaseModel):
     crf: Annotated[float, Field(ge=0, le=63)] | None = None
 
     @model_validator(mode="after")
-    def _agrees(self) -> Self:
+    def _check_codec(self) -> Self:
         if self.codec == "svtav1" and self.pixel_format.startswith("yuv422"):
             raise ValueError(f"svtav1 takes yuv420p and yuv420p10le, not {self.pixel_format}")
         if self.codec == "ffv1" and self.crf is not None:
@@ -87,7 +86,7 @@ class Preset(BaseModel):
 
 
 class Choice(BaseModel):
-    """A preset, and the noise of the luma (8-bit codes) up to which it is the right one."""
+    """A preset, and the luma noise (8-bit codes) below which it is chosen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,7 +95,7 @@ class Choice(BaseModel):
 
 
 class Automatic(BaseModel):
-    """A preset that is chosen by what was measured: the first choice that fits, else ``otherwise``."""
+    """A preset chosen by the measured noise: the first choice that fits, else ``otherwise``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -108,7 +107,7 @@ class Automatic(BaseModel):
 
 @dataclass(frozen=True)
 class Chosen:
-    """A preset, and in one clause why it is this one."""
+    """A preset and the reason for it, in one clause."""
 
     preset: Preset
     reason: str
@@ -116,18 +115,21 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Presets:
-    """All presets that there are, by name."""
+    """All presets by name."""
 
     presets: Mapping[str, Preset]
     automatic: Mapping[str, Automatic]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that may be asked for."""
+        """All names that the user may choose."""
         return *self.presets, *self.automatic
 
     def choose(self, name: str, diagnosis: Diagnosis) -> Chosen:
-        """The preset ``name``, or what it means for such a tape. Raises InvalidInput for an unknown name."""
+        """Return the preset ``name``, or the one that it selects for this tape.
+
+        Raises InvalidInput for an unknown name.
+        """
         self.check(name)
         if name in self.presets:
             return Chosen(self.presets[name], "asked for")
@@ -139,55 +141,55 @@ class Presets:
         return Chosen(self.presets[automatic.otherwise], f"noise of {noise:.1f}, more than the others are for")
 
     def check(self, name: str, where: str = "--preset") -> None:
-        """Raises InvalidInput where there is no preset ``name``."""
+        """Raise InvalidInput if there is no preset ``name``."""
         if name not in self.names:
             raise InvalidInput([Problem(where, repr(name), ", ".join(self.names))])
 
 
 def load_presets(*files: Path) -> Presets:
-    """The shipped presets, and those of ``files`` over them, the last one foremost.
+    """Return the shipped presets, overridden by those of ``files``; later files override earlier ones.
 
-    Raises InvalidInput with everything that is wrong with any of them.
+    Raises InvalidInput with all errors in all files.
     """
     problems: list[Problem] = []
     presets: dict[str, dict[str, Any]] = {}
     automatic: dict[str, dict[str, Any]] = {}
     for file in (SHIPPED, *files):
-        found = _read(file, problems)
-        _merge(presets, found.get("presets", {}), f"{file.name}: presets", problems)
-        _merge(automatic, found.get("automatic", {}), f"{file.name}: automatic", problems)
-    checked = {name: _checked(Preset, name, values, problems) for name, values in presets.items()}
-    chosen = {name: _checked(Automatic, name, values, problems) for name, values in automatic.items()}
-    problems += _unknown(chosen, presets)
+        tables = _read(file, problems)
+        _merge(presets, tables.get("presets", {}), f"{file.name}: presets", problems)
+        _merge(automatic, tables.get("automatic", {}), f"{file.name}: automatic", problems)
+    checked = {name: _validate(Preset, name, values, problems) for name, values in presets.items()}
+    chosen = {name: _validate(Automatic, name, values, problems) for name, values in automatic.items()}
+    problems += _find_bad_choices(chosen, presets)
     if problems:
         raise InvalidInput(problems)
     return Presets(
         {name: preset for name, preset in checked.items() if preset is not None},
-        {name: one for name, one in chosen.items() if one is not None},
+        {name: entry for name, entry in chosen.items() if entry is not None},
     )
 
 
-def override(preset: Preset, values: Mapping[str, Any], where: str = "--set") -> Preset:
-    """``preset`` with other ``values``; text stands for numbers and yes or no, too.
+def override_preset(preset: Preset, values: Mapping[str, Any], where: str = "--set") -> Preset:
+    """Return ``preset`` with other ``values``, which may be strings for numbers and booleans, too.
 
-    Raises InvalidInput with every key that is unknown or whose value is not allowed.
+    Raises InvalidInput with every unknown key and every value that is not allowed.
     """
     problems: list[Problem] = []
-    changed = _checked(Preset, preset.name, {**preset.model_dump(), **values}, problems, where)
+    changed = _validate(Preset, preset.name, {**preset.model_dump(), **values}, problems, where)
     if changed is None:
         raise InvalidInput(problems)
     return changed
 
 
 def _read(file: Path, problems: list[Problem]) -> dict[str, Any]:
-    """The tables of ``file``; none where it cannot be read, which becomes a problem."""
+    """Return the tables of ``file``; empty if it cannot be read, which is added to ``problems``."""
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:
             problems.append(Problem(str(file), "too large", f"at most {_MAX_FILE_BYTES >> 20} MiB of presets"))
             return {}
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except RecursionError:
-        problems.append(Problem(str(file), "nested too deeply", "tables, one a preset", "presets.toml shows the form"))
+        problems.append(Problem(str(file), "nested too deeply", "one table per preset", "presets.toml shows the form"))
         return {}
     except OSError as error:
         problems.append(Problem(str(file), error.strerror or str(error), "a file of presets that can be read"))
@@ -195,17 +197,17 @@ def _read(file: Path, problems: list[Problem]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(Problem(str(file), str(error), "TOML", "presets.toml shows the form"))
         return {}
-    unknown = sorted(found.keys() - {"presets", "automatic"})
+    unknown = sorted(tables.keys() - {"presets", "automatic"})
     problems += [Problem(f"{file.name}: {name}", "unknown table", "presets, automatic") for name in unknown]
-    return found
+    return tables
 
 
-def _merge(into: dict[str, dict[str, Any]], found: Any, where: str, problems: list[Problem]) -> None:
-    """Put the presets of one file over those of the files before it."""
-    if not isinstance(found, dict):
-        problems.append(Problem(where, repr(found), "tables, one a preset"))
+def _merge(into: dict[str, dict[str, Any]], tables: Any, where: str, problems: list[Problem]) -> None:
+    """Override ``into`` with the presets of one file."""
+    if not isinstance(tables, dict):
+        problems.append(Problem(where, repr(tables), "one table per preset"))
         return
-    for name, values in found.items():
+    for name, values in tables.items():
         if not isinstance(values, dict):
             problems.append(Problem(f"{where}.{name}", repr(values), "a table"))
             continue
@@ -216,37 +218,37 @@ def _merge(into: dict[str, dict[str, Any]], found: Any, where: str, problems: li
         into[name] = {**into.get(base, {}), **own, "name": name}
 
 
-def _checked(
+def _validate(
     model: type[_Model], name: str, values: Mapping[str, Any], problems: list[Problem], where: str = ""
 ) -> _Model | None:
-    """The model of ``values``; None where something is wrong with them, which becomes problems."""
+    """Return the validated model; None if ``values`` are invalid, which is added to ``problems``."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems += [_problem(found, where or name, model) for found in error.errors()]
+        problems += [_convert_error(details, where or name, model) for details in error.errors()]
         return None
 
 
-def _problem(found: ErrorDetails, where: str, model: type[BaseModel]) -> Problem:
-    """One of Pydantic's findings, in our words."""
-    key = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "extra_forbidden":
+def _convert_error(details: ErrorDetails, where: str, model: type[BaseModel]) -> Problem:
+    """Convert an error of Pydantic to a Problem."""
+    key = ".".join(str(part) for part in details["loc"])
+    if details["type"] == "extra_forbidden":
         return Problem(f"{where}.{key}", "unknown key", ", ".join(model.model_fields))
-    if found["type"] == "missing":
+    if details["type"] == "missing":
         return Problem(f"{where}.{key}", "missing", "a value", f"give it, or the preset that this one is {_BASE}")
-    if found["type"] == "value_error":
-        return Problem(where, "keys that do not go together", str(found["ctx"]["error"]))
-    return Problem(f"{where}.{key}", repr(found["input"]), found["msg"].removeprefix("Input should be "))
+    if details["type"] == "value_error":
+        return Problem(where, "keys that do not go together", str(details["ctx"]["error"]))
+    return Problem(f"{where}.{key}", repr(details["input"]), details["msg"].removeprefix("Input should be "))
 
 
-def _unknown(automatic: Mapping[str, Automatic | None], presets: Mapping[str, Any]) -> list[Problem]:
-    """What automatic presets choose though there is no such preset; and names that stand for two."""
+def _find_bad_choices(automatic: Mapping[str, Automatic | None], presets: Mapping[str, Any]) -> list[Problem]:
+    """Return problems for choices of unknown presets, and for names that are used twice."""
     allowed = ", ".join(presets)
-    wrong = [
+    problems = [
         Problem(f"{name}.choices", repr(choice), allowed)
-        for name, one in automatic.items()
-        for choice in ([*(choice.preset for choice in one.choices), one.otherwise] if one else ())
+        for name, entry in automatic.items()
+        for choice in ([*(choice.preset for choice in entry.choices), entry.otherwise] if entry else ())
         if choice not in presets
     ]
     twice = automatic.keys() & presets.keys()
-    return wrong + [Problem(name, "both a preset and an automatic one", "one of the two") for name in sorted(twice)]
+    return problems + [Problem(name, "both a preset and an automatic one", "one of the two") for name in sorted(twice)]

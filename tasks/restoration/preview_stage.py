@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.engine.contract.stage import Workspace
 from tasks.media.segment_stages.preview_stage import BeforeAfter, PreviewStageBase
 from tasks.media.segment_stages.work import WorkPayload
-from tasks.restoration.previews import comparison_sheet, split_screen
+from tasks.restoration.previews import draw_comparison_sheet, write_split_screen
 from tasks.restoration.work import TAPE_PAYLOAD, TapeWork
 
 
@@ -31,10 +31,10 @@ class PreviewStage(PreviewStageBase[TapeWork]):
 
     def draw_sheet(self, video: TapeWork, videos: BeforeAfter) -> bytes:
         """Return the contact sheet of the tape as a JPEG."""
-        return comparison_sheet(videos.source, videos.survey, videos.result, video.chain)
+        return draw_comparison_sheet(videos.source, videos.survey, videos.result, video.chain)
 
     def write_clip(self, video: TapeWork, videos: BeforeAfter, work: Workspace) -> None:
         """Write the split-screen clip if it is requested."""
         if self.params.clip:
             output = work.output(f"previews/{video.tape}.mp4")
-            split_screen(videos.source, videos.survey, videos.result, video.chain, output)
+            write_split_screen(videos.source, videos.survey, videos.result, video.chain, output)

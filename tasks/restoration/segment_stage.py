@@ -1,4 +1,4 @@
-"""The stage that restores segments: one item a segment, so that a long tape uses every slot."""
+"""The stage that restores segments: one item per segment, so that a long tape uses every slot."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tasks.restoration.options import EngineName
 from tasks.restoration.planning import PlannedTape
 from tasks.restoration.work import TAPE_PAYLOAD, TapeWork
 
-_LEAST_BYTES = 400 * 2**20
-_BYTES_A_PIXEL = 150
+_BASE_BYTES = 400 * 2**20
+_BYTES_PER_PIXEL = 150
 
 
 class SegmentStage(Stage):
     """Restores one segment of a tape.
 
-    The item's only input is the tape; its payload is a TapeWork and that segment. Published are
-    the segment file and, beside it, what is in it.
+    The item's only input is the tape; its payload is a TapeWork and that segment. It publishes the segment file and a
+    report on it.
     """
 
     name: ClassVar[str] = "segments"
@@ -32,22 +32,22 @@ class SegmentStage(Stage):
     packages: ClassVar[tuple[str, ...]] = ("av", "imageio-ffmpeg", "ffmpeg-python")
 
     def __init__(self, engines: Mapping[EngineName, Engine] | None = None, needs: Needs | None = None) -> None:
-        """``engines`` are those that items ask for; ``needs`` is what the largest of them takes."""
+        """``engines`` are those that items use; ``needs`` are the resources of the largest item."""
         super().__init__(NoParams())
         self._engines = engines or {"ffmpeg": FfmpegEngine()}
         self._needs = needs or super().needs()
 
     def needs(self) -> Needs:
-        """Of the largest picture, and the engine that takes most."""
+        """Return the resources for the largest frames and the largest engine."""
         return self._needs
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Restore the item's segment. Raises BadInput where the tape is damaged there, SegmentError where it failed."""
+        """Restore the segment. Raises BadInput if the tape is damaged there, SegmentError if the engine fails."""
         tape, (segment,) = TAPE_PAYLOAD.load(item.payload)
         output = work.output(tape.segment_path(segment))
         job = SegmentJob(
             source=work.input(item.inputs[0]),
-            found=tape.load_survey(work.output_dir),
+            survey=tape.load_survey(work.output_dir),
             segment=segment,
             chain=tape.chain,
             settings=tape.encoder,
@@ -59,8 +59,8 @@ class SegmentStage(Stage):
         return StageResult({"tape": tape.tape, "segment": segment.number, "frames": report.frames})
 
 
-def segment_items(planned: PlannedTape) -> list[Item]:
-    """An item for each of the segments of a tape."""
+def list_segment_items(planned: PlannedTape) -> list[Item]:
+    """Return an item per segment of a tape."""
     work, tape, source = planned.work, planned.diagnosed.tape, planned.diagnosed.path
     return [
         Item(
@@ -76,14 +76,14 @@ def segment_items(planned: PlannedTape) -> list[Item]:
     ]
 
 
-def segment_needs(works: Iterable[TapeWork], engines: Engines) -> Needs:
-    """What a segment takes of the host: that of the tape whose picture, and whose engine, take most.
+def estimate_segment_needs(works: Iterable[TapeWork], engines: Engines) -> Needs:
+    """Return the resources per segment, for the largest frames and the largest engine of all tapes.
 
-    An encoder holds some forty frames to look ahead, filters and pipes a few more.
+    An encoder holds about forty frames of lookahead; filters and pipes hold a few more.
     """
-    most, names = 0, set[EngineName]()
+    max_pixels, names = 0, set[EngineName]()
     for work in works:
-        most = max(most, work.chain.width_px * work.chain.height_px)
+        max_pixels = max(max_pixels, work.chain.width_px * work.chain.height_px)
         names.add(work.engine)
-    own = max((engines.memory_bytes.get(name, 0) for name in names), default=0)
-    return Needs(_LEAST_BYTES + most * _BYTES_A_PIXEL + own, engines.max_slots)
+    engine_bytes = max((engines.memory_bytes.get(name, 0) for name in names), default=0)
+    return Needs(_BASE_BYTES + max_pixels * _BYTES_PER_PIXEL + engine_bytes, engines.max_slots)

@@ -12,21 +12,21 @@ from tasks.media.segments.source import Survey
 from tasks.restoration.chain import Chain
 from tasks.restoration.options import EngineName
 
-# Of the frames that are read. A shelf has more tapes than there are slots, so that short segments gain little.
+# Of the frames that are read. Most runs have more tapes than slots, so short segments gain little.
 _CONTEXT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class TapeWork(SegmentedWork):
-    """How one tape is restored. Plain values: it goes through payloads as JSON.
+    """How one tape is restored. Plain values: it is stored in payloads as JSON.
 
-    tape     its id
-    folder   of its restored segments, relative to the output folder
-    survey   where the survey of it was published, relative to the output folder
-    digest   sha256 of that file: what was learnt of the tape enters the keys of what is made of it
-    identity  of what the engine works with beside FFmpeg: a program's command, a network's digest; empty for nothing
-    suffix   of the restored file
-    preset   by which the chain was built
+    tape      ID of the tape
+    folder    folder of its restored segments, relative to the output folder
+    survey    path of its survey, relative to the output folder
+    digest    sha256 of the survey, so that the keys depend on it
+    identity  identity of the engine, besides FFmpeg: the command of a program, the digest of a network; else empty
+    suffix    extension of the restored file
+    preset    name of the preset from which the chain was built
     """
 
     tape: str
@@ -69,11 +69,11 @@ class TapeWork(SegmentedWork):
 TAPE_PAYLOAD = WorkPayload(TapeWork)
 
 
-def cut_tape(found: Survey, chain: Chain, seconds: float | None = None) -> tuple[Segment, ...]:
-    """The segments of a tape: each about ``seconds`` long; by default as is usual.
+def cut_tape(survey: Survey, chain: Chain, seconds: float | None = None) -> tuple[Segment, ...]:
+    """Return the segments of a tape, each about ``seconds`` long (default: see ``usual_seconds``).
 
-    Where the chain drops frames by their place, segments begin where its pattern does.
+    If the chain drops frames in a pattern, segments begin where the pattern begins.
     """
-    length = seconds or usual_seconds(found.timeline, chain.context_frames, _CONTEXT_SHARE)
+    length = seconds or usual_seconds(survey.timeline, chain.context_frames, _CONTEXT_SHARE)
     cut = Cut(seconds=length, context_frames=chain.context_frames, align_frames=chain.ratio.denominator)
-    return plan_segments(found.timeline, cut)
+    return plan_segments(survey.timeline, cut)

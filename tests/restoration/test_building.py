@@ -17,10 +17,10 @@ from tasks.media.segments.source import survey_video
 from tasks.restoration.building import Deinterlace, build_chain
 from tasks.restoration.chain import Chain
 from tasks.restoration.diagnosis import Borders, Diagnosis
-from tasks.restoration.engines.base import written_format
+from tasks.restoration.engines.base import get_written_format
 from tasks.restoration.options import TapeOptions
-from tasks.restoration.planning import encoder_settings
-from tasks.restoration.presets import Preset, load_presets, override
+from tasks.restoration.planning import choose_encoder
+from tasks.restoration.presets import Preset, load_presets, override_preset
 from tests.restoration.tapes import FAIR
 
 PRESETS = load_presets().presets
@@ -32,7 +32,7 @@ def tape(**values: object) -> Diagnosis:
 
 
 def preset(**values: object) -> Preset:
-    return override(STANDARD, values)
+    return override_preset(STANDARD, values)
 
 
 def filters(chain: Chain) -> list[str]:
@@ -151,7 +151,7 @@ STORED = PictureFormat(720, 576, "yuv422p", Fraction(16, 15), "tff")
 
 
 def test_the_archive_keeps_fields_which_ffv1_can_write_and_x265_cannot() -> None:
-    written = written_format(build_chain(FAIR, ARCHIVE), STORED)
+    written = get_written_format(build_chain(FAIR, ARCHIVE), STORED)
     assert (written.pixel_format, written.field_order, written.sample_aspect) == (
         "yuv422p10le",
         "tff",
@@ -166,11 +166,11 @@ def test_who_wants_fields_in_a_codec_without_them_is_told_what_to_do(shared_data
     found = survey_video(shared_data / "video" / "skv_bikes.mp4")
     options, chain = TapeOptions(preset="vhs_archive", codec="x265"), build_chain(FAIR, ARCHIVE)
     with pytest.raises(InvalidInput, match="add --deinterlace bwdif, or choose --codec ffv1 or --codec x264"):
-        encoder_settings(options, ARCHIVE, chain, found)
+        choose_encoder(options, ARCHIVE, chain, found)
     with pytest.raises(InvalidInput, match=r"svtav1 takes no yuv422p10le; .*; choose another codec, or another preset"):
-        encoder_settings(TapeOptions(preset="vhs_archive", codec="svtav1"), ARCHIVE, chain, found)
+        choose_encoder(TapeOptions(preset="vhs_archive", codec="svtav1"), ARCHIVE, chain, found)
     bobbed = build_chain(FAIR, ARCHIVE, deinterlace="bwdif")
-    assert encoder_settings(options, ARCHIVE, bobbed, found).crf == 20
+    assert choose_encoder(options, ARCHIVE, bobbed, found).crf == 20
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "x265"])
@@ -178,7 +178,7 @@ def test_the_archive_is_bobbed_when_asked_to_and_is_otherwise_as_it_was(codec: C
     chain = build_chain(FAIR, ARCHIVE, deinterlace="bwdif")
     assert (chain.ratio, chain.interlaced, chain.sample_aspect, chain.width_px) == (Fraction(2), False, "16:15", 720)
     assert not {"atadenoise", "hqdn3d", "unsharp", "lutyuv", "fillborders", "chromashift"} & set(filters(chain))
-    EncoderSettings(codec).check(written_format(chain, STORED))
+    EncoderSettings(codec).check(get_written_format(chain, STORED))
 
 
 def test_the_archive_is_made_of_square_samples_where_a_height_is_asked_for() -> None:

@@ -12,11 +12,11 @@ from tasks.restoration.engines import choice as choosing
 from tasks.restoration.engines.choice import EngineChoice, choose_engines
 from tasks.restoration.engines.neural import weights
 from tasks.restoration.engines.neural.engine import NeuralEngine
-from tasks.restoration.engines.neural.weights import KNOWN, Device
+from tasks.restoration.engines.neural.weights import SHIPPED, Device
 from tasks.restoration.engines.template import CommandTemplate
 from tasks.restoration.planning import Recipe
 from tasks.restoration.presets import load_presets
-from tasks.restoration.wishes import Wishes, read_recipe
+from tasks.restoration.request import Request, read_recipe
 
 needs_ncnn = pytest.mark.skipif(
     importlib.util.find_spec("ncnn") is None, reason="ncnn is not installed: the extra neural"
@@ -32,8 +32,8 @@ def test_nothing_is_asked_of_a_network_that_no_tape_wants() -> None:
 
 @needs_ncnn
 def test_a_network_is_known_by_its_files_and_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choosing, "gpu_count", lambda: 3)
-    monkeypatch.setattr(weights, "gpu_count", lambda: 3)
+    monkeypatch.setattr(choosing, "count_gpus", lambda: 3)
+    monkeypatch.setattr(weights, "count_gpus", lambda: 3)
     made = {}
     devices: tuple[Device, ...] = ("cpu", "vulkan")
     for device in devices:
@@ -42,7 +42,7 @@ def test_a_network_is_known_by_its_files_and_where_it_runs(monkeypatch: pytest.M
         assert problems == []
         assert isinstance(engine, NeuralEngine)
         assert (engine.weights.name, engine.device, engine.gpu_index) == ("span-x2", device, None)
-        assert engines.identities["neural"].startswith(f"{KNOWN['span-x2'].digest} {device}")
+        assert engines.identities["neural"].startswith(f"{SHIPPED['span-x2'].digest} {device}")
         assert engines.memory_bytes == {"neural": engine.memory_bytes}
         made[device] = engines
     assert made["cpu"].identities != made["vulkan"].identities
@@ -52,18 +52,18 @@ def test_a_network_is_known_by_its_files_and_where_it_runs(monkeypatch: pytest.M
 @needs_ncnn
 def test_the_choice_that_is_made_on_the_command_line_arrives(tmp_path: Path) -> None:
     presets = load_presets()
-    recipe, engines, problems = read_recipe(Wishes(weights="span-x4"), presets, {"neural"})
+    recipe, engines, problems = read_recipe(Request(weights="span-x4"), presets, {"neural"})
     assert problems == []
     assert isinstance(recipe, Recipe)
-    assert recipe.identities["neural"].startswith(KNOWN["span-x4"].digest)
+    assert recipe.identities["neural"].startswith(SHIPPED["span-x4"].digest)
     assert isinstance(engines.by_name["neural"], NeuralEngine)
 
 
 def test_all_that_stands_against_engines_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "gpu_count", lambda: 0)
+    monkeypatch.setattr(weights, "count_gpus", lambda: 0)
     wished = EngineChoice(CommandTemplate("cat {input}"), weights="no-such-network", device="vulkan")
     _, problems = choose_engines({"command", "neural"}, wished)
     assert [problem.where for problem in problems] == ["--command", "--device", "--weights"]
     assert "'no-such-network'" in problems[2].given
     _, (problem,) = choose_engines({"command"}, EngineChoice())
-    assert str(problem).startswith("--command: nothing, with the engine command")
+    assert str(problem).startswith("--command: none, with --engine command")

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.engine.contract.errors import InvalidInput
 from tasks.restoration.diagnosis import Diagnosis
-from tasks.restoration.presets import load_presets, override
+from tasks.restoration.presets import load_presets, override_preset
 from tests.restoration.tapes import FAIR
 
 NAMES = ("vhs_standard", "vhs_clean", "vhs_heavy", "vhs_archive", "vhs")
@@ -90,7 +90,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("[presets.vhs_clean", "allowed: TOML"),
         ("x = " + "[" * 100_000, "nested too deeply"),
         ("#" * (1 << 20) + "#", "at most 1 MiB"),
-        ("presets = 3", "allowed: tables"),
+        ("presets = 3", "allowed: one table per preset"),
         ("[presets]\nvhs_clean = 3", "allowed: a table"),
         ('[automatic.vhs]\notherwise = "none"', "vhs.choices: 'none'; allowed: vhs_standard"),
         ('[presets.vhs]\nbased_on = "vhs_clean"', "both a preset and an automatic one"),
@@ -108,11 +108,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_text_stands_for_numbers_when_keys_are_overridden() -> None:
     standard = load_presets().presets["vhs_standard"]
-    changed = override(standard, {"sharpen": "0.2", "levels": "no", "crf": "23"})
+    changed = override_preset(standard, {"sharpen": "0.2", "levels": "no", "crf": "23"})
     assert (changed.sharpen, changed.levels, changed.crf) == (0.2, False, 23.0)
 
 
 def test_what_cannot_be_overridden_is_told_with_its_option() -> None:
     with pytest.raises(InvalidInput) as raised:
-        override(load_presets().presets["vhs_standard"], {"height": 7, "bogus": 1}, "--set")
+        override_preset(load_presets().presets["vhs_standard"], {"height": 7, "bogus": 1}, "--set")
     assert [problem.where for problem in raised.value.problems] == ["--set.height", "--set.bogus"]

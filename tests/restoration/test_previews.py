@@ -16,7 +16,7 @@ from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import survey_video
 from tasks.restoration.chain import Chain
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
-from tasks.restoration.previews import comparison_sheet, split_screen
+from tasks.restoration.previews import draw_comparison_sheet, write_split_screen
 
 from .conftest import BOB, LOSSLESS, QUICK, Work, chain_of, step, work_on
 
@@ -59,7 +59,7 @@ def test_a_sheet_shows_the_same_frame_twice(restored: Callable, tape: Tape) -> N
     cut = step("crop", w="iw", h="ih-40", x="0", y="0")
     shape = step("scale", width="210", height="104")
     work, path = restored("interlaced.mkv", chain_of(cut, shape, width_px=210, height_px=104))
-    rows = cells(comparison_sheet(work.source, work.found, path, work.chain))
+    rows = cells(draw_comparison_sheet(work.source, work.found, path, work.chain))
     same = [np.abs(before - after).mean() for before, after in rows]
     other = [np.abs(rows[row][0] - rows[row - 1][1]).mean() for row in range(6)]
     assert max(same) < 8 < min(other)
@@ -67,7 +67,7 @@ def test_a_sheet_shows_the_same_frame_twice(restored: Callable, tape: Tape) -> N
 
 def test_a_sheet_of_a_video_with_fewer_frames_than_it_shows(restored: Callable, tape: Tape) -> None:
     work, path = restored("full-range.mkv", chain_of())
-    jpeg = comparison_sheet(work.source, work.found, path, work.chain, frames=50)
+    jpeg = draw_comparison_sheet(work.source, work.found, path, work.chain, frames=50)
     page = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert page.shape[0] == MARGIN_PX + len(work.found.timeline) * (360 + CAPTION_PX + MARGIN_PX)
 
@@ -75,7 +75,7 @@ def test_a_sheet_of_a_video_with_fewer_frames_than_it_shows(restored: Callable, 
 def test_halves_are_those_of_the_frames_that_belong_together(restored: Callable, tape: Tape, tmp_path: Path) -> None:
     work, path = restored("noisy-interlaced.mkv", BOBBED)
     clip = tmp_path / "split.mp4"
-    split_screen(work.source, work.found, path, work.chain, clip)
+    write_split_screen(work.source, work.found, path, work.chain, clip)
     shown, after = pictures(clip), pictures(path)
     before = np.stack([cv2.resize(one.astype(np.uint8), (210, 144)) for one in pictures(work.source)]).astype(int)
     assert shown.shape == after.shape == (48, 144, 210)
@@ -91,7 +91,7 @@ def test_a_clip_is_from_the_middle_and_has_the_times_of_its_frames(
     work, path = restored("noisy-interlaced.mkv", BOBBED)
     clips = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
     for clip in clips:
-        split_screen(work.source, work.found, path, work.chain, clip, seconds=0.4, height_px=72)
+        write_split_screen(work.source, work.found, path, work.chain, clip, seconds=0.4, height_px=72)
     assert clips[0].read_bytes() == clips[1].read_bytes()
     found = survey_video(clips[0])
     assert (found.picture.width_px, found.picture.height_px) == (104, 72)
@@ -105,15 +105,15 @@ def test_a_clip_is_from_the_middle_and_has_the_times_of_its_frames(
 
 def test_film_out_of_telecine(restored: Callable, tape: Tape, tmp_path: Path) -> None:
     work, path = restored("telecined.mkv", FILM)
-    split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
+    write_split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
     assert len(survey_video(tmp_path / "split.mp4").timeline) == len(work.clock)
-    assert len(cells(comparison_sheet(work.source, work.found, path, work.chain))) == 6
+    assert len(cells(draw_comparison_sheet(work.source, work.found, path, work.chain))) == 6
 
 
 def test_pixels_that_are_not_square(restored: Callable, tape: Tape, tmp_path: Path) -> None:
     chain = chain_of(step("setfield", mode="tff"), interlaced=True, sample_aspect="12:11")
     work, path = restored("interlaced.mkv", chain, QUICK)
-    split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
+    write_split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
     picture = survey_video(tmp_path / "split.mp4").picture
     assert (picture.width_px, picture.height_px, picture.sample_aspect) == (210, 144, 1)
 
@@ -123,4 +123,4 @@ def test_a_restored_video_that_is_none(tape: Tape, tmp_path: Path) -> None:
     path.write_bytes(b"no video")
     source = tape("interlaced.mkv")
     with pytest.raises(BadInput, match=r"restored\.mp4"):
-        comparison_sheet(source, survey_video(source), path, chain_of())
+        draw_comparison_sheet(source, survey_video(source), path, chain_of())

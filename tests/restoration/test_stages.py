@@ -17,12 +17,12 @@ from tasks.media.segment_stages.preview_stage import preview_item
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import save_survey, survey_video
-from tasks.restoration.diagnosis_stage import Diagnosed
+from tasks.restoration.diagnosis_stage import DiagnosedTape
 from tasks.restoration.join_stage import JoinStage, bare_item, join_item
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.planning import PlannedTape
 from tasks.restoration.preview_stage import PreviewParams, PreviewStage
-from tasks.restoration.segment_stage import SegmentStage, segment_items
+from tasks.restoration.segment_stage import SegmentStage, list_segment_items
 from tasks.restoration.tapes import Tape
 from tasks.restoration.work import TAPE_PAYLOAD, TapeWork, cut_tape
 from tests.restoration.conftest import BOB, DENOISE, QUICK, chain_of, decoded, work_on
@@ -58,14 +58,14 @@ class Run:
 
     def planned(self, segments: Sequence[Segment] | None = None) -> PlannedTape:
         work = self.work
-        known = Diagnosed(
+        known = DiagnosedTape(
             Tape("tape", "tape.mkv", TapeOptions()), self.source, FAIR, work.survey, work.digest, {}, None
         )
         return PlannedTape(known, work, tuple(segments or self.segments), "asked for")
 
     def restore(self) -> list[StageResult]:
         stage = SegmentStage()
-        return [self._run(stage, item) for item in segment_items(self.planned())]
+        return [self._run(stage, item) for item in list_segment_items(self.planned())]
 
     def join(self) -> StageResult:
         return self._run(JoinStage(), join_item(self.planned()))
@@ -93,7 +93,11 @@ def test_segments_become_a_tape(run: Run) -> None:
     frames = 2 * len(survey_video(run.source).timeline)
     assert sum(result.values["frames"] for result in restored) == frames
     joined = run.join()
-    assert (joined.values["frames"], joined.values["segments"], joined.values["missing"]) == (frames, 3, None)
+    assert (joined.values["frames"], joined.values["segments"], joined.values["missing"]) == (
+        frames,
+        3,
+        None,
+    )
     assert len(decoded(run.output / "restored" / "tape.mp4")) == frames
     assert joined.values["chain"] == [f"{step.filter}: {step.reason}" for step in CHAIN.steps]
 
@@ -102,7 +106,7 @@ def test_the_same_bytes_whatever_came_before(run: Run, tape: Callable[[str], Pat
     run.restore()
     other = Run(tape("noisy-interlaced.mkv"), tmp_path / "again")
     stage = SegmentStage()
-    for item in reversed(segment_items(other.planned())):
+    for item in reversed(list_segment_items(other.planned())):
         other._run(stage, item)
     files = sorted(path.relative_to(run.output) for path in (run.output / "segments").rglob("*.mp4"))
     assert len(files) == 3
@@ -146,7 +150,7 @@ def test_work_survives_its_journey(run: Run) -> None:
 def test_the_items_of_a_long_tape_are_small(run: Run) -> None:
     """Of a thousand segments none bears the other ones."""
     many = [Segment(number, 10 * number, 10 * number + 10, 0, 0) for number in range(1000)]
-    items = segment_items(run.planned(many))
+    items = list_segment_items(run.planned(many))
     assert len({item.id for item in items}) == 1000
     assert max(len(json.dumps(item.payload)) for item in items) < 2000
 
@@ -191,7 +195,7 @@ def test_segments_and_previews_refuse_a_work_that_names_files_outside(run: Run) 
     forged = preview_item(bare_item(run.planned().diagnosed), work | {"tape": "../../restored/tape"}, [])
     with pytest.raises(PermissionError, match="leads out of the output folder"):
         run._run(PreviewStage(PreviewParams()), forged)
-    segment = segment_items(run.planned())[0]
+    segment = list_segment_items(run.planned())[0]
     segment.payload["work"]["survey"] = "../surveys/tape.npz"
     with pytest.raises(PermissionError, match="leads out of the output folder"):
         run._run(SegmentStage(), segment)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.contract.items import is_safe_id
-from tasks.restoration.diagnosis_stage import diagnosis_items
+from tasks.restoration.diagnosis_stage import list_diagnosis_items
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.tapes import Tape, read_tapes
 
@@ -104,6 +104,6 @@ def test_tapes_whose_names_look_alike_stay_apart(tmp_path: Path) -> None:
     assert {tape.path for tape in tapes} == set(names)
     assert len({tape.id.lower() for tape in tapes}) == len(names)
     assert all(is_safe_id(tape.id) for tape in tapes)
-    assert {item.path: item.name for item in diagnosis_items(tapes, tmp_path)} == {
+    assert {item.path: item.name for item in list_diagnosis_items(tapes, tmp_path)} == {
         name: name.rpartition("/")[2] for name in names
     }

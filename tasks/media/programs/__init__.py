@@ -1,1 +1,1 @@
-"""Programs of the user's that work on pictures: run to their end, with nothing left behind."""
+"""External programs that process images; each runs to its end, and its child processes end with it."""

@@ -1,4 +1,4 @@
-"""Running a program of the user's: without a shell, in a process group of its own, and to its end."""
+"""Running an external program: without a shell, in a new process group, to its end."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ _LOG_BYTES = 64 * 1024
 
 
 def run_program(command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    """Run ``command`` with these variables beside our own; what it says goes to ``log``, and to the item's log.
+    """Run ``command`` with additional variables; its output goes to ``log`` and to the item's log.
 
-    How long it may take is the slot's to say, which ends what hangs below it. What the program leaves behind in its
-    process group ends with it. Raises SegmentError where it cannot be started or fails.
+    The slot limits the time and kills all descendants. Processes that the program leaves in its process group are
+    killed when it ends. Raises SegmentError if it cannot be started or fails.
     """
-    with log.open("wb") as words:
-        process = _started(command, dict(os.environ) | dict(environment), words.fileno())
+    with log.open("wb") as output:
+        process = _start(command, dict(os.environ) | dict(environment), output.fileno())
     try:
-        # Not reaped yet, so that the group cannot be another's when it is ended.
+        # Wait without reaping, so that the ID of the group is still valid when it is killed.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     finally:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
-        tell(log)
+        copy_to_item_log(log)
     if code != 0:
-        raise SegmentError(f"{Path(command[0]).name} {_ending(code)}: {_last_words(log)}")
+        raise SegmentError(f"{Path(command[0]).name} {_describe_exit(code)}: {_read_last_line(log)}")
 
 
-def tell(log: Path) -> None:
-    """Put the end of the file ``log`` into the item's log, which is what this process writes to standard error."""
+def copy_to_item_log(log: Path) -> None:
+    """Copy the end of the file ``log`` to standard error, which is the item's log."""
     if log.is_file():
-        sys.stderr.write(tail(log))
+        sys.stderr.write(read_tail(log))
 
 
-def tail(log: Path) -> str:
-    """The last 64 KiB of ``log``."""
+def read_tail(log: Path) -> str:
+    """Return the last 64 KiB of ``log``."""
     return log.read_bytes()[-_LOG_BYTES:].decode("utf-8", errors="replace")
 
 
-def _started(command: Sequence[str], environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(command),
@@ -57,10 +57,10 @@ def _started(command: Sequence[str], environment: dict[str, str], output: int) -
             process_group=0,
         )
     except OSError as error:
-        raise SegmentError(f"{command[0]} cannot be started: {error.strerror or error}; give its whole path") from error
+        raise SegmentError(f"{command[0]} cannot be started: {error.strerror or error}; give its full path") from error
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code > 0:
         return f"ended with exit status {code}"
     with suppress(ValueError):
@@ -68,6 +68,6 @@ def _ending(code: int) -> str:
     return f"was ended by signal {-code}"
 
 
-def _last_words(log: Path) -> str:
-    lines = [line.strip() for line in tail(log).splitlines() if line.strip()]
-    return lines[-1] if lines else "without a word"
+def _read_last_line(log: Path) -> str:
+    lines = [line.strip() for line in read_tail(log).splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"

@@ -1,4 +1,4 @@
-"""A program of the user's as it is configured: a command with placeholders, checked before anything runs."""
+"""The command of an external program, with placeholders, checked before the run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from string import Formatter
 
 from tasks.engine.contract.errors import Problem
 
-_ADVICE = "write {{ and }} for braces that are meant"
+_ADVICE = "write {{ and }} for literal braces"
 
 
 @dataclass(frozen=True)
 class Template:
-    """How a program is called. No shell sees it: words are told apart by white space, quotes keep them together.
+    """The command of a program. No shell is used; white space separates words, and quotes group them.
 
-    text          the program and its arguments, with placeholders; it is run in the folder that the flow is run in
-    placeholders  all that may stand in braces, and what each stands for
-    needed        those without which no program can do its work
+    text          the program and its arguments, with placeholders; it runs in the working folder of the flow
+    placeholders  the allowed placeholders and their meanings
+    needed        the required placeholders
     """
 
     text: str
@@ -29,48 +29,48 @@ class Template:
 
     @property
     def program(self) -> str:
-        """The program's name, without the folder that it is in."""
-        return Path(self.words()[0]).name
+        """Name of the program, without its folder."""
+        return Path(self.split_words()[0]).name
 
     @property
     def used(self) -> frozenset[str]:
-        """The placeholders that stand in it, where nothing is wrong with it."""
-        return frozenset(name for word in self.words() for _, name, _, _ in Formatter().parse(word) if name)
+        """The placeholders in a valid template."""
+        return frozenset(name for word in self.split_words() for _, name, _, _ in Formatter().parse(word) if name)
 
-    def words(self) -> list[str]:
-        """Program and arguments, placeholders not filled in. Raises ValueError where a quote is not closed."""
+    def split_words(self) -> list[str]:
+        """Return the program and its arguments with placeholders. Raises ValueError if a quote is not closed."""
         return shlex.split(self.text)
 
-    def filled(self, values: Mapping[str, str]) -> list[str]:
-        """Program and arguments with ``values`` in the place of the placeholders; a path with spaces is one word."""
-        return [word.format_map(values) for word in self.words()]
+    def fill(self, values: Mapping[str, str]) -> list[str]:
+        """Return the program and its arguments with ``values`` for placeholders; a path with spaces stays one word."""
+        return [word.format_map(values) for word in self.split_words()]
 
 
-def template_problems(template: Template, where: str = "command") -> list[Problem]:
-    """All that is wrong with ``template``; ``where`` says which option or field it comes from."""
+def check_template(template: Template, where: str = "command") -> list[Problem]:
+    """Return all problems of ``template``; ``where`` is the option or field that it comes from."""
     try:
-        words = template.words()
+        words = template.split_words()
     except ValueError as error:
         allowed = "a program and its arguments, every quote closed"
         return [Problem(where, f"{template.text!r} ({str(error).lower()})", allowed)]
     if not words:
-        return [no_command(template.needed, where)]
-    return [*_program_problems(words[0], where), *_placeholder_problems(template, words, where)]
+        return [describe_missing_command(template.needed, where)]
+    return [*_check_program(words[0], where), *_check_placeholders(template, words, where)]
 
 
-def no_command(needed: Sequence[str], where: str, given: str = "no command", advice: str = "") -> Problem:
-    """What to say where a command is missing."""
+def describe_missing_command(needed: Sequence[str], where: str, given: str = "no command", advice: str = "") -> Problem:
+    """Return the problem of a missing command."""
     *others, last = [f"{{{name}}}" for name in needed]
     return Problem(where, given, f"a program and its arguments, with {', '.join(others)} and {last}", advice)
 
 
-def _program_problems(program: str, where: str) -> Iterator[Problem]:
+def _check_program(program: str, where: str) -> Iterator[Problem]:
     if "{" not in program and shutil.which(program) is None:
-        advice = "install it, or give its whole path"
-        yield Problem(where, f"{program!r}, which is no program here", "a program that can be run", advice)
+        advice = "install it, or give its full path"
+        yield Problem(where, f"{program!r}, which is not an installed program", "a program that can be run", advice)
 
 
-def _placeholder_problems(template: Template, words: Sequence[str], where: str) -> Iterator[Problem]:
+def _check_placeholders(template: Template, words: Sequence[str], where: str) -> Iterator[Problem]:
     allowed = ", ".join(f"{{{name}}}" for name in template.placeholders)
     used: set[str] = set()
     for word in words:
@@ -81,12 +81,12 @@ def _placeholder_problems(template: Template, words: Sequence[str], where: str) 
             continue
         for name, spec, conversion in fields:
             if name is not None and (name not in template.placeholders or spec or conversion):
-                yield Problem(where, f"the placeholder {_written(name, spec, conversion)}", allowed, _ADVICE)
+                yield Problem(where, f"the placeholder {_format_placeholder(name, spec, conversion)}", allowed, _ADVICE)
             used.add(name or "")
     for name in template.needed:
         if name not in used:
             yield Problem(where, f"no {{{name}}}", f"a command with {{{name}}}: {template.placeholders[name]}")
 
 
-def _written(name: str, spec: str | None, conversion: str | None) -> str:
+def _format_placeholder(name: str, spec: str | None, conversion: str | None) -> str:
     return f"{{{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}}}"

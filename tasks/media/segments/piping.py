@@ -32,7 +32,7 @@ _BUFFER_BYTES = 1 << 20
 _LOG_BYTES = 2000
 
 
-def first_filters(picture: PictureFormat) -> str:
+def build_first_filters(picture: PictureFormat) -> str:
     """The filters that come first: they say of the piped frames what the pipe does not keep."""
     mode = {"progressive": "prog", "": "auto"}.get(picture.field_order, picture.field_order)
     color = f"color_primaries={picture.primaries}:color_trc={picture.transfer}:colorspace={picture.matrix}"
@@ -41,7 +41,7 @@ def first_filters(picture: PictureFormat) -> str:
     )
 
 
-def last_filters(segment: Segment, ratio: Fraction | int = 1) -> str:
+def build_last_filters(segment: Segment, ratio: Fraction | int = 1) -> str:
     """The filters that come last: they drop what the context became, and begin at 0.
 
     ``ratio`` is how many frames the filters before give for each one that they get.

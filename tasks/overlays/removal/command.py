@@ -17,9 +17,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from tasks.engine.contract.errors import Problem
-from tasks.media.programs.pictures import PICTURE_NAMES, made_pictures, read_picture, rgb_format
+from tasks.media.programs.images import IMAGE_NAMES, choose_rgb_format, find_images, read_image
 from tasks.media.programs.running import run_program
-from tasks.media.programs.template import Template, template_problems
+from tasks.media.programs.template import Template, check_template
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import UNSPECIFIED, PictureFormat
 from tasks.media.segments.planes import Plane, planes
@@ -43,7 +43,7 @@ _BT601 = 6
 
 def check_command(text: str, where: str = "command") -> list[Problem]:
     """Return all problems of a command; ``where`` is the option that it comes from."""
-    return template_problems(_make_template(text), where)
+    return check_template(_make_template(text), where)
 
 
 def list_placeholders(text: str) -> frozenset[str]:
@@ -117,8 +117,8 @@ class CommandRemover(Remover):
             threads=1,
         )
         mask = self._merge_masks(tuple(veil.mask for veil in self._get_veils(crop)))
-        _save(self._folder / "input" / (PICTURE_NAMES % number), rgb.to_ndarray()[..., ::-1])
-        _save(self._folder / "masks" / (PICTURE_NAMES % number), mask.astype(np.uint8) * 255)
+        _save(self._folder / "input" / (IMAGE_NAMES % number), rgb.to_ndarray()[..., ::-1])
+        _save(self._folder / "masks" / (IMAGE_NAMES % number), mask.astype(np.uint8) * 255)
 
     def _run(self) -> list[Path]:
         """Run the program and return its output images, one per input."""
@@ -126,8 +126,8 @@ class CommandRemover(Remover):
         values = {name: str(self._folder / name) for name in _NEEDED}
         values |= {"width": str(box.width), "height": str(box.height), "fps": f"{float(self._inpainter.rate):.6g}"}
         values["device"] = str(self._inpainter.device)
-        run_program(template.filled(values), {"TMPDIR": str(self._folder)}, self._folder / "program.log")
-        return made_pictures(self._folder / "input", self._folder / "output", template.program)
+        run_program(template.fill(values), {"TMPDIR": str(self._folder)}, self._folder / "program.log")
+        return find_images(self._folder / "input", self._folder / "output", template.program)
 
     def _paste(self, crop: Crop, output: Path) -> Crop:
         """Return ``crop`` with the program's output under the mask."""
@@ -140,12 +140,12 @@ class CommandRemover(Remover):
         return Crop(crop.index, tuple(np.where(mask, new, old) for mask, new, old in parts))
 
     def _read_components(self, file: Path) -> tuple[Plane, ...]:
-        picture = read_picture(file, "the program")
+        picture = read_image(file, "the program")
         height, width = self._region.box.height, self._region.box.width
         if (picture.width, picture.height) != (width, height):
             size = f"{picture.width}x{picture.height}"
             raise SegmentError(f"{file.name} from the program has {size} pixels; expected {width}x{height}")
-        frame = picture.reformat(format=rgb_format(picture), threads=1).reformat(
+        frame = picture.reformat(format=choose_rgb_format(picture), threads=1).reformat(
             format=self._shape.pixel_format,
             dst_colorspace=self._color_matrix,
             src_color_range="JPEG",

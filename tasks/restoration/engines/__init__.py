@@ -1,1 +1,1 @@
-"""What does the work on a segment: FFmpeg's filters, a program of the user's, a network. One seam, ``base.Engine``."""
+"""The engines that restore segments: FFmpeg, an external program, a neural network. Interface: ``base.Engine``."""

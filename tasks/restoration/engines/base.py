@@ -1,4 +1,4 @@
-"""The seam between the flow and what restores a segment: what an engine is given, and what it has to leave."""
+"""The interface of an engine: the job that it gets, and the report that it returns."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tasks.restoration.chain import Chain
 
 LIMITED_RANGE = 1
 
-# Primaries, transfer and matrix in the numbers of ITU-T H.273, as FFmpeg's filter colorspace groups them. BT.601 has
-# one transfer for 625 and 525 lines; the gamma of 2.8 that H.273 also knows for 625 lines is that of old screens.
+# Primaries, transfer and matrix as numbers of ITU-T H.273, grouped as in FFmpeg's colorspace filter. BT.601 has one
+# transfer for 625 and 525 lines; the gamma of 2.8 that H.273 lists for 625 lines is that of old screens.
 _COLORS = {"bt709": (1, 1, 1), "smpte170m": (6, 6, 6), "bt470bg": (5, 6, 5)}
 _NUMBERS = {"bt709": 1, "bt470bg": 5, "smpte170m": 6}
 _FIELD_MODES = {"tff": "tff", "bff": "bff", "prog": "progressive"}
@@ -31,17 +31,17 @@ _FIELD_MODES = {"tff": "tff", "bff": "bff", "prog": "progressive"}
 class SegmentJob:
     """One segment to restore.
 
-    source    the video that ``found`` was made of
-    segment   of it, planned with ``chain.context_frames``; where ``chain.ratio`` is no whole number, beginning at a
-              multiple of its denominator, and its context, too
-    chain     what is done to the frames
-    settings  how they are encoded
-    output    the segment file to write, .mp4
-    scratch   a folder of the item, which is thrown away
+    source    the video of ``survey``
+    segment   planned with ``chain.context_frames``; if ``chain.ratio`` is a fraction, the starts of the segment and
+              of its context are multiples of the denominator
+    chain     the filters
+    settings  the encoder settings
+    output    path of the segment file to write, .mp4
+    scratch   a temporary folder of the item
     """
 
     source: Path
-    found: Survey
+    survey: Survey
     segment: Segment
     chain: Chain
     settings: EncoderSettings
@@ -50,40 +50,40 @@ class SegmentJob:
 
     @property
     def clock(self) -> Clock:
-        """Of the whole video that is written. Raises BadInput where the source's times are damaged."""
-        return output_clock(self.found.timeline, self.chain.ratio)
+        """The clock of the whole written video. Raises BadInput if the times of the source are damaged."""
+        return output_clock(self.survey.timeline, self.chain.ratio)
 
     @property
     def part(self) -> Clock:
-        """Of the frames that are written for this segment, from 0."""
+        """The clock of the frames written for this segment, from 0."""
         return self.clock.part(self.segment.start_frame, self.segment.end_frame)
 
     @property
     def read(self) -> Clock:
-        """Of the frames that are read for this segment with its context, from 0."""
-        return output_clock(self.found.timeline).part(self.segment.read_start, self.segment.read_end)
+        """The clock of the frames read for this segment, context included, from 0."""
+        return output_clock(self.survey.timeline).part(self.segment.read_start, self.segment.read_end)
 
     @property
     def picture(self) -> PictureFormat:
-        """The format of the frames that are written."""
-        return written_format(self.chain, self.found.picture)
+        """The format of the written frames."""
+        return get_written_format(self.chain, self.survey.picture)
 
 
 class Engine(Protocol):
-    """Restores segments, one at a time. Pickled on its way to the process that does it."""
+    """Restores segments, one at a time. It is pickled and sent to a child process."""
 
     def restore(self, job: SegmentJob) -> SegmentReport:
-        """Write ``job.output`` and say what is in it.
+        """Write ``job.output`` and return a report on it.
 
-        Raises BadInput where the source is damaged, SegmentError where the work failed or is not what it must be.
+        Raises BadInput if the source is damaged, SegmentError if the engine fails or its result is not as planned.
         """
         ...
 
 
-def written_format(chain: Chain, source: PictureFormat) -> PictureFormat:
-    """The format of the frames that ``chain`` makes of frames of the format ``source``: in limited range.
+def get_written_format(chain: Chain, source: PictureFormat) -> PictureFormat:
+    """Return the format of the frames that ``chain`` writes for frames of the format ``source``, in limited range.
 
-    Primaries and transfer are those that its last ``setparams`` names, else those that go with its matrix.
+    Primaries and transfer are those of the last ``setparams`` in the chain, else those that match its matrix.
     """
     primaries, transfer, matrix = _COLORS[chain.color_matrix]
     return PictureFormat(
@@ -91,40 +91,40 @@ def written_format(chain: Chain, source: PictureFormat) -> PictureFormat:
         height_px=chain.height_px,
         pixel_format=chain.pixel_format,
         sample_aspect=Fraction(chain.sample_aspect.replace(":", "/")),
-        field_order=_kept_order(chain, source) if chain.interlaced else "progressive",
-        primaries=_NUMBERS.get(_last_said(chain, "color_primaries"), primaries),
-        transfer=_NUMBERS.get(_last_said(chain, "color_trc"), transfer),
+        field_order=_get_kept_order(chain, source) if chain.interlaced else "progressive",
+        primaries=_NUMBERS.get(_find_last_option(chain, "color_primaries"), primaries),
+        transfer=_NUMBERS.get(_find_last_option(chain, "color_trc"), transfer),
         matrix=matrix,
         color_range=LIMITED_RANGE,
     )
 
 
-def encoder_options(job: SegmentJob) -> dict[str, str | None]:
+def get_encoder_options(job: SegmentJob) -> dict[str, str | None]:
     """Return the options of an ffmpeg that writes the segment file of ``job``."""
     return ffmpeg_encoder_options(job.settings, job.picture, job.clock)
 
 
-def checked(job: SegmentJob, damaged: Mapping[int, str] | None = None) -> SegmentReport:
-    """The report on what was written for ``job``. Raises SegmentError where it is not what it must be.
+def verify_output(job: SegmentJob, damaged: Mapping[int, str] | None = None) -> SegmentReport:
+    """Return the report on the segment file of ``job``. Raises SegmentError if it is not as planned.
 
-    ``damaged`` is what ``feed_source`` gave; frames of the context do not count, they are another segment's.
+    ``damaged`` comes from ``feed_source``; damaged context frames do not count, since they belong to other segments.
     """
     report = verify_segment(job.output, job.part)
     header, due = inspect_part(job.output).header, job.picture
-    given = f"{header.width_px}x{header.height_px} {header.pixel_format}"
+    actual = f"{header.width_px}x{header.height_px} {header.pixel_format}"
     planned = f"{due.width_px}x{due.height_px} {due.pixel_format}"
-    if given != planned:
-        raise SegmentError(f"{job.output.name}: the filters made pictures of {given}, and the chain says {planned}")
+    if actual != planned:
+        raise SegmentError(f"{job.output.name}: the filters wrote frames of {actual}, but the chain plans {planned}")
     return report.with_damage(damaged or {}, job.segment)
 
 
-def _kept_order(chain: Chain, source: PictureFormat) -> str:
-    """Which field is first where fields are kept: as the chain's last word on it says, else as the source says."""
-    return _FIELD_MODES.get(_last_said(chain, "field_mode"), source.field_order)
+def _get_kept_order(chain: Chain, source: PictureFormat) -> str:
+    """Return the field order of kept fields: the last one set in the chain, else that of the source."""
+    return _FIELD_MODES.get(_find_last_option(chain, "field_mode"), source.field_order)
 
 
-def _last_said(chain: Chain, name: str) -> str:
-    """The last value that the chain gives frames for ``name``, an option of ``setparams``; empty without one."""
+def _find_last_option(chain: Chain, name: str) -> str:
+    """Return the last value that the chain sets for ``name``, an option of ``setparams``; empty without one."""
     names = {"setparams": name, "setfield": "mode" if name == "field_mode" else ""}
-    said = [step.options.get(names.get(step.filter, ""), "") for step in chain.steps]
-    return next((value for value in reversed(said) if value not in {"", "auto"}), "")
+    values = [step.options.get(names.get(step.filter, ""), "") for step in chain.steps]
+    return next((value for value in reversed(values) if value not in {"", "auto"}), "")

@@ -1,4 +1,4 @@
-"""From the user's words about engines to the engines of a run."""
+"""Choose the engines of a run from the user's options."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from tasks.engine.contract.errors import InvalidInput, Problem
-from tasks.media.programs.template import no_command
+from tasks.media.programs.template import describe_missing_command
 from tasks.restoration.engines.base import Engine
 from tasks.restoration.engines.command import CommandEngine
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
 from tasks.restoration.engines.neural.engine import NeuralEngine
-from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device, find_weights, gpu_count, gpu_problems
-from tasks.restoration.engines.template import NEEDED, CommandTemplate, command_problems
+from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device, check_device, count_gpus, find_weights
+from tasks.restoration.engines.template import NEEDED, CommandTemplate, check_command
 from tasks.restoration.options import EngineName
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """What the engines beside FFmpeg are told.
+    """Options of the engines other than FFmpeg.
 
-    command  how the program is called, None where there is none
-    weights  which network: a known name, or the path of a .param file
-    device   where the network runs
+    command  the command of the external program, if there is one
+    weights  the network: a known name, or the path of a .param file
+    device   the device of the network
     """
 
     command: CommandTemplate | None = None
@@ -35,9 +35,9 @@ class EngineChoice:
 class Engines:
     """The engines of a run.
 
-    identities    of what each works with beside FFmpeg, for the keys of what it makes
-    memory_bytes  what each takes beside FFmpeg and the encoder
-    max_slots    where one of them has a device to each slot, how many there are
+    identities    per engine: the command or network that it uses besides FFmpeg, for the keys
+    memory_bytes  per engine: memory besides FFmpeg and the encoder
+    most_slots    number of devices, if an engine needs one per slot
     """
 
     by_name: Mapping[EngineName, Engine]
@@ -47,24 +47,24 @@ class Engines:
 
 
 def choose_engines(names: Collection[EngineName], choice: EngineChoice) -> tuple[Engines, list[Problem]]:
-    """The engines that are called for by ``names``, and everything that stands against them."""
-    chosen, problems = Engines({"ffmpeg": FfmpegEngine()}, {"ffmpeg": ""}), list[Problem]()
+    """Return the engines in ``names``, and all problems."""
+    engines, problems = Engines({"ffmpeg": FfmpegEngine()}, {"ffmpeg": ""}), list[Problem]()
     if choice.command is not None:
-        problems += command_problems(choice.command, "--command")
-        chosen = _with_command(chosen, choice.command)
+        problems += check_command(choice.command, "--command")
+        engines = _add_command(engines, choice.command)
     elif "command" in names:
-        given = "nothing, with the engine command"
-        problems.append(no_command(NEEDED, "--command", given, "name the program"))
+        given = "none, with --engine command"
+        problems.append(describe_missing_command(NEEDED, "--command", given, "name the program"))
     if "neural" in names:
-        problems += gpu_problems(choice.device, "--device")
+        problems += check_device(choice.device, "--device")
         try:
-            chosen = _with_network(chosen, choice)
+            engines = _add_network(engines, choice)
         except InvalidInput as error:
             problems += error.problems
-    return chosen, problems
+    return engines, problems
 
 
-def _with_command(engines: Engines, template: CommandTemplate) -> Engines:
+def _add_command(engines: Engines, template: CommandTemplate) -> Engines:
     return replace(
         engines,
         by_name={**engines.by_name, "command": CommandEngine(template)},
@@ -72,8 +72,8 @@ def _with_command(engines: Engines, template: CommandTemplate) -> Engines:
     )
 
 
-def _with_network(engines: Engines, choice: EngineChoice) -> Engines:
-    """Raises InvalidInput where the weights cannot be used."""
+def _add_network(engines: Engines, choice: EngineChoice) -> Engines:
+    """Return ``engines`` with the neural engine. Raises InvalidInput if the weights cannot be used."""
     weights = find_weights(choice.weights, "--weights")
     engine = NeuralEngine(weights, choice.device)
     identity = f"{weights.digest} {choice.device} ncnn {version('ncnn')}"
@@ -81,5 +81,5 @@ def _with_network(engines: Engines, choice: EngineChoice) -> Engines:
         by_name={**engines.by_name, "neural": engine},
         identities={**engines.identities, "neural": identity},
         memory_bytes={**engines.memory_bytes, "neural": engine.memory_bytes},
-        max_slots=max(gpu_count(), 1) if choice.device == "vulkan" else None,
+        max_slots=max(count_gpus(), 1) if choice.device == "vulkan" else None,
     )

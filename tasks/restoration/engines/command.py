@@ -1,8 +1,7 @@
-"""The engine for everything else: a program of the user's, between two runs of FFmpeg.
+"""The engine that runs an external program between two FFmpeg processes.
 
-What a chain has before its scaling (fields, noise, colour shifts) is done first; then the program sees whole, clean
-frames; scaling to the written size and what comes after it is done last. So Maxine, GFPGAN, Topaz and whatever
-comes next need no code here.
+The steps of the chain before its scaling (deinterlacing, denoising, chroma shift) run first. Then the program gets
+whole, clean frames. Scaling and the later steps run last. Programs such as Maxine, GFPGAN or Topaz need no code here.
 """
 
 from __future__ import annotations
@@ -13,54 +12,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tasks.media.programs.pictures import PICTURE_NAMES
+from tasks.media.programs.images import IMAGE_NAMES
 from tasks.media.programs.running import run_program
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.piping import first_filters, last_filters, pipe_command
+from tasks.media.segments.piping import build_first_filters, build_last_filters, pipe_command
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.verify import SegmentReport
 from tasks.restoration.chain import Chain, Step
-from tasks.restoration.engines.base import SegmentJob, checked, encoder_options
-from tasks.restoration.engines.between import EXACT, fitting, from_rgb, split_at_scaling, taken_matrix
-from tasks.restoration.engines.exchange import Made, opened_clip, opened_pictures
-from tasks.restoration.engines.feeding import feed, feed_source
-from tasks.restoration.engines.graph import graph_text, joined, naming_filters
+from tasks.restoration.engines.base import SegmentJob, get_encoder_options, verify_output
+from tasks.restoration.engines.between import EXACT, convert_from_rgb, fit_size, split_at_scaling, tag_matrix
+from tasks.restoration.engines.exchange import ProgramOutput, open_clip, open_images
+from tasks.restoration.engines.feeding import feed_frames, feed_source
+from tasks.restoration.engines.graph import build_graph, join_graphs, tag_format
 from tasks.restoration.engines.template import CommandTemplate
 
 _PASSTHROUGH = {"fps_mode": "passthrough", "an": None}
-# FFV1 with checksums, and slices for programs that decode on several threads; small PNG files are not worth the time.
+# FFV1 with checksums, and slices for programs that decode with several threads. PNG compression is fast, not small.
 _CLIP = {"format": "matroska", "c:v": "ffv1", "level": "3", "slices": "4", "slicecrc": "1", "threads": "1"}
-_PICTURES = {"c:v": "png", "pix_fmt": "rgb24", "compression_level": "1", "threads": "1", "start_number": "0"}
+_IMAGES = {"c:v": "png", "pix_fmt": "rgb24", "compression_level": "1", "threads": "1", "start_number": "0"}
 
 
 @dataclass(frozen=True)
 class CommandEngine:
-    """Runs ``template`` for each segment, without a time-out: that is the slot's.
+    """Runs ``template`` for each segment. The slot limits the time.
 
-    A program that takes clips sees the frames of the context, too, since it may look around; one that takes
-    pictures does not.
+    A program that reads clips also gets the context frames, since it may use neighboring frames; a program that reads
+    images does not.
     """
 
     template: CommandTemplate
 
     def restore(self, job: SegmentJob) -> SegmentReport:
-        """Write ``job.output`` and say what is in it. Raises BadInput or SegmentError, as ``Engine`` says."""
+        """Write ``job.output`` and return a report on it. Raises BadInput or SegmentError: see ``Engine``."""
         if job.chain.interlaced:
-            raise SegmentError("a program is given whole frames, and this chain keeps fields: choose a deinterlacer")
+            raise SegmentError("programs need whole frames, but this chain keeps fields: choose a deinterlacer")
         before, after = split_at_scaling(job.chain.steps)
         with TemporaryDirectory(prefix="program-", dir=job.scratch) as folder:
-            errand = _Errand(job, self.template, Path(folder))
-            damaged = errand.prepare(before)
-            errand.run()
-            errand.finish(after)
-        return checked(job, damaged)
+            program_run = _ProgramRun(job, self.template, Path(folder))
+            damaged = program_run.prepare(before)
+            program_run.run()
+            program_run.finish(after)
+        return verify_output(job, damaged)
 
 
 @dataclass(frozen=True)
-class _Errand:
-    """One segment on its way through the program; all files between are in ``folder``."""
+class _ProgramRun:
+    """The processing of one segment by the program; ``folder`` holds all intermediate files."""
 
     job: SegmentJob
     template: CommandTemplate
@@ -71,81 +70,83 @@ class _Errand:
         return self.template.form == "clip"
 
     @property
-    def _given(self) -> Path:
+    def _input(self) -> Path:
         return self.folder / ("given.mkv" if self._is_clip else "given")
 
     @property
-    def _room(self) -> Path:
-        """Where the program is to write."""
+    def _output(self) -> Path:
+        """Path of the program's output."""
         return self.folder / ("made.mkv" if self._is_clip else "made")
 
     def prepare(self, steps: Sequence[Step]) -> Mapping[int, str]:
-        """Write what the program is given: a clip, or a folder of pictures. Returns the frames that are damaged."""
-        named = taken_matrix(self.job)  # RGB is made of the colours by it
-        filters, output, options = self._clip() if self._is_clip else self._pictures()
-        graph = joined(first_filters(self.job.found.picture), graph_text((*steps, named)), filters)
+        """Write the program's input, a clip or a folder of images. Return the damaged frames."""
+        tagging = tag_matrix(self.job)  # the conversion to RGB depends on it
+        filters, output, options = self._plan_clip() if self._is_clip else self._plan_images()
+        graph = join_graphs(build_first_filters(self.job.survey.picture), build_graph((*steps, tagging)), filters)
         command = pipe_command(graph, str(output), _PASSTHROUGH | options)
         return feed_source(self.job, command, self.folder / "before.log")
 
-    def _clip(self) -> tuple[str, Path, dict[str, str]]:
-        """The last filters of the clip that is given, and how it is written.
+    def _plan_clip(self) -> tuple[str, Path, dict[str, str]]:
+        """Return the last filters, the path and the encoding options of the input clip.
 
-        Frames get times of an even rate: a program that counts on one would else repeat or drop some.
+        Frames get times at a constant rate; otherwise programs that expect one may repeat or drop frames.
         """
         rate = self.job.clock.rate
-        return f"settb=expr={rate.denominator}/{rate.numerator},setpts=expr=N", self._given, _CLIP
+        return f"settb=expr={rate.denominator}/{rate.numerator},setpts=expr=N", self._input, _CLIP
 
-    def _pictures(self) -> tuple[str, Path, dict[str, str]]:
-        """The same for pictures; makes their folder, and the one for what is made of them."""
-        self._given.mkdir()
-        (self._room / self.template.results).mkdir(parents=True)
-        graph = joined(f"scale=flags={EXACT},format=rgb24", last_filters(self.job.segment, self.job.chain.ratio))
-        return graph, self._given / PICTURE_NAMES, _PICTURES
+    def _plan_images(self) -> tuple[str, Path, dict[str, str]]:
+        """Return the same for images; create the folders for input and output."""
+        self._input.mkdir()
+        (self._output / self.template.results).mkdir(parents=True)
+        graph = join_graphs(
+            f"scale=flags={EXACT},format=rgb24", build_last_filters(self.job.segment, self.job.chain.ratio)
+        )
+        return graph, self._input / IMAGE_NAMES, _IMAGES
 
     def run(self) -> None:
         """Run the program."""
         chain = self.job.chain
-        values = {"input": str(self._given), "output": str(self._room), "fps": f"{float(self.job.clock.rate):.6g}"}
-        command = self.template.command.filled(values | {"width": str(chain.width_px), "height": str(chain.height_px)})
+        values = {"input": str(self._input), "output": str(self._output), "fps": f"{float(self.job.clock.rate):.6g}"}
+        command = self.template.command.fill(values | {"width": str(chain.width_px), "height": str(chain.height_px)})
         run_program(command, {"TMPDIR": str(self.folder)}, self.folder / "program.log")
 
     def finish(self, steps: Sequence[Step]) -> None:
-        """Put what the program made through the other steps, and encode it."""
-        job, who = self.job, self.template.command.program
-        with self._made(who) as made:
-            graph = joined(
-                first_filters(made.picture),
-                graph_text((*from_rgb(made.picture, job), *steps, fitting(job.chain))),
-                naming_filters(job.picture),
-                last_filters(_as_written(job)) if self._is_clip else "",
+        """Run the remaining steps on the program's output, and encode it."""
+        job, program = self.job, self.template.command.program
+        with self._open_output(program) as output:
+            graph = join_graphs(
+                build_first_filters(output.picture),
+                build_graph((*convert_from_rgb(output.picture, job), *steps, fit_size(job.chain))),
+                tag_format(job.picture),
+                build_last_filters(_count_written(job)) if self._is_clip else "",
             )
-            command = pipe_command(graph, str(job.output), encoder_options(job))
-            feed(made.frames, made.picture, self._clock, command, self.folder / "after.log")
+            command = pipe_command(graph, str(job.output), get_encoder_options(job))
+            feed_frames(output.frames, output.picture, self._clock, command, self.folder / "after.log")
 
-    def _made(self, who: str) -> AbstractContextManager[Made]:
+    def _open_output(self, program: str) -> AbstractContextManager[ProgramOutput]:
         if self._is_clip:
-            return opened_clip(self._given, self._room, who)
-        return opened_pictures(self._given, self._room / self.template.results, who)
+            return open_clip(self._input, self._output, program)
+        return open_images(self._input, self._output / self.template.results, program)
 
     @property
     def _clock(self) -> Clock:
-        """When the frames that the program made are shown."""
+        """The clock of the frames in the program's output."""
         segment = self.job.segment
         return self.job.clock.part(segment.read_start, segment.read_end) if self._is_clip else self.job.part
 
 
-def scratch_bytes(chain: Chain, source: PictureFormat, frames: int) -> int:
-    """About how much room a segment of ``frames`` frames of the source takes while a program works on it.
+def estimate_scratch_bytes(chain: Chain, source: PictureFormat, frames: int) -> int:
+    """Return the estimated scratch space for a segment of ``frames`` source frames.
 
-    As much as the pixels that go in at the source's size and come out at the written one, three bytes each, which is
-    more than lossless files of a tape take, unless the program writes a larger picture than was asked for.
+    Input frames count at the source's size, output frames at the written size, three bytes per pixel. Lossless files of
+    a tape are smaller, unless the program writes larger frames than requested.
     """
     pixels = source.width_px * source.height_px + chain.width_px * chain.height_px
     return int(3 * pixels * frames * chain.ratio)
 
 
-def _as_written(job: SegmentJob) -> Segment:
-    """The segment counted in frames that are written."""
+def _count_written(job: SegmentJob) -> Segment:
+    """Return the segment in terms of written frames."""
     segment, ratio = job.segment, job.chain.ratio
     bounds = (segment.start_frame, segment.end_frame, segment.read_start, segment.read_end)
     return Segment(segment.number, *(Clock.written_at(bound, ratio) for bound in bounds))

@@ -1,4 +1,4 @@
-"""A chain as FFmpeg takes it: the text of a filter graph."""
+"""The filter graph of a chain in FFmpeg's syntax."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tasks.media.segments.picture import PictureFormat
 from tasks.restoration.chain import Step
 
 
-def graph_text(steps: Sequence[Step]) -> str:
-    """The graph of ``steps``, one after another, for ``-vf``; empty without a step.
+def build_graph(steps: Sequence[Step]) -> str:
+    """Return the graph of ``steps`` in sequence, for ``-vf``; empty without steps.
 
-    Values may hold whatever FFmpeg's syntax uses itself: they are escaped. Raises ValueError for a value that begins
-    or ends with white space, which FFmpeg would drop.
+    Values are escaped, so they may contain any character. Raises ValueError for a value with leading or trailing
+    white space, which FFmpeg would drop.
     """
     if not steps:
         return ""
@@ -23,21 +23,21 @@ def graph_text(steps: Sequence[Step]) -> str:
     for step in steps:
         _check_spaces(step)
         stream = stream.filter(step.filter, **step.options)
-    words = ffmpeg.get_args(stream.output("-"))
-    graph = next(value for option, value in pairwise(words) if option == "-filter_complex")
-    # It names what comes in and what goes out; -vf knows that.
+    arguments = ffmpeg.get_args(stream.output("-"))
+    graph = next(value for option, value in pairwise(arguments) if option == "-filter_complex")
+    # -vf needs no labels for the input and the output.
     return str(graph)[len("[0]") : graph.rindex("[")]
 
 
-def joined(*graphs: str) -> str:
-    """One graph of several, each behind the one before; empty ones are left out."""
+def join_graphs(*graphs: str) -> str:
+    """Return several graphs in sequence as one; empty ones are left out."""
     return ",".join(filter(None, graphs))
 
 
-def naming_filters(picture: PictureFormat) -> str:
-    """The filters that make frames say what is known of them, and what no pixel depends on.
+def tag_format(picture: PictureFormat) -> str:
+    """Return the filters that tag frames with the properties that no pixel depends on.
 
-    Matrix and range are not among them: FFmpeg is asked for those of ``picture``, and converts frames of others.
+    Matrix and range are not tagged: they are options of the encoder, and FFmpeg converts frames that differ.
     """
     mode = {"progressive": "prog", "": "auto"}.get(picture.field_order, picture.field_order)
     color = f"color_primaries={picture.primaries}:color_trc={picture.transfer}"

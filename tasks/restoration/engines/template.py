@@ -1,4 +1,4 @@
-"""A program that restores, as it is configured: a command, and whether it takes clips or pictures."""
+"""The configuration of an external program: its command, and the form of its input and output."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import PurePosixPath
 from typing import Literal, get_args
 
 from tasks.engine.contract.errors import Problem
-from tasks.media.programs.template import Template, template_problems
+from tasks.media.programs.template import Template, check_template
 
 Form = Literal["clip", "frames"]
 
 PLACEHOLDERS: Mapping[str, str] = {
-    "input": "the clip, or the folder of pictures, that the program is given",
-    "output": "the clip to write (.mkv), or the folder to write pictures into, which is there and empty",
-    "width": "of the restored picture, in pixels",
-    "height": "of the restored picture, in pixels",
-    "fps": "frames a second, as a decimal number",
+    "input": "the clip, or the folder of images, to read",
+    "output": "the clip to write (.mkv), or an existing empty folder for images",
+    "width": "width of the restored frames, in pixels",
+    "height": "height of the restored frames, in pixels",
+    "fps": "frames per second, as a decimal number",
 }
 NEEDED = ("input", "output")
 
 
 @dataclass(frozen=True)
 class CommandTemplate:
-    """How a program is called, and what it takes and makes.
+    """The command of a program, and the form of its input and output.
 
     text     the program and its arguments, with PLACEHOLDERS: see Template
-    form     ``clip``: a lossless clip (FFV1 in Matroska) goes in, a clip that FFmpeg can read comes out.
-             ``frames``: a folder of pictures goes in, 00000000.png and so on, 8-bit RGB; one PNG for each comes out,
-             its name beginning as that of its original, or all with names of the program's own, in order
-    results  for programs that make a folder in {output} for their pictures, as GFPGAN does: its name
+    form     ``clip``: the input is a lossless clip (FFV1 in Matroska), the output a clip that FFmpeg can read.
+             ``frames``: the input is a folder of 8-bit RGB images, 00000000.png and so on; the output is one PNG for
+             each. Either every output name starts with that of its input, or all have other names and are in order
+    results  name of the folder in {output} that the program creates for its images, as GFPGAN does
     """
 
     text: str
@@ -39,18 +39,20 @@ class CommandTemplate:
 
     @property
     def command(self) -> Template:
-        """The command alone."""
+        """The template of the command."""
         return Template(self.text, PLACEHOLDERS, NEEDED)
 
 
-def command_problems(template: CommandTemplate, where: str = "command") -> list[Problem]:
-    """All that is wrong with ``template``; ``where`` says which option or field it comes from."""
-    return [*_form_problems(template, where), *template_problems(template.command, where)]
+def check_command(template: CommandTemplate, where: str = "command") -> list[Problem]:
+    """Return all problems of ``template``; ``where`` is the option or field that it comes from."""
+    return [*_check_form(template, where), *check_template(template.command, where)]
 
 
-def _form_problems(template: CommandTemplate, where: str) -> Iterator[Problem]:
+def _check_form(template: CommandTemplate, where: str) -> Iterator[Problem]:
     if template.form not in get_args(Form):
         yield Problem(f"{where} form", repr(template.form), " or ".join(get_args(Form)))
     results = PurePosixPath(template.results)
     if template.results and (results.is_absolute() or ".." in results.parts or template.form != "frames"):
-        yield Problem(f"{where} results", repr(template.results), "a folder within {output}, and that with frames only")
+        yield Problem(
+            f"{where} results", repr(template.results), "a folder within {output}, with --command-form frames only"
+        )

@@ -1,1 +1,1 @@
-"""Measuring what is wrong with a tape, over a few windows of it: ``measure.diagnose``."""
+"""The measurements that make up a diagnosis, over a few windows of a tape: ``measure.diagnose``."""

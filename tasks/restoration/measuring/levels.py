@@ -1,9 +1,8 @@
-"""At which codes black and white are played.
+"""Measurement of the codes of black and white.
 
-The darkest thing in a picture need not be black: a street in daylight is none, however far its shadows lie from 16.
-Black that is there shows as a peak at the dark end: much of the picture (borders, titles, deep shadow, all that was
-darker still when it was recorded) has one and the same code, as even as the noise lets it be, with hardly anything
-below it and a gap above. Shadows of a picture without black begin thinly and grow denser. The same holds for white.
+The darkest area of a frame need not be black: a street in daylight has shadows, but no black. If a frame shows black
+(borders, titles, deep shadow, clipped shadow), the histogram has a narrow peak at the dark end, with few values below
+and a gap above. Shadows without black start sparsely and grow denser. The same holds for white.
 """
 
 from __future__ import annotations
@@ -13,88 +12,88 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.restoration.diagnosis import Borders
-from tasks.restoration.measuring.pictures import Floats
+from tasks.restoration.measuring.frame_codes import Floats
 
 NOMINAL_BLACK, NOMINAL_WHITE = 16.0, 235.0
-# Codes are counted as means of so many pixels squared: little is left of the noise.
+# Codes are averaged over squares of this size, which removes most noise.
 _CELL_PX = 8
-# That much of it: an eighth if it were white, more for noise of tape, which is alike along a line.
+# Remaining share of the noise: an eighth for white noise, more for tape noise, which is correlated along a line.
 _NOISE_LEFT = 0.175
-# A peak is so many deviations wide to each side; at least one code, for rounding.
-_REACH = 2.0
-_LEAST_REACH = 1.0
-# Shares: of all cells in a peak; of the peak's cells beyond its outer side, and in as wide a piece on its inner side.
-_LEAST_SHARE = 0.002
-_LEAST_CELLS = 40  # and so many: fewer lie together by chance
-_MOST_OUTSIDE = 0.1
-_MOST_INSIDE = 0.6
-# Neither is searched further away from its nominal code: black is raised to 32 where NTSC's setup was left in.
-_FURTHEST = 24.0
+# Half width of a peak in deviations; at least one code, because of rounding.
+_REACH_DEVIATIONS = 2.0
+_MIN_REACH = 1.0
+# Minimum share of all cells in a peak; maximum cells beyond its outer side and next to its inner side, per cell in it.
+_MIN_SHARE = 0.002
+_MIN_CELLS = 40  # minimum count: fewer may coincide by chance
+_MAX_OUTSIDE = 0.1
+_MAX_INSIDE = 0.6
+# Maximum distance from the nominal code: NTSC setup raises black to 32.
+_MAX_DISTANCE = 24.0
 _STEP = 0.25
-# The share of the pixels that may be brighter than white, where no peak tells: sparks, dropouts, overshooting edges.
-_DARKER = 0.995
-# Pictures that span less are black leaders and fades: one code everywhere, which may be any.
-_LEAST_SPAN = 40.0
+# Quantile taken as white without a peak: sparks, dropouts and overshooting edges are brighter.
+_WHITE_QUANTILE = 0.995
+# Frames with a smaller range are black leaders and fades, whose code may be arbitrary.
+_MIN_RANGE = 40.0
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Luma codes of 8 bits, limited range."""
+    """8-bit luma codes, limited range."""
 
     black: float = NOMINAL_BLACK
     white: float = NOMINAL_WHITE
 
 
 class LevelMeter:
-    """Counts luma codes over pictures."""
+    """Counts luma codes over frames."""
 
     def __init__(self) -> None:
         self._whole: list[Floats] = []
         self._inner: list[Floats] = []
 
     def add(self, luma: Floats, borders: Borders, torn_lines: int) -> None:
-        """Count ``luma``, height x width, above the torn lines; borders are black, and never white."""
+        """Add a frame: ``luma`` is height x width; torn lines are ignored; borders count for black only."""
         bottom = luma.shape[0] - torn_lines
         inner = luma[borders.top_px : bottom - borders.bottom_px, borders.left_px : luma.shape[1] - borders.right_px]
-        cells = _cells(inner)
-        if cells.size and float(np.ptp(cells)) >= _LEAST_SPAN:
+        cells = _average_cells(inner)
+        if cells.size and float(np.ptp(cells)) >= _MIN_RANGE:
             self._inner.append(cells)
-            self._whole.append(_cells(luma[:bottom]))
+            self._whole.append(_average_cells(luma[:bottom]))
 
     def levels(self, noise_luma: float) -> Levels:
-        """The levels of all pictures so far, whose noise has that deviation in codes.
+        """Return the levels of all frames so far; ``noise_luma`` is the standard deviation of their noise in codes.
 
-        Black is nominal where no picture shows any; white is what nearly all is darker than, where none shows white.
+        If no frame shows black, it is nominal; if no frame shows white, it is a high quantile of luma.
         """
         if not self._inner:
             return Levels()
         whole, inner = np.concatenate(self._whole), np.concatenate(self._inner)
-        reach = max(_LEAST_REACH, _REACH * _NOISE_LEFT * noise_luma)
-        black, white = _peak(whole, NOMINAL_BLACK, reach), _peak(-inner, -NOMINAL_WHITE, reach)
-        bright = float(np.quantile(inner, _DARKER))
+        reach = max(_MIN_REACH, _REACH_DEVIATIONS * _NOISE_LEFT * noise_luma)
+        black, white = _find_peak(whole, NOMINAL_BLACK, reach), _find_peak(-inner, -NOMINAL_WHITE, reach)
+        bright = float(np.quantile(inner, _WHITE_QUANTILE))
         return Levels(
             NOMINAL_BLACK if black is None else round(black, 1), round(bright if white is None else -white, 1)
         )
 
 
-def _cells(luma: Floats) -> Floats:
-    """The means of all whole cells."""
+def _average_cells(luma: Floats) -> Floats:
+    """Return the means of all complete cells."""
     lines, columns = luma.shape[0] // _CELL_PX, luma.shape[1] // _CELL_PX
     cut = luma[: lines * _CELL_PX, : columns * _CELL_PX]
     means: Floats = cut.reshape(lines, _CELL_PX, columns, _CELL_PX).mean(axis=(1, 3)).ravel()
     return means
 
 
-def _peak(values: Floats, nominal: float, reach: float) -> float | None:
-    """Where the peak at the low end of ``values`` is, within ``reach`` to each side; None without one."""
+def _find_peak(values: Floats, nominal: float, reach: float) -> float | None:
+    """Return the peak at the low end of ``values``, ``reach`` wide to each side; None without one."""
     ordered = np.sort(values)
-    codes = np.arange(nominal - _FURTHEST, nominal + _FURTHEST, _STEP)
+    codes = np.arange(nominal - _MAX_DISTANCE, nominal + _MAX_DISTANCE, _STEP)
     edges = codes[:, None] + reach * np.array([-1, 1, 3])
-    below, upto, beyond = np.searchsorted(ordered, edges).T
-    held = upto - below
-    is_peak = (held >= max(_LEAST_CELLS, _LEAST_SHARE * len(ordered))) & (below <= _MOST_OUTSIDE * held)
-    is_peak &= beyond - upto <= _MOST_INSIDE * held
+    below, up_to, beyond = np.searchsorted(ordered, edges).T
+    inside = up_to - below
+    is_peak = (inside >= max(_MIN_CELLS, _MIN_SHARE * len(ordered))) & (below <= _MAX_OUTSIDE * inside)
+    is_peak &= beyond - up_to <= _MAX_INSIDE * inside
     if not is_peak.any():
         return None
-    best = int(np.argmax(np.where(is_peak, held, 0)))
-    return float(np.median(ordered[below[best] : upto[best]]))
+    best = int(np.argmax(np.where(is_peak, inside, 0)))
+    return float(np.median(ordered[below[best] : up_to[best]]))

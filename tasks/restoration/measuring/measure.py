@@ -1,4 +1,4 @@
-"""A tape's condition, measured over a few windows spread through it."""
+"""Diagnosis of a tape by measurements over a few windows spread through it."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey
 from tasks.restoration.diagnosis import Borders, Diagnosis, FieldOrder, Window
+from tasks.restoration.measuring.audio import measure_audio
 from tasks.restoration.measuring.borders import BorderMeter
 from tasks.restoration.measuring.chroma import ChromaMeter, ChromaShift
-from tasks.restoration.measuring.fields import FieldMeter, has_telecine, judge_window, verdict
+from tasks.restoration.measuring.fields import FieldMeter, classify_window, decide_field_order, has_telecine
+from tasks.restoration.measuring.frame_codes import FrameCodes, FrameConverter
 from tasks.restoration.measuring.levels import LevelMeter, Levels
 from tasks.restoration.measuring.noise import Noise, NoiseMeter
-from tasks.restoration.measuring.pictures import Picture, PictureMaker
-from tasks.restoration.measuring.sound import listen
 from tasks.restoration.measuring.tearing import TearMeter
-from tasks.restoration.measuring.windows import pair_starts, plan_windows, read_window
+from tasks.restoration.measuring.windows import choose_pairs, plan_windows, read_window
 
-# Film frames a second that 3:2 telecine makes 29.97 of, within two per cent.
+# Frame rate of 3:2 telecine: 29.97, within two percent.
 _TELECINE_FPS = (29.4, 30.6)
-# Field orders are told from both sides of a change, where each side holds at least so much of the known frames.
+# Minimum share of both interlaced and progressive frames in a mixed tape.
 _MIXED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Look:
-    """One window as it was seen. ``pairs`` are pictures that follow each other; a lone frame stands with itself."""
+class WindowMeasurement:
+    """The measurements of a window. ``pairs`` are consecutive frames; a lone frame appears twice."""
 
     window: Window
     telecined: bool
-    pairs: tuple[tuple[Picture, Picture], ...]
+    pairs: tuple[tuple[FrameCodes, FrameCodes], ...]
     is_lone: bool
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What all windows together tell of the picture."""
+    """The combined measurements of all windows."""
 
     noise: Noise
     shift: ChromaShift
@@ -50,19 +50,19 @@ class Condition:
     levels: Levels
 
 
-class PictureMeters:
-    """Everything that is measured in single pictures and pairs of them, window by window."""
+class FrameMeters:
+    """Measures single frames and pairs of frames, window by window."""
 
     def __init__(self) -> None:
         self._noise, self._chroma = NoiseMeter(), ChromaMeter()
         self._tears, self._borders = TearMeter(), BorderMeter()
-        self._lumas: list[npt.NDArray[np.uint8]] = []  # levels are counted when borders are known
+        self._lumas: list[npt.NDArray[np.uint8]] = []  # levels are measured after the borders
 
-    def add(self, look: Look) -> None:
-        """Measure the pictures of one window."""
-        interlaced = look.telecined or verdict(look.window) in {"tff", "bff"}
-        for first, second in look.pairs:
-            if not look.is_lone:
+    def add(self, measurement: WindowMeasurement) -> None:
+        """Measure the frames of one window."""
+        interlaced = measurement.telecined or decide_field_order(measurement.window) in {"tff", "bff"}
+        for first, second in measurement.pairs:
+            if not measurement.is_lone:
                 self._noise.add((first, second))
             self._chroma.add(first, interlaced)
             self._tears.add(first.luma)
@@ -70,7 +70,7 @@ class PictureMeters:
             self._lumas.append(np.clip(np.rint(first.luma), 0, 255).astype(np.uint8))
 
     def condition(self) -> Condition:
-        """What the windows so far tell together."""
+        """Return the combined measurements of the windows so far."""
         torn = self._tears.lines()
         borders, levels = self._borders.borders(torn), LevelMeter()
         for luma in self._lumas:
@@ -79,51 +79,59 @@ class PictureMeters:
         return Condition(noise, self._chroma.shift(), torn, borders, levels.levels(noise.luma))
 
 
-def diagnose(path: Path, found: Survey) -> Diagnosis:
-    """Measure the tape at ``path``, of which ``found`` is the survey.
+def diagnose(path: Path, survey: Survey) -> Diagnosis:
+    """Measure the tape at ``path``; ``survey`` is its survey.
 
-    Only the windows are decoded. What a tape does not tell, being short, black or still, has the value of a sound one.
-    Frames that are damaged are passed over. Raises BadInput where not one frame can be read.
+    Only the windows are decoded, and damaged frames are skipped. A property that cannot be measured, because the tape
+    is short, black or still, has the value of a good tape. Raises BadInput if no frame can be read.
     """
-    meters, looks = PictureMeters(), []
-    with SegmentReader(path, found) as reader:
-        for window in plan_windows(found.timeline):
-            look = _look(reader, window, found)
-            if look is not None:
-                meters.add(look)
-                looks.append(Look(look.window, look.telecined, (), look.is_lone))
-    if not looks:
-        raise BadInput(f"{path.name}: no frame can be decoded, so nothing can be said of the tape")
-    return _diagnosis(path, found, looks, meters.condition())
+    meters, measurements = FrameMeters(), []
+    with SegmentReader(path, survey) as reader:
+        for window in plan_windows(survey.timeline):
+            measurement = _measure_window(reader, window, survey)
+            if measurement is not None:
+                meters.add(measurement)
+                measurements.append(
+                    WindowMeasurement(measurement.window, measurement.telecined, (), measurement.is_lone)
+                )
+    if not measurements:
+        raise BadInput(f"{path.name}: no frame can be decoded, so the tape cannot be diagnosed")
+    return _make_diagnosis(path, survey, measurements, meters.condition())
 
 
-def _look(reader: SegmentReader, window: range, found: Survey) -> Look | None:
-    """``window`` as it is seen; ``None`` where nothing of it can be read."""
-    maker, fields = PictureMaker(found.picture.color_range), FieldMeter()
-    starts = set(pair_starts(window))
-    kept: dict[int, Picture] = {}
+def _measure_window(reader: SegmentReader, window: range, survey: Survey) -> WindowMeasurement | None:
+    """Measure ``window``; return None if no frame can be read."""
+    converter, fields = FrameConverter(survey.picture.color_range), FieldMeter()
+    starts = set(choose_pairs(window))
+    frame_codes: dict[int, FrameCodes] = {}
     frames = 0
     for part in read_window(reader, window):
         frames += 1
-        fields.add(maker.luma(part.frame))
+        fields.add(converter.read_luma(part.frame))
         if part.index in starts or part.index - 1 in starts or frames == 1:
-            kept[part.index] = maker.picture(part.frame)
-    if not kept:
+            frame_codes[part.index] = converter.convert(part.frame)
+    if not frame_codes:
         return None
-    pairs = tuple((kept[start], kept[start + 1]) for start in sorted(starts) if {start, start + 1} <= kept.keys())
-    lone = kept[min(kept)]
+    pairs = tuple(
+        (frame_codes[start], frame_codes[start + 1])
+        for start in sorted(starts)
+        if {start, start + 1} <= frame_codes.keys()
+    )
+    lone = frame_codes[min(frame_codes)]
     series = fields.series()
-    judged = judge_window(series, found.timeline.seconds(window.start), frames)
-    return Look(judged, has_telecine(series), pairs or ((lone, lone),), not pairs)
+    window_shares = classify_window(series, survey.timeline.seconds(window.start), frames)
+    return WindowMeasurement(window_shares, has_telecine(series), pairs or ((lone, lone),), not pairs)
 
 
-def _diagnosis(path: Path, found: Survey, looks: Sequence[Look], condition: Condition) -> Diagnosis:
-    picture, timeline = found.picture, found.timeline
+def _make_diagnosis(
+    path: Path, survey: Survey, measurements: Sequence[WindowMeasurement], condition: Condition
+) -> Diagnosis:
+    picture, timeline = survey.picture, survey.timeline
     fps = len(timeline) / timeline.duration_seconds if timeline.duration_seconds else 0.0
-    telecined = _TELECINE_FPS[0] < fps < _TELECINE_FPS[1] and _is_telecined(looks)
-    share = _interlaced_share(looks)
-    mixed = not telecined and _MIXED_SHARE <= share <= 1 - _MIXED_SHARE and _windows_disagree(looks)
-    sound = listen(path, [look.window.start_seconds for look in looks])
+    telecined = _TELECINE_FPS[0] < fps < _TELECINE_FPS[1] and _is_telecined(measurements)
+    share = _calculate_interlaced_share(measurements)
+    mixed = not telecined and _MIXED_SHARE <= share <= 1 - _MIXED_SHARE and _is_inconsistent(measurements)
+    audio = measure_audio(path, [measurement.window.start_seconds for measurement in measurements])
     return Diagnosis(
         width_px=picture.width_px,
         height_px=picture.height_px,
@@ -131,7 +139,7 @@ def _diagnosis(path: Path, found: Survey, looks: Sequence[Look], condition: Cond
         fps=round(fps, 6),
         frames=len(timeline),
         duration_seconds=timeline.duration_seconds,
-        field_order=_field_order(looks, found, mixed or telecined),
+        field_order=_choose_field_order(measurements, survey, mixed or telecined),
         interlaced_share=share,
         is_mixed=mixed,
         telecine="3:2" if telecined else "none",
@@ -143,41 +151,48 @@ def _diagnosis(path: Path, found: Survey, looks: Sequence[Look], condition: Cond
         borders=condition.borders,
         black_level=condition.levels.black,
         white_level=condition.levels.white,
-        audio_channels=sound.channels,
-        audio_rate_hz=sound.rate_hz,
-        silent_channels=sound.silent_channels,
-        windows=tuple(look.window for look in looks),
+        audio_channels=audio.channels,
+        audio_rate_hz=audio.rate_hz,
+        silent_channels=audio.silent_channels,
+        windows=tuple(measurement.window for measurement in measurements),
     )
 
 
-def _is_telecined(looks: Sequence[Look]) -> bool:
-    """Whether most of the windows that hold any movement have the cadence of film."""
-    moving = [look for look in looks if verdict(look.window) is not None or look.telecined]
-    return bool(moving) and sum(look.telecined for look in moving) > len(moving) / 2
+def _is_telecined(measurements: Sequence[WindowMeasurement]) -> bool:
+    """Return True if most windows with motion have the cadence of film."""
+    moving = [
+        measurement
+        for measurement in measurements
+        if decide_field_order(measurement.window) is not None or measurement.telecined
+    ]
+    return bool(moving) and sum(measurement.telecined for measurement in moving) > len(moving) / 2
 
 
-def _interlaced_share(looks: Sequence[Look]) -> float:
-    """Of the frames of which it is known; 0 where it is known of none."""
-    interlaced = sum((look.window.tff_share + look.window.bff_share) * look.window.frames for look in looks)
-    progressive = sum(look.window.progressive_share * look.window.frames for look in looks)
-    known = interlaced + progressive
-    return round(interlaced / known, 3) if known else 0.0
+def _calculate_interlaced_share(measurements: Sequence[WindowMeasurement]) -> float:
+    """Return the share of interlaced frames among the decided ones; 0 if all are undecided."""
+    interlaced = sum(
+        (measurement.window.tff_share + measurement.window.bff_share) * measurement.window.frames
+        for measurement in measurements
+    )
+    progressive = sum(measurement.window.progressive_share * measurement.window.frames for measurement in measurements)
+    decided = interlaced + progressive
+    return round(interlaced / decided, 3) if decided else 0.0
 
 
-def _windows_disagree(looks: Sequence[Look]) -> bool:
-    orders = {verdict(look.window) for look in looks} - {None}
+def _is_inconsistent(measurements: Sequence[WindowMeasurement]) -> bool:
+    orders = {decide_field_order(measurement.window) for measurement in measurements} - {None}
     return "progressive" in orders and len(orders) > 1
 
 
-def _field_order(looks: Sequence[Look], found: Survey, among_fields: bool) -> FieldOrder:
-    """The order of most windows; with ``among_fields`` of those that hold fields; as the file says where none tells."""
+def _choose_field_order(measurements: Sequence[WindowMeasurement], survey: Survey, among_fields: bool) -> FieldOrder:
+    """Return the order of most windows (interlaced ones only with ``among_fields``), else that in the file."""
     votes: dict[FieldOrder, int] = {"progressive": 0, "tff": 0, "bff": 0}
-    for look in looks:
-        order = verdict(look.window)
+    for measurement in measurements:
+        order = decide_field_order(measurement.window)
         if order is not None:
             votes[order] += 1
     if among_fields:
         votes["progressive"] = 0
     best = max(votes, key=lambda order: votes[order])
     stated: dict[str, FieldOrder] = {"tff": "tff", "bff": "bff"}
-    return best if votes[best] else stated.get(found.picture.field_order, "progressive")
+    return best if votes[best] else stated.get(survey.picture.field_order, "progressive")

@@ -1,10 +1,10 @@
-"""How strong the noise is: what changes from frame to frame where the picture has no detail that could move.
+"""Estimation of noise: the change between frames in areas without detail.
 
-The picture is cut into blocks. In the smoothest eighth of them half the variance of the difference of two frames is
-the variance of the noise (as J. S. Lee's and later estimators take the variance of homogeneous blocks; see Immerkaer,
-"Fast noise variance estimation", 1996, for the one in space). Movement adds to it, so luma is also measured in space,
-across the lines of one field, of which each has noise of its own on a tape; the lower figure counts.
-Fields are compared with the same field of the frame before, so interlacing does no harm.
+The frame is divided into blocks. In the smoothest eighth of them, half the variance of the difference of two frames is
+the variance of the noise (like J. S. Lee's and later estimators, which use homogeneous blocks; for the spatial
+estimator see Immerkaer, "Fast noise variance estimation", 1996). Motion increases it, so luma is also measured
+spatially, across the lines of one field, whose noise is independent on a tape. The lower estimate counts.
+Each field is compared with the same field of the previous frame, so interlacing has no effect.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.restoration.measuring.pictures import Floats, Picture
+from tasks.restoration.measuring.frame_codes import Floats, FrameCodes
 
-# Lines and columns of a block. Its quarters, in which noise averages out, tell whether it is smooth.
+# Lines and columns of a block. A block is smooth if its quarters, in which noise averages out, are alike.
 _LINES, _COLUMNS = 8, 16
 _SMOOTH_SHARE = 0.12
-_LEAST_BLOCKS = 8
-# Black that was put in and white that was clipped have no noise.
-_LOWEST, _HIGHEST = 20.0, 230.0
-# A field of which so much stays the same to the last bit was repeated.
+_MIN_BLOCKS = 8
+# Inserted black and clipped white have no noise.
+_MIN_CODE, _MAX_CODE = 20.0, 230.0
+# A field with this share of identical pixels is a repeated field.
 _SAME_SHARE = 0.9
-# Of all field pairs' figures, in order, the one at this share counts: movement makes them larger, never smaller.
-_RANK = 0.3
+# Quantile of the estimates of all field pairs: motion can only increase an estimate.
+_QUANTILE = 0.3
 # Var(x[-1] - 2 x[0] + x[1]) = 6 sigma^2.
 _SECOND_DIFFERENCE = 6.0
 
@@ -40,77 +40,77 @@ class Noise:
 
 
 class NoiseMeter:
-    """Takes pairs of pictures that follow each other."""
+    """Measures pairs of consecutive frames."""
 
     def __init__(self) -> None:
         self._luma: list[float] = []
         self._chroma: list[float] = []
 
-    def add(self, pair: tuple[Picture, Picture]) -> None:
+    def add(self, pair: tuple[FrameCodes, FrameCodes]) -> None:
         """Measure both fields of ``pair``."""
         for parity in (0, 1):
             luma = [picture.luma[parity::2] for picture in pair]
-            found = _both_ways(luma[0], luma[1])
-            self._luma += found
-            if found and pair[0].chroma.size:
-                self._chroma += _chroma([picture.chroma[:, parity::2] for picture in pair])
+            variances = _measure_luma(luma[0], luma[1])
+            self._luma += variances
+            if variances and pair[0].chroma.size:
+                self._chroma += _measure_chroma([picture.chroma[:, parity::2] for picture in pair])
 
     def noise(self) -> Noise:
-        """The noise of all pairs so far; 0 where there was nothing to measure, as in a still picture."""
-        return Noise(_typical(self._luma), _typical(self._chroma))
+        """Return the noise of all pairs so far; 0 if no pair could be measured, as in a still image."""
+        return Noise(_estimate_deviation(self._luma), _estimate_deviation(self._chroma))
 
 
-def _both_ways(one: Floats, other: Floats) -> list[float]:
-    """The variance of luma noise, in time or in space; none where the field was repeated or is too small."""
-    smooth = _smooth(one, other)
+def _measure_luma(one: Floats, other: Floats) -> list[float]:
+    """Return the variance of the luma noise in time or space; empty if the field is repeated or too small."""
+    smooth = _find_smooth_blocks(one, other)
     if smooth is None:
         return []
-    in_time = _variances(other - one)[smooth] / 2
+    in_time = _calculate_variances(other - one)[smooth] / 2
     across = one[:-2] - 2 * one[1:-1] + one[2:]
-    in_space = _variances(np.pad(across, ((1, 1), (0, 0)), mode="edge"))[smooth] / _SECOND_DIFFERENCE
+    in_space = _calculate_variances(np.pad(across, ((1, 1), (0, 0)), mode="edge"))[smooth] / _SECOND_DIFFERENCE
     return [float(min(np.median(in_time), np.median(in_space)))]
 
 
-def _chroma(fields: Sequence[Floats]) -> list[float]:
-    """The mean of the variances of both components."""
-    found = []
+def _measure_chroma(fields: Sequence[Floats]) -> list[float]:
+    """Return the mean variance of both chroma components."""
+    variances = []
     for one, other in zip(fields[0], fields[1], strict=True):
-        smooth = _smooth(one, other, 0.0, 255.0)
+        smooth = _find_smooth_blocks(one, other, 0.0, 255.0)
         if smooth is not None:
-            found.append(float(np.median(_variances(other - one)[smooth])) / 2)
-    return [sum(found) / len(found)] if found else []
+            variances.append(float(np.median(_calculate_variances(other - one)[smooth])) / 2)
+    return [sum(variances) / len(variances)] if variances else []
 
 
-def _smooth(
-    one: Floats, other: Floats, lowest: float = _LOWEST, highest: float = _HIGHEST
+def _find_smooth_blocks(
+    one: Floats, other: Floats, min_code: float = _MIN_CODE, max_code: float = _MAX_CODE
 ) -> npt.NDArray[np.bool_] | None:
-    """Which blocks have the least structure; ``None`` where nothing changes or there are too few."""
+    """Return the blocks with the least structure; None if the fields are equal or there are too few blocks."""
     if np.mean(one == other) > _SAME_SHARE:
         return None
-    blocks = _blocks((one + other) * np.float32(0.5))
-    if blocks.shape[0] * blocks.shape[2] < _LEAST_BLOCKS:
+    blocks = _divide_into_blocks((one + other) * np.float32(0.5))
+    if blocks.shape[0] * blocks.shape[2] < _MIN_BLOCKS:
         return None
     quarters = blocks.reshape(blocks.shape[0], 2, _LINES // 2, blocks.shape[2], 2, _COLUMNS // 2).mean(axis=(2, 5))
     level, structure = quarters.mean(axis=(1, 3)), quarters.std(axis=(1, 3))
-    usable = (level > lowest) & (level < highest)
-    if usable.sum() < _LEAST_BLOCKS:
+    usable = (level > min_code) & (level < max_code)
+    if usable.sum() < _MIN_BLOCKS:
         return None
     limit = np.quantile(structure[usable], _SMOOTH_SHARE)
     chosen: npt.NDArray[np.bool_] = usable & (structure <= limit)
     return chosen
 
 
-def _blocks(plane: Floats) -> Floats:
-    """``plane`` as rows of blocks x lines x columns of blocks x columns, without what is left over."""
+def _divide_into_blocks(plane: Floats) -> Floats:
+    """Return ``plane`` as block rows x lines x block columns x columns; incomplete blocks are dropped."""
     rows, columns = plane.shape[0] // _LINES, plane.shape[1] // _COLUMNS
     return plane[: rows * _LINES, : columns * _COLUMNS].reshape(rows, _LINES, columns, _COLUMNS)
 
 
-def _variances(plane: Floats) -> Floats:
-    """The variance in each block."""
-    variances: Floats = _blocks(plane).var(axis=(1, 3), ddof=1)
+def _calculate_variances(plane: Floats) -> Floats:
+    """Return the variance per block."""
+    variances: Floats = _divide_into_blocks(plane).var(axis=(1, 3), ddof=1)
     return variances
 
 
-def _typical(variances: Sequence[float]) -> float:
-    return round(float(np.sqrt(np.quantile(variances, _RANK))), 2) if variances else 0.0
+def _estimate_deviation(variances: Sequence[float]) -> float:
+    return round(float(np.sqrt(np.quantile(variances, _QUANTILE))), 2) if variances else 0.0

@@ -1,4 +1,4 @@
-"""A tape as its file describes it, for those who would rather say themselves what is wrong with it."""
+"""The diagnosis of a tape from the tags of its file, without measurements."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from pathlib import Path
 
 from tasks.media.segments.source import Survey
 from tasks.restoration.diagnosis import Borders, Diagnosis, FieldOrder
+from tasks.restoration.measuring.audio import measure_audio
 from tasks.restoration.measuring.levels import NOMINAL_BLACK, NOMINAL_WHITE
-from tasks.restoration.measuring.sound import listen
 
-# Standard deviations in 8-bit codes: what a home recording in fair condition has.
+# Standard deviations in 8-bit codes, as in a home recording in fair condition.
 TYPICAL_NOISE_LUMA, TYPICAL_NOISE_CHROMA = 3.0, 5.0
 
 
-def stated_diagnosis(path: Path, found: Survey) -> Diagnosis:
-    """The tape at ``path``, of which ``found`` is the survey: nothing but its sound is looked at.
+def read_stated_diagnosis(path: Path, survey: Survey) -> Diagnosis:
+    """Return the diagnosis of the tape at ``path`` from its survey and its audio stream.
 
-    Fields are as the file says, progressive where it does not say; noise is that of a usual tape; nothing else is
-    taken to be wrong. Raises BadInput where the file cannot be opened.
+    The field order is that of the file (default: progressive), the noise that of a typical tape; no other defect is
+    assumed. Raises BadInput if the file cannot be opened.
     """
-    picture, timeline = found.picture, found.timeline
+    picture, timeline = survey.picture, survey.timeline
     orders: dict[str, FieldOrder] = {"tff": "tff", "bff": "bff"}
     order: FieldOrder = orders.get(picture.field_order, "progressive")
-    sound = listen(path, [])
+    audio = measure_audio(path, [])
     return Diagnosis(
         width_px=picture.width_px,
         height_px=picture.height_px,
@@ -42,8 +42,8 @@ def stated_diagnosis(path: Path, found: Survey) -> Diagnosis:
         borders=Borders(),
         black_level=NOMINAL_BLACK,
         white_level=NOMINAL_WHITE,
-        audio_channels=sound.channels,
-        audio_rate_hz=sound.rate_hz,
-        silent_channels=sound.silent_channels,
+        audio_channels=audio.channels,
+        audio_rate_hz=audio.rate_hz,
+        silent_channels=audio.silent_channels,
         windows=(),
     )

@@ -26,8 +26,8 @@ def test_it_has_our_variables_and_its_own_and_what_it_says_is_kept(
     ("said", "words"),
     [
         ("import sys; sys.exit('no licence')", r"python[\d.]* ended with exit status 1: no licence"),
-        ("import sys; sys.exit(7)", r"python[\d.]* ended with exit status 7: without a word"),
-        ("import os; os.kill(os.getpid(), 9)", r"python[\d.]* was ended by SIGKILL: without a word"),
+        ("import sys; sys.exit(7)", r"python[\d.]* ended with exit status 7: no output"),
+        ("import os; os.kill(os.getpid(), 9)", r"python[\d.]* was ended by SIGKILL: no output"),
     ],
 )
 def test_how_it_ended_is_told(said: str, words: str, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_how_it_ended_is_told(said: str, words: str, tmp_path: Path) -> None:
 def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
     file = tmp_path / "no program"
     file.write_text("words")
-    with pytest.raises(SegmentError, match="no program cannot be started: Permission denied; give its whole path"):
+    with pytest.raises(SegmentError, match="no program cannot be started: Permission denied; give its full path"):
         run_program([str(file)], {}, tmp_path / "log")
 
 

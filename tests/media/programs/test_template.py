@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.media.programs.template import Template, no_command, template_problems
+from tasks.media.programs.template import Template, check_template, describe_missing_command
 
 PLACEHOLDERS = {"input": "what is given", "output": "what to write", "width": "in pixels", "fps": "frames a second"}
 
@@ -19,7 +19,10 @@ def template(text: str) -> Template:
         ("cat {input} {output} {{width}}", []),
         ("", ["command: no command; allowed: a program and its arguments, with {input} and {output}"]),
         ("cat '{input} {output}", ['command: "cat \'{input} {output}" (no closing quotation); allowed: ']),
-        ("no-such-program {input} {output}", ["command: 'no-such-program', which is no program here; allowed: "]),
+        (
+            "no-such-program {input} {output}",
+            ["command: 'no-such-program', which is not an installed program; allowed: "],
+        ),
         ("cat {input}", ["command: no {output}; allowed: a command with {output}: what to write"]),
         ("cat", ["command: no {input}; ", "command: no {output}; "]),
         ("cat {input} {output} {heigth}", ["command: the placeholder {heigth}; allowed: {input}, {output}, {width}"]),
@@ -31,7 +34,7 @@ def template(text: str) -> Template:
     ],
 )
 def test_templates_that_cannot_work_are_told_at_the_door(text: str, lines: list[str]) -> None:
-    problems = [str(problem) for problem in template_problems(template(text))]
+    problems = [str(problem) for problem in check_template(template(text))]
     assert len(problems) == len(lines)
     assert all(line in problem for line, problem in zip(lines, problems, strict=True))
 
@@ -39,11 +42,11 @@ def test_templates_that_cannot_work_are_told_at_the_door(text: str, lines: list[
 def test_words_stay_together_whatever_is_filled_in() -> None:
     one = template("/opt/my\\ tools/paint -i {input} --size={width}x '{output} {{as}} is' $HOME;")
     values = {"input": "a b", "output": "c'd", "width": "8", "fps": "25"}
-    assert one.filled(values) == ["/opt/my tools/paint", "-i", "a b", "--size=8x", "c'd {as} is", "$HOME;"]
+    assert one.fill(values) == ["/opt/my tools/paint", "-i", "a b", "--size=8x", "c'd {as} is", "$HOME;"]
     assert one.program == "paint"
     assert one.used == {"input", "width", "output"}
 
 
 def test_a_missing_command_is_asked_for_with_all_that_it_needs() -> None:
-    problem = no_command(("input", "masks", "output"), "--command")
+    problem = describe_missing_command(("input", "masks", "output"), "--command")
     assert str(problem).endswith("no command; allowed: a program and its arguments, with {input}, {masks} and {output}")

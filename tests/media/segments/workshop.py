@@ -16,7 +16,7 @@ from tasks.media.segments.containers import choose_container
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.joining import Joined, JoinPlan, join_segments
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.piping import FramePipe, first_filters, last_filters, pipe_command
+from tasks.media.segments.piping import FramePipe, build_first_filters, build_last_filters, pipe_command
 from tasks.media.segments.plan import Cut, Segment, plan_segments
 from tasks.media.segments.planes import planes
 from tasks.media.segments.reading import SegmentReader
@@ -74,7 +74,7 @@ class Work:
         return verify_segment(path, self.part(segment)).with_damage(reader.damaged, segment)
 
     def command(self, segment: Segment, filters: str) -> list[str]:
-        chain = [first_filters(self.found.picture), filters, last_filters(segment, self.clock.ratio)]
+        chain = [build_first_filters(self.found.picture), filters, build_last_filters(segment, self.clock.ratio)]
         options = ffmpeg_encoder_options(self.settings, self.picture, self.clock)
         return pipe_command(",".join(filter(None, chain)), str(self.files[segment.number]), options)
 

@@ -80,7 +80,7 @@ def test_colors_survive_a_program_that_copies_its_input(tmp_path: Path, pixel_fo
         ("made = made[:-2]", "expected 96x72"),
         (
             "if file.name == '00000002.png': continue",
-            "4 pictures and made none of 1, the first of them 00000002",
+            "4 images and wrote none for 1, the first is 00000002",
         ),
         ("sys.exit('no memory left')", "exit status 1: no memory left"),
     ],
@@ -104,7 +104,7 @@ def test_program_does_not_run_without_visible_overlays(tmp_path: Path) -> None:
         ("python {input} {masks} {output} {speed}", "{speed}"),
         ("python {input} {output}", "no {masks}"),
         ("python 'x {input} {masks} {output}", "no closing quotation"),
-        ("no-such-painter {input} {masks} {output}", "no program here"),
+        ("no-such-painter {input} {masks} {output}", "not an installed program"),
     ],
 )
 def test_invalid_commands_are_problems(text: str, said: str) -> None:

@@ -19,7 +19,7 @@ from tasks.restoration.chain import Chain
 from tasks.restoration.engines.between import split_at_scaling
 from tasks.restoration.engines.command import CommandEngine
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
-from tasks.restoration.engines.template import PLACEHOLDERS, CommandTemplate, Form, command_problems
+from tasks.restoration.engines.template import PLACEHOLDERS, CommandTemplate, Form, check_command
 
 from ..conftest import BOB, DENOISE, LOSSLESS, QUICK, chain_of, decoded, step, work_on  # noqa: TID252
 
@@ -57,7 +57,7 @@ def script(folder: Path, text: str, *arguments: str) -> str:
 
 def engine(text: str, form: Form = "clip", results: str = "") -> CommandEngine:
     template = CommandTemplate(text, form, results)
-    assert command_problems(template) == []
+    assert check_command(template) == []
     return CommandEngine(template)
 
 
@@ -127,10 +127,10 @@ def luma(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("drops one", r"was given 24 pictures and made none of 1, the first of them 00000003\.png"),
-        ("adds one", r"made 1 pictures too many, the first of them extra\.png"),
-        ("writes nothing", r"ended well and wrote no picture \(\.png\) into made"),
-        ("breaks one", r"the picture 00000023\.png that python[\d.]* made cannot be read"),
+        ("drops one", r"got 24 images and wrote none for 1, the first is 00000003\.png"),
+        ("adds one", r"wrote too many images: 1 extra, the first is extra\.png"),
+        ("writes nothing", r"exited without an error, but wrote no image \(\.png\) into made"),
+        ("breaks one", r"the image 00000023\.png written by python[\d.]* cannot be read"),
         ("changes size", r"frame 2 for ffmpeg is 40x30 rgb24, not 60x40 rgb24"),
         ("fails", r"python[\d.]* ended with exit status 7: no licence for this machine"),
         ("crashes", r"python[\d.]* was ended by SIGABRT"),
@@ -146,10 +146,10 @@ def test_a_program_that_does_not_do_its_work(name: str, words: str, tape: Tape, 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"{FFMPEG} -vf \"select='not(eq(n,5))'\" -c:v ffv1 {{output}}", r"was given 24 frames and made 23: 1 missing"),
-        (f"{FFMPEG} -vf fps=30 -c:v ffv1 {{output}}", r"was given 24 frames and made \d+: \d+ too many"),
-        (f"{FFMPEG} -f null {{output}}", r"ended well and wrote no clip: it must write the file"),
-        (f"{FFMPEG} -an -frames:v 3 -f rawvideo {{output}}", r"the clip that \S* made cannot be read: made\.mkv: "),
+        (f"{FFMPEG} -vf \"select='not(eq(n,5))'\" -c:v ffv1 {{output}}", r"got 24 frames and wrote 23: 1 missing"),
+        (f"{FFMPEG} -vf fps=30 -c:v ffv1 {{output}}", r"got 24 frames and wrote \d+: \d+ too many"),
+        (f"{FFMPEG} -f null {{output}}", r"exited without an error, but wrote no clip: it must write the file"),
+        (f"{FFMPEG} -an -frames:v 3 -f rawvideo {{output}}", r"the clip written by \S* cannot be read: made\.mkv: "),
         (f"{FFMPEG} -vf unheard_of {{output}}", r"ended with exit status \d+: Error opening output files: Filter not"),
     ],
 )
@@ -200,13 +200,13 @@ def test_the_program_comes_before_the_scaling() -> None:
 
 def test_forms_and_folders_are_checked() -> None:
     text = "cat {input} {output}"
-    assert command_problems(CommandTemplate(text, "frames", "restored_imgs")) == []
-    foreign, missing = command_problems(CommandTemplate("cat {input} {masks}"))
+    assert check_command(CommandTemplate(text, "frames", "restored_imgs")) == []
+    foreign, missing = check_command(CommandTemplate("cat {input} {masks}"))
     assert (foreign.given, foreign.allowed) == (
         "the placeholder {masks}",
         "{input}, {output}, {width}, {height}, {fps}",
     )
     assert missing.allowed == f"a command with {{output}}: {PLACEHOLDERS['output']}"
-    unknown, results = command_problems(CommandTemplate(text, "film", "../x"), "--command")  # type: ignore[arg-type]
+    unknown, results = check_command(CommandTemplate(text, "film", "../x"), "--command")  # type: ignore[arg-type]
     assert str(unknown) == "--command form: 'film'; allowed: clip or frames"
     assert str(results).startswith("--command results: '../x'; allowed: a folder within {output}")

@@ -19,7 +19,7 @@ from tasks.media.segments.planes import frame_digest
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey_video
 from tasks.restoration.chain import Chain
-from tasks.restoration.engines.base import written_format
+from tasks.restoration.engines.base import get_written_format
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
 
 from ..conftest import BOB, DENOISE, QUICK, chain_of, decoded, step, work_on  # noqa: TID252
@@ -93,7 +93,7 @@ def test_headers_say_what_the_chain_says(tape: Tape, tmp_path: Path) -> None:
     work = work_on(tape("noisy-interlaced.mkv"), tmp_path, chain, 2, QUICK)
     joined, _ = work.join(work.restore(FfmpegEngine()))
     found = survey_video(joined.path).picture
-    assert found == written_format(chain, work.found.picture)
+    assert found == get_written_format(chain, work.found.picture)
     assert (found.primaries, found.transfer, found.matrix, found.color_range) == (1, 1, 1, 1)
     assert (found.sample_aspect, found.field_order) == (Fraction(4, 3), "progressive")
 
@@ -142,7 +142,7 @@ def test_full_range_becomes_limited(tape: Tape, tmp_path: Path) -> None:
         ((step("hqdn3d", strength="5"),), "option 'strength' to filter 'hqdn3d': Option not found"),
         ((step("unheard_of", strength="5"),), "unheard_of"),
         ((step("nnedi", weights="/no such/file"),), "No weights file provided|/no such/file"),
-        ((step("scale", width="320", height="240"),), r"made pictures of 320x240 yuv420p, and the chain says 192x144"),
+        ((step("scale", width="320", height="240"),), r"wrote frames of 320x240 yuv420p, but the chain plans 192x144"),
         ((step("select", expr="mod(n,2)"),), "has 12 frames instead of 24"),
     ],
 )

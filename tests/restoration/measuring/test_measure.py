@@ -13,7 +13,7 @@ from tasks.media.segments.source import survey_video
 from tasks.media.timeline import Timeline
 from tasks.restoration.diagnosis import Borders
 from tasks.restoration.measuring.measure import diagnose
-from tasks.restoration.measuring.windows import pair_starts, plan_windows
+from tasks.restoration.measuring.windows import choose_pairs, plan_windows
 
 from .tapes import (
     SIZE,
@@ -281,4 +281,4 @@ def test_a_long_tape_costs_what_its_windows_cost() -> None:
     windows = plan_windows(Timeline(ticks, ticks, frames, Fraction(1, 25)))
     assert [len(window) for window in windows] == [50] * 8
     assert [window.start * 8 // frames for window in windows] == list(range(8))
-    assert all(len(pair_starts(window)) == 3 for window in windows)
+    assert all(len(choose_pairs(window)) == 3 for window in windows)

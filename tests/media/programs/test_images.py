@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tasks.media.programs.pictures import PICTURE_NAMES, made_pictures, read_picture, rgb_format
+from tasks.media.programs.images import IMAGE_NAMES, choose_rgb_format, find_images, read_image
 from tasks.media.segments.errors import SegmentError
 
 COUNT = 12
@@ -17,7 +17,7 @@ COUNT = 12
 
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
-    return filled(tmp_path / "given", (PICTURE_NAMES % number for number in range(COUNT)))
+    return filled(tmp_path / "given", (IMAGE_NAMES % number for number in range(COUNT)))
 
 
 def filled(folder: Path, names: Iterable[str]) -> Path:
@@ -34,33 +34,33 @@ def filled(folder: Path, names: Iterable[str]) -> Path:
 def test_names_of_many_kinds(pattern: str, given: Path, tmp_path: Path) -> None:
     names = [pattern.format(number) for number in range(COUNT)]
     made = filled(tmp_path / "made", reversed(names))
-    assert [file.relative_to(made).as_posix() for file in made_pictures(given, made, "paint")] == names
+    assert [file.relative_to(made).as_posix() for file in find_images(given, made, "paint")] == names
 
 
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([], r"paint ended well and wrote no picture \(\.png\) into made"),
-        ([f"{number:08}.png" for number in range(COUNT - 2)], r"made none of 2, the first of them 00000010\.png"),
-        ([f"{number:08}.png" for number in range(COUNT + 1)], r"made 1 pictures too many, the first of them 00000012"),
-        ([f"{number}.png" for number in range(COUNT - 1)], "was given 12 pictures and made 11, with names of its own"),
+        ([], r"paint exited without an error, but wrote no image \(\.png\) into made"),
+        ([f"{number:08}.png" for number in range(COUNT - 2)], r"wrote none for 2, the first is 00000010\.png"),
+        ([f"{number:08}.png" for number in range(COUNT + 1)], r"wrote too many images: 1 extra, the first is 00000012"),
+        ([f"{number}.png" for number in range(COUNT - 1)], "got 12 images and wrote 11, with other names"),
     ],
 )
 def test_too_few_and_too_many(names: list[str], words: str, given: Path, tmp_path: Path) -> None:
     with pytest.raises(SegmentError, match=words):
-        made_pictures(given, filled(tmp_path / "made", names), "paint")
+        find_images(given, filled(tmp_path / "made", names), "paint")
 
 
 @pytest.mark.parametrize(("kind", "name"), [(np.uint8, "rgb24"), (np.uint16, "rgb48le")])
 def test_pictures_are_read_as_deep_as_they_are(kind: type, name: str, tmp_path: Path) -> None:
     picture = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (6, 10, 3), kind)
     cv2.imwrite(str(tmp_path / "a.png"), picture)
-    found = read_picture(tmp_path / "a.png", "paint")
-    assert rgb_format(found) == name
+    found = read_image(tmp_path / "a.png", "paint")
+    assert choose_rgb_format(found) == name
     assert np.array_equal(found.reformat(format=name).to_ndarray()[..., ::-1], picture)
 
 
 def test_what_is_no_picture_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("words")
-    with pytest.raises(SegmentError, match=r"the picture a\.png that paint made cannot be read"):
-        read_picture(tmp_path / "a.png", "paint")
+    with pytest.raises(SegmentError, match=r"the image a\.png written by paint cannot be read"):
+        read_image(tmp_path / "a.png", "paint")
