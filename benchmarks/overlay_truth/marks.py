@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 
 from benchmarks.overlay_truth.clips import Clip, get_shared_folder
 from benchmarks.overlay_truth.drawing import Canvas, Mark, Sprite, draw
-from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.clock import Clock, build_clock
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
 from tasks.media.segments.planes import Plane
@@ -75,7 +75,7 @@ def mark_clip(
     count = min(frames or clip.frames, len(survey.timeline) - clip.start_frame)
     picture = replace(survey.picture, pixel_format=get_planar_format(survey.picture.pixel_format))
     shape = read_shape(picture.pixel_format)
-    clock = output_clock(survey.timeline).part(clip.start_frame, clip.start_frame + count)
+    clock = build_clock(survey.timeline).part(clip.start_frame, clip.start_frame + count)
     canvas = Canvas(picture.width_px - 2 * clip.bars_px, picture.height_px, count, float(clock.rate))
     sprites = (replace(sprite, left=sprite.left + clip.bars_px) for sprite in draw(mark, canvas))
     overlays = tuple(make_overlay(sprite, opacity, picture, shape) for sprite in sprites)
@@ -94,7 +94,7 @@ def cut_clip(clip: Clip, frames: int | None, folder: Path, source_folder: Path) 
     survey = survey_video(source)
     count = min(frames or clip.frames, len(survey.timeline) - clip.start_frame)
     picture = replace(survey.picture, pixel_format=get_planar_format(survey.picture.pixel_format))
-    clock = output_clock(survey.timeline).part(clip.start_frame, clip.start_frame + count)
+    clock = build_clock(survey.timeline).part(clip.start_frame, clip.start_frame + count)
     path, components = folder / f"{clip.name}.clip.mp4", ComponentReader()
     with SegmentReader(source, survey) as reader, SegmentEncoder(path, _LOSSLESS, picture, clock) as encoder:
         for read in reader.range(clip.start_frame, clip.start_frame + count):

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.restoration_truth.baselines import filter_graph
 from benchmarks.restoration_truth.clips import shared_folder
-from tasks.media.segments.clock import output_clock
-from tasks.media.segments.settings import EncoderSettings, encoder_options
+from tasks.media.segments.clock import build_clock
+from tasks.media.segments.settings import EncoderSettings, get_encoder_options
 from tasks.media.segments.source import survey_video
 from tasks.restoration.building import build_chain
 from tasks.restoration.engines.base import get_written_format
@@ -102,8 +102,8 @@ def _command(tape: Path, target: Path) -> list[str]:
     preset = load_presets().presets["vhs_standard"]
     chain = build_chain(diagnose(tape, found), preset)
     settings = EncoderSettings(preset.codec, crf=preset.crf)
-    options = encoder_options(
-        settings, get_written_format(chain, found.picture), output_clock(found.timeline, chain.ratio)
+    options = get_encoder_options(
+        settings, get_written_format(chain, found.picture), build_clock(found.timeline, chain.ratio)
     )
     encoder = [word for name, value in options.items() if name != "threads" for word in (f"-{name}", value)]
     return [

@@ -15,7 +15,7 @@ from tasks.engine.contract.errors import BadInput, InvalidInput
 from tasks.engine.contract.items import Item
 from tasks.engine.store.outcomes import Record
 from tasks.media.segment_stages.join_stage import refuse_item
-from tasks.media.segment_stages.preview_stage import preview_item
+from tasks.media.segment_stages.preview_stage import make_preview_item
 from tasks.overlays.fetch_stage import FetchStage, make_fetch_item
 from tasks.overlays.gallery import Shown, read_video_gallery
 from tasks.overlays.join_stage import JoinStage, make_bare_item, make_join_item
@@ -91,4 +91,4 @@ def _whole(plan: PlannedVideo | Item) -> Whole:
 
 def _preview_item(record: Record, prepared_of: Mapping[str, Prepared]) -> Item:
     digests = [output.sha256 for output in record.outputs]
-    return preview_item(make_bare_item(prepared_of[record.id]), record.detail["work"], digests)
+    return make_preview_item(make_bare_item(prepared_of[record.id]), record.detail["work"], digests)

@@ -14,7 +14,7 @@ from tasks.engine.contract.errors import BadInput, InvalidInput
 from tasks.engine.contract.items import Item
 from tasks.engine.store.outcomes import Record
 from tasks.media.segment_stages.join_stage import refuse_item
-from tasks.media.segment_stages.preview_stage import preview_item
+from tasks.media.segment_stages.preview_stage import make_preview_item
 from tasks.restoration.diagnosis_stage import (
     DiagnosedTape,
     DiagnosisParams,
@@ -83,7 +83,7 @@ def _whole(plan: PlannedTape | Item) -> Whole:
 
 def _preview_item(record: Record, diagnoses: Mapping[str, DiagnosedTape]) -> Item:
     digests = [output.sha256 for output in record.outputs]
-    return preview_item(bare_item(diagnoses[record.id]), record.detail["work"], digests)
+    return make_preview_item(bare_item(diagnoses[record.id]), record.detail["work"], digests)
 
 
 def _shown(record: Record, diagnosis: DiagnosedTape) -> Shown:

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tasks.engine.contract.errors import BadInput
-from tasks.media.segments.planes import Plane, planes
+from tasks.media.segments.planes import Plane, view_planes
 from tasks.overlays.boxes import Box
 from tasks.overlays.overlay import Floats, Mask
 
@@ -113,7 +113,7 @@ class ComponentReader:
 
     def get_components(self, frame: VideoFrame) -> tuple[Plane, ...]:
         """Return views of the samples of a planar ``frame``: height x width of each component, uint8 or uint16."""
-        return planes(frame)
+        return view_planes(frame)
 
 
 def align_box(box: Box, shape: Shape, width_px: int, height_px: int) -> Box:

@@ -18,7 +18,7 @@ from tasks.media.segments.codecs import Codec
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.source import Survey, save_survey, survey_video
-from tasks.media.segments.tail import damage_values
+from tasks.media.segments.tail import list_damage_columns
 from tasks.overlays.detection.findings import Findings
 from tasks.overlays.detection.mask.opacity import fit_opacity
 from tasks.overlays.detection.mask.parsing import parse_mask, place_mask
@@ -135,7 +135,7 @@ def _make_values(survey: Survey, findings: Findings) -> dict[str, Value]:
         "frames_with_overlay": len(shown),
         "confidence": findings.confidence,
         "reason": findings.reason,
-        **damage_values(survey.damage),
+        **list_damage_columns(survey.damage),
     }
 
 

@@ -11,8 +11,8 @@ from tasks.engine.contract.stage import get_published_file
 from tasks.media.segment_stages.work import SegmentedWork, WorkPayload
 from tasks.media.segments.codecs import Codec
 from tasks.media.segments.picture import PictureFormat
-from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
-from tasks.media.segments.settings import EncoderSettings, lossless_settings
+from tasks.media.segments.plan import Cut, Segment, choose_segment_seconds, plan_segments
+from tasks.media.segments.settings import EncoderSettings, choose_lossless_settings
 from tasks.media.segments.source import load_survey
 from tasks.media.timeline import Timeline
 from tasks.overlays.components import get_planar_format
@@ -106,7 +106,7 @@ def plan_video(prepared: Prepared, options: CleaningOptions, output_dir: Path) -
 def _choose_cut(timeline: Timeline, options: CleaningOptions) -> Cut:
     """Return how a video is cut. A program holds a whole segment, so its segments are shorter."""
     context = _PROGRAM_CONTEXT_FRAMES if options.method == "command" else count_context_frames(options.method)
-    seconds = usual_seconds(timeline, context)
+    seconds = choose_segment_seconds(timeline, context)
     if options.method == "command":
         seconds = min(seconds, _PROGRAM_SECONDS)
     return Cut(
@@ -122,7 +122,7 @@ def choose_encoder(prepared: Prepared, options: CleaningOptions) -> EncoderSetti
     picture = make_output_format(prepared.picture)
     try:
         if options.codec == "lossless":
-            return lossless_settings(picture)
+            return choose_lossless_settings(picture)
         settings = EncoderSettings(
             options.codec, crf=_DEFAULT_CRF[options.codec] if options.crf is None else options.crf
         )

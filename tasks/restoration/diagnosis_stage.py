@@ -14,7 +14,7 @@ from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
 from tasks.media.segments.codecs import Codec
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.source import Survey, save_survey, survey_video
-from tasks.media.segments.tail import damage_values
+from tasks.media.segments.tail import list_damage_columns
 from tasks.restoration.diagnosis import Diagnosis
 from tasks.restoration.measuring.measure import diagnose
 from tasks.restoration.measuring.stated import read_stated_diagnosis
@@ -71,7 +71,7 @@ class DiagnosisStage(Stage):
             "containers": {codec: choose_container(path, codec).suffix for codec in get_args(Codec)},
             "missing": missing,
         }
-        return StageResult(_make_values(diagnosis, survey) | damage_values(survey.damage), detail)
+        return StageResult(_make_values(diagnosis, survey) | list_damage_columns(survey.damage), detail)
 
 
 def list_diagnosis_items(tapes: Iterable[Tape], folder: Path) -> list[Item]:

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 
 from tasks.media.orientation import Converter, Picture
 from tasks.media.segment_stages.comparing import PairReader, format_timestamp, spread_positions
-from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.clock import Clock, build_clock
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import EncoderSettings
@@ -74,7 +74,7 @@ def write_split_screen(
     Other arguments and errors: see ``draw_comparison_sheet``.
     """
     start, end = _find_middle(survey, seconds, chain.ratio.denominator)
-    clock = output_clock(survey.timeline, chain.ratio).part(start, end)
+    clock = build_clock(survey.timeline, chain.ratio).part(start, end)
     with (
         _Videos(source, survey, restored, chain, height_px) as videos,
         SegmentEncoder(output, _CLIP, _get_clip_format(videos.size), clock) as encoder,

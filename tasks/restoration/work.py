@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tasks.media.segment_stages.work import SegmentedWork, WorkPayload
-from tasks.media.segments.plan import Cut, Segment, plan_segments, usual_seconds
+from tasks.media.segments.plan import Cut, Segment, choose_segment_seconds, plan_segments
 from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey
 from tasks.restoration.chain import Chain
@@ -70,10 +70,10 @@ TAPE_PAYLOAD = WorkPayload(TapeWork)
 
 
 def cut_tape(survey: Survey, chain: Chain, seconds: float | None = None) -> tuple[Segment, ...]:
-    """Return the segments of a tape, each about ``seconds`` long (default: see ``usual_seconds``).
+    """Return the segments of a tape, each about ``seconds`` long (default: see ``choose_segment_seconds``).
 
     If the chain drops frames in a pattern, segments begin where the pattern begins.
     """
-    length = seconds or usual_seconds(survey.timeline, chain.context_frames, _CONTEXT_SHARE)
+    length = seconds or choose_segment_seconds(survey.timeline, chain.context_frames, _CONTEXT_SHARE)
     cut = Cut(seconds=length, context_frames=chain.context_frames, align_frames=chain.ratio.denominator)
     return plan_segments(survey.timeline, cut)

@@ -17,10 +17,10 @@ import av
 import imageio_ffmpeg
 import pytest
 
-from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.clock import Clock, build_clock
 from tasks.media.segments.joining import Joined, JoinPlan, join_segments
 from tasks.media.segments.plan import Cut, Segment, plan_segments
-from tasks.media.segments.planes import frame_digest
+from tasks.media.segments.planes import hash_frame
 from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey, survey_video
 from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined
@@ -87,7 +87,7 @@ class Work:
 
     @property
     def clock(self) -> Clock:
-        return output_clock(self.found.timeline, self.chain.ratio)
+        return build_clock(self.found.timeline, self.chain.ratio)
 
     def job(self, number: int = 0) -> SegmentJob:
         scratch = self.folder / f"scratch {number}"
@@ -117,4 +117,4 @@ def work_on(source: Path, folder: Path, chain: Chain, count: int = 1, settings: 
 def decoded(path: Path) -> list[tuple[int | None, str]]:
     """(pts, digest of the stored pixels) of each frame."""
     with av.open(str(path)) as container:
-        return [(frame.pts, frame_digest(frame)) for frame in container.decode(container.streams.video[0])]
+        return [(frame.pts, hash_frame(frame)) for frame in container.decode(container.streams.video[0])]

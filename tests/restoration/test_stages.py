@@ -13,7 +13,7 @@ import pytest
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.media.segment_stages.join_stage import refuse_item
-from tasks.media.segment_stages.preview_stage import preview_item
+from tasks.media.segment_stages.preview_stage import make_preview_item
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import save_survey, survey_video
@@ -192,7 +192,7 @@ def test_segments_and_previews_refuse_a_work_that_names_files_outside(run: Run) 
     shutil.copytree(run.output / "restored", run.output.parent / "restored")
     shutil.copytree(run.output / "surveys", run.output.parent / "surveys")
     work = TAPE_PAYLOAD.dump(run.work, run.segments)["work"]
-    forged = preview_item(bare_item(run.planned().diagnosed), work | {"tape": "../../restored/tape"}, [])
+    forged = make_preview_item(bare_item(run.planned().diagnosed), work | {"tape": "../../restored/tape"}, [])
     with pytest.raises(PermissionError, match="leads out of the output folder"):
         run._run(PreviewStage(PreviewParams()), forged)
     segment = list_segment_items(run.planned())[0]

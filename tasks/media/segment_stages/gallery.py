@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.engine.contract.stage import get_published_file
 from tasks.engine.reporting.report import Picture
-from tasks.media.segment_stages.preview_stage import sheet_path
+from tasks.media.segment_stages.preview_stage import get_sheet_path
 
 _JPEG_START = b"\xff\xd8\xff"
 
@@ -37,7 +37,7 @@ def damage_clauses(values: Mapping[str, Any]) -> list[str]:
 
 def _read_picture(entry: Entry, output_dir: Path) -> Picture | None:
     try:
-        data = get_published_file(output_dir, sheet_path(entry.id)).read_bytes()
+        data = get_published_file(output_dir, get_sheet_path(entry.id)).read_bytes()
     except OSError:
         return None
     return Picture(entry.title, entry.caption, data) if data.startswith(_JPEG_START) else None

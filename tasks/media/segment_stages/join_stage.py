@@ -40,10 +40,10 @@ class JoinStageBase(Stage, Generic[Work]):
 
     @abstractmethod
     def describe(self, item: Item, work: Work) -> dict[str, Value]:
-        """Return the columns that say what was done to the video."""
+        """Return the columns that describe the processing of the video."""
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Join the segments, verify the joined video and report what was lost.
+        """Join the segments, verify the joined video and report losses.
 
         Raises BadInput if the options do not suit the video or segments are missing, SegmentError if the segments do
         not add up to the whole video.
@@ -68,7 +68,7 @@ class JoinStageBase(Stage, Generic[Work]):
                 "segments": len(segments),
                 "not_carried": list(joined.lost),
                 "converted": [str(conversion) for conversion in joined.converted],
-                "missing": _missing(survey),
+                "missing": _get_missing(survey),
                 "damaged_frames": sum(report.damaged_frames for report in reports),
                 "sound_late_seconds": report.sound_late_seconds,
             }
@@ -89,11 +89,11 @@ def _copy(source: Path, survey: Survey, output: Path) -> dict[str, Value]:
         "segments": 0,
         "not_carried": [],
         "converted": [],
-        "missing": _missing(survey),
+        "missing": _get_missing(survey),
         "damaged_frames": 0,
         "sound_late_seconds": 0.0,
     }
 
 
-def _missing(survey: Survey) -> str | None:
+def _get_missing(survey: Survey) -> str | None:
     return survey.damage.reason if survey.damage else None

@@ -55,12 +55,12 @@ class PreviewStageBase(Stage, Generic[Work]):
             survey=video.load_survey(output_dir),
             result=get_published_file(output_dir, video.result_path),
         )
-        work.output(sheet_path(video.id)).write_bytes(self.draw_sheet(video, videos))
+        work.output(get_sheet_path(video.id)).write_bytes(self.draw_sheet(video, videos))
         self.write_clip(video, videos, work)
         return StageResult()
 
 
-def preview_item(item: Item, work: Mapping[str, Any], digests: Iterable[str]) -> Item:
+def make_preview_item(item: Item, work: Mapping[str, Any], digests: Iterable[str]) -> Item:
     """Return the item that shows a video; ``item`` is any other item of that video.
 
     ``work`` is its work as JSON values, ``digests`` are the sha256 of the joined video's files.
@@ -69,6 +69,6 @@ def preview_item(item: Item, work: Mapping[str, Any], digests: Iterable[str]) ->
     return replace(item, payload=payload, cost=1.0, fields={})
 
 
-def sheet_path(video: str) -> str:
+def get_sheet_path(video: str) -> str:
     """Return the path of the contact sheet of the video with that ID, relative to the output folder."""
     return f"previews/{video}.jpg"

@@ -11,14 +11,14 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from tasks.engine.contract.stage import get_published_file
-from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.clock import Clock, build_clock
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import Survey, load_survey
 from tasks.media.segments.verify import SegmentReport, read_reports
 
 
 class SegmentedWork(ABC):
-    """What is done to one video. Subclasses are frozen dataclasses of plain values.
+    """The plan for one video. Subclasses are frozen dataclasses of plain values.
 
     All paths are relative to the output folder. They may come from a forged record, so files are opened by
     ``get_published_file`` only, which raises PermissionError for a path that leads out of that folder.
@@ -63,7 +63,7 @@ class SegmentedWork(ABC):
 
     def make_clock(self, survey: Survey) -> Clock:
         """Return the clock of the joined video. Raises BadInput if the times of the source are damaged."""
-        return output_clock(survey.timeline, self.frame_ratio)
+        return build_clock(survey.timeline, self.frame_ratio)
 
     def segment_files(self, output_dir: Path, segments: Iterable[Segment]) -> tuple[Path, ...]:
         """Return the files of ``segments``, in order."""
@@ -79,7 +79,7 @@ _SEGMENTS = TypeAdapter(tuple[Segment, ...])
 
 
 class WorkPayload(Generic[Work]):
-    """Converts a work of type ``kind``, with segments, to the payload of an item and back."""
+    """Converts a work of type ``kind``, with segments, to an item's payload and back."""
 
     def __init__(self, kind: type[Work]) -> None:
         self._work: TypeAdapter[Work] = TypeAdapter(kind)

@@ -1,8 +1,8 @@
-"""One video, many segments, one video: cut by frames, worked on apart, joined without a lost or shifted frame.
+"""Split a video into segments by frames, process them separately, and join them without losing or shifting a frame.
 
-Before:  ``survey_video`` (saved for the segments), ``plan_segments``, ``output_clock``
-A part:  ``SegmentReader`` for its frames, ``SegmentEncoder`` or ``FramePipe`` for its file, ``verify_segment``
+Before:  ``survey_video`` (saved for the segments), ``plan_segments``, ``build_clock``
+Segment: ``SegmentReader`` for its frames, ``SegmentEncoder`` or ``FramePipe`` for its file, ``verify_segment``
 After:   ``choose_container``, ``join_segments``, ``verify_joined``
 
-A segment's file has times of its own, from 0; the join gives each frame the time that the source's clock has for it.
+The times in a segment file start at 0; the join sets the time of each frame from the source's clock.
 """

@@ -1,4 +1,4 @@
-"""A second frame with the same content, which stays as it is when the first one is written to."""
+"""Independent copies of frames."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from av.video.frame import VideoFrame
 
 
 class FrameCopier:
-    """Copies frames with all that they say of themselves.
+    """Copies frames with their metadata.
 
-    Pixels are shared until one of the two is written to; with ``upright`` they are copied, from the top row down.
+    Pixels are shared until one of the two is written to; with ``upright`` they are copied, rows from the top down.
     """
 
     def __init__(self, upright: bool = False) -> None:
@@ -20,16 +20,16 @@ class FrameCopier:
         self._kind: tuple[int, int, str] | None = None
 
     def copy(self, frame: VideoFrame) -> VideoFrame:
-        """A frame with the pixels, the time and the flags of ``frame``."""
+        """Return a frame with the pixels, the time and the flags of ``frame``."""
         kind = frame.width, frame.height, frame.format.name
         if self._graph is None or kind != self._kind:
-            self._graph, self._kind = _passage(frame, self._upright), kind
+            self._graph, self._kind = _build_graph(frame, self._upright), kind
         self._graph.vpush(frame)
         return self._graph.vpull()
 
 
-def _passage(frame: VideoFrame, upright: bool) -> Graph:
-    """A graph that gives each frame that it is given, as a new one."""
+def _build_graph(frame: VideoFrame, upright: bool) -> Graph:
+    """Return a graph that outputs a new frame for each input frame."""
     graph = Graph()
     time_base = frame.time_base or Fraction(1)
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)

@@ -1,4 +1,4 @@
-"""Packets of everything but the picture, out of the source as they are, each with its time in the joined video."""
+"""Packet copy of all streams but the video, with times shifted to those of the joined video."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from tasks.media.opening import reading
-from tasks.media.segments.clock import Clock, moves_of_time
+from tasks.media.segments.clock import Clock, measure_restart_delays
 from tasks.media.segments.source import Survey
 
-# Their times count from wherever the recorder stood; in the others a start that is not zero is meant.
+# Containers whose times start at an arbitrary value; in others, a start other than zero is intended.
 _ARBITRARY_CLOCKS = frozenset({"mpegts", "mpeg"})
 
 AnyPacket: TypeAlias = "Packet[Any]"
@@ -27,19 +27,19 @@ AnyPacket: TypeAlias = "Packet[Any]"
 
 @dataclass(frozen=True)
 class TimeShift:
-    """How times of the source become times of the joined video.
+    """The conversion of source times to times in the joined video.
 
-    begin_seconds   what is taken from all of them; 0 but for containers whose clocks stand anywhere at the start
-    moves_seconds   where the source's times begin anew, what is added from there on: one for each such place
+    begin_seconds   subtracted from all times; 0 except for containers with an arbitrary start
+    moves_seconds   one value per restart of the source's times, added from there on
     """
 
     begin_seconds: Fraction
     moves_seconds: tuple[Fraction, ...]
 
 
-def time_shift(container: InputContainer, streams: Sequence[Stream], found: Survey, clock: Clock) -> TimeShift:
-    """The shift for a source of which ``streams`` are copied: what comes first comes at 0, where that is due."""
-    moves = tuple(moves_of_time(found.timeline)) if found.positions is None else ()
+def plan_time_shift(container: InputContainer, streams: Sequence[Stream], found: Survey, clock: Clock) -> TimeShift:
+    """Return the shift if ``streams`` are copied; with an arbitrary start, the first packet gets time 0."""
+    moves = tuple(measure_restart_delays(found.timeline)) if found.positions is None else ()
     if container.format.name not in _ARBITRARY_CLOCKS:
         return TimeShift(Fraction(0), moves)
     starts = [stream.start_time * (stream.time_base or 0) for stream in streams if stream.start_time is not None]
@@ -47,29 +47,29 @@ def time_shift(container: InputContainer, streams: Sequence[Stream], found: Surv
     return TimeShift(first // clock.time_base * clock.time_base, moves)
 
 
-def copied_packets(
+def copy_packets(
     path: Path, container: InputContainer, streams: Sequence[Stream], shift: TimeShift, tolerant: bool
 ) -> Iterator[AnyPacket]:
-    """The packets of ``streams`` of the file at ``path``, in its order, shifted; in each stream decoding times rise.
+    """Yield the shifted packets of ``streams`` in the order of the file; decoding times increase within each stream.
 
-    With ``tolerant`` a failure of the demuxer is the end of the file, and a packet that it cut in two is left out; else
-    it raises BadInput.
+    With ``tolerant``, an error of the demuxer ends the file and a truncated packet is dropped; otherwise it raises
+    BadInput.
     """
     for stream in container.streams:
         stream.discard = Discard.default if stream in streams else Discard.all
     clocks = {stream.index: _StreamClock(stream, shift) for stream in streams}
-    for packet in _demuxed(path, container, streams, tolerant):
-        is_wanted = packet.size and packet.stream_index in clocks
-        if is_wanted and not (tolerant and _is_cut(packet, container.streams[packet.stream_index])):
+    for packet in _demux(path, container, streams, tolerant):
+        is_copied = packet.size and packet.stream_index in clocks
+        if is_copied and not (tolerant and _is_truncated(packet, container.streams[packet.stream_index])):
             clocks[packet.stream_index].set_times(packet)
             yield packet
 
 
-def _is_cut(packet: AnyPacket, stream: Stream) -> bool:
-    """Whether the packet is the beginning of one: an AAC frame shorter than its header says, or part of a sample."""
+def _is_truncated(packet: AnyPacket, stream: Stream) -> bool:
+    """Return True if the packet is truncated: a short AAC frame, or an incomplete sample."""
     name = stream.codec_context.codec.canonical_name
     if name == "aac":
-        stated = adts_length(memoryview(packet))
+        stated = read_adts_length(memoryview(packet))
         return stated is not None and stated != packet.size
     if isinstance(stream, AudioStream) and name.startswith("pcm_"):
         context = stream.codec_context
@@ -77,23 +77,23 @@ def _is_cut(packet: AnyPacket, stream: Stream) -> bool:
     return False
 
 
-def adts_length(payload: memoryview) -> int | None:
-    """How long an AAC frame is as its header says, in bytes; ``None`` where it has no header.
+def read_adts_length(payload: memoryview) -> int | None:
+    """Return the length of an AAC frame in its header, in bytes; None without a header.
 
-    It has one in transport streams and in no other container (ISO/IEC 14496-3, 1.A.2.2).
+    Only transport streams have this header (ISO/IEC 14496-3, 1.A.2.2).
     """
     if len(payload) < 7 or payload[0] != 0xFF or payload[1] & 0xF6 != 0xF0:
         return None
     return (payload[3] & 3) << 11 | payload[4] << 3 | payload[5] >> 5
 
 
-def _demuxed(path: Path, container: InputContainer, streams: Sequence[Stream], tolerant: bool) -> Iterator[AnyPacket]:
+def _demux(path: Path, container: InputContainer, streams: Sequence[Stream], tolerant: bool) -> Iterator[AnyPacket]:
     packets = container.demux(*streams) if streams else iter(())
     while True:
         try:
             with nullcontext() if tolerant else reading(path):
                 packet = next(packets, None)
-        except IndexError:  # PyAV 18, at the end of a file in which further streams turned up while it was read
+        except IndexError:  # PyAV 18, at the end of a file with streams that appear late
             return
         except (InvalidDataError, EOFError):
             return
@@ -103,41 +103,41 @@ def _demuxed(path: Path, container: InputContainer, streams: Sequence[Stream], t
 
 
 class _StreamClock:
-    """The times of one stream's packets."""
+    """Sets the times of the packets of one stream."""
 
     def __init__(self, stream: Stream, shift: TimeShift) -> None:
         self._time_base = stream.time_base or Fraction(1, 90_000)
         self._offset = -round(shift.begin_seconds / self._time_base)
         self._moves = [round(move / self._time_base) + self._offset for move in shift.moves_seconds]
         self._second = round(1 / self._time_base)
-        self._least = max(1, self._second // 1000)  # Matroska tells no less apart
+        self._min_step = max(1, self._second // 1000)  # the resolution of Matroska
         self._may_coincide = stream.type == "subtitle"
         self._read: int | None = None
         self._written: int | None = None
         self._end = 0
 
     def set_times(self, packet: AnyPacket) -> None:
-        """Shift ``packet``; give it a time where it has none, and a later one where times that begin anew overlap."""
+        """Shift the times of ``packet``; set missing ones, and delay those that overlap after a restart."""
         dts = packet.dts if packet.dts is not None else packet.pts
-        if dts is None:  # it follows what came before
+        if dts is None:  # it follows the previous packet
             packet.pts = packet.dts = dts = self._end
         else:
             self._notice_restart(dts)
             presentation = packet.pts if packet.pts is not None else dts
-            moved = self._offset + self._late(dts + self._offset)
-            packet.dts, packet.pts = dts + moved, presentation + moved
+            shift = self._offset + self._get_delay(dts + self._offset)
+            packet.dts, packet.pts = dts + shift, presentation + shift
         self._written = packet.dts
         self._end = (packet.dts or 0) + max(1, packet.duration or 0)
 
-    def _late(self, due: int) -> int:
-        """By how much a packet that is due then must come later, for decoding times to rise."""
+    def _get_delay(self, due: int) -> int:
+        """Return the delay that keeps decoding times increasing."""
         written = self._written
         if written is None or due > written or (due == written and self._may_coincide):
             return 0
-        return written + self._least - due
+        return written + self._min_step - due
 
     def _notice_restart(self, dts: int) -> None:
-        """Where the source's times begin anew, go on as the picture does."""
+        """Apply the delay of the video after a restart of the times."""
         if self._read is not None and dts < self._read - self._second and self._moves:
             self._offset = self._moves.pop(0)
         self._read = dts

@@ -1,7 +1,7 @@
-"""Frames by counting: for videos whose packets do not tell which frame is shown when.
+"""Frames identified by counting, for videos whose packets have no reliable presentation times.
 
-All of the video is decoded once to know its frames. To read from its middle later, decoding starts at a keyframe whose
-rank among the frames is known then; that is done only where tries have shown that it gives the same frames.
+The whole video is decoded once to list its frames. Later reads start at a keyframe whose rank among the frames is
+recorded, if trials have shown that this gives the same frames.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tasks.media.decoding import RunDecoder, position_of
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s
 from tasks.media.listing import order_of_frames, timeline_of
-from tasks.media.segments.planes import frame_digest
+from tasks.media.segments.planes import hash_frame
 from tasks.media.segments.tail import Damage
 from tasks.media.timeline import Timeline
 
-# Restarts are tried at so many keyframes, and so many frames of each compared.
+# Number of keyframes for the trials, and of frames compared per keyframe.
 _TRIED_KEYFRAMES = 3
 _TRIED_FRAMES = 16
 
 
 @dataclass(frozen=True)
-class Counted:
-    """The frames of a video, as decoding all of it gives them.
+class CountedFrames:
+    """The frames of a video, listed by decoding all of it.
 
-    restarts   int64, n x 2, rising: the rank of a keyframe among the frames, and the position of its packet
-    damage     what is missing at the end; ``None`` where nothing is
+    restarts   int64, n x 2, increasing: the rank of a keyframe among the frames, and the position of its packet
+    damage     the damage at the end; None if there is none
     """
 
     timeline: Timeline
@@ -39,32 +39,32 @@ class Counted:
     damage: Damage | None
 
 
-def count_frames(source: PacketSource, tolerant: bool) -> Counted:
-    """Decode all of a video; where ``tolerant``, leave out the damaged frames at its end.
+def count_frames(source: PacketSource, tolerant: bool) -> CountedFrames:
+    """Decode the whole video; with ``tolerant``, drop damaged frames at its end.
 
-    Raises BadInput where the video is damaged and that is not tolerated, or holds nothing that can be shown.
+    Raises BadInput if the video is damaged and not ``tolerant``, or if no frame can be decoded.
     """
     decoder = RunDecoder(source)
     pts: list[int | None] = []
     positions: list[int] = []
-    sound, reason = 0, ""
+    intact, reason = 0, ""
     for frame in decoder.all_frames():
-        complaint = _complaint(decoder, frame, bool(pts))
+        complaint = _take_complaint(decoder, frame, bool(pts))
         if complaint and not tolerant:
             raise BadInput(f"{source.path.name}: is damaged, and its timestamps do not say where: {complaint}")
         positions.append(position_of(frame))
         pts.append(frame.pts)
-        sound, reason = (sound, complaint) if complaint else (len(pts), reason)
+        intact, reason = (intact, complaint) if complaint else (len(pts), reason)
     if decoder.complaints and not tolerant:
         raise BadInput(f"{source.path.name}: is damaged at its end: {decoder.complaints[0].reason}")
-    if not sound:
+    if not intact:
         raise BadInput(f"{source.path.name}: its video stream holds no frame that can be decoded")
-    damage = Damage(len(pts) - sound, reason) if sound < len(pts) else None
-    return Counted(timeline_of(source, pts[:sound]), _restarts(source, positions), damage)
+    damage = Damage(len(pts) - intact, reason) if intact < len(pts) else None
+    return CountedFrames(timeline_of(source, pts[:intact]), _find_restarts(source, positions), damage)
 
 
-def frames_from(decoder: RunDecoder, restarts: Int64s, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:
-    """The frames of a video with their ranks, from some frame at or before ``start_frame`` on."""
+def decode_from_restart(decoder: RunDecoder, restarts: Int64s, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield the frames of a video with their ranks, from a frame at or before ``start_frame`` on."""
     usable = restarts[restarts[:, 0] <= start_frame]
     if not len(usable):
         yield from enumerate(decoder.all_frames())
@@ -72,7 +72,7 @@ def frames_from(decoder: RunDecoder, restarts: Int64s, start_frame: int) -> Iter
     rank, position = (int(number) for number in usable[-1])
     started = False
     for frame in decoder.frames_from(position):
-        # What comes before the keyframe is shown before it, and needs what was not decoded.
+        # Frames that precede the keyframe depend on frames that were not decoded.
         started = started or position_of(frame) == position
         if started:
             yield rank, frame
@@ -81,10 +81,10 @@ def frames_from(decoder: RunDecoder, restarts: Int64s, start_frame: int) -> Iter
             decoder.complaints.clear()
 
 
-def _restarts(source: PacketSource, positions: list[int]) -> Int64s:
-    """Return where decoding may start, for frames that decoding gave from the packets at ``positions``.
+def _find_restarts(source: PacketSource, positions: list[int]) -> Int64s:
+    """Return the points at which decoding may start; ``positions`` are those of the packets of all frames.
 
-    None if that is doubtful: if a few tries give other frames, or packets give several.
+    The result is empty if trials give different frames, or if packets have several frames.
     """
     if len(set(positions)) < len(positions):
         return np.empty((0, 2), np.int64)
@@ -94,32 +94,32 @@ def _restarts(source: PacketSource, positions: list[int]) -> Int64s:
         return np.empty((0, 2), np.int64)
     restarts = np.column_stack([order.pts[points], points])
     tried = restarts[np.linspace(0, len(restarts) - 1, _TRIED_KEYFRAMES).astype(int)] if len(restarts) else restarts
-    expected = _digests(source, np.empty((0, 2), np.int64), tried)
-    return restarts if expected == _digests(source, restarts, tried) else np.empty((0, 2), np.int64)
+    expected = _hash_trials(source, np.empty((0, 2), np.int64), tried)
+    return restarts if expected == _hash_trials(source, restarts, tried) else np.empty((0, 2), np.int64)
 
 
-def _digests(source: PacketSource, restarts: Int64s, tried: Int64s) -> list[list[str]]:
-    """Digests of the frames from each of ``tried`` on, decoded with the help of ``restarts``."""
+def _hash_trials(source: PacketSource, restarts: Int64s, tried: Int64s) -> list[list[str]]:
+    """Return the digests of the frames from each of ``tried`` on, using ``restarts``."""
     if not len(restarts):
-        return _digests_in_one_go(source, tried[:, 0].tolist())
-    return [_digests_in_one_go(source, [rank], restarts)[0] for rank in tried[:, 0].tolist()]
+        return _hash_frames(source, tried[:, 0].tolist())
+    return [_hash_frames(source, [rank], restarts)[0] for rank in tried[:, 0].tolist()]
 
 
-def _digests_in_one_go(source: PacketSource, ranks: list[int], restarts: Int64s | None = None) -> list[list[str]]:
-    """Digests of the frames from each of ``ranks`` on, from one pass through the video up to the last of them."""
-    found: list[list[str]] = [[] for _ in ranks]
-    known = np.empty((0, 2), np.int64) if restarts is None else restarts
-    for rank, frame in frames_from(RunDecoder(source), known, ranks[0]):
+def _hash_frames(source: PacketSource, ranks: list[int], restarts: Int64s | None = None) -> list[list[str]]:
+    """Return the digests of the frames from each of ``ranks`` on, in one pass through the video."""
+    digests: list[list[str]] = [[] for _ in ranks]
+    usable = np.empty((0, 2), np.int64) if restarts is None else restarts
+    for rank, frame in decode_from_restart(RunDecoder(source), usable, ranks[0]):
         if rank >= ranks[-1] + _TRIED_FRAMES:
             break
         for number, first in enumerate(ranks):
             if first <= rank < first + _TRIED_FRAMES:
-                found[number].append(frame_digest(frame))
-    return found
+                digests[number].append(hash_frame(frame))
+    return digests
 
 
-def _complaint(decoder: RunDecoder, frame: VideoFrame, started: bool) -> str:
-    """What the decoder has just said; before the first frame it says what cut streams begin with."""
+def _take_complaint(decoder: RunDecoder, frame: VideoFrame, started: bool) -> str:
+    """Return the decoder's last complaint; those before the first frame are ignored, as cut streams cause them."""
     reason = decoder.complaints[0].reason if decoder.complaints else ""
     decoder.complaints.clear()
     return reason if started or frame.is_corrupt else ""

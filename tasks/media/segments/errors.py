@@ -1,4 +1,4 @@
-"""What goes wrong with segments that is not the source's fault."""
+"""The error for segments that are not as planned, although the source is."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from tasks.engine.contract.errors import ItemError
 
 
 class SegmentError(ItemError):
-    """A segment, or the video joined of segments, is not what it must be. The message names the first difference."""
+    """A segment or a joined video is not as planned. The message names the first difference."""

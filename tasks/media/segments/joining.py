@@ -1,9 +1,8 @@
-"""From segment files and their source to one video.
+"""Join segment files and the other streams of their source to one video.
 
-Packets of the segments are copied one after another, with the times that the source's clock gives them. Everything
-else comes from the source by packet copy, once: sound with its start and its priming samples, subtitles, attachments,
-chapters, names, languages. Sound that the container cannot hold as it is is encoded again, without loss; what it cannot
-hold at all is told.
+Packets of the segments are copied in sequence, with times from the source's clock. Everything else is copied from the
+source: audio with its start and priming samples, subtitles, attachments, chapters, names, languages. Audio that the
+container cannot hold is converted losslessly. Whatever it cannot hold at all is reported.
 """
 
 from __future__ import annotations
@@ -25,33 +24,39 @@ from av.video.stream import VideoStream
 from tasks.media.demuxing import VideoPacket
 from tasks.media.index import Int64s
 from tasks.media.opening import open_container, video_stream
-from tasks.media.segments.carrying import carry_about_file, carry_about_stream, carry_attachment, not_carried, step_back
+from tasks.media.segments.carrying import (
+    carry_attachment,
+    carry_file_metadata,
+    carry_stream_metadata,
+    clear_default,
+    list_lost_metadata,
+)
 from tasks.media.segments.clock import Clock
-from tasks.media.segments.containers import MUXERS, codec_name, fits, is_cover, lost_streams
-from tasks.media.segments.converting import Conversion, SoundConverter, lossless_encoder
-from tasks.media.segments.copying import AnyPacket, copied_packets, time_shift
+from tasks.media.segments.containers import MUXERS, can_hold, get_codec_name, is_cover, list_lost_streams
+from tasks.media.segments.converting import AudioConverter, Conversion, find_lossless_encoder
+from tasks.media.segments.copying import AnyPacket, copy_packets, plan_time_shift
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.matroska import set_sample_aspect
 from tasks.media.segments.parts import Part, check_part, check_together, inspect_part
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import Survey
 
-_LARGEST_TIMESCALE = 2**31 - 1
+_MAX_TIMESCALE = 2**31 - 1
 
-# A packet and the stream of the joined video that it goes to.
+# A packet and its stream in the joined video.
 Addressed: TypeAlias = "tuple[AnyPacket, Stream]"
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A video that was joined.
+    """A joined video.
 
-    frames          of its picture
-    video           its index among the streams of the joined video
-    begin_seconds   what was taken from every time of the source; 0 but for MPEG streams, whose clocks stand anywhere
-    copied          for each stream of the source that was copied, its index there and its index in the joined video
-    lost            what the source has and the container cannot hold, a line each
-    converted       streams of sound that the container cannot hold as they are, and that were encoded without loss
+    frames          number of video frames
+    video           index of the video stream
+    begin_seconds   subtracted from all times of the source; 0 except for MPEG streams, which start at arbitrary times
+    copied          per copied stream, its index in the source and in the joined video
+    lost            parts of the source that the container cannot hold, one line each
+    converted       losslessly converted audio streams
     """
 
     path: Path
@@ -65,10 +70,10 @@ class Joined:
 
 @dataclass(frozen=True)
 class JoinPlan:
-    """What is joined: the files of all segments of a video, in order.
+    """The input of a join: the files of all segments of a video, in order.
 
-    clock          of the whole video that is written
-    keep_rotation  the display matrix of the source is carried; not where the frames were turned
+    clock          clock of the whole written video
+    keep_rotation  carry the display matrix of the source; False if the frames were rotated
     """
 
     source: Path
@@ -80,41 +85,48 @@ class JoinPlan:
 
 
 def join_segments(plan: JoinPlan, output: Path) -> Joined:
-    """Join the segments of ``plan`` into ``output``, whose extension says which container: mp4, mov, mkv or webm.
+    """Join the segments of ``plan`` into ``output``; its extension selects the container: mp4, mov, mkv or webm.
 
-    Raises SegmentError where a segment is missing, damaged, of other length than planned, or encoded otherwise than
-    the first, and where the output cannot be written; BadInput where the source cannot be read; ValueError for another
+    Raises SegmentError if a segment is missing, damaged, of a different length than planned, or encoded differently
+    from the first, or if the output cannot be written; BadInput if the source cannot be read; ValueError for another
     extension.
     """
     if output.suffix not in MUXERS:
-        raise ValueError(f"{output.name}: a joined video ends in {', '.join(MUXERS)}")
+        raise ValueError(f"{output.name}: the extension of a joined video is one of {', '.join(MUXERS)}")
     plan.survey.check_file(plan.source)
-    parts = checked_parts(plan)
+    parts = check_parts(plan)
     with ExitStack() as files:
         source = files.enter_context(open_container(plan.source))
         first = files.enter_context(open_container(parts[0].path))
         others = [stream for stream in source.streams if stream is not source.streams.best("video")]
-        kept = [stream for stream in others if fits(stream, output.suffix) or lossless_encoder(stream, output.suffix)]
-        options = _muxer_options(output.suffix, plan.clock, kept)
-        with _writing(output), av.open(str(output), "w", format=MUXERS[output.suffix], options=options) as joined:
+        kept = [
+            stream
+            for stream in others
+            if can_hold(stream, output.suffix) or find_lossless_encoder(stream, output.suffix)
+        ]
+        options = _choose_muxer_options(output.suffix, plan.clock, kept)
+        with (
+            _attribute_errors(output),
+            av.open(str(output), "w", format=MUXERS[output.suffix], options=options) as joined,
+        ):
             result = _Join(plan, parts, source, joined, output).run(video_stream(first, parts[0].path), kept)
-        _say_aspect(result, parts[0])
+        _write_aspect(result, parts[0])
         written = files.enter_context(open_container(output))
         main = source.streams.best("video")
         converted = [(conversion.stream, conversion.joined) for conversion in result.converted]
         pairs = [*result.copied, *converted, (main.index if main else 0, result.video)]
-        return replace(result, lost=(*result.lost, *not_carried(source, written, pairs)))
+        return replace(result, lost=(*result.lost, *list_lost_metadata(source, written, pairs)))
 
 
-def checked_parts(plan: JoinPlan) -> list[Part]:
-    """The segment files of ``plan``, inspected, each by itself and all together. Raises SegmentError."""
+def check_parts(plan: JoinPlan) -> list[Part]:
+    """Inspect and check the segment files of ``plan``, separately and together. Raises SegmentError."""
     if len(plan.files) != len(plan.segments):
         raise SegmentError(f"{len(plan.files)} segment files for {len(plan.segments)} segments")
     parts = [inspect_part(path) for path in plan.files]
     due = 0
     for part, segment in zip(parts, plan.segments, strict=True):
         if segment.start_frame != due:
-            raise SegmentError(f"{part.path.name}: begins with frame {segment.start_frame} instead of {due}")
+            raise SegmentError(f"{part.path.name}: starts with frame {segment.start_frame} instead of {due}")
         check_part(part, plan.clock.part(segment.start_frame, segment.end_frame))
         due = segment.end_frame
     if due != len(plan.survey.timeline):
@@ -124,8 +136,8 @@ def checked_parts(plan: JoinPlan) -> list[Part]:
 
 
 @contextmanager
-def _writing(output: Path) -> Iterator[None]:
-    """What FFmpeg raises inside the block is said of ``output``, and not of a file that happens to be open as well."""
+def _attribute_errors(output: Path) -> Iterator[None]:
+    """Attribute FFmpeg's errors inside the block to ``output``, not to another open file."""
     try:
         yield
     except av.error.FFmpegError as error:
@@ -134,15 +146,15 @@ def _writing(output: Path) -> Iterator[None]:
         raise SegmentError(f"{output.name}: cannot be written: {error.strerror or error}") from error
 
 
-def _say_aspect(joined: Joined, part: Part) -> None:
-    """Matroska gets the sample aspect of the segments after the fact."""
+def _write_aspect(joined: Joined, part: Part) -> None:
+    """Write the sample aspect of the segments to a finished Matroska file."""
     header = part.header
     if joined.path.suffix in {".mkv", ".webm"} and header.sample_aspect != 1:
         set_sample_aspect(joined.path, joined.video, (header.width_px, header.height_px), header.sample_aspect)
 
 
 class _Join:
-    """One join while it runs."""
+    """A join in progress."""
 
     def __init__(
         self, plan: JoinPlan, parts: Sequence[Part], source: InputContainer, joined: OutputContainer, output: Path
@@ -150,97 +162,99 @@ class _Join:
         self._plan, self._parts = plan, parts
         self._source, self._joined, self._output = source, joined, output
         self._edited: set[int] = set()
-        self._converters: dict[int, SoundConverter] = {}
+        self._converters: dict[int, AudioConverter] = {}
 
     def run(self, pattern: VideoStream, kept: Sequence[Stream]) -> Joined:
-        """Copy all packets. ``pattern`` is the first segment's stream, ``kept`` what is copied of the source."""
+        """Copy all packets. ``pattern`` is the first segment's stream, ``kept`` are the source streams to keep."""
         video, copies = self._add_streams(pattern, kept)
         streams = [stream for stream in kept if stream.index in copies or stream.index in self._converters]
-        shift = time_shift(self._source, streams, self._plan.survey, self._plan.clock)
-        carry_about_file(self._source, self._joined, shift.begin_seconds)
+        shift = plan_time_shift(self._source, streams, self._plan.survey, self._plan.clock)
+        carry_file_metadata(self._source, self._joined, shift.begin_seconds)
         begin = round(shift.begin_seconds / self._plan.clock.time_base)
-        pictures = _timed_packets(self._parts, self._plan.clock, begin)
-        others = copied_packets(self._plan.source, self._source, streams, shift, self._plan.survey.tolerant)
-        for packet, stream in _merged(((packet, video) for packet in pictures), self._onto(copies, others)):
+        video_packets = _time_packets(self._parts, self._plan.clock, begin)
+        others = copy_packets(self._plan.source, self._source, streams, shift, self._plan.survey.tolerant)
+        for packet, stream in _merge(((packet, video) for packet in video_packets), self._route(copies, others)):
             packet.stream = stream
             self._joined.mux(packet)
         copied = tuple((index, stream.index) for index, stream in copies.items())
-        frames, begun = len(self._plan.clock), shift.begin_seconds
-        return Joined(self._output, frames, video.index, begun, copied, self._lost(), self._converted())
+        frames, begin_seconds = len(self._plan.clock), shift.begin_seconds
+        return Joined(
+            self._output, frames, video.index, begin_seconds, copied, self._list_lost(), self._list_conversions()
+        )
 
-    def _onto(self, copies: Mapping[int, Stream], packets: Iterator[AnyPacket]) -> Iterator[Addressed]:
-        """``packets``, each with the stream that it goes to. Notices what only an edit list can say of them."""
+    def _route(self, copies: Mapping[int, Stream], packets: Iterator[AnyPacket]) -> Iterator[Addressed]:
+        """Yield ``packets`` with their streams, and record the streams that need an edit list."""
         for packet in packets:
             converter = self._converters.get(packet.stream_index)
             if converter is not None:
-                yield from ((made, converter.stream) for made in converter.packets(packet))
+                yield from ((encoded, converter.stream) for encoded in converter.packets(packet))
                 continue
             if packet.is_discard or packet.has_sidedata("skip_samples"):
                 self._edited.add(packet.stream_index)
             yield packet, copies[packet.stream_index]
         for converter in self._converters.values():
-            yield from ((made, converter.stream) for made in converter.packets(None))
+            yield from ((encoded, converter.stream) for encoded in converter.packets(None))
 
-    def _converted(self) -> tuple[Conversion, ...]:
-        """What became of the sound that the container cannot hold as it is."""
+    def _list_conversions(self) -> tuple[Conversion, ...]:
+        """Return the converted audio streams."""
         return tuple(
-            Conversion(index, converter.stream.index, codec_name(self._source.streams[index]), converter.codec)
+            Conversion(index, converter.stream.index, get_codec_name(self._source.streams[index]), converter.codec)
             for index, converter in self._converters.items()
         )
 
-    def _lost(self) -> tuple[str, ...]:
-        """Streams that the container cannot hold, and edit lists."""
-        lost = list(lost_streams(self._source, self._output.suffix))
+    def _list_lost(self) -> tuple[str, ...]:
+        """Return the streams and edit lists that the container cannot hold."""
+        lost = list(list_lost_streams(self._source, self._output.suffix))
         if self._output.suffix in {".mkv", ".webm"} and self._source.format.name.startswith("mov,"):
-            cut = "its edit list: samples that it cuts off (priming, at least) are played, and all starts later by them"
+            cut = "its edit list: samples that it skips (such as priming) are played, which delays the stream"
             lost += [f"stream {index}: {cut}" for index in sorted(self._edited)]
         return tuple(lost)
 
     def _add_streams(self, pattern: VideoStream, kept: Sequence[Stream]) -> tuple[VideoStream, dict[int, Stream]]:
-        """The streams of the joined video in the order of the source's; copies by their index there."""
+        """Add the streams in the order of the source; return the video, and the copies by their index in the source."""
         main = self._source.streams.best("video")
         copies: dict[int, Stream] = {}
         for stream in list(self._source.streams):
             if stream is main:
                 video = self._add_video(pattern)
-                carry_about_stream(stream, video)
+                carry_stream_metadata(stream, video)
             elif stream not in kept:
                 continue
             elif self._output.suffix == ".mkv" and (is_cover(stream) or stream.type == "attachment"):
                 carry_attachment(self._plan.source, stream, self._joined)
-            elif not fits(stream, self._output.suffix):
+            elif not can_hold(stream, self._output.suffix):
                 self._add_converter(stream)
             else:
                 copies[stream.index] = self._joined.add_stream_from_template(stream, opaque=True)
-                carry_about_stream(stream, copies[stream.index])
+                carry_stream_metadata(stream, copies[stream.index])
                 if stream.type == "video" and not is_cover(stream):
-                    step_back(copies[stream.index])
+                    clear_default(copies[stream.index])
         return video, copies
 
     def _add_converter(self, stream: Stream) -> None:
-        converter = SoundConverter(stream, self._joined, lossless_encoder(stream, self._output.suffix) or "")
-        carry_about_stream(stream, converter.stream)
+        converter = AudioConverter(stream, self._joined, find_lossless_encoder(stream, self._output.suffix) or "")
+        carry_stream_metadata(stream, converter.stream)
         self._converters[stream.index] = converter
 
     def _add_video(self, pattern: VideoStream) -> VideoStream:
         video = self._joined.add_stream_from_template(pattern, opaque=True)
         video.time_base = self._plan.clock.time_base
-        # What only the segment's container knew, as with FFV1 and AV1, is not in the template's codec.
+        # For FFV1 and AV1 only the container has the sample aspect, so the template's codec lacks it.
         video.codec_context.sample_aspect_ratio = self._parts[0].header.sample_aspect
         if self._plan.keep_rotation and self._plan.survey.display_matrix:
             video.set_display_matrix(self._plan.survey.display_matrix)
         return video
 
 
-def _timed_packets(parts: Sequence[Part], clock: Clock, begin: int) -> Iterator[VideoPacket]:
-    """All packets of all segments with their times in the joined video, in decoding order.
+def _time_packets(parts: Sequence[Part], clock: Clock, begin: int) -> Iterator[VideoPacket]:
+    """Yield all packets of all segments with their times in the joined video, in decoding order.
 
-    Decoding times are presentation times moved by the reordering delay: they rise, and none is later than its own.
-    They end as long before the presentation as they begin before it, and the last packet lasts until the time that
-    would come next: MP4 takes a track to be as long as its decoding.
+    Decoding times are presentation times shifted by the reordering delay. They increase, and none is later than its
+    presentation time. The last packet lasts until the next decoding time, because MP4 derives the length of a track
+    from decoding times.
     """
     delay = max(part.delay for part in parts)
-    dts = np.concatenate([clock.pts[0] - _lead(clock, delay), clock.pts]) - begin
+    dts = np.concatenate([clock.pts[0] - _get_lead(clock, delay), clock.pts]) - begin
     durations, last = clock.durations, sum(map(len, parts)) - 1
     done = 0
     for part in parts:
@@ -254,40 +268,40 @@ def _timed_packets(parts: Sequence[Part], clock: Clock, begin: int) -> Iterator[
         done += len(part)
 
 
-def _lead(clock: Clock, delay: int) -> Int64s:
-    """How long before the first frame is shown each of the ``delay`` packets is decoded for which no time is left."""
+def _get_lead(clock: Clock, delay: int) -> Int64s:
+    """Return how long before the first frame the first ``delay`` packets are decoded."""
     if delay >= len(clock):
         return int(clock.durations[0]) * np.arange(delay, 0, -1)
     return clock.end_pts - clock.pts[len(clock) - delay :]
 
 
-def _merged(pictures: Iterator[Addressed], others: Iterator[Addressed]) -> Iterator[Addressed]:
-    """Both in one order of decoding times, as far as the others' own order allows."""
-    picture = next(pictures, None)
+def _merge(video_packets: Iterator[Addressed], others: Iterator[Addressed]) -> Iterator[Addressed]:
+    """Merge both by decoding times, keeping the order of ``others``."""
+    video_packet = next(video_packets, None)
     for packet, stream in others:
-        time = _decoding_seconds(packet)
-        while picture is not None and _decoding_seconds(picture[0]) <= time:
-            yield picture
-            picture = next(pictures, None)
+        time = _get_decoding_seconds(packet)
+        while video_packet is not None and _get_decoding_seconds(video_packet[0]) <= time:
+            yield video_packet
+            video_packet = next(video_packets, None)
         yield packet, stream
-    if picture is not None:
-        yield picture
-    yield from pictures
+    if video_packet is not None:
+        yield video_packet
+    yield from video_packets
 
 
-def _decoding_seconds(packet: AnyPacket) -> float:
+def _get_decoding_seconds(packet: AnyPacket) -> float:
     return (packet.dts or 0) * packet.time_base.numerator / packet.time_base.denominator
 
 
-def _muxer_options(suffix: str, clock: Clock, streams: Sequence[Stream]) -> dict[str, str]:
-    """Options with which the container keeps times as exactly as it can."""
+def _choose_muxer_options(suffix: str, clock: Clock, streams: Sequence[Stream]) -> dict[str, str]:
+    """Return the muxer options for the most exact times."""
     options = {"fflags": "+bitexact"}
     if suffix in {".mp4", ".mov"}:
         options["video_track_timescale"] = str(clock.time_base.denominator)
-        # Edit lists count in ticks of the file: those of picture and sound at once, where that is possible.
+        # Edit lists use ticks of the file, which should suit both video and audio.
         scale = clock.time_base.denominator
         for stream in streams:
-            together = math.lcm(scale, getattr(stream.codec_context, "sample_rate", 1) or 1)
-            scale = together if together <= _LARGEST_TIMESCALE else scale
+            common = math.lcm(scale, getattr(stream.codec_context, "sample_rate", 1) or 1)
+            scale = common if common <= _MAX_TIMESCALE else scale
         options["movie_timescale"] = str(max(1000, scale))
     return options

@@ -1,4 +1,4 @@
-"""Segment files as they come to the join: what is in them, and whether they belong together."""
+"""Inspect and check segment files before the join."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tasks.media.segments.errors import SegmentError
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What the packets of a stream are decoded by: the same in all segments of a video.
+    """The parameters of a stream, which must be equal in all segments of a video.
 
-    parameter_sets   sha256 of what the decoder is given before the first packet (avcC, hvcC, av1C and the like)
+    parameter_sets   sha256 of the codec configuration (avcC, hvcC, av1C and so on)
     """
 
     codec: str
@@ -37,8 +37,8 @@ class StreamHeader:
 class Part:
     """One segment file.
 
-    ranks   int64, one a packet in decoding order: the packet's rank among the frames as they are shown
-    delay   how many packets at most come before one that is shown before them
+    ranks   int64, one per packet in decoding order: the packet's rank in presentation order
+    delay   maximum number of packets that precede one with an earlier presentation time
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Part:
         return len(self.index)
 
     def packets(self) -> Iterator[VideoPacket]:
-        """Its packets in decoding order. Raises SegmentError where they are not those of the index."""
+        """Yield the packets in decoding order. Raises SegmentError if they differ from the index."""
         count = 0
         with open_container(self.path) as container:
             for packet in demuxed(container, video_stream(container, self.path)):
@@ -64,7 +64,7 @@ class Part:
 
 
 def inspect_part(path: Path) -> Part:
-    """Read the segment file at ``path`` through, without decoding. Raises SegmentError where it is none or damaged."""
+    """Read the whole segment file at ``path`` without decoding. Raises SegmentError if it is damaged."""
     try:
         with PacketSource(path) as source:
             index, context, stream = source.index, source.decoder, source.stream
@@ -86,16 +86,16 @@ def inspect_part(path: Path) -> Part:
 
 
 def check_part(part: Part, clock: Clock) -> None:
-    """Raises SegmentError where ``part`` is not one closed segment with the frames of ``clock``, which begins at 0.
+    """Raise SegmentError if ``part`` is not one closed segment with the frames of ``clock``, which starts at 0.
 
-    Times are compared, too: they may be rounded to the ticks of the file, but not by half a frame. So a file in which
-    an encoder has made the frame rate constant is found out.
+    Times may be rounded to the ticks of the file, but not by half a frame. This detects files in which an encoder has
+    forced a constant frame rate.
     """
     name = part.path.name
     if len(part) != len(clock):
         raise SegmentError(f"{name}: has {len(part)} frames instead of {len(clock)}")
     if not part.index.keyframe[0] or part.ranks[0] != 0:
-        raise SegmentError(f"{name}: does not begin with a keyframe that is shown first")
+        raise SegmentError(f"{name}: does not start with a keyframe that is shown first")
     shown = np.sort(part.index.pts)
     seconds = (shown - shown[0]) * float(part.index.time_base)
     due = clock.pts * float(clock.time_base)
@@ -107,7 +107,7 @@ def check_part(part: Part, clock: Clock) -> None:
 
 
 def check_together(parts: Sequence[Part]) -> None:
-    """Raises SegmentError where packets of different parts cannot follow one another in one stream."""
+    """Raise SegmentError if packets of different parts cannot be in one stream."""
     first = parts[0]
     for part in parts[1:]:
         for field in fields(StreamHeader):

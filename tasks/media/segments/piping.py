@@ -1,7 +1,7 @@
-"""Handing the frames of a segment to an external ffmpeg, which filters them and writes the segment file.
+"""Send the frames of a segment to an external ffmpeg, which filters them and writes the segment file.
 
-Frames go through a pipe as raw video in NUT, which keeps the time of each one exactly. What NUT does not keep, the
-filters say: field order, colour, sample aspect. Context frames are filtered with the others, and dropped after.
+Frames are sent through a pipe as raw video in NUT, which keeps their times exactly. Filters restore the properties that
+NUT does not keep: field order, color, sample aspect. Context frames are filtered, and dropped afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import PictureFormat, check_frame
 from tasks.media.segments.plan import Segment
 
-# FFmpeg reads, filters and encodes in one thread each, whatever it is told; none of these gets helper threads.
+# FFmpeg always reads, filters and encodes in separate threads; these get no helper threads.
 _GLOBAL_OPTIONS = ("-v", "error", "-nostdin", "-hide_banner", "-filter_threads", "1")
 
 _BUFFER_BYTES = 1 << 20
@@ -33,7 +33,7 @@ _LOG_BYTES = 2000
 
 
 def build_first_filters(picture: PictureFormat) -> str:
-    """The filters that come first: they say of the piped frames what the pipe does not keep."""
+    """Return the first filters, which restore the properties that the pipe does not keep."""
     mode = {"progressive": "prog", "": "auto"}.get(picture.field_order, picture.field_order)
     color = f"color_primaries={picture.primaries}:color_trc={picture.transfer}:colorspace={picture.matrix}"
     return (
@@ -42,9 +42,9 @@ def build_first_filters(picture: PictureFormat) -> str:
 
 
 def build_last_filters(segment: Segment, ratio: Fraction | int = 1) -> str:
-    """The filters that come last: they drop what the context became, and begin at 0.
+    """Return the last filters, which drop the context and start at time 0.
 
-    ``ratio`` is how many frames the filters before give for each one that they get.
+    ``ratio`` is the number of frames written per frame read by the filters before.
     """
     whole = Clock.written_at(segment.read_start, ratio)
     start = Clock.written_at(segment.start_frame, ratio) - whole
@@ -56,7 +56,7 @@ def pipe_command(graph: str, output: str, options: Mapping[str, str | None]) -> 
     """Return the command of an ffmpeg that is fed frames, filters them by ``graph`` and writes them to ``output``.
 
     ``graph`` may be empty. ``options`` are those of the output, by FFmpeg's names without the hyphen; ``format`` is
-    the muxer, and None as a value stands for an option without one.
+    the muxer, and options without a value are None.
     """
     filters = {"vf": graph} if graph else {}
     frames = ffmpeg.input("pipe:0", format="nut", threads=1)
@@ -71,8 +71,8 @@ class FramePipe:
     ``command`` comes from ``pipe_command``; with the output ``pipe:1`` it writes to the file descriptor ``stdout``,
     which stays open here. Its messages go to ``log``. ``clock`` has the time of each frame to write, from 0:
     ``Clock.part`` of a clock of ratio 1, with the context.
-    Leaving the block waits for the program's end. Raises SegmentError with its last words where it failed, or where
-    the frames were not as many as the clock has.
+    Leaving the block waits for the program to end. Raises SegmentError with its last message if it failed, or if the
+    number of frames differs from the clock's.
     """
 
     def __init__(
@@ -103,21 +103,21 @@ class FramePipe:
         finally:
             self._process.kill()
             self._process.wait()
-            # In this order: what the container still holds goes into a broken pipe, which is no error of anybody's,
-            # and not into a closed file, which would hide the error that the block was left by.
+            # In this order, so that the container flushes into a broken pipe, which is ignored, and not into a closed
+            # file, which would hide the original error.
             with suppress(OSError, av.error.FFmpegError):
                 self._container.close()
             with suppress(OSError):
                 self._stdin.close()
 
     def write(self, frame: VideoFrame) -> None:
-        """Hand over ``frame`` as the next one. Its time is the clock's; what it says itself is overwritten.
+        """Send ``frame`` as the next one. Its time is overwritten by the clock's.
 
-        Raises SegmentError for a frame of another format, one too many, or where the program has failed.
+        Raises SegmentError for a frame of another format, for an extra frame, or if the program has failed.
         """
         check_frame(frame, self._picture, f"frame {self._written} for ffmpeg")
         if self._written == len(self._clock):
-            raise SegmentError(f"ffmpeg was given more than {len(self._clock)} frames")
+            raise SegmentError(f"ffmpeg got more than {len(self._clock)} frames")
         frame.pts, frame.time_base = int(self._clock.pts[self._written]), self._clock.time_base
         self._written += 1
         if self._has_enough:
@@ -125,27 +125,27 @@ class FramePipe:
         try:
             self._container.mux(self._stream.encode(frame))
         except (OSError, av.error.FFmpegError) as failed:
-            # It may end well before the last context frames, having all that it needs.
+            # It may exit without an error before the last context frames, which it does not need.
             if self._process.wait() != 0:
-                raise self._failure() from failed
+                raise self._make_error() from failed
             self._has_enough = True
 
     def _finish(self) -> None:
         if self._written != len(self._clock):
-            raise SegmentError(f"ffmpeg was given {self._written} frames instead of {len(self._clock)}")
-        with suppress(OSError, av.error.FFmpegError):  # its exit status says more
+            raise SegmentError(f"ffmpeg got {self._written} frames instead of {len(self._clock)}")
+        with suppress(OSError, av.error.FFmpegError):  # the exit status is more informative
             self._container.mux(self._stream.encode(None))
             self._container.close()
             self._stdin.close()
         if self._process.wait() != 0:
-            raise self._failure()
+            raise self._make_error()
 
-    def _failure(self) -> SegmentError:
-        """What to raise where the program has stopped listening, or failed."""
+    def _make_error(self) -> SegmentError:
+        """Return the error for a program that has failed or closed its input."""
         self._process.wait()
-        words = self._log.read_bytes()[-_LOG_BYTES:].decode("utf-8", errors="replace").strip()
-        said = words.splitlines()[-1] if words else "without a word"
-        return SegmentError(f"ffmpeg ended with exit status {self._process.returncode}: {said}")
+        text = self._log.read_bytes()[-_LOG_BYTES:].decode("utf-8", errors="replace").strip()
+        message = text.splitlines()[-1] if text else "no output"
+        return SegmentError(f"ffmpeg ended with exit status {self._process.returncode}: {message}")
 
     def _add_stream(self) -> VideoStream:
         stream = self._container.add_stream("rawvideo", rate=self._clock.rate)
@@ -156,7 +156,7 @@ class FramePipe:
 
 
 class _Writer:
-    """A file that can only be written to: what PyAV must take a pipe for."""
+    """A write-only file, so that PyAV does not try to seek in the pipe."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

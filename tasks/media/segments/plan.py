@@ -1,4 +1,4 @@
-"""Where a video is cut into segments. Pure: frames in, half-open ranges of frames out."""
+"""Plan the segments of a video as half-open ranges of frames."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from tasks.media.timeline import Timeline
 
-# Where the number is ours to choose, a segment is about that long: what a kill may cost, against what a start costs.
-# A short video is to fill some slots, too.
-_AUTO_SECONDS, _LEAST_SECONDS, _SHORT_PARTS = 30.0, 4.0, 16
+# Default length of a segment: a compromise between the work lost in a kill and the cost of a start. Short videos have
+# shorter segments, so that they use several slots.
+_AUTO_SECONDS, _MIN_SECONDS, _SHORT_PARTS = 30.0, 4.0, 16
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The frames ``start_frame`` up to and without ``end_frame`` of a video, counted as they are shown, from 0.
+    """The frames from ``start_frame`` to ``end_frame``, exclusive, in presentation order from 0.
 
-    ``read_start`` and ``read_end`` (half-open, too) add the context that methods over time read and drop.
+    ``read_start`` and ``read_end`` (exclusive) include the context that temporal filters read and drop.
     """
 
     number: int
@@ -32,14 +32,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Cut:
-    """How a video is to be cut.
+    """How to divide a video.
 
-    count               so many segments; ``None`` for as many as ``seconds`` say
-    seconds             each about so long; ``None``, without ``count``, for what suits ``slots``
-    slots               how many segments are worked on at a time: without ``count`` there are a multiple of it
-    min_segment_frames  no segment is shorter, unless the video is
+    count               number of segments; None to derive it from ``seconds``
+    seconds             length of a segment; None, without ``count``, to derive it from ``slots``
+    slots               segments processed in parallel; without ``count`` and ``seconds``, the count is a multiple of it
+    min_segment_frames  minimum length, unless the video is shorter
     context_frames      frames before and after each segment that are read and dropped
-    align_frames        every segment but the last is a multiple of so many frames: 5 for telecine
+    align_frames        the length of every segment but the last is a multiple of this: 5 for telecine
     """
 
     count: int | None = None
@@ -50,25 +50,25 @@ class Cut:
     align_frames: int = 1
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a figure makes no sense."""
+        """Raise ValueError for invalid values."""
         if self.count is not None and self.seconds is not None:
-            raise ValueError("a video is cut by count or by seconds, not by both")
+            raise ValueError("give count or seconds, not both")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise ValueError(f"seconds must be a positive number, not {self.seconds}")
-        least = (self.count or 1, self.slots, self.min_segment_frames, self.align_frames)
-        if min(least) < 1 or self.context_frames < 0 or self.count == 0:
+        counts = (self.count or 1, self.slots, self.min_segment_frames, self.align_frames)
+        if min(counts) < 1 or self.context_frames < 0 or self.count == 0:
             raise ValueError("count, slots, min_segment_frames and align_frames are at least 1, context_frames 0")
 
 
 def plan_segments(timeline: Timeline, cut: Cut) -> tuple[Segment, ...]:
-    """The segments of a video in order: together all of its frames, each once, as equal in length as can be.
+    """Return the segments of a video in order; they cover each frame once and are of nearly equal length.
 
-    Fewer than asked for where they would be shorter than ``min_segment_frames``.
+    There are fewer than requested if they would be shorter than ``min_segment_frames``.
     """
     frames = len(timeline)
     units = math.ceil(frames / cut.align_frames)
-    most = max(1, frames // max(cut.min_segment_frames, cut.align_frames))
-    count = min(_wanted(timeline, cut), most, units)
+    max_count = max(1, frames // max(cut.min_segment_frames, cut.align_frames))
+    count = min(_count_requested(timeline, cut), max_count, units)
     while count > 1 and units // count * cut.align_frames < cut.min_segment_frames:
         count -= 1
     bounds = [min(frames, number * units // count * cut.align_frames) for number in range(count + 1)]
@@ -78,21 +78,21 @@ def plan_segments(timeline: Timeline, cut: Cut) -> tuple[Segment, ...]:
     )
 
 
-def usual_seconds(timeline: Timeline, context_frames: int, context_share: float = 0.1) -> float:
-    """How long segments are where the user says nothing: 30 s, and in short videos a sixteenth, but 4 s at least.
+def choose_segment_seconds(timeline: Timeline, context_frames: int, context_share: float = 0.1) -> float:
+    """Return the default length of segments: 30 s, or a sixteenth of a short video, but at least 4 s.
 
-    Frames that are read for context alone are at most that share. How many slots there are has no part in it: another
-    run, with more of them, takes the same segments up.
+    Context frames are at most ``context_share`` of the frames read. The number of slots has no influence, so that a
+    later run with more slots continues with the same segments.
     """
     frame_seconds = timeline.duration_seconds / len(timeline)
-    least = max(_LEAST_SECONDS, 2 * context_frames * frame_seconds / context_share)
-    return max(least, min(_AUTO_SECONDS, timeline.duration_seconds / _SHORT_PARTS))
+    min_seconds = max(_MIN_SECONDS, 2 * context_frames * frame_seconds / context_share)
+    return max(min_seconds, min(_AUTO_SECONDS, timeline.duration_seconds / _SHORT_PARTS))
 
 
-def _wanted(timeline: Timeline, cut: Cut) -> int:
-    """How many segments are wished for, however short they get."""
+def _count_requested(timeline: Timeline, cut: Cut) -> int:
+    """Return the requested number of segments, whatever their length."""
     if cut.count is not None:
         return cut.count
     count = max(1, round(timeline.duration_seconds / (cut.seconds or _AUTO_SECONDS)))
-    # All slots are to end at the same time; a fixed length is kept.
+    # A multiple of the slots lets all slots finish together; a fixed length has priority.
     return count if cut.seconds else math.ceil(count / cut.slots) * cut.slots

@@ -1,6 +1,6 @@
-"""What is learnt of a video once, so that no segment has to read the file through again.
+"""The survey of a video: its frames and their packets, so that segments need not read the whole file.
 
-The survey of a video is made before it is cut, written beside its plan, and read by each segment and by the join.
+It is created before the video is divided, saved next to the plan, and loaded for each segment and for the join.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s, PacketIndex, SideData
 from tasks.media.listing import IndexedListing
 from tasks.media.runs import plan_runs
-from tasks.media.segments.counting import Counted, count_frames
-from tasks.media.segments.picture import PictureFormat, picture_format
-from tasks.media.segments.tail import Damage, cut_damaged_end, missing_end
+from tasks.media.segments.counting import CountedFrames, count_frames
+from tasks.media.segments.picture import PictureFormat, read_frame_format
+from tasks.media.segments.tail import Damage, add_missing_end, cut_damaged_end
 from tasks.media.timeline import Timeline
 
-# Where packets are tried for giving the frames that they promise, so many are decoded in a row.
-_TRIED_PACKETS = 48
+# Number of consecutive packets decoded per trial.
+_TRIAL_PACKETS = 48
 _COLUMNS = ("pts", "dts", "durations", "sizes", "keyframe", "entry", "second", "unpaired", "hidden", "corrupt")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a video file.
+    """The survey of a video file.
 
-    display_matrix  how frames are to be turned to be shown: nine int32 as in libavutil/display.h; empty for not at all
-    positions       int64, one a frame in the order in which they are shown: its packet's position in ``index``;
-                    ``None`` where packets do not tell which frame is shown when, and frames are counted
-    restarts        where counting may start: see Counted
-    tolerant        damaged frames are taken as the decoder conceals them; else they are an error
-    damage          what is missing at the end; ``None`` where nothing is
+    display_matrix  rotation for display: nine int32 as in libavutil/display.h; empty without rotation
+    positions       int64, one per frame in presentation order: the position of its packet in ``index``; None if packets
+                    have no reliable times and frames are counted
+    restarts        points at which counting may start: see CountedFrames
+    tolerant        damaged frames are used as the decoder conceals them; otherwise they are errors
+    damage          the damage at the end; None if there is none
     """
 
     file_size_bytes: int
@@ -55,18 +55,18 @@ class Survey:
     damage: Damage | None
 
     def check_file(self, path: Path) -> None:
-        """Raises BadInput where the file at ``path`` cannot be the one that was surveyed."""
+        """Raise BadInput if the file at ``path`` cannot be the surveyed one."""
         size = path.stat().st_size if path.is_file() else -1
         if size != self.file_size_bytes:
             raise BadInput(f"{path.name}: has changed since it was cut into segments; run it again")
 
 
 def survey_video(path: Path, tolerant: bool = False, by_decoding: bool = False) -> Survey:
-    """Read the video at ``path`` through, without decoding more of it than is needed to know its frames.
+    """Read the whole video at ``path``, decoding as little as possible to list its frames.
 
-    ``by_decoding`` decodes all of it, for files whose packets mislead; where a few tries show that they do, that is
-    done unasked. ``tolerant`` takes a damaged or cut file for what there is of it.
-    Raises BadInput where the file is damaged, empty or no video.
+    ``by_decoding`` decodes all of it, for files with misleading packets; trials detect most of them automatically.
+    ``tolerant`` accepts the readable part of a damaged or truncated file.
+    Raises BadInput if the file is damaged, empty or not a video.
     """
     with PacketSource(path) as source:
         if source.truncation is not None and not tolerant:
@@ -74,29 +74,29 @@ def survey_video(path: Path, tolerant: bool = False, by_decoding: bool = False) 
         orderly = source.index.is_orderly and not source.lacks_presentation_times
         if orderly and not by_decoding:
             try:
-                return _by_index(source, tolerant)
+                return _survey_by_index(source, tolerant)
             except UnreliableIndexError:
                 pass
-        return _survey(source, count_frames(source, tolerant), None, tolerant)
+        return _make_survey(source, count_frames(source, tolerant), None, tolerant)
 
 
-def _by_index(source: PacketSource, tolerant: bool) -> Survey:
+def _survey_by_index(source: PacketSource, tolerant: bool) -> Survey:
     listing = IndexedListing(source)
     positions, timeline = listing.positions, listing.timeline
     damage = None
     if tolerant:
         positions, damage = cut_damaged_end(source, positions)
         timeline = timeline.shortened(len(positions))
-    _try_out(source, positions)
-    return _survey(source, Counted(timeline, np.empty((0, 2), np.int64), damage), positions, tolerant)
+    _try_packets(source, positions)
+    return _make_survey(source, CountedFrames(timeline, np.empty((0, 2), np.int64), damage), positions, tolerant)
 
 
-def _survey(source: PacketSource, counted: Counted, positions: Int64s | None, tolerant: bool) -> Survey:
-    damage = missing_end(source, counted.timeline, counted.damage) if tolerant else counted.damage
-    matrix = _display_matrix(source)
+def _make_survey(source: PacketSource, counted: CountedFrames, positions: Int64s | None, tolerant: bool) -> Survey:
+    damage = add_missing_end(source, counted.timeline, counted.damage) if tolerant else counted.damage
+    matrix = _read_display_matrix(source)
     return Survey(
         file_size_bytes=source.path.stat().st_size,
-        picture=picture_format(source.stream),
+        picture=read_frame_format(source.stream),
         display_matrix=matrix,
         index=source.index,
         timeline=counted.timeline,
@@ -107,46 +107,46 @@ def _survey(source: PacketSource, counted: Counted, positions: Int64s | None, to
     )
 
 
-def _display_matrix(source: PacketSource) -> tuple[int, ...]:
-    """The first frame's display matrix; decoding it also completes what the decoder knows of the format."""
+def _read_display_matrix(source: PacketSource) -> tuple[int, ...]:
+    """Return the first frame's display matrix; decoding it also completes the decoder's format."""
     frame = next(RunDecoder(source).frames_from(0), None)
     data: Any = None if frame is None else frame.side_data.get("DISPLAYMATRIX")
     return () if data is None else tuple(np.frombuffer(bytes(data), dtype=np.int32).tolist())
 
 
-def _try_out(source: PacketSource, positions: Int64s) -> None:
-    """Decode a few packets at the beginning, in the middle and at the end.
+def _try_packets(source: PacketSource, positions: Int64s) -> None:
+    """Decode a few packets at the start, in the middle and at the end.
 
-    Raises UnreliableIndexError where a sound packet gives no frame, as fields in packets of their own do.
+    Raises UnreliableIndexError if an intact packet gives no frame, as fields in separate packets do.
     """
     decoder = RunDecoder(source)
-    for start in {0, len(positions) // 2, max(0, len(positions) - _TRIED_PACKETS)}:
-        wanted = sorted(positions[start : start + _TRIED_PACKETS].tolist())
+    for start in {0, len(positions) // 2, max(0, len(positions) - _TRIAL_PACKETS)}:
+        wanted = sorted(positions[start : start + _TRIAL_PACKETS].tolist())
         for run in plan_runs(source.index, wanted):
-            shown = {position for position, _ in decoder.wanted_frames(run)}
-            if not decoder.complaints and not shown.issuperset(run.wanted):
-                raise UnreliableIndexError(f"{source.path.name}: packets give no pictures")
+            decoded = {position for position, _ in decoder.wanted_frames(run)}
+            if not decoder.complaints and not decoded.issuperset(run.wanted):
+                raise UnreliableIndexError(f"{source.path.name}: packets without frames")
 
 
-def save_survey(found: Survey, path: Path) -> None:
-    """Write a survey to ``path``, an .npz file that ``load_survey`` reads."""
-    index, timeline = found.index, found.timeline
+def save_survey(survey: Survey, path: Path) -> None:
+    """Write a survey to ``path``, an .npz file for ``load_survey``."""
+    index, timeline = survey.index, survey.timeline
     about = {
-        "file_size_bytes": found.file_size_bytes,
-        "display_matrix": found.display_matrix,
-        "picture": asdict(found.picture) | {"sample_aspect": str(found.picture.sample_aspect)},
+        "file_size_bytes": survey.file_size_bytes,
+        "display_matrix": survey.display_matrix,
+        "picture": asdict(survey.picture) | {"sample_aspect": str(survey.picture.sample_aspect)},
         "index_time_base": str(index.time_base),
         "time_base": str(timeline.time_base),
         "end_ticks": timeline.end_ticks,
-        "tolerant": found.tolerant,
-        "by_decoding": found.positions is None,
-        "damage": asdict(found.damage) if found.damage else None,
+        "tolerant": survey.tolerant,
+        "by_decoding": survey.positions is None,
+        "damage": asdict(survey.damage) if survey.damage else None,
         "side_data": [(piece.position, piece.kind, piece.data.hex()) for piece in index.side_data],
     }
     arrays: dict[str, Any] = {name: getattr(index, name) for name in _COLUMNS}
     arrays |= {"shown_ticks": timeline.ticks, "shown_pts": timeline.pts, "about": np.array(json.dumps(about))}
-    arrays["restarts"] = found.restarts
-    arrays["positions"] = np.empty(0, np.int64) if found.positions is None else found.positions
+    arrays["restarts"] = survey.restarts
+    arrays["positions"] = np.empty(0, np.int64) if survey.positions is None else survey.positions
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -169,10 +169,10 @@ def _restore_survey(arrays: Mapping[str, Any]) -> Survey:
     timeline = Timeline(arrays["shown_ticks"], arrays["shown_pts"], about["end_ticks"], time_base)
     positions = None if about["by_decoding"] else arrays["positions"]
     restarts = arrays["restarts"]
-    shown = about["picture"] | {"sample_aspect": Fraction(about["picture"]["sample_aspect"])}
+    picture = about["picture"] | {"sample_aspect": Fraction(about["picture"]["sample_aspect"])}
     return Survey(
         file_size_bytes=about["file_size_bytes"],
-        picture=PictureFormat(**shown),
+        picture=PictureFormat(**picture),
         display_matrix=tuple(about["display_matrix"]),
         index=index,
         timeline=timeline,

@@ -1,4 +1,4 @@
-"""What there is of a video whose end is damaged or missing, and what is not."""
+"""Damaged or missing ends of videos."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tasks.media.timeline import Timeline
 
 @dataclass(frozen=True)
 class Damage:
-    """What is missing at the end of a video.
+    """The damage at the end of a video.
 
-    missing_frames   frames that the file promises or begins and that cannot be shown; ``None`` where nothing tells
+    missing_frames   frames that the file announces or starts, but that cannot be decoded; None if unknown
     reason           one clause
-    truncated        the end of the file is missing; else it is there and damaged
+    truncated        the end of the file is missing; otherwise it is damaged
     stated_seconds   duration of the whole video as the container states it; ``None`` if it does not
     """
 
@@ -30,8 +30,8 @@ class Damage:
     stated_seconds: float | None = None
 
 
-def damage_values(damage: Damage | None) -> dict[str, Value]:
-    """Return the columns that report what is missing at the end of a video."""
+def list_damage_columns(damage: Damage | None) -> dict[str, Value]:
+    """Return the columns that report the damage at the end of a video."""
     return {
         "missing": damage.reason if damage else None,
         "truncated": damage is not None and damage.truncated,
@@ -40,10 +40,10 @@ def damage_values(damage: Damage | None) -> dict[str, Value]:
 
 
 def cut_damaged_end(source: PacketSource, positions: Int64s) -> tuple[Int64s, Damage | None]:
-    """``positions`` of the frames of a video without those at its end that are damaged themselves.
+    """Return the ``positions`` of frames without the damaged ones at the end of the video.
 
-    A sound frame that is decoded from a damaged one stays: a flipped bit is no missing end. Only what comes after the
-    last seek point but one is decoded, for the same reason. Raises BadInput where no frame is left.
+    An intact frame that depends on a damaged one is kept, because a flipped bit is not a missing end. Only the part
+    after the last but one seek point is decoded, for the same reason. Raises BadInput if no frame is left.
     """
     index = source.index
     start = int(index.seek_points[-2]) if len(index.seek_points) > 1 else 0
@@ -55,24 +55,24 @@ def cut_damaged_end(source: PacketSource, positions: Int64s) -> tuple[Int64s, Da
     while keep and int(positions[keep - 1]) in damaged:
         keep -= 1
     if not keep:
-        raise BadInput(f"{source.path.name}: not one of its frames can be decoded")
+        raise BadInput(f"{source.path.name}: no frame can be decoded")
     if keep == len(positions):
         return positions, None
-    reason = decoder.complaints[0].reason if decoder.complaints else "packets at its end give no picture"
+    reason = decoder.complaints[0].reason if decoder.complaints else "packets at its end give no frame"
     return positions[:keep], Damage(len(positions) - keep, reason)
 
 
-def missing_end(source: PacketSource, timeline: Timeline, damage: Damage | None) -> Damage | None:
-    """Return ``damage`` with everything that the container promises after the end of ``timeline``."""
+def add_missing_end(source: PacketSource, timeline: Timeline, damage: Damage | None) -> Damage | None:
+    """Return ``damage`` including the frames that the container announces after the end of ``timeline``."""
     truncation = source.truncation
     if truncation is None:
         return damage
     reason = damage.reason if damage else f"the end of the file is missing: {truncation.reason}"
     stated = truncation.stated_seconds
-    return Damage(_missing_frames(source, timeline, stated), reason, truncated=True, stated_seconds=stated)
+    return Damage(_count_missing_frames(source, timeline, stated), reason, truncated=True, stated_seconds=stated)
 
 
-def _missing_frames(source: PacketSource, timeline: Timeline, stated_seconds: float | None) -> int | None:
+def _count_missing_frames(source: PacketSource, timeline: Timeline, stated_seconds: float | None) -> int | None:
     """Return the frames between the end of ``timeline`` and the stated end; None if the container states none."""
     if stated_seconds is None:
         return None

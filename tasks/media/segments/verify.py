@@ -1,4 +1,4 @@
-"""Whether a segment file, or a joined video, is what it must be: counted, timed and compared, not believed."""
+"""Verify segment files and joined videos by counting, timing and comparing frames and packets."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from tasks.media.index import PacketIndex
 from tasks.media.opening import open_container
 from tasks.media.runs import plan_runs
 from tasks.media.segments.clock import Clock
-from tasks.media.segments.containers import codec_name
-from tasks.media.segments.converting import Conversion, heard
-from tasks.media.segments.copying import AnyPacket, TimeShift, adts_length, copied_packets, time_shift
+from tasks.media.segments.containers import get_codec_name
+from tasks.media.segments.converting import Conversion, summarize_audio
+from tasks.media.segments.copying import AnyPacket, TimeShift, copy_packets, plan_time_shift, read_adts_length
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import Joined, JoinPlan
 from tasks.media.segments.parts import check_part, inspect_part
 from tasks.media.segments.plan import Segment
-from tasks.media.segments.planes import frame_digest
+from tasks.media.segments.planes import hash_frame
 
 Seconds = npt.NDArray[np.floating[Any]]
 
-_TOLD_DAMAGE = 5
+_MAX_DAMAGE_LINES = 5
 _MAX_REPORT_BYTES = 1 << 20
-_REORDERED = 8  # frames at the end that encoders may decode in another order, and more
+_MAX_REORDERED = 8  # frames at the end that encoders may decode in another order, and more
 
 
 @dataclass(frozen=True)
 class SegmentReport:
-    """A segment file that is as planned: how many frames it has, and the digests of the first and the last.
+    """A report on a verified segment file: the number of frames, and the digests of the first and the last.
 
-    damaged_frames   of the source's frames that it was made of: those that the decoder had to conceal or repeat
-    damage           what is wrong with the first few of these, a line each
+    damaged_frames   number of source frames that the decoder concealed or repeated
+    damage           one line for each of the first few of these
     """
 
     frames: int
@@ -56,25 +56,25 @@ class SegmentReport:
     damage: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """JSON, which reports go through, has lists for tuples."""
+        """Convert lists to tuples: reports are stored as JSON, which has lists only."""
         object.__setattr__(self, "damage", tuple(self.damage))
 
     def write(self, path: Path) -> None:
-        """Say it beside the segment's file, for :func:`read_reports`."""
+        """Write the report to a file, for :func:`read_reports`."""
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     def with_damage(self, damaged: Mapping[int, str], segment: Segment) -> SegmentReport:
-        """The same report with what ``SegmentReader.damaged`` says of frames of ``segment``, without its context."""
+        """Return the report with the damaged frames of ``segment`` (see ``SegmentReader``), without its context."""
         own = sorted(index for index in damaged if segment.start_frame <= index < segment.end_frame)
-        lines = tuple(f"frame {index}: {damaged[index]}" for index in own[:_TOLD_DAMAGE])
+        lines = tuple(f"frame {index}: {damaged[index]}" for index in own[:_MAX_DAMAGE_LINES])
         return replace(self, damaged_frames=len(own), damage=lines)
 
 
 @dataclass(frozen=True)
 class CopyReport:
-    """A copied stream that is as in the source.
+    """A report on a copied stream that is equal to the source.
 
-    late_seconds   by how much, at most, a packet's time differs from the source's: what the container rounds
+    late_seconds   maximum deviation of a packet's time from the source, caused by rounding in the container
     """
 
     stream: int
@@ -86,10 +86,10 @@ class CopyReport:
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """A stream of sound that was encoded again, and has all samples that the source's decoder gives.
+    """A report on a converted audio stream with the same samples as the source.
 
     what           one line for people
-    late_seconds   by how much its start differs from the source's: what the container rounds
+    late_seconds   deviation of its start from the source, caused by rounding in the container
     """
 
     stream: int
@@ -100,12 +100,12 @@ class ConversionReport:
 
 @dataclass(frozen=True)
 class JoinedReport:
-    """A joined video that is as planned.
+    """A report on a verified joined video.
 
-    late_seconds      by how much, at most, a frame's time differs from the source's: what the container rounds
-    moved_seconds     how much later than in the source all streams are: WebM and Matroska have no times before 0
-    compared_frames   frames at the ends of segments that were decoded and found to be those of the segments
-    conversions       streams of sound in another codec, with the same samples as the source's
+    late_seconds      maximum deviation of a frame's time from the source, caused by rounding in the container
+    moved_seconds     delay of all streams relative to the source: WebM and Matroska have no times before 0
+    compared_frames   number of decoded frames at the ends of segments that equal those of the segments
+    conversions       audio streams in another codec, with the same samples as the source
     """
 
     frames: int
@@ -118,20 +118,20 @@ class JoinedReport:
 
     @property
     def sound_late_seconds(self) -> float:
-        """By how much, at most, a packet of the sound comes at another time than in the source."""
+        """Maximum deviation of an audio packet's time from the source."""
         return max((copy.late_seconds for copy in self.copies if copy.kind == "audio"), default=0.0)
 
 
 def read_reports(paths: Sequence[Path]) -> list[SegmentReport]:
-    """What each segment of a video, in order, was said to hold when it was made.
+    """Read the reports on the segments of a video, in order.
 
-    Raises BadInput if some were not made or are damaged.
+    Raises BadInput if reports are missing or damaged.
     """
     missing = [str(number) for number, path in enumerate(paths) if not path.is_file()]
     if missing:
         numbers = ", ".join(missing[:10]) + (" and others" if len(missing) > 10 else "")
-        advice = "their own failures say why; the same command tries them again, and takes the others as they are"
-        raise BadInput(f"{len(missing)} of {len(paths)} segments were not made ({numbers}): {advice}")
+        advice = "see their own failures; the same command retries them and keeps the others"
+        raise BadInput(f"{len(missing)} of {len(paths)} segments are missing ({numbers}): {advice}")
     return [_read_report(path) for path in paths]
 
 
@@ -144,22 +144,21 @@ def _read_report(path: Path) -> SegmentReport:
 
 
 def verify_segment(path: Path, clock: Clock) -> SegmentReport:
-    """Check the segment file at ``path`` against the clock of its frames, which begins at 0.
+    """Check the segment file at ``path`` against the clock of its frames, which starts at 0.
 
-    Raises SegmentError with the first thing that is wrong.
+    Raises SegmentError with the first difference.
     """
     part = inspect_part(path)
     check_part(part, clock)
-    first, last = _digests(path, part.index, [0, len(part) - 1])
+    first, last = _hash_frames(path, part.index, [0, len(part) - 1])
     return SegmentReport(len(part), first, last)
 
 
 def verify_joined(joined: Joined, plan: JoinPlan, reports: Sequence[SegmentReport]) -> JoinedReport:
     """Check a joined video against its source and the reports of its segments.
 
-    Every frame is counted and its time compared; the frames at the ends of segments are decoded and compared; every
-    packet of the other streams is compared with the source's, byte for byte and in time; sound that was encoded again
-    is decoded and compared, sample by sample.
+    It counts all frames and compares their times; decodes and compares the frames at the ends of segments; compares the
+    bytes and times of all packets in the other streams with the source; and compares converted audio sample by sample.
     Raises SegmentError with the first difference.
     """
     try:
@@ -178,17 +177,17 @@ def verify_joined(joined: Joined, plan: JoinPlan, reports: Sequence[SegmentRepor
 
 
 def _check_times(path: Path, index: PacketIndex, due: Seconds) -> tuple[float, float]:
-    """How much later all frames of the file are than ``due``, in seconds, and how much more any one of them is."""
+    """Return the common delay of all frames relative to ``due``, and the maximum deviation from it, in seconds."""
     if len(index) != len(due):
         raise SegmentError(f"{path.name}: has {len(index)} frames instead of {len(due)}")
     if index.hidden.any():
         rank = int(np.argsort(np.argsort(index.pts))[np.argmax(index.hidden)])
-        raise SegmentError(f"{path.name}: frame {rank} is not shown: an edit list cuts it off")
+        raise SegmentError(f"{path.name}: frame {rank} is not shown: an edit list skips it")
     if not index.is_orderly:
-        raise SegmentError(f"{path.name}: frames without a time, or two at the same")
+        raise SegmentError(f"{path.name}: frames without a time, or with equal times")
     tick = float(index.time_base)
     seconds = np.sort(index.pts) * tick
-    moved = _moved(float(seconds[0] - due[0]), tick)
+    moved = _round_delay(float(seconds[0] - due[0]), tick)
     errors = np.abs(seconds - due - moved)
     first = int(np.argmax(errors > 0.51 * tick + 1e-9))
     if errors[first] > 0.51 * tick + 1e-9:
@@ -199,77 +198,77 @@ def _check_times(path: Path, index: PacketIndex, due: Seconds) -> tuple[float, f
 
 
 def _check_aspect(path: Path, aspect: Fraction, plan: JoinPlan) -> None:
-    """Raises SegmentError where pixels are to be shown wider or higher than those of the segments are.
+    """Raise SegmentError if the pixel aspect differs from that of the segments.
 
-    WebM says how wide pictures are shown in whole pixels.
+    WebM stores the display width in whole pixels.
     """
     header = inspect_part(plan.files[0]).header
     allowed = Fraction(1, header.width_px) if path.suffix == ".webm" else 0
     if abs(aspect - header.sample_aspect) > allowed:
-        raise SegmentError(f"{path.name}: its pixels have the shape {aspect} and not {header.sample_aspect}")
+        raise SegmentError(f"{path.name}: its pixel aspect is {aspect} instead of {header.sample_aspect}")
 
 
-def _uneven_end(clock: Clock) -> Fraction:
-    """By how many seconds the last frames differ in length, as where a tape is broken off between two of them.
+def _measure_uneven_end(clock: Clock) -> Fraction:
+    """Return the difference in duration of the last frames, in seconds, as at an interrupted recording.
 
-    MP4 counts how long a track is in decoding times, and is off by as much.
+    MP4 measures the length of a track in decoding times, so it deviates by this amount.
     """
-    ends = clock.durations[-_REORDERED:]
+    ends = clock.durations[-_MAX_REORDERED:]
     return int(ends.max() - ends.min()) * clock.time_base
 
 
 def _check_duration(path: Path, index: PacketIndex, stated: int | None, clock: Clock) -> float:
-    """How long the video is, in seconds, from the first frame's start to the last one's end.
+    """Return the duration of the video in seconds, from the start of the first frame to the end of the last.
 
-    ``stated`` is what the container says, in ticks; Matroska does not say, nor how long its last frame is shown.
+    ``stated`` is the duration in the container, in ticks. Matroska lacks it, as well as the duration of the last frame.
     """
     last = int(clock.durations[-1]) * clock.time_base
     duration = float(int(index.pts.max() - index.pts.min()) * index.time_base + last)
-    allowed = 0.001 + float(index.time_base + _uneven_end(clock))
+    allowed = 0.001 + float(index.time_base + _measure_uneven_end(clock))
     if stated is not None and abs(float(stated * index.time_base) - duration) > allowed:
         raise SegmentError(
-            f"{path.name}: says that it is {float(stated * index.time_base):.3f} s and not {duration:.3f}"
+            f"{path.name}: has a duration of {float(stated * index.time_base):.3f} s instead of {duration:.3f} s"
         )
     return duration
 
 
-def _moved(seconds: float, tick: float) -> float:
-    """``seconds``, where that is more than rounding."""
+def _round_delay(seconds: float, tick: float) -> float:
+    """Return ``seconds`` in whole ticks; 0 if it is within rounding."""
     return round(seconds / tick) * tick if abs(seconds) > tick else 0.0
 
 
 def _check_ends(joined: Joined, index: PacketIndex, plan: JoinPlan, reports: Sequence[SegmentReport]) -> None:
-    """Raises SegmentError where a frame at an end of a segment is not the one that the segment's report has."""
+    """Raise SegmentError if a frame at an end of a segment differs from the segment's report."""
     expected: dict[int, str] = {}
     for segment, report in zip(plan.segments, reports, strict=True):
         start, end = plan.clock.written(segment.start_frame, segment.end_frame)
         expected |= {start: report.first_digest, end - 1: report.last_digest}
     ranks = sorted(expected)
-    for rank, digest in zip(ranks, _digests(joined.path, index, ranks, joined.video), strict=True):
+    for rank, digest in zip(ranks, _hash_frames(joined.path, index, ranks, joined.video), strict=True):
         if digest != expected[rank]:
-            raise SegmentError(f"{joined.path.name}: frame {rank} is not the one that its segment has there")
+            raise SegmentError(f"{joined.path.name}: frame {rank} differs from that of its segment")
 
 
-def _digests(path: Path, index: PacketIndex, ranks: Sequence[int], stream: int | None = None) -> list[str]:
-    """The digests of the frames with these ranks, rising. Raises SegmentError where one cannot be decoded."""
+def _hash_frames(path: Path, index: PacketIndex, ranks: Sequence[int], stream: int | None = None) -> list[str]:
+    """Return the digests of the frames with increasing ``ranks``. Raises SegmentError if one cannot be decoded."""
     order = np.argsort(index.pts, kind="stable")
     rank_of = {int(order[rank]): rank for rank in ranks}
-    found: dict[int, str] = {}
+    digests: dict[int, str] = {}
     with PacketSource(path, index=index, stream_index=stream) as source:
         decoder = RunDecoder(source)
         for run in plan_runs(index, sorted(rank_of)):
-            found |= {rank_of[position]: frame_digest(frame) for position, frame in decoder.wanted_frames(run)}
+            digests |= {rank_of[position]: hash_frame(frame) for position, frame in decoder.wanted_frames(run)}
             if decoder.complaints:
                 raise SegmentError(f"{path.name}: is damaged: {decoder.complaints[0].reason}")
-    missing = set(ranks) - set(found)
+    missing = set(ranks) - set(digests)
     if missing:
         raise SegmentError(f"{path.name}: frame {min(missing)} cannot be decoded")
-    return [found[rank] for rank in ranks]
+    return [digests[rank] for rank in ranks]
 
 
 @dataclass
 class _Trace:
-    """What the packets of one stream are, and when: 20 bytes a packet."""
+    """The times, sizes and checksums of the packets of a stream: 20 bytes per packet."""
 
     is_stream_of_bytes: bool
     time_base: Fraction
@@ -279,7 +278,7 @@ class _Trace:
     whole: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
 
     def add(self, packet: AnyPacket, payload: memoryview) -> None:
-        """Take ``packet`` into account, of which ``payload`` counts."""
+        """Add a packet with its relevant ``payload``."""
         self.times.append(packet.pts if packet.pts is not None else packet.dts or 0)
         self.sizes.append(len(payload))
         self.sums.append(zlib.crc32(payload))
@@ -287,80 +286,80 @@ class _Trace:
 
     @property
     def payload_bytes(self) -> int:
-        """Of all packets together."""
+        """Total size of all payloads."""
         return sum(self.sizes)
 
 
 def _check_copies(joined: Joined, plan: JoinPlan, moved: float) -> tuple[CopyReport, ...]:
-    """Compare every copied stream of a joined video with the source's."""
+    """Compare every copied stream with the source."""
     with open_container(plan.source) as container:
         streams = [container.streams[index] for index, _ in joined.copied]
-        shift = time_shift(container, streams, plan.survey, plan.clock)
-        sources = _traces(plan.source, container, streams, shift, plan.survey.tolerant)
-        kinds = [f"{stream.type} ({codec_name(stream)})" for stream in streams]
+        shift = plan_time_shift(container, streams, plan.survey, plan.clock)
+        sources = _trace_streams(plan.source, container, streams, shift, plan.survey.tolerant)
+        kinds = [f"{stream.type} ({get_codec_name(stream)})" for stream in streams]
     with open_container(joined.path) as container:
         streams = [container.streams[index] for _, index in joined.copied]
-        copies = _traces(joined.path, container, streams, TimeShift(Fraction(0), ()), tolerant=False)
+        copies = _trace_streams(joined.path, container, streams, TimeShift(Fraction(0), ()), tolerant=False)
     numbers = [index for _, index in joined.copied]
-    found = zip(numbers, kinds, sources, copies, strict=True)
-    return tuple(_compared(number, kind, before, after, moved) for number, kind, before, after in found)
+    pairs = zip(numbers, kinds, sources, copies, strict=True)
+    return tuple(_compare(number, kind, before, after, moved) for number, kind, before, after in pairs)
 
 
 def _check_conversions(joined: Joined, plan: JoinPlan, moved: float) -> tuple[ConversionReport, ...]:
-    """Compare every stream of sound that was encoded again with the source's."""
+    """Compare every converted audio stream with the source."""
     return tuple(_check_conversion(conversion, joined, plan, moved) for conversion in joined.converted)
 
 
 def _check_conversion(conversion: Conversion, joined: Joined, plan: JoinPlan, moved: float) -> ConversionReport:
-    """Raises SegmentError where a sample differs, or the start."""
+    """Raise SegmentError if a sample or the start differs."""
     with open_container(plan.source) as container:
         copied = [index for index, _ in joined.copied] + [other.stream for other in joined.converted]
-        shift = time_shift(container, [container.streams[index] for index in copied], plan.survey, plan.clock)
+        shift = plan_time_shift(container, [container.streams[index] for index in copied], plan.survey, plan.clock)
         stream = container.streams[conversion.stream]
-        before = heard(stream, copied_packets(plan.source, container, [stream], shift, plan.survey.tolerant))
+        before = summarize_audio(stream, copy_packets(plan.source, container, [stream], shift, plan.survey.tolerant))
     with open_container(joined.path) as container:
         stream = container.streams[conversion.joined]
         unmoved = TimeShift(Fraction(0), ())
-        after = heard(stream, copied_packets(joined.path, container, [stream], unmoved, tolerant=False))
+        after = summarize_audio(stream, copy_packets(joined.path, container, [stream], unmoved, tolerant=False))
         tick = float(stream.time_base or 0)
     if (before.count, before.digest) != (after.count, after.digest):
-        raise SegmentError(f"{conversion}: has {after.count} samples that are not the source's {before.count}")
+        raise SegmentError(f"{conversion}: has {after.count} samples, which differ from the source's {before.count}")
     late = (after.start - before.start) / before.rate - moved
     if abs(late) > 0.51 * tick + 0.51 / before.rate:
-        raise SegmentError(f"{conversion}: begins {late:+.6f} s away from its time in the source")
+        raise SegmentError(f"{conversion}: starts {late:+.6f} s away from its time in the source")
     return ConversionReport(conversion.stream, str(conversion), after.count, abs(late))
 
 
-def _traces(
+def _trace_streams(
     path: Path, container: InputContainer, streams: Sequence[Stream], shift: TimeShift, tolerant: bool
 ) -> list[_Trace]:
-    """The traces of ``streams``, from one pass through the file."""
+    """Return the traces of ``streams``, from one pass through the file."""
     traces = {
         stream.index: _Trace(stream.codec_context.name.startswith("pcm_"), stream.time_base or Fraction(1))
         for stream in streams
     }
     adts = {stream.index for stream in streams if stream.codec_context.name == "aac"}
-    for packet in copied_packets(path, container, streams, shift, tolerant):
+    for packet in copy_packets(path, container, streams, shift, tolerant):
         payload = memoryview(packet)
-        traces[packet.stream_index].add(packet, _without_adts(payload) if packet.stream_index in adts else payload)
+        traces[packet.stream_index].add(packet, _strip_adts(payload) if packet.stream_index in adts else payload)
     return [traces[stream.index] for stream in streams]
 
 
-def _without_adts(payload: memoryview) -> memoryview:
-    """An AAC frame without its header, if it has one. Raw frames may begin with the same bits: lengths must agree."""
-    return payload[7 if payload[1] & 1 else 9 :] if adts_length(payload) == len(payload) else payload
+def _strip_adts(payload: memoryview) -> memoryview:
+    """Return an AAC frame without its header, if any. Raw frames may start with the same bits: lengths must match."""
+    return payload[7 if payload[1] & 1 else 9 :] if read_adts_length(payload) == len(payload) else payload
 
 
-def _compared(number: int, kind: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:
-    """The report on one copy. Raises SegmentError with the first difference."""
+def _compare(number: int, kind: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:
+    """Compare a copy with its source and return the report. Raises SegmentError with the first difference."""
     what = f"stream {number}, {kind}"
     if before.is_stream_of_bytes and before.sizes != after.sizes:
-        return _compared_bytes(number, what, before, after, moved)
+        return _compare_bytes(number, what, before, after, moved)
     for name, ours, theirs in (("sizes", before.sizes, after.sizes), ("bytes", before.sums, after.sums)):
-        first = _first_difference(ours, theirs)
+        first = _find_first_difference(ours, theirs)
         if first is not None:
             raise SegmentError(f"{what}: packet {first} of {len(before.sizes)} differs from the source's in its {name}")
-    late = _lateness(before, after) - moved
+    late = _measure_lateness(before, after) - moved
     allowed = float(before.time_base + after.time_base)
     first = int(np.argmax(np.abs(late))) if len(late) else 0
     if len(late) and abs(late[first]) > allowed:
@@ -368,24 +367,26 @@ def _compared(number: int, kind: str, before: _Trace, after: _Trace, moved: floa
     return CopyReport(number, kind, len(after.sizes), after.payload_bytes, float(np.abs(late).max(initial=0.0)))
 
 
-def _compared_bytes(number: int, what: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:
-    """The same for raw samples, which containers pack as they like: all bytes in order, and the time of the first."""
+def _compare_bytes(number: int, what: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:
+    """Compare raw samples, which containers packetize freely: all bytes in order, and the time of the first."""
     if before.payload_bytes != after.payload_bytes or before.whole.digest() != after.whole.digest():
-        raise SegmentError(f"{what}: {after.payload_bytes} bytes that are not the source's {before.payload_bytes}")
+        raise SegmentError(
+            f"{what}: {after.payload_bytes} bytes, which differ from the source's {before.payload_bytes}"
+        )
     late = float(after.times[0] * after.time_base - before.times[0] * before.time_base) - moved
     if abs(late) > before.time_base + after.time_base:
-        raise SegmentError(f"{what}: begins {late:+.6f} s away from its time in the source")
+        raise SegmentError(f"{what}: starts {late:+.6f} s away from its time in the source")
     return CopyReport(number, what, len(after.sizes), after.payload_bytes, abs(late))
 
 
-def _lateness(before: _Trace, after: _Trace) -> Seconds:
-    """How much later each packet is than its original, in seconds."""
+def _measure_lateness(before: _Trace, after: _Trace) -> Seconds:
+    """Return the delay of each packet relative to the source, in seconds."""
     then = np.frombuffer(before.times, np.int64) * float(before.time_base)
     return np.frombuffer(after.times, np.int64) * float(after.time_base) - then
 
 
-def _first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
-    """Where two sequences differ first; ``None`` where they do not."""
+def _find_first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
+    """Return the index of the first difference; None if the sequences are equal."""
     if ours == theirs:
         return None
     pairs: Iterable[tuple[int, int]] = zip(ours, theirs, strict=False)

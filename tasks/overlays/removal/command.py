@@ -22,7 +22,7 @@ from tasks.media.programs.running import run_program
 from tasks.media.programs.template import Template, check_template
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import UNSPECIFIED, PictureFormat
-from tasks.media.segments.planes import Plane, planes
+from tasks.media.segments.planes import Plane, view_planes
 from tasks.overlays.components import Shape
 from tasks.overlays.overlay import FrameRange, Mask
 from tasks.overlays.removal.base import Crop, Region, Remover, Shares
@@ -152,12 +152,12 @@ class CommandRemover(Remover):
             dst_color_range=self._color_range,
             threads=1,
         )
-        return planes(frame)
+        return view_planes(frame)
 
     def _make_frame(self, components: tuple[Plane, ...]) -> VideoFrame:
         box = self._region.box
         frame = VideoFrame(box.width, box.height, self._shape.pixel_format)
-        for own, given in zip(planes(frame), components, strict=True):
+        for own, given in zip(view_planes(frame), components, strict=True):
             own[...] = given
         return frame
 

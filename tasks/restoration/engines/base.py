@@ -8,12 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
-from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.clock import Clock, build_clock
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.parts import inspect_part
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.plan import Segment
-from tasks.media.segments.settings import EncoderSettings, ffmpeg_encoder_options
+from tasks.media.segments.settings import EncoderSettings, get_ffmpeg_options
 from tasks.media.segments.source import Survey
 from tasks.media.segments.verify import SegmentReport, verify_segment
 from tasks.restoration.chain import Chain
@@ -51,7 +51,7 @@ class SegmentJob:
     @property
     def clock(self) -> Clock:
         """The clock of the whole written video. Raises BadInput if the times of the source are damaged."""
-        return output_clock(self.survey.timeline, self.chain.ratio)
+        return build_clock(self.survey.timeline, self.chain.ratio)
 
     @property
     def part(self) -> Clock:
@@ -61,7 +61,7 @@ class SegmentJob:
     @property
     def read(self) -> Clock:
         """The clock of the frames read for this segment, context included, from 0."""
-        return output_clock(self.survey.timeline).part(self.segment.read_start, self.segment.read_end)
+        return build_clock(self.survey.timeline).part(self.segment.read_start, self.segment.read_end)
 
     @property
     def picture(self) -> PictureFormat:
@@ -101,7 +101,7 @@ def get_written_format(chain: Chain, source: PictureFormat) -> PictureFormat:
 
 def get_encoder_options(job: SegmentJob) -> dict[str, str | None]:
     """Return the options of an ffmpeg that writes the segment file of ``job``."""
-    return ffmpeg_encoder_options(job.settings, job.picture, job.clock)
+    return get_ffmpeg_options(job.settings, job.picture, job.clock)
 
 
 def verify_output(job: SegmentJob, damaged: Mapping[int, str] | None = None) -> SegmentReport:

@@ -37,7 +37,7 @@ class Engines:
 
     identities    per engine: the command or network that it uses besides FFmpeg, for the keys
     memory_bytes  per engine: memory besides FFmpeg and the encoder
-    most_slots    number of devices, if an engine needs one per slot
+    max_slots     number of devices, if an engine needs one per slot
     """
 
     by_name: Mapping[EngineName, Engine]

@@ -18,7 +18,7 @@ from tasks.engine.contract.errors import BadInput
 from tasks.media.demuxing import PacketSource
 from tasks.media.programs.images import choose_rgb_format, find_images, read_image
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.picture import FULL_RANGE, UNSPECIFIED, PictureFormat, picture_format
+from tasks.media.segments.picture import FULL_RANGE, UNSPECIFIED, PictureFormat, read_frame_format
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey_video
 
@@ -47,7 +47,7 @@ def open_clip(given: Path, output: Path, program: str) -> Iterator[ProgramOutput
     if not output.is_file():
         raise SegmentError(f"{program} exited without an error, but wrote no clip: it must write the file {{output}}")
     with PacketSource(given) as source:  # each packet is a frame
-        count, ours = len(source.index), picture_format(source.stream)
+        count, ours = len(source.index), read_frame_format(source.stream)
     try:
         theirs = survey_video(output)
         _check_count(count, len(theirs.timeline), program)

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tasks.media.segments.picture import FULL_RANGE
-from tasks.media.segments.planes import planes
+from tasks.media.segments.planes import view_planes
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 _PLANAR_PREFIXES = ("yuv", "gray")
@@ -48,13 +48,13 @@ class FrameConverter:
 
     def read_luma(self, frame: VideoFrame) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Return a view of the stored luma of ``frame``."""
-        return planes(self._to_planar(frame))[0]
+        return view_planes(self._to_planar(frame))[0]
 
     def convert(self, frame: VideoFrame) -> FrameCodes:
         """Return ``frame`` in 8-bit codes."""
         frame = self._to_planar(frame)
         scale = np.float32(1 / (1 << (max(component.bits for component in frame.format.components) - 8)))
-        luma, *chroma = (view.astype(np.float32) * scale for view in planes(frame)[:3])
+        luma, *chroma = (view.astype(np.float32) * scale for view in view_planes(frame)[:3])
         chroma_planes = np.stack(chroma) if len(chroma) == 2 else np.empty((2, 0, 0), np.float32)
         if self._full:
             luma, chroma_planes = luma * np.float32(219 / 255) + 16, (chroma_planes - 128) * np.float32(224 / 255) + 128

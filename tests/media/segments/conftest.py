@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tasks.media.segments.planes import frame_digest
+from tasks.media.segments.planes import hash_frame
 
 from ..conftest import DEFECTS, UNEVEN, X264_OPEN, X265_OPEN, run_ffmpeg  # noqa: TID252
 
@@ -85,7 +85,7 @@ def decoded(path: Path) -> list[tuple[int | None, str]]:
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         stream.thread_type = "NONE"
-        return [(frame.pts, frame_digest(frame)) for frame in container.decode(stream)]
+        return [(frame.pts, hash_frame(frame)) for frame in container.decode(stream)]
 
 
 @pytest.fixture(scope="session")

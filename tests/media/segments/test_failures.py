@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from tasks.engine.contract.errors import BadInput
-from tasks.media.segments.clock import output_clock
+from tasks.media.segments.clock import build_clock
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.joining import join_segments
 from tasks.media.segments.piping import FramePipe, pipe_command
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.settings import EncoderSettings, encoder_options
+from tasks.media.segments.settings import EncoderSettings, get_encoder_options
 from tasks.media.segments.verify import SegmentReport, verify_joined, verify_segment
 from tasks.media.timeline import Timeline
 
@@ -195,7 +195,7 @@ def test_frames_of_another_size_are_not_scaled(kind: Kind, tmp_path: Path) -> No
 def test_an_encoders_own_options_keep_the_headers(kind: Kind, tmp_path: Path) -> None:
     settings = dataclasses.replace(QUICK["x264"], options=(("x264-params", "aq-mode=0"),))
     work = work_on(kind("sound.mp4"), tmp_path, 3, settings)
-    assert "stitchable=1" in encoder_options(settings, work.picture, work.clock)["x264-params"]
+    assert "stitchable=1" in get_encoder_options(settings, work.picture, work.clock)["x264-params"]
     _, report = work.join([work.encode(segment) for segment in work.segments])
     assert report.frames == 40
 
@@ -212,7 +212,7 @@ def test_frames_of_another_format_are_not_piped(kind: Kind, tmp_path: Path) -> N
 def test_times_that_no_clock_can_hold() -> None:
     times = np.array([0, 2**62], dtype=np.int64)
     with pytest.raises(BadInput, match="are damaged"):
-        output_clock(Timeline(times, times, 2**62 + 1, Fraction(1, 90_000)), 2)
+        build_clock(Timeline(times, times, 2**62 + 1, Fraction(1, 90_000)), 2)
 
 
 def test_containers_that_fit(kind: Kind) -> None:

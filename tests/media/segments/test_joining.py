@@ -16,7 +16,7 @@ import pytest
 from tasks.media.segments.codecs import Codec
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.joining import join_segments
-from tasks.media.segments.settings import EncoderSettings, lossless_settings
+from tasks.media.segments.settings import EncoderSettings, choose_lossless_settings
 from tasks.media.segments.verify import verify_joined
 
 from .conftest import KINDS, TRIED_DEFECTS
@@ -97,7 +97,7 @@ def test_a_video_that_nothing_is_done_to_is_the_same(
     name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
 ) -> None:
     """In H.264 without loss, which reorders frames where FFV1 does not."""
-    settings = lossless_settings(work_on(kind(name), tmp_path, 1).found.picture)
+    settings = choose_lossless_settings(work_on(kind(name), tmp_path, 1).found.picture)
     assert settings.codec == "x264"
     reordering = dataclasses.replace(settings, gop_frames=9, options=(*settings.options, ("bf", "3")))
     check(kind(name), tmp_path, 3, frames, reordering)

@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tasks.media.segments.clock import output_clock
-from tasks.media.segments.plan import Cut, plan_segments, usual_seconds
+from tasks.media.segments.clock import build_clock
+from tasks.media.segments.plan import Cut, choose_segment_seconds, plan_segments
 from tasks.media.timeline import Timeline
 
 
@@ -60,7 +60,7 @@ def test_cuts_that_make_no_sense(wrong: dict[str, int]) -> None:
 
 
 def test_a_clock_without_change_is_the_source() -> None:
-    clock = output_clock(line(10, 512, start=777))
+    clock = build_clock(line(10, 512, start=777))
     assert clock.pts.tolist() == [777 + 512 * index for index in range(10)]
     assert (clock.end_pts, clock.time_base, clock.moved) == (777 + 5120, Fraction(1, 12_800), 0)
     assert clock.rate == 25
@@ -68,14 +68,14 @@ def test_a_clock_without_change_is_the_source() -> None:
 
 def test_bobbed_frames_come_half_way_even_where_the_frame_rate_varies() -> None:
     times = np.array([0, 10, 21, 50], dtype=np.int64)
-    clock = output_clock(Timeline(times, times + 3, 60, Fraction(1, 100)), 2)
+    clock = build_clock(Timeline(times, times + 3, 60, Fraction(1, 100)), 2)
     assert clock.time_base == Fraction(1, 200)
     assert (clock.pts - 6).tolist() == [0, 10, 20, 31, 42, 71, 100, 110]
     assert clock.durations.sum() == clock.end_pts - clock.pts[0] == 120
 
 
 def test_four_frames_for_five() -> None:
-    clock = output_clock(line(50, 1001), Fraction(4, 5))
+    clock = build_clock(line(50, 1001), Fraction(4, 5))
     assert len(clock) == 40
     assert set(np.diff(clock.pts).tolist()) == {5005}
     assert clock.written(20, 45) == (16, 36)
@@ -85,7 +85,7 @@ def test_the_parts_of_a_clock_are_the_clock() -> None:
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.integers(1, 9, 100)).astype(np.int64)
     for ratio in (1, 2, Fraction(4, 5), Fraction(5, 2)):
-        clock = output_clock(Timeline(times - times[0], times, int(times[-1] - times[0]) + 5, Fraction(1, 90)), ratio)
+        clock = build_clock(Timeline(times - times[0], times, int(times[-1] - times[0]) + 5, Fraction(1, 90)), ratio)
         parts = [clock.part(start, start + 20) for start in range(0, 100, 20)]
         whole = np.concatenate([part.durations for part in parts])
         assert whole.tolist() == clock.durations.tolist()
@@ -94,7 +94,7 @@ def test_the_parts_of_a_clock_are_the_clock() -> None:
 
 def test_times_that_repeat_are_told_apart() -> None:
     times = np.array([0, 10, 10, 10, 11, 30], dtype=np.int64)
-    clock = output_clock(Timeline(times, times, 40, Fraction(1, 100)))
+    clock = build_clock(Timeline(times, times, 40, Fraction(1, 100)))
     assert clock.pts.tolist() == [0, 10, 11, 12, 13, 30]
     assert clock.moved == 3
 
@@ -107,4 +107,4 @@ def test_usual_lengths_suit_the_video_and_its_context(
     seconds: int, context_frames: int, share: float, length: float
 ) -> None:
     """At 25 frames a second; with much context around each, segments are longer."""
-    assert usual_seconds(line(25 * seconds), context_frames, share) == pytest.approx(length)
+    assert choose_segment_seconds(line(25 * seconds), context_frames, share) == pytest.approx(length)

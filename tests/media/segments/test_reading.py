@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tasks.engine.contract.errors import BadInput
-from tasks.media.segments.clock import output_clock
+from tasks.media.segments.clock import build_clock
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.plan import Cut, plan_segments
-from tasks.media.segments.planes import frame_digest, planes
+from tasks.media.segments.planes import hash_frame, view_planes
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey, load_survey, save_survey, survey_video
 
@@ -30,7 +30,7 @@ def read(path: Path, found: Survey, count: int, context: int = 0) -> list[str]:
             taken = list(reader.frames(segment))
             assert [frame.index for frame in taken] == list(range(segment.read_start, segment.read_end))
             kept = [frame for frame in taken if segment.start_frame <= frame.index < segment.end_frame]
-            digests += [frame_digest(frame.frame) for frame in kept]
+            digests += [hash_frame(frame.frame) for frame in kept]
     return digests
 
 
@@ -39,7 +39,7 @@ def check(path: Path, frames: Frames, tmp_path: Path) -> None:
     save_survey(survey_video(path), tmp_path / "survey.npz")
     found = load_survey(tmp_path / "survey.npz")
     assert read(path, found, 3, context=2) == [digest for _, digest in expected]
-    assert output_clock(found.timeline).pts.tolist() == [pts for pts, _ in expected]
+    assert build_clock(found.timeline).pts.tolist() == [pts for pts, _ in expected]
 
 
 @pytest.mark.parametrize("name", ["bob.mp4", "vfr.mkv", "open-gop-hevc.mp4", "cut-in-open-gop.ts"])
@@ -68,7 +68,7 @@ def test_a_frame_keeps_what_it_says_of_itself(kind: Callable[[str], Path]) -> No
     with SegmentReader(kind("ten-bit-full-range.mkv"), survey_video(kind("ten-bit-full-range.mkv"))) as reader:
         frame = next(reader.range(3, 4)).frame
         assert (frame.format.name, frame.color_range) == ("yuv420p10le", 2)
-        luma, chroma, _ = planes(frame)
+        luma, chroma, _ = view_planes(frame)
         assert (luma.dtype, luma.shape, chroma.shape) == (np.uint16, (180, 320), (90, 160))
 
 
@@ -78,15 +78,15 @@ def test_a_frame_keeps_what_it_says_of_itself(kind: Callable[[str], Path]) -> No
 def test_planes_are_the_pixels(pixels: str) -> None:
     frame = av.VideoFrame(33, 17, pixels)
     rng = np.random.default_rng(1)
-    for view in planes(frame):
+    for view in view_planes(frame):
         view[:] = rng.integers(0, 200, view.shape, dtype=view.dtype)
     copy = FrameCopier().copy(frame)
-    before = frame_digest(frame)
+    before = hash_frame(frame)
     frame.make_writable()
-    planes(frame)[0][16, 32] ^= 1
-    assert frame_digest(copy) == before != frame_digest(frame)
+    view_planes(frame)[0][16, 32] ^= 1
+    assert hash_frame(copy) == before != hash_frame(frame)
     if pixels in {"gray", "rgb24"}:
-        np.testing.assert_array_equal(planes(frame)[0].reshape(frame.to_ndarray().shape), frame.to_ndarray())
+        np.testing.assert_array_equal(view_planes(frame)[0].reshape(frame.to_ndarray().shape), frame.to_ndarray())
 
 
 def test_rows_from_the_bottom_up_are_turned(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_rows_from_the_bottom_up_are_turned(ffmpeg: Callable[..., bytes], tmp_pa
     for name, flipped in (("up.avi", "1"), ("down.avi", "0")):
         ffmpeg(*recipe, "-flipped_raw_rgb", flipped, str(tmp_path / name))
         with SegmentReader(tmp_path / name, survey_video(tmp_path / name)) as reader:
-            pictures.append(planes(next(reader.range(1, 2)).frame)[0].copy())
+            pictures.append(view_planes(next(reader.range(1, 2)).frame)[0].copy())
     np.testing.assert_array_equal(pictures[0][::-1], pictures[1])
 
 
@@ -119,7 +119,7 @@ def test_a_copy_says_the_same_of_itself(name: str, upright: bool, kind: Callable
             copy = copier.copy(frame.frame)
             for word in ("pts", "time_base", "interlaced_frame", "color_range", "colorspace", "color_trc", "pict_type"):
                 assert getattr(copy, word) == getattr(frame.frame, word), word
-            assert frame_digest(copy) == frame_digest(frame.frame)
+            assert hash_frame(copy) == hash_frame(frame.frame)
 
 
 def cut(path: Path, share: float, tmp_path: Path) -> Path:
@@ -167,7 +167,7 @@ def test_damage_in_the_middle_is_an_error_or_told(kind: Callable[[str], Path], f
     with SegmentReader(path, found) as reader:
         taken = list(reader.range(0, 50))
     whole = [digest for _, digest in frames(kind("plain.ts"))]
-    differing = [frame.index for frame, digest in zip(taken, whole, strict=True) if frame_digest(frame.frame) != digest]
+    differing = [frame.index for frame, digest in zip(taken, whole, strict=True) if hash_frame(frame.frame) != digest]
     assert differing
     assert set(differing) <= set(reader.damaged)
     assert all(taken[index].damage for index in differing)

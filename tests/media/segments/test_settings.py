@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.media.segments.picture import FULL_RANGE, PictureFormat
-from tasks.media.segments.settings import lossless_settings
+from tasks.media.segments.settings import choose_lossless_settings
 from tasks.media.segments.source import survey_video
 
 from .conftest import decoded
@@ -39,7 +39,7 @@ def test_lossless_is_every_pixel(pixels: str, codec: str, ffmpeg: Callable[..., 
     encoder = {"yuvj420p": "mjpeg", "gbrp": "utvideo"}.get(pixels, "ffv1")
     ffmpeg(*NOISE.split(), "-pix_fmt", pixels, "-c:v", encoder, "-q:v", "1", str(source))
     picture = survey_video(source).picture
-    settings = lossless_settings(picture)
+    settings = choose_lossless_settings(picture)
     assert settings.codec == codec
     work = work_on(source, tmp_path, 2, settings)
     for make in (work.encode, work.pipe):
@@ -51,7 +51,7 @@ def test_lossless_is_every_pixel(pixels: str, codec: str, ffmpeg: Callable[..., 
 
 def test_pictures_that_no_encoder_keeps() -> None:
     with pytest.raises(ValueError, match="no lossless encoder here takes pal8; convert"):
-        lossless_settings(PictureFormat(64, 48, "pal8"))
+        choose_lossless_settings(PictureFormat(64, 48, "pal8"))
 
 
 @pytest.mark.parametrize("how", ["encode", "pipe"])

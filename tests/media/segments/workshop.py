@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tasks.media.segments.clock import Clock, output_clock
+from tasks.media.segments.clock import Clock, build_clock
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.joining import Joined, JoinPlan, join_segments
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.piping import FramePipe, build_first_filters, build_last_filters, pipe_command
 from tasks.media.segments.plan import Cut, Segment, plan_segments
-from tasks.media.segments.planes import planes
+from tasks.media.segments.planes import view_planes
 from tasks.media.segments.reading import SegmentReader
-from tasks.media.segments.settings import EncoderSettings, ffmpeg_encoder_options
+from tasks.media.segments.settings import EncoderSettings, get_ffmpeg_options
 from tasks.media.segments.source import Survey, survey_video
 from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_joined, verify_segment
 
@@ -75,11 +75,11 @@ class Work:
 
     def command(self, segment: Segment, filters: str) -> list[str]:
         chain = [build_first_filters(self.found.picture), filters, build_last_filters(segment, self.clock.ratio)]
-        options = ffmpeg_encoder_options(self.settings, self.picture, self.clock)
+        options = get_ffmpeg_options(self.settings, self.picture, self.clock)
         return pipe_command(",".join(filter(None, chain)), str(self.files[segment.number]), options)
 
     def pipe(self, segment: Segment, filters: str = "") -> SegmentReport:
-        read = output_clock(self.found.timeline).part(segment.read_start, segment.read_end)
+        read = build_clock(self.found.timeline).part(segment.read_start, segment.read_end)
         command, log = self.command(segment, filters), self.folder / "ffmpeg.log"
         with (
             SegmentReader(self.source, self.found) as reader,
@@ -106,7 +106,7 @@ def work_on(
 ) -> Work:
     found = survey_video(source, tolerant=tolerant)
     segments = plan_segments(found.timeline, Cut(count, min_segment_frames=1, context_frames=3))
-    clock = output_clock(found.timeline, ratio)
+    clock = build_clock(found.timeline, ratio)
     format_ = dataclasses.replace(found.picture, **picture)  # type: ignore[arg-type]
     return Work(source, folder, found, clock, segments, settings, format_)
 
@@ -118,7 +118,7 @@ CELLS = 12
 
 def with_barcode(frame: VideoFrame, number: int) -> VideoFrame:
     frame.make_writable()
-    luma = planes(frame)[0]
+    luma = view_planes(frame)[0]
     top = 235 << (8 if luma.dtype == np.uint16 else 0)
     for bit in range(CELLS):
         luma[:CELL_PX, bit * CELL_PX : (bit + 1) * CELL_PX] = top if number >> bit & 1 else 16
@@ -126,7 +126,7 @@ def with_barcode(frame: VideoFrame, number: int) -> VideoFrame:
 
 
 def barcode(frame: VideoFrame) -> int:
-    luma = planes(frame)[0]
+    luma = view_planes(frame)[0]
     inner = luma[4 : CELL_PX - 4, : CELLS * CELL_PX].reshape(CELL_PX - 8, CELLS, CELL_PX)[:, :, 4:-4]
     bright = inner.mean(axis=(0, 2)) > 125
     return int(sum(1 << bit for bit in range(CELLS) if bright[bit]))

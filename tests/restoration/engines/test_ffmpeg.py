@@ -15,7 +15,7 @@ import pytest
 
 from tasks.engine.contract.errors import BadInput
 from tasks.media.segments.errors import SegmentError
-from tasks.media.segments.planes import frame_digest
+from tasks.media.segments.planes import hash_frame
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import survey_video
 from tasks.restoration.chain import Chain
@@ -41,7 +41,7 @@ def in_one_go(source: Path, graph: str) -> list[str]:
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(source)]
     command = [*program, "-vf", graph, "-fps_mode", "passthrough", "-c:v", "rawvideo", "-f", "nut", "-"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process, av.open(process.stdout) as container:
-        return [frame_digest(frame) for frame in container.decode(video=0)]
+        return [hash_frame(frame) for frame in container.decode(video=0)]
 
 
 @pytest.mark.parametrize(
