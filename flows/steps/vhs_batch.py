@@ -25,7 +25,7 @@ from tasks.restoration.diagnosis_stage import (
 )
 from tasks.restoration.engines.choice import Engines
 from tasks.restoration.gallery import Shown, tape_gallery
-from tasks.restoration.join_stage import JoinStage, bare_item, join_item
+from tasks.restoration.join_stage import JoinStage, make_bare_item, make_join_item
 from tasks.restoration.planning import PlannedTape, Recipe, plan_tape
 from tasks.restoration.preview_stage import PreviewParams, PreviewStage
 from tasks.restoration.segment_stage import SegmentStage, estimate_segment_needs, list_segment_items
@@ -72,18 +72,18 @@ def _plan_tape(diagnosis: DiagnosedTape, recipe: Recipe, output_dir: Path) -> Pl
     try:
         return plan_tape(diagnosis, recipe, output_dir)
     except (BadInput, InvalidInput) as error:
-        return refuse_item(bare_item(diagnosis), str(error))
+        return refuse_item(make_bare_item(diagnosis), str(error))
 
 
 def _whole(plan: PlannedTape | Item) -> Whole:
     if isinstance(plan, Item):
         return Whole(plan, (), 0)
-    return Whole(join_item(plan), tuple(list_segment_items(plan)), estimate_tape_bytes(plan))
+    return Whole(make_join_item(plan), tuple(list_segment_items(plan)), estimate_tape_bytes(plan))
 
 
 def _preview_item(record: Record, diagnoses: Mapping[str, DiagnosedTape]) -> Item:
     digests = [output.sha256 for output in record.outputs]
-    return make_preview_item(bare_item(diagnoses[record.id]), record.detail["work"], digests)
+    return make_preview_item(make_bare_item(diagnoses[record.id]), record.detail["work"], digests)
 
 
 def _shown(record: Record, diagnosis: DiagnosedTape) -> Shown:

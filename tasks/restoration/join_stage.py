@@ -36,13 +36,13 @@ class JoinStage(JoinStageBase[TapeWork]):
         }
 
 
-def join_item(planned: PlannedTape) -> Item:
+def make_join_item(planned: PlannedTape) -> Item:
     """Return the item of a tape whose segments are restored first."""
     payload = TAPE_PAYLOAD.dump(planned.work, planned.segments) | {"reason": planned.reason}
-    return replace(bare_item(planned.diagnosed), payload=payload, cost=float(planned.frames))
+    return replace(make_bare_item(planned.diagnosed), payload=payload, cost=float(planned.frames))
 
 
-def bare_item(diagnosed: DiagnosedTape) -> Item:
+def make_bare_item(diagnosed: DiagnosedTape) -> Item:
     """Return the item of a tape without a plan."""
     tape = diagnosed.tape
     return Item(tape.id, {}, (str(diagnosed.path),), 0.0, tape.fields, tape.name, tape.path)

@@ -225,7 +225,7 @@ def test_missing_or_altered_segment_is_an_error(source: MakeSource, tmp_path: Pa
     with pytest.raises(SegmentError):
         run.join()
     report.unlink()
-    with pytest.raises(BadInput, match=r"1 of 3 segments were not made \(2\)"):
+    with pytest.raises(BadInput, match=r"1 of 3 segments are missing \(2\)"):
         run.join()
     report.write_text(said)
     (run.output / run.planned.work.segment_path(run.planned.segments[1])).unlink()

@@ -43,13 +43,13 @@ def options(chain: Chain, name: str) -> dict[str, str]:
     return dict(next(step.options for step in chain.steps if step.filter == name))
 
 
-def test_the_order_is_that_of_practitioners() -> None:
+def test_order_of_filters_is_the_usual_one() -> None:
     order = [name for name in filters(build_chain(FAIR, STANDARD, 1080)) if name not in ("format", "scale")]
     assert order[:5] == ["setfield", "bwdif", "fillborders", "chromashift", "lutyuv"]
     assert order[5:] == ["atadenoise", "hqdn3d", "unsharp", "setsar", "setparams"]
 
 
-def test_every_step_has_its_reason() -> None:
+def test_every_step_has_a_reason() -> None:
     chain = build_chain(FAIR, STANDARD, 1080)
     reasons = {step.filter: step.reason for step in chain.steps}
     assert all(reasons.values())
@@ -59,7 +59,7 @@ def test_every_step_has_its_reason() -> None:
     assert "3.0 codes in luma, 5.0 in chroma" in reasons["hqdn3d"]
 
 
-def test_fields_become_twice_as_many_frames_of_square_samples() -> None:
+def test_bobbing_doubles_frames_and_makes_pixels_square() -> None:
     chain = build_chain(FAIR, STANDARD, 1080)
     assert (chain.ratio, chain.interlaced) == (Fraction(2), False)
     assert (chain.width_px, chain.height_px, chain.sample_aspect) == (1440, 1080, "1:1")
@@ -74,7 +74,7 @@ def test_fields_become_twice_as_many_frames_of_square_samples() -> None:
         ({"height_px": 480, "fps": 30000 / 1001, "sample_aspect": "32:27"}, 720, "bt709", 1280),
     ],
 )
-def test_colour_matrix_and_width_follow_the_height(
+def test_color_matrix_and_width_depend_on_the_height(
     values: dict[str, object], height: int | None, matrix: str, width: int
 ) -> None:
     chain = build_chain(tape(**values), STANDARD, height)
@@ -82,7 +82,7 @@ def test_colour_matrix_and_width_follow_the_height(
     assert options(chain, "setparams")["colorspace"] == matrix
 
 
-def test_telecine_is_undone_and_a_fifth_of_the_frames_goes() -> None:
+def test_inverse_telecine_drops_a_fifth_of_the_frames() -> None:
     film = tape(telecine="3:2", fps=30000 / 1001, height_px=480, sample_aspect="8:9")
     chain = build_chain(film, STANDARD)
     assert filters(chain)[:4] == ["setfield", "fieldmatch", "bwdif", "decimate"]
@@ -90,13 +90,13 @@ def test_telecine_is_undone_and_a_fifth_of_the_frames_goes() -> None:
     assert chain.context_frames % 5 == 0
 
 
-def test_a_progressive_tape_is_not_deinterlaced() -> None:
+def test_progressive_tape_is_not_deinterlaced() -> None:
     chain = build_chain(tape(field_order="progressive", interlaced_share=0.0), STANDARD)
     assert not {"setfield", "bwdif"} & set(filters(chain))
     assert chain.ratio == 1
 
 
-def test_a_perfect_tape_is_only_made_progressive_and_square() -> None:
+def test_perfect_tape_is_only_deinterlaced_and_scaled() -> None:
     spotless = tape(
         noise_luma=0.3,
         noise_chroma=0.4,
@@ -110,24 +110,24 @@ def test_a_perfect_tape_is_only_made_progressive_and_square() -> None:
     assert not unwanted & set(filters(build_chain(spotless, STANDARD)))
 
 
-def test_colour_moves_back_in_samples_of_its_own_plane() -> None:
+def test_chroma_shift_is_in_chroma_samples() -> None:
     moved = options(build_chain(FAIR, STANDARD), "chromashift")
     assert moved == {"cbh": "-2", "crh": "-2", "cbv": "-2", "crv": "-2"}
 
 
-def test_black_is_put_right_no_further_than_the_preset_allows() -> None:
+def test_black_level_correction_is_limited_by_the_preset() -> None:
     chain = build_chain(tape(black_level=30.0), preset(most_levels=8))
     assert options(chain, "lutyuv")["y"].startswith("(val-96.00)")
 
 
-def test_more_noise_is_met_with_more_strength_and_chroma_with_most() -> None:
+def test_denoising_strength_increases_with_noise() -> None:
     mild = options(build_chain(tape(noise_luma=2.0, noise_chroma=3.0), STANDARD), "hqdn3d")
     strong = options(build_chain(tape(noise_luma=6.0, noise_chroma=9.0), STANDARD), "hqdn3d")
     assert float(strong["luma_tmp"]) == pytest.approx(3 * float(mild["luma_tmp"]), abs=0.02)
     assert float(mild["chroma_tmp"]) > float(mild["luma_tmp"])
 
 
-def test_torn_lines_and_borders_are_cut_off_where_the_preset_says_so() -> None:
+def test_preset_crops_torn_lines_and_borders() -> None:
     bordered = tape(borders=Borders(left_px=9, right_px=8, top_px=2), head_switching_lines=7)
     chain = build_chain(bordered, preset(head_switching="crop", borders="crop"))
     assert (chain.height_px, chain.width_px) == (566, 2 * round(702 * 16 / 15 / 2))
@@ -137,7 +137,7 @@ def test_torn_lines_and_borders_are_cut_off_where_the_preset_says_so() -> None:
     ]
 
 
-def test_kept_fields_get_nothing_that_mixes_lines() -> None:
+def test_kept_fields_get_no_filter_that_mixes_lines() -> None:
     chain = build_chain(FAIR, STANDARD, deinterlace="none")
     assert chain.interlaced
     assert (chain.ratio, chain.sample_aspect, chain.width_px) == (Fraction(1), "16:15", 720)
@@ -150,7 +150,7 @@ ARCHIVE = PRESETS["vhs_archive"]
 STORED = PictureFormat(720, 576, "yuv422p", Fraction(16, 15), "tff")
 
 
-def test_the_archive_keeps_fields_which_ffv1_can_write_and_x265_cannot() -> None:
+def test_archive_with_x265_is_refused() -> None:
     written = get_written_format(build_chain(FAIR, ARCHIVE), STORED)
     assert (written.pixel_format, written.field_order, written.sample_aspect) == (
         "yuv422p10le",
@@ -162,7 +162,7 @@ def test_the_archive_keeps_fields_which_ffv1_can_write_and_x265_cannot() -> None
         EncoderSettings("x265").check(written)
 
 
-def test_who_wants_fields_in_a_codec_without_them_is_told_what_to_do(shared_data: Path) -> None:
+def test_codec_without_fields_gives_advice(shared_data: Path) -> None:
     found = survey_video(shared_data / "video" / "skv_bikes.mp4")
     options, chain = TapeOptions(preset="vhs_archive", codec="x265"), build_chain(FAIR, ARCHIVE)
     with pytest.raises(InvalidInput, match="add --deinterlace bwdif, or choose --codec ffv1 or --codec x264"):
@@ -174,19 +174,19 @@ def test_who_wants_fields_in_a_codec_without_them_is_told_what_to_do(shared_data
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "x265"])
-def test_the_archive_is_bobbed_when_asked_to_and_is_otherwise_as_it_was(codec: Codec) -> None:
+def test_archive_can_be_bobbed(codec: Codec) -> None:
     chain = build_chain(FAIR, ARCHIVE, deinterlace="bwdif")
     assert (chain.ratio, chain.interlaced, chain.sample_aspect, chain.width_px) == (Fraction(2), False, "16:15", 720)
     assert not {"atadenoise", "hqdn3d", "unsharp", "lutyuv", "fillborders", "chromashift"} & set(filters(chain))
     EncoderSettings(codec).check(get_written_format(chain, STORED))
 
 
-def test_the_archive_is_made_of_square_samples_where_a_height_is_asked_for() -> None:
+def test_archive_with_a_height_has_square_pixels() -> None:
     chain = build_chain(FAIR, ARCHIVE, 720, "bwdif")
     assert (chain.width_px, chain.height_px, chain.sample_aspect, chain.color_matrix) == (960, 720, "1:1", "bt709")
 
 
-def test_an_archive_of_a_progressive_tape_keeps_its_samples() -> None:
+def test_archive_of_a_progressive_tape_keeps_its_pixels() -> None:
     chain = build_chain(tape(field_order="progressive"), ARCHIVE)
     assert (chain.ratio, chain.width_px, chain.sample_aspect) == (Fraction(1), 720, "16:15")
 
@@ -196,19 +196,19 @@ def test_interlaced_frames_cannot_be_scaled() -> None:
         build_chain(FAIR, STANDARD, 1080, "none")
 
 
-def test_nnedi_asks_for_its_weights() -> None:
+def test_nnedi_requires_weights() -> None:
     with pytest.raises(InvalidInput, match=r"nnedi without its weights.*nnedi_weights.*nnedi3_weights\.bin"):
         build_chain(FAIR, STANDARD, deinterlace="nnedi")
 
 
-def test_nnedi_is_given_its_weights(tmp_path: Path) -> None:
+def test_nnedi_gets_its_weights(tmp_path: Path) -> None:
     chain = build_chain(FAIR, preset(nnedi_weights=tmp_path / "w.bin"), deinterlace="nnedi")
     assert options(chain, "nnedi") == {"weights": str(tmp_path / "w.bin"), "field": "tf"}
 
 
 @pytest.mark.parametrize("name", ["vhs_standard", "vhs_clean", "vhs_heavy", "vhs_archive"])
 @pytest.mark.parametrize("deinterlace", ["auto", "estdif"])
-def test_ffmpeg_runs_the_chain_and_gives_what_it_promises(name: str, deinterlace: Deinterlace) -> None:
+def test_ffmpeg_output_matches_the_chain(name: str, deinterlace: Deinterlace) -> None:
     chain = build_chain(tape(width_px=180, height_px=144), PRESETS[name], deinterlace=deinterlace)
     assert frames_of(chain) == 4 * chain.ratio
 
@@ -243,15 +243,13 @@ MUCH: dict[str, object] = {
         pytest.param({"audio_channels": 0, "audio_rate_hz": 0}, "yuv420p", 4, id="no sound"),
     ],
 )
-def test_ffmpeg_runs_the_chains_of_strange_tapes(
-    name: str, values: dict[str, object], pixels: str, frames: int
-) -> None:
+def test_ffmpeg_runs_chains_of_unusual_tapes(name: str, values: dict[str, object], pixels: str, frames: int) -> None:
     strange = tape(**{"width_px": 180, "height_px": 144, **values})
     chain = build_chain(strange, PRESETS[name])
     assert frames_of(chain, f"{strange.width_px}x{strange.height_px}", pixels, frames) == frames * chain.ratio
 
 
-def test_hd_is_in_the_colours_of_hd() -> None:
+def test_hd_tape_has_the_color_matrix_of_hd() -> None:
     tags = options(build_chain(tape(**HD), ARCHIVE), "setparams")
     assert (tags["colorspace"], tags["color_primaries"], tags["color_trc"]) == ("bt709", "bt709", "bt709")
     scaled = [

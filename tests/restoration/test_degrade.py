@@ -39,26 +39,26 @@ def with_bar() -> Frames:
 
 
 @pytest.mark.parametrize(("order", "top", "bottom"), [("tff", 50, 150), ("bff", 150, 50)])
-def test_each_field_is_an_instant_of_its_own(order: str, top: int, bottom: int) -> None:
+def test_each_field_has_a_separate_time(order: str, top: int, bottom: int) -> None:
     luma, _, _ = degrade(grey((50, 150)), replace(PERFECT, field_order=order))  # type: ignore[arg-type]
     assert luma.shape == (1, 480, 720)
     assert (luma[0, ::2] == top).all()
     assert (luma[0, 1::2] == bottom).all()
 
 
-def test_an_odd_picture_is_left_out() -> None:
+def test_odd_last_frame_is_dropped() -> None:
     luma, blue, red = degrade(grey((50, 150, 50)), PERFECT)
     assert (len(luma), blue.shape, red.shape) == (1, (1, 480, 360), (1, 480, 360))
 
 
-def test_the_same_seed_makes_the_same_tape_and_another_another() -> None:
+def test_tape_depends_on_the_seed_only() -> None:
     once, again = degrade(with_bar(), Tape("ntsc", seed=3)), degrade(with_bar(), Tape("ntsc", seed=3))
     other = degrade(with_bar(), Tape("ntsc", seed=4))
     assert all(np.array_equal(one, two) for one, two in zip(once, again, strict=True))
     assert not np.array_equal(once[0], other[0])
 
 
-def test_noise_is_as_strong_as_it_says_and_chromas_is_alike_along_lines() -> None:
+def test_noise_has_the_given_strength() -> None:
     luma, blue, _ = degrade(grey(), replace(PERFECT, noise_luma=4.0, noise_chroma=8.0, chroma_bandwidth_hz=0.4e6))
     assert luma.std() == pytest.approx(4.0, rel=0.05)
     assert blue.std() == pytest.approx(8.0, rel=0.1)
@@ -67,7 +67,7 @@ def test_noise_is_as_strong_as_it_says_and_chromas_is_alike_along_lines() -> Non
     assert abs((flat[2:] * flat[:-2]).mean()) < 0.1 * flat.var()
 
 
-def test_luma_is_cut_at_its_bandwidth() -> None:
+def test_luma_is_limited_to_its_bandwidth() -> None:
     pictures = grey()
     stripes = 60 * np.sin(2 * np.pi * np.arange(720) * 4.5 / 13.5)  # 4.5 MHz
     pictures[:, 0] = np.uint8(128 + stripes)
@@ -75,7 +75,7 @@ def test_luma_is_cut_at_its_bandwidth() -> None:
     assert luma[0, :, 100:620].std() < 0.3 * pictures[0, 0, :, 100:620].std()
 
 
-def test_colour_lies_beside_and_below_its_picture() -> None:
+def test_chroma_is_shifted_right_and_down() -> None:
     pictures = grey()
     pictures[:, 1, 200:280, 340:380] = 180
     _, blue, _ = degrade(pictures, replace(PERFECT, chroma_shift_x_px=4.0, chroma_shift_y_px=2))
@@ -84,14 +84,14 @@ def test_colour_lies_beside_and_below_its_picture() -> None:
     assert 2 * columns.mean() == pytest.approx(359.5 + 4, abs=1.1)
 
 
-def test_lines_below_the_head_switch_are_torn_aside_and_no_others() -> None:
+def test_only_lines_below_the_head_switch_are_torn() -> None:
     luma, _, _ = degrade(with_bar(), replace(PERFECT, head_switching_lines=8))
     left = (luma[0] > 140).argmax(axis=1)
     assert (np.abs(left[:-8] - 340) <= 1).all()
     assert (left[-8:] >= 350).all()
 
 
-def test_lines_start_where_their_jitter_says() -> None:
+def test_lines_are_shifted_by_their_jitter() -> None:
     luma, _, _ = degrade(with_bar(), replace(PERFECT, jitter_px=3.0))
     left = (luma[0] > 140).argmax(axis=1)
     assert 2.0 < left.std() < 4.5
@@ -103,11 +103,11 @@ def test_dropouts_are_light_streaks() -> None:
     assert 0.0005 < share < 0.01
 
 
-def test_black_is_raised_and_white_stays() -> None:
+def test_black_is_raised_and_white_is_unchanged() -> None:
     luma, _, _ = degrade(grey((16, 16, 235, 235)), replace(PERFECT, black_level=28.0))
     assert (int(luma[0].max()), int(luma[1].min())) == (28, 235)
 
 
-def test_pictures_of_another_size_are_refused() -> None:
+def test_frames_of_wrong_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"pictures of pal are \(N, 3, 576, 720\), not \(2, 3, 480, 720\)"):
         degrade(grey(), replace(PERFECT, standard="pal"))

@@ -23,7 +23,7 @@ needs_ncnn = pytest.mark.skipif(
 )
 
 
-def test_nothing_is_asked_of_a_network_that_no_tape_wants() -> None:
+def test_unused_network_is_not_checked() -> None:
     engines, problems = choose_engines({"ffmpeg"}, EngineChoice(weights="no-such-network", device="vulkan"))
     assert problems == []
     assert engines.by_name.keys() == engines.identities.keys() == {"ffmpeg"}
@@ -31,7 +31,7 @@ def test_nothing_is_asked_of_a_network_that_no_tape_wants() -> None:
 
 
 @needs_ncnn
-def test_a_network_is_known_by_its_files_and_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_identity_is_files_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "count_gpus", lambda: 3)
     monkeypatch.setattr(weights, "count_gpus", lambda: 3)
     made = {}
@@ -50,7 +50,7 @@ def test_a_network_is_known_by_its_files_and_where_it_runs(monkeypatch: pytest.M
 
 
 @needs_ncnn
-def test_the_choice_that_is_made_on_the_command_line_arrives(tmp_path: Path) -> None:
+def test_engine_options_of_the_command_line_are_used(tmp_path: Path) -> None:
     presets = load_presets()
     recipe, engines, problems = read_recipe(Request(weights="span-x4"), presets, {"neural"})
     assert problems == []
@@ -59,7 +59,7 @@ def test_the_choice_that_is_made_on_the_command_line_arrives(tmp_path: Path) -> 
     assert isinstance(engines.by_name["neural"], NeuralEngine)
 
 
-def test_all_that_stands_against_engines_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_engine_problems_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "count_gpus", lambda: 0)
     wished = EngineChoice(CommandTemplate("cat {input}"), weights="no-such-network", device="vulkan")
     _, problems = choose_engines({"command", "neural"}, wished)

@@ -54,7 +54,7 @@ def cells(jpeg: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(zip(before, after, strict=True))
 
 
-def test_a_sheet_shows_the_same_frame_twice(restored: Callable, tape: Tape) -> None:
+def test_sheet_shows_the_same_frame_before_and_after(restored: Callable, tape: Tape) -> None:
     """With nothing done but cutting, both pictures of a row are one, and rows are not."""
     cut = step("crop", w="iw", h="ih-40", x="0", y="0")
     shape = step("scale", width="210", height="104")
@@ -65,14 +65,14 @@ def test_a_sheet_shows_the_same_frame_twice(restored: Callable, tape: Tape) -> N
     assert max(same) < 8 < min(other)
 
 
-def test_a_sheet_of_a_video_with_fewer_frames_than_it_shows(restored: Callable, tape: Tape) -> None:
+def test_sheet_of_a_short_video_has_fewer_rows(restored: Callable, tape: Tape) -> None:
     work, path = restored("full-range.mkv", chain_of())
     jpeg = draw_comparison_sheet(work.source, work.found, path, work.chain, frames=50)
     page = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert page.shape[0] == MARGIN_PX + len(work.found.timeline) * (360 + CAPTION_PX + MARGIN_PX)
 
 
-def test_halves_are_those_of_the_frames_that_belong_together(restored: Callable, tape: Tape, tmp_path: Path) -> None:
+def test_split_screen_halves_show_the_same_frame(restored: Callable, tape: Tape, tmp_path: Path) -> None:
     work, path = restored("noisy-interlaced.mkv", BOBBED)
     clip = tmp_path / "split.mp4"
     write_split_screen(work.source, work.found, path, work.chain, clip)
@@ -85,9 +85,7 @@ def test_halves_are_those_of_the_frames_that_belong_together(restored: Callable,
         assert (int(left.argmin()), int(right.argmin())) == (number // 2, number)
 
 
-def test_a_clip_is_from_the_middle_and_has_the_times_of_its_frames(
-    restored: Callable, tape: Tape, tmp_path: Path
-) -> None:
+def test_clip_is_from_the_middle_and_keeps_frame_times(restored: Callable, tape: Tape, tmp_path: Path) -> None:
     work, path = restored("noisy-interlaced.mkv", BOBBED)
     clips = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
     for clip in clips:
@@ -103,14 +101,14 @@ def test_a_clip_is_from_the_middle_and_has_the_times_of_its_frames(
     assert right.argmin() == 14  # 0.28 s of 0.96 s
 
 
-def test_film_out_of_telecine(restored: Callable, tape: Tape, tmp_path: Path) -> None:
+def test_previews_of_inverse_telecine(restored: Callable, tape: Tape, tmp_path: Path) -> None:
     work, path = restored("telecined.mkv", FILM)
     write_split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
     assert len(survey_video(tmp_path / "split.mp4").timeline) == len(work.clock)
     assert len(cells(draw_comparison_sheet(work.source, work.found, path, work.chain))) == 6
 
 
-def test_pixels_that_are_not_square(restored: Callable, tape: Tape, tmp_path: Path) -> None:
+def test_split_screen_has_square_pixels(restored: Callable, tape: Tape, tmp_path: Path) -> None:
     chain = chain_of(step("setfield", mode="tff"), interlaced=True, sample_aspect="12:11")
     work, path = restored("interlaced.mkv", chain, QUICK)
     write_split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
@@ -118,7 +116,7 @@ def test_pixels_that_are_not_square(restored: Callable, tape: Tape, tmp_path: Pa
     assert (picture.width_px, picture.height_px, picture.sample_aspect) == (210, 144, 1)
 
 
-def test_a_restored_video_that_is_none(tape: Tape, tmp_path: Path) -> None:
+def test_invalid_restored_video_is_an_error(tape: Tape, tmp_path: Path) -> None:
     path = tmp_path / "restored.mp4"
     path.write_bytes(b"no video")
     source = tape("interlaced.mkv")

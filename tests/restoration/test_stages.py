@@ -18,7 +18,7 @@ from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import save_survey, survey_video
 from tasks.restoration.diagnosis_stage import DiagnosedTape
-from tasks.restoration.join_stage import JoinStage, bare_item, join_item
+from tasks.restoration.join_stage import JoinStage, make_bare_item, make_join_item
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.planning import PlannedTape
 from tasks.restoration.preview_stage import PreviewParams, PreviewStage
@@ -68,7 +68,7 @@ class Run:
         return [self._run(stage, item) for item in list_segment_items(self.planned())]
 
     def join(self) -> StageResult:
-        return self._run(JoinStage(), join_item(self.planned()))
+        return self._run(JoinStage(), make_join_item(self.planned()))
 
     def _run(self, stage, item):
         private = self._folder / "private" / stage.name / item.id
@@ -87,7 +87,7 @@ def run(tape: Callable[[str], Path], tmp_path: Path) -> Run:
     return Run(tape("noisy-interlaced.mkv"), tmp_path)
 
 
-def test_segments_become_a_tape(run: Run) -> None:
+def test_restored_segments_are_joined_to_a_tape(run: Run) -> None:
     restored = run.restore()
     assert [result.values["segment"] for result in restored] == [0, 1, 2]
     frames = 2 * len(survey_video(run.source).timeline)
@@ -102,7 +102,7 @@ def test_segments_become_a_tape(run: Run) -> None:
     assert joined.values["chain"] == [f"{step.filter}: {step.reason}" for step in CHAIN.steps]
 
 
-def test_the_same_bytes_whatever_came_before(run: Run, tape: Callable[[str], Path], tmp_path: Path) -> None:
+def test_segment_bytes_do_not_depend_on_earlier_items(run: Run, tape: Callable[[str], Path], tmp_path: Path) -> None:
     run.restore()
     other = Run(tape("noisy-interlaced.mkv"), tmp_path / "again")
     stage = SegmentStage()
@@ -115,17 +115,17 @@ def test_the_same_bytes_whatever_came_before(run: Run, tape: Callable[[str], Pat
     ]
 
 
-def test_a_segment_that_is_gone_is_told(run: Run) -> None:
+def test_missing_segment_is_reported(run: Run) -> None:
     run.restore()
     (run.output / run.work.segment_path(run.segments[1])).unlink()
     with pytest.raises(SegmentError, match=r"0001\.mp4"):
         run.join()
     (run.output / run.work.report_path(run.segments[1])).unlink()
-    with pytest.raises(BadInput, match=r"1 of 3 segments were not made \(1\)"):
+    with pytest.raises(BadInput, match=r"1 of 3 segments are missing \(1\)"):
         run.join()
 
 
-def test_a_segment_that_was_altered_is_told(run: Run) -> None:
+def test_modified_segment_is_detected(run: Run) -> None:
     run.restore()
     path = run.output / run.work.report_path(run.segments[2])
     path.write_text(json.dumps(json.loads(path.read_text()) | {"first_digest": "0" * 32}))
@@ -133,7 +133,7 @@ def test_a_segment_that_was_altered_is_told(run: Run) -> None:
         run.join()
 
 
-def test_a_tape_that_changed_meanwhile_is_told(run: Run, tmp_path: Path) -> None:
+def test_changed_tape_is_detected(run: Run, tmp_path: Path) -> None:
     run.restore()
     copy = tmp_path / "changed.mkv"
     copy.write_bytes(run.source.read_bytes() + b"more")
@@ -142,12 +142,12 @@ def test_a_tape_that_changed_meanwhile_is_told(run: Run, tmp_path: Path) -> None
         run.join()
 
 
-def test_work_survives_its_journey(run: Run) -> None:
+def test_work_round_trips_through_a_payload(run: Run) -> None:
     payload = json.loads(json.dumps(TAPE_PAYLOAD.dump(run.work, run.segments)))
     assert TAPE_PAYLOAD.load(payload) == (run.work, run.segments)
 
 
-def test_the_items_of_a_long_tape_are_small(run: Run) -> None:
+def test_items_of_a_long_tape_are_small(run: Run) -> None:
     """Of a thousand segments none bears the other ones."""
     many = [Segment(number, 10 * number, 10 * number + 10, 0, 0) for number in range(1000)]
     items = list_segment_items(run.planned(many))
@@ -155,15 +155,15 @@ def test_the_items_of_a_long_tape_are_small(run: Run) -> None:
     assert max(len(json.dumps(item.payload)) for item in items) < 2000
 
 
-def test_segments_begin_where_the_pattern_of_telecine_does(tape: Callable[[str], Path]) -> None:
+def test_segments_start_at_telecine_cycles(tape: Callable[[str], Path]) -> None:
     found = survey_video(tape("telecined.mkv"))
     segments = cut_tape(found, chain_of(ratio=chain_of().ratio * 4 / 5), 2.0)
     assert all(segment.start_frame % 5 == 0 for segment in segments)
 
 
-def test_a_tape_for_which_nothing_can_be_done_fails_and_says_why(run: Run) -> None:
+def test_refused_tape_fails_with_its_reason(run: Run) -> None:
     with pytest.raises(BadInput, match="no such height"):
-        run._run(JoinStage(), refuse_item(join_item(run.planned()), "no such height"))
+        run._run(JoinStage(), refuse_item(make_join_item(run.planned()), "no such height"))
 
 
 @pytest.mark.parametrize("field", ["survey", "folder"])
@@ -171,7 +171,7 @@ def test_join_refuses_a_work_that_names_files_outside_the_output_folder(run: Run
     run.restore()
     shutil.copytree(run.output / "segments", run.output.parent / "segments")
     shutil.copytree(run.output / "surveys", run.output.parent / "surveys")
-    item = join_item(run.planned())
+    item = make_join_item(run.planned())
     item.payload["work"][field] = f"../{item.payload['work'][field]}"
     with pytest.raises(PermissionError, match="leads out of the output folder"):
         run._run(JoinStage(), item)
@@ -192,7 +192,7 @@ def test_segments_and_previews_refuse_a_work_that_names_files_outside(run: Run) 
     shutil.copytree(run.output / "restored", run.output.parent / "restored")
     shutil.copytree(run.output / "surveys", run.output.parent / "surveys")
     work = TAPE_PAYLOAD.dump(run.work, run.segments)["work"]
-    forged = make_preview_item(bare_item(run.planned().diagnosed), work | {"tape": "../../restored/tape"}, [])
+    forged = make_preview_item(make_bare_item(run.planned().diagnosed), work | {"tape": "../../restored/tape"}, [])
     with pytest.raises(PermissionError, match="leads out of the output folder"):
         run._run(PreviewStage(PreviewParams()), forged)
     segment = list_segment_items(run.planned())[0]

@@ -34,7 +34,7 @@ def said(shelf: Path, text: str) -> list[str]:
     return [str(problem) for problem in read_tapes(shelf, table(shelf, text), COMMON, PRESETS)[1]]
 
 
-def test_every_video_of_the_folder_in_natural_order(shelf: Path) -> None:
+def test_videos_are_in_natural_order(shelf: Path) -> None:
     tapes, problems = read_tapes(shelf, None, COMMON, PRESETS)
     assert problems == []
     assert [tape.path for tape in tapes] == ["1991/wedding.mpg", "tape2.avi", "tape10.mp4"]
@@ -42,7 +42,7 @@ def test_every_video_of_the_folder_in_natural_order(shelf: Path) -> None:
     assert tapes[0].id.startswith("1991-wedding")
 
 
-def test_a_tapes_own_line_wins(shelf: Path) -> None:
+def test_line_of_a_tape_overrides_common_options(shelf: Path) -> None:
     settings = table(shelf, "tape,preset,height,crf,shelf\ntape2.avi,vhs_heavy,,18,B4\n")
     tapes, problems = read_tapes(shelf, settings, COMMON, PRESETS)
     assert problems == []
@@ -52,7 +52,7 @@ def test_a_tapes_own_line_wins(shelf: Path) -> None:
     assert all(tape.options == COMMON for tape in tapes if tape.id != "tape2")
 
 
-def test_everything_that_is_wrong_with_a_table_is_said_at_once(shelf: Path) -> None:
+def test_all_problems_of_a_table_are_reported_together(shelf: Path) -> None:
     lines = said(
         shelf,
         "tape,preset,height,codec\ntape2.avi,vhs_hevy,721,x266\ntape2.avi,,,\nwedding,,,\n,vhs_heavy,,\n",
@@ -64,7 +64,7 @@ def test_everything_that_is_wrong_with_a_table_is_said_at_once(shelf: Path) -> N
     assert len(lines) == 5
 
 
-def test_an_unknown_preset_is_said_once_for_all_tapes(shelf: Path) -> None:
+def test_unknown_preset_is_reported_once(shelf: Path) -> None:
     _, problems = read_tapes(shelf, None, TapeOptions(preset="vhs"), PRESETS)
     assert [str(problem) for problem in problems] == [
         "--preset: 'vhs'; allowed: vhs_standard, vhs_heavy; name one of these"
@@ -72,7 +72,7 @@ def test_an_unknown_preset_is_said_once_for_all_tapes(shelf: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "tape;preset\n", "preset\nvhs_heavy\n", "\xff\xfe\x00"])
-def test_a_broken_table_is_named(shelf: Path, content: str) -> None:
+def test_broken_table_is_named(shelf: Path, content: str) -> None:
     path = shelf.parent / "per_tape.csv"
     path.write_bytes(content.encode("latin-1"))
     tapes, problems = read_tapes(shelf, path, COMMON, PRESETS)
@@ -81,12 +81,12 @@ def test_a_broken_table_is_named(shelf: Path, content: str) -> None:
     assert len(tapes) == 3
 
 
-def test_a_folder_without_videos_or_no_folder(tmp_path: Path) -> None:
+def test_folder_without_videos_is_a_problem(tmp_path: Path) -> None:
     assert "no videos" in str(read_tapes(tmp_path, None, COMMON, PRESETS)[1][0])
     assert "does not exist" in str(read_tapes(tmp_path / "gone", None, COMMON, PRESETS)[1][0])
 
 
-def test_a_link_out_of_the_folder_is_refused(shelf: Path, tmp_path: Path) -> None:
+def test_symlink_out_of_the_folder_is_refused(shelf: Path, tmp_path: Path) -> None:
     (tmp_path / "private.mp4").write_bytes(b"x")
     (shelf / "linked.mp4").symlink_to(tmp_path / "private.mp4")
     tapes, problems = read_tapes(shelf, None, COMMON, PRESETS)
@@ -94,7 +94,7 @@ def test_a_link_out_of_the_folder_is_refused(shelf: Path, tmp_path: Path) -> Non
     assert "linked" not in {tape.id for tape in tapes}
 
 
-def test_tapes_whose_names_look_alike_stay_apart(tmp_path: Path) -> None:
+def test_similar_names_get_distinct_ids(tmp_path: Path) -> None:
     names = ["SAME.mp4", "same.mp4", "a b.mp4", "ab.mp4", "a.mkv", "a.mp4", "中文.mp4", "nul.mp4", "b/a.mp4"]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -36,7 +36,7 @@ def left_parts(bench: Bench) -> list[str]:
     return sorted(path.name for path in (bench.output / "made").glob("*")) if (bench.output / "made").exists() else []
 
 
-def test_parts_are_made_put_together_and_removed(bench: Bench) -> None:
+def test_parts_are_joined_and_removed(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a"), b=whole("b"))
     assert run(bench, plan, small=False) == 0
     assert (bench.output / "wholes" / "a.txt").read_text() == "a0 text\na1 text\n"
@@ -47,14 +47,14 @@ def test_parts_are_made_put_together_and_removed(bench: Bench) -> None:
     assert bench.counts() == (0, 2, 0, 0)
 
 
-def test_a_new_whole_costs_its_own_parts_alone(bench: Bench) -> None:
+def test_new_whole_runs_only_its_own_parts(bench: Bench) -> None:
     assert run(bench, write_plan(bench, a=whole("a"))) == 0
     bench.new_tries()
     assert run(bench, write_plan(bench, a=whole("a"), b=whole("b"))) == 0
     assert sorted(bench.new_tries()) == ["b", "b0", "b1"]
 
 
-def test_a_whole_that_is_gone_is_made_again_with_its_parts(bench: Bench) -> None:
+def test_missing_whole_runs_again_with_its_parts(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a"), b=whole("b"))
     assert run(bench, plan) == 0
     bench.new_tries()
@@ -63,7 +63,7 @@ def test_a_whole_that_is_gone_is_made_again_with_its_parts(bench: Bench) -> None
     assert sorted(bench.new_tries()) == ["b", "b0", "b1"]
 
 
-def test_a_part_that_fails_costs_its_whole_alone_and_the_others_are_kept(bench: Bench) -> None:
+def test_failed_part_fails_only_its_whole(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a", a1={"do": "raise_bad_input"}), b=whole("b"))
     assert run(bench, plan) == 3
     assert bench.failures["a"]["message"].endswith("without a1")
@@ -76,7 +76,7 @@ def test_a_part_that_fails_costs_its_whole_alone_and_the_others_are_kept(bench: 
     assert left_parts(bench) == []
 
 
-def test_parts_of_one_group_are_gone_before_the_next_begins(bench: Bench) -> None:
+def test_parts_of_a_group_are_removed_before_the_next(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a", size=100), b=whole("b", size=100), c=whole("c", size=100))
     assert run(bench, plan, "--scratch", 200) == 0
     there = {name: bench.items[name]["parts_there"] for name in "abc"}
@@ -98,7 +98,7 @@ def resize(filesystem: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", filesystem], check=True)
 
 
-def test_a_full_disk_stops_the_run_and_blames_no_whole(
+def test_full_disk_stops_the_run_and_fails_no_whole(
     bench: Bench, small_output: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Its parts alone would fit. What fits is made before the run stops, and the same command goes on from there."""
@@ -119,14 +119,14 @@ def test_a_full_disk_stops_the_run_and_blames_no_whole(
     assert sorted(bench.new_tries()) == ["b", "b0", "b1"]
 
 
-def test_wholes_that_do_not_fit_together_are_made_one_after_another(bench: Bench, small_output: Path) -> None:
+def test_wholes_that_do_not_fit_together_run_in_sequence(bench: Bench, small_output: Path) -> None:
     """Although --scratch would allow all their parts at once."""
     plan = write_plan(bench, a=whole("a", size=5 * 2**20), b=whole("b", size=5 * 2**20))
     assert run(bench, plan, "--scratch", 2**40) == 0
     assert {name: bench.items[name]["parts_there"] for name in "ab"} == {"a": 2, "b": 2}
 
 
-def test_parts_that_are_there_need_no_room_again(bench: Bench, small_output: Path) -> None:
+def test_finished_parts_need_no_space_again(bench: Bench, small_output: Path) -> None:
     size = 5 * 2**20
     assert run(bench, write_plan(bench, a=whole("a", size=size, a1={"do": "raise_bad_input"}))) == 3
     resize(small_output, "9m")
@@ -142,7 +142,7 @@ def test_max_items_counts_wholes(bench: Bench) -> None:
     assert sorted(bench.new_tries()) == ["b", "b0", "b1", "b2"]
 
 
-def test_a_dry_run_says_what_would_be_made(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_predicts_parts_and_wholes(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     plan = write_plan(bench, a=whole("a", size=2**30))
     assert run(bench, plan, "--dry-run") == 0
     said = capfd.readouterr().err
@@ -150,7 +150,7 @@ def test_a_dry_run_says_what_would_be_made(bench: Bench, capfd: pytest.CaptureFi
     assert not bench.output.exists()
 
 
-def test_refresh_makes_everything_again(bench: Bench) -> None:
+def test_refresh_runs_everything_again(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a"))
     assert run(bench, plan) == 0
     bench.new_tries()
@@ -158,7 +158,7 @@ def test_refresh_makes_everything_again(bench: Bench) -> None:
     assert sorted(bench.new_tries()) == ["a", "a0", "a1"]
 
 
-def test_what_is_killed_goes_on_with_the_parts_that_are_done(bench: Bench) -> None:
+def test_killed_run_continues_with_finished_parts(bench: Bench) -> None:
     gate = bench.folder / "gate"
     plan = write_plan(bench, a=whole("a", 3, a2={"do": "wait_for", "gate": str(gate)}))
     options = "--plan", plan, "--output-dir", bench.output, "--workers", 1, "--order", "manifest"
@@ -173,7 +173,7 @@ def test_what_is_killed_goes_on_with_the_parts_that_are_done(bench: Bench) -> No
     assert sorted(bench.new_tries()) == ["a", "a2"]
 
 
-def test_parts_may_stay_and_go_with_a_later_run(bench: Bench) -> None:
+def test_kept_parts_are_removed_by_a_later_run(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a"))
     assert run(bench, plan, "--keep") == 0
     assert left_parts(bench) == ["a0", "a1"]

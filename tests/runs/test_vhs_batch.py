@@ -154,7 +154,7 @@ def given(bench: Bench, *more: object) -> tuple[object, ...]:
     return ("--input", bench.folder / "shelf", "--output-dir", bench.output, "--segment-seconds", 2, *more)
 
 
-def test_what_a_run_leaves(whole_run: Bench) -> None:
+def test_output_files_of_a_run(whole_run: Bench) -> None:
     names = {"home", "truncated", "stream", "film", "mixed", "uneven", "odd", "high", "kept", "one-frame"}
     output = whole_run.output
     assert {path.stem for path in (output / "restored").iterdir()} == names
@@ -169,7 +169,7 @@ def test_what_a_run_leaves(whole_run: Bench) -> None:
     assert "PARTIAL" in page
 
 
-def test_every_column_is_told(whole_run: Bench) -> None:
+def test_every_column_is_documented(whole_run: Bench) -> None:
     columns = set(pq.read_schema(whole_run.output / "items.parquet").names)
     known = set(told(ROOT / "docs" / "vhs_batch.md")) | set(told(ROOT / "docs" / "outputs.md"))
     assert columns - known == set()
@@ -183,7 +183,7 @@ def test_every_row_names_its_tape(whole_run: Bench) -> None:
     assert {row["name"] for row in table if row["id"] == "film.0000"} <= {"film.mkv, vhs_standard, segment 0"}
 
 
-def test_a_tape_in_any_script_is_shown_by_its_name(bench: Bench) -> None:
+def test_names_in_any_script_are_shown(bench: Bench) -> None:
     folder = shelf_of(bench, "high.mkv")
     (folder / "한국어").mkdir()
     (folder / "high.mkv").rename(folder / "한국어/中文.mkv")
@@ -194,7 +194,7 @@ def test_a_tape_in_any_script_is_shown_by_its_name(bench: Bench) -> None:
     assert "한국어/中文.mkv" in (bench.output / "report.html").read_text(encoding="utf-8")
 
 
-def test_one_bad_tape_is_one_failure(whole_run: Bench) -> None:
+def test_each_bad_tape_is_one_failure(whole_run: Bench) -> None:
     failures = whole_run.failures
     assert failures.keys() == {"refused", *(Path(name).stem for name in HARD)}
     assert {row["failure_kind"] for row in failures.values()} == {"bad_input"}
@@ -202,7 +202,7 @@ def test_one_bad_tape_is_one_failure(whole_run: Bench) -> None:
         assert words in failures[Path(name).stem]["message"], failures[Path(name).stem]["message"]
 
 
-def test_fields_become_frames_with_the_sound_as_it_was(whole_run: Bench, tapes: Path) -> None:
+def test_bobbed_tape_keeps_its_audio(whole_run: Bench, tapes: Path) -> None:
     measured, made = values(whole_run, "diagnosis")["home"], values(whole_run, "tapes")["home"]
     assert (measured["field_order"], measured["frames"], measured["audio_channels"]) == ("tff", 125, 1)
     assert measured["noise_luma"] > 2
@@ -223,7 +223,7 @@ def sound_of(path: Path) -> list[list[tuple[int | None, bytes]]]:
     return list(found.values())
 
 
-def test_metadata_is_carried(whole_run: Bench) -> None:
+def test_metadata_of_a_tape_is_carried(whole_run: Bench) -> None:
     with av.open(str(restored(whole_run, "home"))) as container:
         said = {name.lower(): text for name, text in container.metadata.items()}
         assert said["title"] == "Street, summer 1994"
@@ -237,7 +237,7 @@ def test_metadata_is_carried(whole_run: Bench) -> None:
     ("tape", "size", "matrix", "primaries"),
     [("home", (210, 144), 5, 5), ("film", (174, 144), 6, 6), ("high", (960, 720), 1, 5), ("odd", (174, 142), 5, 5)],
 )
-def test_colour_and_square_samples(
+def test_color_matrix_and_square_pixels(
     whole_run: Bench, tape: str, size: tuple[int, int], matrix: int, primaries: int
 ) -> None:
     with av.open(str(restored(whole_run, tape))) as container:
@@ -249,7 +249,7 @@ def test_colour_and_square_samples(
         assert (context.colorspace, context.color_primaries) == (matrix, primaries)
 
 
-def test_film_in_fields_gets_its_own_rate_back(whole_run: Bench) -> None:
+def test_telecined_tape_gets_its_film_rate_back(whole_run: Bench) -> None:
     measured, made = values(whole_run, "diagnosis")["film"], values(whole_run, "tapes")["film"]
     assert (measured["telecine"], measured["frames"]) == ("3:2", 60)
     assert made["frames"] == 48
@@ -257,7 +257,7 @@ def test_film_in_fields_gets_its_own_rate_back(whole_run: Bench) -> None:
     assert gaps == pytest.approx(1001 / 24000, abs=0.0011)
 
 
-def test_half_a_tape_is_restored_and_called_partial(whole_run: Bench) -> None:
+def test_truncated_tape_is_restored_as_partial(whole_run: Bench) -> None:
     measured, made = values(whole_run, "diagnosis")["truncated"], values(whole_run, "tapes")["truncated"]
     assert 30 < measured["frames"] < 80
     assert made["frames"] == 2 * measured["frames"]
@@ -266,14 +266,14 @@ def test_half_a_tape_is_restored_and_called_partial(whole_run: Bench) -> None:
     assert values(whole_run, "tapes")["home"]["missing"] is None
 
 
-def test_half_a_stream_that_does_not_say_how_long_it_was(whole_run: Bench) -> None:
+def test_truncated_stream_without_duration(whole_run: Bench) -> None:
     """Its last pictures are not equally long: some of those between them were cut off."""
     measured, made = values(whole_run, "diagnosis")["stream"], values(whole_run, "tapes")["stream"]
     assert 30 < measured["frames"] < 80
     assert made["frames"] == len(times(restored(whole_run, "stream"))) == 2 * measured["frames"]
 
 
-def test_uneven_times_are_kept(whole_run: Bench, tapes: Path) -> None:
+def test_variable_frame_times_are_kept(whole_run: Bench, tapes: Path) -> None:
     before, after = times(tapes / "uneven.mkv"), times(restored(whole_run, "uneven"))
     assert len(after) == 2 * len(before)
     assert [float(time) for time in after[::2]] == pytest.approx([float(time) for time in before], abs=0.0011)
@@ -281,24 +281,24 @@ def test_uneven_times_are_kept(whole_run: Bench, tapes: Path) -> None:
     assert [float(time) for time in after[1:-1:2]] == pytest.approx(middles, abs=0.0011)
 
 
-def test_fields_and_whole_frames_in_one_tape(whole_run: Bench) -> None:
+def test_mixed_tape_is_deinterlaced(whole_run: Bench) -> None:
     measured = values(whole_run, "diagnosis")["mixed"]
     assert measured["is_mixed"]
     assert 0.3 < measured["interlaced_share"] < 0.7
     assert values(whole_run, "tapes")["mixed"]["frames"] == 2 * measured["frames"]
 
 
-def test_a_still(whole_run: Bench) -> None:
+def test_still_tape_is_restored(whole_run: Bench) -> None:
     assert values(whole_run, "diagnosis")["one-frame"]["frames"] == 1
     assert len(times(restored(whole_run, "one-frame"))) in {1, 2}
 
 
-def test_a_line_of_its_own_wins(whole_run: Bench) -> None:
+def test_settings_line_overrides_common_options(whole_run: Bench) -> None:
     made = values(whole_run, "tapes")
     assert (made["high"]["height_px"], made["home"]["height_px"]) == (720, 144)
 
 
-def test_what_changed_runs_again_and_nothing_else(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_changed_tapes_run_again(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shelf_of(bench, "high.mkv", "odd.mkv")
     assert bench.run(*given(bench), flow=FLOW) == 0
     before = listing(bench.output / "restored")
@@ -317,7 +317,7 @@ def test_what_changed_runs_again_and_nothing_else(bench: Bench, capsys: pytest.C
     assert counts(bench, "segments") == counts(bench, "tapes") == (2, 0, 0, 0)
 
 
-def test_a_killed_run_loses_the_segments_it_was_at(bench: Bench) -> None:
+def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
     make_home_recording(bench.folder / "shelf")
     ffmpeg("-stream_loop", 2, "-i", bench.folder / "shelf" / "home.mkv", "-c", "copy", bench.folder / "long.mkv")
     (bench.folder / "long.mkv").replace(bench.folder / "shelf" / "home.mkv")
@@ -340,7 +340,7 @@ def segment_records(bench: Bench) -> list[str]:
     return [name for name in records(bench.output) if name.startswith("segments/")]
 
 
-def test_tapes_wait_for_room_and_come_out_the_same(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_limited_scratch_gives_the_same_tapes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shelf_of(bench, "high.mkv", "odd.mkv")
     assert bench.run(*given(bench, "--workers", 2), flow=FLOW) == 0
     together, said = digests(bench.output / "restored"), capsys.readouterr().err
@@ -351,7 +351,7 @@ def test_tapes_wait_for_room_and_come_out_the_same(bench: Bench, capsys: pytest.
     assert capsys.readouterr().err.count("segments: 1 slots") == 2, "one group after another"
 
 
-def test_one_tape_at_a_time(bench: Bench) -> None:
+def test_tapes_run_one_at_a_time_with_little_scratch(bench: Bench) -> None:
     shelf_of(bench, "high.mkv", "odd.mkv")
     for done in (1, 2):
         assert bench.run(*given(bench, "--max-items", 1), flow=FLOW) == 0
@@ -359,7 +359,7 @@ def test_one_tape_at_a_time(bench: Bench) -> None:
         assert counts(bench, "tapes")[0] == 1
 
 
-def test_a_program_of_ones_own(bench: Bench) -> None:
+def test_external_program_restores_a_tape(bench: Bench) -> None:
     """The command that the docs give, with FFmpeg as the program."""
     shelf_of(bench, "film.mkv")
     text = (ROOT / "docs" / "vhs_batch.md").read_text(encoding="utf-8")
@@ -372,20 +372,20 @@ def test_a_program_of_ones_own(bench: Bench) -> None:
     assert values(bench, "tapes")["film"]["height_px"] == 288
 
 
-def test_a_program_that_fails_says_so(bench: Bench) -> None:
+def test_failed_program_is_reported(bench: Bench) -> None:
     shelf_of(bench, "high.mkv")
     wanted = ("--engine", "command", "--command", f"{shlex.quote(FFMPEG)} -v error -i {{input}} -vf nosuch {{output}}")
     assert bench.run(*given(bench, *wanted), flow=FLOW) == 3
     assert "nosuch" in (bench.output / bench.failures["high.0000"]["log"]).read_text()
-    assert "were not made" in bench.failures["high"]["message"]
+    assert "segments are missing" in bench.failures["high"]["message"]
 
 
-def test_what_such_a_tape_cannot_have(whole_run: Bench) -> None:
+def test_unsuitable_options_fail_the_tape(whole_run: Bench) -> None:
     assert "--height: 288 with fields kept" in whole_run.failures["refused"]["message"]
     assert values(whole_run, "tapes")["refused"]["outcome"] == "failed"
 
 
-def test_an_archive_keeps_fields_and_samples(whole_run: Bench) -> None:
+def test_archive_keeps_fields_and_pixels(whole_run: Bench) -> None:
     with av.open(str(restored(whole_run, "kept"))) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("ffv1", "yuv422p10le")
@@ -393,7 +393,7 @@ def test_an_archive_keeps_fields_and_samples(whole_run: Bench) -> None:
         assert sum(1 for _ in container.decode(stream)) == 20
 
 
-def test_a_preset_is_chosen_by_the_noise(whole_run: Bench) -> None:
+def test_vhs_preset_is_chosen_by_noise(whole_run: Bench) -> None:
     made = values(whole_run, "tapes")
     assert made["odd"]["preset"] == "vhs_clean"
     assert made["odd"]["chosen_because"].endswith("is below 2")
@@ -412,7 +412,7 @@ def test_a_preset_is_chosen_by_the_noise(whole_run: Bench) -> None:
         (("--priority", "age"), ["age"]),
     ],
 )
-def test_options_that_are_wrong(
+def test_invalid_options_are_refused(
     bench: Bench, capsys: pytest.CaptureFixture[str], options: Sequence[str], words: Sequence[str]
 ) -> None:
     shelf_of(bench, "high.mkv")
@@ -431,9 +431,7 @@ def write_settings(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     return path
 
 
-def test_everything_that_is_wrong_with_the_settings_is_said_at_once(
-    bench: Bench, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_problems_of_the_settings_are_reported_together(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shelf_of(bench, "high.mkv", "odd.mkv")
     rows: list[dict[str, object]] = [
         {"tape": "high", "height": 720},
@@ -450,7 +448,7 @@ def test_everything_that_is_wrong_with_the_settings_is_said_at_once(
     assert not bench.output.exists()
 
 
-def test_settings_that_are_no_table(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_settings_table_is_an_error(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shelf_of(bench, "high.mkv")
     (bench.folder / "settings.json").write_text('[{"tape": "high.mkv", ')
     assert bench.run(*given(bench, "--settings", bench.folder / "settings.json"), flow=FLOW) == 2
@@ -461,7 +459,7 @@ def test_settings_that_are_no_table(bench: Bench, capsys: pytest.CaptureFixture[
     assert "Traceback" not in said
 
 
-def test_a_folder_without_tapes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_without_tapes_is_an_error(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     (bench.folder / "shelf").mkdir()
     assert bench.run(*given(bench), flow=FLOW) == 2
     assert "no videos" in capsys.readouterr().err

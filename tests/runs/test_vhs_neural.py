@@ -41,7 +41,7 @@ def pictures(path: Path) -> np.ndarray:
 
 
 @needs_ncnn
-def test_a_network_enlarges_a_tape(bench: Bench) -> None:
+def test_network_upscales_a_tape(bench: Bench) -> None:
     make_tape(bench.folder / "shelf")
     assert bench.run(*given(bench, "--engine", "neural", "--workers", 1), flow=FLOW) == 0
     assert bench.counts() == (4, 0, 0, 0)
@@ -55,7 +55,7 @@ def test_a_network_enlarges_a_tape(bench: Bench) -> None:
     assert 0.2 < differences.mean() < 8  # the same pictures, by other means
 
 
-def test_networks_that_cannot_be_had(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_networks_are_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     make_tape(bench.folder / "shelf")
     assert bench.run(*given(bench, "--engine", "neural", "--weights", "span-x3"), flow=FLOW) == 2
     said = capsys.readouterr().err

@@ -37,7 +37,7 @@ def figures(bench: Bench) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["preset"], row["piece"]): row for row in csv.DictReader(file)}
 
 
-def test_one_sheet_with_a_column_for_the_tape_and_each_preset(compared: Bench) -> None:
+def test_sheet_has_a_column_for_the_tape_and_each_preset(compared: Bench) -> None:
     sheet = cv2.imread(str(compared.output / "comparison.jpg"))
     height, width = sheet.shape[:2]
     assert width == pytest.approx(3 * 480, abs=60)
@@ -48,7 +48,7 @@ def test_one_sheet_with_a_column_for_the_tape_and_each_preset(compared: Bench) -
     assert values(compared, "comparison")["comparison"]["pieces"] == 4
 
 
-def test_the_figures_are_plausible(compared: Bench) -> None:
+def test_measurements_are_plausible(compared: Bench) -> None:
     found = figures(compared)
     assert found.keys() == {(preset, piece) for preset in ("tape", *PRESETS) for piece in "01"}
     noise = {key: float(row["noise_luma"]) for key, row in found.items()}
@@ -62,14 +62,14 @@ def test_the_figures_are_plausible(compared: Bench) -> None:
     assert min(float(found[preset, "0"]["cpu_ms_per_frame"]) for preset in PRESETS) > 0
 
 
-def test_another_preset_restores_its_own_pieces_alone(compared: Bench) -> None:
+def test_additional_preset_restores_only_its_own_pieces(compared: Bench) -> None:
     assert compared.run(*given(compared, ",".join([*PRESETS, "vhs_archive"])), flow=FLOW) == 0
     assert counts(compared, "diagnosis") == (0, 1, 0, 0)
     assert counts(compared, "segments") == (2, 4, 0, 0)
     assert {preset for preset, _ in figures(compared)} == {"tape", *PRESETS, "vhs_archive"}
 
 
-def test_a_tape_that_is_none(bench: Bench) -> None:
+def test_invalid_tape_fails(bench: Bench) -> None:
     (bench.folder / "interlaced.mkv").write_text("Not a video.\n")
     assert bench.run(*given(bench, "vhs_clean"), flow=FLOW) == 3
     assert "text file" in bench.failures["interlaced"]["message"]
@@ -87,7 +87,7 @@ def test_a_tape_that_is_none(bench: Bench) -> None:
         ("vhs_archive", ("--height", "288"), ["--height", "with fields kept"]),
     ],
 )
-def test_options_that_are_wrong(
+def test_invalid_options_are_refused(
     bench: Bench, capsys: pytest.CaptureFixture[str], presets: str, options: Sequence[str], words: Sequence[str]
 ) -> None:
     make_tape(bench.folder, "interlaced.mkv")
@@ -97,7 +97,7 @@ def test_options_that_are_wrong(
     assert "Traceback" not in said
 
 
-def test_a_tape_that_is_not_there(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_tape_is_an_error(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run(*given(bench, "vhs_clean"), flow=FLOW) == 2
     assert "interlaced.mkv" in capsys.readouterr().err
     assert not bench.output.exists()

@@ -31,7 +31,7 @@ def filled(folder: Path, names: Iterable[str]) -> Path:
     "pattern",
     ["{:08}.png", "{:08}_out.png", "{}.png", "frame-{}.png", "{:04}.png", "video/frames/{:04}.png", "{:08}/made.png"],
 )
-def test_names_of_many_kinds(pattern: str, given: Path, tmp_path: Path) -> None:
+def test_images_are_matched_by_name(pattern: str, given: Path, tmp_path: Path) -> None:
     names = [pattern.format(number) for number in range(COUNT)]
     made = filled(tmp_path / "made", reversed(names))
     assert [file.relative_to(made).as_posix() for file in find_images(given, made, "paint")] == names
@@ -46,13 +46,13 @@ def test_names_of_many_kinds(pattern: str, given: Path, tmp_path: Path) -> None:
         ([f"{number}.png" for number in range(COUNT - 1)], "got 12 images and wrote 11, with other names"),
     ],
 )
-def test_too_few_and_too_many(names: list[str], words: str, given: Path, tmp_path: Path) -> None:
+def test_wrong_number_of_images_is_an_error(names: list[str], words: str, given: Path, tmp_path: Path) -> None:
     with pytest.raises(SegmentError, match=words):
         find_images(given, filled(tmp_path / "made", names), "paint")
 
 
 @pytest.mark.parametrize(("kind", "name"), [(np.uint8, "rgb24"), (np.uint16, "rgb48le")])
-def test_pictures_are_read_as_deep_as_they_are(kind: type, name: str, tmp_path: Path) -> None:
+def test_images_keep_their_bit_depth(kind: type, name: str, tmp_path: Path) -> None:
     picture = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (6, 10, 3), kind)
     cv2.imwrite(str(tmp_path / "a.png"), picture)
     found = read_image(tmp_path / "a.png", "paint")
@@ -60,7 +60,7 @@ def test_pictures_are_read_as_deep_as_they_are(kind: type, name: str, tmp_path: 
     assert np.array_equal(found.reformat(format=name).to_ndarray()[..., ::-1], picture)
 
 
-def test_what_is_no_picture_is_told(tmp_path: Path) -> None:
+def test_invalid_image_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("words")
     with pytest.raises(SegmentError, match=r"the image a\.png written by paint cannot be read"):
         read_image(tmp_path / "a.png", "paint")

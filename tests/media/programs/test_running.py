@@ -13,7 +13,7 @@ from tasks.media.segments.errors import SegmentError
 from tests.engine.processes import wait_until
 
 
-def test_it_has_our_variables_and_its_own_and_what_it_says_is_kept(
+def test_program_gets_variables_and_its_output_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OURS", "one")
@@ -30,12 +30,12 @@ def test_it_has_our_variables_and_its_own_and_what_it_says_is_kept(
         ("import os; os.kill(os.getpid(), 9)", r"python[\d.]* was ended by SIGKILL: no output"),
     ],
 )
-def test_how_it_ended_is_told(said: str, words: str, tmp_path: Path) -> None:
+def test_exit_status_and_signal_are_reported(said: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(SegmentError, match=words):
         run_program([sys.executable, "-c", said], {}, tmp_path / "log")
 
 
-def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
+def test_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "no program"
     file.write_text("words")
     with pytest.raises(SegmentError, match="no program cannot be started: Permission denied; give its full path"):
@@ -49,7 +49,7 @@ pathlib.Path(sys.argv[1]).write_text(str(left.pid))
 """
 
 
-def test_what_it_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+def test_processes_left_behind_are_killed(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     run_program([sys.executable, "-c", LEAVES, str(note)], {}, tmp_path / "log")
     pid = int(note.read_text())

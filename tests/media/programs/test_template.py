@@ -33,13 +33,13 @@ def template(text: str) -> Template:
         ("nope {what} {input}", ["'nope', which is no", "placeholder {what}", "no {output}"]),
     ],
 )
-def test_templates_that_cannot_work_are_told_at_the_door(text: str, lines: list[str]) -> None:
+def test_invalid_templates_are_reported(text: str, lines: list[str]) -> None:
     problems = [str(problem) for problem in check_template(template(text))]
     assert len(problems) == len(lines)
     assert all(line in problem for line, problem in zip(lines, problems, strict=True))
 
 
-def test_words_stay_together_whatever_is_filled_in() -> None:
+def test_values_with_spaces_stay_one_word() -> None:
     one = template("/opt/my\\ tools/paint -i {input} --size={width}x '{output} {{as}} is' $HOME;")
     values = {"input": "a b", "output": "c'd", "width": "8", "fps": "25"}
     assert one.fill(values) == ["/opt/my tools/paint", "-i", "a b", "--size=8x", "c'd {as} is", "$HOME;"]
@@ -47,6 +47,6 @@ def test_words_stay_together_whatever_is_filled_in() -> None:
     assert one.used == {"input", "width", "output"}
 
 
-def test_a_missing_command_is_asked_for_with_all_that_it_needs() -> None:
+def test_missing_command_names_the_required_placeholders() -> None:
     problem = describe_missing_command(("input", "masks", "output"), "--command")
     assert str(problem).endswith("no command; allowed: a program and its arguments, with {input}, {masks} and {output}")

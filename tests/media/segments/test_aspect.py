@@ -60,18 +60,20 @@ def said(path: Path) -> Fraction | None:
 
 def check_sums(data: bytes) -> None:
     """The checksums of all that the file's segment holds, and that SeekHead knows where each of it lies."""
-    segment = next(element for element in matroska._elements(data, 0, len(data)) if element.id == matroska._SEGMENT)
-    inside = list(matroska._elements(data, segment.data, segment.end))
+    segment = next(
+        element for element in matroska._read_elements(data, 0, len(data)) if element.id == matroska._SEGMENT
+    )
+    inside = list(matroska._read_elements(data, segment.data, segment.end))
     assert inside[-1].end == segment.end == len(data)
     for element in inside:
         if data[element.data] == matroska._CRC:
             told = int.from_bytes(data[element.data + 2 : element.data + 6], "little")
             assert zlib.crc32(data[element.data + 6 : element.end]) == told
     places = {element.id: element.begin - segment.data for element in inside}
-    for seek in list(matroska._elements(data, inside[0].data, inside[0].end))[1:]:
+    for seek in list(matroska._read_elements(data, inside[0].data, inside[0].end))[1:]:
         name, place = (
             int.from_bytes(data[child.data : child.end], "big")
-            for child in matroska._elements(data, seek.data, seek.end)
+            for child in matroska._read_elements(data, seek.data, seek.end)
         )
         assert places[name] == place
 
@@ -89,7 +91,7 @@ def check_sums(data: bytes) -> None:
     ],
     ids=lambda value: getattr(value, "codec", value),
 )
-def test_pixels_keep_their_shape(
+def test_pixel_aspect_is_preserved(
     settings: EncoderSettings, suffix: str, wide: Callable[[str], Path], tmp_path: Path
 ) -> None:
     work = work_on(wide("12/11"), tmp_path, 2, settings)
@@ -99,7 +101,7 @@ def test_pixels_keep_their_shape(
 
 
 @pytest.mark.parametrize("aspect", ["16/15", "12/11", "1/1", "40/33"])
-def test_matroska_stays_sound(aspect: str, wide: Callable[[str], Path], tmp_path: Path) -> None:
+def test_matroska_with_pixel_aspect_is_valid(aspect: str, wide: Callable[[str], Path], tmp_path: Path) -> None:
     """Checksums, places of chapters and attachments, and seeking."""
     work = work_on(wide(aspect), tmp_path, 2)
     joined, _ = work.join([work.encode(segment) for segment in work.segments], ".mkv")
@@ -116,26 +118,24 @@ def test_matroska_stays_sound(aspect: str, wide: Callable[[str], Path], tmp_path
         assert 0.4 < float(next(container.decode(video=0)).time) <= 0.6
 
 
-def test_webm_knows_whole_pixels(wide: Callable[[str], Path], tmp_path: Path) -> None:
+def test_webm_rounds_display_width_to_whole_pixels(wide: Callable[[str], Path], tmp_path: Path) -> None:
     work = work_on(wide("12/11"), tmp_path, 2, QUICK["svtav1"])
     joined, _ = work.join([work.encode(segment) for segment in work.segments], ".webm")
     assert said(joined.path) == Fraction(209, 192)
 
 
-def test_another_shape_is_told(wide: Callable[[str], Path], tmp_path: Path) -> None:
+def test_wrong_pixel_aspect_is_detected(wide: Callable[[str], Path], tmp_path: Path) -> None:
     work = work_on(wide("12/11"), tmp_path, 2)
     reports = [work.encode(segment) for segment in work.segments]
     joined, _ = work.join(reports, ".mkv")
     set_sample_aspect(joined.path, 0, (192, 144), Fraction(16, 11))
     assert said(joined.path) == Fraction(16, 11)
-    with pytest.raises(SegmentError, match=r"its pixels have the shape 16/11 and not 12/11"):
+    with pytest.raises(SegmentError, match=r"its pixel aspect is 16/11 instead of 12/11"):
         verify_joined(joined, work.plan, reports)
 
 
 @pytest.mark.parametrize("damage", ["text", "short", "other"])
-def test_a_file_that_ffmpeg_has_not_written_so_is_left_alone(
-    damage: str, wide: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_file_not_written_by_ffmpeg_is_unchanged(damage: str, wide: Callable[[str], Path], tmp_path: Path) -> None:
     path = tmp_path / "other.mkv"
     whole = wide("1/1").read_bytes()
     data = {

@@ -67,7 +67,9 @@ def joined_work(source: Path, folder: Path, suffix: str = "") -> tuple[Work, Joi
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
 @pytest.mark.parametrize("name", SOUNDS)
-def test_no_sample_is_lost(name: str, suffix: str, sounding: Callable[[str], Path], tmp_path: Path) -> None:
+def test_converted_audio_keeps_all_samples(
+    name: str, suffix: str, sounding: Callable[[str], Path], tmp_path: Path
+) -> None:
     codec, bits = SOUNDS[name]
     _, joined, report = joined_work(sounding(name), tmp_path, suffix)
     assert not [line for line in joined.lost if "audio" in line]
@@ -75,7 +77,7 @@ def test_no_sample_is_lost(name: str, suffix: str, sounding: Callable[[str], Pat
         assert codec.startswith("pcm_")
         return
     became = {".mov": f"PCM_S{bits}"}.get(suffix, "FLAC")
-    assert [conversion.what for conversion in report.conversions] == [f"sound stream 1: {codec} became {became}"]
+    assert [conversion.what for conversion in report.conversions] == [f"audio stream 1: {codec} became {became}"]
     before, after = decoded_by_ffmpeg(sounding(name), bits), decoded_by_ffmpeg(joined.path, bits)
     assert report.conversions[0].samples == len(after) > 70_000
     np.testing.assert_array_equal(after, before)
@@ -89,9 +91,7 @@ def start_seconds(path: Path, kind: str) -> float:
 
 
 @pytest.mark.parametrize(("offset", "suffix"), [("0.37", ".mp4"), ("0.37", ".mkv"), ("1.2", ".mov")])
-def test_sound_that_begins_later_still_does(
-    offset: str, suffix: str, ffmpeg: Callable[..., bytes], tmp_path: Path
-) -> None:
+def test_late_audio_start_is_preserved(offset: str, suffix: str, ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
     source = tmp_path / "late.asf"
     ffmpeg(*PICTURE.split(), "-itsoffset", offset, *SOUND.split(), "-c:v", "mpeg4", "-c:a", "adpcm_ms", str(source))
     _, joined, report = joined_work(source, tmp_path, suffix)
@@ -102,7 +102,7 @@ def test_sound_that_begins_later_still_does(
     assert report.conversions[0].late_seconds <= (0.00051 if suffix == ".mkv" else 1e-9)
 
 
-def test_what_is_missing_is_silent_and_the_rest_in_time(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+def test_audio_gap_becomes_silence_of_equal_length(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
     """Four tenths of a second of sound is gone from the middle: the click after it comes when it did."""
     whole, source = tmp_path / "whole.asf", tmp_path / "gap.asf"
     click = "-f lavfi -i aevalsrc=0.1*sin(2*PI*440*t)+0.8*between(t\\,1.3\\,1.301):s=48000:d=1.6"
@@ -120,7 +120,7 @@ def test_what_is_missing_is_silent_and_the_rest_in_time(ffmpeg: Callable[..., by
     assert 0.3 < len(silent) / 48_000 < 0.5
 
 
-def test_surround_sound_keeps_its_channels(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+def test_surround_channels_are_preserved(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
     source = tmp_path / "surround.avi"
     channels = "|".join(f"0.2*sin(2*PI*{100 * number}*t)" for number in range(1, 7))
     sound = f"-f lavfi -i aevalsrc={channels}:s=48000:d=1.6:c=5.1".split()
@@ -135,21 +135,23 @@ def test_surround_sound_keeps_its_channels(ffmpeg: Callable[..., bytes], tmp_pat
     np.testing.assert_array_equal(arrays[0], arrays[1])
 
 
-def test_language_and_container(sounding: Callable[[str], Path], tmp_path: Path) -> None:
+def test_converted_audio_keeps_its_language(sounding: Callable[[str], Path], tmp_path: Path) -> None:
     choice = choose_container(sounding("wmav2.asf"), "x264")
     assert (choice.suffix, choice.lost, choice.converted) == (".mp4", (), ("stream 1 (audio, wmav2, ger)",))
     assert choose_container(sounding("pcm_alaw.avi"), "x264").suffix == ".mov"  # which takes it as it is
     _, joined, _ = joined_work(sounding("wmav2.asf"), tmp_path)
-    assert [str(conversion) for conversion in joined.converted] == ["sound stream 1: wmav2 became FLAC"]
+    assert [str(conversion) for conversion in joined.converted] == ["audio stream 1: wmav2 became FLAC"]
     with av.open(str(joined.path)) as container:
         assert container.streams.audio[0].language == "ger"
 
 
-def test_other_samples_are_told(sounding: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+def test_different_samples_are_detected(
+    sounding: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
     work, joined, _ = joined_work(sounding("adpcm_ms.avi"), tmp_path, ".mp4")
     reports = [work.encode(segment) for segment in work.segments]
     for change, words in (
-        ("volume=0.9", r"adpcm_ms became FLAC: has \d+ samples that are not the source's \d+"),
+        ("volume=0.9", r"adpcm_ms became FLAC: has \d+ samples, which differ from the source's \d+"),
         ("adelay=20:all=1", r"has \d+ samples that are not"),
     ):
         altered = tmp_path / "altered.mp4"

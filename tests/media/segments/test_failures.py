@@ -44,18 +44,18 @@ def rewritten(path: Path, ffmpeg: Run, *arguments: str) -> None:
     ffmpeg("-i", str(before), *arguments, str(path))
 
 
-def test_a_segment_that_is_missing(done: tuple[Work, list[SegmentReport]]) -> None:
+def test_missing_segment_is_an_error(done: tuple[Work, list[SegmentReport]]) -> None:
     work, _ = done
     work.files[1].unlink()
     with pytest.raises(SegmentError, match=r"segment sound\.mp4\.1\.mp4: no such file"):
         join_segments(work.plan, work.folder / "out.mp4")
 
 
-def test_a_segment_left_out(done: tuple[Work, list[SegmentReport]]) -> None:
+def test_omitted_segment_is_an_error(done: tuple[Work, list[SegmentReport]]) -> None:
     work, _ = done
     first, _, last = work.segments
     without = dataclasses.replace(work.plan, files=work.files[::2], segments=(first, last))
-    with pytest.raises(SegmentError, match=r"2\.mp4: begins with frame 26 instead of 13"):
+    with pytest.raises(SegmentError, match=r"2\.mp4: starts with frame 26 instead of 13"):
         join_segments(without, work.folder / "out.mp4")
     with pytest.raises(SegmentError, match="the segments end at frame 26 of 40"):
         join_segments(
@@ -64,7 +64,7 @@ def test_a_segment_left_out(done: tuple[Work, list[SegmentReport]]) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_segment_half_written(share: float, done: tuple[Work, list[SegmentReport]]) -> None:
+def test_truncated_segment_is_an_error(share: float, done: tuple[Work, list[SegmentReport]]) -> None:
     work, _ = done
     data = work.files[1].read_bytes()
     work.files[1].write_bytes(data[: int(len(data) * share)])
@@ -74,7 +74,7 @@ def test_a_segment_half_written(share: float, done: tuple[Work, list[SegmentRepo
         join_segments(work.plan, work.folder / "out.mp4")
 
 
-def test_a_segment_of_a_killed_encoder_is_no_segment(kind: Kind, tmp_path: Path) -> None:
+def test_segment_of_a_killed_encoder_is_an_error(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("sound.mp4"), tmp_path, 3, QUICK["x264"])
 
     def killed(index: int, frame: av.VideoFrame) -> list[av.VideoFrame]:
@@ -88,7 +88,7 @@ def test_a_segment_of_a_killed_encoder_is_no_segment(kind: Kind, tmp_path: Path)
         verify_segment(work.files[1], work.part(work.segments[1]))
 
 
-def test_frames_lost_or_doubled(kind: Kind, tmp_path: Path) -> None:
+def test_lost_or_duplicate_frames_are_detected(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("sound.mp4"), tmp_path, 3, QUICK["x264"])
     with pytest.raises(SegmentError, match=r"1\.mp4: got 12 frames instead of 13"):
         work.encode(work.segments[1], lambda index, frame: [] if index == 20 else [frame])
@@ -96,15 +96,15 @@ def test_frames_lost_or_doubled(kind: Kind, tmp_path: Path) -> None:
         work.encode(work.segments[1], lambda index, frame: [frame, frame] if index == 20 else [frame])
 
 
-def test_a_segment_with_other_frames_than_its_own(done: tuple[Work, list[SegmentReport]]) -> None:
+def test_segment_with_wrong_frames_is_detected(done: tuple[Work, list[SegmentReport]]) -> None:
     work, reports = done
     shutil.copy(work.files[0], work.files[1])  # as many frames, at the same times
     joined = join_segments(work.plan, work.folder / "out.mp4")
-    with pytest.raises(SegmentError, match=r"out\.mp4: frame 13 is not the one that its segment has there"):
+    with pytest.raises(SegmentError, match=r"out\.mp4: frame 13 differs from that of its segment"):
         verify_joined(joined, work.plan, reports)
 
 
-def test_a_varying_frame_rate_made_constant(kind: Kind, ffmpeg: Run, tmp_path: Path) -> None:
+def test_forced_constant_frame_rate_is_detected(kind: Kind, ffmpeg: Run, tmp_path: Path) -> None:
     work = work_on(kind("vfr.mp4"), tmp_path, 2, QUICK["x264"])
     for segment in work.segments:
         work.encode(segment)
@@ -114,7 +114,7 @@ def test_a_varying_frame_rate_made_constant(kind: Kind, ffmpeg: Run, tmp_path: P
         join_segments(work.plan, work.folder / "out.mp4")
 
 
-def test_segments_with_other_settings(done: tuple[Work, list[SegmentReport]]) -> None:
+def test_segments_with_different_settings_are_detected(done: tuple[Work, list[SegmentReport]]) -> None:
     work, _ = done
     other = EncoderSettings("x264", crf=20, preset="medium", gop_frames=9)
     dataclasses.replace(work, settings=other).encode(work.segments[2])
@@ -125,14 +125,14 @@ def test_segments_with_other_settings(done: tuple[Work, list[SegmentReport]]) ->
         join_segments(work.plan, work.folder / "out.mp4")
 
 
-def test_a_segment_that_begins_without_a_keyframe(done: tuple[Work, list[SegmentReport]], ffmpeg: Run) -> None:
+def test_segment_without_initial_keyframe_is_an_error(done: tuple[Work, list[SegmentReport]], ffmpeg: Run) -> None:
     work, _ = done
     rewritten(work.files[0], ffmpeg, "-c", "copy", "-bsf:v", "noise=drop=lt(n\\,1)")
     with pytest.raises(SegmentError, match=r"0\.mp4: "):
         verify_segment(work.files[0], work.part(work.segments[0]))
 
 
-def test_a_source_that_was_replaced(done: tuple[Work, list[SegmentReport]], tmp_path: Path) -> None:
+def test_replaced_source_is_an_error(done: tuple[Work, list[SegmentReport]], tmp_path: Path) -> None:
     work, _ = done
     other = tmp_path / "other.mp4"
     other.write_bytes(work.source.read_bytes() + b"\0")
@@ -140,9 +140,9 @@ def test_a_source_that_was_replaced(done: tuple[Work, list[SegmentReport]], tmp_
         join_segments(dataclasses.replace(work.plan, source=other), work.folder / "out.mp4")
 
 
-def test_another_extension(done: tuple[Work, list[SegmentReport]]) -> None:
+def test_unknown_extension_is_an_error(done: tuple[Work, list[SegmentReport]]) -> None:
     work, _ = done
-    with pytest.raises(ValueError, match=r"ends in \.mp4, \.mov, \.mkv, \.webm"):
+    with pytest.raises(ValueError, match=r"is one of \.mp4, \.mov, \.mkv, \.webm"):
         join_segments(work.plan, work.folder / "out.avi")
 
 
@@ -159,7 +159,7 @@ ALTERED = {
 
 
 @pytest.mark.parametrize("what", ALTERED)
-def test_a_joined_video_that_was_altered(what: str, done: tuple[Work, list[SegmentReport]], ffmpeg: Run) -> None:
+def test_modified_joined_video_is_detected(what: str, done: tuple[Work, list[SegmentReport]], ffmpeg: Run) -> None:
     work, reports = done
     joined, _ = work.join(reports)
     arguments, message = ALTERED[what]
@@ -169,15 +169,15 @@ def test_a_joined_video_that_was_altered(what: str, done: tuple[Work, list[Segme
         verify_joined(dataclasses.replace(joined, path=altered), work.plan, reports)
 
 
-def test_a_joined_video_whose_frames_are_others(done: tuple[Work, list[SegmentReport]]) -> None:
+def test_joined_video_with_wrong_frames_is_detected(done: tuple[Work, list[SegmentReport]]) -> None:
     work, reports = done
     joined, _ = work.join(reports)
     wrong = [dataclasses.replace(report, last_digest=reports[0].first_digest) for report in reports]
-    with pytest.raises(SegmentError, match=r"frame 12 is not the one that its segment has there"):
+    with pytest.raises(SegmentError, match=r"frame 12 differs from that of its segment"):
         verify_joined(joined, work.plan, wrong)
 
 
-def test_pictures_that_an_encoder_cannot_take(kind: Kind, tmp_path: Path) -> None:
+def test_unsupported_pixel_format_is_an_error(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("ntsc-dv-like.avi"), tmp_path, 1, QUICK["x264"])
     with pytest.raises(ValueError, match="x264 takes no yuv411p; it takes yuv420p"):
         work.encode(work.segments[0])
@@ -186,13 +186,13 @@ def test_pictures_that_an_encoder_cannot_take(kind: Kind, tmp_path: Path) -> Non
         fields.encode(fields.segments[0])
 
 
-def test_frames_of_another_size_are_not_scaled(kind: Kind, tmp_path: Path) -> None:
+def test_frames_of_wrong_size_are_an_error(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("sound.mp4"), tmp_path, 1, LOSSLESS, width_px=96)
     with pytest.raises(SegmentError, match=r"frame 0 is 192x108 yuv420p, not 96x108 yuv420p"):
         work.encode(work.segments[0])
 
 
-def test_an_encoders_own_options_keep_the_headers(kind: Kind, tmp_path: Path) -> None:
+def test_additional_encoder_options_keep_the_headers(kind: Kind, tmp_path: Path) -> None:
     settings = dataclasses.replace(QUICK["x264"], options=(("x264-params", "aq-mode=0"),))
     work = work_on(kind("sound.mp4"), tmp_path, 3, settings)
     assert "stitchable=1" in get_encoder_options(settings, work.picture, work.clock)["x264-params"]
@@ -200,7 +200,7 @@ def test_an_encoders_own_options_keep_the_headers(kind: Kind, tmp_path: Path) ->
     assert report.frames == 40
 
 
-def test_frames_of_another_format_are_not_piped(kind: Kind, tmp_path: Path) -> None:
+def test_frames_of_wrong_format_are_not_piped(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("sound.mp4"), tmp_path, 2)
     other = work_on(kind("ten-bit-hevc.mp4"), tmp_path, 2)
     work.found = dataclasses.replace(other.found, picture=work.found.picture)
@@ -209,13 +209,13 @@ def test_frames_of_another_format_are_not_piped(kind: Kind, tmp_path: Path) -> N
         work.pipe(work.segments[0])
 
 
-def test_times_that_no_clock_can_hold() -> None:
+def test_too_large_times_are_an_error() -> None:
     times = np.array([0, 2**62], dtype=np.int64)
     with pytest.raises(BadInput, match="are damaged"):
         build_clock(Timeline(times, times, 2**62 + 1, Fraction(1, 90_000)), 2)
 
 
-def test_containers_that_fit(kind: Kind) -> None:
+def test_container_is_chosen_by_source_and_codec(kind: Kind) -> None:
     fitting = {
         ("sound.mp4", "x264"): ".mp4",
         ("sound.mp4", "ffv1"): ".mp4",
@@ -230,7 +230,7 @@ def test_containers_that_fit(kind: Kind) -> None:
     assert all(choose_container(kind(name), codec).lost == () for name, codec in fitting)
 
 
-def test_half_a_frame_late_is_not_rounding(kind: Kind, tmp_path: Path) -> None:
+def test_delay_of_half_a_frame_is_detected(kind: Kind, tmp_path: Path) -> None:
     """Matroska's milliseconds pass for a segment's times; a shift does not."""
     work = work_on(kind("sound.mp4"), tmp_path, 1, QUICK["x264"])
     report = work.encode(work.segments[0])
@@ -240,20 +240,20 @@ def test_half_a_frame_late_is_not_rounding(kind: Kind, tmp_path: Path) -> None:
     assert report.frames == 40
 
 
-def test_an_external_program_that_fails(kind: Kind, tmp_path: Path) -> None:
+def test_failure_of_external_ffmpeg_is_reported(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("sound.mp4"), tmp_path, 2, QUICK["x264"])
     with pytest.raises(SegmentError, match=r"ffmpeg ended with exit status [1-9]"):
         work.pipe(work.segments[0], "nonsense")
     command = pipe_command("", "-", {"format": "null"})
     clock = work.part(work.segments[0])
     with (
-        pytest.raises(SegmentError, match="ffmpeg was given 0 frames instead of 20"),
+        pytest.raises(SegmentError, match="ffmpeg got 0 frames instead of 20"),
         FramePipe(command, work.picture, clock, tmp_path / "log"),
     ):
         pass
 
 
-def test_no_process_outlives_an_error(kind: Kind, tmp_path: Path) -> None:
+def test_ffmpeg_process_ends_after_an_error(kind: Kind, tmp_path: Path) -> None:
     work = work_on(kind("sound.mp4"), tmp_path, 2)
     command = pipe_command("", "-", {"format": "null"})
     pipe = FramePipe(command, work.picture, work.part(work.segments[0]), tmp_path / "log")
@@ -263,9 +263,7 @@ def test_no_process_outlives_an_error(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
-def test_what_is_wrong_with_the_source_is_said_and_not_what_the_pipe_makes_of_it(
-    share: float, kind: Kind, tmp_path: Path
-) -> None:
+def test_error_of_the_source_hides_the_broken_pipe(share: float, kind: Kind, tmp_path: Path) -> None:
     """The reader's error leaves the block while ffmpeg waits for more, and the pipe holds some of it."""
     data = bytearray(kind("plain.ts").read_bytes())
     middle = int(len(data) * share) // 188 * 188 + 188 * 4
@@ -278,7 +276,7 @@ def test_what_is_wrong_with_the_source_is_said_and_not_what_the_pipe_makes_of_it
     assert caught.value.__context__ is None
 
 
-def test_damage_of_a_tolerated_source_is_in_the_report(kind: Kind, tmp_path: Path) -> None:
+def test_tolerated_damage_is_in_the_report(kind: Kind, tmp_path: Path) -> None:
     data = bytearray(kind("plain.ts").read_bytes())
     middle = len(data) // 2 // 188 * 188
     data[middle + 40 : middle + 188] = bytes(148)
@@ -298,7 +296,7 @@ def test_damage_of_a_tolerated_source_is_in_the_report(kind: Kind, tmp_path: Pat
     assert SegmentReport(**json.loads(json.dumps(dataclasses.asdict(hurt)))) == hurt
 
 
-def test_a_full_disk_is_not_said_of_the_source(done: tuple[Work, list[SegmentReport]]) -> None:
+def test_full_disk_is_attributed_to_the_output(done: tuple[Work, list[SegmentReport]]) -> None:
     work, _ = done
     output = work.folder / "full.mp4"
     output.symlink_to("/dev/full")

@@ -62,7 +62,7 @@ def check(source: Path, folder: Path, count: int, frames: Frames, settings: Enco
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_in_two_three_and_seven_segments(
+def test_joined_video_equals_source_for_two_three_and_seven_segments(
     name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
 ) -> None:
     for count in (2, 3, 7):
@@ -70,7 +70,9 @@ def test_in_two_three_and_seven_segments(
 
 
 @pytest.mark.parametrize(("name", "count"), list(zip(TRIED_DEFECTS, COUNTS, strict=False)))
-def test_special_videos(name: str, count: int, kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+def test_joined_special_videos_equal_their_sources(
+    name: str, count: int, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+) -> None:
     check(kind(name), tmp_path, count, frames)
 
 
@@ -93,7 +95,7 @@ UNTOUCHED = "sound.ts open-gop-hevc-sound.mp4 vfr-sound.mp4 vfr-sound.mkv late-s
 
 
 @pytest.mark.parametrize("name", UNTOUCHED)
-def test_a_video_that_nothing_is_done_to_is_the_same(
+def test_lossless_h264_round_trip_is_exact(
     name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
 ) -> None:
     """In H.264 without loss, which reorders frames where FFV1 does not."""
@@ -104,7 +106,7 @@ def test_a_video_that_nothing_is_done_to_is_the_same(
 
 
 @pytest.mark.parametrize("name", ["sound.mp4", "sound.mkv", "sound.ts", "vfr-sound.mp4"])
-def test_a_video_with_a_damaged_tail_is_the_same_up_to_there(
+def test_video_with_damaged_end_is_exact_up_to_the_damage(
     name: str, kind: Callable[[str], Path], frames: Frames, ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     whole, source = tmp_path / f"whole-{name}", tmp_path / name
@@ -130,7 +132,7 @@ def test_a_video_with_a_damaged_tail_is_the_same_up_to_there(
 
 @pytest.mark.parametrize("codec", QUICK)
 @pytest.mark.parametrize("ratio", [1, 2])
-def test_numbers_burnt_in_come_in_order(codec: Codec, ratio: int, kind: Callable[[str], Path], tmp_path: Path) -> None:
+def test_frame_numbers_stay_in_order(codec: Codec, ratio: int, kind: Callable[[str], Path], tmp_path: Path) -> None:
     """Also where the frame rate varies, and where each frame becomes two."""
     work = work_on(kind("vfr.mp4"), tmp_path, 3, QUICK[codec], ratio)
     copier = FrameCopier()
@@ -148,7 +150,7 @@ def test_numbers_burnt_in_come_in_order(codec: Codec, ratio: int, kind: Callable
     assert report.late_seconds == 0
 
 
-def test_segments_may_come_in_any_container(
+def test_segments_in_matroska_get_exact_times(
     kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     """Times that Matroska has rounded become exact again: the clock's."""
@@ -163,7 +165,7 @@ def test_segments_may_come_in_any_container(
     assert verify_joined(joined, plan, reports).late_seconds == 0
 
 
-def test_what_the_file_says_is_carried(
+def test_tags_and_chapters_are_carried(
     kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     chapters = tmp_path / "chapters.txt"
@@ -197,7 +199,7 @@ def test_sample_aspect_and_fields_are_carried(kind: Callable[[str], Path], tmp_p
     assert again.field_order == "tff"
 
 
-def test_several_sounds_subtitles_and_attachments(
+def test_audio_tracks_subtitles_and_attachments_are_carried(
     kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     words = tmp_path / "words.srt"
@@ -221,7 +223,7 @@ def test_several_sounds_subtitles_and_attachments(
     assert [copy.kind for copy in report.copies] == ["audio (flac)", "audio (ac3)"]
 
 
-def test_what_matroska_cannot_say_is_told(kind: Callable[[str], Path], tmp_path: Path) -> None:
+def test_edit_list_lost_in_matroska_is_reported(kind: Callable[[str], Path], tmp_path: Path) -> None:
     """It has no edit lists: priming samples of AAC are heard, and all streams come later by them, together."""
     work = work_on(kind("sound.mp4"), tmp_path, 2)
     joined, report = work.join([work.encode(segment) for segment in work.segments], ".mkv")
@@ -230,7 +232,7 @@ def test_what_matroska_cannot_say_is_told(kind: Callable[[str], Path], tmp_path:
     assert report.copies[0].late_seconds < 0.0011
 
 
-def test_a_time_code_in_quicktime_is_told(
+def test_time_code_lost_in_quicktime_is_reported(
     kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     source = tmp_path / "code.mov"
@@ -242,7 +244,7 @@ def test_a_time_code_in_quicktime_is_told(
 
 
 @pytest.mark.parametrize("share", [0.7, 0.72, 0.74])
-def test_a_video_cut_short_keeps_its_sound(
+def test_truncated_video_keeps_its_audio(
     share: float, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
 ) -> None:
     short = tmp_path / "short.ts"
@@ -257,7 +259,7 @@ def test_a_video_cut_short_keeps_its_sound(
     assert report.copies[0].packets > 30
 
 
-def test_recordings_one_after_another_stay_in_sync(kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+def test_audio_stays_in_sync_when_times_restart(kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
     """Where the times of the source begin anew, sound goes on with the picture that it belongs to."""
     double = tmp_path / "double.ts"
     double.write_bytes(kind("sound.ts").read_bytes() * 2)

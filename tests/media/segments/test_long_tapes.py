@@ -73,7 +73,7 @@ def clicks(path: Path, places: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("rate", ["25/8", "30000/11011"])
-def test_half_an_hour_does_not_drift(rate: str, tmp_path: Path) -> None:
+def test_audio_does_not_drift_in_half_an_hour(rate: str, tmp_path: Path) -> None:
     """With an eighth and an eleventh of the pictures, to be quick."""
     work = work_on(tape(tmp_path / "tape.mp4", rate, HALF_AN_HOUR), tmp_path, 6, CHEAPEST)
     assert work.found.picture.field_order == "tff"
@@ -85,7 +85,7 @@ def test_half_an_hour_does_not_drift(rate: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "aac"), (".mov", "pcm_s16le")])
-def test_minutes_at_the_real_rate_do_not_drift(suffix: str, codec: str, tmp_path: Path) -> None:
+def test_audio_does_not_drift_at_full_frame_rate(suffix: str, codec: str, tmp_path: Path) -> None:
     rate = Fraction(30_000, 1001)
     work = work_on(tape(tmp_path / f"tape{suffix}", str(rate), 60, codec), tmp_path, 4, CHEAPEST)
     joined, report = work.join([work.encode(segment) for segment in work.segments], suffix)

@@ -20,7 +20,7 @@ from .workshop import LOSSLESS, QUICK, work_on
     "name",
     ["vfr.mp4", "sound.ts", "ten-bit-hevc.mp4", "ntsc-dv-like.avi", "sound.avi", "mpeg2-interlaced.ts"],
 )
-def test_piped_segments_are_the_video(name: str, kind: Callable[[str], Path], tmp_path: Path) -> None:
+def test_piped_segments_equal_the_source(name: str, kind: Callable[[str], Path], tmp_path: Path) -> None:
     source = kind(name)
     work = work_on(source, tmp_path, 3, LOSSLESS)
     joined, report = work.join([work.pipe(segment) for segment in work.segments], ".mp4")
@@ -29,7 +29,7 @@ def test_piped_segments_are_the_video(name: str, kind: Callable[[str], Path], tm
 
 
 @pytest.mark.parametrize("name", ["wide-pixels.mp4", "sound.mp4", "bob.mp4", "sound.avi"])
-def test_piped_frames_keep_what_they_say_of_themselves(name: str, kind: Callable[[str], Path], tmp_path: Path) -> None:
+def test_piped_frames_keep_their_metadata(name: str, kind: Callable[[str], Path], tmp_path: Path) -> None:
     """Field order, colour, range and sample aspect, which the pipe itself does not hold."""
     work = work_on(kind(name), tmp_path, 2, QUICK["x264"])
     joined, _ = work.join([work.pipe(segment) for segment in work.segments], ".mov")
@@ -48,7 +48,7 @@ def test_headers_do_not_depend_on_content(codec: Codec, kind: Callable[[str], Pa
 
 
 @pytest.mark.parametrize("codec", QUICK)
-def test_headers_tell_the_rate(codec: Codec, kind: Callable[[str], Path], tmp_path: Path) -> None:
+def test_headers_contain_the_frame_rate(codec: Codec, kind: Callable[[str], Path], tmp_path: Path) -> None:
     """Matroska without a rate of its own believes them."""
     work = work_on(kind("ntsc.mp4"), tmp_path, 2, QUICK[codec])
     for encode in (work.encode, work.pipe):
@@ -58,9 +58,7 @@ def test_headers_tell_the_rate(codec: Codec, kind: Callable[[str], Path], tmp_pa
 
 
 @pytest.mark.parametrize("name", ["bob.mp4", "vfr.mp4"])
-def test_bobbing_gives_the_same_frames_in_segments_as_in_one_go(
-    name: str, kind: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_bobbed_segments_equal_the_bobbed_video(name: str, kind: Callable[[str], Path], tmp_path: Path) -> None:
     """The deinterlacer looks at the frames before and after: context makes the cuts invisible."""
     whole = work_on(kind(name), tmp_path / "one", 1, LOSSLESS, 2, field_order="progressive")
     cut = work_on(kind(name), tmp_path / "three", 3, LOSSLESS, 2, field_order="progressive")

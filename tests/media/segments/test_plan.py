@@ -18,7 +18,7 @@ def line(frames: int, ticks: int = 512, start: int = 0) -> Timeline:
     return Timeline(times, times + start, frames * ticks, Fraction(1, 12_800))
 
 
-def test_any_cut_covers_each_frame_once_and_evenly() -> None:
+def test_segments_cover_each_frame_once_and_evenly() -> None:
     rng = random.Random(0)
     for _ in range(300):
         frames, align = rng.randrange(1, 900), rng.choice([1, 2, 5])
@@ -34,18 +34,18 @@ def test_any_cut_covers_each_frame_once_and_evenly() -> None:
         assert len(segments) == 1 or lengths[-1] > cut.min_segment_frames - align
 
 
-def test_context_stays_in_the_video() -> None:
+def test_context_stays_within_the_video() -> None:
     segments = plan_segments(line(100), Cut(count=3, min_segment_frames=1, context_frames=40))
     assert [(segment.read_start, segment.read_end) for segment in segments] == [(0, 73), (0, 100), (26, 100)]
 
 
-def test_a_segment_too_short_is_not_made() -> None:
+def test_segments_are_not_shorter_than_the_minimum() -> None:
     assert len(plan_segments(line(100), Cut(count=7, min_segment_frames=60))) == 1
     assert len(plan_segments(line(1), Cut(count=7))) == 1
     assert len(plan_segments(line(420), Cut(count=7, min_segment_frames=60))) == 7
 
 
-def test_automatic_segments_fill_the_slots() -> None:
+def test_automatic_count_is_a_multiple_of_the_slots() -> None:
     assert len(plan_segments(line(25 * 3600), Cut(slots=8))) == 120
     assert len(plan_segments(line(25 * 100), Cut(slots=4))) == 4
     assert len(plan_segments(line(25 * 100), Cut(seconds=10.0, slots=4))) == 10
@@ -54,19 +54,19 @@ def test_automatic_segments_fill_the_slots() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"count": 0}, {"count": 2, "seconds": 1.0}, {"seconds": -1.0}, {"slots": 0}, {"context_frames": -1}]
 )
-def test_cuts_that_make_no_sense(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"at least|by count|positive"):
+def test_invalid_cut_is_an_error(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"at least|not both|positive"):
         Cut(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_clock_without_change_is_the_source() -> None:
+def test_clock_with_ratio_one_equals_the_timeline() -> None:
     clock = build_clock(line(10, 512, start=777))
     assert clock.pts.tolist() == [777 + 512 * index for index in range(10)]
     assert (clock.end_pts, clock.time_base, clock.moved) == (777 + 5120, Fraction(1, 12_800), 0)
     assert clock.rate == 25
 
 
-def test_bobbed_frames_come_half_way_even_where_the_frame_rate_varies() -> None:
+def test_bobbed_frames_are_halfway_at_variable_frame_rate() -> None:
     times = np.array([0, 10, 21, 50], dtype=np.int64)
     clock = build_clock(Timeline(times, times + 3, 60, Fraction(1, 100)), 2)
     assert clock.time_base == Fraction(1, 200)
@@ -74,14 +74,14 @@ def test_bobbed_frames_come_half_way_even_where_the_frame_rate_varies() -> None:
     assert clock.durations.sum() == clock.end_pts - clock.pts[0] == 120
 
 
-def test_four_frames_for_five() -> None:
+def test_clock_of_inverse_telecine() -> None:
     clock = build_clock(line(50, 1001), Fraction(4, 5))
     assert len(clock) == 40
     assert set(np.diff(clock.pts).tolist()) == {5005}
     assert clock.written(20, 45) == (16, 36)
 
 
-def test_the_parts_of_a_clock_are_the_clock() -> None:
+def test_parts_of_a_clock_add_up() -> None:
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.integers(1, 9, 100)).astype(np.int64)
     for ratio in (1, 2, Fraction(4, 5), Fraction(5, 2)):
@@ -92,7 +92,7 @@ def test_the_parts_of_a_clock_are_the_clock() -> None:
         assert all(part.pts[0] == 0 for part in parts)
 
 
-def test_times_that_repeat_are_told_apart() -> None:
+def test_repeated_times_are_separated() -> None:
     times = np.array([0, 10, 10, 10, 11, 30], dtype=np.int64)
     clock = build_clock(Timeline(times, times, 40, Fraction(1, 100)))
     assert clock.pts.tolist() == [0, 10, 11, 12, 13, 30]
@@ -103,7 +103,7 @@ def test_times_that_repeat_are_told_apart() -> None:
     ("seconds", "context_frames", "share", "length"),
     [(30, 0, 0.1, 4.0), (160, 0, 0.1, 10.0), (3600, 0, 0.1, 30.0), (60, 15, 0.1, 12.0), (60, 15, 0.05, 24.0)],
 )
-def test_usual_lengths_suit_the_video_and_its_context(
+def test_default_length_depends_on_duration_and_context(
     seconds: int, context_frames: int, share: float, length: float
 ) -> None:
     """At 25 frames a second; with much context around each, segments are longer."""

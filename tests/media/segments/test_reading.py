@@ -43,17 +43,19 @@ def check(path: Path, frames: Frames, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bob.mp4", "vfr.mkv", "open-gop-hevc.mp4", "cut-in-open-gop.ts"])
-def test_segments_are_the_video(name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+def test_segments_equal_a_full_decode(name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
     check(kind(name), frames, tmp_path)
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_segments_of_real_videos_are_the_video(name: str, shared_data: Path, frames: Frames, tmp_path: Path) -> None:
+def test_segments_of_real_videos_equal_a_full_decode(
+    name: str, shared_data: Path, frames: Frames, tmp_path: Path
+) -> None:
     check(shared_data / "video" / name, frames, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mpeg2-without-b-frames.mpg", "h264-without-times.avi"])
-def test_counted_frames_need_not_be_counted_from_the_beginning(name: str, kind: Callable[[str], Path]) -> None:
+def test_counting_restarts_at_keyframes(name: str, kind: Callable[[str], Path]) -> None:
     found = survey_video(kind(name))
     assert found.positions is None
     assert found.restarts[:, 0].tolist() == [0, 15, 30, 45]
@@ -62,7 +64,7 @@ def test_counted_frames_need_not_be_counted_from_the_beginning(name: str, kind: 
         assert reader._source._cursor > 45
 
 
-def test_a_frame_keeps_what_it_says_of_itself(kind: Callable[[str], Path]) -> None:
+def test_frames_keep_their_metadata(kind: Callable[[str], Path]) -> None:
     with SegmentReader(kind("bob.mp4"), survey_video(kind("bob.mp4"))) as reader:
         assert all(frame.frame.interlaced_frame for frame in reader.range(0, 5))
     with SegmentReader(kind("ten-bit-full-range.mkv"), survey_video(kind("ten-bit-full-range.mkv"))) as reader:
@@ -75,7 +77,7 @@ def test_a_frame_keeps_what_it_says_of_itself(kind: Callable[[str], Path]) -> No
 @pytest.mark.parametrize(
     "pixels", ["yuv420p", "yuv422p10le", "gray", "rgb24", "nv12", "yuyv422", "gbrp", "yuv444p12le"]
 )
-def test_planes_are_the_pixels(pixels: str) -> None:
+def test_planes_are_views_of_the_pixels(pixels: str) -> None:
     frame = av.VideoFrame(33, 17, pixels)
     rng = np.random.default_rng(1)
     for view in view_planes(frame):
@@ -89,7 +91,7 @@ def test_planes_are_the_pixels(pixels: str) -> None:
         np.testing.assert_array_equal(view_planes(frame)[0].reshape(frame.to_ndarray().shape), frame.to_ndarray())
 
 
-def test_rows_from_the_bottom_up_are_turned(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+def test_upside_down_rows_are_flipped(ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
     """Bitmaps in AVI may be stored so: ffmpeg's option writes the picture upside down and says so."""
     recipe = "-f lavfi -i testsrc2=s=64x48:r=25:d=0.12 -c:v rawvideo -pix_fmt bgr24".split()
     pictures = []
@@ -100,7 +102,7 @@ def test_rows_from_the_bottom_up_are_turned(ffmpeg: Callable[..., bytes], tmp_pa
     np.testing.assert_array_equal(pictures[0][::-1], pictures[1])
 
 
-def test_a_flipped_bit_is_no_missing_end(kind: Callable[[str], Path], tmp_path: Path) -> None:
+def test_flipped_bit_is_not_a_missing_end(kind: Callable[[str], Path], tmp_path: Path) -> None:
     """Frames that are decoded from a damaged one are there; only what cannot be shown itself is missing."""
     data = bytearray(kind("sound.mp4").read_bytes())
     data[len(data) * 4 // 10] ^= 0x10
@@ -112,7 +114,7 @@ def test_a_flipped_bit_is_no_missing_end(kind: Callable[[str], Path], tmp_path: 
 
 @pytest.mark.parametrize("upright", [False, True])
 @pytest.mark.parametrize("name", ["bob.mp4", "ten-bit-full-range.mkv", "sound.mp4"])
-def test_a_copy_says_the_same_of_itself(name: str, upright: bool, kind: Callable[[str], Path]) -> None:
+def test_copied_frame_has_the_same_metadata(name: str, upright: bool, kind: Callable[[str], Path]) -> None:
     with SegmentReader(kind(name), survey_video(kind(name))) as reader:
         copier = FrameCopier(upright)
         for frame in reader.range(3, 6):
@@ -130,7 +132,7 @@ def cut(path: Path, share: float, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["plain.ts", "vfr.mkv", "fragmented.mp4", "sound.mpg", "sound.avi"])
-def test_a_video_cut_short_is_read_as_far_as_it_goes(
+def test_truncated_video_is_read_up_to_its_end(
     name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
 ) -> None:
     whole, short = frames(kind(name)), cut(kind(name), 0.63, tmp_path)
@@ -140,7 +142,7 @@ def test_a_video_cut_short_is_read_as_far_as_it_goes(
     assert digests == [digest for _, digest in whole][: len(digests)]
 
 
-def test_what_is_missing_is_told(kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+def test_missing_frames_are_counted(kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
     """The index at the front promises frames that are cut off."""
     whole = tmp_path / "whole.mp4"
     ffmpeg("-i", str(kind("plain.mp4")), "-c", "copy", "-movflags", "+faststart", str(whole))
@@ -154,7 +156,9 @@ def test_what_is_missing_is_told(kind: Callable[[str], Path], ffmpeg: Callable[.
     assert len(read(short, found, 2)) == len(found.timeline)
 
 
-def test_damage_in_the_middle_is_an_error_or_told(kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
+def test_damage_in_the_middle_is_an_error_or_reported(
+    kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+) -> None:
     data = bytearray(kind("plain.ts").read_bytes())
     middle = len(data) // 2 // 188 * 188
     data[middle + 40 : middle + 188] = bytes(148)
@@ -174,6 +178,6 @@ def test_damage_in_the_middle_is_an_error_or_told(kind: Callable[[str], Path], f
     assert len({index // 15 for index in differing}) == 1  # the damage ends with its group of pictures
 
 
-def test_another_file_in_its_place_is_refused(kind: Callable[[str], Path]) -> None:
+def test_replaced_file_is_refused(kind: Callable[[str], Path]) -> None:
     with pytest.raises(BadInput, match="has changed since"):
         SegmentReader(kind("vfr.mp4"), survey_video(kind("plain.mp4")))

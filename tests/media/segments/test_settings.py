@@ -34,7 +34,9 @@ FIELDS = "-f lavfi -i testsrc2=s=192x144:r=50:d=1.2 -vf interlace=scan=bff -c:v 
         ("bgr0", "ffv1"),
     ],
 )
-def test_lossless_is_every_pixel(pixels: str, codec: str, ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+def test_lossless_settings_keep_every_pixel(
+    pixels: str, codec: str, ffmpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
     source = tmp_path / "source.mkv"
     encoder = {"yuvj420p": "mjpeg", "gbrp": "utvideo"}.get(pixels, "ffv1")
     ffmpeg(*NOISE.split(), "-pix_fmt", pixels, "-c:v", encoder, "-q:v", "1", str(source))
@@ -49,13 +51,13 @@ def test_lossless_is_every_pixel(pixels: str, codec: str, ffmpeg: Callable[..., 
             assert (survey_video(joined.path).picture.color_range == FULL_RANGE) == (picture.color_range == FULL_RANGE)
 
 
-def test_pictures_that_no_encoder_keeps() -> None:
+def test_formats_without_lossless_encoder_are_an_error() -> None:
     with pytest.raises(ValueError, match="no lossless encoder here takes pal8; convert"):
         choose_lossless_settings(PictureFormat(64, 48, "pal8"))
 
 
 @pytest.mark.parametrize("how", ["encode", "pipe"])
-def test_bottom_field_first_is_said(how: str, ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+def test_bottom_field_first_is_in_the_headers(how: str, ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
     source = tmp_path / "bottom.mkv"
     ffmpeg(*FIELDS.split(), str(source))
     work = work_on(source, tmp_path, 2, QUICK["x264"])

@@ -62,7 +62,7 @@ def engine(text: str, form: Form = "clip", results: str = "") -> CommandEngine:
 
 
 @pytest.mark.parametrize("chain", [chain_of(BOB, SHRINK, ratio=2, **SMALL), chain_of(SHRINK, **SMALL)])
-def test_a_program_that_changes_nothing_changes_nothing(chain: Chain, tape: Tape, tmp_path: Path) -> None:
+def test_identity_program_keeps_all_frames(chain: Chain, tape: Tape, tmp_path: Path) -> None:
     """The same frames as without it, so that context, trimming and colour are right on both sides of it."""
     work = work_on(tape("noisy-interlaced.mkv"), tmp_path, chain, 2)
     plain, _ = work.join(work.restore(FfmpegEngine()))
@@ -72,7 +72,7 @@ def test_a_program_that_changes_nothing_changes_nothing(chain: Chain, tape: Tape
     assert report.frames == len(work.clock)
 
 
-def test_a_program_that_enlarges_is_scaled_to_the_size_of_the_chain(tape: Tape, tmp_path: Path) -> None:
+def test_output_of_upscaling_program_is_scaled_to_the_chain(tape: Tape, tmp_path: Path) -> None:
     chain = chain_of(BOB, ratio=2, width_px=160, height_px=120, color_matrix="bt709")
     work = work_on(tape("interlaced.mkv"), tmp_path, chain, 2, QUICK)
     joined, _ = work.join(work.restore(engine(TWICE)))
@@ -82,7 +82,7 @@ def test_a_program_that_enlarges_is_scaled_to_the_size_of_the_chain(tape: Tape, 
 
 
 @pytest.mark.parametrize(("name", "results"), [("copies", ""), ("renames", ""), ("makes a folder", "restored_imgs")])
-def test_a_program_on_pictures(name: str, results: str, tape: Tape, tmp_path: Path) -> None:
+def test_program_with_images_keeps_the_frames(name: str, results: str, tape: Tape, tmp_path: Path) -> None:
     """Pictures are RGB, of 8 bits: the trip there and back costs a code here and there."""
     chain = chain_of(BOB, SHRINK, ratio=2, **SMALL)
     work = work_on(tape("interlaced.mkv"), tmp_path, chain, 2)
@@ -97,7 +97,7 @@ def test_a_program_on_pictures(name: str, results: str, tape: Tape, tmp_path: Pa
 
 
 @pytest.mark.parametrize("form", ["frames", "clip"])
-def test_colours_survive_a_program_where_the_chain_names_their_matrix(form: Form, tape: Tape, tmp_path: Path) -> None:
+def test_program_keeps_colors_if_the_chain_sets_the_matrix(form: Form, tape: Tape, tmp_path: Path) -> None:
     """What the tape says of itself may be wrong: the chain's word counts on both sides of the program."""
     options = {
         "in_color_matrix": "bt470bg",
@@ -136,7 +136,7 @@ def luma(path: Path) -> np.ndarray:
         ("crashes", r"python[\d.]* was ended by SIGABRT"),
     ],
 )
-def test_a_program_that_does_not_do_its_work(name: str, words: str, tape: Tape, tmp_path: Path) -> None:
+def test_failures_of_programs_with_images(name: str, words: str, tape: Tape, tmp_path: Path) -> None:
     work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
     with pytest.raises(SegmentError, match=words):
         engine(script(tmp_path, SCRIPTS[name]), "frames").restore(work.job())
@@ -153,20 +153,20 @@ def test_a_program_that_does_not_do_its_work(name: str, words: str, tape: Tape, 
         (f"{FFMPEG} -vf unheard_of {{output}}", r"ended with exit status \d+: Error opening output files: Filter not"),
     ],
 )
-def test_a_program_on_clips_that_does_not_do_its_work(text: str, words: str, tape: Tape, tmp_path: Path) -> None:
+def test_failures_of_programs_with_clips(text: str, words: str, tape: Tape, tmp_path: Path) -> None:
     work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
     with pytest.raises(SegmentError, match=words):
         engine(text).restore(work.job())
 
 
-def test_what_a_program_says_is_in_the_log_of_the_item(tape: Tape, tmp_path: Path, capfd) -> None:
+def test_program_output_is_in_the_item_log(tape: Tape, tmp_path: Path, capfd) -> None:
     work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
     said = "print('model loaded')\n" + SCRIPTS["copies"]
     engine(script(tmp_path, said), "frames").restore(work.job())
     assert "model loaded" in capfd.readouterr().err
 
 
-def test_placeholders(tape: Tape, tmp_path: Path) -> None:
+def test_placeholders_are_replaced(tape: Tape, tmp_path: Path) -> None:
     said = SCRIPTS["copies"] + "\npathlib.Path(sys.argv[3]).write_text('|'.join(sys.argv[4:]))"
     note = tmp_path / "it's a note.txt"
     text = script(tmp_path, said, str(note), "{width}x{height}", "{fps}", "{{a}}", "$HOME;true")
@@ -177,7 +177,7 @@ def test_placeholders(tape: Tape, tmp_path: Path) -> None:
     assert float(fps) == pytest.approx(30_000 / 1001, rel=0.001)
 
 
-def test_a_program_in_a_group_of_its_own_sees_our_folder(tape: Tape, tmp_path: Path) -> None:
+def test_program_runs_in_a_new_group_and_our_folder(tape: Tape, tmp_path: Path) -> None:
     note = tmp_path / "note"
     said = f"import os\npathlib.Path({str(note)!r}).write_text(f'{{os.getpgid(0) == os.getpid()}} {{os.getcwd()}}')\n"
     work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
@@ -185,20 +185,20 @@ def test_a_program_in_a_group_of_its_own_sees_our_folder(tape: Tape, tmp_path: P
     assert note.read_text() == f"True {Path.cwd()}"
 
 
-def test_fields_are_no_whole_frames(tape: Tape, tmp_path: Path) -> None:
+def test_chain_that_keeps_fields_is_refused(tape: Tape, tmp_path: Path) -> None:
     work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(interlaced=True), settings=LOSSLESS)
     with pytest.raises(SegmentError, match="this chain keeps fields: choose a deinterlacer"):
         engine(COPY).restore(work.job())
 
 
-def test_the_program_comes_before_the_scaling() -> None:
+def test_program_runs_before_the_scaling() -> None:
     matrix = step("scale", out_color_matrix="bt709")
     sharpen = step("unsharp", luma_amount="0.5")
     assert split_at_scaling((BOB, matrix, DENOISE, SHRINK, sharpen)) == ((BOB, matrix, DENOISE), (SHRINK, sharpen))
     assert split_at_scaling((BOB, DENOISE)) == ((BOB, DENOISE), ())
 
 
-def test_forms_and_folders_are_checked() -> None:
+def test_form_and_results_folder_are_checked() -> None:
     text = "cat {input} {output}"
     assert check_command(CommandTemplate(text, "frames", "restored_imgs")) == []
     foreign, missing = check_command(CommandTemplate("cat {input} {masks}"))

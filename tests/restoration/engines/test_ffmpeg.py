@@ -52,7 +52,7 @@ def in_one_go(source: Path, graph: str) -> list[str]:
         ("interlaced.mkv", chain_of(step("bwdif", mode="send_frame", parity="tff")), "bwdif=send_frame:tff"),
     ],
 )
-def test_segments_are_the_frames_of_one_run(name: str, chain: Chain, graph: str, tape: Tape, tmp_path: Path) -> None:
+def test_segments_equal_one_ffmpeg_run(name: str, chain: Chain, graph: str, tape: Tape, tmp_path: Path) -> None:
     work = work_on(tape(name), tmp_path, chain, 3)
     assert len(work.segments) == 3
     joined, report = work.join(work.restore(FfmpegEngine()))
@@ -79,7 +79,7 @@ def test_bobbing_denoising_and_scaling_in_segments(tape: Tape, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("frames", [41, 42, 43, 44])
-def test_a_last_telecine_cycle_that_is_not_whole(frames: int, tape: Tape, tmp_path: Path) -> None:
+def test_incomplete_last_telecine_cycle(frames: int, tape: Tape, tmp_path: Path) -> None:
     source = tmp_path / f"{frames}.mkv"
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tape("telecined.mkv"))]
     subprocess.run([*program, "-frames:v", str(frames), "-c", "copy", str(source)], check=True)
@@ -88,7 +88,7 @@ def test_a_last_telecine_cycle_that_is_not_whole(frames: int, tape: Tape, tmp_pa
     assert sum(report.frames for report in reports) == -(-frames * 4 // 5)
 
 
-def test_headers_say_what_the_chain_says(tape: Tape, tmp_path: Path) -> None:
+def test_headers_match_the_chain(tape: Tape, tmp_path: Path) -> None:
     chain = chain_of(BOB, SCALE, ratio=2, width_px=256, height_px=192, color_matrix="bt709", sample_aspect="4:3")
     work = work_on(tape("noisy-interlaced.mkv"), tmp_path, chain, 2, QUICK)
     joined, _ = work.join(work.restore(FfmpegEngine()))
@@ -98,7 +98,7 @@ def test_headers_say_what_the_chain_says(tape: Tape, tmp_path: Path) -> None:
     assert (found.sample_aspect, found.field_order) == (Fraction(4, 3), "progressive")
 
 
-def test_headers_say_what_the_chain_names_last(tape: Tape, tmp_path: Path) -> None:
+def test_headers_match_the_last_setparams(tape: Tape, tmp_path: Path) -> None:
     """Colours of a tape in a new matrix keep the tape's primaries, where a chain says so."""
     tags = step("setparams", colorspace="bt709", color_primaries="bt470bg", color_trc="smpte170m")
     work = work_on(tape("full-range.mkv"), tmp_path, chain_of(tags, color_matrix="bt709"), 1, QUICK)
@@ -108,14 +108,14 @@ def test_headers_say_what_the_chain_names_last(tape: Tape, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("name", "order"), [("interlaced.mkv", "tff"), ("bottom-field-first.mkv", "bff")])
-def test_fields_that_are_kept_keep_their_order(name: str, order: str, tape: Tape, tmp_path: Path) -> None:
+def test_kept_fields_keep_their_order(name: str, order: str, tape: Tape, tmp_path: Path) -> None:
     chain = chain_of(step("setfield", mode=order), interlaced=True, sample_aspect="12:11")
     work = work_on(tape(name), tmp_path, chain, 2, QUICK)
     joined, _ = work.join(work.restore(FfmpegEngine()))
     assert survey_video(joined.path).picture.field_order == order
 
 
-def test_colours_are_converted_where_the_chain_says_another_matrix(tape: Tape, tmp_path: Path) -> None:
+def test_colors_are_converted_to_the_matrix_of_the_chain(tape: Tape, tmp_path: Path) -> None:
     """A chain that only names the matrix gets the pixels that one gets that converts to it."""
     source = tape("noisy-interlaced.mkv")
     named = work_on(source, tmp_path / "named", chain_of(color_matrix="bt709"))
@@ -126,7 +126,7 @@ def test_colours_are_converted_where_the_chain_says_another_matrix(tape: Tape, t
     assert first == second != third
 
 
-def test_full_range_becomes_limited(tape: Tape, tmp_path: Path) -> None:
+def test_full_range_is_converted_to_limited(tape: Tape, tmp_path: Path) -> None:
     work = work_on(tape("full-range.mkv"), tmp_path, chain_of())
     assert work.found.picture.color_range == 2
     work.restore(FfmpegEngine())
@@ -146,7 +146,7 @@ def test_full_range_becomes_limited(tape: Tape, tmp_path: Path) -> None:
         ((step("select", expr="mod(n,2)"),), "has 12 frames instead of 24"),
     ],
 )
-def test_a_chain_that_does_not_work(steps: tuple, words: str, tape: Tape, tmp_path: Path, capsys) -> None:
+def test_failing_chain_is_reported(steps: tuple, words: str, tape: Tape, tmp_path: Path, capsys) -> None:
     work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(*steps))
     with pytest.raises(SegmentError, match=words):
         FfmpegEngine().restore(work.job())
@@ -154,7 +154,7 @@ def test_a_chain_that_does_not_work(steps: tuple, words: str, tape: Tape, tmp_pa
     assert log in capsys.readouterr().err
 
 
-def test_a_source_that_changed_meanwhile(tape: Tape, tmp_path: Path) -> None:
+def test_changed_source_is_an_error(tape: Tape, tmp_path: Path) -> None:
     source = tmp_path / "changed.mkv"
     source.write_bytes(tape("interlaced.mkv").read_bytes())
     work = work_on(source, tmp_path, chain_of())
@@ -164,7 +164,7 @@ def test_a_source_that_changed_meanwhile(tape: Tape, tmp_path: Path) -> None:
         FfmpegEngine().restore(work.job())
 
 
-def test_a_source_that_is_damaged_in_the_middle(tape: Tape, tmp_path: Path) -> None:
+def test_source_damaged_in_the_middle_is_an_error(tape: Tape, tmp_path: Path) -> None:
     """What is wrong is the tape, and not the ffmpeg that waits for its frames."""
     source = tmp_path / "damaged.mkv"
     data = bytearray(tape("noisy-interlaced.mkv").read_bytes())
@@ -175,7 +175,7 @@ def test_a_source_that_is_damaged_in_the_middle(tape: Tape, tmp_path: Path) -> N
         FfmpegEngine().restore(work.job())
 
 
-def test_damage_that_is_tolerated_is_in_the_report(tape: Tape, tmp_path: Path) -> None:
+def test_tolerated_damage_is_in_the_report(tape: Tape, tmp_path: Path) -> None:
     """Each damaged frame is told by the segment that it belongs to, and by no other that has it as context."""
     source = tmp_path / "damaged.mkv"
     data = bytearray(tape("noisy-interlaced.mkv").read_bytes())

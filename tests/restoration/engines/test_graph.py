@@ -30,7 +30,7 @@ HARD = [
 
 
 @pytest.mark.parametrize("value", HARD)
-def test_a_value_reaches_its_filter(value: str, tmp_path: Path) -> None:
+def test_special_characters_reach_the_filter(value: str, tmp_path: Path) -> None:
     """metadata=print writes what it was told to add."""
     path = tmp_path / "it's, here: [x].txt"
     steps = step("metadata", mode="add", key="k", value=value), step("metadata", mode="print", file=str(path))
@@ -39,16 +39,16 @@ def test_a_value_reaches_its_filter(value: str, tmp_path: Path) -> None:
     assert path.read_text().splitlines()[1] == f"k={value}"
 
 
-def test_steps_stay_in_order_and_twice_is_twice() -> None:
+def test_steps_keep_their_order_and_may_repeat() -> None:
     text = build_graph((step("hqdn3d", luma_spatial="2"), step("hqdn3d", luma_spatial="2"), step("vflip")))
     assert text == "hqdn3d=luma_spatial=2[s0];[s0]hqdn3d=luma_spatial=2[s1];[s1]vflip"
 
 
-def test_no_step_is_no_graph() -> None:
+def test_graph_without_steps_is_empty() -> None:
     assert build_graph(()) == ""
     assert join_graphs("", "a", "", "b") == "a,b"
 
 
-def test_white_space_that_would_get_lost_is_refused() -> None:
+def test_leading_and_trailing_white_space_is_refused() -> None:
     with pytest.raises(ValueError, match=r"option text of filter drawtext begins or ends with white space: ' a'"):
         build_graph((step("drawtext", text=" a"),))

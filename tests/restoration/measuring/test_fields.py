@@ -23,7 +23,7 @@ def worn(shared_data: Path, name: str, filters: str, sigma: float, tmp_path: Pat
 
 @pytest.mark.parametrize("sigma", [8])
 @pytest.mark.parametrize("name", MOVING)
-def test_progressive(name: str, sigma: float, shared_data: Path, tmp_path: Path) -> None:
+def test_progressive_clips_are_recognized(name: str, sigma: float, shared_data: Path, tmp_path: Path) -> None:
     found = measured(worn(shared_data, name, "null", sigma, tmp_path))
     assert (found.field_order, found.telecine, found.is_mixed) == ("progressive", "none", False)
     assert found.interlaced_share < 0.1
@@ -31,7 +31,9 @@ def test_progressive(name: str, sigma: float, shared_data: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("sigma", [8])
 @pytest.mark.parametrize(("name", "order"), [*((name, "tff") for name in MOVING), (MOVING[0], "bff")])
-def test_fields(name: str, order: str, sigma: float, shared_data: Path, tmp_path: Path) -> None:
+def test_interlaced_clips_are_recognized(
+    name: str, order: str, sigma: float, shared_data: Path, tmp_path: Path
+) -> None:
     found = measured(worn(shared_data, name, FIELDS[order], sigma, tmp_path))
     assert (found.field_order, found.telecine, found.is_mixed) == (order, "none", False)
     assert found.interlaced_share > 0.8
@@ -39,20 +41,20 @@ def test_fields(name: str, order: str, sigma: float, shared_data: Path, tmp_path
 
 @pytest.mark.parametrize("sigma", [0, 8])
 @pytest.mark.parametrize(("name", "order"), [*((name, "tff") for name in MOVING[:3]), (MOVING[1], "bff")])
-def test_telecine(name: str, order: str, sigma: float, shared_data: Path, tmp_path: Path) -> None:
+def test_telecined_clips_are_recognized(name: str, order: str, sigma: float, shared_data: Path, tmp_path: Path) -> None:
     found = measured(worn(shared_data, name, TELECINE[order], sigma, tmp_path))
     assert (found.field_order, found.telecine, found.is_mixed) == (order, "3:2", False)
     assert sigma or 0.35 < found.windows[0].repeated_field_share < 0.55
 
 
 @pytest.mark.parametrize("filters", ["fps=12,fps=24", "fps=15,fps=30", "telecine=pattern=22"])
-def test_other_repeats_are_no_telecine(filters: str, shared_data: Path, tmp_path: Path) -> None:
+def test_other_repeated_frames_are_not_telecine(filters: str, shared_data: Path, tmp_path: Path) -> None:
     """Every frame twice, or film at two fields a frame, as in PAL."""
     found = measured(worn(shared_data, "skv_bikes.mp4", filters, 0, tmp_path))
     assert (found.field_order, found.telecine) == ("progressive", "none")
 
 
-def test_a_tape_that_changes_is_mixed(shared_data: Path, tmp_path: Path) -> None:
+def test_tape_with_both_kinds_is_mixed(shared_data: Path, tmp_path: Path) -> None:
     video = shared_data / "video"
     fields = clip(video / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['bff']}")
     frames = clip(video / "skv_bigbuckbunny.mp4")
@@ -63,7 +65,7 @@ def test_a_tape_that_changes_is_mixed(shared_data: Path, tmp_path: Path) -> None
     assert shares == [(True, False), (False, True)]
 
 
-def test_still_windows_do_not_vote(shared_data: Path, tmp_path: Path) -> None:
+def test_still_windows_are_undecided(shared_data: Path, tmp_path: Path) -> None:
     """Half of the tape is a still title in noise: it has no combs, but that proves nothing."""
     moving = clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['tff']}")
     title = moving.cut(0, 1)
@@ -76,7 +78,7 @@ def test_still_windows_do_not_vote(shared_data: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_without_movement_the_file_is_believed(shared_data: Path, tmp_path: Path) -> None:
+def test_field_order_without_motion_is_that_of_the_file(shared_data: Path, tmp_path: Path) -> None:
     title = clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['tff']}").cut(0, 1)
     still = Clip(*(np.repeat(plane, 20, axis=0) for plane in (title.luma, title.blue, title.red)))
     path = record(still, tmp_path / "tape.mkv", extra=("-vf", "setfield=bff", "-c:v", "ffv1"))
@@ -85,7 +87,7 @@ def test_without_movement_the_file_is_believed(shared_data: Path, tmp_path: Path
     assert measured(record(still, tmp_path / "untold.nut")).field_order == "progressive"
 
 
-def test_a_picture_that_moves_up_line_by_line_is_progressive(shared_data: Path, tmp_path: Path) -> None:
+def test_vertical_motion_by_a_line_per_frame_is_progressive(shared_data: Path, tmp_path: Path) -> None:
     """A frame a line: the fields of one frame fit those of the next nearly as well as their own."""
     tall = clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE}", 1)
     for lines in (1, 2, -1):
@@ -99,9 +101,7 @@ def test_a_picture_that_moves_up_line_by_line_is_progressive(shared_data: Path, 
 
 
 @pytest.mark.parametrize("order", ["tff", "bff"])
-def test_a_still_whose_lines_tremble_has_the_order_that_the_file_says(
-    order: str, shared_data: Path, tmp_path: Path
-) -> None:
+def test_still_with_jittering_lines_has_the_order_of_the_file(order: str, shared_data: Path, tmp_path: Path) -> None:
     """Its lines begin a little early or late: in every field anew, as those of a player without time base corrector."""
     still = clip(shared_data / "video" / "skv_bikes.mp4", SIZE, 24).luma[0]
     rng = np.random.default_rng(4)

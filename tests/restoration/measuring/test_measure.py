@@ -46,7 +46,7 @@ def tape(shared_data: Path, name: str, wears: list[Wear], tmp_path: Path, filter
 
 
 @pytest.mark.parametrize("name", [*CLEAN, *PILLARS])
-def test_clean_clips(name: str, shared_data: Path) -> None:
+def test_clean_clips_have_no_defects(name: str, shared_data: Path) -> None:
     found = measured(shared_data / "video" / name)
     assert (found.field_order, found.telecine, found.is_mixed) == ("progressive", "none", False)
     assert (found.chroma_shift_x_px, found.chroma_shift_y_px, found.head_switching_lines) == (0, 0, 0)
@@ -71,7 +71,7 @@ def test_chroma_shift(name: str, shift: tuple[int, int], shared_data: Path, tmp_
     assert (found.chroma_shift_x_px, found.chroma_shift_y_px) == pytest.approx(shift, abs=1)
 
 
-def test_edges_in_one_direction_tell_nothing_of_the_other(shared_data: Path, tmp_path: Path) -> None:
+def test_vertical_edges_show_no_vertical_chroma_shift(shared_data: Path, tmp_path: Path) -> None:
     """The first second of this clip has little colour, all of it in upright edges."""
     found = measured(tape(shared_data, "skv_bikes.mp4", [chroma_moved(-6, 4)], tmp_path))
     assert found.chroma_shift_x_px == pytest.approx(-6, abs=1)
@@ -102,7 +102,7 @@ def test_borders(name: str, shared_data: Path, tmp_path: Path) -> None:
     assert found.head_switching_lines == 0
 
 
-def test_borders_beside_torn_lines_in_noise(shared_data: Path, tmp_path: Path) -> None:
+def test_borders_next_to_torn_lines_in_noise(shared_data: Path, tmp_path: Path) -> None:
     wears = [torn(8), bordered(8, 8, 0, 0), noisy(4)]
     found = measured(tape(shared_data, "skv_bikes.mp4", wears, tmp_path))
     assert (found.borders, found.head_switching_lines) == (Borders(8, 8, 0, 0), 8)
@@ -122,12 +122,12 @@ def test_dark_scenes_have_no_borders(shared_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("black", "noise"), [(16, 2), (24, 5), (32, 2), (8, 2)])
-def test_black_of_a_picture_that_shows_it(black: float, noise: float, shared_data: Path, tmp_path: Path) -> None:
+def test_black_level_of_a_frame_with_black(black: float, noise: float, shared_data: Path, tmp_path: Path) -> None:
     found = measured(tape(shared_data, "mpy_chaplin.mp4", [levelled(black, 235), noisy(noise)], tmp_path))
     assert found.black_level == pytest.approx(black, abs=0.5)
 
 
-def test_black_borders_tell_the_black_of_a_picture_without_any(shared_data: Path, tmp_path: Path) -> None:
+def test_black_level_from_black_borders(shared_data: Path, tmp_path: Path) -> None:
     wears = [levelled(30, 235), bordered(12, 12, 0, 0, level=30), noisy(3)]
     assert measured(tape(shared_data, "skv_bikes.mp4", wears, tmp_path)).black_level == pytest.approx(30, abs=0.5)
 
@@ -142,7 +142,7 @@ def test_shadows_are_not_taken_for_black(name: str, black: float, shared_data: P
 
 
 @pytest.mark.parametrize("white", [200, 250])
-def test_white_that_is_not_there_is_what_is_brightest(white: float, shared_data: Path, tmp_path: Path) -> None:
+def test_white_level_without_white_is_a_high_percentile(white: float, shared_data: Path, tmp_path: Path) -> None:
     whole = measured(tape(shared_data, "mpy_fire2.mp4", [levelled(16, 235)], tmp_path))
     found = measured(tape(shared_data, "mpy_fire2.mp4", [levelled(16, white)], tmp_path))
     due = 16 + (whole.white_level - 16) * (white - 16) / 219
@@ -150,7 +150,7 @@ def test_white_that_is_not_there_is_what_is_brightest(white: float, shared_data:
 
 
 @pytest.mark.parametrize("white", [235, 245])
-def test_white_that_is_there(white: int, shared_data: Path, tmp_path: Path) -> None:
+def test_white_level_of_a_title(white: int, shared_data: Path, tmp_path: Path) -> None:
     """A title on a white board, with sparks brighter than it."""
     frames = clip(shared_data / "video" / "skv_bikes.mp4", SIZE, FRAMES)
     board = frames.luma.copy()
@@ -180,7 +180,7 @@ ONE = "aevalsrc=0.3*sin(2*PI*440*t):s=48000:d=2"
         (ONE, "pcm_s16le", (1, 48000, ())),
     ],
 )
-def test_sound(
+def test_audio_and_silent_channels(
     source: str, codec: str, layout: tuple[int, int, tuple[int, ...]], shared_data: Path, tmp_path: Path
 ) -> None:
     extra = ("-f", "lavfi", "-i", source, "-c:a", codec)
@@ -190,7 +190,7 @@ def test_sound(
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
-def test_a_few_frames(frames: int, shared_data: Path, tmp_path: Path) -> None:
+def test_diagnosis_of_a_few_frames(frames: int, shared_data: Path, tmp_path: Path) -> None:
     path = record(clip(shared_data / "video" / "skv_bikes.mp4", SIZE, FRAMES).cut(0, frames), tmp_path / "tape.nut")
     found = measured(path)
     assert (found.frames, found.field_order, found.telecine) == (frames, "progressive", "none")
@@ -198,7 +198,7 @@ def test_a_few_frames(frames: int, shared_data: Path, tmp_path: Path) -> None:
     assert len(found.windows) == 1
 
 
-def test_a_still_picture(shared_data: Path, tmp_path: Path) -> None:
+def test_diagnosis_of_a_still_image(shared_data: Path, tmp_path: Path) -> None:
     one = clip(shared_data / "video" / "skv_bikes.mp4", SIZE, FRAMES).cut(0, 1)
     still = Clip(*(np.repeat(plane, 30, axis=0) for plane in (one.luma, one.blue, one.red)))
     found = measured(record(still, tmp_path / "tape.nut"))
@@ -207,7 +207,7 @@ def test_a_still_picture(shared_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 16, 128])
-def test_nothing_but_one_colour(level: int, tmp_path: Path) -> None:
+def test_diagnosis_of_a_single_color(level: int, tmp_path: Path) -> None:
     luma = np.full((30, 96, 128), level, np.uint8)
     chroma = np.full((30, 48, 64), 128, np.uint8)
     found = measured(record(Clip(luma, chroma, chroma), tmp_path / "tape.nut"))
@@ -218,14 +218,14 @@ def test_nothing_but_one_colour(level: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "pixels", ["gray", "rgb24", "nv12", "yuv411p", "yuv422p10le", "yuyv422", "pal8", "yuv444p", "monob", "gbrp"]
 )
-def test_formats_of_pixels(pixels: str, shared_data: Path, tmp_path: Path) -> None:
+def test_noise_in_all_pixel_formats(pixels: str, shared_data: Path, tmp_path: Path) -> None:
     picture = noisy(6)(clip(shared_data / "video" / "skv_bikes.mp4", SIZE, FRAMES).cut(0, 12))
     found = measured(record(picture, tmp_path / "tape.nut", extra=("-pix_fmt", pixels)))
     assert (found.field_order, found.borders, found.head_switching_lines) == ("progressive", Borders(), 0)
     assert pixels in {"pal8", "monob"} or found.noise_luma == pytest.approx(6, rel=0.25)
 
 
-def test_odd_and_tiny_sizes(tmp_path: Path) -> None:
+def test_diagnosis_of_odd_and_tiny_sizes(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     for width, height in ((2, 2), (16, 8), (98, 34)):
         luma = rng.integers(16, 235, (12, height, width), dtype=np.uint8)
@@ -238,7 +238,7 @@ def test_odd_and_tiny_sizes(tmp_path: Path) -> None:
     "name",
     ["testsrc2_odd_height_and_width_mpeg2.mp4", "testsrc2_odd_height_and_width_vp9.mp4", "nasa_13013_hdr.mp4"],
 )
-def test_odd_and_deep_clips(name: str, shared_data: Path) -> None:
+def test_diagnosis_of_odd_and_deep_clips(name: str, shared_data: Path) -> None:
     found = measured(shared_data / "video" / name)
     assert (found.field_order, found.borders, found.head_switching_lines) == ("progressive", Borders(), 0)
     assert 0 <= found.black_level < found.white_level <= 255
@@ -250,7 +250,7 @@ def test_sample_aspect_and_rate(shared_data: Path) -> None:
     assert found.fps == pytest.approx(30000 / 1001, rel=0.01)
 
 
-def test_a_damaged_tape_is_measured_where_it_is_sound(shared_data: Path, tmp_path: Path) -> None:
+def test_damaged_tape_is_measured_where_it_is_intact(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "video" / "kivy_cityCC0.mpg"
     data = bytearray(source.read_bytes())
     middle = len(data) // 2
@@ -261,7 +261,7 @@ def test_a_damaged_tape_is_measured_where_it_is_sound(shared_data: Path, tmp_pat
     assert (found.field_order, found.borders) == ("progressive", Borders())
 
 
-def test_without_one_sound_frame_there_is_nothing_to_say(shared_data: Path, tmp_path: Path) -> None:
+def test_tape_without_an_intact_frame_is_an_error(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "video" / "nasa_13013.mp4"
     known = survey_video(source)
     data = bytearray(source.read_bytes())
@@ -274,7 +274,7 @@ def test_without_one_sound_frame_there_is_nothing_to_say(shared_data: Path, tmp_
         diagnose(path, known)
 
 
-def test_a_long_tape_costs_what_its_windows_cost() -> None:
+def test_windows_of_a_long_tape_are_few() -> None:
     """Two hours: eight windows of two seconds, one in each eighth."""
     frames = 2 * 3600 * 25
     ticks = np.arange(frames)
