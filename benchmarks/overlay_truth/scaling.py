@@ -14,7 +14,7 @@ from typing import Any
 
 import imageio_ffmpeg
 
-from benchmarks.restoration_truth.clips import shared_folder
+from benchmarks.restoration_truth.clips import find_shared_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 _BOX = "20,16,180x64"
@@ -44,7 +44,7 @@ def _make_video(folder: Path, seconds: int) -> Path:
     target = folder / f"scaling-{seconds}.mp4"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        clip = ["-stream_loop", "-1", "-i", str(shared_folder() / "v2d_test_video.mp4")]
+        clip = ["-stream_loop", "-1", "-i", str(find_shared_folder() / "v2d_test_video.mp4")]
         audio = ["-f", "lavfi", "-i", "anoisesrc=r=48000:a=0.1:seed=1", "-map", "0:v", "-map", "1:a"]
         coded = [
             "-vf",

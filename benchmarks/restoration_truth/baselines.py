@@ -1,15 +1,15 @@
-"""What restoring is compared with, and the truth about a tape as a diagnosis would say it."""
+"""The baseline for comparisons, and the true diagnosis of a synthetic tape."""
 
 from __future__ import annotations
 
-from benchmarks.restoration_truth.clips import FIELD_RATE, SAMPLE_ASPECT, SD_MATRIX, Sample, width
+from benchmarks.restoration_truth.clips import FIELD_RATE, SAMPLE_ASPECT, SD_MATRIX, Sample, compute_width
 from benchmarks.restoration_truth.degrade import LINES, WIDTH
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.diagnosis import Borders, Diagnosis
 
 
-def true_diagnosis(sample: Sample) -> Diagnosis:
-    """What a perfect measurement of the tape would find."""
+def make_true_diagnosis(sample: Sample) -> Diagnosis:
+    """Return the diagnosis that a perfect measurement would give."""
     tape, clip = sample.tape, sample.clip
     fps = float(FIELD_RATE[clip.standard] / 2)
     return Diagnosis(
@@ -38,19 +38,21 @@ def true_diagnosis(sample: Sample) -> Diagnosis:
     )
 
 
-def baseline(sample: Sample) -> str:
-    """What is usually done: every field becomes a frame by ``yadif``, bicubic scaling, the right colour matrix."""
+def build_baseline(sample: Sample) -> str:
+    """Return the filters of the usual method: ``yadif`` at field rate, bicubic scaling, the correct color matrix."""
     clip = sample.clip
     source, target = SD_MATRIX[clip.standard], "bt709" if clip.height >= 720 else SD_MATRIX[clip.standard]
-    scale = f"scale={width(clip)}:{clip.height}:flags=bicubic:in_color_matrix={source}:out_color_matrix={target}"
+    scale = (
+        f"scale={compute_width(clip)}:{clip.height}:flags=bicubic:in_color_matrix={source}:out_color_matrix={target}"
+    )
     return f"yadif=mode=send_field:parity={sample.tape.field_order},{scale},format=yuv420p"
 
 
-def filter_graph(chain: Chain) -> str:
-    """``chain`` as ffmpeg's command line has it."""
-    return ",".join(map(_text, chain.steps))
+def format_chain(chain: Chain) -> str:
+    """Return ``chain`` as a filter graph for the command line."""
+    return ",".join(map(_format_step, chain.steps))
 
 
-def _text(step: Step) -> str:
+def _format_step(step: Step) -> str:
     options = ":".join(f"{name}='{value}'" for name, value in step.options.items())
     return f"{step.filter}={options}" if options else step.filter

@@ -1,7 +1,7 @@
-"""The clips that tapes are made of: real ones, progressive, read at field rate.
+"""The real, progressive clips from which synthetic tapes are created, read at field rate.
 
-Their 25 or 30 frames a second are taken as 50 or 59.94, so that there is real motion from field to field (twice as
-quick as it was). Presets were tuned on some of them; the others were only looked at afterwards.
+Their 25 or 30 frames per second are played at 50 or 59.94, which gives real motion between fields (at double speed).
+Presets were tuned on some of them; the others were evaluated afterwards only.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SAMPLE_ASPECT = {("pal", "16:9"): "64:45", ("pal", "4:3"): "16:15", ("ntsc", "16
 class Clip:
     """A piece of a clean video.
 
-    shape    width over height as it is shown; the source is cropped to it
-    matrix   of the source's colours
-    height   that it is compared at, in square pixels
+    shape    display aspect; the source is cropped to it
+    matrix   color matrix of the source
+    height   height for the comparison, in square pixels
     """
 
     name: str
@@ -56,7 +56,7 @@ CLIPS = (
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip on tape: the file of the tape, and of what was recorded, at field rate and the height of comparison."""
+    """A clip on tape: the tape file, and the clean file at field rate and the height for the comparison."""
 
     clip: Clip
     tape: Tape
@@ -65,11 +65,11 @@ class Sample:
     frames: int
 
 
-def shared_folder() -> Path:
-    """``shared/data/video``, beside the checkout or where HEADRACE_SHARED says. Raises SystemExit where it is not."""
+def find_shared_folder() -> Path:
+    """Return ``shared/data/video``, next to the checkout or in HEADRACE_SHARED. Raises SystemExit if it is missing."""
     shared = Path(os.environ.get("HEADRACE_SHARED") or Path(__file__).resolve().parents[3] / "shared")
     if not (shared / "data" / "video").is_dir():
-        raise SystemExit("the clips lie in shared/ beside the checkout; HEADRACE_SHARED may name it")
+        raise SystemExit("the clips must be in shared/ next to the checkout, or in HEADRACE_SHARED")
     return shared / "data" / "video"
 
 
@@ -78,24 +78,24 @@ def make_sample(clip: Clip, tape: Tape, name: str, fields: int, source: Path, fo
     folder.mkdir(parents=True, exist_ok=True)
     tape = Tape(**{**vars(tape), "standard": clip.standard})
     tape_file, clean_file = folder / f"{clip.name}-{name}.mkv", folder / f"{clip.name}-clean.mkv"
-    pictures = _read(clip, fields, source)
-    _write_tape(degrade(pictures, tape), clip, tape, tape_file)
-    _write_clean(clip, len(pictures) // 2 * 2, source, clean_file)
-    return Sample(clip, tape, tape_file, clean_file, len(pictures) // 2)
+    frames = _read(clip, fields, source)
+    _write_tape(degrade(frames, tape), clip, tape, tape_file)
+    _write_clean(clip, len(frames) // 2 * 2, source, clean_file)
+    return Sample(clip, tape, tape_file, clean_file, len(frames) // 2)
 
 
 def run_ffmpeg(arguments: list[str], data: bytes | None = None) -> tuple[bytes, str]:
-    """What ffmpeg writes and says. Raises RuntimeError with its last words where it fails."""
+    """Return the output and the messages of ffmpeg. Raises RuntimeError with its last messages if it fails."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostats", "-y", "-threads", "1", *arguments]
-    done = subprocess.run(command, input=data, capture_output=True, check=False)
-    said = done.stderr.decode("utf-8", errors="replace")
-    if done.returncode:
-        raise RuntimeError(f"ffmpeg failed: {said[-2000:]}")
-    return done.stdout, said
+    process = subprocess.run(command, input=data, capture_output=True, check=False)
+    messages = process.stderr.decode("utf-8", errors="replace")
+    if process.returncode:
+        raise RuntimeError(f"ffmpeg failed: {messages[-2000:]}")
+    return process.stdout, messages
 
 
 def _cut(clip: Clip, fields: int) -> str:
-    """The filters that take the frames and the shape of ``clip``."""
+    """Return the filters that select and crop the frames of ``clip``."""
     end, (wide, high) = clip.start_frame + fields, clip.shape.split(":")
     crop = f"crop=w=min(iw\\,2*floor(ih*{wide}/{high}/2)):h=ih"
     if (clip.name, clip.shape) == ("box", "4:3"):
@@ -104,7 +104,7 @@ def _cut(clip: Clip, fields: int) -> str:
 
 
 def _read(clip: Clip, fields: int, source: Path) -> Frames:
-    """The pictures that are recorded: (N, 3, lines, 720), 4:4:4, limited range, in the colours of SD."""
+    """Return the frames to record: (N, 3, lines, 720), 4:4:4, limited range, in SD colors."""
     lines, matrix = LINES[clip.standard], SD_MATRIX[clip.standard]
     colours = f"in_color_matrix={clip.matrix}:out_color_matrix={matrix}:out_range=tv"
     scale = f"scale={WIDTH}:{lines}:flags=lanczos+accurate_rnd:{colours}"
@@ -125,15 +125,15 @@ def _write_tape(planes: tuple[Frames, Frames, Frames], clip: Clip, tape: Tape, t
 
 
 def _write_clean(clip: Clip, fields: int, source: Path, target: Path) -> None:
-    """What was recorded, in square pixels at the height of comparison: the truth."""
+    """Write the clean frames in square pixels at the height for the comparison."""
     matrix = "bt709" if clip.height >= 720 else SD_MATRIX[clip.standard]
     colours = f"in_color_matrix={clip.matrix}:out_color_matrix={matrix}:out_range=tv"
-    scale = f"scale={width(clip)}:{clip.height}:flags=lanczos+accurate_rnd+full_chroma_int:{colours},setsar=1"
+    scale = f"scale={compute_width(clip)}:{clip.height}:flags=lanczos+accurate_rnd+full_chroma_int:{colours},setsar=1"
     video = f"{_cut(clip, fields)},{scale},format=yuv420p,settb=1/90000,setpts=N*TB/TB"
     run_ffmpeg(["-i", str(source / clip.file), "-vf", video, "-fps_mode", "passthrough", "-c:v", "ffv1", str(target)])
 
 
-def width(clip: Clip) -> int:
-    """Of the frames that are compared, as the chain computes it from the tape's samples."""
+def compute_width(clip: Clip) -> int:
+    """Return the width of the compared frames, as the chain computes it from the tape's pixels."""
     aspect = Fraction(SAMPLE_ASPECT[clip.standard, clip.shape].replace(":", "/"))
     return 2 * round(clip.height * Fraction(WIDTH, LINES[clip.standard]) * aspect / 2)

@@ -1,8 +1,8 @@
-"""How near a restored clip is to the clean one: PSNR, SSIM and VMAF, by FFmpeg's own filters.
+"""Similarity of a restored clip to the clean one: PSNR, SSIM and VMAF, measured by FFmpeg's filters.
 
-Both run at field rate: the restored frame ``n`` is compared with the clean frame ``n``. That this is the right one is
-checked by comparing it with the clean frames before and after, too.
-VMAF rewards sharpening and looks at luma only, so it never stands alone.
+Both run at field rate: restored frame ``n`` is compared with clean frame ``n``. Comparisons with the previous and the
+next clean frame check that this is the right one.
+VMAF rewards sharpening and uses luma only, so it is not sufficient alone.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from benchmarks.restoration_truth.clips import FIELD_RATE, Sample, run_ffmpeg
 
 _SHIFTS = {"before": -1, "at": 0, "after": 1}
-_ALIKE_DECIBELS = 0.1  # frames of a still picture are all alike but for their noise
+_ALIKE_DECIBELS = 0.1  # frames of a still image differ only in noise
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of a whole clip. ``psnr`` in dB over all planes, ``psnr_luma`` of luma; ``vmaf`` from 0 to 100 (v0.6.1).
+    """The scores of a clip: ``psnr`` in dB over all planes, ``psnr_luma`` of luma, ``vmaf`` from 0 to 100 (v0.6.1).
 
-    ``shift`` is the clean frame, counted from its own, that the restored frames are most like: 0 where all is well.
+    ``shift`` is the offset of the clean frame that the restored frames resemble most; 0 is correct.
     """
 
     psnr: float
@@ -30,16 +30,18 @@ class Scores:
     shift: int
 
 
-def score(sample: Sample, graph: str, with_vmaf: bool = True) -> Scores:
-    """Restore ``sample`` with the filters of ``graph``, and compare. Raises RuntimeError where ffmpeg fails."""
-    said = run_ffmpeg([*_inputs(sample), "-filter_complex_threads", "1", *_graph(sample, graph, with_vmaf)])[1]
-    found = {name: (float(luma), float(whole)) for name, luma, whole in _PSNR.findall(said)}
-    nearest = max(_SHIFTS, key=lambda name: found[name][0] + _ALIKE_DECIBELS * (name == "at"))
+def measure_scores(sample: Sample, graph: str, with_vmaf: bool = True) -> Scores:
+    """Restore ``sample`` with the filters of ``graph``, and compare. Raises RuntimeError if ffmpeg fails."""
+    messages = run_ffmpeg(
+        [*_list_inputs(sample), "-filter_complex_threads", "1", *_build_graph(sample, graph, with_vmaf)]
+    )[1]
+    psnrs = {name: (float(luma), float(whole)) for name, luma, whole in _PSNR.findall(messages)}
+    nearest = max(_SHIFTS, key=lambda name: psnrs[name][0] + _ALIKE_DECIBELS * (name == "at"))
     return Scores(
-        psnr=found["at"][1],
-        psnr_luma=found["at"][0],
-        ssim=float(_SSIM.findall(said)[0]),
-        vmaf=float(_VMAF.findall(said)[0]) if with_vmaf else float("nan"),
+        psnr=psnrs["at"][1],
+        psnr_luma=psnrs["at"][0],
+        ssim=float(_SSIM.findall(messages)[0]),
+        vmaf=float(_VMAF.findall(messages)[0]) if with_vmaf else float("nan"),
         shift=_SHIFTS[nearest],
     )
 
@@ -49,12 +51,12 @@ _SSIM = re.compile(r"\[ssim@\w+ @ \w+\] SSIM .*All:(\S+)")
 _VMAF = re.compile(r"VMAF score: (\S+)")
 
 
-def _inputs(sample: Sample) -> list[str]:
+def _list_inputs(sample: Sample) -> list[str]:
     return ["-i", str(sample.tape_file), "-i", str(sample.clean_file)]
 
 
-def _graph(sample: Sample, graph: str, with_vmaf: bool) -> list[str]:
-    """The filters, each metric with a copy of both clips."""
+def _build_graph(sample: Sample, graph: str, with_vmaf: bool) -> list[str]:
+    """Return the filters; each metric gets a copy of both clips."""
     rate = f"settb=1/90000,setpts=N/({FIELD_RATE[sample.clip.standard]})/TB"
     count = 5 if with_vmaf else 4
     first = "".join(f"[r{number}]" for number in range(count))

@@ -109,5 +109,5 @@ def test_black_is_raised_and_white_is_unchanged() -> None:
 
 
 def test_frames_of_wrong_size_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"pictures of pal are \(N, 3, 576, 720\), not \(2, 3, 480, 720\)"):
+    with pytest.raises(ValueError, match=r"frames of pal are \(N, 3, 576, 720\), not \(2, 3, 480, 720\)"):
         degrade(grey(), replace(PERFECT, standard="pal"))
