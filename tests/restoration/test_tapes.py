@@ -90,7 +90,7 @@ def test_symlink_out_of_the_folder_is_refused(shelf: Path, tmp_path: Path) -> No
     (tmp_path / "private.mp4").write_bytes(b"x")
     (shelf / "linked.mp4").symlink_to(tmp_path / "private.mp4")
     tapes, problems = read_tapes(shelf, None, COMMON, PRESETS)
-    assert ["leads out" in str(problem) for problem in problems] == [True]
+    assert ["points outside" in str(problem) for problem in problems] == [True]
     assert "linked" not in {tape.id for tape in tapes}
 
 

@@ -160,5 +160,5 @@ def test_different_samples_are_detected(
             verify_joined(dataclasses.replace(joined, path=altered), work.plan, reports)
     later = ["-itsoffset", "0.04", "-i", str(joined.path), "-map", "0:v", "-map", "1:a", "-c", "copy"]
     ffmpeg("-i", str(joined.path), *later, str(altered))
-    with pytest.raises(SegmentError, match=r"begins \+0\.04\d* s away from its time in the source"):
+    with pytest.raises(SegmentError, match=r"starts \+0\.04\d* s away from its time in the source"):
         verify_joined(dataclasses.replace(joined, path=altered), work.plan, reports)
