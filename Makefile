@@ -13,7 +13,7 @@ CHECKED := flows tasks deployments tests benchmarks examples scripts
 .DEFAULT_GOAL := help
 .PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays mutants chaos soak docs clean
 
-help:  ## Show what make can do
+help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(READY)  ## Install everything into .venv; EXTRAS=video (or signs, stars, ...) installs only what it needs
@@ -24,36 +24,36 @@ $(READY): requirements-dev.lock pyproject.toml scripts/environment.py
 	@rm -f $(VENV)/.ready*
 	@touch $@
 
-torch: $(READY)  ## Install PyTorch too, for LandmarkDataset and its tests (a CPU build where the index has one)
+torch: $(READY)  ## Install PyTorch for LandmarkDataset and its tests (a CPU build if available)
 	@$(BIN)/python scripts/install_torch.py
 
-# The demo holds two damaged videos, so its exit code is 3: finished, with failed items.
-demo: $(READY)  ## Make a training dataset out of real clips, two of them damaged
+# The demo contains two damaged videos, so its exit code is 3: finished, with failed items.
+demo: $(READY)  ## Build a training dataset from sample clips, two of them damaged
 	@$(BIN)/python examples/demo_data.py demo
 	$(BIN)/python flows/dataset_prep.py --manifest demo/train.json --videos-dir demo/videos --output-dir demo/output || test $$? -eq 3
 
-# One of the stars is damaged: exit code 3, as above.
-demo-stars: $(READY)  ## Search made stars for the planets that were put there
+# One star is damaged: exit code 3, see above.
+demo-stars: $(READY)  ## Search synthetic stars for injected planets
 	@$(BIN)/python examples/demo_stars.py demo
 	$(BIN)/python flows/exoplanet_features.py --targets demo/targets.csv --light-curves demo/stars --output-dir demo/stars-output || test $$? -eq 3
 
-# One of the samples is empty: exit code 3, as above. MODEL= may name a .task file where none can be downloaded.
+# One sample is empty: exit code 3, see above. MODEL= names a .task file if no model can be downloaded.
 MODEL ?= holistic
-demo-signs: $(READY)  ## Find the landmarks of a man who talks and gestures
+demo-signs: $(READY)  ## Extract the landmarks of a person who talks and gestures
 	@$(BIN)/python examples/demo_signs.py demo
 	$(BIN)/python flows/landmark_extraction.py --input demo/signs --model $(MODEL) --overlay --output-dir demo/signs-output || test $$? -eq 3
 
-# One of the tapes is empty: exit code 3, as above.
-demo-tapes: $(READY)  ## Restore three small tapes: fields, noise, telecine, one broken off
+# One tape is empty: exit code 3, see above.
+demo-tapes: $(READY)  ## Restore three short tapes: interlaced, noisy, telecined, one truncated
 	@$(BIN)/python examples/demo_tapes.py demo
 	$(BIN)/python flows/vhs_batch.py --input demo/tapes --preview --output-dir demo/tapes-output || test $$? -eq 3
 
-demo-overlays: $(READY)  ## Take a translucent logo off a video
+demo-overlays: $(READY)  ## Remove a translucent logo from a video
 	@$(BIN)/python examples/demo_overlays.py demo
 	$(BIN)/python flows/overlay_removal.py --input demo/marked --output-dir demo/marked-output
 
-# Much of a test's time is waiting for servers and children, so two files run at a time: in the order of their names,
-# since by the number of their tests the files of the longest tests would come last.
+# Tests wait for servers and child processes most of the time, so two files run in parallel. They run in the order of their
+# names: sorted by their number of tests, the files with the longest tests would come last.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -62,32 +62,32 @@ lint: $(READY)  ## Check style, format and types
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
 
-format: $(READY)  ## Put the code into shape
+format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix-only $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
 lock: $(READY)  ## Compile the locks from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(BIN)/python scripts/lock.py $(ARGS)
 
-bench-overhead: $(READY)  ## Measure the engine against a process pool
+bench-overhead: $(READY)  ## Compare the engine with a process pool
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
 
-bench-frames: $(READY)  ## Measure frame extraction against the usual ways
+bench-frames: $(READY)  ## Compare frame extraction with OpenCV, decord, torchcodec and PyAV
 	$(BIN)/python benchmarks/frames.py $(ARGS)
 
-bench-conformance: $(READY)  ## Compare frames of many kinds of video with a full decode, beside other readers (20 minutes)
+bench-conformance: $(READY)  ## Compare the frames of many kinds of videos with a full decode, next to other readers (20 minutes)
 	$(BIN)/python benchmarks/conformance.py $(ARGS)
 
-bench-transits: $(READY)  ## Measure the transit search on real stars and injected planets, against lightkurve and TLS (an hour)
+bench-transits: $(READY)  ## Compare the transit search with lightkurve and TLS on real stars and injected planets (an hour)
 	$(BIN)/python benchmarks/transits.py $(ARGS)
 
-bench-landmarks: $(READY)  ## Measure landmarks against a plain loop and pose-format's extractor
+bench-landmarks: $(READY)  ## Compare landmark extraction with a plain loop and with pose-format
 	$(BIN)/python benchmarks/landmarks.py $(ARGS)
 
-bench-restoration: $(READY)  ## Measure restored tapes against what was recorded on them
+bench-restoration: $(READY)  ## Compare restored tapes with the original recordings
 	$(BIN)/python benchmarks/restoration.py $(ARGS)
 
-bench-overlays: $(READY)  ## Measure overlays found and removed against delogo, removelogo and Telea
+bench-overlays: $(READY)  ## Compare overlay detection and removal with delogo, removelogo and Telea
 	$(BIN)/python benchmarks/overlays.py $(ARGS)
 
 MUTANTS ?= tasks.engine.*
@@ -96,15 +96,15 @@ mutants: $(READY)  ## Run mutation tests of the engine (hours; MUTANTS='tasks.en
 	PYTHONPATH=$(CURDIR)/.mutmut $(BIN)/python .mutmut/bin/mutmut run --max-children 2 '$(MUTANTS)'
 	$(BIN)/python -m tests.mutants
 
-chaos: $(READY)  ## Kill parts of a hundred runs, take each up again, and let system calls fail (ARGS="--seed 2 --trials 20")
+chaos: $(READY)  ## Kill processes of a hundred runs, continue each run, and inject failing system calls (ARGS="--seed 2 --trials 20")
 	$(BIN)/python -m tests.chaos.storm $(ARGS)
 
-soak: $(READY)  ## Run 20,000 items, some of them faulty, and watch the memory of every process
+soak: $(READY)  ## Run 20,000 items, some of them faulty, and measure the memory of every process
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 docs: $(READY)  ## Build the documentation as a website in build/site (warnings are errors)
 	$(BIN)/python scripts/docs.py
 
-clean:  ## Remove the environment, caches and the demo
+clean:  ## Remove the environment, caches and demos
 	rm -rf $(VENV) demo mutants .mutmut build dist .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
