@@ -338,3 +338,10 @@ def test_folders_of_root_are_trusted_inside_and_outside_a_container(
     monkeypatch.setattr(Path, "read_text", read)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert scratch._is_trusted(user) is trusted
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o755, 0o1777, 0o1775])
+def test_a_folder_whose_entries_nobody_else_can_rename_is_used(shared: Path, own: Path, mode: int) -> None:
+    shared.chmod(mode)
+    check_local_scratch([], 1)
+    assert own.stat().st_mode & 0o777 == 0o700

@@ -96,9 +96,7 @@ def remove_outputs(layout: Layout, paths: Collection[str]) -> None:
 def check_folders(layout: Layout) -> None:
     """Raise RunError if a folder of the engine is a symlink, before anything is read, written or removed."""
     tree = layout.tree
-    for folder in ("", "records", "failures", "logs", "private", "runs"):
-        path = f"{STATE_FOLDER}/{folder}".rstrip("/")
-        tree.refuse_link(path)
-        if folder not in ("private", "runs"):
-            for name in tree.names(path):
-                tree.refuse_link(f"{path}/{name}")
+    tree.refuse_link(STATE_FOLDER)
+    for path in (STATE_FOLDER, *(f"{STATE_FOLDER}/{folder}" for folder in ("records", "failures", "logs"))):
+        for name in tree.names(path):
+            tree.refuse_link(f"{path}/{name}")
