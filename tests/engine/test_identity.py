@@ -9,9 +9,15 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from tasks.engine.contract.execution import Execution, Identity
 from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.engine.planning import identity
+from tasks.engine.planning.plan import plan_stage
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.records import RecordStore
 
 
 def identity_of(path: Path) -> list[object]:
@@ -59,3 +65,39 @@ def test_states_are_sixteen_digits_for_each_input(tmp_path: Path) -> None:
     (tmp_path / "a").chmod(0o600)
     assert identity.read_input_states(item)[0] != there
     assert identity.read_input_states(item)[1] == missing == hashlib.sha256(b'["unreadable",2]').hexdigest()[:16]
+
+
+class PathParams(BaseModel):
+    """Parameters that JSON has no type for."""
+
+    folder: Path = Path("models")
+
+
+class PlainStage(Stage):
+    """A stage that is never run."""
+
+    name = "plain"
+    version = 1
+
+    def run(self, item: Item, work: Workspace) -> StageResult:
+        """Never called."""
+        raise NotImplementedError
+
+
+def test_parameters_enter_the_digest_of_a_stage_as_json() -> None:
+    hashed = hashlib.sha256(b'["plain",1,{"folder":"models"},{}]')
+    assert identity.compute_stage_digest(PlainStage(PathParams())) == hashed.digest()
+
+
+@pytest.mark.parametrize("option", ["stat", "content"])
+def test_a_plan_knows_inputs_by_the_option_that_was_given(tmp_path: Path, option: Identity) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    item = Item("a", inputs=(str(tmp_path / "a"),))
+    stage = PlainStage(PathParams())
+    (planned,) = plan_stage(
+        stage, [item], RecordStore(Layout(tmp_path / "out"), "plain"), Execution(identity=option)
+    ).todo
+    inputs = [identity.identify_input(str(tmp_path / "a"), option)]
+    content = identity.compute_stage_digest(stage) + identity.canonicalize(["a", {}, inputs])
+    assert planned.key == hashlib.sha256(content).hexdigest()
+    assert planned.states == identity.read_input_states(item)

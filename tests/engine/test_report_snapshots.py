@@ -93,7 +93,7 @@ def interrupted_page() -> str:
         stages={"frames": counts, "dataset": {**counts, "done": 0}},
         notes=("a note\x1b",),
     )
-    failures = [Failure(f"bad-{place}", "frames", kind, "broken", 1, "") for place, kind in enumerate("baacbc")]
+    failures = [Failure(f"bad-{place}", "frames", kind, "broken", 1, "") for place, kind in enumerate("cbbaaa")]
     return render_report(given, bars_of(1, 2), [1.0], [], failures)
 
 
