@@ -21,6 +21,14 @@ from tasks.launcher.terminal import report_errors
 
 PROGRAM = "headrace"
 Shell = Literal["bash", "zsh"]
+# The script defines a function only: zsh calls it if the file is autoloaded as _headrace, or registers it.
+_ZSH_CALL = """
+if [[ ${funcstack[1]} == _headrace ]]; then
+  _cyclopts_headrace "$@"
+else
+  compdef _cyclopts_headrace headrace
+fi
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,4 +117,5 @@ def print_completion(shell: Shell, /) -> None:
     Args:
         shell: The shell
     """
-    print(build_app().generate_completion(prog_name=PROGRAM, shell=shell))
+    script = build_app().generate_completion(prog_name=PROGRAM, shell=shell)
+    print(script + _ZSH_CALL if shell == "zsh" else script)
