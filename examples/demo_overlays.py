@@ -14,7 +14,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from examples.demo_data import clip_path, make
+from examples.demo_data import create_if_missing, find_clip
 
 MARKED, CLEAN = "street.mp4", "bunny.mp4"
 _SMALL = "scale=320:180:flags=bicubic,setsar=1,format=yuv420p"
@@ -27,8 +27,10 @@ def main(folder: Path) -> None:
     """Make the missing videos of ``folder``/marked/."""
     videos = folder / "marked"
     videos.mkdir(parents=True, exist_ok=True)
-    make(videos / MARKED, lambda path: _encode_clip("bikes.mp4", [_SMALL, *_make_logo_filters()], path, audio=True))
-    make(videos / CLEAN, lambda path: _encode_clip("bigbuckbunny.mp4", [_SMALL], path))
+    create_if_missing(
+        videos / MARKED, lambda path: _encode_clip("bikes.mp4", [_SMALL, *_make_logo_filters()], path, audio=True)
+    )
+    create_if_missing(videos / CLEAN, lambda path: _encode_clip("bigbuckbunny.mp4", [_SMALL], path))
     print(f"{videos}: a street with a logo, and a video without one")
 
 
@@ -45,7 +47,7 @@ def _encode_clip(clip: str, filters: list[str], target: Path, audio: bool = Fals
     tone = ["-f", "lavfi", "-i", "sine=frequency=330:sample_rate=48000:duration=10"] if audio else []
     audio_options = ["-map", "1:a", "-c:a", "aac", "-b:a", "64k"] if audio else []
     coded = ["-map", "0:v", "-vf", ",".join(filters), "-c:v", "libx264", "-crf", "16", "-g", "25", *audio_options]
-    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-i", str(clip_path(clip)), *tone]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-i", str(find_clip(clip)), *tone]
     exact = ["-flags", "+bitexact", "-fflags", "+bitexact", "-threads", "1", str(target)]
     subprocess.run([*program, *coded, *exact], check=True)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from examples.demo_data import clip_path, make
+from examples.demo_data import create_if_missing, find_clip
 
 _SD = "scale=360:288:flags=bicubic,format=yuv422p,setsar=16/15"
 _TORN = (
@@ -40,10 +40,10 @@ def main(folder: Path) -> None:
     """Make what ``folder`` lacks of ``tapes/``."""
     tapes = folder / "tapes"
     tapes.mkdir(parents=True, exist_ok=True)
-    make(tapes / HOME, lambda path: _record("bikes.mp4", _HOME, path, *_TITLE, sound=True))
-    make(tapes / FILM, lambda path: _record("bigbuckbunny.mp4", _FILM, path))
-    make(tapes / BROKEN_OFF, _break_off)
-    make(tapes / EMPTY, Path.touch)
+    create_if_missing(tapes / HOME, lambda path: _record("bikes.mp4", _HOME, path, *_TITLE, sound=True))
+    create_if_missing(tapes / FILM, lambda path: _record("bigbuckbunny.mp4", _FILM, path))
+    create_if_missing(tapes / BROKEN_OFF, _break_off)
+    create_if_missing(tapes / EMPTY, Path.touch)
     print(f"{tapes}: a home recording, a film, a capture that was broken off, and one that never began")
 
 
@@ -54,7 +54,7 @@ def _record(clip: str, filters: str, target: Path, *more: str, sound: bool = Fal
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y"]
     shown = ["-filter_complex", f"[0:v]{filters}[tape]", "-map", "[tape]", *_MPEG2.split()]
     exact = ["-fflags", "+bitexact", "-threads", "1", str(target)]
-    subprocess.run([*program, "-i", str(clip_path(clip)), *tone, *shown, *heard, *more, *exact], check=True)
+    subprocess.run([*program, "-i", str(find_clip(clip)), *tone, *shown, *heard, *more, *exact], check=True)
 
 
 def _break_off(target: Path) -> None:

@@ -61,8 +61,8 @@ def dataset_prep(
     """
     folder = videos_dir or (manifest.parent if manifest else None)
     if folder is None:
-        nothing = Problem("--manifest, --videos-dir", "neither", "one of them, or both", "name the videos to work on")
-        raise InvalidInput([nothing])
+        problem = Problem("--manifest, --videos-dir", "neither", "one of them, or both", "choose the videos to process")
+        raise InvalidInput([problem])
     from tasks.engine.contract.manifest import check_priority
     from tasks.frames.dataset import DatasetParams, check_columns
     from tasks.frames.manifest import read_samples

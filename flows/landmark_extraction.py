@@ -62,7 +62,7 @@ def landmark_extraction(
     """
     from tasks.engine.contract.manifest import check_priority
     from tasks.landmarks.models.store import choose_model, fetch_models, get_rescue_model, locate_model
-    from tasks.landmarks.options import machine_problems, name_problems, option_problems
+    from tasks.landmarks.options import check_machine, check_names, check_options
     from tasks.landmarks.samples import read_collection
 
     collection, problems = read_collection(input, layout, split, fps)
@@ -70,14 +70,14 @@ def landmark_extraction(
     problems += model_problems
     rescue = get_rescue_model() if rescue_hands else None
     if landmarker:
-        problems += option_problems(landmarker.kind, rescue_hands, normalize)
+        problems += check_options(landmarker.kind, rescue_hands, normalize)
     samples = collection.samples if collection else ()
-    problems += name_problems(samples, format)
+    problems += check_names(samples, format)
     problems += check_priority(execution, (sample.fields for sample in samples))
-    if not problems:  # a download is not begun for a command that will not run
+    if not problems:  # do not download for a command that will not run
         problems += fetch_models(needed for needed in (landmarker, rescue) if needed)
     if landmarker and not problems:
-        problems += machine_problems(landmarker.kind, locate_model(landmarker), device)
+        problems += check_machine(landmarker.kind, locate_model(landmarker), device)
     if problems or collection is None or landmarker is None:
         raise InvalidInput(problems)
     params = LandmarkParams(**pick(LandmarkParams.model_fields, {**locals(), "kind": landmarker.kind}))

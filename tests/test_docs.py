@@ -208,10 +208,10 @@ def test_the_table_of_candidates_is_told_as_it_is_declared() -> None:
 
 
 def test_the_figures_of_samples_and_splits_are_told_as_they_are_declared() -> None:
-    from tasks.landmarks.metrics_columns import markdown, summary_markdown
+    from tasks.landmarks.metrics_columns import render_columns, render_summary_keys
 
     page = (ROOT / "docs" / "landmark_extraction.md").read_text(encoding="utf-8")
-    declared = [*markdown().splitlines(), *summary_markdown().splitlines()]
+    declared = [*render_columns().splitlines(), *render_summary_keys().splitlines()]
     assert [line for line in declared if line not in page] == []
 
 

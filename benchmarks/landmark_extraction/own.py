@@ -1,4 +1,4 @@
-"""The flow itself, run as its users run it."""
+"""The flow, run like its users run it."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.landmark_extraction.clips import Clip, shared_folder
-from benchmarks.landmark_extraction.measured import Measured
+from benchmarks.landmark_extraction.clips import Clip, find_shared_folder
+from benchmarks.landmark_extraction.figures import ClipFigures
 
 ROOT = Path(__file__).resolve().parents[2]
-EVERYTHING = ("--fill-gaps", "5", "--normalize", "shoulders", "--overlay")  # but the rescue
+ALL_OPTIONS = ("--fill-gaps", "5", "--normalize", "shoulders", "--overlay")  # except the rescue
 
 
 @dataclass(frozen=True)
-class Run:
-    """The rows of a run's ``items.parquet``, one an item."""
+class FlowRun:
+    """The rows of a run's ``items.parquet``, one per item."""
 
     rows: tuple[dict[str, Any], ...]
 
-    def by_clip(self) -> dict[str, Measured]:
-        """What the run gave on each clip."""
-        return {row["id"].removeprefix("all."): _measured(row) for row in self.rows}
+    def group_by_clip(self) -> dict[str, ClipFigures]:
+        """Return the figures of each clip."""
+        return {row["id"].removeprefix("all."): _create_figures(row) for row in self.rows}
 
     @property
     def frames_per_second(self) -> float:
-        """All slots together, from the start of the first item to the end of the last."""
-        begin = min(_epoch(row) for row in self.rows)
-        end = max(_epoch(row) + row["seconds"] for row in self.rows)
+        """Return the speed of all slots together, from the start of the first item to the end of the last."""
+        begin = min(_get_start_time(row) for row in self.rows)
+        end = max(_get_start_time(row) + row["seconds"] for row in self.rows)
         return sum(row["frames"] for row in self.rows) / (end - begin)
 
 
-def extract(clips: Sequence[Clip], model: Path, slots: int, *options: str, copies: int = 1) -> Run:
-    """Run the flow on ``copies`` of each clip, in a folder that is gone afterwards."""
+def extract(clips: Sequence[Clip], model: Path, slots: int, *options: str, copies: int = 1) -> FlowRun:
+    """Run the flow on ``copies`` of each clip, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="headrace-landmarks-") as name:
         folder = Path(name)
         videos = folder / "videos"
@@ -49,27 +49,31 @@ def extract(clips: Sequence[Clip], model: Path, slots: int, *options: str, copie
             for number in range(copies):
                 ending = f"-{number:03d}" if copies > 1 else ""
                 shutil.copyfile(clip.path, videos / f"{clip.name}{ending}{clip.path.suffix}")
-        _run(videos, folder / "out", model, slots, options)
-        return Run(tuple(pq.read_table(folder / "out" / "items.parquet").to_pylist()))
+        _run_flow(videos, folder / "out", model, slots, options)
+        return FlowRun(tuple(pq.read_table(folder / "out" / "items.parquet").to_pylist()))
 
 
-def _run(videos: Path, output: Path, model: Path, slots: int, options: Sequence[str]) -> None:
+def _run_flow(videos: Path, output: Path, model: Path, slots: int, options: Sequence[str]) -> None:
     command = [sys.executable, ROOT / "flows" / "landmark_extraction.py", "--input", videos, "--layout", "videos"]
-    given = ["--model", model, "--output-dir", output, "--workers", slots, *options]
-    environment = {**os.environ, "HEADRACE_MODEL_DIR": str(shared_folder() / "models")}
-    finished = subprocess.run(
-        [str(word) for word in (*command, *given)], env=environment, capture_output=True, text=True, check=False
+    options_of_run = ["--model", model, "--output-dir", output, "--workers", slots, *options]
+    environment = {**os.environ, "HEADRACE_MODEL_DIR": str(find_shared_folder() / "models")}
+    process = subprocess.run(
+        [str(word) for word in (*command, *options_of_run)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    if finished.returncode:
-        raise SystemExit(f"the flow ended with {finished.returncode}:\n{finished.stderr[-2000:]}")
+    if process.returncode:
+        raise SystemExit(f"the flow ended with {process.returncode}:\n{process.stderr[-2000:]}")
 
 
-def _measured(row: dict[str, Any]) -> Measured:
+def _create_figures(row: dict[str, Any]) -> ClipFigures:
     frames = row["frames"]
     left, right = (round((row[f"{side}_hand_coverage"] or 0) * frames) for side in ("left", "right"))
-    return Measured(frames, row["cpu_seconds"], left, right, row["peak_memory_bytes"])
+    return ClipFigures(frames, row["cpu_seconds"], left, right, row["peak_memory_bytes"])
 
 
-def _epoch(row: dict[str, Any]) -> float:
+def _get_start_time(row: dict[str, Any]) -> float:
     started: Any = row["started_at"]
     return started.timestamp() if hasattr(started, "timestamp") else float(started)

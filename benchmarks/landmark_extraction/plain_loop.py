@@ -1,9 +1,9 @@
-"""The loop that everyone writes: OpenCV reads, HolisticLandmarker looks, by the public API alone.
+"""The usual loop: OpenCV reads frames and HolisticLandmarker detects, with the public API alone.
 
     python benchmarks/landmark_extraction/plain_loop.py MODEL image|video CLIP...
 
-prints a line of JSON a clip. Each clip has a landmarker of its own, which is not counted: in ``image`` mode too the
-graph keeps a mask of the frame before, and stops at a picture of another size.
+prints a line of JSON per clip. Each clip has its own landmarker, whose creation is not measured: even in ``image`` mode
+the graph keeps a mask of the previous frame, and fails on another image size.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ import mediapipe as mp
 from mediapipe.tasks.python import BaseOptions, vision
 
 
-def landmarker(model: str, mode: str) -> vision.HolisticLandmarker:
+def create_landmarker(model: str, mode: str) -> vision.HolisticLandmarker:
     options = vision.HolisticLandmarkerOptions(
         base_options=BaseOptions(model_asset_path=model), running_mode=vision.RunningMode[mode.upper()]
     )
     return vision.HolisticLandmarker.create_from_options(options)
 
 
-def look(found: vision.HolisticLandmarker, mode: str, path: str) -> dict[str, object]:
-    """Look at every frame of one clip; what it cost, and in how many frames each hand was found."""
+def measure_clip(landmarker: vision.HolisticLandmarker, mode: str, path: str) -> dict[str, object]:
+    """Run the landmarker on every frame of one clip; return its cost and the frames with each hand."""
     capture = cv2.VideoCapture(path)
     frames = left = right = 0
     cpu, wall = time.process_time(), time.perf_counter()
     while True:
-        there, picture = capture.read()
-        if not there:
+        has_frame, pixels = capture.read()
+        if not has_frame:
             break
-        image = mp.Image(image_format=mp.ImageFormat.SRGB, data=cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-        result = found.detect(image) if mode == "image" else found.detect_for_video(image, frames * 40)
+        image = mp.Image(image_format=mp.ImageFormat.SRGB, data=cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+        result = landmarker.detect(image) if mode == "image" else landmarker.detect_for_video(image, frames * 40)
         left += bool(result.left_hand_landmarks)
         right += bool(result.right_hand_landmarks)
         frames += 1
@@ -46,9 +46,9 @@ def look(found: vision.HolisticLandmarker, mode: str, path: str) -> dict[str, ob
 
 def main(model: str, mode: str, *clips: str) -> None:
     for clip in clips:
-        found = landmarker(model, mode)
-        print(json.dumps(look(found, mode, clip)), flush=True)
-        found.close()
+        landmarker = create_landmarker(model, mode)
+        print(json.dumps(measure_clip(landmarker, mode, clip)), flush=True)
+        landmarker.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An environment for pose-format's extractor, which wants a mediapipe from before its solutions were removed."""
+"""Environment for pose-format's extractor, which needs a mediapipe version with the removed solutions API."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from environment import pip_settings, uv_variables
 
 PACKAGES = ("pose-format==0.15.0", "mediapipe==0.10.21", "numpy<2", "opencv-contrib-python-headless<4.12")
-# Its mediapipe asks for the wheel with windows, which some machines cannot load.
+# Its mediapipe requires the OpenCV package with GUI support, which some machines cannot load.
 OVERRIDE = "opencv-contrib-python; sys_platform == 'never'\n"
 
 
-def python_of(folder: Path) -> Path:
-    """The interpreter of the environment in ``folder``, which is made where it is missing. It needs a package index."""
+def prepare_python(folder: Path) -> Path:
+    """Return the interpreter of the environment in ``folder``; create it if it is missing (needs a package index)."""
     python = folder / "bin" / "python"
     ready = folder / ".ready"
     if ready.exists():

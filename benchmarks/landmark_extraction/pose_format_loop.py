@@ -1,8 +1,8 @@
-"""pose-format's own extractor on some clips, run by an interpreter that has the old mediapipe which it wants.
+"""pose-format's extractor on some clips, run by an interpreter with the old mediapipe that it needs.
 
     PYTHON benchmarks/landmark_extraction/pose_format_loop.py CLIP...
 
-does what its command ``video_to_pose`` does, and prints a line of JSON a clip. Imports are not counted.
+does the same as its command ``video_to_pose``, and prints a line of JSON per clip. Imports are not measured.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from simple_video_utils.metadata import video_metadata
 HANDS = ("LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS")
 
 
-def look(path: str) -> dict[str, object]:
-    """Extract one clip; what it cost, and in how many frames each hand was found."""
+def measure_clip(path: str) -> dict[str, object]:
+    """Extract one clip; return its cost and the frames with each hand."""
     cpu, wall = time.process_time(), time.perf_counter()
-    known = video_metadata(path)
+    metadata = video_metadata(path)
     pose = load_holistic(
         read_frames_exact(path),
-        fps=known.fps,
-        width=known.width,
-        height=known.height,
+        fps=metadata.fps,
+        width=metadata.width,
+        height=metadata.height,
         additional_holistic_config={"model_complexity": 1},
     )
     cost = {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall}
@@ -35,8 +35,8 @@ def look(path: str) -> dict[str, object]:
     hands = {}
     for component in pose.header.components:
         if component.name in HANDS:
-            found = confidence[:, start : start + len(component.points)].max(axis=1) > 0
-            hands[component.name] = int(found.sum())
+            is_detected = confidence[:, start : start + len(component.points)].max(axis=1) > 0
+            hands[component.name] = int(is_detected.sum())
         start += len(component.points)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     counts = {"frames": len(confidence), "left": hands[HANDS[0]], "right": hands[HANDS[1]]}
@@ -45,4 +45,4 @@ def look(path: str) -> dict[str, object]:
 
 if __name__ == "__main__":
     for clip in sys.argv[1:]:
-        print(json.dumps(look(clip)), flush=True)
+        print(json.dumps(measure_clip(clip)), flush=True)

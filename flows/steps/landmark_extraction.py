@@ -9,13 +9,13 @@ from prefect.client.schemas.objects import State
 
 from tasks.batch import BatchRun
 from tasks.engine.store.outcomes import Outcome
+from tasks.landmarks.contact_sheets import PreviewRow, choose_previews
 from tasks.landmarks.layouts.collection import Collection, Sample
 from tasks.landmarks.models.store import Model
 from tasks.landmarks.params import LandmarkParams
-from tasks.landmarks.pictures import PreviewRow, best_and_worst
 from tasks.landmarks.samples import plan_samples
-from tasks.landmarks.splits import SampleAccount, write_split_files
-from tasks.landmarks.stage import LandmarksStage, preview_path
+from tasks.landmarks.splits import SampleResult, write_split_files
+from tasks.landmarks.stage import LandmarksStage, build_preview_path
 
 
 def extract_landmarks(
@@ -24,25 +24,25 @@ def extract_landmarks(
     """Extract the landmarks of every sample and write the files of each split. ``rescue``: model for lost hands."""
     stage = LandmarksStage(params, model, rescue)
     outcomes = run.stage(stage, plan_samples(collection)).outcomes
-    accounts = _collect_accounts(collection.samples, outcomes, run.run_id)
-    run.pictures += best_and_worst([_preview_row(account) for account in accounts if account.values], run.output_dir)
+    results = _collect_results(collection.samples, outcomes, run.run_id)
+    run.pictures += choose_previews([_create_preview(result) for result in results if result.values], run.output_dir)
     state = run.finish()
     if run.summary:
         slots, seconds = run.summary.slots, run.summary.wall_seconds
-        write_split_files(run.output_dir, accounts, slots, seconds, stage.model_digests())
+        write_split_files(run.output_dir, results, slots, seconds, stage.list_model_digests())
     return state
 
 
-def _collect_accounts(samples: Iterable[Sample], outcomes: Iterable[Outcome], run_id: str) -> list[SampleAccount]:
-    """Return an account of each sample that has an outcome."""
+def _collect_results(samples: Iterable[Sample], outcomes: Iterable[Outcome], run_id: str) -> list[SampleResult]:
+    """Return the result of each sample that has an outcome."""
     outcome_of = {outcome.id: outcome for outcome in outcomes}
-    return [_account(sample, outcome_of[sample.id], run_id) for sample in samples if sample.id in outcome_of]
+    return [_create_result(sample, outcome_of[sample.id], run_id) for sample in samples if sample.id in outcome_of]
 
 
-def _account(sample: Sample, outcome: Outcome, run_id: str) -> SampleAccount:
+def _create_result(sample: Sample, outcome: Outcome, run_id: str) -> SampleResult:
     is_done = outcome.outcome in ("done", "cached")
-    ran = is_done or outcome.run_id == run_id  # a failure that --keep-failed keeps took its time in another run
-    return SampleAccount(
+    has_run_here = is_done or outcome.run_id == run_id  # a failure kept by --keep-failed ran earlier
+    return SampleResult(
         id=sample.id,
         split=sample.split,
         name=sample.name,
@@ -52,8 +52,8 @@ def _account(sample: Sample, outcome: Outcome, run_id: str) -> SampleAccount:
         failure_kind=outcome.failure_kind,
         message=outcome.message or None,
         attempts=outcome.attempts,
-        seconds=outcome.usage.seconds if ran else None,
-        cpu_seconds=outcome.usage.cpu_seconds if ran else None,
+        seconds=outcome.usage.seconds if has_run_here else None,
+        cpu_seconds=outcome.usage.cpu_seconds if has_run_here else None,
         values=outcome.values if is_done else None,
         outputs=outcome.outputs,
         title=sample.title,
@@ -61,7 +61,7 @@ def _account(sample: Sample, outcome: Outcome, run_id: str) -> SampleAccount:
     )
 
 
-def _preview_row(account: SampleAccount) -> PreviewRow:
-    values: Mapping[str, Any] = account.values or {}
-    path = preview_path(account.split, account.name)
-    return PreviewRow(account.title or account.name, account.split, values, values["frames"], path)
+def _create_preview(result: SampleResult) -> PreviewRow:
+    values: Mapping[str, Any] = result.values or {}
+    path = build_preview_path(result.split, result.name)
+    return PreviewRow(result.title or result.name, result.split, values, values["frames"], path)

@@ -1,1 +1,1 @@
-"""The stage of landmark_extraction: from the pictures of one person to the points of body, face and hands."""
+"""The landmarks stage of landmark_extraction: landmarks of body, face and hands from images of one person."""

@@ -1,8 +1,8 @@
-"""Landmarks drawn onto a picture: who looks at it sees what was found, what was guessed, and what is missing.
+"""Draw landmarks on an image, so that detected, guessed and missing points can be distinguished.
 
-The person's left is blue and their right is orange, which people with any kind of colour blindness tell apart (Okabe
-and Ito, "Color Universal Design", 2008); what lies on neither side is light grey. A hand that a second look found is
-drawn with gaps in its bones, what was filled in is paler, and what is missing is not drawn.
+The person's left is blue and their right is orange, which people with any kind of colour blindness can distinguish
+(Okabe and Ito, "Color Universal Design", 2008). Points on neither side are light grey. Rescued hands have gaps in their
+bones, filled parts are paler, and missing parts are not drawn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tasks.landmarks.sequence import Points, RgbImage, Source, Sources
 Side = Literal["left", "right", "middle"]
 Colour = tuple[int, int, int]
 
-LEAST_VISIBILITY = 0.5  # of a body point; below, the model guesses where it is
+MIN_VISIBILITY = 0.5  # of a body point; below, its position is a guess
 
 _COLOURS: dict[Side, Colour] = {"left": (86, 180, 233), "right": (240, 145, 20), "middle": (225, 225, 225)}
 _WORDS: dict[PartName, str] = {
@@ -32,16 +32,16 @@ _WORDS: dict[PartName, str] = {
     "right_hand_landmarks": "right",
 }
 _DARK: Colour = (20, 20, 24)
-_PALENESS = 0.6  # share of white in what was filled in
-_BONE_SHARE = 0.3  # of a rescued bone, at either end; the rest is its gap
-_UNIT_PX = 480.0  # a picture of that many pixels squared has lines of the widths below
-_FRACTION_BITS = 4  # OpenCV takes sixteenths of a pixel
-_FARTHEST = 8.0  # pictures' widths: beyond, a point is moved there, so that it fits into OpenCV's integers
+_PALENESS = 0.6  # share of white in filled parts
+_BONE_SHARE = 0.3  # share of a rescued bone that is drawn at each end
+_UNIT_PX = 480.0  # images of this size squared have the line widths below
+_FRACTION_BITS = 4  # OpenCV draws in sixteenths of a pixel
+_MAX_OFFSET = 8.0  # in image widths; points are clipped to it, to fit into OpenCV's integers
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GAP = "  "
-_GROUND_SHARE = 0.35  # of the light that is left under the legend
+_GROUND_SHARE = 0.35  # share of brightness that remains under the legend
 
-# Which points of the face mesh are neighbours on its contours: MediaPipe's FaceLandmarksConnections, as chains.
+# Adjacent points on the contours of the face mesh: MediaPipe's FaceLandmarksConnections, as chains.
 _FACE_CHAINS: tuple[tuple[Side, tuple[int, ...]], ...] = (
     ("left", (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466, 263)),  # eye
     ("left", (276, 283, 282, 295, 285)),  # brow, its two edges
@@ -59,7 +59,7 @@ _FACE_CHAINS: tuple[tuple[Side, tuple[int, ...]], ...] = (
         ),
     ),
 )
-# The body model's own few points of what another part shows better: left out where that part is there.
+# Coarse points of the body model that another part shows better; omitted if that part is present.
 _COARSE: dict[PartName, tuple[int, ...]] = {
     "face_landmarks": tuple(range(11)),
     "left_hand_landmarks": (17, 19, 21),
@@ -68,10 +68,10 @@ _COARSE: dict[PartName, tuple[int, ...]] = {
 
 
 @dataclass(frozen=True)
-class _Look:
-    """How a part is drawn: widths in pixels of a picture of ``_UNIT_PX`` squared; 0 draws none.
+class _Style:
+    """Style of a part: widths in pixels for an image of ``_UNIT_PX`` squared; 0 draws none.
 
-    extent_px  how far the part must reach for these widths; where it is smaller, so are they
+    extent_px  extent of a part with these widths; smaller parts have smaller widths
     """
 
     line: float
@@ -80,18 +80,18 @@ class _Look:
     extent_px: float
 
 
-_LOOKS: dict[PartName, _Look] = {
-    "face_landmarks": _Look(1.0, 0.0, 0.0, 150.0),
-    "pose_landmarks": _Look(3.0, 3.5, 2.0, 250.0),
-    "left_hand_landmarks": _Look(1.6, 2.2, 2.0, 80.0),
-    "right_hand_landmarks": _Look(1.6, 2.2, 2.0, 80.0),
+_STYLES: dict[PartName, _Style] = {
+    "face_landmarks": _Style(1.0, 0.0, 0.0, 150.0),
+    "pose_landmarks": _Style(3.0, 3.5, 2.0, 250.0),
+    "left_hand_landmarks": _Style(1.6, 2.2, 2.0, 80.0),
+    "right_hand_landmarks": _Style(1.6, 2.2, 2.0, 80.0),
 }
-_ORDER: tuple[PartName, ...] = tuple(_LOOKS)  # what comes later lies on top
+_ORDER: tuple[PartName, ...] = tuple(_STYLES)  # later parts are drawn on top
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """A part's lines and dots by side, as numbers of points in the part: int [lines, 2] and int [dots]."""
+    """A part's lines and dots by side, as point indices in the part: int [lines, 2] and int [dots]."""
 
     lines: dict[Side, NDArray[np.intp]]
     dots: dict[Side, NDArray[np.intp]]
@@ -100,83 +100,83 @@ class _Shape:
 def draw(
     image: RgbImage, points: Points, skeleton: Skeleton, source: Sources, frame_index: int | None = None
 ) -> RgbImage:
-    """A copy of ``picture`` with the landmarks of its frame.
+    """Return a copy of ``image`` with the landmarks of its frame.
 
-    points       float32 [points, 4], x and y as shares of the picture; what lies outside it is cut at its border.
-                 Points of the body with a visibility below ``LEAST_VISIBILITY`` are not drawn
+    points       float32 [points, 4], x and y as shares of the image; lines are clipped at its border. Body points with
+                 a visibility below ``MIN_VISIBILITY`` are not drawn
     source       uint8 [parts]: a :class:`Source` for each of ``skeleton.parts``
-    frame_index  where given, it is written into the lower left corner, with the words left and right in their
-                 colours and what was rescued or filled in
+    frame_index  if given, it is written into the lower left corner, with the words left and right in their colours and
+                 the parts that were rescued or filled
 
-    Widths follow the square root of the picture's area, and are less for a part that is small in it.
+    Widths follow the square root of the image area, and are smaller for a part that is small in the image.
     """
     drawn = image.copy()
-    places = _places(points, image.shape[1], image.shape[0])
-    shown = _shown(points, skeleton, source)
+    places = _convert_to_subpixels(points, image.shape[1], image.shape[0])
+    visible = _find_visible(points, skeleton, source)
     unit = float(np.sqrt(image.shape[0] * image.shape[1])) / _UNIT_PX
     for name in _ORDER:
         part = skeleton.find_part(name)
-        if part is not None and shown[part.span].any():
+        if part is not None and visible[part.span].any():
             kind = Source(int(source[skeleton.get_index(name)]))
-            _draw_part(drawn, part, places[part.span], shown[part.span], kind, unit)
+            _draw_part(drawn, part, places[part.span], visible[part.span], kind, unit)
     if frame_index is not None:
-        _write(drawn, _legend(frame_index, skeleton, source), unit)
+        _draw_legend(drawn, _compose_legend(frame_index, skeleton, source), unit)
     return drawn
 
 
-def found_words(skeleton: Skeleton, source: Sources, kind: Source) -> list[str]:
-    """The words for the parts whose points are of that ``kind``, in the skeleton's order: body, face, left, right."""
+def list_words(skeleton: Skeleton, source: Sources, kind: Source) -> list[str]:
+    """Return the words for the parts with this ``kind`` of source, in the skeleton's order: body, face, left, right."""
     return [_WORDS[part.name] for part, value in zip(skeleton.parts, source, strict=True) if value == kind]
 
 
-def _places(points: Points, width_px: int, height_px: int) -> NDArray[np.int32]:
-    """int32 [points, 2]: x and y as OpenCV counts them, in sixteenths of a pixel from the first pixel's centre."""
-    shares = np.clip(np.nan_to_num(points[:, :2]), -_FARTHEST, _FARTHEST)
+def _convert_to_subpixels(points: Points, width_px: int, height_px: int) -> NDArray[np.int32]:
+    """Return int32 [points, 2]: x and y in sixteenths of a pixel from the center of the first pixel."""
+    shares = np.clip(np.nan_to_num(points[:, :2]), -_MAX_OFFSET, _MAX_OFFSET)
     pixels = shares * np.array([width_px, height_px], np.float32) - 0.5
     return np.asarray(np.rint(pixels * (1 << _FRACTION_BITS)), dtype=np.int32)
 
 
-def _shown(points: Points, skeleton: Skeleton, source: Sources) -> NDArray[np.bool_]:
-    """bool [points]: which points are drawn."""
-    shown: NDArray[np.bool_] = np.asarray(np.isfinite(points[:, :2]).all(axis=1))
+def _find_visible(points: Points, skeleton: Skeleton, source: Sources) -> NDArray[np.bool_]:
+    """Return bool [points]: True for the points to draw."""
+    visible: NDArray[np.bool_] = np.asarray(np.isfinite(points[:, :2]).all(axis=1))
     for part, kind in zip(skeleton.parts, source, strict=True):
-        shown[part.span] &= kind != Source.MISSING
+        visible[part.span] &= kind != Source.MISSING
     body = skeleton.find_part("pose_landmarks")
     if body is None:
-        return shown
-    shown[body.span] &= points[body.span, 3] >= LEAST_VISIBILITY
+        return visible
+    visible[body.span] &= points[body.span, 3] >= MIN_VISIBILITY
     for name, coarse in _COARSE.items():
         finer = skeleton.find_part(name)
-        if finer is not None and shown[finer.span].any():
-            shown[body.start + np.array(coarse)] = False
-    return shown
+        if finer is not None and visible[finer.span].any():
+            visible[body.start + np.array(coarse)] = False
+    return visible
 
 
 def _draw_part(
-    drawn: RgbImage, part: Part, places: NDArray[np.int32], shown: NDArray[np.bool_], kind: Source, unit: float
+    drawn: RgbImage, part: Part, places: NDArray[np.int32], visible: NDArray[np.bool_], kind: Source, unit: float
 ) -> None:
-    """Draw one part: its rim first and as a whole, so that no line is cut by its neighbour's."""
-    look, shape = _LOOKS[part.name], _shape(part.name)
-    unit = min(unit, _extent_px(places[shown]) / look.extent_px)
-    lines = [(side, _ends(places, ends[shown[ends].all(axis=1)], kind)) for side, ends in shape.lines.items()]
-    dots = [(side, places[numbers[shown[numbers]]]) for side, numbers in shape.dots.items()]
-    width, rim = max(1, round(look.line * unit)), round(look.rim * unit)
+    """Draw one part: its complete rim first, so that no line is cut by its neighbour's rim."""
+    style, shape = _STYLES[part.name], _get_shape(part.name)
+    unit = min(unit, _measure_extent(places[visible]) / style.extent_px)
+    lines = [(side, _create_lines(places, ends[visible[ends].all(axis=1)], kind)) for side, ends in shape.lines.items()]
+    dots = [(side, places[numbers[visible[numbers]]]) for side, numbers in shape.dots.items()]
+    width, rim = max(1, round(style.line * unit)), round(style.rim * unit)
     if rim:
-        _strokes(drawn, np.concatenate([ends for _, ends in lines]), _DARK, width + rim)
-        _discs(drawn, np.concatenate([centres for _, centres in dots]), _DARK, look.dot_radius * unit + rim / 2)
+        _draw_lines(drawn, np.concatenate([ends for _, ends in lines]), _DARK, width + rim)
+        _draw_discs(drawn, np.concatenate([centres for _, centres in dots]), _DARK, style.dot_radius * unit + rim / 2)
     for side, ends in lines:
-        _strokes(drawn, ends, _colour(side, kind), width)
+        _draw_lines(drawn, ends, _choose_colour(side, kind), width)
     for side, centres in dots:
-        _discs(drawn, centres, _colour(side, kind), look.dot_radius * unit)
+        _draw_discs(drawn, centres, _choose_colour(side, kind), style.dot_radius * unit)
 
 
-def _extent_px(places: NDArray[np.int32]) -> float:
-    """The diagonal of the box around ``places``, in pixels."""
+def _measure_extent(places: NDArray[np.int32]) -> float:
+    """Return the diagonal of the box around ``places``, in pixels."""
     return float(np.linalg.norm(np.ptp(places, axis=0))) / (1 << _FRACTION_BITS)
 
 
-def _ends(places: NDArray[np.int32], ends: NDArray[np.intp], kind: Source) -> NDArray[np.int32]:
-    """int32 [lines, 2, 2]: from where to where; two short lines for each where it was rescued."""
+def _create_lines(places: NDArray[np.int32], ends: NDArray[np.intp], kind: Source) -> NDArray[np.int32]:
+    """Return int32 [lines, 2, 2]: the end points of the lines; two short lines per rescued bone."""
     lines = places[ends]
     if kind != Source.RESCUED:
         return lines
@@ -186,67 +186,70 @@ def _ends(places: NDArray[np.int32], ends: NDArray[np.intp], kind: Source) -> ND
     return np.concatenate([first, last])
 
 
-def _strokes(drawn: RgbImage, lines: NDArray[np.int32], colour: Colour, width_px: int) -> None:
+def _draw_lines(drawn: RgbImage, lines: NDArray[np.int32], colour: Colour, width_px: int) -> None:
     if len(lines):
         cv2.polylines(drawn, list(lines), False, colour, width_px, cv2.LINE_AA, _FRACTION_BITS)
 
 
-def _discs(drawn: RgbImage, places: NDArray[np.int32], colour: Colour, radius_px: float) -> None:
+def _draw_discs(drawn: RgbImage, places: NDArray[np.int32], colour: Colour, radius_px: float) -> None:
     radius = round(radius_px * (1 << _FRACTION_BITS))
     for x, y in places.tolist():
         cv2.circle(drawn, (x, y), radius, colour, cv2.FILLED, cv2.LINE_AA, _FRACTION_BITS)
 
 
-def _colour(side: Side, kind: Source) -> Colour:
+def _choose_colour(side: Side, kind: Source) -> Colour:
     red, green, blue = _COLOURS[side]
     if kind != Source.FILLED:
         return red, green, blue
-    return _pale(red), _pale(green), _pale(blue)
+    return _lighten(red), _lighten(green), _lighten(blue)
 
 
-def _pale(level: int) -> int:
+def _lighten(level: int) -> int:
     return round(level + (255 - level) * _PALENESS)
 
 
 @cache
-def _shape(name: PartName) -> _Shape:
-    """Lines and dots of the part of that name."""
+def _get_shape(name: PartName) -> _Shape:
+    """Return the lines and dots of the part with this name."""
     if name == "face_landmarks":
-        return _arranged([(side, pair) for side, chain in _FACE_CHAINS for pair in pairwise(chain)], [])
+        return _group_by_side([(side, pair) for side, chain in _FACE_CHAINS for pair in pairwise(chain)], [])
     part = next(part for skeleton in SKELETONS.values() for part in skeleton.parts if part.name == name)
-    sides = [_side(f"{part.name} {point}") for point in part.point_names]
+    sides = [_find_side(f"{part.name} {point}") for point in part.point_names]
     limbs: list[tuple[Side, tuple[int, int]]]
     limbs = [(sides[a] if sides[a] == sides[b] else "middle", (a, b)) for a, b in part.limbs]
     joints = sorted({number for limb in part.limbs for number in limb})
-    return _arranged(limbs, [(sides[number], number) for number in joints])
+    return _group_by_side(limbs, [(sides[number], number) for number in joints])
 
 
-def _arranged(lines: list[tuple[Side, tuple[int, int]]], dots: list[tuple[Side, int]]) -> _Shape:
-    """Those lines and dots, each with its side, by side."""
+def _group_by_side(lines: list[tuple[Side, tuple[int, int]]], dots: list[tuple[Side, int]]) -> _Shape:
+    """Return the lines and dots grouped by their side."""
     return _Shape(
-        {side: np.array([ends for of, ends in lines if of == side], np.intp).reshape(-1, 2) for side in _COLOURS},
-        {side: np.array([number for of, number in dots if of == side], np.intp) for side in _COLOURS},
+        {
+            side: np.array([ends for line_side, ends in lines if line_side == side], np.intp).reshape(-1, 2)
+            for side in _COLOURS
+        },
+        {side: np.array([number for dot_side, number in dots if dot_side == side], np.intp) for side in _COLOURS},
     )
 
 
-def _side(name: str) -> Side:
+def _find_side(name: str) -> Side:
     return "left" if "left" in name else "right" if "right" in name else "middle"
 
 
-def _legend(frame_index: int, skeleton: Skeleton, source: Sources) -> list[tuple[str, Colour]]:
-    """Words and their colours, from left to right."""
-    filled = found_words(skeleton, source, Source.FILLED)
-    rescued = found_words(skeleton, source, Source.RESCUED)
+def _compose_legend(frame_index: int, skeleton: Skeleton, source: Sources) -> list[tuple[str, Colour]]:
+    """Return the words of the legend and their colours, from left to right."""
+    filled = list_words(skeleton, source, Source.FILLED)
+    rescued = list_words(skeleton, source, Source.RESCUED)
     words: list[tuple[str, Colour]] = [(str(frame_index), _COLOURS["middle"])]
     for word in ("left", "right", "body", "face"):
         notes = [note for note, parts in (("rescued", rescued), ("filled", filled)) if word in parts]
-        if notes or _side(word) != "middle":
-            words.append((" ".join([word, *notes]), _COLOURS[_side(word)]))
+        if notes or _find_side(word) != "middle":
+            words.append((" ".join([word, *notes]), _COLOURS[_find_side(word)]))
     return words
 
 
-def _write(drawn: RgbImage, words: list[tuple[str, Colour]], unit: float) -> None:
-    """Write ``words`` into the lower left corner, smaller where they would not fit, on ground that is darkened."""
+def _draw_legend(drawn: RgbImage, words: list[tuple[str, Colour]], unit: float) -> None:
+    """Draw ``words`` into the lower left corner on darkened ground, in a smaller font if they do not fit."""
     line = _GAP.join(word for word, _ in words)
     (width, height), below = cv2.getTextSize(line, _FONT, 1.0, 1)
     scale = min(max(0.42, 0.5 * unit), 0.94 * drawn.shape[1] / width)

@@ -1,4 +1,4 @@
-"""From the frames of one sample to its landmarks, as they were found."""
+"""Extract the landmarks of one sample from its frames."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tasks.landmarks.points import ModelKind, Skeleton
 from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Points, RgbImage, Source, Sources
 from tasks.media.sheets import fitting_size, scaled
 
-# The models take pictures of 256 x 256 at most, of a hand too; what is larger only costs (at 1080p a quarter of the CPU
-# goes into a mask of the person that nobody asked for).
-LONGEST_SIDE_PX = 1280
+# The models use images of at most 256x256, also for hands, so larger images only cost time (at 1080p, a quarter of the
+# CPU time is for an unused segmentation mask).
+MAX_SIDE_PX = 1280
 
 
 @dataclass(frozen=True)
-class Look:
-    """One frame, and what was found in it: ``points`` float32 [points, 4], ``source`` uint8 [parts]."""
+class Detection:
+    """The landmarks of one frame: ``points`` float32 [points, 4], ``source`` uint8 [parts]."""
 
     frame: Frame
     points: Points
@@ -29,7 +29,7 @@ class Look:
 
 
 class Extractor:
-    """Looks at one sample after another; nothing of one is left when the next begins."""
+    """Extracts landmarks from consecutive samples; no state passes from one sample to the next."""
 
     def __init__(self, landmarker: Landmarker, rescue: HandRescue | None) -> None:
         self._landmarker = landmarker
@@ -37,48 +37,48 @@ class Extractor:
 
     @property
     def skeleton(self) -> Skeleton:
-        """The points that it finds."""
+        """Return the model's skeleton."""
         return self._landmarker.skeleton
 
-    def looks(self, source: FrameSource) -> Iterator[Look]:
-        """What is found in each frame of ``source``. Raises BadInput where none of them can be read."""
+    def detect(self, source: FrameSource) -> Iterator[Detection]:
+        """Yield the landmarks of each frame of ``source``. Raises BadInput if no frame is readable."""
         self._landmarker.restart()
         if self._rescue:
             self._rescue.restart()
         for frame in source:
-            yield self._nothing(frame) if frame.image is None else self._look(frame)
+            yield self._create_empty(frame) if frame.image is None else self._detect_frame(frame)
 
-    def _look(self, frame: Frame) -> Look:
+    def _detect_frame(self, frame: Frame) -> Detection:
         assert frame.image is not None
         milliseconds = round(frame.seconds * 1000)
-        points = self._landmarker.detect(_shrunk(frame.image), milliseconds)
-        source = _sources(points, self.skeleton)
+        points = self._landmarker.detect(_limit_size(frame.image), milliseconds)
+        source = _find_sources(points, self.skeleton)
         if self._rescue:
             for name in self._rescue.rescue(frame.image, points, milliseconds):
                 source[self.skeleton.get_index(name)] = Source.RESCUED
-        return Look(frame, points, source)
+        return Detection(frame, points, source)
 
-    def _nothing(self, frame: Frame) -> Look:
+    def _create_empty(self, frame: Frame) -> Detection:
         points = np.full((self.skeleton.points, 4), np.nan, np.float32)
-        return Look(frame, points, np.zeros(len(self.skeleton.parts), np.uint8))
+        return Detection(frame, points, np.zeros(len(self.skeleton.parts), np.uint8))
 
 
-def _shrunk(image: RgbImage) -> RgbImage:
-    """``picture`` with its longer side at most as long as any use is of: points are shares, and stay what they are."""
+def _limit_size(image: RgbImage) -> RgbImage:
+    """Scale ``image`` down to MAX_SIDE_PX. Points are shares of the image, so they do not change."""
     longest = max(image.shape[:2])
-    if longest <= LONGEST_SIDE_PX:
+    if longest <= MAX_SIDE_PX:
         return image
-    return scaled(image, fitting_size(image, LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+    return scaled(image, fitting_size(image, MAX_SIDE_PX, MAX_SIDE_PX))
 
 
-def _sources(points: Points, skeleton: Skeleton) -> Sources:
-    """DETECTED for every part that has a first point, MISSING for the others."""
-    found = [not np.isnan(points[part.start, 0]) for part in skeleton.parts]
-    return np.where(found, Source.DETECTED, Source.MISSING).astype(np.uint8)
+def _find_sources(points: Points, skeleton: Skeleton) -> Sources:
+    """Return DETECTED for every part whose first point exists, MISSING for the others."""
+    is_detected = [not np.isnan(points[part.start, 0]) for part in skeleton.parts]
+    return np.where(is_detected, Source.DETECTED, Source.MISSING).astype(np.uint8)
 
 
-class Track:
-    """Gathers what was found, frame by frame."""
+class SequenceBuilder:
+    """Collects the landmarks of a sample frame by frame."""
 
     def __init__(self, kind: ModelKind, skeleton: Skeleton) -> None:
         self._kind = kind
@@ -89,19 +89,19 @@ class Track:
         self._bad: list[BadFrame] = []
         self._size = 0, 0
 
-    def add(self, look: Look) -> None:
-        """The next frame. The first picture's size counts for all."""
-        frame = look.frame
-        self._points.append(look.points)
-        self._sources.append(look.source)
+    def add(self, detection: Detection) -> None:
+        """Add the next frame. The size of the first readable image applies to the sample."""
+        frame = detection.frame
+        self._points.append(detection.points)
+        self._sources.append(detection.source)
         self._seconds.append(frame.seconds)
         if frame.image is None:
             self._bad.append(BadFrame(frame.frame_index, frame.name, frame.reason))
         elif self._size == (0, 0):
             self._size = frame.image.shape[0], frame.image.shape[1]
 
-    def sequence(self, fps: float) -> LandmarkSequence:
-        """All of it. Raises ValueError where there was no frame."""
+    def build(self, fps: float) -> LandmarkSequence:
+        """Return the landmarks of all frames. Raises ValueError if there are no frames."""
         height, width = self._size
         return LandmarkSequence(
             kind=self._kind,

@@ -1,4 +1,4 @@
-"""What gives the frames of one sample."""
+"""The interface of the frames of one sample."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tasks.media.truncation import Truncation
 class Frame:
     """One frame.
 
-    frame_index  its rank among the frames, bad ones included, from 0
-    name         the picture's file name, or the frame's number where it is a video's
-    seconds      when it is shown, since the first frame
-    picture      None where it cannot be read; mixed sizes are the pictures' own
-    reason       why it cannot be read, one clause; "" where it can
+    frame_index  index among the frames, including bad ones, from 0
+    name         file name of the image, or the frame number in a video
+    seconds      display time since the first frame
+    image        None if it cannot be read; sizes may differ between frames
+    reason       reason why it cannot be read, as one clause; "" if it is readable
     """
 
     frame_index: int
@@ -33,28 +33,27 @@ class Frame:
 class FrameSource(AbstractContextManager["FrameSource"], ABC):
     """The frames of one sample. Use it in a ``with`` block, and iterate once.
 
-    Iterating raises BadInput where the sample is gone or not one of its frames could be read; the latter is known at
-    the end only.
+    Iterating raises BadInput if the sample is missing or if none of its frames is readable (raised at the end).
     """
 
     @property
     @abstractmethod
     def fps(self) -> float:
-        """Frames a second, on average."""
+        """Return the average number of frames per second."""
 
     @property
     @abstractmethod
     def frames(self) -> int:
-        """How many frames there are, bad ones included, as far as is known before they are read."""
+        """Return the number of frames, including bad ones, as far as it is known before reading them."""
 
     @property
     def truncation(self) -> Truncation | None:
-        """Tells how a video's file is truncated; None if its end is there, and for folders of pictures."""
+        """Return how a video file is truncated; None for complete files and for image folders."""
         return None
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        """Every frame once, bad ones included, in the order in which they are shown."""
+        """Yield every frame once in display order, including bad ones."""
 
     def __enter__(self) -> Self:
         return self
@@ -64,4 +63,4 @@ class FrameSource(AbstractContextManager["FrameSource"], ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close what is open."""
+        """Close open files."""

@@ -14,27 +14,27 @@ from tasks.media.truncation import Truncation
 class VideoFrames(FrameSource):
     """The frames of a video, each at its own time, decoded once.
 
-    Where the packets turn out to mislead, the rest is read by decoding; ``fps`` and ``frames`` are right in the end.
+    If the packet index is unreliable, the rest is read by decoding; ``fps`` and ``frames`` are correct at the end.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises BadInput where the file is damaged beyond reading, empty or no video."""
+        """Raises BadInput if the file is unreadable, empty or not a video."""
         self._path = path
         self._reader = VideoReader(path, channels="rgb24")
 
     @property
     def fps(self) -> float:
-        """Frames a second, on average over the video."""
+        """Return the average number of frames per second."""
         return self._reader.info.fps
 
     @property
     def frames(self) -> int:
-        """How many frames the video has."""
+        """Return the number of frames."""
         return len(self._reader.timeline)
 
     @property
     def truncation(self) -> Truncation | None:
-        """Tells how the file is truncated."""
+        """Return how the file is truncated."""
         return self._reader.truncation
 
     def close(self) -> None:
@@ -42,31 +42,31 @@ class VideoFrames(FrameSource):
         self._reader.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Every frame; BadInput at the end where none was sound, or where damage cannot be told frame by frame."""
+        """Yield every frame. Raises BadInput at the end if none is readable, or if damage cannot be located."""
         first_reason = ""
-        sound = 0
-        for found in self._found():
-            frame = _frame(found)
-            sound += not frame.reason
+        readable = 0
+        for decoded in self._decode():
+            frame = _convert(decoded)
+            readable += not frame.reason
             first_reason = first_reason or frame.reason
             yield frame
-        if not sound:
+        if not readable:
             raise BadInput(f"{self._path.name}: none of its {self.frames} frames can be read; the first {first_reason}")
 
-    def _found(self) -> Iterator[FrameImage | DamagedFrame]:
-        given = 0
+    def _decode(self) -> Iterator[FrameImage | DamagedFrame]:
+        count = 0
         try:
-            for found in self._reader.frames_or_damage():
-                given += 1
-                yield found
+            for decoded in self._reader.frames_or_damage():
+                count += 1
+                yield decoded
         except UnreliableIndexError:
             self._reader.close()
             self._reader = VideoReader(self._path, by_decoding=True, channels="rgb24")
-            yield from self._reader.frames_or_damage(range(given, self.frames))
+            yield from self._reader.frames_or_damage(range(count, self.frames))
 
 
-def _frame(found: FrameImage | DamagedFrame) -> Frame:
-    name = str(found.frame_index)
-    if isinstance(found, DamagedFrame):
-        return Frame(found.frame_index, name, found.actual_seconds, None, found.reason)
-    return Frame(found.frame_index, name, found.actual_seconds, found.image)
+def _convert(decoded: FrameImage | DamagedFrame) -> Frame:
+    name = str(decoded.frame_index)
+    if isinstance(decoded, DamagedFrame):
+        return Frame(decoded.frame_index, name, decoded.actual_seconds, None, decoded.reason)
+    return Frame(decoded.frame_index, name, decoded.actual_seconds, decoded.image)

@@ -1,10 +1,10 @@
-"""The frames of one sample, in the order in which they are shown: out of a folder of pictures or a video."""
+"""Open the frames of one sample, in display order: an image folder or a video."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.landmarks.frame_pictures import PictureFrames
+from tasks.landmarks.frame_images import ImageFrames
 from tasks.landmarks.frame_source import Frame, FrameSource
 from tasks.landmarks.frame_videos import VideoFrames
 
@@ -12,8 +12,8 @@ __all__ = ["Frame", "FrameSource", "open_frames"]
 
 
 def open_frames(path: Path, media: str, fps: float | None) -> FrameSource:
-    """The frames at ``path``: a folder of pictures shown at ``fps`` (25 where None), or a video at its own times.
+    """Open the frames at ``path``: an image folder displayed at ``fps`` (25 if None), or a video with its own times.
 
-    Raises BadInput where there are none, TransientError where the file system failed.
+    Raises BadInput if there are no frames, TransientError if the file system failed.
     """
-    return VideoFrames(path) if media == "video" else PictureFrames(path, fps)
+    return VideoFrames(path) if media == "video" else ImageFrames(path, fps)

@@ -1,4 +1,4 @@
-"""Gaps that are short enough are filled in from both sides."""
+"""Fill short gaps by interpolation."""
 
 from __future__ import annotations
 
@@ -13,35 +13,34 @@ from tasks.landmarks.sequence import LandmarkSequence, Points, Source, Sources
 _VISIBILITY = 3
 
 
-def fill_gaps(sequence: LandmarkSequence, most_frames: int) -> LandmarkSequence:
-    """``sequence`` with every gap of at most ``most_frames`` frames filled, part by part; a new one.
+def fill_gaps(sequence: LandmarkSequence, max_frames: int) -> LandmarkSequence:
+    """Return ``sequence`` with every gap of at most ``max_frames`` frames filled, per part.
 
-    A gap is filled where the part is there on both sides: x, y and z run straight from one side to the other by the
-    time at which each frame is shown, not by its number, so that a video of changing frame rate stays true. Visibility
-    is the lower of the two sides: nobody looked in between, so it is never better than what is known. Longer gaps, and
-    those at either end, stay missing; what was found is not touched. Raises ValueError where ``most_frames`` is
-    negative.
+    A gap is filled if the part is present on both sides. x, y and z are interpolated linearly by display time, not by
+    frame number, so that a variable frame rate is handled correctly. The visibility is the lower one of both sides,
+    since the model has not seen the frames between. Longer gaps, and gaps at either end, stay missing. Detected points
+    do not change. Raises ValueError if ``max_frames`` is negative.
     """
-    if most_frames < 0:
-        message = f"most_frames: {most_frames}; allowed: 0 or more"
+    if max_frames < 0:
+        message = f"max_frames: {max_frames}; allowed: 0 or more"
         raise ValueError(message)
     points, source = sequence.points.copy(), sequence.source.copy()
     for number, part in enumerate(sequence.skeleton.parts):
-        _fill(points, source, sequence.times_seconds, part, number, most_frames)
+        _fill_part(points, source, sequence.times_seconds, part, number, max_frames)
     return replace(sequence, points=points, source=source)
 
 
-def _fill(
-    points: Points, source: Sources, times_seconds: NDArray[np.float64], part: Part, number: int, most_frames: int
+def _fill_part(
+    points: Points, source: Sources, times_seconds: NDArray[np.float64], part: Part, number: int, max_frames: int
 ) -> None:
     missing = source[:, number] == Source.MISSING
-    before, after = _neighbours(missing)
-    gaps = np.flatnonzero(missing & (before >= 0) & (after < len(missing)) & (after - before - 1 <= most_frames))
+    before, after = _find_neighbours(missing)
+    gaps = np.flatnonzero(missing & (before >= 0) & (after < len(missing)) & (after - before - 1 <= max_frames))
     if not len(gaps):
         return
     before, after = before[gaps], after[gaps]
     first, last = points[before, part.span], points[after, part.span]
-    weight = _weights(times_seconds[gaps], times_seconds[before], times_seconds[after]).astype(np.float32)[
+    weight = _compute_weights(times_seconds[gaps], times_seconds[before], times_seconds[after]).astype(np.float32)[
         :, None, None
     ]
     filled = (1 - weight) * first + weight * last
@@ -50,16 +49,18 @@ def _fill(
     source[gaps, number] = Source.FILLED
 
 
-def _neighbours(missing: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """For each frame the nearest one before and after that is there, itself included; -1 and the length for none."""
+def _find_neighbours(missing: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return for each frame the nearest present frame before and after it (or itself); -1 and the length if none."""
     numbers = np.arange(len(missing))
     before = np.maximum.accumulate(np.where(missing, -1, numbers))
     after = np.minimum.accumulate(np.where(missing, len(missing), numbers)[::-1])[::-1]
     return before, after
 
 
-def _weights(now: NDArray[np.float64], before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far ``now`` is on the way from ``before`` to ``after``, 0 to 1; half way where all are shown at once."""
+def _compute_weights(
+    now: NDArray[np.float64], before: NDArray[np.float64], after: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the position of ``now`` between ``before`` and ``after``, 0 to 1; 0.5 if all times are equal."""
     span = after - before
     halves = np.full_like(span, 0.5)
     return np.divide(now - before, span, out=halves, where=span > 0).astype(np.float32)

@@ -1,6 +1,6 @@
-"""The figures of a sample and of a split: every column and key, with its unit and what it is.
+"""Columns of the figures of a sample and of a split, with their units and descriptions.
 
-This is the one place that declares them; the files, the documentation and its test follow it.
+They are declared only here; the files, the documentation and its test follow this module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SEPARATOR = ";"  # between the paths of a cell
 
 @dataclass(frozen=True)
 class Column:
-    """One column of ``extraction_metrics.csv``. ``unit`` is as people write it; empty where there is none."""
+    """One column of ``extraction_metrics.csv``. ``unit`` is in plain text; empty if there is none."""
 
     name: str
     type: Type
@@ -25,148 +25,156 @@ class Column:
 
 
 _SHARE = "share, 0 to 1"
-_NO_PART = "empty where the model does not look for it"
+_NO_PART = "empty if the model does not detect it"
 
 SAMPLE = (
-    Column("id", "string", "", "The item's id, as in `items.parquet`"),
-    Column("name", "string", "", "The sample, as its collection names it"),
-    Column("file_name", "string", "", "The same, safe as a file name: what its files are called"),
-    Column("path", "string", "", "Its video or folder of pictures, relative to `--input`"),
+    Column("id", "string", "", "Id of the item, as in `items.parquet`"),
+    Column("name", "string", "", "Name of the sample in its collection"),
+    Column("file_name", "string", "", "Name of its files: `name` made safe as a file name"),
+    Column("path", "string", "", "Path of its video or image folder, relative to `--input`"),
     Column("outcome", "string", "", "`done` in this run, or `cached` from an earlier one"),
-    Column("annotation", "string", "", "What the collection's corpus says of it"),
-    Column("outputs", "string", "", f"Its files, relative to the output folder, joined by `{SEPARATOR}`"),
-    Column("seconds", "float64", "s", "Wall time of the item, in the run that did it"),
-    Column("cpu_seconds", "float64", "s", "CPU time of the item, in the run that did it"),
-    Column("frames_per_second", "float64", "frames/s", "Speed of the extraction: `frames` over `seconds`"),
+    Column("annotation", "string", "", "Annotation in the collection's corpus"),
+    Column("outputs", "string", "", f"Its output files, relative to the output folder, separated by `{SEPARATOR}`"),
+    Column("seconds", "float64", "s", "Wall time of the item, in the run that processed it"),
+    Column("cpu_seconds", "float64", "s", "CPU time of the item, in the run that processed it"),
+    Column("frames_per_second", "float64", "frames/s", "Speed of the extraction: `frames` / `seconds`"),
 )
 
 QUALITY = (
-    Column("frames", "int64", "frames", "Frames of the sample, bad ones included"),
-    Column("bad_frames", "int64", "frames", "Those that could not be read: their points are missing"),
+    Column("frames", "int64", "frames", "Frames of the sample, including bad ones"),
+    Column("bad_frames", "int64", "frames", "Frames that could not be read; their points are missing"),
     Column(
-        "duration_seconds", "float64", "s", "From the first frame to the end of the last, which lasts 1/`video_fps`"
+        "duration_seconds",
+        "float64",
+        "s",
+        "Time from the first frame to the end of the last, which lasts 1/`video_fps`",
     ),
     Column("video_fps", "float64", "frames/s", "Frame rate of the video or the collection"),
-    Column("pose_coverage", "float64", _SHARE, f"Frames in which the pose was found; {_NO_PART}, so for all figures"),
-    Column("face_coverage", "float64", _SHARE, "Frames in which the face was found"),
-    Column("left_hand_coverage", "float64", _SHARE, "Frames in which the person's left hand was found"),
-    Column("right_hand_coverage", "float64", _SHARE, "Frames in which the person's right hand was found"),
-    Column("hand_coverage", "float64", _SHARE, "Hands found over two a frame: the mean of the two above"),
-    Column("any_hand_coverage", "float64", _SHARE, "Frames in which at least one hand was found"),
-    Column("rescued_hand_coverage", "float64", _SHARE, "The part of `hand_coverage` that is owed to the second look"),
-    Column("longest_gap_frames", "int64", "frames", "Most frames in a row without some part, at the ends too"),
-    Column("left_hand_longest_gap_frames", "int64", "frames", "Most frames in a row without the left hand"),
-    Column("right_hand_longest_gap_frames", "int64", "frames", "Most frames in a row without the right hand"),
+    Column("pose_coverage", "float64", _SHARE, f"Frames with a detected pose; {_NO_PART} (true for all figures)"),
+    Column("face_coverage", "float64", _SHARE, "Frames with a detected face"),
+    Column("left_hand_coverage", "float64", _SHARE, "Frames with a detected left hand (the person's own)"),
+    Column("right_hand_coverage", "float64", _SHARE, "Frames with a detected right hand (the person's own)"),
+    Column("hand_coverage", "float64", _SHARE, "Detected hands / two per frame: the mean of the two columns above"),
+    Column("any_hand_coverage", "float64", _SHARE, "Frames with at least one detected hand"),
+    Column("rescued_hand_coverage", "float64", _SHARE, "Share of `hand_coverage` from the hand rescue"),
+    Column("longest_gap_frames", "int64", "frames", "Maximum consecutive frames without a part, including the ends"),
+    Column("left_hand_longest_gap_frames", "int64", "frames", "Maximum consecutive frames without the left hand"),
+    Column("right_hand_longest_gap_frames", "int64", "frames", "Maximum consecutive frames without the right hand"),
     Column(
         "hand_swaps",
         "int64",
         "swaps",
-        "How often the hands exchange their names from one frame to the next: exchanged, the hands lie, point by "
-        "point, at most half as far from where they were in the last 0.2 s or the last frame, and half a palm length a "
-        "hand nearer. A hand that was not there counts as one palm length away. A swap and its return are two",
+        "Number of times that the hands swap their labels from one frame to the next: with swapped labels, the hands "
+        "are, point by point, at most half as far from their positions in the last 0.2 s or the last frame, and half a "
+        "palm length per hand nearer. A hand without an earlier position counts as one palm length away. A swap and "
+        "its return count as two",
     ),
     Column(
         "wrong_wrist_frames",
         "int64",
         "frames",
-        "Frames in which a hand's wrist is at least twice as near to the pose's other wrist as to its own, and these "
-        "are more than a palm length apart",
+        "Frames in which a hand's wrist is at least twice as near to the pose's other wrist as to its own, while the "
+        "pose's wrists are more than a palm length apart",
     ),
     Column(
         "doubled_hand_frames",
         "int64",
         "frames",
-        "Frames in which both hands lie, point by point, less than half a palm length apart in the mean: one hand "
-        "found twice, which `hand_coverage` counts as two",
+        "Frames in which both hands are, point by point, less than half a palm length apart on average: one hand that "
+        "was detected twice, which `hand_coverage` counts as two",
     ),
     Column(
         "wrist_hand_distance_shoulder_widths",
         "float64",
         "shoulder widths",
-        "From a hand's wrist to the same wrist of the pose, the median over frames and hands",
+        "Distance from a hand's wrist to the same wrist of the pose: median over frames and hands",
     ),
     Column(
         "pose_jitter_shoulder_widths",
         "float64",
         "shoulder widths",
-        "Standard deviation a coordinate of the white noise that shakes the points as much: the median of |p(t+1) - "
-        "2 p(t) + p(t-1)| over points and frames, over √(12 ln 2). Points of visibility 0.5 and more (after DER_SNR, "
-        "Stoehr et al. 2008). Quick movement counts in, more so at few frames a second: compare samples of like rates",
+        "Standard deviation per coordinate of white noise with the same jitter: the median of |p(t+1) - 2 p(t) + "
+        "p(t-1)| over points and frames, divided by √(12 ln 2), for points with a visibility of 0.5 or more (after "
+        "DER_SNR, Stoehr et al. 2008). Fast movement counts, more so at low frame rates",
     ),
     Column(
         "face_jitter_eye_distances",
         "float64",
         "eye distances",
-        "The same of the face; the unit is the median distance between the outer corners of the eyes",
+        "Same for the face; the unit is the median distance between the outer corners of the eyes",
     ),
     Column(
         "left_hand_jitter_palm_lengths",
         "float64",
         "palm lengths",
-        "The same of the left hand; the unit is its median distance from wrist to knuckle of the middle finger",
+        "Same for the left hand; the unit is its median distance from the wrist to the knuckle of the middle finger",
     ),
-    Column("right_hand_jitter_palm_lengths", "float64", "palm lengths", "The same of the right hand"),
+    Column("right_hand_jitter_palm_lengths", "float64", "palm lengths", "Same for the right hand"),
     Column(
         "person_jumps",
         "int64",
         "jumps",
-        "Steps of the middle between the shoulders by more than 10 shoulder widths a second (about 4 m/s) and more "
-        "than half a shoulder width: another person, or a cut",
+        "Movements of the shoulder midpoint by more than 10 shoulder widths per second (about 4 m/s) and more than "
+        "half a shoulder width: another person, or a cut",
     ),
     Column(
         "shoulder_width_px",
         "float64",
         "px",
-        "Median distance of the shoulders, the unit of `--normalize shoulders`; empty where none were found, and then "
-        "every point of the normalised sample is missing",
+        "Median distance of the shoulders, the unit of `--normalize shoulders`; empty without shoulders, and then "
+        "every point of the normalized sample is missing",
     ),
 )
 
 DAMAGE = (
-    Column("truncated", "bool", "", "True if the end of the video's file is missing; the sample has what is there"),
-    Column("missing", "string", "", "Evidence that the end is missing; empty if it is not"),
+    Column(
+        "truncated", "bool", "", "True if the end of the video file is missing; the sample has the remaining frames"
+    ),
+    Column("missing", "string", "", "Evidence that the end is missing; empty for complete files"),
     Column(
         "stated_seconds",
         "float64",
         "s",
-        "Duration of a truncated video as its container states it; empty if it states none, and for whole videos",
+        "Duration of a truncated video according to its container; empty if unknown, and for complete videos",
     ),
 )
 
 COLUMNS = (*SAMPLE, *QUALITY, *DAMAGE)
 
 SUMMARY_KEYS = {
-    "split": "The split",
-    "samples": "How many there are: `total`, `done`, `cached`, `failed`, `remaining` (not attempted)",
-    "frames": "Frames of the samples done in this run",
-    "sequential_seconds": "Sum of the wall times of this split's items that ran in this run, failed ones too",
-    "cpu_seconds": "Their CPU time",
-    "cached": "`frames`, `sequential_seconds` and `cpu_seconds` of the cached samples, from the runs that did them",
+    "split": "Name of the split",
+    "samples": "Number of samples: `total`, `done`, `cached`, `failed`, `remaining` (not attempted)",
+    "frames": "Frames of the samples that were processed in this run",
+    "sequential_seconds": "Sum of the wall times of this split's items that ran in this run, including failed ones",
+    "cpu_seconds": "CPU time of these items",
+    "cached": "`frames`, `sequential_seconds` and `cpu_seconds` of cached samples in the runs that processed them",
     "wall_seconds": "Wall time of this run, all splits",
     "run_sequential_seconds": "`sequential_seconds` of all splits of this run together",
-    "speedup": "`run_sequential_seconds` over `wall_seconds`; null where nothing ran",
-    "frames_per_second": "`mean`, `median`, `p5`, `p95`, `min`, `max` over the samples done in this run; null for none",
+    "speedup": "`run_sequential_seconds` / `wall_seconds`; null if no item ran",
+    "frames_per_second": "`mean`, `median`, `p5`, `p95`, `min`, `max` over the samples processed in this run, or null",
     "coverage": "`mean`, `median`, `min` over the samples done and cached, for `pose`, `face`, `hand` and `any_hand`; "
-    "null where the model does not look for it",
-    "without_person": "Samples in which no part was found in any frame",
-    "failure_kinds": "How many samples failed of each kind",
+    "null if the model does not detect it",
+    "without_person": "Samples without any detected part in any frame",
+    "failure_kinds": "Number of failed samples per kind",
     "workers": "Slots of this run",
     "models": "sha256 of each model file, by name",
 }
 
 
-def markdown(columns: Iterable[Column] = COLUMNS) -> str:
-    """The columns as a table for people."""
-    head = "| column | unit | what it is |\n| --- | --- | --- |\n"
-    return head + "".join(f"| `{column.name}` | {column.unit} | {_cell(column.description)} |\n" for column in columns)
-
-
-def summary_markdown() -> str:
-    """The keys of the summary as a table for people."""
-    return "| key | what it is |\n| --- | --- |\n" + "".join(
-        f"| `{key}` | {_cell(text)} |\n" for key, text in SUMMARY_KEYS.items()
+def render_columns(columns: Iterable[Column] = COLUMNS) -> str:
+    """Return the columns as a Markdown table."""
+    head = "| column | unit | description |\n| --- | --- | --- |\n"
+    return head + "".join(
+        f"| `{column.name}` | {column.unit} | {_escape_cell(column.description)} |\n" for column in columns
     )
 
 
-def _cell(text: str) -> str:
+def render_summary_keys() -> str:
+    """Return the keys of the summary as a Markdown table."""
+    return "| key | description |\n| --- | --- |\n" + "".join(
+        f"| `{key}` | {_escape_cell(text)} |\n" for key, text in SUMMARY_KEYS.items()
+    )
+
+
+def _escape_cell(text: str) -> str:
     return text.replace("|", "\\|")

@@ -1,7 +1,7 @@
-"""``--overlay``: the frames of a sample with their landmarks drawn on them, as a clip that plays everywhere.
+"""``--overlay``: the frames of a sample with their landmarks, as a video clip.
 
-Each frame is drawn and encoded when it comes; none is kept. H.264 in MP4, yuv420p, BT.601 as its header says, a key
-frame every two seconds, the index in front, no sound. x264 on one thread gives the same bytes for the same frames.
+Each frame is drawn and encoded as it arrives. The clip is H.264 in MP4, yuv420p, BT.601 as declared in its header, with
+a keyframe every two seconds, the index at the front, and no audio. x264 with one thread is reproducible.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from tasks.landmarks.points import Skeleton
 from tasks.landmarks.sequence import Points, RgbImage, Sources
 from tasks.media.sheets import fitting_size, paste, scaled
 
-LONGEST_SIDE_PX = 640
-_SMALL_SIDE_PX = 320  # up to here a picture is shown at twice its size: a hand of 20 pixels has no room for its bones
-_LEAST_SIDE_PX = 16  # one block of the encoder
-_TICKS = 90_000  # a second: whole for nearly every frame rate in use
+MAX_SIDE_PX = 640
+_SMALL_SIDE_PX = 320  # images up to this size are doubled, because small hands have no room for their bones
+_MIN_SIDE_PX = 16  # one macroblock
+_TICKS = 90_000  # per second: divisible by nearly all frame rates
 _KEY_FRAME_SECONDS = 2.0
-# Without B frames, no edit list delays the first frame. superfast takes a third off the size, and a millisecond more.
+# Without B-frames, no edit list delays the first frame. superfast would save a third of the size for another
+# millisecond.
 _ENCODER = {"preset": "ultrafast", "crf": "26", "bf": "0"}
 _JPEG_QUALITY = 90
 _GREY = 96
@@ -36,15 +37,15 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Overlay:
-    """Writes ``folder/<name>.mp4``; for a sample of one frame, ``folder/<name>.jpg``.
+    """Writes ``folder/<name>.mp4``, or ``folder/<name>.jpg`` for a sample of one frame.
 
-    The first readable picture sets the size: its longest side at most ``LONGEST_SIDE_PX``, twice its own for a small
-    one, both sides even. Pictures of another size are fitted into it on black. A frame that is bad is a grey card
-    that says so. A frame is shown at ``time_seconds`` where that is given, else at its number / ``fps``.
+    The first readable image sets the size: its longest side is at most ``MAX_SIDE_PX``, small images are doubled, and
+    both sides are even. Images of other sizes are fitted into it on black. A bad frame becomes a grey placeholder with
+    a message. A frame is displayed at ``time_seconds`` if given, otherwise at its number / ``fps``.
     """
 
     def __init__(self, folder: Path, name: str, skeleton: Skeleton, fps: float) -> None:
-        """Raises ValueError where ``fps``, in frames a second, is not above 0. Writes nothing yet."""
+        """Raises ValueError unless ``fps`` (frames per second) is above 0. Writes no file yet."""
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"fps must be above 0, not {fps}")
         self._path = folder / name
@@ -52,84 +53,86 @@ class Overlay:
         self._fps = fps
         self._frames = 0
         self._size: tuple[int, int] | None = None
-        self._held: list[tuple[int, float, RgbImage | None]] = []  # bad frames before the size is known, and one page
+        self._pending: list[
+            tuple[int, float, RgbImage | None]
+        ] = []  # bad frames before the size is known, and one image
         self._clip: _Clip | None = None
 
     def add(self, image: RgbImage | None, points: Points, source: Sources, time_seconds: float | None = None) -> None:
-        """The next frame; None for one that could not be read. ``points`` and ``source`` are as ``draw`` takes them.
+        """Add the next frame; None for an unreadable one. ``points`` and ``source`` are as in ``draw``.
 
-        Times rise from frame to frame; one that does not is shown right after the one before it.
+        Times should increase; a frame whose time does not is displayed right after the previous one.
         """
         number, self._frames = self._frames, self._frames + 1
         time = number / self._fps if time_seconds is None else time_seconds
-        page = None if image is None else self._page(image, points, source, number)
-        self._held.append((number, time, page))
+        canvas = None if image is None else self._render(image, points, source, number)
+        self._pending.append((number, time, canvas))
         if self._size is not None and self._frames > 1:
             self._write(self._size)
 
     def close(self) -> Path | None:
-        """Finish the file and say which it is; None, and no file, where no frame could be read."""
+        """Finish the file and return its path; None, without a file, if no frame is readable."""
         if self._clip is not None:
             self._clip.close()
             return self._path.with_name(f"{self._path.name}.mp4")
-        pages = [page for _, _, page in self._held if page is not None]
-        if not pages:
+        canvases = [canvas for _, _, canvas in self._pending if canvas is not None]
+        if not canvases:
             return None
         path = self._path.with_name(f"{self._path.name}.jpg")
-        bgr = cv2.cvtColor(pages[0], cv2.COLOR_RGB2BGR)
+        bgr = cv2.cvtColor(canvases[0], cv2.COLOR_RGB2BGR)
         path.write_bytes(bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]))
         return path
 
-    def _page(self, image: RgbImage, points: Points, source: Sources, number: int) -> RgbImage:
-        """``picture`` at the clip's size, drawn on."""
+    def _render(self, image: RgbImage, points: Points, source: Sources, number: int) -> RgbImage:
+        """Return ``image`` at the clip's size, with its landmarks."""
         if self._size is None:
-            self._size = clip_size(image)
+            self._size = compute_clip_size(image)
         width, height = self._size
-        drawn = draw(scaled(image, _shown_size(image, self._size)), points, self._skeleton, source, number)
+        drawn = draw(scaled(image, _compute_shown_size(image, self._size)), points, self._skeleton, source, number)
         if drawn.shape[:2] == (height, width):
             return drawn
-        page = np.zeros((height, width, 3), np.uint8)
-        paste(page, drawn)
-        return page
+        canvas = np.zeros((height, width, 3), np.uint8)
+        paste(canvas, drawn)
+        return canvas
 
     def _write(self, size: tuple[int, int]) -> None:
-        """Encode what is held."""
+        """Encode all pending frames."""
         if self._clip is None:
             self._clip = _Clip(self._path.with_name(f"{self._path.name}.mp4"), size, self._fps)
-        for number, time, page in self._held:
-            self._clip.write(_card(size, number) if page is None else page, time)
-        self._held.clear()
+        for number, time, canvas in self._pending:
+            self._clip.write(_draw_placeholder(size, number) if canvas is None else canvas, time)
+        self._pending.clear()
 
 
-def clip_size(image: RgbImage) -> tuple[int, int]:
-    """Width and height in pixels of the clip whose first picture this is; both are even."""
+def compute_clip_size(image: RgbImage) -> tuple[int, int]:
+    """Return the width and height in pixels of a clip with this first image; both are even."""
     height, width = image.shape[:2]
     longest = max(width, height)
-    wanted = 2 * longest if longest <= _SMALL_SIDE_PX else min(longest, LONGEST_SIDE_PX)
-    return _even(width * wanted / longest), _even(height * wanted / longest)
+    target = 2 * longest if longest <= _SMALL_SIDE_PX else min(longest, MAX_SIDE_PX)
+    return _round_to_even(width * target / longest), _round_to_even(height * target / longest)
 
 
-def _shown_size(image: RgbImage, size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of ``picture`` in a clip of ``size``: stretched by a hundredth rather than with a thin rim."""
+def _compute_shown_size(image: RgbImage, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of ``image`` in a clip of ``size``; a deviation of 1 % is stretched to avoid a thin black rim."""
     fitting = fitting_size(image, *size)
     rim_px = max(size[0] - fitting[0], size[1] - fitting[1])
     return size if rim_px <= 2 + max(size) / 100 else fitting
 
 
-def _even(side_px: float) -> int:
-    return max(_LEAST_SIDE_PX, 2 * round(side_px / 2))
+def _round_to_even(side_px: float) -> int:
+    return max(_MIN_SIDE_PX, 2 * round(side_px / 2))
 
 
-def _card(size: tuple[int, int], number: int) -> RgbImage:
-    """What stands for a frame that could not be read."""
+def _draw_placeholder(size: tuple[int, int], number: int) -> RgbImage:
+    """Return the placeholder for an unreadable frame."""
     width, height = size
-    card = np.full((height, width, 3), _GREY, np.uint8)
+    placeholder = np.full((height, width, 3), _GREY, np.uint8)
     text = f"frame {number}: not readable"
     (wide, tall), _ = cv2.getTextSize(text, _FONT, 1.0, 1)
     scale = min(0.8, 0.9 * width / wide)
     origin = round((width - wide * scale) / 2), round((height + tall * scale) / 2)
-    cv2.putText(card, text, origin, _FONT, scale, _INK, 1, cv2.LINE_AA)
-    return card
+    cv2.putText(placeholder, text, origin, _FONT, scale, _INK, 1, cv2.LINE_AA)
+    return placeholder
 
 
 class _Clip:
@@ -144,12 +147,12 @@ class _Clip:
         self._stream.thread_count = 1  # more would change the bytes, and take cores from other slots
         self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, _TICKS)
         self._stream.codec_context.gop_size = max(1, round(fps * _KEY_FRAME_SECONDS))
-        _name_colours(self._stream)
+        _declare_colours(self._stream)
         self._duration = max(1, round(_TICKS / fps))
         self._last = -1
 
-    def write(self, page: RgbImage, time_seconds: float) -> None:
-        planes = np.asarray(cv2.cvtColor(page, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
+    def write(self, canvas: RgbImage, time_seconds: float) -> None:
+        planes = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
         frame = VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.time_base = Fraction(1, _TICKS)
         frame.pts = self._last = max(round(time_seconds * _TICKS), self._last + 1)
@@ -161,8 +164,8 @@ class _Clip:
         self._container.close()
 
 
-def _name_colours(stream: VideoStream) -> None:
-    """Say in the header what OpenCV's conversion gives: BT.601, limited range."""
+def _declare_colours(stream: VideoStream) -> None:
+    """Declare in the header the colours of OpenCV's conversion: BT.601, limited range."""
     context = stream.codec_context
     context.colorspace = Colorspace.ITU601
     context.color_range = ColorRange.MPEG

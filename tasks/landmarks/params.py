@@ -1,4 +1,4 @@
-"""What the user may choose about landmarks."""
+"""Options of the landmarks stage."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FillGaps = Annotated[int, Field(ge=0, le=1000)]
 
 
 class LandmarkParams(BaseModel):
-    """Parameters that the landmarks of a sample depend on; all of them enter its key.
+    """Parameters that affect the landmarks of a sample; all of them enter its key.
 
-    fill_gaps  most frames in a row that are filled in from both sides, per part; 0 fills nothing
-    on_damage  frames that cannot be read keep their place without points ("skip"), or fail the sample
+    fill_gaps  maximum number of consecutive frames to fill, per part; 0 fills no gaps
+    on_damage  unreadable frames are kept without points ("skip"), or fail the sample
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

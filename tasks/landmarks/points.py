@@ -1,7 +1,7 @@
-"""Which points there are: the parts of a skeleton, their names and the lines between them.
+"""Skeletons: their parts, point names and the lines between points.
 
-Numbers and names are MediaPipe's: BlazePose's 33 points of the body, the 478 of the face mesh (the last ten are the
-irises), and 21 of each hand. Left and right are the person's own.
+Numbers and names are MediaPipe's: 33 points of the body (BlazePose), 478 of the face mesh (the last ten are the
+irises), and 21 per hand. Left and right are the person's.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _HAND_LIMBS = (
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a skeleton: ``points`` points from ``start`` on; ``limbs`` are pairs of points counted in the part."""
+    """A part of a skeleton: ``points`` points from ``start`` on. ``limbs`` are pairs of indices within the part."""
 
     name: PartName
     start: int
@@ -71,24 +71,24 @@ class Part:
 
     @property
     def points(self) -> int:
-        """How many points it has."""
+        """Return the number of points."""
         return len(self.point_names)
 
     @property
     def span(self) -> slice:
-        """Where its points lie on the points axis."""
+        """Return the slice of its points on the points axis."""
         return slice(self.start, self.start + self.points)
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The parts that a model finds, one after another on the points axis."""
+    """The parts that a model detects, consecutive on the points axis."""
 
     parts: tuple[Part, ...]
 
     @property
     def points(self) -> int:
-        """How many points all parts have."""
+        """Return the number of points of all parts."""
         return sum(part.points for part in self.parts)
 
     def find_part(self, name: PartName) -> Part | None:
@@ -108,13 +108,13 @@ _NAMES: Mapping[PartName, tuple[str, ...]] = {
 }
 _LIMBS: Mapping[PartName, tuple[tuple[int, int], ...]] = {
     "pose_landmarks": _POSE_LIMBS,
-    "face_landmarks": (),  # a mesh: what of it is worth drawing is the picture's matter
+    "face_landmarks": (),  # a mesh; drawing.py selects the contours
     "left_hand_landmarks": _HAND_LIMBS,
     "right_hand_landmarks": _HAND_LIMBS,
 }
 
 
-def _skeleton(*names: PartName) -> Skeleton:
+def _create_skeleton(*names: PartName) -> Skeleton:
     starts = [sum(len(_NAMES[earlier]) for earlier in names[:number]) for number in range(len(names))]
     return Skeleton(
         tuple(Part(name, start, _NAMES[name], _LIMBS[name]) for name, start in zip(names, starts, strict=True))
@@ -122,8 +122,8 @@ def _skeleton(*names: PartName) -> Skeleton:
 
 
 SKELETONS: Mapping[ModelKind, Skeleton] = {
-    "holistic": _skeleton("pose_landmarks", "face_landmarks", "left_hand_landmarks", "right_hand_landmarks"),
-    "hands": _skeleton("left_hand_landmarks", "right_hand_landmarks"),
-    "pose": _skeleton("pose_landmarks"),
-    "face": _skeleton("face_landmarks"),
+    "holistic": _create_skeleton("pose_landmarks", "face_landmarks", "left_hand_landmarks", "right_hand_landmarks"),
+    "hands": _create_skeleton("left_hand_landmarks", "right_hand_landmarks"),
+    "pose": _create_skeleton("pose_landmarks"),
+    "face": _create_skeleton("face_landmarks"),
 }

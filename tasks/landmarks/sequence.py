@@ -16,17 +16,17 @@ Sources = NDArray[np.uint8]
 
 
 class Source(IntEnum):
-    """Where a part's points in a frame are from."""
+    """Origin of a part's points in a frame."""
 
-    MISSING = 0  # not found: every one of its points is NaN
-    DETECTED = 1  # the model found it
-    RESCUED = 2  # found by a second look
-    FILLED = 3  # between two frames that have it
+    MISSING = 0  # not detected: all its points are NaN
+    DETECTED = 1  # detected by the model
+    RESCUED = 2  # found by the hand rescue
+    FILLED = 3  # interpolated between two frames
 
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A frame that could not be read. It keeps its place; all of its points are missing before gaps are filled."""
+    """A frame that could not be read. It keeps its index; its points are missing before gaps are filled."""
 
     frame_index: int
     name: str
@@ -35,13 +35,13 @@ class BadFrame:
 
 @dataclass(frozen=True)
 class LandmarkSequence:
-    """What was found in the frames of one sample.
+    """The landmarks of one sample.
 
-    points         float32 [frames, points, 4]: x and y as shares of the picture's width and height from its upper left
-                   corner (they may leave 0..1), z in the scale of x, smaller towards the camera, visibility 0..1 (1 for
-                   hands and face, whose models give none). A missing point is NaN in all four
-    source         uint8 [frames, parts]: a :class:`Source` for each part, in the order of ``skeleton.parts``
-    times_seconds  float64 [frames]: when each frame is shown, from 0
+    points         float32 [frames, points, 4]: x and y as shares of the image's width and height from its upper left
+                   corner (they may leave 0..1), z in the scale of x, decreasing towards the camera, visibility 0..1 (1
+                   for hands and face, whose models have none). A missing point is NaN in all four
+    source         uint8 [frames, parts]: a :class:`Source` per part, in the order of ``skeleton.parts``
+    times_seconds  float64 [frames]: display time of each frame, from 0
     """
 
     kind: ModelKind
@@ -56,14 +56,14 @@ class LandmarkSequence:
 
     @property
     def frames(self) -> int:
-        """How many frames it has, bad ones included."""
+        """Return the number of frames, including bad ones."""
         return len(self.points)
 
     def get_part_points(self, name: PartName) -> Points | None:
-        """float32 [frames, points of the part, 4], a view; None where the model does not look for it."""
+        """Return float32 [frames, points of the part, 4], a view; None if the model does not detect the part."""
         part = self.skeleton.find_part(name)
         return None if part is None else self.points[:, part.span]
 
     def get_presence(self, name: PartName) -> NDArray[np.bool_]:
-        """bool [frames]: where the part has points, found or filled. Raises ValueError where there is no such part."""
+        """Return bool [frames]: True if the part has points, detected or filled. Raises ValueError without the part."""
         return np.asarray(self.source[:, self.skeleton.get_index(name)] != Source.MISSING)

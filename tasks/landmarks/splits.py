@@ -1,4 +1,4 @@
-"""What lies beside the landmarks of each split: figures a sample, a summary, and what failed."""
+"""Files next to the landmarks of each split: figures per sample, a summary, and the failed samples."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _COVERAGES = ("mean", "median", "min")
 
 
 @dataclass(frozen=True)
-class SampleAccount:
-    """What became of one sample.
+class SampleResult:
+    """The result of one sample.
 
-    annotation   what the collection says of it, as with a corpus's sentence; None where it says nothing
-    fields       columns carried from the manifest
-    seconds      wall time of the item in the run that did it; so for ``cpu_seconds``. None where unknown or not run
-    values       what the stage reported; there for ``done`` and ``cached``, None else
+    annotation   text of the collection, such as a corpus's sentence; None if there is none
+    fields       columns copied from the manifest
+    seconds      wall time of the item in the run that did it (``cpu_seconds`` likewise); None if unknown or not run
+    values       figures from the stage for ``done`` and ``cached``, otherwise None
     outputs      its files, relative to the output folder
-    title        its name as the collection has it; empty if that is ``name``, which is safe as a file name
-    path         of its video or its folder of pictures, relative to the input
+    title        name in the collection; empty if equal to ``name``, which is safe as a file name
+    path         its video or image folder, relative to the input
     """
 
     id: str
@@ -60,25 +60,29 @@ class SampleAccount:
 
 
 def write_split_files(
-    output_dir: Path, accounts: Iterable[SampleAccount], workers: int, wall_seconds: float, models: Mapping[str, str]
+    output_dir: Path, results: Iterable[SampleResult], workers: int, wall_seconds: float, models: Mapping[str, str]
 ) -> list[Path]:
     """Write ``OUTPUT_DIR/<split>/`` :data:`METRICS_NAME`, :data:`SUMMARY_NAME` and :data:`FAILED_NAME` for each split.
 
-    ``accounts`` holds every sample of the run, also of an interrupted one; ``wall_seconds`` is the run's, ``models``
-    the sha256 of each model file. Each file is there whole, old or new, whenever a kill comes. Gives the paths, in the
-    order of the splits' names. Raises OSError where the folder takes no more files.
+    ``results`` has every sample of the run, even if it was interrupted. ``wall_seconds`` is the run's; ``models`` has
+    the sha256 of each model file. Files are replaced atomically. Returns the paths, sorted by split name. Raises
+    OSError if the folder is not writable.
     """
-    splits: dict[str, list[SampleAccount]] = {}
-    everyone = list(accounts)
-    for account in sorted(everyone, key=lambda account: (account.split, account.name, account.id)):
-        splits.setdefault(account.split, []).append(account)
-    run = _Run(workers, wall_seconds, _seconds(filter(_ran, everyone)), models)
-    return [path for split, own in splits.items() for path in _write_split(output_dir / split, split, own, run)]
+    splits: dict[str, list[SampleResult]] = {}
+    all_results = list(results)
+    for result in sorted(all_results, key=lambda result: (result.split, result.name, result.id)):
+        splits.setdefault(result.split, []).append(result)
+    run = _RunFigures(workers, wall_seconds, _sum_seconds(filter(_has_run, all_results)), models)
+    return [
+        path
+        for split, split_results in splits.items()
+        for path in _write_split(output_dir / split, split, split_results, run)
+    ]
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What all splits of a run share."""
+class _RunFigures:
+    """Figures of the run that all its splits share."""
 
     workers: int
     wall_seconds: float
@@ -86,101 +90,102 @@ class _Run:
     models: Mapping[str, str]
 
 
-def _write_split(folder: Path, split: str, accounts: list[SampleAccount], run: _Run) -> list[Path]:
+def _write_split(folder: Path, split: str, results: list[SampleResult], run: _RunFigures) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _replace(folder / METRICS_NAME, _metrics(accounts)),
-        _replace(folder / SUMMARY_NAME, _json(_summary(split, accounts, run))),
-        _replace(
-            folder / FAILED_NAME, _json([_failure(account) for account in accounts if account.outcome == "failed"])
+        _write_atomically(folder / METRICS_NAME, _format_metrics(results)),
+        _write_atomically(folder / SUMMARY_NAME, _format_json(_summarize(split, results, run))),
+        _write_atomically(
+            folder / FAILED_NAME,
+            _format_json([_describe_failure(result) for result in results if result.outcome == "failed"]),
         ),
     ]
 
 
-def _summary(split: str, accounts: Iterable[SampleAccount], run: _Run) -> dict[str, Any]:
-    """What :data:`SUMMARY_NAME` says; its keys are declared in ``metrics_columns.SUMMARY_KEYS``.
+def _summarize(split: str, results: Iterable[SampleResult], run: _RunFigures) -> dict[str, Any]:
+    """Return the contents of :data:`SUMMARY_NAME`; ``metrics_columns.SUMMARY_KEYS`` declares its keys.
 
-    What cached samples took was taken in earlier runs, perhaps on other machines: it counts apart, and neither for the
-    speed nor for the speed-up.
+    Cached samples ran earlier, perhaps on other machines. Their times are listed separately, and do not enter the speed
+    or the speedup.
     """
-    accounts = list(accounts)
-    outcomes = Counter(account.outcome for account in accounts)
-    ran = [account for account in accounts if _ran(account)]
-    done = [account for account in accounts if account.outcome == "done"]
-    cached = [account for account in accounts if account.outcome == "cached"]
+    results = list(results)
+    outcomes = Counter(result.outcome for result in results)
+    ran = [result for result in results if _has_run(result)]
+    done = [result for result in results if result.outcome == "done"]
+    cached = [result for result in results if result.outcome == "cached"]
     return {
         "split": split,
-        "samples": {"total": len(accounts)} | {outcome: outcomes[outcome] for outcome in get_args(Outcome)},
-        "frames": _frames(done),
-        "sequential_seconds": _seconds(ran),
-        "cpu_seconds": _cpu_seconds(ran),
+        "samples": {"total": len(results)} | {outcome: outcomes[outcome] for outcome in get_args(Outcome)},
+        "frames": _sum_frames(done),
+        "sequential_seconds": _sum_seconds(ran),
+        "cpu_seconds": _sum_cpu_seconds(ran),
         "cached": {
-            "frames": _frames(cached),
-            "sequential_seconds": _seconds(cached),
-            "cpu_seconds": _cpu_seconds(cached),
+            "frames": _sum_frames(cached),
+            "sequential_seconds": _sum_seconds(cached),
+            "cpu_seconds": _sum_cpu_seconds(cached),
         },
         "wall_seconds": round(run.wall_seconds, 3),
         "run_sequential_seconds": run.sequential_seconds,
-        "speedup": _speedup(run),
-        "frames_per_second": _spread(_numbers(map(_frames_per_second, done)), _SPEEDS),
-        "coverage": _coverage([*done, *cached]),
+        "speedup": _compute_speedup(run),
+        "frames_per_second": _summarize_values(_drop_missing(map(_compute_speed, done)), _SPEEDS),
+        "coverage": _summarize_coverage([*done, *cached]),
         "without_person": sum(map(_is_empty, [*done, *cached])),
-        "failure_kinds": _failure_kinds(accounts),
+        "failure_kinds": _count_failure_kinds(results),
         "workers": run.workers,
         "models": dict(sorted(run.models.items())),
     }
 
 
-def _failure_kinds(accounts: Iterable[SampleAccount]) -> dict[str, int]:
-    kinds = Counter(account.failure_kind or "error" for account in accounts if account.outcome == "failed")
+def _count_failure_kinds(results: Iterable[SampleResult]) -> dict[str, int]:
+    kinds = Counter(result.failure_kind or "error" for result in results if result.outcome == "failed")
     return dict(sorted(kinds.items()))
 
 
-def _ran(account: SampleAccount) -> bool:
-    return account.outcome in ("done", "failed")
+def _has_run(result: SampleResult) -> bool:
+    return result.outcome in ("done", "failed")
 
 
-def _seconds(accounts: Iterable[SampleAccount]) -> float:
-    return round(math.fsum(account.seconds or 0.0 for account in accounts), 3)
+def _sum_seconds(results: Iterable[SampleResult]) -> float:
+    return round(math.fsum(result.seconds or 0.0 for result in results), 3)
 
 
-def _cpu_seconds(accounts: Iterable[SampleAccount]) -> float:
-    return round(math.fsum(account.cpu_seconds or 0.0 for account in accounts), 3)
+def _sum_cpu_seconds(results: Iterable[SampleResult]) -> float:
+    return round(math.fsum(result.cpu_seconds or 0.0 for result in results), 3)
 
 
-def _speedup(run: _Run) -> float | None:
-    nothing_ran = run.sequential_seconds <= 0 or run.wall_seconds <= 0
-    return None if nothing_ran else round(run.sequential_seconds / run.wall_seconds, 3)
+def _compute_speedup(run: _RunFigures) -> float | None:
+    is_idle = run.sequential_seconds <= 0 or run.wall_seconds <= 0
+    return None if is_idle else round(run.sequential_seconds / run.wall_seconds, 3)
 
 
-def _frames(accounts: Iterable[SampleAccount]) -> int:
-    return sum(int(frames) for frames in (_value(account, "frames") for account in accounts) if frames is not None)
+def _sum_frames(results: Iterable[SampleResult]) -> int:
+    return sum(int(frames) for frames in (_get_value(result, "frames") for result in results) if frames is not None)
 
 
-def _value(account: SampleAccount, name: str) -> float | None:
-    """A figure of the stage; None where it has none."""
-    value = (account.values or {}).get(name)
+def _get_value(result: SampleResult, name: str) -> float | None:
+    """Return a figure of the stage; None if it has no value."""
+    value = (result.values or {}).get(name)
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _frames_per_second(account: SampleAccount) -> float | None:
-    frames = _value(account, "frames")
-    return None if frames is None or not account.seconds else frames / account.seconds
+def _compute_speed(result: SampleResult) -> float | None:
+    frames = _get_value(result, "frames")
+    return None if frames is None or not result.seconds else frames / result.seconds
 
 
-def _coverage(accounts: list[SampleAccount]) -> dict[str, dict[str, float] | None]:
+def _summarize_coverage(results: list[SampleResult]) -> dict[str, dict[str, float] | None]:
     return {
-        name: _spread(_numbers(_value(account, f"{name}_coverage") for account in accounts), _COVERAGES)
+        name: _summarize_values(_drop_missing(_get_value(result, f"{name}_coverage") for result in results), _COVERAGES)
         for name in ("pose", "face", "hand", "any_hand")
     }
 
 
-def _is_empty(account: SampleAccount) -> bool:
-    shares = _numbers(_value(account, f"{name}_coverage") for name in ("pose", "face", "any_hand"))
+def _is_empty(result: SampleResult) -> bool:
+    shares = _drop_missing(_get_value(result, f"{name}_coverage") for name in ("pose", "face", "any_hand"))
     return bool(shares) and not any(shares)
 
 
-def _numbers(values: Iterable[float | None]) -> list[float]:
+def _drop_missing(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
@@ -194,73 +199,75 @@ _MEASURES: Mapping[str, Callable[[list[float]], Any]] = {
 }
 
 
-def _spread(numbers: list[float], measures: Iterable[str]) -> dict[str, float] | None:
+def _summarize_values(numbers: list[float], measures: Iterable[str]) -> dict[str, float] | None:
     return {name: round(float(_MEASURES[name](numbers)), 4) for name in measures} if numbers else None
 
 
-def _failure(account: SampleAccount) -> dict[str, Any]:
+def _describe_failure(result: SampleResult) -> dict[str, Any]:
     return {
-        "id": account.id,
-        "name": account.title or account.name,
-        "path": account.path or None,
-        "failure_kind": account.failure_kind,
-        "message": account.message,
-        "attempts": account.attempts,
+        "id": result.id,
+        "name": result.title or result.name,
+        "path": result.path or None,
+        "failure_kind": result.failure_kind,
+        "message": result.message,
+        "attempts": result.attempts,
     }
 
 
-def _metrics(accounts: Iterable[SampleAccount]) -> str:
-    """RFC 4180, with a header: a row for each sample that is done, cached ones included. Empty is missing."""
-    rows = [account for account in accounts if account.outcome in ("done", "cached")]
-    carried = _carried(rows)
+def _format_metrics(results: Iterable[SampleResult]) -> str:
+    """Return the CSV (RFC 4180 with a header): a row per done or cached sample. Empty cells are missing values."""
+    rows = [result for result in results if result.outcome in ("done", "cached")]
+    carried = _name_carried_columns(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([*(column.name for column in COLUMNS), *carried.values()])
-    writer.writerows([*_cells(account), *(_cell(account.fields.get(name)) for name in carried)] for account in rows)
+    writer.writerows(
+        [*_list_cells(result), *(_format_cell(result.fields.get(name)) for name in carried)] for result in rows
+    )
     return text.getvalue()
 
 
-def _carried(accounts: Iterable[SampleAccount]) -> dict[str, str]:
-    """The manifest's columns, in their order, with the names that they get: none may hide one of ours."""
-    names = dict.fromkeys(name for account in accounts for name in account.fields)
-    taken, carried = {*_OWN, *names}, {}
+def _name_carried_columns(results: Iterable[SampleResult]) -> dict[str, str]:
+    """Return the manifest's columns in order, with new names for those that clash with ours."""
+    names = dict.fromkeys(name for result in results for name in result.fields)
+    used_names, carried = {*_OWN, *names}, {}
     for name in names:
-        carried[name] = name if name not in _OWN else _free(f"manifest_{name}", taken)
-        taken.add(carried[name])
+        carried[name] = name if name not in _OWN else _find_free_name(f"manifest_{name}", used_names)
+        used_names.add(carried[name])
     return carried
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
+def _find_free_name(name: str, used_names: set[str]) -> str:
+    while name in used_names:
         name += "_"
     return name
 
 
-def _cells(account: SampleAccount) -> list[object]:
-    own = {
-        "id": account.id,
-        "name": account.title or account.name,
-        "file_name": account.name,
-        "path": account.path or None,
-        "outcome": account.outcome,
-        "annotation": account.annotation,
-        "outputs": SEPARATOR.join(account.outputs),
-        "seconds": account.seconds,
-        "cpu_seconds": account.cpu_seconds,
-        "frames_per_second": _rounded(_frames_per_second(account)),
+def _list_cells(result: SampleResult) -> list[object]:
+    own_values = {
+        "id": result.id,
+        "name": result.title or result.name,
+        "file_name": result.name,
+        "path": result.path or None,
+        "outcome": result.outcome,
+        "annotation": result.annotation,
+        "outputs": SEPARATOR.join(result.outputs),
+        "seconds": result.seconds,
+        "cpu_seconds": result.cpu_seconds,
+        "frames_per_second": _round(_compute_speed(result)),
     }
-    values = account.values or {}
-    return [_cell(own[column.name]) for column in SAMPLE] + [
-        _cell(values.get(column.name)) for column in (*QUALITY, *DAMAGE)
+    values = result.values or {}
+    return [_format_cell(own_values[column.name]) for column in SAMPLE] + [
+        _format_cell(values.get(column.name)) for column in (*QUALITY, *DAMAGE)
     ]
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _cell(value: object) -> object:
-    """What csv writes of it: a float as repr does, so that it reads back as it was; a list or an object as JSON."""
+def _format_cell(value: object) -> object:
+    """Return the value as csv writes it: floats as repr, so that they read back exactly; lists and objects as JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, bool | list | tuple | dict):
@@ -268,12 +275,12 @@ def _cell(value: object) -> object:
     return value
 
 
-def _json(content: Any) -> str:
+def _format_json(content: Any) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _replace(path: Path, text: str) -> Path:
-    """Put ``text`` at ``path``, whole or not at all: a temporary name beside it, fsync, rename."""
+def _write_atomically(path: Path, text: str) -> Path:
+    """Write ``text`` to ``path`` atomically: a temporary file next to it, fsync, rename."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:

@@ -1,9 +1,9 @@
-"""Landmarks for training with PyTorch.
+"""PyTorch dataset of landmarks for training.
 
     dataset = LandmarkDataset("out", split="train")
     loader = DataLoader(dataset, batch_size=8, shuffle=True, num_workers=2, collate_fn=collate)
 
-PyTorch is an optional extra (``pip install 'headrace[torch]'``); it is imported where a tensor is made and not before.
+PyTorch is an optional extra (``pip install 'headrace[torch]'``), imported only when a tensor is needed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class LandmarkSample(TypedDict):
     """One sample.
 
     landmarks  float32 [frames, points, 4]: x, y, z, visibility; 0 where the mask is False
-    mask       bool [frames, points]: where there is a point
+    mask       bool [frames, points]: True for present points
     fps        frames per second
-    annotation what the corpus says of the sample; empty where there is no corpus
+    annotation annotation in the corpus; empty without a corpus
     """
 
     landmarks: Tensor
@@ -43,11 +43,11 @@ class LandmarkSample(TypedDict):
 
 
 class LandmarkBatch(TypedDict):
-    """Samples, padded at their ends to the longest of them.
+    """Samples, padded at the end to the length of the longest one.
 
     landmarks   float32 [batch, frames, points, 4]; 0 where the mask is False
-    mask        bool [batch, frames, points]: where there is a point
-    frame_mask  bool [batch, frames]: where there is a frame; False is padding
+    mask        bool [batch, frames, points]: True for present points
+    frame_mask  bool [batch, frames]: True for frames, False for padding
     lengths     int64 [batch]: frames of each sample
     fps         float32 [batch]
     """
@@ -62,12 +62,12 @@ class LandmarkBatch(TypedDict):
 
 
 class LandmarkDataset:
-    """A map-style dataset of the samples of one split, in the order of its ``extraction_metrics.csv``.
+    """Map-style dataset of the samples of one split, in the order of its ``extraction_metrics.csv``.
 
-    folder  the output folder of ``landmark_extraction``, or the folder of one split in it
-    split   train, dev, ...; None takes the only one there is
-    format  npz, npy, pose or parquet; None takes the only one there is
-    raw     as found: with gaps, not normalised
+    folder  output folder of ``landmark_extraction``, or the folder of one split in it
+    split   train, dev, ...; None selects the only split
+    format  npz, npy, pose or parquet; None selects the only format
+    raw     landmarks as detected: with gaps, not normalized
     """
 
     def __init__(
@@ -78,22 +78,22 @@ class LandmarkDataset:
         format: LandmarkFormat | None = None,
         raw: bool = False,
     ) -> None:
-        """Raises ImportError without PyTorch, FileNotFoundError or ValueError where the folder is not of that kind."""
+        """Raises ImportError without PyTorch, FileNotFoundError or ValueError for an unsuitable folder."""
         import_torch()
-        self.folder = split_folder(Path(folder), split)
+        self.folder = find_split_folder(Path(folder), split)
         self.raw = raw
         with (self.folder / METRICS).open(encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
         self.samples = [(row["name"], row.get("annotation") or "") for row in rows]
         self.file_names = [row.get("file_name") or row["name"] for row in rows]
-        self.suffix = _suffix(self.folder / FOLDER, self.file_names, format)
+        self.suffix = _find_suffix(self.folder / FOLDER, self.file_names, format)
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Return the number of samples."""
         return len(self.samples)
 
     def __getitem__(self, index: int) -> LandmarkSample:
-        """The sample at ``index``. Raises IndexError behind the last one, OSError or ValueError for a damaged file."""
+        """Return sample ``index``. Raises IndexError beyond the end, OSError or ValueError if it is damaged."""
         torch = import_torch()
         name, annotation = self.samples[index]
         file = read_landmarks(self.folder / FOLDER / f"{self.file_names[index]}{self.suffix}")
@@ -109,9 +109,9 @@ class LandmarkDataset:
 
 
 def collate(batch: Sequence[LandmarkSample]) -> LandmarkBatch:
-    """One batch of ``batch``, for ``DataLoader(collate_fn=...)``. Raises ValueError for an empty one."""
+    """Collate samples into one batch, for ``DataLoader(collate_fn=...)``. Raises ValueError if there are none."""
     if not batch:
-        raise ValueError("an empty batch cannot be collated: give it at least one sample")
+        raise ValueError("an empty batch cannot be collated; pass at least one sample")
     torch = import_torch()
     lengths = torch.tensor([len(sample["landmarks"]) for sample in batch])
     pad = torch.nn.utils.rnn.pad_sequence
@@ -126,38 +126,40 @@ def collate(batch: Sequence[LandmarkSample]) -> LandmarkBatch:
     }
 
 
-def split_folder(folder: Path, split: str | None) -> Path:
-    """The folder of the split. Raises FileNotFoundError where there is none, ValueError where one must be chosen."""
+def find_split_folder(folder: Path, split: str | None) -> Path:
+    """Return the folder of the split. Raises FileNotFoundError if it is missing, ValueError if one must be chosen."""
     if split is None and (folder / METRICS).is_file():
         return folder
     splits = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
     if not splits:
-        raise FileNotFoundError(f"{folder} has no {METRICS}, nor has a folder in it: give landmark_extraction's output")
+        raise FileNotFoundError(
+            f"{folder} and its subfolders have no {METRICS}; use an output folder of landmark_extraction"
+        )
     if split is None and len(splits) > 1:
-        raise ValueError(f"{folder} has several splits, choose one: split={' or '.join(map(repr, splits))}")
+        raise ValueError(f"{folder} has several splits, choose one with split={' or '.join(map(repr, splits))}")
     if split is not None and split not in splits:
-        raise FileNotFoundError(f"{folder} has no split {split!r}; there is {', '.join(splits)}")
+        raise FileNotFoundError(f"{folder} has no split {split!r}; it has {', '.join(splits)}")
     return folder / (split or splits[0])
 
 
-def _suffix(folder: Path, names: Sequence[str], format: LandmarkFormat | None) -> str:
-    """The files' suffix. Raises FileNotFoundError where one is missing, ValueError where one is to be chosen."""
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+def _find_suffix(folder: Path, names: Sequence[str], format: LandmarkFormat | None) -> str:
+    """Return the files' suffix. Raises FileNotFoundError for a missing file, ValueError for several formats."""
+    existing = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     formats = [format] if format else list(get_args(LandmarkFormat))
-    found = [kind for kind in formats if names and all(f"{name}.{kind}" in there for name in names)]
-    if len(found) > 1:
-        raise ValueError(f"{folder} has several formats, choose one: format={' or '.join(map(repr, found))}")
-    if names and not found:
-        lacking = min(([name for name in names if f"{name}.{kind}" not in there] for kind in formats), key=len)
+    complete = [kind for kind in formats if names and all(f"{name}.{kind}" in existing for name in names)]
+    if len(complete) > 1:
+        raise ValueError(f"{folder} has several formats, choose one with format={' or '.join(map(repr, complete))}")
+    if names and not complete:
+        missing = min(([name for name in names if f"{name}.{kind}" not in existing] for kind in formats), key=len)
         raise FileNotFoundError(
-            f"{folder} lacks the landmarks of {len(lacking)} of {len(names)} samples, {lacking[0]} the first:"
+            f"{folder} lacks the landmarks of {len(missing)} of {len(names)} samples, such as {missing[0]};"
             " run landmark_extraction again"
         )
-    return f".{found[0]}" if found else ""
+    return f".{complete[0]}" if complete else ""
 
 
 def import_torch() -> ModuleType:
-    """PyTorch. Raises ImportError with what to do where it is missing."""
+    """Import PyTorch. Raises ImportError with the install command if it is missing."""
     try:
         import torch
     except ModuleNotFoundError as error:

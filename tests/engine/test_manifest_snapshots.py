@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tasks.frames.manifest import read_samples
 from tests.hostile.corpus import Targets
-from tests.hostile.manifests import make_listed, make_manifests
+from tests.hostile.manifests import write_manifests, write_video_folder
 
 SNAPSHOT = Path(__file__).resolve().parents[1] / "data" / "manifest-problems.json"
 SEED = 20260101
@@ -27,8 +27,8 @@ def problems_of_all(folder: Path) -> dict[str, list[str]]:
     outside, said = folder / "outside", {}
     outside.mkdir()
     (outside / "canary.txt").write_text("canary")
-    make_listed(folder / "listed", outside, b"video")
-    for case in make_manifests(folder / "manifests", Targets(outside / "canary.txt", 1), SEED):
+    write_video_folder(folder / "listed", outside, b"video")
+    for case in write_manifests(folder / "manifests", Targets(outside / "canary.txt", 1), SEED):
         if case.family in FAMILIES and "outside" not in (folder / "manifests" / case.name).read_text("latin-1"):
             samples, problems = read_samples(folder / "manifests" / case.name, folder / "listed")
             lines = [str(problem).replace(str(folder), "FOLDER")[:MAX_CHARACTERS] for problem in problems[:MAX_LINES]]

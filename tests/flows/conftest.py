@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.demo_data import CLIPS, clip_path
+from examples.demo_data import CLIPS, find_clip
 from tests.flows.service import ROOT, Service, running_service
 
 
@@ -45,7 +45,7 @@ def make_checkout(folder: Path, *demos: str) -> Path:
 @pytest.fixture(scope="session")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slow")
-    first = shutil.copy(clip_path(CLIPS["bunny.mp4"]), folder / "video-0.mp4")
+    first = shutil.copy(find_clip(CLIPS["bunny.mp4"]), folder / "video-0.mp4")
     for number in range(1, 8):
         (folder / f"video-{number}.mp4").hardlink_to(first)
     return folder

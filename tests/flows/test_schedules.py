@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 import yaml
 
-from examples.demo_data import CLIPS, clip_path
+from examples.demo_data import CLIPS, find_clip
 from tests.engine.processes import wait_until
 from tests.flows.conftest import make_checkout
 from tests.flows.postgres import find_postgres, running_postgres
@@ -95,7 +95,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], 
     for name in SITES:
         folder = make_checkout(tmp_path_factory.mktemp(name))
         (folder / "videos").mkdir()
-        shutil.copy(clip_path(CLIPS["bunny.mp4"]), folder / "videos" / "bunny.mp4")
+        shutil.copy(find_clip(CLIPS["bunny.mp4"]), folder / "videos" / "bunny.mp4")
         entered.append(starts[name](folder, make_home))
     with ThreadPoolExecutor(len(entered)) as threads:  # most of the start is waiting
         starting = [threads.submit(context.__enter__) for context in entered]

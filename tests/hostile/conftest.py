@@ -1,4 +1,4 @@
-"""One watched run over the whole corpus, for all tests of this folder."""
+"""One traced run over the whole corpus, shared by all tests of this folder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.corpus import Case, Targets, make_bases, make_pictures, make_videos
-from tests.hostile.manifests import ManifestCase, make_listed, make_manifests
-from tests.hostile.watch import Deed, strace
+from tests.hostile.corpus import Case, Targets, write_bases, write_images, write_videos
+from tests.hostile.manifests import ManifestCase, write_manifests, write_video_folder
+from tests.hostile.watch import Action, trace_command
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20_240_229
-_PATIENCE_SECONDS = 900.0
+_TIMEOUT_SECONDS = 900.0
 
 
 class Listener:
-    """A TCP and a UDP port of this host that note everyone who calls."""
+    """Listens on a TCP and a UDP port of this host and records every connection."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -48,14 +48,14 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """The corpus, what became of it, and what the processes did meanwhile."""
+class TracedRun:
+    """The corpus, its results, and the system calls of the traced processes."""
 
     folder: Path
     videos: list[Case]
     manifests: list[ManifestCase]
     results: dict[str, Any]
-    deeds: list[Deed]
+    actions: list[Action]
     targets: Targets
     listener: Listener
     outside_before: dict[str, Any] = field(repr=False)
@@ -67,49 +67,49 @@ def listener() -> Listener:
 
 
 @pytest.fixture(scope="session")
-def watched(tmp_path_factory: pytest.TempPathFactory, listener: Listener, tracer: None) -> Watched:
+def traced_run(tmp_path_factory: pytest.TempPathFactory, listener: Listener, tracer: None) -> TracedRun:
     folder = tmp_path_factory.mktemp("hostile")
     outside = folder / "outside"
     outside.mkdir()
-    (outside / "canary.txt").write_text("nobody may read this")
+    (outside / "canary.txt").write_text("no process may read this file")
     targets = Targets(outside / "canary.txt", listener.port)
-    bases = make_bases(folder / "bases", real_videos())
-    videos = make_videos(folder / "videos", bases, targets, SEED)
-    make_listed(folder / "listed", outside, (folder / "bases/end.mp4").read_bytes())
-    manifests = make_manifests(folder / "manifests", targets, SEED)
+    bases = write_bases(folder / "bases", find_real_videos())
+    videos = write_videos(folder / "videos", bases, targets, SEED)
+    write_video_folder(folder / "listed", outside, (folder / "bases/end.mp4").read_bytes())
+    manifests = write_manifests(folder / "manifests", targets, SEED)
     order = {
         "bases": [base.name for base in bases],
         "videos": [case.name for case in videos],
         "manifests": [case.name for case in manifests],
-        "pictures": make_pictures(folder / "pictures", SEED),
+        "images": write_images(folder / "images", SEED),
     }
     (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
-    before = snapshot(folder)
+    before = take_snapshot(folder)
     (folder / "output/tmp").mkdir(parents=True)
     command = [sys.executable, "-m", "tests.hostile.runner", str(folder)]
-    found = strace(command, folder / "trace", ROOT, environment(folder), _PATIENCE_SECONDS)
+    actions = trace_command(command, folder / "trace", ROOT, create_environment(folder), _TIMEOUT_SECONDS)
     results = json.loads((folder / "output/results.json").read_text(encoding="utf-8"))
-    return Watched(folder, videos, manifests, results, found, targets, listener, before)
+    return TracedRun(folder, videos, manifests, results, actions, targets, listener, before)
 
 
-def real_videos() -> Path | None:
-    """Real videos where there are any; the corpus is large enough without them."""
+def find_real_videos() -> Path | None:
+    """Return the folder of real videos if it exists; the corpus is large enough without it."""
     videos = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data" / "video"
     return videos if videos.is_dir() else None
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """That of the watched process: no proxies or credentials, nothing written beside the sources."""
+def create_environment(folder: Path) -> dict[str, str]:
+    """Return the environment of the traced process: no proxies or credentials, no bytecode next to the sources."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "LD_LIBRARY_PATH", "HOME"}}
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder / "output/tmp")}
 
 
-def snapshot(folder: Path) -> dict[str, Any]:
-    """Every file, folder and link under ``folder`` with all that can change of it but the time of the last reading."""
-    found = {}
+def take_snapshot(folder: Path) -> dict[str, Any]:
+    """Return every file, folder and symlink under ``folder`` with all attributes except the access time."""
+    entries = {}
     for parent, folders, names in os.walk(folder):
         for name in [*folders, *names]:
             path = Path(parent, name)
             status = path.lstat()
-            found[os.path.relpath(path, folder)] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino)
-    return found
+            entries[os.path.relpath(path, folder)] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino)
+    return entries

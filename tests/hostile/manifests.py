@@ -1,4 +1,4 @@
-"""Damaged and malicious manifests, and the folder that they name files of; made by seeded mutation, as in corpus.py."""
+"""Damaged and malicious manifests, and the folder of their videos, created by seeded mutation as in corpus.py."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ CONTROL_NAMES = ("esc\x1b[2Jape.mp4", "new\nline.mp4", "bell\x07.mp4", "tab\t.mp
 
 @dataclass(frozen=True)
 class ManifestCase:
-    """One hostile manifest: ``refused`` with a line that says why, ``read``, or either, never anything else."""
+    """One hostile manifest: ``refused`` with a problem, ``read``, or either of them; no other result is allowed."""
 
     name: str
     family: str
     expects: Expectation
 
 
-def make_listed(folder: Path, outside: Path, video: bytes) -> None:
-    """A folder with one sound video and everything that is not what its name says, or leads elsewhere."""
+def write_video_folder(folder: Path, outside: Path, video: bytes) -> None:
+    """Write a folder with one intact video, special files, and symlinks that point elsewhere."""
     (folder / "deep").mkdir(parents=True)
     for name in ("good.mp4", "deep/good.mp4", *CONTROL_NAMES):
         (folder / name).write_bytes(video)
@@ -54,20 +54,27 @@ def make_listed(folder: Path, outside: Path, video: bytes) -> None:
         (folder / name).symlink_to(target)
 
 
-def make_manifests(folder: Path, targets: Targets, seed: int) -> list[ManifestCase]:
-    """Write the manifests into ``folder``."""
+def write_manifests(folder: Path, targets: Targets, seed: int) -> list[ManifestCase]:
+    """Write the manifests into ``folder``; return their cases."""
     folder.mkdir(parents=True)
-    made = [*_paths(targets), *_ids(), *_values(), *_json(seed), *_separated(seed), *_parquet(seed)]
-    for case, data in made:
+    manifests = [
+        *_create_path_cases(targets),
+        *_create_id_cases(),
+        *_create_value_cases(),
+        *_create_json_cases(seed),
+        *_create_csv_cases(seed),
+        *_create_parquet_cases(seed),
+    ]
+    for case, data in manifests:
         (folder / case.name).write_bytes(data)
-    return [case for case, _ in made]
+    return [case for case, _ in manifests]
 
 
-def _row(**values: Any) -> bytes:
+def _create_row(**values: Any) -> bytes:
     return json.dumps([{"id": "a", "video_path": "good.mp4", **values}]).encode()
 
 
-def _paths(targets: Targets) -> Iterator[tuple[ManifestCase, bytes]]:
+def _create_path_cases(targets: Targets) -> Iterator[tuple[ManifestCase, bytes]]:
     canary = targets.canary
     refused = [
         f"../{canary.parent.name}/{canary.name}",
@@ -119,12 +126,12 @@ def _paths(targets: Targets) -> Iterator[tuple[ManifestCase, bytes]]:
         *CONTROL_NAMES,
     ]
     for number, path in enumerate(refused):
-        yield ManifestCase(f"path-{number}.json", "paths", "refused"), _row(video_path=path)
+        yield ManifestCase(f"path-{number}.json", "paths", "refused"), _create_row(video_path=path)
     for number, path in enumerate(("./good.mp4", "deep//good.mp4", "inside.mp4", "deep/./good.mp4")):
-        yield ManifestCase(f"path-fine-{number}.json", "paths", "read"), _row(video_path=path)
+        yield ManifestCase(f"path-fine-{number}.json", "paths", "read"), _create_row(video_path=path)
 
 
-def _ids() -> Iterator[tuple[ManifestCase, bytes]]:
+def _create_id_cases() -> Iterator[tuple[ManifestCase, bytes]]:
     refused = [
         *("../x", "a/..", "a\\..\\b", "", " ", ".", "..", "a\nb", "a\0b", "a\x1b[31mb", "a" * 4097),
         *("\u202ea", "\ud800", "\ufeffa", True, False, 1.5, float("nan"), float("inf"), [], {}, ["a"]),
@@ -148,37 +155,37 @@ def _ids() -> Iterator[tuple[ManifestCase, bytes]]:
         *("a:b", "a*", "a|b", "<b>", "${a}", "$(a)", "%2e%2e", "a;b", "nul", "a" * 4096, -1, 10**200),
     ]
     for number, name in enumerate(read):
-        yield ManifestCase(f"id-fine-{number}.json", "ids", "read"), _row(id=name)
+        yield ManifestCase(f"id-fine-{number}.json", "ids", "read"), _create_row(id=name)
     for number, name in enumerate(refused):
-        yield ManifestCase(f"id-{number}.json", "ids", "refused"), _row(id=name)
+        yield ManifestCase(f"id-{number}.json", "ids", "refused"), _create_row(id=name)
     twice = json.dumps([{"id": "a", "video_path": "good.mp4"}] * 2).encode()
     yield ManifestCase("id-twice.json", "ids", "refused"), twice
     both = json.dumps([{"id": name, "video_path": "good.mp4"} for name in (1, "1")]).encode()
     yield ManifestCase("id-number-and-text.json", "ids", "refused"), both
 
 
-def _values() -> Iterator[tuple[ManifestCase, bytes]]:
+def _create_value_cases() -> Iterator[tuple[ManifestCase, bytes]]:
     nan, inf = float("nan"), float("inf")
     for number, seconds in enumerate(
         ([nan], [inf], [-inf], ["1"], [True], [None], [[1]], {"a": 1}, "1", 5, [10**400], "[1")
     ):
-        yield ManifestCase(f"seconds-{number}.json", "values", "refused"), _row(support_frames=seconds)
-    yield ManifestCase("seconds-many.json", "values", "read"), _row(support_frames=[1.5] * 200_000)
-    yield ManifestCase("seconds-far.json", "values", "read"), _row(support_frames=[1e308, -1e308, 5e-324])
-    yield ManifestCase("infinite.json", "values", "refused"), _row(more=inf)
-    yield ManifestCase("infinite-within.json", "values", "refused"), _row(more={"a": [1, {"b": -inf}]})
-    yield ManifestCase("surrogate.json", "values", "refused"), _row(more="\udc80")
-    yield ManifestCase("surrogate-name.json", "values", "refused"), _row(**{"more\udc80": 1})
-    yield ManifestCase("surrogate-name-within.json", "values", "refused"), _row(more={"\udc80": 1})
-    yield ManifestCase("not-a-number.json", "values", "read"), _row(more=nan)
-    yield ManifestCase("prototype.json", "values", "read"), _row(__proto__=1, __class__="os.system")
-    yield ManifestCase("reserved.json", "values", "refused"), _row(frames=[1])
-    yield ManifestCase("control-column.json", "values", "either"), _row(**{"a\x1b[2Jb\n": inf})
+        yield ManifestCase(f"seconds-{number}.json", "values", "refused"), _create_row(support_frames=seconds)
+    yield ManifestCase("seconds-many.json", "values", "read"), _create_row(support_frames=[1.5] * 200_000)
+    yield ManifestCase("seconds-far.json", "values", "read"), _create_row(support_frames=[1e308, -1e308, 5e-324])
+    yield ManifestCase("infinite.json", "values", "refused"), _create_row(more=inf)
+    yield ManifestCase("infinite-within.json", "values", "refused"), _create_row(more={"a": [1, {"b": -inf}]})
+    yield ManifestCase("surrogate.json", "values", "refused"), _create_row(more="\udc80")
+    yield ManifestCase("surrogate-name.json", "values", "refused"), _create_row(**{"more\udc80": 1})
+    yield ManifestCase("surrogate-name-within.json", "values", "refused"), _create_row(more={"\udc80": 1})
+    yield ManifestCase("not-a-number.json", "values", "read"), _create_row(more=nan)
+    yield ManifestCase("prototype.json", "values", "read"), _create_row(__proto__=1, __class__="os.system")
+    yield ManifestCase("reserved.json", "values", "refused"), _create_row(frames=[1])
+    yield ManifestCase("control-column.json", "values", "either"), _create_row(**{"a\x1b[2Jb\n": inf})
     names = {f"column {number}": number for number in range(20_000)}
-    yield ManifestCase("columns.json", "values", "read"), _row(**names)
+    yield ManifestCase("columns.json", "values", "read"), _create_row(**names)
 
 
-def _json(seed: int) -> Iterator[tuple[ManifestCase, bytes]]:
+def _create_json_cases(seed: int) -> Iterator[tuple[ManifestCase, bytes]]:
     row = b'{"id": "a", "video_path": "good.mp4", "more": %s}'
     for depth in (100, 300, 480, 900, 100_000):
         deep = b"[" * depth + b"]" * depth
@@ -223,13 +230,13 @@ def _json(seed: int) -> Iterator[tuple[ManifestCase, bytes]]:
     for name, data in refused.items():
         yield ManifestCase(name, "JSON", "refused"), data
     yield ManifestCase("long-line.jsonl", "JSON", "read"), row % (b'"' + b"x" * 20_000_000 + b'"')
-    yield ManifestCase("signed.json", "JSON", "read"), b"\xef\xbb\xbf" + _row()
+    yield ManifestCase("signed.json", "JSON", "read"), b"\xef\xbb\xbf" + _create_row()
     yield ManifestCase("many-broken.jsonl", "JSON", "refused"), b"{\n" * 100_000
-    sound = json.dumps([{"id": f"s{n}", "video_path": "good.mp4", "q": [n, "x"]} for n in range(20)]).encode()
-    yield from _mutated("sound.json", sound, "JSON", seed, 25)
+    intact = json.dumps([{"id": f"s{n}", "video_path": "good.mp4", "q": [n, "x"]} for n in range(20)]).encode()
+    yield from _mutate("sound.json", intact, "JSON", seed, 25)
 
 
-def _separated(seed: int) -> Iterator[tuple[ManifestCase, bytes]]:
+def _create_csv_cases(seed: int) -> Iterator[tuple[ManifestCase, bytes]]:
     head = b"id,video_path,more\n"
     refused = {
         "nul.csv": b"\0" * 1000,
@@ -258,68 +265,68 @@ def _separated(seed: int) -> Iterator[tuple[ManifestCase, bytes]]:
     for name, data in refused.items():
         yield ManifestCase(name, "CSV", "refused"), data
     yield ManifestCase("formula.csv", "CSV", "read"), head + b"a,good.mp4,=cmd|' /C calc'!A0\n"
-    sound = head + b"".join(b's%d,good.mp4,"x, %d"\n' % (number, number) for number in range(20))
-    yield from _mutated("sound.csv", sound, "CSV", seed, 25)
+    intact = head + b"".join(b's%d,good.mp4,"x, %d"\n' % (number, number) for number in range(20))
+    yield from _mutate("sound.csv", intact, "CSV", seed, 25)
 
 
-def _parquet(seed: int) -> Iterator[tuple[ManifestCase, bytes]]:
-    fine = {"id": ["a"], "video_path": ["good.mp4"]}
+def _create_parquet_cases(seed: int) -> Iterator[tuple[ManifestCase, bytes]]:
+    valid = {"id": ["a"], "video_path": ["good.mp4"]}
     refused = {
-        "bytes-id": {**fine, "id": [b"a"]},
-        "bytes": {**fine, "more": [b"\xff"]},
-        "decimal": {**fine, "more": [Decimal("1.5")]},
-        "path-bytes": {**fine, "video_path": [b"good.mp4"]},
+        "bytes-id": {**valid, "id": [b"a"]},
+        "bytes": {**valid, "more": [b"\xff"]},
+        "decimal": {**valid, "more": [Decimal("1.5")]},
+        "path-bytes": {**valid, "video_path": [b"good.mp4"]},
         "nulls": {"id": [None], "video_path": [None]},
         "columns": {"name": ["a"]},
-        "escape": {**fine, "video_path": ["../outside/canary.txt"]},
-        "year": {**fine, "more": pa.array([2**62], pa.timestamp("us"))},
-        "day": {**fine, "more": pa.array([2**31 - 1], pa.date32())},
-        "zone": {**fine, "more": pa.array([0], pa.timestamp("s", "../../../../etc/passwd"))},
-        "length": {**fine, "more": pa.array([1], pa.duration("s"))},
-        "not-utf8": {**fine, "more": pa.array([b"\xff"], pa.binary()).view(pa.string())},
+        "escape": {**valid, "video_path": ["../outside/canary.txt"]},
+        "year": {**valid, "more": pa.array([2**62], pa.timestamp("us"))},
+        "day": {**valid, "more": pa.array([2**31 - 1], pa.date32())},
+        "zone": {**valid, "more": pa.array([0], pa.timestamp("s", "../../../../etc/passwd"))},
+        "length": {**valid, "more": pa.array([1], pa.duration("s"))},
+        "not-utf8": {**valid, "more": pa.array([b"\xff"], pa.binary()).view(pa.string())},
     }
     for name, columns in refused.items():
-        yield ManifestCase(f"{name}.parquet", "Parquet", "refused"), _table(pa.table(columns))
+        yield ManifestCase(f"{name}.parquet", "Parquet", "refused"), _encode_table(pa.table(columns))
     read = {
-        "dates": {**fine, "more": [date(2020, 1, 1)], "when": [datetime(2020, 1, 1, 1)]},
-        "lists": {**fine, "more": [[1, 2]], "within": [{"a": [{"b": None}]}]},
-        "nan": {**fine, "more": [float("nan")]},
+        "dates": {**valid, "more": [date(2020, 1, 1)], "when": [datetime(2020, 1, 1, 1)]},
+        "lists": {**valid, "more": [[1, 2]], "within": [{"a": [{"b": None}]}]},
+        "nan": {**valid, "more": [float("nan")]},
     }
     for name, columns in read.items():
-        yield ManifestCase(f"{name}.parquet", "Parquet", "read"), _table(pa.table(columns))
+        yield ManifestCase(f"{name}.parquet", "Parquet", "read"), _encode_table(pa.table(columns))
     twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array(["good.mp4"])], ["id", "id", "video_path"])
-    yield ManifestCase("columns-twice.parquet", "Parquet", "refused"), _table(twice)
+    yield ManifestCase("columns-twice.parquet", "Parquet", "refused"), _encode_table(twice)
     deep = pa.array([1])
     for _ in range(90):
         deep = pa.StructArray.from_arrays([deep], ["a"])
-    yield ManifestCase("deep.parquet", "Parquet", "refused"), _table(pa.table({**fine, "more": deep}))
-    yield ManifestCase("rows-bomb.parquet", "Parquet", "refused"), _table(pa.table({"id": pa.nulls(60_000_000)}))
+    yield ManifestCase("deep.parquet", "Parquet", "refused"), _encode_table(pa.table({**valid, "more": deep}))
+    yield ManifestCase("rows-bomb.parquet", "Parquet", "refused"), _encode_table(pa.table({"id": pa.nulls(60_000_000)}))
     text = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), pa.array(["x" * 2_000_000]))
     bomb = pa.table({"id": [str(number) for number in range(5000)], "video_path": ["good.mp4"] * 5000, "more": text})
-    yield ManifestCase("text-bomb.parquet", "Parquet", "refused"), _table(bomb)
+    yield ManifestCase("text-bomb.parquet", "Parquet", "refused"), _encode_table(bomb)
     rows = {"id": [f"s{n}" for n in range(200)], "video_path": ["good.mp4"] * 200, "n": list(range(200))}
-    sound = _table(pa.table({**rows, "list": [[n, n] for n in range(200)], "text": ["word"] * 200}))
-    yield from _mutated("sound.parquet", sound, "Parquet", seed, 16)
-    for number, known in enumerate(("3 s.parquet 121", "12 s.parquet 33")):  # Arrow 26 ends its process over these
-        rng = random.Random(known)
-        yield ManifestCase(f"abort-{number}.parquet", "Parquet", "either"), _damaged(sound, rng)
+    intact = _encode_table(pa.table({**rows, "list": [[n, n] for n in range(200)], "text": ["word"] * 200}))
+    yield from _mutate("sound.parquet", intact, "Parquet", seed, 16)
+    for number, state in enumerate(("3 s.parquet 121", "12 s.parquet 33")):  # Arrow 26 aborts its process on these
+        rng = random.Random(state)
+        yield ManifestCase(f"abort-{number}.parquet", "Parquet", "either"), _damage(intact, rng)
 
 
-def _table(table: pa.Table) -> bytes:
+def _encode_table(table: pa.Table) -> bytes:
     file = io.BytesIO()
     pq.write_table(table, file, compression="zstd")
     return file.getvalue()
 
 
-def _mutated(name: str, data: bytes, family: str, seed: int, count: int) -> Iterator[tuple[ManifestCase, bytes]]:
-    """A quarter of them cut short, the others with some bytes changed."""
+def _mutate(name: str, data: bytes, family: str, seed: int, count: int) -> Iterator[tuple[ManifestCase, bytes]]:
+    """Yield mutated manifests: a quarter of them truncated, the others with some bytes changed."""
     for number in range(count):
         rng = random.Random(f"{seed} {name} {number}")
-        damaged = _damaged(data, rng) if number % 4 else data[: rng.randrange(1, len(data))]
+        damaged = _damage(data, rng) if number % 4 else data[: rng.randrange(1, len(data))]
         yield ManifestCase(f"{number}-{name}", family, "either"), damaged
 
 
-def _damaged(data: bytes, rng: random.Random) -> bytes:
+def _damage(data: bytes, rng: random.Random) -> bytes:
     damaged = bytearray(data)
     for _ in range(rng.choice([1, 3, 20])):
         damaged[rng.randrange(len(damaged))] = rng.randrange(256)

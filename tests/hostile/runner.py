@@ -1,7 +1,7 @@
-"""Runs the frames stage and the manifest readers on what corpus.py made: ``python -m tests.hostile.runner FOLDER``.
+"""Run the frames stage and the manifest readers on the corpus: ``python -m tests.hostile.runner FOLDER``.
 
-Reads ``FOLDER/order.json`` and writes ``FOLDER/results.json``. A process of its own, so that it can be watched from its
-first system call to its last. No Prefect, no Dask: the engine's own shards and children.
+Reads ``FOLDER/order.json`` and writes ``FOLDER/results.json``. It is a separate process, so that all its system calls
+can be traced. It uses the engine's shards and child processes, without Prefect and Dask.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ from tasks.frames.stage import FramesStage
 TIMEOUT_SECONDS = 4.0
 CAP_BYTES = FramesStage.memory_bytes
 FRAMES = 4
-EVERY_FRAME = 10_000
+ALL_FRAMES = 10_000
 
 
-def run_videos(folder: Path, names: list[str], output_dir: Path, most: int) -> list[dict[str, Any]]:
-    """What becomes of each video, in one shard of one slot."""
+def run_videos(folder: Path, names: list[str], output_dir: Path, max_frames: int) -> list[dict[str, Any]]:
+    """Return the result of each video, from one shard with one slot."""
     items = []
     for number, name in enumerate(names):
         payload = {"video": name, "samples": [{"id": f"s{number}", "support_seconds": [0.0, 1e18]}]}
         items.append(PlannedItem(Item(make_safe_id(name), payload, (str(folder / name),)), f"key {number}", number))
     context = RunContext("hostile", output_dir, Limits(TIMEOUT_SECONDS, CAP_BYTES))
-    order = ShardOrder(context, FramesStage(FramesParams(max_frames=most)), tuple(items))
+    order = ShardOrder(context, FramesStage(FramesParams(max_frames=max_frames)), tuple(items))
     outcomes = run_shard(order, lambda _: None)
     close_slots("hostile")
     records = RecordStore(context.layout, FramesStage.name).load()
-    return [_told(name, outcome, records.get(outcome.id)) for name, outcome in zip(names, outcomes, strict=True)]
+    return [
+        _describe_result(name, outcome, records.get(outcome.id)) for name, outcome in zip(names, outcomes, strict=True)
+    ]
 
 
-def _told(name: str, outcome: Outcome, record: Record | None) -> dict[str, Any]:
+def _describe_result(name: str, outcome: Outcome, record: Record | None) -> dict[str, Any]:
     return {
         "name": name,
         "outcome": outcome.outcome,
@@ -58,8 +60,8 @@ def _told(name: str, outcome: Outcome, record: Record | None) -> dict[str, Any]:
 
 
 def read_manifests(manifests: list[Path], videos: Path) -> list[dict[str, Any]]:
-    """How many samples and which problems each manifest has."""
-    found = []
+    """Return the samples and problems of each manifest."""
+    results = []
     for manifest in manifests:
         started = time.perf_counter()
         samples, problems = read_samples(manifest, videos)
@@ -68,34 +70,34 @@ def read_manifests(manifests: list[Path], videos: Path) -> list[dict[str, Any]]:
         paths = [sample.video for sample in samples]
         fields = [dict(sample.fields) for sample in samples[:100]]
         json.dumps(fields, allow_nan=False)
-        found.append({"name": manifest.name, "videos": paths, "problems": texts, "seconds": seconds})
-    return found
+        results.append({"name": manifest.name, "videos": paths, "problems": texts, "seconds": seconds})
+    return results
 
 
-def draw(pictures: list[Path]) -> list[int]:
-    """Bytes of a contact sheet of each picture."""
-    return [len(render_contact_sheet([(picture, picture.name)])) for picture in pictures]
+def measure_contact_sheets(images: list[Path]) -> list[int]:
+    """Return the size in bytes of a contact sheet of each image."""
+    return [len(render_contact_sheet([(image, image.name)])) for image in images]
 
 
-def draw_altered(pictures: list[Path]) -> int:
-    """How many sheets the report makes of pictures that are not what their records say."""
+def count_altered_contact_sheets(images: list[Path]) -> int:
+    """Return the number of contact sheets that the report renders from images that do not match their records."""
     frame = {"sha256": "0" * 64, "actual_seconds": 0.0, "source": "support"}
     sample = {"id": "a", "video": "a.mp4", "bad_frames": [], "outside_seconds": []}
-    samples = [{**sample, "frames": [{**frame, "path": picture.name}]} for picture in pictures]
-    return len(render_contact_sheets(samples, pictures[0].parent, max_samples=len(samples)))
+    samples = [{**sample, "frames": [{**frame, "path": image.name}]} for image in images]
+    return len(render_contact_sheets(samples, images[0].parent, max_samples=len(samples)))
 
 
 def main(folder: Path) -> None:
-    """Run everything that the order names."""
+    """Run all parts of the order."""
     order = json.loads((folder / "order.json").read_text(encoding="utf-8"))
     videos, output = folder / "videos", folder / "output"
-    pictures = [folder / "pictures" / name for name in order["pictures"]]
+    images = [folder / "images" / name for name in order["images"]]
     results = {
-        "sound": run_videos(folder / "bases", order["bases"], output / "sound", EVERY_FRAME),
+        "bases": run_videos(folder / "bases", order["bases"], output / "bases", ALL_FRAMES),
         "videos": run_videos(videos, order["videos"], output / "hostile", FRAMES),
         "manifests": read_manifests([folder / "manifests" / name for name in order["manifests"]], folder / "listed"),
-        "pictures": draw([picture for picture in pictures if picture.stem != "bomb"]),
-        "altered": draw_altered(pictures),
+        "images": measure_contact_sheets([image for image in images if image.stem != "bomb"]),
+        "altered": count_altered_contact_sheets(images),
     }
     (output / "results.json").write_text(json.dumps(results), encoding="utf-8")
 

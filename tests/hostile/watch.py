@@ -1,4 +1,4 @@
-"""What a process and all that it starts did to files and the network, by strace."""
+"""Trace what a process and its children do with files and the network, with strace."""
 
 from __future__ import annotations
 
@@ -26,77 +26,86 @@ _WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")
 
 
 @dataclass(frozen=True)
-class Deed:
-    """One system call that did or tried something: ``kind`` is read, write, change, network or start."""
+class Action:
+    """One system call with an effect: ``kind`` is read, write, change, network or start."""
 
     kind: str
     call: str
     path: str
-    done: bool
+    has_succeeded: bool
     line: str
 
 
-def strace(command: list[str], folder: Path, cwd: Path, env: dict[str, str], seconds: float) -> list[Deed]:
-    """Run ``command`` and tell what it and its children did. Fails where it does not end well."""
+def trace_command(command: list[str], folder: Path, cwd: Path, env: dict[str, str], seconds: float) -> list[Action]:
+    """Run ``command`` and return the actions of it and its children. Fails if the command fails."""
     folder.mkdir()
     calls = ",".join(f"?{call}" for call in (*_OPEN, *_CHANGE, *_NETWORK, *_START))
-    words = ["strace", "-ff", "--seccomp-bpf", "-y", "-qq", "-e", "signal=none", "-e", f"trace={calls}"]
-    words += ["-o", str(folder / "trace"), *command]
-    done = subprocess.run(words, cwd=cwd, env=env, timeout=seconds, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode(errors="replace")[-4000:]
-    return [deed for trace in sorted(folder.iterdir()) for deed in deeds(trace)]
+    strace_command = ["strace", "-ff", "--seccomp-bpf", "-y", "-qq", "-e", "signal=none", "-e", f"trace={calls}"]
+    strace_command += ["-o", str(folder / "trace"), *command]
+    process = subprocess.run(strace_command, cwd=cwd, env=env, timeout=seconds, capture_output=True, check=False)
+    assert process.returncode == 0, process.stderr.decode(errors="replace")[-4000:]
+    return [action for trace in sorted(folder.iterdir()) for action in parse_trace(trace)]
 
 
-def deeds(trace: Path) -> Iterator[Deed]:
-    """The deeds of one thread."""
+def parse_trace(trace: Path) -> Iterator[Action]:
+    """Yield the actions of one thread."""
     for line in trace.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         if line.startswith(("+++", "---")):
             continue
-        found = _CALL.match(line)
-        if found is None:  # unfinished because the thread ended: the worst is assumed
-            yield Deed("unclear", line.partition("(")[0], "", True, line)
+        match = _CALL.match(line)
+        if match is None:  # unfinished because the thread ended: assume that it succeeded
+            yield Action("unclear", line.partition("(")[0], "", True, line)
             continue
-        call, arguments, result, real = found.groups()
-        yield from _deeds_of(call, arguments, result.lstrip("-").isdigit() and int(result) >= 0, real, line)
+        call, arguments, result, real = match.groups()
+        yield from _parse_call(call, arguments, result.lstrip("-").isdigit() and int(result) >= 0, real, line)
 
 
-def _deeds_of(call: str, arguments: str, done: bool, real: str | None, line: str) -> Iterator[Deed]:
+def _parse_call(call: str, arguments: str, has_succeeded: bool, real: str | None, line: str) -> Iterator[Action]:
     if call in _NETWORK:
-        yield Deed("network", call, "", done, line)
+        yield Action("network", call, "", has_succeeded, line)
     elif call in _OPEN:
         kind = "write" if call == "creat" or _WRITES.search(arguments) else "read"
-        yield Deed(kind, call, _plain(real) if real else next(_paths(arguments), ""), done, line)
+        yield Action(kind, call, _decode(real) if real else next(_extract_paths(arguments), ""), has_succeeded, line)
     else:
         kind = "start" if call in _START else "change"
-        paths = list(_paths(arguments))
+        paths = list(_extract_paths(arguments))
         for path in paths[:1] if kind == "start" or call.startswith("symlink") else paths:
-            yield Deed(kind, call, path, done, line)
+            yield Action(kind, call, path, has_succeeded, line)
 
 
-def _paths(arguments: str) -> Iterator[str]:
-    """Every path among the arguments, from the root: a relative one belongs to the folder before it."""
+def _extract_paths(arguments: str) -> Iterator[str]:
+    """Yield every path in the arguments as an absolute path; a relative one belongs to the preceding folder."""
     folder = str(Path.cwd())
-    for found in re.finditer(f"{_FOLDER.pattern}|{_TEXT.pattern}", arguments):
-        if found[3] is None:
-            folder = _plain(found[2])
+    for match in re.finditer(f"{_FOLDER.pattern}|{_TEXT.pattern}", arguments):
+        if match[3] is None:
+            folder = _decode(match[2])
         else:
-            yield os.path.normpath(Path(folder, _plain(found[3])))
+            yield os.path.normpath(Path(folder, _decode(match[3])))
 
 
-def _plain(text: str) -> str:
-    """strace writes bytes as C does."""
+def _decode(text: str) -> str:
+    """Decode the C escapes that strace writes."""
     raw: bytes = codecs.escape_decode(text.encode("utf-8", "surrogateescape"))[0]  # type: ignore[attr-defined]
     return os.fsdecode(raw)
 
 
 def is_within(path: str, *folders: Path | str) -> bool:
-    """Whether ``path`` is one of ``folders`` or lies in one."""
+    """Return True if ``path`` is one of ``folders`` or inside one."""
     return any(path == str(folder) or path.startswith(f"{str(folder).rstrip('/')}/") for folder in folders)
 
 
-def system_folders() -> list[Path]:
-    """Where Python, its packages and the system's libraries lie."""
-    found = [sys.prefix, sys.base_prefix, sys.exec_prefix, "/usr/lib", "/lib", "/lib64", "/usr/lib64", "/usr/local/lib"]
-    found += ["/usr/share/zoneinfo", "/usr/share/locale", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys"]
-    found += ["/etc/ssl", "/etc/locale.alias"]
-    return [Path(real) for path in found for real in {path, os.path.realpath(path)}]
+def list_system_folders() -> list[Path]:
+    """Return the folders of Python, its packages and the system libraries."""
+    folders = [
+        sys.prefix,
+        sys.base_prefix,
+        sys.exec_prefix,
+        "/usr/lib",
+        "/lib",
+        "/lib64",
+        "/usr/lib64",
+        "/usr/local/lib",
+    ]
+    folders += ["/usr/share/zoneinfo", "/usr/share/locale", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys"]
+    folders += ["/etc/ssl", "/etc/locale.alias"]
+    return [Path(real) for path in folders for real in {path, os.path.realpath(path)}]

@@ -1,4 +1,4 @@
-"""Frames out of folders of pictures and out of videos, sound and damaged."""
+"""Frames of image folders and of videos, intact and damaged."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ import pytest
 from PIL import Image
 
 from tasks.engine.contract.errors import BadInput
-from tasks.landmarks.frame_pictures import MAX_PIXELS
+from tasks.landmarks.frame_images import MAX_PIXELS
 from tasks.landmarks.frames import Frame, open_frames
 
-Make = Callable[..., Path]
+Factory = Callable[..., Path]
 RED_OVER_BLUE = np.array([[[250, 10, 20]] * 8] * 8 + [[[10, 20, 250]] * 8] * 8, np.uint8)  # 16 x 8
 
 
-def read(path: Path, media: str = "frames", fps: float | None = None) -> list[Frame]:
+def read_frames(path: Path, media: str = "frames", fps: float | None = None) -> list[Frame]:
     with open_frames(path, media, fps) as source:
         return list(source)
 
 
-def saved(image: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def encode(image: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     file = io.BytesIO()
     image.save(file, kind, **options)
@@ -39,162 +39,162 @@ def saved(image: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) ->
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """A folder with the given files."""
+    """Write the given files into a folder."""
 
-    def make(**files: bytes) -> Path:
+    def write_files(**files: bytes) -> Path:
         for name, content in files.items():
             (tmp_path / name.replace("_", ".")).write_bytes(content)
         return tmp_path
 
-    return make
+    return write_files
 
 
-def only(path: Path) -> np.ndarray:
-    (frame,) = read(path)
+def read_only_image(path: Path) -> np.ndarray:
+    (frame,) = read_frames(path)
     assert frame.reason == ""
     assert frame.image is not None
     return frame.image
 
 
-def noise(seed: int = 0) -> np.ndarray:
+def create_noise(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (48, 40, 3), dtype=np.uint8)
 
 
-# Sound pictures
+# Intact images
 
 
-def test_natural_order_and_times(tmp_path: Path, write_image: Make) -> None:
+def test_natural_order_and_times(tmp_path: Path, write_image: Factory) -> None:
     for number in (10, 2, 33, 1):
         write_image(tmp_path / f"img{number}.png", number)
-    frames = read(tmp_path, fps=12.5)
+    frames = read_frames(tmp_path, fps=12.5)
     assert [frame.name for frame in frames] == ["img1.png", "img2.png", "img10.png", "img33.png"]
     assert [frame.frame_index for frame in frames] == [0, 1, 2, 3]
     assert [frame.seconds for frame in frames] == [0.0, 0.08, 0.16, 0.24]
     assert [int(frame.image[0, 0, 0]) for frame in frames if frame.image is not None] == [1, 2, 10, 33]
 
 
-def test_what_a_source_says_of_itself(tmp_path: Path, write_image: Make) -> None:
+def test_source_has_fps_and_frame_count(tmp_path: Path, write_image: Factory) -> None:
     write_image(tmp_path / "1.png")
-    (tmp_path / "notes.txt").write_text("no frame")
+    (tmp_path / "notes.txt").write_text("not a frame")
     with open_frames(tmp_path, "frames", None) as source:
         assert (source.fps, source.frames) == (25.0, 1)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
-def test_rgb(kind: str, folder: Make) -> None:
-    found = only(folder(**{f"a_{kind.lower()}": saved(RED_OVER_BLUE, kind)}))
-    assert np.array_equal(found, RED_OVER_BLUE)
-    assert found.dtype == np.uint8
-    assert found.flags.c_contiguous
-    assert found.flags.writeable
+def test_lossless_formats_give_exact_rgb(kind: str, folder: Factory) -> None:
+    image = read_only_image(folder(**{f"a_{kind.lower()}": encode(RED_OVER_BLUE, kind)}))
+    assert np.array_equal(image, RED_OVER_BLUE)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    assert image.flags.writeable
 
 
 @pytest.mark.parametrize(
     ("kind", "options"), [("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"lossless": True})]
 )
-def test_other_kinds_are_rgb_too(kind: str, options: dict[str, Any], folder: Make) -> None:
-    found = only(folder(a_jpg=saved(RED_OVER_BLUE, kind, **options)))  # whatever the name says
-    assert np.abs(found.astype(int) - RED_OVER_BLUE).max() < 12
+def test_other_formats_give_rgb(kind: str, options: dict[str, Any], folder: Factory) -> None:
+    image = read_only_image(folder(a_jpg=encode(RED_OVER_BLUE, kind, **options)))  # the name does not matter
+    assert np.abs(image.astype(int) - RED_OVER_BLUE).max() < 12
 
 
-def test_a_large_picture_comes_out_whole(folder: Make) -> None:
-    """It is copied in bands."""
+def test_large_image_is_complete(folder: Factory) -> None:
+    """Read an image that is copied in bands."""
     large = np.random.default_rng(2).integers(0, 255, (1100, 2000, 3), dtype=np.uint8)
-    assert np.array_equal(only(folder(a_bmp=saved(large, "BMP"))), large)
+    assert np.array_equal(read_only_image(folder(a_bmp=encode(large, "BMP"))), large)
 
 
-def test_grey(folder: Make) -> None:
+def test_grey_image_gives_rgb(folder: Factory) -> None:
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    assert np.array_equal(only(folder(a_png=saved(grey))), np.stack([grey] * 3, axis=2))
+    assert np.array_equal(read_only_image(folder(a_png=encode(grey))), np.stack([grey] * 3, axis=2))
 
 
-def test_sixteen_bit_grey(folder: Make) -> None:
+def test_sixteen_bit_grey(folder: Factory) -> None:
     grey = (np.arange(64, dtype=np.uint16) * 1000).reshape(8, 8)
-    found = only(folder(a_png=saved(grey)))
-    assert np.array_equal(found[:, :, 1], grey >> 8)
+    image = read_only_image(folder(a_png=encode(grey)))
+    assert np.array_equal(image[:, :, 1], grey >> 8)
 
 
-def test_sixteen_bit_rgb(folder: Make) -> None:
-    """As OpenCV writes it; the upper eight bits count."""
+def test_sixteen_bit_rgb(folder: Factory) -> None:
+    """Read a PNG written by OpenCV; the upper eight bits count."""
     import cv2
 
     rgb = np.random.default_rng(1).integers(0, 65_535, (8, 8, 3), dtype=np.uint16)
-    ok, data = cv2.imencode(".png", rgb[:, :, ::-1])
-    assert ok
-    assert np.array_equal(only(folder(a_png=data.tobytes())), (rgb >> 8).astype(np.uint8))
+    is_encoded, data = cv2.imencode(".png", rgb[:, :, ::-1])
+    assert is_encoded
+    assert np.array_equal(read_only_image(folder(a_png=data.tobytes())), (rgb >> 8).astype(np.uint8))
 
 
-def test_palette(folder: Make) -> None:
+def test_palette(folder: Factory) -> None:
     image = Image.fromarray(RED_OVER_BLUE).convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
-    assert np.array_equal(only(folder(a_png=saved(image))), RED_OVER_BLUE)
+    assert np.array_equal(read_only_image(folder(a_png=encode(image))), RED_OVER_BLUE)
 
 
-def test_black_and_white(folder: Make) -> None:
+def test_black_and_white(folder: Factory) -> None:
     bits = np.eye(8, dtype=bool)
-    assert np.array_equal(only(folder(a_png=saved(Image.fromarray(bits))))[:, :, 0], bits * 255)
+    assert np.array_equal(read_only_image(folder(a_png=encode(Image.fromarray(bits))))[:, :, 0], bits * 255)
 
 
-def test_rgba_is_put_on_black(folder: Make) -> None:
+def test_rgba_is_blended_with_black(folder: Factory) -> None:
     rgba = np.dstack([RED_OVER_BLUE, np.full((16, 8), 255, np.uint8)])
     rgba[:8, :, 3] = 0
-    found = only(folder(a_png=saved(rgba)))
-    assert not found[:8].any()
-    assert np.array_equal(found[8:], RED_OVER_BLUE[8:])
+    image = read_only_image(folder(a_png=encode(rgba)))
+    assert not image[:8].any()
+    assert np.array_equal(image[8:], RED_OVER_BLUE[8:])
 
 
-def test_grey_with_half_transparency(folder: Make) -> None:
+def test_grey_with_half_transparency(folder: Factory) -> None:
     grey = np.dstack([np.full((4, 4), 200, np.uint8), np.full((4, 4), 128, np.uint8)])
-    assert np.abs(only(folder(a_png=saved(Image.fromarray(grey)))).astype(int) - 100).max() <= 1
+    assert np.abs(read_only_image(folder(a_png=encode(Image.fromarray(grey)))).astype(int) - 100).max() <= 1
 
 
-def test_cmyk_jpeg(folder: Make) -> None:
+def test_cmyk_jpeg(folder: Factory) -> None:
     image = Image.fromarray(RED_OVER_BLUE).convert("CMYK")
-    assert only(folder(a_jpg=saved(image, "JPEG", quality=95))).shape == RED_OVER_BLUE.shape
+    assert read_only_image(folder(a_jpg=encode(image, "JPEG", quality=95))).shape == RED_OVER_BLUE.shape
 
 
-def test_exif_orientation(folder: Make) -> None:
+def test_exif_orientation(folder: Factory) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter, clockwise
-    found = only(folder(a_jpg=saved(RED_OVER_BLUE, "JPEG", exif=exif, quality=95)))
-    assert found.shape == (8, 16, 3)
-    assert found[4, 12, 0] > 200  # red was above, and is right
-    assert found[4, 3, 2] > 200
-    assert found.flags.c_contiguous
+    exif[0x0112] = 6  # rotated by a quarter turn, clockwise
+    image = read_only_image(folder(a_jpg=encode(RED_OVER_BLUE, "JPEG", exif=exif, quality=95)))
+    assert image.shape == (8, 16, 3)
+    assert image[4, 12, 0] > 200  # red was at the top and is now on the right
+    assert image[4, 3, 2] > 200
+    assert image.flags.c_contiguous
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation(orientation: int, folder: Make) -> None:
+def test_every_exif_orientation(orientation: int, folder: Factory) -> None:
     from PIL import ImageOps
 
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = saved(noise(), "PNG", exif=exif)
+    data = encode(create_noise(), "PNG", exif=exif)
     right = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    assert np.array_equal(only(folder(a_png=data)), np.asarray(right))
+    assert np.array_equal(read_only_image(folder(a_png=data)), np.asarray(right))
 
 
-def test_broken_exif_says_nothing(folder: Make) -> None:
-    data = saved(RED_OVER_BLUE, "WEBP", lossless=True, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0broken")
-    assert np.array_equal(only(folder(a_webp=data)), RED_OVER_BLUE)
+def test_broken_exif_is_ignored(folder: Factory) -> None:
+    data = encode(RED_OVER_BLUE, "WEBP", lossless=True, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0broken")
+    assert np.array_equal(read_only_image(folder(a_webp=data)), RED_OVER_BLUE)
 
 
-def test_mixed_sizes(tmp_path: Path, write_image: Make) -> None:
+def test_images_may_have_mixed_sizes(tmp_path: Path, write_image: Factory) -> None:
     for number, size in enumerate([(8, 6), (6, 8), (30, 20)]):
         write_image(tmp_path / f"{number}.png", size=size)
-    assert [frame.image.shape[:2] for frame in read(tmp_path) if frame.image is not None] == [
+    assert [frame.image.shape[:2] for frame in read_frames(tmp_path) if frame.image is not None] == [
         (6, 8),
         (8, 6),
         (20, 30),
     ]
 
 
-# Damaged pictures
+# Damaged images
 
 
-def bad_in_the_middle(folder: Make, content: bytes) -> str:
-    """What is said of ``content`` between two sound pictures, which are kept."""
-    good = saved(noise())
-    before, bad, after = read(folder(f1_png=good, f2_png=content, f3_png=good))
+def read_reason(folder: Factory, content: bytes) -> str:
+    """Return the reason why ``content`` is unreadable, from a folder with an intact image before and after it."""
+    good = encode(create_noise())
+    before, bad, after = read_frames(folder(f1_png=good, f2_png=content, f3_png=good))
     assert before.image is not None
     assert after.image is not None
     assert bad.image is None
@@ -206,35 +206,33 @@ def bad_in_the_middle(folder: Make, content: bytes) -> str:
 @pytest.mark.parametrize(
     ("kind", "options"), [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("BMP", {}), ("WEBP", {})]
 )
-def test_a_truncated_picture_is_a_bad_frame_and_never_half_a_picture(
-    kind: str, options: dict[str, Any], share: float, folder: Make
-) -> None:
-    data = saved(noise(), kind, **options)
-    assert bad_in_the_middle(folder, data[: int(len(data) * share)]).startswith("is ")
+def test_truncated_image_is_a_bad_frame(kind: str, options: dict[str, Any], share: float, folder: Factory) -> None:
+    data = encode(create_noise(), kind, **options)
+    assert read_reason(folder, data[: int(len(data) * share)]).startswith("is ")
 
 
-def test_a_png_that_lacks_its_end_alone(folder: Make) -> None:
-    assert bad_in_the_middle(folder, saved(noise())[:-12]) == "is cut short"
+def test_png_without_its_last_chunk_is_truncated(folder: Factory) -> None:
+    assert read_reason(folder, encode(create_noise())[:-12]) == "is truncated"
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_png_with_a_wrong_byte(seed: int, folder: Make) -> None:
-    """Decoders do not look at the checksum of the pixels: some such pictures decode, to something else."""
-    data = bytearray(saved(noise()))
+def test_png_with_a_changed_byte_is_damaged(seed: int, folder: Factory) -> None:
+    """Change a byte; decoders ignore the checksum of the pixel data and may decode a different image."""
+    data = bytearray(encode(create_noise()))
     data[100 + 300 * seed] ^= 0x55
-    assert bad_in_the_middle(folder, bytes(data)) == "is damaged: a checksum in it is wrong"
+    assert read_reason(folder, bytes(data)) == "is damaged: a checksum does not match"
 
 
-def test_an_empty_file(folder: Make) -> None:
-    assert bad_in_the_middle(folder, b"") == "is empty (0 bytes)"
+def test_empty_file_is_a_bad_frame(folder: Factory) -> None:
+    assert read_reason(folder, b"") == "is empty (0 bytes)"
 
 
-def test_a_web_page_called_png(folder: Make) -> None:
-    assert bad_in_the_middle(folder, b"<!doctype html><title>404</title>").startswith("is no PNG, JPEG, BMP or WebP")
+def test_web_page_named_png_is_a_bad_frame(folder: Factory) -> None:
+    assert read_reason(folder, b"<!doctype html><title>404</title>").startswith("is not a PNG, JPEG, BMP or WebP")
 
 
-def huge_png(width: int, height: int) -> bytes:
-    """A PNG of some bytes that says that it is huge."""
+def create_huge_png(width: int, height: int) -> bytes:
+    """Return a PNG of a few bytes that declares a huge size."""
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(b"")),
@@ -246,68 +244,68 @@ def huge_png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [5793, 10_000, 60_000])
-def test_a_decompression_bomb(side: int, folder: Make) -> None:
-    assert f"{MAX_PIXELS:,} pixels are read" in bad_in_the_middle(folder, huge_png(side, side))
+def test_decompression_bomb_is_a_bad_frame(side: int, folder: Factory) -> None:
+    assert f"the maximum is {MAX_PIXELS:,} pixels" in read_reason(folder, create_huge_png(side, side))
 
 
-def test_a_link_to_nothing(tmp_path: Path, write_image: Make) -> None:
+def test_broken_symlink_is_a_bad_frame(tmp_path: Path, write_image: Factory) -> None:
     write_image(tmp_path / "1.png")
     (tmp_path / "2.png").symlink_to("gone.png")
-    assert [frame.reason for frame in read(tmp_path)] == ["", "is a link to nothing"]
+    assert [frame.reason for frame in read_frames(tmp_path)] == ["", "is a broken symlink"]
 
 
-def test_a_pipe_called_png(tmp_path: Path, write_image: Make) -> None:
+def test_pipe_named_png_is_a_bad_frame(tmp_path: Path, write_image: Factory) -> None:
     write_image(tmp_path / "1.png")
     os.mkfifo(tmp_path / "2.png")
-    assert [frame.reason for frame in read(tmp_path)] == ["", "is a pipe or a device, not a picture"]
+    assert [frame.reason for frame in read_frames(tmp_path)] == ["", "is a pipe or a device, not an image"]
 
 
-def test_a_name_with_control_characters(tmp_path: Path, write_image: Make) -> None:
+def test_control_characters_in_names_are_escaped(tmp_path: Path, write_image: Factory) -> None:
     write_image(tmp_path / "a\nb.png")
-    (frame,) = read(tmp_path)
+    (frame,) = read_frames(tmp_path)
     assert frame.name == "a\\nb.png"
 
 
-# Samples that cannot be
+# Invalid samples
 
 
-def test_all_frames_bad(folder: Make) -> None:
-    found: list[Frame] = []
+def test_sample_with_only_bad_frames_is_bad_input(folder: Factory) -> None:
+    frames: list[Frame] = []
     with (
         open_frames(folder(f1_png=b"", f2_png=b"x"), "frames", None) as source,
-        pytest.raises(BadInput, match=r"none of its 2 pictures can be read; the first: f1\.png is empty"),
+        pytest.raises(BadInput, match=r"none of its 2 images can be read; the first: f1\.png is empty"),
     ):
-        found.extend(source)
-    assert [frame.image for frame in found] == [None, None]
+        frames.extend(source)
+    assert [frame.image for frame in frames] == [None, None]
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
+def test_folder_without_images_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "frames.tif").write_bytes(b"x")
-    with pytest.raises(BadInput, match=r"holds no pictures; their names must end in \.bmp"):
+    with pytest.raises(BadInput, match=r"contains no images; their names must end in \.bmp"):
         open_frames(tmp_path, "frames", None)
 
 
-def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="the folder is gone since the run began"):
+def test_missing_folder_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="the folder was removed after the run started"):
         open_frames(tmp_path / "none", "frames", None)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(BadInput, match="cannot be listed as a folder"):
         open_frames(tmp_path / "file", "frames", None)
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["the folder", "a picture"])
-def test_gone_in_mid_run(whole: bool, tmp_path: Path, write_image: Make) -> None:
+@pytest.mark.parametrize("removes_folder", [True, False], ids=["folder", "image"])
+def test_removal_during_the_run_is_bad_input(removes_folder: bool, tmp_path: Path, write_image: Factory) -> None:
     folder = tmp_path / "clip"
     for number in range(3):
         write_image(folder / f"{number}.png")
     with open_frames(folder, "frames", None) as source:
         frames = iter(source)
         next(frames)
-        if whole:
+        if removes_folder:
             shutil.rmtree(folder)
         else:
             (folder / "1.png").unlink()
-        with pytest.raises(BadInput, match=r"clip: 1\.png, picture 2 of 3, is gone since the folder was listed"):
+        with pytest.raises(BadInput, match=r"clip: 1\.png, image 2 of 3, was removed after the folder was listed"):
             next(frames)
 
 
@@ -316,10 +314,10 @@ def test_gone_in_mid_run(whole: bool, tmp_path: Path, write_image: Make) -> None
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A video of test pictures, 2 s at 10 frames a second, made with the given options of ffmpeg."""
+    """Create a test video, 2 s at 10 frames per second, with the given ffmpeg options."""
     folder = tmp_path_factory.mktemp("videos")
 
-    def make(name: str, *options: str) -> Path:
+    def create_video(name: str, *options: str) -> Path:
         path = folder / name
         if not path.exists():
             source = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=2"]
@@ -327,10 +325,10 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             subprocess.run(command, check=True, capture_output=True)
         return path
 
-    return make
+    return create_video
 
 
-def test_a_video(video: Make) -> None:
+def test_video_has_frames_with_times(video: Factory) -> None:
     path = video("plain.mp4", "-c:v", "libx264", "-g", "5")
     with open_frames(path, "video", None) as source:
         assert (source.fps, source.frames) == (10.0, 20)
@@ -341,9 +339,9 @@ def test_a_video(video: Make) -> None:
     assert all(frame.image is not None and frame.image.shape == (48, 64, 3) for frame in frames)
 
 
-def test_a_video_is_rgb(video: Make) -> None:
+def test_video_frames_are_rgb(video: Factory) -> None:
     red = video("red.mp4", "-vf", "drawbox=color=red:t=fill", "-c:v", "libx264")
-    image = read(red, "video")[0].image
+    image = read_frames(red, "video")[0].image
     assert image is not None
     assert image[24, 32, 0] > 200
     assert image[24, 32, 2] < 60
@@ -351,31 +349,41 @@ def test_a_video_is_rgb(video: Make) -> None:
     assert image.flags.writeable
 
 
-def test_a_video_with_uneven_times(video: Make) -> None:
+def test_video_with_variable_frame_rate_keeps_its_times(video: Factory) -> None:
     path = video("vfr.mkv", "-vf", r"select=not(mod(n\,3))+lt(n\,4)", "-fps_mode", "vfr", "-c:v", "libx264")
-    assert [round(frame.seconds, 2) for frame in read(path, "video")] == [0, 0.1, 0.2, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8]
+    assert [round(frame.seconds, 2) for frame in read_frames(path, "video")] == [
+        0,
+        0.1,
+        0.2,
+        0.3,
+        0.6,
+        0.9,
+        1.2,
+        1.5,
+        1.8,
+    ]
 
 
-def test_a_video_that_is_shown_turned(video: Make, tmp_path: Path) -> None:
+def test_video_rotation_is_applied(video: Factory, tmp_path: Path) -> None:
     turned = tmp_path / "turned.mp4"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-display_rotation", "90", "-i"]
     plain = video("plain.mp4", "-c:v", "libx264", "-g", "5")
     subprocess.run([*command, str(plain), "-c", "copy", str(turned)], check=True, capture_output=True)
-    frames, upright = read(turned, "video"), read(plain, "video")
+    frames, upright = read_frames(turned, "video"), read_frames(plain, "video")
     assert frames[3].image is not None
     assert upright[3].image is not None
     assert np.array_equal(frames[3].image, np.rot90(upright[3].image))
     assert frames[3].image.flags.c_contiguous
 
 
-def test_a_video_without_timestamps(video: Make) -> None:
-    frames = read(video("bare.h264", "-c:v", "libx264", "-r", "10"), "video")
+def test_video_without_timestamps(video: Factory) -> None:
+    frames = read_frames(video("bare.h264", "-c:v", "libx264", "-r", "10"), "video")
     assert len(frames) == 20
     assert all(frame.image is not None for frame in frames)
 
 
-def test_a_video_whose_index_misleads(video: Make) -> None:
-    """Its recovery points look like keyframes; reading goes on where it stopped, by decoding."""
+def test_video_with_an_unreliable_index_is_decoded(video: Factory) -> None:
+    """Read a video whose recovery points look like keyframes; reading continues by decoding."""
     options = ("-c:v", "libx264", "-g", "5", "-x264-params", "intra-refresh=1:bframes=0")
     with open_frames(video("intra-refresh.mp4", *options), "video", None) as source:
         frames = list(source)
@@ -385,8 +393,8 @@ def test_a_video_whose_index_misleads(video: Make) -> None:
     assert all(frame.image is not None for frame in frames)
 
 
-def packets_of(path: Path) -> Iterator[tuple[int, int]]:
-    """Where each packet of the video lies in the file: (offset, bytes)."""
+def list_packets(path: Path) -> Iterator[tuple[int, int]]:
+    """Yield the position of each packet of the video in the file: (offset, bytes)."""
     import av
 
     with av.open(str(path)) as container:
@@ -395,27 +403,27 @@ def packets_of(path: Path) -> Iterator[tuple[int, int]]:
                 yield packet.pos, packet.size
 
 
-def test_a_video_damaged_in_the_middle(video: Make, tmp_path: Path) -> None:
-    """The second of four GOPs has a damaged keyframe: its five frames are bad, and no others."""
-    sound = video("plain.mp4", "-c:v", "libx264", "-g", "5", "-sc_threshold", "0")
-    data = bytearray(sound.read_bytes())
-    offset, size = list(packets_of(sound))[5]
+def test_damaged_keyframe_makes_its_frames_bad(video: Factory, tmp_path: Path) -> None:
+    """Damage the keyframe of the second of four GOPs: exactly its five frames are bad."""
+    intact = video("plain.mp4", "-c:v", "libx264", "-g", "5", "-sc_threshold", "0")
+    data = bytearray(intact.read_bytes())
+    offset, size = list(list_packets(intact))[5]
     data[offset + 40 : offset + size] = bytes(size - 40)
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
-    frames = read(path, "video")
+    frames = read_frames(path, "video")
     assert [frame.frame_index for frame in frames if frame.image is None] == [5, 6, 7, 8, 9]
     assert "damaged" in frames[5].reason
     assert frames[7].reason.startswith("is decoded from a frame that is damaged")
-    for mine, right in zip(frames, read(sound, "video"), strict=True):
+    for mine, right in zip(frames, read_frames(intact, "video"), strict=True):
         assert mine.seconds == right.seconds
         assert mine.image is None or np.array_equal(mine.image, right.image)
 
 
-def test_a_video_with_nothing_sound(video: Make, tmp_path: Path) -> None:
-    sound = video("intra.avi", "-c:v", "mjpeg")
-    data = bytearray(sound.read_bytes())
-    for offset, size in packets_of(sound):
+def test_video_without_readable_frames_is_bad_input(video: Factory, tmp_path: Path) -> None:
+    intact = video("intra.avi", "-c:v", "mjpeg")
+    data = bytearray(intact.read_bytes())
+    for offset, size in list_packets(intact):
         data[offset + 8 : offset + 8 + size] = bytes(size)
     path = tmp_path / "nothing.avi"
     path.write_bytes(data)
@@ -423,8 +431,8 @@ def test_a_video_with_nothing_sound(video: Make, tmp_path: Path) -> None:
         list(source)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "is empty"), (b"no video", "is a text file, not a video")])
-def test_no_video(content: bytes, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("content", "message"), [(b"", "is empty"), (b"not a video", "is a text file, not a video")])
+def test_file_that_is_not_a_video_is_bad_input(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(content)
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=message):
         open_frames(tmp_path / "a.mp4", "video", None)

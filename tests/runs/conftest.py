@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from examples.demo_data import CLIPS, clip_path
+from examples.demo_data import CLIPS, find_clip
 from tests.runs.bench import Bench
 
 
 @pytest.fixture(scope="session")
 def clips() -> list[Path]:
-    return [clip_path(name) for name in CLIPS.values()]
+    return [find_clip(name) for name in CLIPS.values()]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""landmark_extraction on real frames and a real model: what it leaves, its bytes, what runs again, bad samples."""
+"""landmark_extraction with real frames and a real model: outputs, reproducibility, caching, and bad samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL = "--rescue-hands", "--overlay", "--fill-gaps", 3
 
 @pytest.fixture(scope="session")
 def frames(shared_data: Path) -> list[np.ndarray]:
-    """The first two seconds of a woman who waves with both hands, 640x360, BGR."""
+    """Return the first two seconds of a woman who waves with both hands, 640x360, BGR."""
     with av.open(str(shared_data / "hands" / "mp_selfie_segmentation_web.mp4")) as container:
         return [
             frame.to_ndarray(format="bgr24") for frame, _ in zip(container.decode(video=0), range(50), strict=False)
@@ -33,26 +33,26 @@ def frames(shared_data: Path) -> list[np.ndarray]:
 
 @pytest.fixture
 def models(shared_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of models, named so that the hand model of the rescue is found in it."""
+    """Set the model folder, so that the rescue's hand model is found in it."""
     monkeypatch.setenv("HEADRACE_MODEL_DIR", str(shared_models))
     return shared_models
 
 
 @pytest.fixture(scope="session")
 def signs(frames: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two splits of short samples, one of them with a torn frame; no split has all that can go wrong."""
+    """Write two splits of short samples, one of them with a truncated frame."""
     folder = tmp_path_factory.mktemp("signs")
     write_sample(folder / "train" / "hello", frames[:12])
     write_sample(folder / "train" / "thanks", frames[20:30])
     write_sample(folder / "train" / "torn", frames[30:36])
-    tear(folder / "train" / "torn" / "img3.png")
+    truncate(folder / "train" / "torn" / "img3.png")
     write_sample(folder / "dev" / "one-frame", frames[40:41])
     return folder
 
 
 @pytest.fixture
 def corpus(signs: Path, bench: Bench) -> Path:
-    """A copy that a test may change."""
+    """Copy the samples, so that a test may change them."""
     return Path(shutil.copytree(signs, bench.folder / "signs"))
 
 
@@ -62,27 +62,27 @@ def write_sample(folder: Path, frames: list[np.ndarray]) -> None:
         cv2.imwrite(str(folder / f"img{number}.png"), frame, [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
-def tear(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def options(bench: Bench, corpus: Path, models: Path, *more: object) -> tuple[object, ...]:
+def build_options(bench: Bench, corpus: Path, models: Path, *more: object) -> tuple[object, ...]:
     model = models / "holistic_assembled.task"
     return ("--input", corpus, "--output-dir", bench.output, "--model", model, *more)
 
 
-def metrics(bench: Bench, split: str) -> dict[str, dict[str, str]]:
+def read_metrics(bench: Bench, split: str) -> dict[str, dict[str, str]]:
     with (bench.output / split / "extraction_metrics.csv").open(encoding="utf-8", newline="") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
-def split_summary(bench: Bench, split: str) -> dict[str, Any]:
+def read_split_summary(bench: Bench, split: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((bench.output / split / "extraction_summary.json").read_bytes())
     return content
 
 
-def digests(bench: Bench) -> dict[str, str]:
-    """sha256 of everything that the items made."""
+def read_digests(bench: Bench) -> dict[str, str]:
+    """Return the sha256 of every file that the items wrote."""
     paths = [path for part in ("landmarks", "overlays", "previews") for path in bench.output.glob(f"*/{part}/*")]
     return {
         path.relative_to(bench.output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -90,18 +90,18 @@ def digests(bench: Bench) -> dict[str, str]:
     }
 
 
-def test_what_a_run_leaves(bench: Bench, corpus: Path, models: Path) -> None:
+def test_run_writes_all_outputs(bench: Bench, corpus: Path, models: Path) -> None:
     (corpus / "train" / "empty").mkdir()
-    assert bench.run(*options(bench, corpus, models, *ALL), flow=FLOW, small=False) == 3
+    assert bench.run(*build_options(bench, corpus, models, *ALL), flow=FLOW, small=False) == 3
     assert bench.failures["train.empty"]["failure_kind"] == "bad_input"
-    train = metrics(bench, "train")
+    train = read_metrics(bench, "train")
     assert list(train) == ["hello", "thanks", "torn"]
     assert [row["frames"] for row in train.values()] == ["12", "10", "6"]
     assert float(train["hello"]["hand_coverage"]) > 0.8
     assert float(train["hello"]["pose_coverage"]) == float(train["hello"]["face_coverage"]) == 1.0
     assert train["torn"]["bad_frames"] == "1"
-    assert list(metrics(bench, "dev")) == ["one-frame"]
-    samples = split_summary(bench, "train")["samples"]
+    assert list(read_metrics(bench, "dev")) == ["one-frame"]
+    samples = read_split_summary(bench, "train")["samples"]
     assert (samples["done"], samples["failed"]) == (3, 1)
     failed = json.loads((bench.output / "train" / "failed_samples.json").read_bytes())
     assert [row["name"] for row in failed] == ["empty"]
@@ -112,59 +112,57 @@ def test_what_a_run_leaves(bench: Bench, corpus: Path, models: Path) -> None:
         assert sum(1 for _ in clip.decode(video=0)) == 12
 
 
-def test_a_torn_frame_keeps_its_row_and_is_told(bench: Bench, corpus: Path, models: Path) -> None:
-    assert bench.run(*options(bench, corpus, models, "--split", "train", "--fill-gaps", 1), flow=FLOW) == 0
-    found = read_landmarks(bench.output / "train" / "landmarks" / "torn.npz")
-    assert [bad.name for bad in found.sequence.bad_frames] == ["img3.png"]
-    raw = np.isnan(found.raw.points).all(axis=(1, 2))
+def test_truncated_frame_keeps_its_row_and_is_listed(bench: Bench, corpus: Path, models: Path) -> None:
+    assert bench.run(*build_options(bench, corpus, models, "--split", "train", "--fill-gaps", 1), flow=FLOW) == 0
+    file = read_landmarks(bench.output / "train" / "landmarks" / "torn.npz")
+    assert [bad.name for bad in file.sequence.bad_frames] == ["img3.png"]
+    raw = np.isnan(file.raw.points).all(axis=(1, 2))
     assert raw.tolist() == [False, False, False, True, False, False]
-    assert not np.isnan(found.sequence.points[3]).all()
+    assert not np.isnan(file.sequence.points[3]).all()
 
 
-def test_the_same_bytes_whatever_the_workers_and_the_order(bench: Bench, corpus: Path, models: Path) -> None:
-    assert bench.run(*options(bench, corpus, models, *ALL, "--workers", 1, "--order", "manifest"), flow=FLOW) == 0
-    one = digests(bench)
-    again = ("--workers", 2, "--order", "lightest", "--refresh")
-    assert bench.run(*options(bench, corpus, models, *ALL, *again), flow=FLOW) == 0
+def test_outputs_do_not_depend_on_workers_and_order(bench: Bench, corpus: Path, models: Path) -> None:
+    assert bench.run(*build_options(bench, corpus, models, *ALL, "--workers", 1, "--order", "manifest"), flow=FLOW) == 0
+    expected = read_digests(bench)
+    rerun_options = ("--workers", 2, "--order", "lightest", "--refresh")
+    assert bench.run(*build_options(bench, corpus, models, *ALL, *rerun_options), flow=FLOW) == 0
     assert bench.counts() == (4, 0, 0, 0)
-    assert digests(bench) == one
-    assert len(one) == 12
+    assert read_digests(bench) == expected
+    assert len(expected) == 12
 
 
 @pytest.mark.parametrize("format", ["npy", "npz", "pose", "parquet"])
-def test_every_format_holds_the_same_points(bench: Bench, corpus: Path, models: Path, format: str) -> None:
-    given = ("--split", "dev", "--format", format)
-    assert bench.run(*options(bench, corpus, models, *given), flow=FLOW) == 0
+def test_every_format_stores_the_same_points(bench: Bench, corpus: Path, models: Path, format: str) -> None:
+    run_options = ("--split", "dev", "--format", format)
+    assert bench.run(*build_options(bench, corpus, models, *run_options), flow=FLOW) == 0
     path = bench.output / "dev" / "landmarks" / f"one-frame.{format}"
-    found = read_landmarks(path)
-    assert found.sequence.frames == 1
-    nose = found.sequence.get_part_points("pose_landmarks")
+    file = read_landmarks(path)
+    assert file.sequence.frames == 1
+    nose = file.sequence.get_part_points("pose_landmarks")
     assert nose is not None
     assert 0.4 < nose[0, 0, 0] < 0.7
     assert 0.1 < nose[0, 0, 1] < 0.5
-    assert list(found.models) == ["holistic_assembled.task"]
+    assert list(file.models) == ["holistic_assembled.task"]
 
 
-def test_what_changed_runs_again_and_nothing_else(bench: Bench, corpus: Path, models: Path) -> None:
-    assert bench.run(*options(bench, corpus, models), flow=FLOW) == 0
-    assert bench.run(*options(bench, corpus, models), flow=FLOW) == 0
+def test_only_changed_samples_run_again(bench: Bench, corpus: Path, models: Path) -> None:
+    assert bench.run(*build_options(bench, corpus, models), flow=FLOW) == 0
+    assert bench.run(*build_options(bench, corpus, models), flow=FLOW) == 0
     assert bench.counts() == (0, 4, 0, 0)
     (corpus / "train" / "hello" / "img11.png").unlink()
-    assert bench.run(*options(bench, corpus, models), flow=FLOW) == 0
+    assert bench.run(*build_options(bench, corpus, models), flow=FLOW) == 0
     assert bench.counts() == (1, 3, 0, 0)
-    assert metrics(bench, "train")["hello"]["frames"] == "11"
-    assert {name: row["outcome"] for name, row in metrics(bench, "train").items()} == {
+    assert read_metrics(bench, "train")["hello"]["frames"] == "11"
+    assert {name: row["outcome"] for name, row in read_metrics(bench, "train").items()} == {
         "hello": "done",
         "thanks": "cached",
         "torn": "cached",
     }
-    assert bench.run(*options(bench, corpus, models, "--fill-gaps", 1), flow=FLOW) == 0
+    assert bench.run(*build_options(bench, corpus, models, "--fill-gaps", 1), flow=FLOW) == 0
     assert bench.counts() == (4, 0, 0, 0)
 
 
-def test_annotations_of_a_corpus_are_carried_and_run_nothing_again(
-    bench: Bench, frames: list[np.ndarray], models: Path
-) -> None:
+def test_changed_annotations_do_not_run_samples_again(bench: Bench, frames: list[np.ndarray], models: Path) -> None:
     root = bench.folder / "phoenix2014-release" / "phoenix-2014-multisigner"
     for name in ("01April_2010_heute", "02April_2010_heute"):
         write_sample(root / "features" / "fullFrame-210x260px" / "dev" / name / "1", frames[:2])
@@ -173,23 +171,25 @@ def test_annotations_of_a_corpus_are_carried_and_run_nothing_again(
     rows = "id|folder|signer|annotation\n01April_2010_heute|01April_2010_heute/1/*.png|Signer04|{}\n"
     rows += "02April_2010_heute|02April_2010_heute/1/*.png|Signer01|REGEN KOMMEN\n"
     corpus.write_text(rows.format("LIEB ZUSCHAUER"), encoding="utf-8")
-    given = options(bench, bench.folder / "phoenix2014-release", models)
-    assert bench.run(*given, flow=FLOW) == 0
-    found = metrics(bench, "dev")
-    assert found["01April_2010_heute"]["annotation"] == "LIEB ZUSCHAUER"
-    assert found["02April_2010_heute"]["signer"] == "Signer01"
-    assert found["02April_2010_heute"]["video_fps"] == "25.0"
+    run_options = build_options(bench, bench.folder / "phoenix2014-release", models)
+    assert bench.run(*run_options, flow=FLOW) == 0
+    rows = read_metrics(bench, "dev")
+    assert rows["01April_2010_heute"]["annotation"] == "LIEB ZUSCHAUER"
+    assert rows["02April_2010_heute"]["signer"] == "Signer01"
+    assert rows["02April_2010_heute"]["video_fps"] == "25.0"
     corpus.write_text(rows.format("GUTEN ABEND"), encoding="utf-8")
-    assert bench.run(*given, flow=FLOW) == 0
+    assert bench.run(*run_options, flow=FLOW) == 0
     assert bench.counts() == (0, 2, 0, 0)
-    assert metrics(bench, "dev")["01April_2010_heute"]["annotation"] == "GUTEN ABEND"
+    assert read_metrics(bench, "dev")["01April_2010_heute"]["annotation"] == "GUTEN ABEND"
 
 
-def test_a_folder_that_vanishes_in_mid_run(bench: Bench, corpus: Path, frames: list[np.ndarray], models: Path) -> None:
-    """The order is that of the names: what comes last is gone when its turn comes."""
+def test_folder_that_is_removed_during_the_run_is_bad_input(
+    bench: Bench, corpus: Path, frames: list[np.ndarray], models: Path
+) -> None:
+    """Remove the last sample in the order while the first one runs."""
     write_sample(corpus / "train" / "zz-late", frames[:3])
-    given = options(bench, corpus, models, "--split", "train", "--workers", 1, "--order", "manifest")
-    with bench.started(*given, flow=FLOW) as run:
+    run_options = build_options(bench, corpus, models, "--split", "train", "--workers", 1, "--order", "manifest")
+    with bench.started(*run_options, flow=FLOW) as run:
         wait_until((bench.output / "train" / "landmarks" / "hello.npz").exists, "the first sample")
         shutil.rmtree(corpus / "train" / "zz-late")
         assert run.wait() == 3
@@ -197,8 +197,8 @@ def test_a_folder_that_vanishes_in_mid_run(bench: Bench, corpus: Path, frames: l
     assert bench.failures["train.zz-late"]["failure_kind"] == "bad_input"
 
 
-def test_samples_that_are_hard(bench: Bench, frames: list[np.ndarray], models: Path) -> None:
-    """Mixed sizes, grey, 16 bits, transparency, nobody there, two persons: all of them are done."""
+def test_unusual_samples_succeed(bench: Bench, frames: list[np.ndarray], models: Path) -> None:
+    """Run mixed sizes, grey, 16 bits, transparency, no person, and two persons."""
     folder = bench.folder / "signs"
     half = cv2.resize(frames[1], None, fx=0.5, fy=0.75)
     write_sample(folder / "mixed-sizes", [frames[0], half, frames[2]])
@@ -207,9 +207,9 @@ def test_samples_that_are_hard(bench: Bench, frames: list[np.ndarray], models: P
     write_sample(folder / "transparent", [cv2.cvtColor(frame, cv2.COLOR_BGR2BGRA) for frame in frames[:2]])
     write_sample(folder / "nobody", [np.full_like(frames[0], 90), np.full_like(frames[0], 120)])
     write_sample(folder / "two-persons", [np.hstack([frame, frame[:, ::-1]]) for frame in frames[:3]])
-    assert bench.run(*options(bench, folder, models, "--rescue-hands"), flow=FLOW) == 0
-    found = metrics(bench, "all")
-    assert {name: float(row["pose_coverage"]) for name, row in found.items()} == {
+    assert bench.run(*build_options(bench, folder, models, "--rescue-hands"), flow=FLOW) == 0
+    rows = read_metrics(bench, "all")
+    assert {name: float(row["pose_coverage"]) for name, row in rows.items()} == {
         "mixed-sizes": 1.0,
         "grey": 1.0,
         "sixteen-bits": 1.0,
@@ -217,67 +217,67 @@ def test_samples_that_are_hard(bench: Bench, frames: list[np.ndarray], models: P
         "nobody": 0.0,
         "two-persons": 1.0,
     }
-    assert found["nobody"]["hand_coverage"] == "0.0"
-    assert found["two-persons"]["person_jumps"] == "0"
-    assert split_summary(bench, "all")["without_person"] == 1
+    assert rows["nobody"]["hand_coverage"] == "0.0"
+    assert rows["two-persons"]["person_jumps"] == "0"
+    assert read_split_summary(bench, "all")["without_person"] == 1
     nobody = read_landmarks(bench.output / "all" / "landmarks" / "nobody.npz")
     assert np.isnan(nobody.sequence.points).all()
 
 
-def test_hands_(bench: Bench, shared_data: Path, models: Path) -> None:
+def test_hands_model(bench: Bench, shared_data: Path, models: Path) -> None:
     folder = bench.folder / "videos"
     folder.mkdir()
     with av.open(str(shared_data / "hands" / "handonly" / "tfjs_asl_hand.25fps.mp4")) as container:
-        pictures = [
+        images = [
             frame.to_ndarray(format="bgr24") for frame, _ in zip(container.decode(video=0), range(6), strict=False)
         ]
-    write_sample(folder / "sign", pictures)
-    given = ("--input", folder, "--output-dir", bench.output, "--model", "hands", "--format", "npy")
-    assert bench.run(*given, flow=FLOW) == 0
-    row = metrics(bench, "all")["sign"]
+    write_sample(folder / "sign", images)
+    run_options = ("--input", folder, "--output-dir", bench.output, "--model", "hands", "--format", "npy")
+    assert bench.run(*run_options, flow=FLOW) == 0
+    row = read_metrics(bench, "all")["sign"]
     assert row["pose_coverage"] == ""
     assert float(row["any_hand_coverage"]) == 1.0
     assert np.load(bench.output / "all" / "landmarks" / "sign.npy").shape == (6, 126)
 
 
-def test_everything_that_is_wrong_is_said_at_once(
+def test_all_problems_are_reported_together(
     bench: Bench, corpus: Path, models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ("--input", corpus, "--output-dir", bench.output, "--split", "tests", "--model", "holistc")
-    assert bench.run(*given, "--priority", "signer", flow=FLOW) == 2
-    said = capsys.readouterr().err
-    for words in ("tests", "dev, train", "did you mean holistic?", "signer"):
-        assert words in said
-    assert "Traceback" not in said
+    run_options = ("--input", corpus, "--output-dir", bench.output, "--split", "tests", "--model", "holistc")
+    assert bench.run(*run_options, "--priority", "signer", flow=FLOW) == 2
+    message = capsys.readouterr().err
+    for text in ("tests", "dev, train", "did you mean holistic?", "signer"):
+        assert text in message
+    assert "Traceback" not in message
     assert not bench.output.exists()
 
 
-def test_options_that_do_not_go_with_the_model(
+def test_options_that_the_model_does_not_support(
     bench: Bench, corpus: Path, models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ("--input", corpus, "--output-dir", bench.output, "--model", "hands")
-    assert bench.run(*given, "--rescue-hands", "--normalize", "shoulders", flow=FLOW) == 2
-    said = capsys.readouterr().err
-    assert "--rescue-hands" in said
-    assert "--normalize" in said
+    run_options = ("--input", corpus, "--output-dir", bench.output, "--model", "hands")
+    assert bench.run(*run_options, "--rescue-hands", "--normalize", "shoulders", flow=FLOW) == 2
+    message = capsys.readouterr().err
+    assert "--rescue-hands" in message
+    assert "--normalize" in message
 
 
-def test_a_model_that_cannot_be_had_is_named_with_its_digest(
+def test_unavailable_model_is_named_with_its_digest(
     bench: Bench, corpus: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("HEADRACE_MODEL_URL", "http://127.0.0.1:9/")  # nothing listens there
+    monkeypatch.setenv("HEADRACE_MODEL_URL", "http://127.0.0.1:9/")  # no server listens there
     monkeypatch.setenv("HEADRACE_CACHE", str(bench.folder / "cache"))
     assert bench.run("--input", corpus, "--output-dir", bench.output, flow=FLOW) == 2
-    said = capsys.readouterr().err
-    assert "holistic_landmarker.task" in said
-    assert "e2dab61191e2dcd0a15f943d8e3ed1dce13c82dfa597b9dd39f562975a50c3f8" in said
-    assert "HEADRACE_MODEL_DIR" in said
+    message = capsys.readouterr().err
+    assert "holistic_landmarker.task" in message
+    assert "e2dab61191e2dcd0a15f943d8e3ed1dce13c82dfa597b9dd39f562975a50c3f8" in message
+    assert "HEADRACE_MODEL_DIR" in message
     assert not bench.output.exists()
 
 
-def test_a_dry_run_predicts_and_leaves_nothing(
+def test_dry_run_predicts_and_writes_no_files(
     bench: Bench, corpus: Path, models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert bench.run(*options(bench, corpus, models, "--dry-run"), flow=FLOW) == 0
+    assert bench.run(*build_options(bench, corpus, models, "--dry-run"), flow=FLOW) == 0
     assert "landmarks: predicted from" in capsys.readouterr().err
     assert not bench.output.exists()

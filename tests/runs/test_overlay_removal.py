@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from examples.demo_data import clip_path
+from examples.demo_data import find_clip
 from tests.engine.processes import wait_until, wait_until_gone
 from tests.landmarks.models.server import ModelServer, send_endlessly
 from tests.overlays.detection.networks import build, count_candidates
@@ -51,7 +51,7 @@ GOOD = {name.partition(".")[0] for name in VIDEOS} - {"long", "planes", "fields"
 def make_video(folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    program = [FFMPEG, "-v", "error", "-nostdin", "-y", "-i", str(clip_path("bikes.mp4"))]
+    program = [FFMPEG, "-v", "error", "-nostdin", "-y", "-i", str(find_clip("bikes.mp4"))]
     subprocess.run([*program, *VIDEOS[name].split(), "-threads", "1", str(path)], check=True)
     return path
 
@@ -211,7 +211,7 @@ def test_only_changed_inputs_run_again(bench: Bench) -> None:
 def test_detected_logo_is_removed_and_clean_video_is_copied(bench: Bench) -> None:
     """Eight scenes of a street, and a single-scene clip."""
     folder = fill_folder(bench, "long.mkv")
-    (folder / "clean.mp4").write_bytes(clip_path("carphone_pristine.mp4").read_bytes())
+    (folder / "clean.mp4").write_bytes(find_clip("carphone_pristine.mp4").read_bytes())
     options = ("--input", folder, "--output-dir", bench.output, "--method", "unblend", "--crf", 30)
     assert bench.run(*options, flow=FLOW) == 0
     prepared, rows = values(bench, "prepare"), values(bench, "videos")

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from examples.demo_data import clip_path
+from examples.demo_data import find_clip
 from tests.engine.processes import wait_until, wait_until_gone
 from tests.runs.bench import ROOT, Bench, bench_in, counts, digests, listing, records, times, values
 from tests.test_docs import rows as told
@@ -78,7 +78,7 @@ def ffmpeg(*arguments: object) -> None:
 def make_tape(folder: Path, name: str, rename: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (rename or name)
-    ffmpeg("-i", clip_path("bikes.mp4"), *TAPES[name].split(), path)
+    ffmpeg("-i", find_clip("bikes.mp4"), *TAPES[name].split(), path)
     return path
 
 
@@ -99,7 +99,7 @@ def make_home_recording(folder: Path) -> Path:
 
 def make_hard_ones(folder: Path) -> None:
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", folder / "sound.mp4")
-    ffmpeg("-i", clip_path("bikes.mp4"), "-frames:v", 1, "-f", "image2", "-c:v", "png", folder / "picture.mp4")
+    ffmpeg("-i", find_clip("bikes.mp4"), "-frames:v", 1, "-f", "image2", "-c:v", "png", folder / "picture.mp4")
     (folder / "text.mp4").write_text("Not a video.\n")
     (folder / "empty.avi").touch()
 

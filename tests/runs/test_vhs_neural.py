@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from examples.demo_data import clip_path
+from examples.demo_data import find_clip
 from tests.runs.bench import Bench
 
 FLOW = "flows.vhs_batch"
@@ -26,7 +26,7 @@ needs_ncnn = pytest.mark.skipif(
 def make_tape(folder: Path) -> Path:
     """A second of fields, 96x72."""
     folder.mkdir()
-    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(clip_path("bikes.mp4"))]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(find_clip("bikes.mp4"))]
     subprocess.run([*program, "-vf", FILTERS, "-c:v", "ffv1", str(folder / "tiny.mkv")], check=True)
     return folder
 
