@@ -80,7 +80,7 @@ def write_curve(path: Path, star: DemoStar, seed: int) -> None:
     time = time[(time < GAP_DAYS[0]) | (time > GAP_DAYS[1])]
     flux = np.ones_like(time)
     for body in star.bodies:
-        flux += transit(time, body) - 1.0
+        flux += simulate_transit(time, body) - 1.0
     if star.spots:
         amplitude, period = star.spots
         flux += amplitude * np.sin(2 * math.pi * time / period) * (1 + 0.3 * np.cos(time / 9.0))
@@ -90,8 +90,8 @@ def write_curve(path: Path, star: DemoStar, seed: int) -> None:
     write_rows(path, ("time", "flux", "flux_err"), rows)
 
 
-def transit(time: np.ndarray, body: Body) -> np.ndarray:
-    """The star's flux with the body in front of it and, where it shines, behind it."""
+def simulate_transit(time: np.ndarray, body: Body) -> np.ndarray:
+    """Return the star's flux with the body in front of it and, if it shines, behind it."""
     params = batman.TransitParams()
     params.t0, params.per, params.rp, params.a = (
         body.transit_days,

@@ -80,7 +80,7 @@ def _plan(curves: Sequence[Noise], count: int) -> Iterator[tuple[int, int | None
 
 
 def searched(job: Job) -> Searched:
-    """One light curve, searched in all ways."""
+    """Search one light curve with all methods."""
     noise = all_noise(job.folder)[job.noise]
     curve = noise.as_it_is(inverted=True) if job.seed is None else noise.scrambled(job.seed)
     found = {way: WAYS[way](curve) for way in job.ways}
@@ -89,17 +89,17 @@ def searched(job: Job) -> Searched:
 
 
 def sde(found: Detection) -> float:
-    """What TLS and BLS are used with."""
+    """Return the SDE as used for TLS and BLS."""
     return found.sde
 
 
 def sde_of_visible(found: Detection) -> float:
-    """SDE of what is above the default of ``min_snr``, which is in pink noise; 0 of what is not."""
+    """Return the SDE if the signal exceeds the default ``min_snr`` in pink noise, else 0."""
     return found.sde if found.pink_noise_snr >= _DEFAULTS.min_snr else 0.0
 
 
 def threshold(rows: Iterable[Searched], way: str, statistic: Callable[[Detection], float] = sde) -> Threshold:
-    """What ``RATE`` of ``rows`` exceed."""
+    """Return the threshold that the share ``RATE`` of ``rows`` exceeds."""
     values = np.array([statistic(row.found[way]) for row in rows])
     resampled = np.random.default_rng(0).choice(values, (_RESAMPLED, len(values)))
     low, high = np.quantile(np.quantile(resampled, 1 - RATE, axis=1), [0.16, 0.84])
@@ -107,7 +107,7 @@ def threshold(rows: Iterable[Searched], way: str, statistic: Callable[[Detection
 
 
 def by_family(rows: Iterable[Searched]) -> Mapping[str, list[Searched]]:
-    """In the order of their first appearance."""
+    """Group by family, in the order of first appearance."""
     families: dict[str, list[Searched]] = {}
     for row in rows:
         families.setdefault(row.family, []).append(row)

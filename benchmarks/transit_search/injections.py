@@ -97,23 +97,23 @@ def _plan(curves: Sequence[Noise], count: int) -> Iterator[tuple[int, int, float
 
 
 def searched(job: Job) -> Searched:
-    """One injection, searched in all ways."""
+    """Search one injection with all methods."""
     noise = all_noise(job.folder)[job.noise]
-    planet = _planet(noise, job.snr, np.random.default_rng(job.seed))
+    planet = _choose_planet(noise, job.snr, np.random.default_rng(job.seed))
     curve = noise.scrambled(job.seed, planet.flux(noise))
     found = {way: WAYS[way](curve) for way in job.ways}
     return Searched(noise.name, noise.family, "injected", job.seed, found, asdict(planet))
 
 
-def _planet(noise: Noise, snr: float, rng: np.random.Generator) -> Injected:
+def _choose_planet(noise: Noise, snr: float, rng: np.random.Generator) -> Injected:
     """A planet of the wanted signal-to-noise with at least two transits of which most points are there."""
     while True:
-        planet = _scaled(noise, _drawn(noise, rng), snr)
+        planet = _scale_planet(noise, _draw_planet(noise, rng), snr)
         if planet.transits >= 2 and planet.radius_ratio < 0.3:
             return planet
 
 
-def _drawn(noise: Noise, rng: np.random.Generator) -> Injected:
+def _draw_planet(noise: Noise, rng: np.random.Generator) -> Injected:
     longest = noise.baseline_days / 2
     period = LEAST_PERIOD_DAYS * (longest / LEAST_PERIOD_DAYS) ** rng.random()
     star = noise.curve.star
@@ -126,7 +126,7 @@ def _drawn(noise: Noise, rng: np.random.Generator) -> Injected:
     return Injected(period, start, 0.03, axis, impact, duration, 0.0, 0.0, 0)
 
 
-def _scaled(noise: Noise, planet: Injected, snr: float) -> Injected:
+def _scale_planet(noise: Noise, planet: Injected, snr: float) -> Injected:
     for _ in range(3):
         missing = 1.0 - planet.flux(noise)
         now = float(np.sqrt(np.sum(missing**2))) / noise.scatter
@@ -140,13 +140,13 @@ def _scaled(noise: Noise, planet: Injected, snr: float) -> Injected:
             **asdict(planet),
             "depth": float(missing.max()),
             "snr": float(np.sqrt(np.sum(missing**2))) / noise.scatter,
-            "transits": _observed(noise, planet),
+            "transits": _count_observed(noise, planet),
         }
     )
 
 
-def _observed(noise: Noise, planet: Injected) -> int:
-    """Transits of which at least half of the points are there."""
+def _count_observed(noise: Noise, planet: Injected) -> int:
+    """Count transits with at least half of their points."""
     since = noise.curve.time - planet.transit_time_days
     cycle = np.round(since / planet.period_days)
     inside = np.abs(since - cycle * planet.period_days) < planet.duration_days / 2
@@ -155,24 +155,24 @@ def _observed(noise: Noise, planet: Injected) -> int:
 
 
 def period_is(found: Detection, period_days: float, factor: float = 1.0) -> bool:
-    """Whether the period was found, to 1 %."""
+    """Return True if the period was found to 1 %."""
     return abs(found.period_days / (period_days * factor) - 1.0) < _SAME
 
 
 def recovered(row: Searched, way: str, least: float) -> bool:
-    """Whether ``way`` found the period with an SDE above ``least``."""
+    """Return True if ``way`` found the period with an SDE above ``least``."""
     found = row.found[way]
     return sde(found) > least and period_is(found, row.signal["period_days"])
 
 
 def aliased(row: Searched, way: str, least: float) -> bool:
-    """Whether it found half of the period or twice as much."""
+    """Return True if it found half or twice the period."""
     found = row.found[way]
     return sde(found) > least and any(period_is(found, row.signal["period_days"], factor) for factor in _ALIASES)
 
 
 def thresholds(quiet: Iterable[Searched]) -> Mapping[tuple[str, str], float]:
-    """By family and way."""
+    """Return thresholds by family and method."""
     families = by_family(quiet)
     return {(name, way): threshold(of, way).value for name, of in families.items() for way in of[0].found}
 
@@ -181,17 +181,17 @@ def report(rows: Sequence[Searched], quiet: Sequence[Searched]) -> None:
     """Print how much each way recovers, each at its own threshold in each family."""
     least = thresholds(quiet)
     ways = list(rows[0].found)
-    groups = {**by_family(rows), **_by_signal(rows), "all": list(rows)}
+    groups = {**by_family(rows), **_group_by_signal(rows), "all": list(rows)}
     print("\nShare of injected planets found at 1 % false positives (half or twice the period: in brackets)\n")
     lines = [[name, len(of), *(_share(of, way, least) for way in ways)] for name, of in groups.items() if of]
     print(table(["planets", "number", *ways], lines))
     for other in (TLS, TLS_PREPARED):
         if OURS in ways and other in ways:
-            print(f"\n{_paired(rows, least, (OURS, other))}; {_lead(rows, quiet, (OURS, other))}")
+            print(f"\n{_compare_pairs(rows, least, (OURS, other))}; {_lead(rows, quiet, (OURS, other))}")
 
 
-def _by_signal(rows: Sequence[Searched]) -> Mapping[str, list[Searched]]:
-    """By duration and by depth."""
+def _group_by_signal(rows: Sequence[Searched]) -> Mapping[str, list[Searched]]:
+    """Group recoveries by duration and by depth."""
     names = {"duration_days": ("transits of {:g} to {:g} hours", _HOURS), "depth": ("depths of {:g} to {:g} ppm", 1e6)}
     groups = {}
     for name, edges in _GROUPS.items():
@@ -208,8 +208,8 @@ def _share(rows: Sequence[Searched], way: str, least: Mapping[tuple[str, str], f
     return f"{hits / len(rows):.1%} ({aliases / len(rows):.1%})"
 
 
-def _paired(rows: Sequence[Searched], least: Mapping[tuple[str, str], float], pair: tuple[str, str]) -> str:
-    """What only one of the two found: the same light curves, so that only these differ."""
+def _compare_pairs(rows: Sequence[Searched], least: Mapping[tuple[str, str], float], pair: tuple[str, str]) -> str:
+    """Compare detections of only one of two methods in the same light curves."""
     found = [[recovered(row, way, least[row.family, way]) for way in pair] for row in rows]
     only = [sum(mine and not theirs for mine, theirs in found), sum(theirs and not mine for mine, theirs in found)]
     return f"found by {pair[0]} alone: {only[0]}, by {pair[1]} alone: {only[1]}"

@@ -71,7 +71,7 @@ class Noise:
 
 
 def noises(stars: Sequence[KnownStar]) -> Iterator[Noise]:
-    """Of each star without the variable one; four years of Kepler are taken as single quarters."""
+    """Return the noise of each star except the variable one; Kepler data as single quarters."""
     for star in stars:
         if star.family == FOUR_YEARS:
             for file in star.files:
@@ -85,7 +85,7 @@ def noises(stars: Sequence[KnownStar]) -> Iterator[Noise]:
 
 
 def taken_apart(name: str, family: str, curve: LightCurve, planets: Sequence[Planet]) -> Noise:
-    """Trend and residual of a real light curve; the trend does not follow known transits."""
+    """Split a real light curve into trend and residual; the trend ignores known transits."""
     inside = _inside(curve.time, planets)
     prepared = prepare(curve, TransitParams(), inside if inside.any() else None)
     kept = LightCurve(
@@ -97,9 +97,9 @@ def taken_apart(name: str, family: str, curve: LightCurve, planets: Sequence[Pla
         prepared.star,
     )
     close = [planet for planet in planets if planet.period_days < _SHORT_DAYS]
-    residual = _levelled(prepared.time, prepared.flux - 1.0, close)
+    residual = _remove_mean_transits(prepared.time, prepared.flux - 1.0, close)
     far = [planet for planet in planets if planet not in close]
-    residual = _filled(residual, _inside(prepared.time, far))
+    residual = _fill_gaps(residual, _inside(prepared.time, far))
     return Noise(name, family, kept, prepared.trend, residual)
 
 
@@ -110,7 +110,7 @@ def _inside(time: Floats, planets: Sequence[Planet]) -> Flags:
     return inside
 
 
-def _levelled(time: Floats, residual: Floats, planets: Sequence[Planet]) -> Floats:
+def _remove_mean_transits(time: Floats, residual: Floats, planets: Sequence[Planet]) -> Floats:
     """Without the mean transit of planets so close in that cutting would leave little; their mean is known well."""
     levelled = residual.copy()
     for planet in planets:
@@ -122,21 +122,21 @@ def _levelled(time: Floats, residual: Floats, planets: Sequence[Planet]) -> Floa
     return levelled
 
 
-def _filled(residual: Floats, gone: Flags) -> Floats:
+def _fill_gaps(residual: Floats, gone: Flags) -> Floats:
     """Each run of points that are ``gone`` replaced by as long a run of others, by chance; none is taken twice."""
     rng = np.random.default_rng(0)
     filled, taken = residual.copy(), gone.copy()
     edges = np.flatnonzero(np.diff(gone.astype(np.int8), prepend=0, append=0))
     for start, end in edges.reshape(-1, 2):
-        donors = np.flatnonzero(_points_until(taken) >= end - start)
+        donors = np.flatnonzero(_count_points_until(taken) >= end - start)
         first = int(rng.choice(donors))
         filled[start:end] = residual[first : first + end - start]
         taken[first : first + end - start] = True
     return filled
 
 
-def _points_until(taken: Flags) -> np.ndarray:
-    """(n,) how many points from each on are there before the next one that is taken."""
+def _count_points_until(taken: Flags) -> np.ndarray:
+    """Return the number of points (n,) until the next taken point."""
     places = np.append(np.flatnonzero(taken), len(taken))
     here = np.arange(len(taken))
     return np.asarray(places[np.searchsorted(places, here)] - here)

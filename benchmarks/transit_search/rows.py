@@ -41,11 +41,11 @@ def load_searched(path: Path) -> list[Searched]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Markdown; first column to the left, others to the right."""
+    """Format a Markdown table; the first column is left-aligned, the others right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def names(kind: type) -> list[str]:
-    """Field names of a dataclass."""
+    """Return the field names of a dataclass."""
     return [field.name for field in fields(kind)]

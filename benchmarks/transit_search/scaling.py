@@ -54,11 +54,11 @@ class Scaling:
 def run(folder: Path, output: Path, stars: int, repeats: int = 3) -> Scaling:
     """Run the flow on ``stars`` copies of real stars with one slot and two, in turn, then once with a cold cache."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as text, _own_home(Path(text)):
-        inputs = _copies(folder, Path(text, "stars"), stars)
-        few = _copies(folder, Path(text, "few"), 4)
+        inputs = _copy_files(folder, Path(text, "stars"), stars)
+        few = _copy_files(folder, Path(text, "few"), 4)
         _flow(few, Path(text, "warm-up"), 2)
         runs = [_flow(inputs, Path(text, f"{number}-{slots}"), slots) for number in range(repeats) for slots in (1, 2)]
-        once, kernels = _compiled_alone(Path(text, "alone"))
+        once, kernels = _compile_alone(Path(text, "alone"))
         runs.append(_flow(few, Path(text, "few-warm"), 2))
         runs.append(_flow(few, Path(text, "few-cold"), 2, Path(text, "cold")))
     found = Scaling(tuple(runs), once, kernels)
@@ -66,8 +66,8 @@ def run(folder: Path, output: Path, stars: int, repeats: int = 3) -> Scaling:
     return found
 
 
-def _copies(folder: Path, to: Path, count: int) -> Path:
-    """Files of TESS and K2 stars in turn, each under a name of its own."""
+def _copy_files(folder: Path, to: Path, count: int) -> Path:
+    """Copy files of TESS and K2 stars alternately, each under its own name."""
     to.mkdir()
     files = [
         star.files[0] for star in known_stars(folder) if star.family in {TESS, K2} and star.files[0].suffix == ".fits"
@@ -93,8 +93,8 @@ def _flow(inputs: Path, output: Path, slots: int, cache: Path | None = None) -> 
     return Run(slots, cache is not None, len(rows), max(ends) - min(starts), items_cpu, cpu, wall)
 
 
-def _compiled_alone(folder: Path) -> tuple[float, int]:
-    """CPU seconds of compiling in a single process, and how many kernels that leaves in the cache."""
+def _compile_alone(folder: Path) -> tuple[float, int]:
+    """Return the CPU seconds of compiling in a single process, and the number of cached kernels."""
     took = []
     for _ in range(2):
         before = _children_cpu()

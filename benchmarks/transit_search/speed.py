@@ -62,14 +62,14 @@ def run(folder: Path, output: Path, repeats: int, families: Sequence[str] = ALL_
     compile_once()
     for family in families:
         slow = family == FOUR_YEARS
-        found += _timed(family, _ways(stars[family], not slow), 1 if slow else repeats, warm=not slow)
+        found += _time_methods(family, _ways(stars[family], not slow), 1 if slow else repeats, warm=not slow)
         print(f"  {family}: timed", flush=True)
     save(output / "speed.json", found)
     return found
 
 
-def _timed(family: str, ways: Mapping[str, Timed], repeats: int, warm: bool) -> list[Timing]:
-    """In turn, so that what else the machine does falls on all of them alike."""
+def _time_methods(family: str, ways: Mapping[str, Timed], repeats: int, warm: bool) -> list[Timing]:
+    """Time all methods alternately, so that other load on the machine affects them equally."""
     each: dict[str, list[float]] = {way: [] for way in ways}
     notes: dict[str, str] = {}
     for number in range(repeats + warm):
@@ -107,7 +107,7 @@ def _ways(star: KnownStar, with_tls: bool) -> Mapping[str, Timed]:
     step = 1 if with_tls else _EVERY
     part = Grid(grid.period_days[::step], grid.min_share[::step], grid.max_share[::step])
     ways |= {
-        KERNEL: lambda: _scaled(_boxes(points, part), step),
+        KERNEL: lambda: _scaled(_run_boxes(points, part), step),
         SAME_GRID: lambda: _scaled(_astropy_on(points, part), step),
     }
     if with_tls:
@@ -139,7 +139,7 @@ def _astropy(flat: Any) -> str:
     if count <= MOST_PERIODS:
         found = model.autopower(np.array(DURATIONS_DAYS))
         return f"{len(found.period):,} periods"
-    model.power(_sampled(float(np.ptp(time_days))), np.array(DURATIONS_DAYS))
+    model.power(_sample_grid(float(np.ptp(time_days))), np.array(DURATIONS_DAYS))
     return f"{count / _SAMPLE}|{count:,} periods, {_SAMPLE:,} of them timed"
 
 
@@ -147,8 +147,8 @@ def _scaled(note: str, step: int) -> str:
     return note if step == 1 else f"{step}|{note}, every {step}th of the grid"
 
 
-def _boxes(points: Points, grid: Grid) -> str:
-    """The inner loop alone: one pass over the grid."""
+def _run_boxes(points: Points, grid: Grid) -> str:
+    """Run the inner loop alone: one pass over the grid."""
     return f"{len(search_boxes(points, grid).period_days):,} periods"
 
 
@@ -173,8 +173,8 @@ def _count(baseline_days: float) -> int:
     return 1 + round((high - low) * baseline_days**2 / min(DURATIONS_DAYS))
 
 
-def _sampled(baseline_days: float) -> np.ndarray:
-    """As the grid is: evenly in frequency."""
+def _sample_grid(baseline_days: float) -> np.ndarray:
+    """Sample the grid evenly in frequency."""
     low, high = 1.0 / baseline_days, 1.0 / (2.0 * max(DURATIONS_DAYS))
     return np.sort(1.0 / np.random.default_rng(0).uniform(low, high, _SAMPLE))
 
@@ -189,7 +189,7 @@ def _stage(star: KnownStar) -> str:
     from tasks.engine.contract.items import Item
     from tasks.engine.contract.stage import Workspace
 
-    stage = _opened_stage()
+    stage = _open_stage()
     payload = {"id": "star", "name": star.name, "mission": "", "segments": [], "star": {}}
     with tempfile.TemporaryDirectory() as folder:
         work = Workspace(Path(folder, "outputs"), Path(folder, "scratch"), Path(folder))
@@ -198,8 +198,8 @@ def _stage(star: KnownStar) -> str:
 
 
 @cache
-def _opened_stage() -> Any:
-    """As a child has it after its start."""
+def _open_stage() -> Any:
+    """Return a stage as in a started child process."""
     from tasks.transits.stage import StarsStage
 
     stage = StarsStage(TransitParams(plots=False))

@@ -62,7 +62,7 @@ class KnownStar:
 
 
 def shared_folder() -> Path:
-    """The light curves that lie beside the checkout, or where HEADRACE_SHARED says."""
+    """Return the folder of shared light curves: next to the checkout, or HEADRACE_SHARED."""
     root = Path(os.environ.get("HEADRACE_SHARED") or Path(__file__).resolve().parents[3] / "shared")
     folder = root / "data" / "lightcurves"
     if not (folder / "truth.csv").is_file():
@@ -71,22 +71,22 @@ def shared_folder() -> Path:
 
 
 def known_stars(folder: Path) -> list[KnownStar]:
-    """Every star of ``truth.csv``."""
+    """Return all stars of ``truth.csv``."""
     rows = defaultdict(list)
     with (folder / "truth.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             rows[row["file"]].append(row)
-    return [_star(folder, file, of_star) for file, of_star in rows.items()]
+    return [_read_star(folder, file, of_star) for file, of_star in rows.items()]
 
 
-def _star(folder: Path, file: str, rows: list[dict[str, str]]) -> KnownStar:
+def _read_star(folder: Path, file: str, rows: list[dict[str, str]]) -> KnownStar:
     family = next(family for start, family in _FAMILIES.items() if file.startswith(start))
-    planets = sorted(_planets(rows, family), key=lambda planet: -planet.depth_ppm)
+    planets = sorted(_read_planets(rows, family), key=lambda planet: -planet.depth_ppm)
     name = rows[0]["name"] if not planets else planets[0].name.split(" (")[0].removesuffix(" b").removesuffix(" c")
     return KnownStar(name, family, tuple(sorted(folder.glob(file))), tuple(planets))
 
 
-def _planets(rows: list[dict[str, str]], family: str) -> Iterator[Planet]:
+def _read_planets(rows: list[dict[str, str]], family: str) -> Iterator[Planet]:
     for row in rows:
         if row["kind"] == "planet":
             duration = float(row["duration_h"]) / _HOURS

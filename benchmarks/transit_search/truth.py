@@ -56,20 +56,20 @@ def run(folder: Path, output: Path, names: Sequence[str] = ()) -> list[Row]:
 
 
 def rows_of(star: KnownStar, params: TransitParams | None = None) -> list[Row]:
-    """One row a known planet, then one for each candidate that is none of them."""
+    """Return one row per known planet, then one for each other candidate."""
     params = params or TransitParams(max_planets=max(3, len(star.planets) + _MORE))
     observed = star.light_curve()
     planets = star.planets_in(observed.time_system)
     result = search(prepare(observed, params), params)
     curve, found = result.curve, list(result.candidates)
-    measured = {candidate.number: _measured(curve, candidate, found) for candidate in found}
+    measured = {candidate.number: _format_measured(curve, candidate, found) for candidate in found}
     rows = []
     for planet in planets:
         match = next((candidate for candidate in found if is_planet(candidate, planet)), None)
         expected = planet is planets[0] or (match.snr if match else _expected_snr(curve, planet)) > MIN_SNR
-        rows.append(_row(star, planet, match, measured, asked=expected))
+        rows.append(_make_row(star, planet, match, measured, asked=expected))
     known = [candidate for candidate in found if not any(is_planet(candidate, planet) for planet in planets)]
-    return rows + [_row(star, None, candidate, measured, asked=False) for candidate in known]
+    return rows + [_make_row(star, None, candidate, measured, asked=False) for candidate in known]
 
 
 def is_planet(candidate: Candidate, planet: Planet) -> bool:
@@ -82,13 +82,13 @@ def _expected_snr(curve: PreparedLightCurve, planet: Planet) -> float:
     return planet.depth_ppm / 1e6 * float((curve.noise[inside] ** -2.0).sum()) ** 0.5
 
 
-def _measured(curve: PreparedLightCurve, candidate: Candidate, found: Sequence[Candidate]) -> tuple[float, str]:
+def _format_measured(curve: PreparedLightCurve, candidate: Candidate, found: Sequence[Candidate]) -> tuple[float, str]:
     features = measure(curve, candidate, found)
     flags = format_flags(find_false_positive_flags(curve, candidate, features, found))
     return features.get_number("pink_noise_snr") or 0.0, flags
 
 
-def _row(
+def _make_row(
     star: KnownStar,
     planet: Planet | None,
     found: Candidate | None,
@@ -108,13 +108,17 @@ def report(rows: Sequence[Row]) -> None:
     """Print what was found of what is known."""
     params = TransitParams()
     print(f"\nKnown planets and what was found, with defaults (SDE {params.min_sde:g}, SNR {params.min_snr:g})\n")
-    print(table(["star", "planet", "period", "found", "error", "SDE", "SNR", "pink SNR", "flags"], map(_cells, rows)))
+    print(
+        table(
+            ["star", "planet", "period", "found", "error", "SDE", "SNR", "pink SNR", "flags"], map(_format_cells, rows)
+        )
+    )
     asked = [row for row in rows if row.asked]
     reached = sum(row.reached for row in asked)
     print(f"\n{reached} of {len(asked)} that were asked for are there, within {TOLERANCE:.1%} of the period")
 
 
-def _cells(row: Row) -> Iterator[str]:
+def _format_cells(row: Row) -> Iterator[str]:
     yield row.star
     yield row.planet
     yield "" if row.true_period_days is None else f"{row.true_period_days:.5f}"

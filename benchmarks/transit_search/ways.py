@@ -39,7 +39,7 @@ class Detection:
 
 
 def headrace(curve: LightCurve) -> Detection:
-    """This project, as it is by default."""
+    """Search with this project's defaults."""
     prepared = prepare(curve, _STRONGEST)
     result = search(prepared, _STRONGEST)
     if not result.candidates:
@@ -63,7 +63,7 @@ def lightkurve_bls(curve: LightCurve) -> Detection:
 
 
 def tls(curve: LightCurve) -> Detection:
-    """TLS after wotan, as their documentation shows them."""
+    """Search with TLS after wotan, as in their documentation."""
     from wotan import flatten
 
     _quiet()
@@ -72,7 +72,7 @@ def tls(curve: LightCurve) -> Detection:
 
 
 def tls_prepared(curve: LightCurve) -> Detection:
-    """TLS after Headrace's preparation."""
+    """Search with TLS after Headrace's preparation."""
     prepared = prepare(curve, _STRONGEST)
     return _tls(prepared.time, prepared.flux)
 
@@ -86,7 +86,7 @@ def _tls(time: Floats, flux: Floats) -> Detection:
 
 
 def full_tls(time: Floats, flux: Floats) -> Any:
-    """TLS over all its periods, nothing set but one thread."""
+    """Search with TLS over all its periods, with default settings but one thread."""
     from transitleastsquares import cleaned_array, transitleastsquares
 
     model = transitleastsquares(*cleaned_array(time, flux), verbose=False)
