@@ -17,7 +17,7 @@ class JoinStage(JoinStageBase[VideoWork]):
     """Joins one video; a video without overlays has no segments and is copied."""
 
     name: ClassVar[str] = "videos"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     copies_source: ClassVar[bool] = True
 
     @property

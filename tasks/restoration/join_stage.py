@@ -18,7 +18,7 @@ class JoinStage(JoinStageBase[TapeWork]):
     """Joins one tape."""
 
     name: ClassVar[str] = "tapes"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @property
     def payload(self) -> WorkPayload[TapeWork]:

@@ -70,7 +70,7 @@ class JoinStageBase(Stage, Generic[Work]):
                 "converted": [str(conversion) for conversion in joined.converted],
                 "missing": _get_missing(survey),
                 "damaged_frames": sum(report.damaged_frames for report in reports),
-                "sound_late_seconds": report.sound_late_seconds,
+                "sound_late_seconds": report.audio_late_seconds,
             }
         return StageResult(values, {"work": item.payload["work"]})
 

@@ -74,11 +74,13 @@ class SegmentReport:
 class CopyReport:
     """A report on a copied stream that is equal to the source.
 
+    type           type of the stream: audio, subtitle, video or data
     late_seconds   maximum deviation of a packet's time from the source, caused by rounding in the container
     """
 
     stream: int
-    kind: str
+    type: str
+    codec: str
     packets: int
     payload_bytes: int
     late_seconds: float
@@ -117,9 +119,10 @@ class JoinedReport:
     conversions: tuple[ConversionReport, ...] = ()
 
     @property
-    def sound_late_seconds(self) -> float:
-        """Maximum deviation of an audio packet's time from the source."""
-        return max((copy.late_seconds for copy in self.copies if copy.kind == "audio"), default=0.0)
+    def audio_late_seconds(self) -> float:
+        """Maximum deviation of the audio's time from the source, for copied and converted streams."""
+        copied = [copy.late_seconds for copy in self.copies if copy.type == "audio"]
+        return max([*copied, *(conversion.late_seconds for conversion in self.conversions)], default=0.0)
 
 
 def read_reports(paths: Sequence[Path]) -> list[SegmentReport]:
@@ -270,6 +273,8 @@ def _hash_frames(path: Path, index: PacketIndex, ranks: Sequence[int], stream: i
 class _Trace:
     """The times, sizes and checksums of the packets of a stream: 20 bytes per packet."""
 
+    type: str
+    codec: str
     is_stream_of_bytes: bool
     time_base: Fraction
     times: array[int] = field(default_factory=lambda: array("q"))
@@ -289,6 +294,14 @@ class _Trace:
         """Total size of all payloads."""
         return sum(self.sizes)
 
+    def describe(self, number: int) -> str:
+        """Return the name of stream ``number`` for messages."""
+        return f"stream {number}, {self.type} ({self.codec})"
+
+    def report_copy(self, number: int, copy: _Trace, late_seconds: float) -> CopyReport:
+        """Return the report on ``copy``, which is equal to this stream."""
+        return CopyReport(number, self.type, self.codec, len(copy.sizes), copy.payload_bytes, late_seconds)
+
 
 def _check_copies(joined: Joined, plan: JoinPlan, moved: float) -> tuple[CopyReport, ...]:
     """Compare every copied stream with the source."""
@@ -296,13 +309,12 @@ def _check_copies(joined: Joined, plan: JoinPlan, moved: float) -> tuple[CopyRep
         streams = [container.streams[index] for index, _ in joined.copied]
         shift = plan_time_shift(container, streams, plan.survey, plan.clock)
         sources = _trace_streams(plan.source, container, streams, shift, plan.survey.tolerant)
-        kinds = [f"{stream.type} ({get_codec_name(stream)})" for stream in streams]
     with open_container(joined.path) as container:
         streams = [container.streams[index] for _, index in joined.copied]
         copies = _trace_streams(joined.path, container, streams, TimeShift(Fraction(0), ()), tolerant=False)
     numbers = [index for _, index in joined.copied]
-    pairs = zip(numbers, kinds, sources, copies, strict=True)
-    return tuple(_compare(number, kind, before, after, moved) for number, kind, before, after in pairs)
+    pairs = zip(numbers, sources, copies, strict=True)
+    return tuple(_compare(number, before, after, moved) for number, before, after in pairs)
 
 
 def _check_conversions(joined: Joined, plan: JoinPlan, moved: float) -> tuple[ConversionReport, ...]:
@@ -335,7 +347,12 @@ def _trace_streams(
 ) -> list[_Trace]:
     """Return the traces of ``streams``, from one pass through the file."""
     traces = {
-        stream.index: _Trace(stream.codec_context.name.startswith("pcm_"), stream.time_base or Fraction(1))
+        stream.index: _Trace(
+            stream.type,
+            get_codec_name(stream),
+            stream.codec_context.name.startswith("pcm_"),
+            stream.time_base or Fraction(1),
+        )
         for stream in streams
     }
     adts = {stream.index for stream in streams if stream.codec_context.name == "aac"}
@@ -350,11 +367,11 @@ def _strip_adts(payload: memoryview) -> memoryview:
     return payload[7 if payload[1] & 1 else 9 :] if read_adts_length(payload) == len(payload) else payload
 
 
-def _compare(number: int, kind: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:
+def _compare(number: int, before: _Trace, after: _Trace, moved: float) -> CopyReport:
     """Compare a copy with its source and return the report. Raises SegmentError with the first difference."""
-    what = f"stream {number}, {kind}"
     if before.is_stream_of_bytes and before.sizes != after.sizes:
-        return _compare_bytes(number, what, before, after, moved)
+        return _compare_bytes(number, before, after, moved)
+    what = before.describe(number)
     for name, ours, theirs in (("sizes", before.sizes, after.sizes), ("bytes", before.sums, after.sums)):
         first = _find_first_difference(ours, theirs)
         if first is not None:
@@ -364,11 +381,12 @@ def _compare(number: int, kind: str, before: _Trace, after: _Trace, moved: float
     first = int(np.argmax(np.abs(late))) if len(late) else 0
     if len(late) and abs(late[first]) > allowed:
         raise SegmentError(f"{what}: packet {first} is {late[first]:+.6f} s away from its time in the source")
-    return CopyReport(number, kind, len(after.sizes), after.payload_bytes, float(np.abs(late).max(initial=0.0)))
+    return before.report_copy(number, after, float(np.abs(late).max(initial=0.0)))
 
 
-def _compare_bytes(number: int, what: str, before: _Trace, after: _Trace, moved: float) -> CopyReport:
+def _compare_bytes(number: int, before: _Trace, after: _Trace, moved: float) -> CopyReport:
     """Compare raw samples, which containers packetize freely: all bytes in order, and the time of the first."""
+    what = before.describe(number)
     if before.payload_bytes != after.payload_bytes or before.whole.digest() != after.whole.digest():
         raise SegmentError(
             f"{what}: {after.payload_bytes} bytes, which differ from the source's {before.payload_bytes}"
@@ -376,7 +394,7 @@ def _compare_bytes(number: int, what: str, before: _Trace, after: _Trace, moved:
     late = float(after.times[0] * after.time_base - before.times[0] * before.time_base) - moved
     if abs(late) > before.time_base + after.time_base:
         raise SegmentError(f"{what}: starts {late:+.6f} s away from its time in the source")
-    return CopyReport(number, what, len(after.sizes), after.payload_bytes, abs(late))
+    return before.report_copy(number, after, abs(late))
 
 
 def _measure_lateness(before: _Trace, after: _Trace) -> Seconds:

@@ -17,7 +17,7 @@ from tasks.media.segments.codecs import Codec
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.joining import join_segments
 from tasks.media.segments.settings import EncoderSettings, choose_lossless_settings
-from tasks.media.segments.verify import verify_joined
+from tasks.media.segments.verify import ConversionReport, CopyReport, JoinedReport, verify_joined
 
 from .conftest import KINDS, TRIED_DEFECTS
 from .workshop import LOSSLESS, QUICK, barcode, with_barcode, work_on
@@ -213,14 +213,47 @@ def test_audio_tracks_subtitles_and_attachments_are_carried(
     reports = [work.encode(segment) for segment in work.segments]
     joined, report = work.join(reports)
     assert joined.lost == ()
-    assert [copy.kind for copy in report.copies] == ["audio (flac)", "audio (ac3)", "subtitle (subrip)"]
+    assert [(copy.type, copy.codec) for copy in report.copies] == [
+        ("audio", "flac"),
+        ("audio", "ac3"),
+        ("subtitle", "subrip"),
+    ]
     with av.open(str(joined.path)) as container:
         assert [stream.language for stream in container.streams.audio] == ["eng", "fra"]
         assert container.streams.audio[1].disposition == av.stream.Disposition.comment
         assert container.streams.attachments[0].data == words.read_bytes()
     joined, report = work.join(reports, ".mp4")
     assert joined.lost[:2] == ("stream 3 (subtitle, subrip, eng)", "stream 4 (attachment, words.srt)")
-    assert [copy.kind for copy in report.copies] == ["audio (flac)", "audio (ac3)"]
+    assert [(copy.type, copy.codec) for copy in report.copies] == [("audio", "flac"), ("audio", "ac3")]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "codec", "max_seconds"),
+    [
+        ("sound.mp4", ".mkv", "aac", 0.0011),
+        ("sound-before.mp4", ".mkv", "aac", 0.0011),
+        ("sound.avi", ".mov", "pcm_s16le", 0),
+    ],
+)
+def test_audio_rounded_by_the_container_is_reported_as_late(
+    name: str, suffix: str, codec: str, max_seconds: float, kind: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Matroska rounds 1024 samples at 48 kHz to 21 ms; QuickTime stores the time of PCM exactly."""
+    work = work_on(kind(name), tmp_path, 2, QUICK["x264"])
+    _, report = work.join([work.encode(segment) for segment in work.segments], suffix)
+    (copy,) = report.copies
+    assert (copy.type, copy.codec) == ("audio", codec)
+    assert report.audio_late_seconds == copy.late_seconds <= max_seconds
+    assert bool(report.audio_late_seconds) == bool(max_seconds)
+
+
+def test_late_audio_is_the_maximum_of_all_audio_streams() -> None:
+    report = JoinedReport(
+        1, 1.0, 0.0, 0.0, 2, (CopyReport(1, "audio", "aac", 1, 9, 0.1), CopyReport(2, "subtitle", "ass", 1, 9, 0.3))
+    )
+    assert report.audio_late_seconds == 0.1
+    converted = dataclasses.replace(report, conversions=(ConversionReport(3, "wmav2 became FLAC", 9, 0.2),))
+    assert converted.audio_late_seconds == 0.2
 
 
 def test_edit_list_lost_in_matroska_is_reported(kind: Callable[[str], Path], tmp_path: Path) -> None:
