@@ -123,8 +123,8 @@ def describe_columns() -> Iterator[str]:
     yield from _format_table(("column", "type"), [(f"`{field.name}`", f"`{field.type}`") for field in _COMMON])
     yield "## dataset-prep: the dataset\n\nSee [dataset_prep](../dataset_prep.md).\n"
     yield from _format_table(("column",), [(f"`{name}`",) for name in [*OWN, *FRAME]])
-    yield f"## landmark-extraction: samples\n\n{metrics_columns.markdown()}\n"
-    yield f"## landmark-extraction: summary\n\n{metrics_columns.summary_markdown()}\n"
+    yield f"## landmark-extraction: samples\n\n{metrics_columns.render_columns()}\n"
+    yield f"## landmark-extraction: summary\n\n{metrics_columns.render_summary_keys()}\n"
     yield f"## exoplanet-features: candidates\n\n{format_markdown(COLUMNS)}\n"
 
 
