@@ -17,7 +17,7 @@ from tasks.batch.worker import run_order
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage
-from tasks.engine.contract.text import markdown, one_line
+from tasks.engine.contract.text import count_noun, markdown, one_line
 from tasks.engine.planning.plan import plan_stage
 from tasks.engine.reporting.report import Picture
 from tasks.engine.reporting.summary import RunFigures, Summary, list_failures, summarize
@@ -116,6 +116,6 @@ def _format_summary(summary: Summary, layout: Layout) -> str:
     counts = "\n".join(f"| {name} | {number} |" for name, number in summary.items.items())
     return (
         f"**{markdown(summary.message)}**\n\n| items | |\n| --- | --- |\n{counts}\n\n"
-        f"{summary.wall_seconds:.1f} s on {summary.slots} slots, {summary.items_per_second:g} items/s, "
-        f"{summary.speedup:g} times as fast as one after another.\n\nOutput: {markdown(str(layout.output_dir))}\n"
+        f"{summary.wall_seconds:.1f} s on {count_noun(summary.slots, 'slot')}, {summary.items_per_second:g} items/s, "
+        f"{summary.speedup:g} times as fast as sequential execution.\n\nOutput: {markdown(str(layout.output_dir))}\n"
     )

@@ -29,7 +29,7 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, find_input_root
 from tasks.engine.contract.paths import find_path_problems
 from tasks.engine.contract.stage import Stage
-from tasks.engine.contract.text import showable
+from tasks.engine.contract.text import count_noun, showable
 from tasks.engine.planning.plan import Plan, plan_stage
 from tasks.engine.planning.sizing import Size, read_host, size_stage
 from tasks.engine.reporting.progress import ProgressDisplay, StageProgress
@@ -202,7 +202,7 @@ class BatchRun:
         if self.execution.scheduler:
             threads = remote_slots(self.execution.scheduler)
             slots = min(threads, self.execution.workers or threads)
-            reason = f"{slots} slots: {threads} threads on {self.execution.scheduler}"
+            reason = f"{count_noun(slots, 'slot')} ({count_noun(threads, 'thread')} on {self.execution.scheduler})"
             size = replace(size, slots=slots, reason=reason)
         _log(f"{stage.name}: {size.reason}", self.display)
         self._slots = max(self._slots, size.slots)

@@ -11,7 +11,7 @@ from cyclopts import App
 
 from tasks.engine import maintenance
 from tasks.engine.contract.errors import HeadraceError
-from tasks.engine.contract.text import showable
+from tasks.engine.contract.text import count_noun, showable
 from tasks.engine.store.outcomes import Try
 
 _FOUND = 3  # as a run says "finished, with failed items"
@@ -70,7 +70,11 @@ def verify(output_dir: Path) -> int:
     for line in maintenance.find_broken_outputs(maintenance.open_layout(output_dir)):
         _say(line)
         broken += 1
-    _say(f"{broken} outputs do not hold; the next run makes them again with --verify digest" if broken else "all hold")
+    _say(
+        f"{count_noun(broken, 'output')} missing or altered; the next run with --verify digest writes them again"
+        if broken
+        else "all outputs match their records"
+    )
     return _FOUND if broken else 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.parquet import read_rows
+from tasks.engine.contract.text import count_noun
 from tasks.engine.running.orphans import end_orphans
 from tasks.engine.store.layout import STATE_FOLDER, Layout, check_folders, remove_outputs
 from tasks.engine.store.lock import Lock, locked
@@ -22,7 +23,7 @@ _MAX_TABLE_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one item of one stage."""
+    """The record or the failure of one item of one stage."""
 
     stage: str
     id: str
@@ -30,12 +31,12 @@ class Entry:
     failure: Failure | None
 
     def line(self) -> str:
-        """The entry in one line."""
+        """Return the entry as one line of text."""
         if self.failure:
             return f"{self.stage}  {self.id}  failed  {self.failure.kind}: {self.failure.message}"
         assert self.record is not None
         size = sum(output.size_bytes for output in self.record.outputs)
-        files = f"{len(self.record.outputs)} files, {size / 2**20:.1f} MiB"
+        files = f"{count_noun(len(self.record.outputs), 'file')}, {size / 2**20:.1f} MiB"
         return f"{self.stage}  {self.id}  done  {self.record.usage.seconds:.2f} s, {files}"
 
 
@@ -108,7 +109,9 @@ def plan_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[A
     for entry in found:
         if outputs_too and entry.record:
             paths, item = _list_outputs(entry, needed), (entry.stage, entry.id)
-            actions.append(Action(f"remove {len(paths)} outputs of {entry.stage} {entry.id}", paths, (item,)))
+            actions.append(
+                Action(f"remove {count_noun(len(paths), 'output')} of {entry.stage} {entry.id}", paths, (item,))
+            )
         actions.append(Action(f"forget {entry.stage} {entry.id}", _list_engine_files(layout, entry)))
     return actions
 
@@ -151,9 +154,8 @@ def plan_prune(layout: Layout) -> list[Action]:
     for entry in known:
         if entry.id not in named[entry.stage]:
             outputs = _list_outputs(entry, needed)
-            words = (
-                f"remove {entry.stage} {entry.id} with {len(outputs)} outputs, which the last manifest does not name"
-            )
+            what = f"{entry.stage} {entry.id} with {count_noun(len(outputs), 'output')}"
+            words = f"remove {what}, which is not in the last manifest"
             actions.append(Action(words, (*outputs, *_list_engine_files(layout, entry)), ((entry.stage, entry.id),)))
     return actions
 

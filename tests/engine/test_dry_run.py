@@ -72,8 +72,8 @@ def test_the_prediction_scales_probes_by_cost(monkeypatch: pytest.MonkeyPatch) -
         "faults: 6 items, 0 cached, 6 to do",
         "faults: 2 slots: a reason",
         (
-            "faults: predicted from 2 probed items: about 0:03 on 2 slots, 30 MiB an item (60 MiB in all), "
-            "2 MiB of disk (10 MiB free)"
+            "faults: predicted from 2 probed items: about 0:03 on 2 slots, 30 MiB per item (60 MiB in total), "
+            "2 MiB of disk space (10 MiB free)"
         ),
     ]
     assert probed == [["i1", "i3", "i5"]]
@@ -82,7 +82,7 @@ def test_the_prediction_scales_probes_by_cost(monkeypatch: pytest.MonkeyPatch) -
 def test_a_disk_that_is_too_small_is_said_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     planned = Plan(Outcomes(), plan_items(1.0, 1.0))
     probes = [Probe("a", 1.0, 1.0, MIB, MIB)]
-    assert predict(monkeypatch, planned, probes, free=2 * MIB)[0][-1].endswith("2 MiB of disk (2 MiB free)")
+    assert predict(monkeypatch, planned, probes, free=2 * MIB)[0][-1].endswith("2 MiB of disk space (2 MiB free)")
     lines, _ = predict(monkeypatch, planned, probes, free=2 * MIB - 1)
     assert lines[-1].endswith("of disk (2 MiB free; MORE THAN IS FREE)")
 
@@ -99,15 +99,15 @@ def test_probes_that_fail_are_named_and_predict_nothing(monkeypatch: pytest.Monk
     assert lines[2:] == [
         "faults: probed a: no frames",
         (
-            "faults: predicted from 1 probed items: about 0:01 on 2 slots, 1 MiB an item (2 MiB in all), "
-            "2 MiB of disk (10 MiB free)"
+            "faults: predicted from 1 probed item: about 0:01 on 2 slots, 1 MiB per item (2 MiB in total), "
+            "2 MiB of disk space (10 MiB free)"
         ),
     ]
     lines, _ = predict(monkeypatch, planned, [bad, bad])
     assert lines[2:] == [
         "faults: probed a: no frames",
         "faults: probed a: no frames",
-        "faults: no prediction, for none of the 2 probed items could be done",
+        "faults: no prediction, because all 2 probed items failed",
     ]
 
 

@@ -124,8 +124,7 @@ def test_memory_of_a_slot_is_a_whole_number_of_bytes() -> None:
         3,
         8 * GIB // 3,
         8 * GIB,
-        "3 slots: the least of 3 cores less 0, 8 GiB usable memory at 0.062 GiB an item, 3 items; "
-        "an item may use 2.7 GiB",
+        "3 slots (3 cores, 0 reserved; memory would allow 128; 3 items); up to 2.7 GiB per item",
     )
     assert isinstance(size.memory_per_slot_bytes, int)
 
@@ -141,5 +140,5 @@ def test_reason_names_the_option_that_set_the_slots() -> None:
         2,
         GIB,
         GIB,
-        "2 slots: --workers 2 (8 cores less 1, 3.2 GiB usable memory at 1 GiB an item, 9 items); an item may use 1 GiB",
+        "2 slots (8 cores, 1 reserved; memory would allow 3; set by --workers 2; 9 items); up to 1 GiB per item",
     )

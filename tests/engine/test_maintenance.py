@@ -80,7 +80,7 @@ def test_show_tells_every_try_of_an_item(output: Path) -> None:
 
 
 def test_verify_finds_what_is_altered_and_what_is_missing(output: Path) -> None:
-    assert engine("verify", output)[:2] == (0, "all hold\n")
+    assert engine("verify", output)[:2] == (0, "all outputs match their records\n")
     note = output / "made/one/note.txt"
     note.write_bytes(note.read_bytes().swapcase())
     (output / "made/two/note.txt").unlink()
@@ -155,8 +155,8 @@ def test_prune_removes_what_the_last_manifest_does_not_name(output: Path) -> Non
     code, text, _ = engine("prune", output)
     assert code == 0
     assert text.splitlines() == [
-        "would remove faults bad with 0 outputs, which the last manifest does not name",
-        "would remove faults one with 2 outputs, which the last manifest does not name",
+        "would remove faults bad with 0 outputs, which is not in the last manifest",
+        "would remove faults one with 2 outputs, which is not in the last manifest",
         "nothing was done; --yes does it",
     ]
     assert files(output) == before

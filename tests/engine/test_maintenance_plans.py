@@ -106,7 +106,7 @@ def test_what_is_forgotten_is_said_and_outputs_of_others_stay(layout: Layout) ->
         maintenance.Action("forget stage a", own_files("a"))
     ]
     assert maintenance.plan_forget(layout, ["a", "c"], outputs_too=True) == [
-        maintenance.Action("remove 1 outputs of stage a", ("made/a.txt",), (("stage", "a"),)),
+        maintenance.Action("remove 1 output of stage a", ("made/a.txt",), (("stage", "a"),)),
         maintenance.Action("forget stage a", own_files("a")),
         maintenance.Action("forget stage c", own_files("c")),
     ]
@@ -133,7 +133,7 @@ def test_what_is_swept_is_said(layout: Layout) -> None:
 
 def test_what_is_pruned_is_said(layout: Layout) -> None:
     note_items(layout.output_dir, stage=["b", "c"])
-    words = "remove stage a with 1 outputs, which the last manifest does not name"
+    words = "remove stage a with 1 output, which is not in the last manifest"
     assert maintenance.plan_prune(layout) == [
         maintenance.Action(words, ("made/a.txt", *own_files("a")), (("stage", "a"),))
     ]

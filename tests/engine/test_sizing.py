@@ -52,7 +52,7 @@ def test_an_item_may_use_its_share_of_the_memory_and_all_of_it_alone() -> None:
 
 def test_the_reason_is_one_line_with_the_figures() -> None:
     reason = size(cores=4, free=10 * GIB, items=77).reason
-    assert reason.startswith("4 slots: the least of 4 cores less 0, 8 GiB usable memory at 0.062 GiB an item, 77 items")
+    assert reason.startswith("4 slots (4 cores, 0 reserved; memory would allow 128; 77 items); up to 2 GiB per item")
     assert "\n" not in reason
 
 
@@ -129,6 +129,6 @@ class DeviceStage(FaultStage):
 def test_no_more_slots_than_devices() -> None:
     stage, host = DeviceStage(FaultParams()), Host(16, 64 * GIB)
     found = size_stage(stage, 1000, Execution(), host)
-    assert (found.slots, "2 devices" in found.reason) == (2, True)
+    assert (found.slots, "limit of the stage: 2" in found.reason) == (2, True)
     assert size_stage(stage, 1000, Execution(workers=8), host).slots == 2
     assert size_stage(stage, 1, Execution(), host).slots == 1

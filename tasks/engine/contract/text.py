@@ -58,6 +58,11 @@ def short_line(text: str) -> str:
     return line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[: MAX_MESSAGE_LENGTH - 4]} ..."
 
 
+def count_noun(number: int, noun: str) -> str:
+    """Return a number with its noun in the right form: ``1 slot``, ``2 slots``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def markdown(text: str) -> str:
     """Return ``text`` as one line of Markdown that shows it: no links, no HTML, no cells of a table."""
     return _MARKDOWN.sub(r"\\\1", one_line(text)).replace("://", ":\\/\\/").replace("www.", "www\\.")

@@ -10,6 +10,7 @@ import psutil
 
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import Stage
+from tasks.engine.contract.text import count_noun
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _UNLIMITED_BYTES = 1 << 60
@@ -65,12 +66,14 @@ def size_stage(stage: Stage, items: int, execution: Execution, host: Host) -> Si
     requested = execution.workers or max(1, min(by_cores, by_memory, items))
     slots = min(requested, needs.max_slots or requested)
     cap = int(execution.memory_per_item or max(per_item, usable // slots))
-    memory = f"{_format_gib(usable)} usable memory at {_format_gib(per_item)} an item"
-    figures = f"{host.cores:g} cores less {_reserve_cores(host.cores)}, {memory}, {items} items"
-    why = f"--workers {execution.workers} ({figures})" if execution.workers else f"the least of {figures}"
-    why += f"; {needs.max_slots} devices" if needs.max_slots else ""
+    figures = [f"{host.cores:g} cores, {_reserve_cores(host.cores)} reserved", f"memory would allow {by_memory}"]
+    figures += [f"limit of the stage: {needs.max_slots}"] if needs.max_slots else []
+    figures += [f"set by --workers {execution.workers}"] if execution.workers else []
+    figures += [count_noun(items, "item")]
     alone = int(execution.memory_per_item or max(cap, usable))
-    return Size(slots, cap, alone, f"{slots} slots: {why}; an item may use {_format_gib(cap)}")
+    return Size(
+        slots, cap, alone, f"{count_noun(slots, 'slot')} ({'; '.join(figures)}); up to {_format_gib(cap)} per item"
+    )
 
 
 def _reserve_cores(cores: float) -> int:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.engine.contract.stage import Value
-from tasks.engine.contract.text import json_text
+from tasks.engine.contract.text import count_noun, json_text
 from tasks.engine.reporting.progress import format_duration
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
@@ -190,7 +190,7 @@ def format_closing_lines(summary: Summary, outcomes: Outcomes, layout: Layout) -
     more = len(failures) - len(shown)
     if more > 0:
         shown.append(f"  and {more} more in {layout.output_dir / 'failures.json'}")
-    slots = f", {summary.slots} slots" if summary.slots else ""
+    slots = f", {count_noun(summary.slots, 'slot')}" if summary.slots else ""
     return [
         f"{summary.flow}: {summary.message} ({format_duration(summary.wall_seconds)}{slots})",
         *shown,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import Stage
+from tasks.engine.contract.text import count_noun
 from tasks.engine.planning.plan import Plan, PlannedItem
 from tasks.engine.planning.sizing import Size
 from tasks.engine.reporting.progress import format_duration
@@ -40,7 +41,8 @@ def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution,
     kept = len(planned.settled) - cached
     later = f", {len(planned.left)} left by --max-items" if planned.left else ""
     failed = f", {kept} failed before and kept" if kept else ""
-    yield f"{stage.name}: {planned.total} items, {cached} cached, {len(planned.todo)} to do{failed}{later}"
+    items = count_noun(planned.total, "item")
+    yield f"{stage.name}: {items}, {cached} cached, {len(planned.todo)} to do{failed}{later}"
     if not planned.todo:
         return
     yield f"{stage.name}: {size.reason}"
@@ -50,7 +52,7 @@ def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution,
             yield f"{stage.name}: probed {probe.title}: {probe.failure}"
     finished = [probe for probe in probes if not probe.failure]
     if not finished:
-        yield f"{stage.name}: no prediction, for none of the {len(probes)} probed items could be done"
+        yield f"{stage.name}: no prediction, because all {len(probes)} probed items failed"
         return
     yield _predict(stage.name, planned.todo, finished, size, output_dir)
 
@@ -63,10 +65,11 @@ def _predict(name: str, todo: Sequence[PlannedItem], probes: list[Probe], size: 
     memory = max(probe.peak_memory_bytes for probe in probes)
     free = free_bytes(output_dir)
     lacking = "; MORE THAN IS FREE" if disk > free else ""
+    time = f"about {format_duration(sequential / size.slots)} on {count_noun(size.slots, 'slot')}"
+    total = memory * size.slots
     return (
-        f"{name}: predicted from {len(probes)} probed items: about {format_duration(sequential / size.slots)} on "
-        f"{size.slots} slots, {memory / 2**20:.0f} MiB an item ({memory * size.slots / 2**20:.0f} MiB in all), "
-        f"{format_bytes(disk)} of disk ({format_bytes(free)} free{lacking})"
+        f"{name}: predicted from {count_noun(len(probes), 'probed item')}: {time}, {memory / 2**20:.0f} MiB per item "
+        f"({total / 2**20:.0f} MiB in total), {format_bytes(disk)} of disk space ({format_bytes(free)} free{lacking})"
     )
 
 
