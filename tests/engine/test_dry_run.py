@@ -84,7 +84,7 @@ def test_a_disk_that_is_too_small_is_said_in_capitals(monkeypatch: pytest.Monkey
     probes = [Probe("a", 1.0, 1.0, MIB, MIB)]
     assert predict(monkeypatch, planned, probes, free=2 * MIB)[0][-1].endswith("2 MiB of disk space (2 MiB free)")
     lines, _ = predict(monkeypatch, planned, probes, free=2 * MIB - 1)
-    assert lines[-1].endswith("of disk (2 MiB free; MORE THAN IS FREE)")
+    assert lines[-1].endswith("of disk space (2 MiB free; MORE THAN IS FREE)")
 
 
 def test_items_without_cost_are_predicted_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
