@@ -85,7 +85,7 @@ from tasks.transits.light_curve import LightCurve
 from tasks.transits.params import TransitParams
 from tasks.transits.preparation import prepare
 from tasks.transits.searching import search
-from tests.transits.synthetic import Planet, light_curve, times
+from tests.transits.synthetic import Planet, make_times, simulate_light_curve
 
 def kernels():
     found = [one for one in gc.get_objects() if type(one) is CPUDispatcher]
@@ -93,19 +93,19 @@ def kernels():
 
 compile_once()
 before = kernels()
-half_hour = times(cadence_days=1 / 48)
+half_hour = make_times(cadence_days=1 / 48)
 cases = [
-    (times(gaps=[(10, 12)]), {}),
+    (make_times(gaps=[(10, 12)]), {}),
     (half_hour, {"tls_scope": "full", "max_period": 4.0}),
     (half_hour, {"run_bls": False, "max_period": 4.0}),
     (half_hour, {"detrend": "none"}),
     (np.sort(np.random.default_rng(0).uniform(0.0, 27.0, 2_000)), {"max_planets": 1}),
-    (times(20.0, 1 / 3), {}),
+    (make_times(20.0, 1 / 3), {}),
 ]
 candidates = 0
 for time, choice in cases:
     params = TransitParams(**choice)
-    curve = light_curve(time, [Planet(radius_ratio=0.05)], noise_ppm=300.0)
+    curve = simulate_light_curve(time, [Planet(radius_ratio=0.05)], noise_ppm=300.0)
     curve = replace(curve, noise=curve.noise * np.linspace(0.5, 1.5, len(time)))
     candidates += len(search(curve, params).candidates)
     raw = LightCurve(curve.time, curve.flux, curve.noise, curve.segment, curve.segments, curve.star)
