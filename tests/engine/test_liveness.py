@@ -189,3 +189,15 @@ def test_view_is_empty_unless_numbers_in_proc_are_own(
     links = {path: link for path, link in {**LINKS, **change}.items() if link is not None}
     assert read_view(monkeypatch, links, boot_id) == expected
     assert read_view(monkeypatch, links, tmp_path / "missing") == ("", "", "")
+
+
+def test_own_start_time_is_unknown_if_proc_shows_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "_view", lambda pid: ("", "", ""))
+    assert ProcessIdentity.mine().start_ticks == 0
+    monkeypatch.setattr(liveness, "_view", lambda pid: ("boot", "ns", ""))
+    assert ProcessIdentity.mine().start_ticks > 0
+
+
+def test_own_start_time_is_unknown_without_status(set_status: SetStatus) -> None:
+    set_status(None)
+    assert ProcessIdentity.mine().start_ticks == 0

@@ -29,11 +29,13 @@ from tasks.overlays.boxes import Box
 from tasks.overlays.components import ComponentReader, Shape, get_planar_format, read_shape, reduce_mask
 from tasks.overlays.detection.placing import make_box_overlay
 from tasks.overlays.join_stage import JoinStage, make_join_item
-from tasks.overlays.options import CleaningOptions
+from tasks.overlays.options import CleaningOptions, PrepareParams
 from tasks.overlays.overlay import FrameRange, Overlay, save_overlays
+from tasks.overlays.prepare_stage import PrepareStage, make_prepare_items
 from tasks.overlays.prepared import Prepared, overlays_path, survey_path
 from tasks.overlays.preview_stage import PreviewStage
 from tasks.overlays.segment_stage import CleanStage, estimate_segment_needs, make_segment_items
+from tasks.overlays.video_source import VideoSource
 from tasks.overlays.work import VIDEO_PAYLOAD, PlannedVideo, plan_video
 
 FRAMES = 18
@@ -231,6 +233,26 @@ def test_missing_or_altered_segment_is_an_error(source: MakeSource, tmp_path: Pa
     (run.output / run.planned.work.segment_path(run.planned.segments[1])).unlink()
     with pytest.raises(SegmentError, match=r"0001\.mp4"):
         run.join()
+
+
+def test_truncated_video_is_cleaned_and_reported(source: MakeSource, tmp_path: Path) -> None:
+    data, short = source().read_bytes(), tmp_path / "short.mkv"
+    short.write_bytes(data[: len(data) * 6 // 10])
+    prepare, values = PrepareStage(PrepareParams(detector="mask", mask="10,8,26x13")), {}
+    for path in (source(), short):
+        (item,) = make_prepare_items([VideoSource("video", path.name, path)], None)
+        private = tmp_path / "private" / path.stem
+        values[path] = prepare.run(item, Workspace(private, private, private)).values
+    columns = ("truncated", "missing", "stated_seconds")
+    assert [values[source()][name] for name in columns] == [False, None, None]
+    assert values[short]["truncated"] is True
+    assert str(values[short]["missing"]).startswith("the end of the file is missing: ")
+    assert values[short]["stated_seconds"] == pytest.approx(FRAMES / 25, abs=0.1)
+    run = Run(short, tmp_path)
+    run.clean()
+    joined = run.join().values
+    assert joined["missing"] == values[short]["missing"]
+    assert 6 <= int(str(joined["frames"])) == values[short]["frames"] < FRAMES
 
 
 def test_refused_video_fails_with_the_reason(source: MakeSource, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class Work:
 
 def work_on(source: Path, folder: Path, chain: Chain, count: int = 1, settings: EncoderSettings = LOSSLESS) -> Work:
     """``source`` cut into ``count`` segments."""
-    found = survey_video(source)
+    found = survey_video(source, tolerant=True)
     align = chain.ratio.denominator
     cut = Cut(count, min_segment_frames=1, context_frames=chain.context_frames, align_frames=align)
     return Work(source, folder, found, chain, settings, plan_segments(found.timeline, cut))

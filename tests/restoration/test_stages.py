@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.contract.errors import BadInput
+from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.media.segment_stages.join_stage import refuse_item
 from tasks.media.segment_stages.preview_stage import make_preview_item
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
 from tasks.media.segments.source import save_survey, survey_video
-from tasks.restoration.diagnosis_stage import DiagnosedTape
+from tasks.restoration.diagnosis_stage import DiagnosedTape, DiagnosisParams, DiagnosisStage
 from tasks.restoration.join_stage import JoinStage, make_bare_item, make_join_item
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.planning import PlannedTape
@@ -36,7 +37,7 @@ class Run:
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.source, self.output = source, folder / "output"
-        found = survey_video(source)
+        found = survey_video(source, tolerant=True)
         path = self.output / "surveys" / "tape.npz"
         path.parent.mkdir(parents=True)
         save_survey(found, path)
@@ -100,6 +101,39 @@ def test_restored_segments_are_joined_to_a_tape(run: Run) -> None:
     )
     assert len(decoded(run.output / "restored" / "tape.mp4")) == frames
     assert joined.values["chain"] == [f"{step.filter}: {step.reason}" for step in CHAIN.steps]
+
+
+def truncate(path: Path, copy: Path) -> Path:
+    """Write a copy without the last 40 % of its bytes."""
+    data = path.read_bytes()
+    copy.write_bytes(data[: len(data) * 6 // 10])
+    return copy
+
+
+def test_diagnosis_reports_a_truncated_tape(tape: Callable[[str], Path], tmp_path: Path) -> None:
+    whole = tape("noisy-interlaced.mkv")
+    stage, columns = DiagnosisStage(DiagnosisParams(auto_detect=False)), ("truncated", "missing", "stated_seconds")
+
+    def diagnose(path: Path) -> StageResult:
+        private = tmp_path / path.stem
+        return stage.run(Item("tape", {}, (str(path),)), Workspace(private, private, private))
+
+    values = diagnose(whole).values
+    assert [values[name] for name in columns] == [False, None, None]
+    result = diagnose(truncate(whole, tmp_path / "short.mkv"))
+    assert result.values["truncated"] is True
+    assert str(result.values["missing"]).startswith("the end of the file is missing: ")
+    assert result.values["stated_seconds"] == pytest.approx(24 / 25, abs=0.1)
+    assert result.detail["missing"] == result.values["missing"]
+
+
+def test_truncated_tape_is_restored_and_reported(tape: Callable[[str], Path], tmp_path: Path) -> None:
+    run = Run(truncate(tape("noisy-interlaced.mkv"), tmp_path / "short.mkv"), tmp_path)
+    run.restore()
+    values = run.join().values
+    assert str(values["missing"]).startswith("the end of the file is missing: ")
+    assert values["frames"] == 2 * len(survey_video(run.source, tolerant=True).timeline)
+    assert 12 <= int(str(values["frames"])) < 48
 
 
 def test_segment_bytes_do_not_depend_on_earlier_items(run: Run, tape: Callable[[str], Path], tmp_path: Path) -> None:
