@@ -35,8 +35,8 @@ def test_own_identity_names_host_boot_namespaces_and_start() -> None:
     mine = ProcessIdentity.mine()
     assert mine.host == socket.gethostname()
     assert mine.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert mine.pid_namespace == os.readlink("/proc/self/ns/pid")
-    assert mine.time_namespace == os.readlink("/proc/self/ns/time")
+    assert mine.pid_namespace == str(Path("/proc/self/ns/pid").readlink())
+    assert mine.time_namespace == str(Path("/proc/self/ns/time").readlink())
     assert mine.pid == os.getpid()
     ticks_per_second = os.sysconf("SC_CLK_TCK")
     assert mine.start_ticks / ticks_per_second == pytest.approx(
