@@ -142,7 +142,7 @@ def _measure_piece(piece: Piece, view: Picture, seconds: float) -> Figures:
 
 
 def _measure_sharpness(picture: Picture) -> float:
-    """Return the slope of the steepest horizontal edges, in codes per pixel; fields do not count as edges."""
+    """Return the steepest horizontal luma gradient, in codes per pixel; fields do not count as edges."""
     luma = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     slopes = np.abs(cv2.Sobel(luma, cv2.CV_32F, 1, 0)) / _SOBEL_SUM
     return float(np.percentile(slopes, _EDGE_PERCENTILE))
