@@ -47,7 +47,7 @@ from tasks.engine.store.layout import Layout
 from tasks.engine.store.lock import Lock
 from tasks.engine.store.outcomes import Outcome, Outcomes, Record
 from tasks.engine.store.records import RecordStore
-from tasks.engine.store.write_errors import explained
+from tasks.engine.store.write_errors import explain_write_errors
 from tasks.launcher.cluster import client_of_another, local_cluster, remote_slots
 from tasks.launcher.watch import Watch
 
@@ -285,7 +285,7 @@ def batch_run(
         stack.callback(forget_signal, run_id)
         handlers = (_give_up, _give_up) if execution.dry_run else (run.control.interrupt, run.control.stop)
         stack.enter_context(handle_signals(*handlers))
-        stack.enter_context(explained(output_dir))
+        stack.enter_context(explain_write_errors(output_dir))
         yield run
 
 

@@ -1,4 +1,4 @@
-"""Repair by hand: what the records say, whether it holds, and how to make the engine forget it."""
+"""Inspect and repair an output folder: list, verify, forget, sweep and prune items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.engine.contract.parquet import read_rows
 from tasks.engine.contract.text import count_noun
 from tasks.engine.running.orphans import end_orphans
 from tasks.engine.store.layout import STATE_FOLDER, Layout, check_folders, remove_outputs
-from tasks.engine.store.lock import Lock, locked
+from tasks.engine.store.lock import Lock, hold_lock
 from tasks.engine.store.outcomes import Failure, Record
 from tasks.engine.store.records import RecordStore, find_needed_outputs
 from tasks.engine.store.write_errors import explain_write_error
@@ -161,7 +161,7 @@ def plan_prune(layout: Layout) -> list[Action]:
 
 
 def _read_last_items(layout: Layout) -> dict[str, set[str]]:
-    """Ids of all items of the last run, by stage."""
+    """Return the ids of all items of the last run, by stage."""
     path = layout.output_dir / "items.parquet"
     try:
         rows = read_rows(layout.tree.read("items.parquet", _MAX_TABLE_BYTES), ("stage", "id"))
@@ -175,10 +175,10 @@ def _read_last_items(layout: Layout) -> dict[str, set[str]]:
 
 
 def apply(layout: Layout, actions: Sequence[Action], say: Callable[[str], None] = lambda _: None) -> None:
-    """Do ``actions`` while no run is at work. Raises RunError where one is, or the lock cannot be written."""
+    """Do ``actions`` while no run is at work. Raises RunError if a run is active, or if the lock cannot be written."""
     try:
-        with locked(layout.lock, "upkeep", say) as lock:
-            end_orphans(layout, say)  # the marks by which they are found may be removed now
+        with hold_lock(layout.lock, "upkeep", say) as lock:
+            end_orphans(layout, say)  # before their marks are removed
             for action in actions:
                 _apply(layout, action, lock)
     except OSError as error:
@@ -199,7 +199,7 @@ def _apply(layout: Layout, action: Action, lock: Lock) -> None:
 
 
 def _find_half_written(layout: Layout) -> list[str]:
-    """Files that a killed process was writing, anywhere in the output folder. Symlinks are not followed."""
+    """Return the partial files of killed processes in the output folder. Symlinks are not followed."""
     found = []
     for folder, _, names in os.walk(layout.output_dir):
         found += [layout.relative(Path(folder, name)) for name in names if fnmatch(name, ".*.tmp")]

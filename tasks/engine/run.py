@@ -11,7 +11,7 @@ from tasks.engine.reporting.summary import Summary, convert_to_dict, list_failur
 from tasks.engine.running.orphans import end_orphans, note_dead_marks
 from tasks.engine.running.scratch import leave_local_scratch, sweep_local_scratch
 from tasks.engine.store.layout import RUN_FILES, STATE_FOLDER, Layout, check_folders
-from tasks.engine.store.lock import Lock, locked
+from tasks.engine.store.lock import Lock, hold_lock
 from tasks.engine.store.outcomes import Outcome, Outcomes
 from tasks.engine.store.write_errors import check_is_no_folder, explain_write_error
 
@@ -30,7 +30,7 @@ def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = la
             stack.enter_context(tree.opened(layout.relative(layout.private), make=True))
             for name in sorted(RUN_FILES):
                 check_is_no_folder(layout.output_dir / name)
-            lock = stack.enter_context(locked(layout.lock, run_id, say))
+            lock = stack.enter_context(hold_lock(layout.lock, run_id, say))
             marks = end_orphans(layout, say)
             _sweep(layout)
             stack.callback(leave_local_scratch, layout.output_dir, run_id)

@@ -16,7 +16,7 @@ from tasks.engine.maintenance import apply, plan_forget
 from tasks.engine.reporting.summary import RunFigures, Summary, summarize
 from tasks.engine.run import open_output_dir, write_results
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.lock import claimed, locked
+from tasks.engine.store.lock import claim_lock, hold_lock
 from tasks.engine.store.outcomes import Failure, Outcome, Outcomes, Record, Usage
 from tasks.engine.store.publish import collect_outputs, publish
 from tasks.engine.store.records import RecordStore
@@ -118,7 +118,7 @@ def fail(folder: Path) -> None:
 def lock(folder: Path) -> None:
     """Hold the lock of the output folder for a moment."""
     try:
-        with locked(Layout(folder).state_folder / "lock", "run"):
+        with hold_lock(Layout(folder).state_folder / "lock", "run"):
             pass
     except OSError as error:  # as a run does
         raise explain_write_error(folder, error) from error
@@ -127,7 +127,7 @@ def lock(folder: Path) -> None:
 def claim(folder: Path) -> None:
     """Hold the claim of an item for a moment."""
     try:
-        with claimed(Layout(folder).private / "run/claim", "run"):
+        with claim_lock(Layout(folder).private / "run/claim", "run"):
             pass
     except OSError as error:  # as a slot does
         raise explain_write_error(folder, error) from error

@@ -126,7 +126,7 @@ def _run(name: str, folder: Path, said: Path, environment: Mapping[str, str]) ->
     """Be the child: wait for strace, run the scenario, and say how it ended."""
     os.environ.update(environment)  # the fork server has that of the first test
     from tasks.engine.store.lock import SECONDS_VARIABLE
-    from tasks.engine.store.write_errors import explained
+    from tasks.engine.store.write_errors import explain_write_errors
     from tests.engine.scenarios import SCENARIOS
 
     os.environ[SECONDS_VARIABLE] = "0.5"  # the next run waits no longer if it cannot tell whether this one is dead
@@ -137,7 +137,7 @@ def _run(name: str, folder: Path, said: Path, environment: Mapping[str, str]) ->
     os.kill(os.getpid(), signal.SIGSTOP)
     code = 0
     try:
-        with explained(folder):  # as a run does
+        with explain_write_errors(folder):  # as a run does
             scenario.act(folder)
     except HeadraceError as error:
         said.write_text(str(error))

@@ -18,7 +18,7 @@ from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.liveness import ProcessIdentity
-from tasks.engine.store.lock import SECONDS_VARIABLE, Owner, claimed
+from tasks.engine.store.lock import SECONDS_VARIABLE, Owner, claim_lock
 from tasks.engine.store.outcomes import Outcomes
 from tasks.engine.store.records import RecordStore
 from tests.engine.faults import FaultParams, FaultStage
@@ -56,7 +56,7 @@ def test_a_claim_of_the_dead_is_taken_over(tmp_path: Path) -> None:
     dead = replace(ProcessIdentity.mine(), start_ticks=1)
     claim.write_bytes(replace(Owner.mine("run", "its/private/folder/a"), process=dead).encode())
     fenced: list[str] = []
-    with claimed(claim, "run", fence=fenced.append):
+    with claim_lock(claim, "run", fence=fenced.append):
         assert claim.exists()
     assert fenced == ["its/private/folder/a"]
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +68,7 @@ def test_a_claim_that_another_took_away_and_did_not_fence_is_fenced(tmp_path: Pa
     (tmp_path / ".claim.dead.0123456789ab.tmp").write_bytes(Owner.mine("run", "its/private/folder/a").encode())
     (tmp_path / ".claim.x.dead.0123456789ab.tmp").write_bytes(Owner.mine("run", "of/another/item/a").encode())
     fenced: list[str] = []
-    with claimed(claim, "run", fence=fenced.append):
+    with claim_lock(claim, "run", fence=fenced.append):
         assert fenced == ["its/private/folder/a"]
 
 
@@ -110,6 +110,6 @@ def test_a_process_that_was_paused_while_it_publishes_publishes_nothing_after_it
 
 
 def test_a_claim_ends_with_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), claimed(tmp_path / "claim", "run"):
+    with pytest.raises(ValueError, match="no"), claim_lock(tmp_path / "claim", "run"):
         raise ValueError("no")
     assert list(tmp_path.iterdir()) == []

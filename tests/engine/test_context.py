@@ -10,7 +10,7 @@ from tasks.engine.contract.errors import LockLost
 from tasks.engine.running.context import RunContext
 from tasks.engine.running.slot import Limits
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.lock import locked
+from tasks.engine.store.lock import hold_lock
 
 
 def context(output_dir: Path, slots: int | None = 1, lock_token: str = "") -> RunContext:
@@ -30,7 +30,7 @@ def test_shards_are_elsewhere_if_their_process_decides_how_many_slots_it_has(tmp
 def test_a_lost_lock_is_noticed_unless_there_was_none(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.state_folder.mkdir()
-    with locked(layout.lock, "run-1") as held:
+    with hold_lock(layout.lock, "run-1") as held:
         context(tmp_path, lock_token=held.owner.token).check_lock()
     context(tmp_path).check_lock()
     with pytest.raises(LockLost, match="it is gone"):

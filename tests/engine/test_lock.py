@@ -22,7 +22,7 @@ from tasks.engine.run import open_output_dir
 from tasks.engine.store import lock as lock_module
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.liveness import ProcessIdentity
-from tasks.engine.store.lock import SECONDS_VARIABLE, Owner, check_lock, locked
+from tasks.engine.store.lock import SECONDS_VARIABLE, Owner, check_lock, hold_lock
 from tests.engine.containers import CONTAINER, FOREIGN_PROC, need_containers, with_stepped_clock
 from tests.engine.processes import ROOT, child_environment, wait_until
 
@@ -34,9 +34,9 @@ HOLD = """
 import sys
 from pathlib import Path
 from tasks.engine.contract.errors import RunError
-from tasks.engine.store.lock import locked
+from tasks.engine.store.lock import hold_lock
 try:
-    with locked(Path(sys.argv[1]), sys.argv[2], lambda line: print("waits:", line, flush=True)) as lock:
+    with hold_lock(Path(sys.argv[1]), sys.argv[2], lambda line: print("waits:", line, flush=True)) as lock:
         print("held", flush=True)
         sys.stdin.read()
         lock.check()
@@ -113,7 +113,7 @@ def test_a_second_run_says_who_is_at_work(path: Path) -> None:
     with holder(path) as held:
         assert held.line() == "held"
         said = rf"in use by run other, process {held.process.pid} on .*another --output-dir"
-        with pytest.raises(RunError, match=said), locked(path, "mine"):
+        with pytest.raises(RunError, match=said), hold_lock(path, "mine"):
             pass
     assert owner_of(path).run_id == "other"
 
@@ -125,7 +125,7 @@ def test_a_killed_run_holds_nothing_at_once(path: Path, reaped: bool) -> None:
         held.signal(signal.SIGKILL)
         os.waitid(os.P_PID, held.process.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
         waits: list[str] = []
-        with locked(path, "mine", waits.append):
+        with hold_lock(path, "mine", waits.append):
             assert owner_of(path).run_id == "mine"
         assert waits == []
     assert list(path.parent.iterdir()) == []
@@ -134,7 +134,7 @@ def test_a_killed_run_holds_nothing_at_once(path: Path, reaped: bool) -> None:
 def test_a_process_with_the_number_of_the_dead_owner_is_not_the_owner(path: Path) -> None:
     process = ProcessIdentity.mine()
     write_lock(path, replace(Owner.mine("old"), process=replace(process, start_ticks=process.start_ticks - 1)), 600)
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         assert owner_of(path).run_id == "mine"
 
 
@@ -167,7 +167,7 @@ def test_a_silent_lock_is_taken_over_after_a_wait_whatever_its_time(
     monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
     waits: list[str] = []
     begun = time.monotonic()
-    with locked(path, "mine", waits.append):
+    with hold_lock(path, "mine", waits.append):
         assert owner_of(path).run_id == "mine"
     assert time.monotonic() - begun >= QUICK * 0.9
     assert len(waits) == 1
@@ -180,14 +180,17 @@ def test_the_owner_decides_how_long_it_may_be_silent(path: Path, monkeypatch: py
     write_lock(path, far, seconds=2.0)
     monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
     begun = time.monotonic()
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         assert time.monotonic() - begun >= 1.8
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "soon", "1e9"])
 def test_a_time_that_makes_no_sense_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, given)
-    with pytest.raises(RunError, match=rf"HEADRACE_LOCK_SECONDS: '{given}'; allowed: a number from"), locked(path, "x"):
+    with (
+        pytest.raises(RunError, match=rf"HEADRACE_LOCK_SECONDS: '{given}'; allowed: a number from"),
+        hold_lock(path, "x"),
+    ):
         pass
     assert list(path.parent.iterdir()) == []
 
@@ -230,7 +233,7 @@ def test_a_run_that_died_in_a_container_is_taken_over(path: Path) -> None:
 @pytest.mark.parametrize("step_seconds", [2, -2, 3600])
 def test_a_step_of_the_wall_clock_kills_no_owner(path: Path, tmp_path: Path, step_seconds: int) -> None:
     need_containers()
-    with locked(path, "other") as held:
+    with hold_lock(path, "other") as held:
         looked_up = [sys.executable, "-c", f"import psutil; print(psutil.Process({os.getpid()}).create_time())"]
         stepped = with_stepped_clock(step_seconds, str(tmp_path / "stat"), looked_up)
         created = float(subprocess.run(stepped, capture_output=True, check=True).stdout)
@@ -246,7 +249,7 @@ def test_an_owner_that_was_paused_for_too_long_finds_out(path: Path) -> None:
     with holder(path, "paused", CONTAINER, seconds=QUICK) as held:
         assert held.line() == "held"
         held.signal(signal.SIGSTOP)
-        with locked(path, "mine"):
+        with hold_lock(path, "mine"):
             held.signal(signal.SIGCONT)
             (said,) = held.end()
             assert "error: this run has lost its lock" in said
@@ -277,7 +280,7 @@ def lose(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["gone", "damaged", "another's"])
 def test_the_owner_notices_that_it_lost_its_lock(path: Path, how: str) -> None:
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         check_lock(path, held.owner.token)
         lose(path, how)
         reason = {"gone": "it is gone", "damaged": "held by another run", "another's": "held by run other, process"}
@@ -294,7 +297,7 @@ def test_another_process_of_the_run_notices_the_loss(path: Path) -> None:
         "import sys; from pathlib import Path; from tasks.engine.store.lock import check_lock;"
         "check_lock(Path(sys.argv[1]), sys.argv[2])"
     )
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         command = [sys.executable, "-c", code, str(path), held.owner.token]
         subprocess.run(command, check=True, cwd=ROOT)
         lose(path, "another's")
@@ -304,7 +307,7 @@ def test_another_process_of_the_run_notices_the_loss(path: Path) -> None:
 
 def test_the_heart_notices_the_loss_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         losses: list[LockLost] = []
         held.on_loss = losses.append
         lose(path, "another's")
@@ -313,7 +316,7 @@ def test_the_heart_notices_the_loss_by_itself(path: Path, monkeypatch: pytest.Mo
 
 def test_the_heart_changes_the_time_of_its_own_file_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         os.utime(path, (1.0, 1.0))
         wait_until(lambda: path.stat().st_mtime > 1000, "a beat")
         lose(path, "another's")
@@ -324,7 +327,7 @@ def test_the_heart_changes_the_time_of_its_own_file_alone(path: Path, monkeypatc
 
 def test_an_owner_that_shows_itself_at_the_last_moment_keeps_its_lock(path: Path) -> None:
     """It changes the file after the contender's last look and before its rename."""
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         look = lock_module._look(path)
         assert look is not None
         held._touch()
@@ -334,7 +337,7 @@ def test_an_owner_that_shows_itself_at_the_last_moment_keeps_its_lock(path: Path
 
 
 def test_an_owner_that_shows_itself_too_late_has_lost(path: Path) -> None:
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         look = lock_module._look(path)
         assert look is not None
         lock_module._remove_dead(path, look)
@@ -347,7 +350,7 @@ def test_a_lock_that_cannot_be_refreshed_is_lost_in_the_end(path: Path, monkeypa
         raise OSError("no connection")
 
     monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         monkeypatch.setattr(lock_module, "_set_time", fail)
         wait_until(held._is_stale, "a silence that is too long")
         with pytest.raises(LockLost, match="could not be refreshed in time"):
@@ -359,7 +362,7 @@ def test_a_filesystem_without_links(path: Path, monkeypatch: pytest.MonkeyPatch)
         raise PermissionError
 
     monkeypatch.setattr(os, "link", refuse)
-    with locked(path, "mine"), pytest.raises(RunError), locked(path, "another"):
+    with hold_lock(path, "mine"), pytest.raises(RunError), hold_lock(path, "another"):
         pass
     assert list(path.parent.iterdir()) == []
 
@@ -369,7 +372,7 @@ def test_a_filesystem_that_cannot_set_times(path: Path, monkeypatch: pytest.Monk
         raise PermissionError
 
     monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         os.utime(path, (1.0, 1.0))
         monkeypatch.setattr(os, "utime", refuse)
         wait_until(lambda: path.stat().st_mtime > 1000, "a beat")
@@ -381,14 +384,14 @@ def test_a_symlink_in_place_of_the_lock_is_not_followed(path: Path, monkeypatch:
     target = path.parents[2] / "target"
     target.write_text("precious")
     path.symlink_to(target)
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         assert not path.is_symlink()
     assert target.read_text() == "precious"
 
 
 def test_what_a_hostile_lock_says_reaches_no_terminal(path: Path) -> None:
     write_lock(path, replace(Owner.mine("\x1b]0;owned\x07\n"), token="x"), 600)
-    with pytest.raises(RunError, match=r"in use by run \?\]0;owned\?\?, process"), locked(path, "mine"):
+    with pytest.raises(RunError, match=r"in use by run \?\]0;owned\?\?, process"), hold_lock(path, "mine"):
         pass
 
 
@@ -396,7 +399,7 @@ def test_what_a_hostile_lock_says_reaches_no_terminal(path: Path) -> None:
 def test_a_hostile_number_of_a_process_is_no_owner(path: Path, number: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
     write_lock(path, replace(Owner.mine("x"), process=replace(ProcessIdentity.mine(), pid=number)), 0.5)
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         pass
 
 
@@ -439,7 +442,7 @@ def test_a_full_disk_without_links_leaves_no_torn_lock(full_disk: Path, monkeypa
 
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(lock_module, "_write", lambda *_: None)  # to get past it
-    with pytest.raises(OSError, match="No space left"), locked(full_disk / "lock", "mine"):
+    with pytest.raises(OSError, match="No space left"), hold_lock(full_disk / "lock", "mine"):
         pass
     assert [path.name for path in full_disk.iterdir()] == ["filler"]
 
@@ -447,7 +450,7 @@ def test_a_full_disk_without_links_leaves_no_torn_lock(full_disk: Path, monkeypa
 def test_a_disk_that_fills_while_the_lock_is_held(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
     (full_disk / "filler").unlink()
-    with locked(full_disk / "lock", "mine") as held:
+    with hold_lock(full_disk / "lock", "mine") as held:
         fill(full_disk)
         before = held._touched_at
         wait_until(lambda: held._touched_at > before, "a beat")
@@ -468,7 +471,7 @@ def test_the_next_run_sweeps_what_lock_code_left(tmp_path: Path, name: str) -> N
 def _race(path: Path, number: int, start: Any, winners: Any) -> None:
     start.wait()
     try:
-        with locked(path, f"run-{number}") as held:
+        with hold_lock(path, f"run-{number}") as held:
             winners.put(number)
             start.wait()  # hold it until everybody has tried
             held.check()
@@ -493,5 +496,5 @@ def test_of_many_that_find_a_dead_lock_one_gets_it(path: Path, round_: int) -> N
 
 
 def test_a_lock_is_held_by_one_thread_of_many_in_a_process(path: Path) -> None:
-    with locked(path, "mine"), pytest.raises(RunError, match="in use by run mine"), locked(path, "another"):
+    with hold_lock(path, "mine"), pytest.raises(RunError, match="in use by run mine"), hold_lock(path, "another"):
         pass

@@ -20,7 +20,7 @@ from tasks.engine.running.shard import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.lock import locked
+from tasks.engine.store.lock import hold_lock
 from tasks.engine.store.records import RecordStore
 from tests.engine.faults import FaultParams, FaultStage
 
@@ -127,7 +127,7 @@ def test_sweep_removes_what_dead_runs_left_and_nothing_else(output: Path) -> Non
 
 
 def test_nothing_is_changed_while_a_run_is_at_work(output: Path) -> None:
-    with locked(output / ".headrace/lock", "running"):
+    with hold_lock(output / ".headrace/lock", "running"):
         code, _, error = engine("forget", output, "one", "--yes")
     assert code == 2
     assert f"process {os.getpid()}" in error

@@ -31,7 +31,7 @@ from tasks.engine.store.write_errors import (
     check_is_no_folder,
     explain_no_writes,
     explain_write_error,
-    explained,
+    explain_write_errors,
     find_full_disk,
     write_failure,
 )
@@ -195,9 +195,9 @@ def test_the_cause_is_found_in_what_led_to_an_error() -> None:
 
 
 def test_what_fails_outside_the_output_folder_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError), explained(tmp_path / "out"):
+    with pytest.raises(IsADirectoryError), explain_write_errors(tmp_path / "out"):
         raise os_error(errno.EISDIR, tmp_path / "elsewhere")
-    with pytest.raises(RunError, match="move or rename"), explained(tmp_path / "out"):
+    with pytest.raises(RunError, match="move or rename"), explain_write_errors(tmp_path / "out"):
         write_atomically_onto_a_folder(tmp_path / "out")
 
 
@@ -214,9 +214,9 @@ def test_a_full_disk_names_the_file_that_could_not_be_written(small_disk: Path) 
 
 
 def test_an_obstacle_is_found_by_a_trial(small_disk: Path) -> None:
-    assert write_errors.write_obstacle(small_disk) is None
+    assert write_errors.probe_write(small_disk) is None
     (small_disk / "large").write_bytes(bytes(900_000))
-    obstacle = write_errors.write_obstacle(small_disk)
+    obstacle = write_errors.probe_write(small_disk)
     assert obstacle is not None
     assert obstacle.errno == errno.ENOSPC
 

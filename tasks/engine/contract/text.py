@@ -38,12 +38,12 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
 
 
 def showable(text: str) -> str:
-    """Return ``text`` with what a terminal would act on as Python would write it (``\\x1b``), newlines too."""
+    """Return ``text`` with control characters escaped as in Python (``\\x1b``), including newlines."""
     return UNSHOWABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def showable_lines(text: str) -> str:
-    """Return a text of several lines likewise; its newlines and tabs stay."""
+    """Return a text of several lines with control characters escaped, except newlines and tabs."""
     return _UNSHOWABLE_IN_LINES.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

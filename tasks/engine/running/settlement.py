@@ -17,11 +17,11 @@ from tasks.engine.running.context import ShardOrder
 from tasks.engine.running.input_changes import find_change_since_start
 from tasks.engine.running.messages import Failed, Finished, Reply
 from tasks.engine.running.scratch import get_local_scratch, remove_local_scratch
-from tasks.engine.store.lock import Lock, claimed
+from tasks.engine.store.lock import Lock, claim_lock
 from tasks.engine.store.outcomes import Failure, Outcome, Record
 from tasks.engine.store.publish import publish
 from tasks.engine.store.records import RecordStore
-from tasks.engine.store.write_errors import explain_no_writes, explain_write_error, write_obstacle
+from tasks.engine.store.write_errors import explain_no_writes, explain_write_error, probe_write
 
 _PRIVATE_FOLDER_PARTS = 4  # below the folder of the run: process, stage, slot, turn
 
@@ -150,7 +150,7 @@ class ItemSettler:
             try:
                 layout, path = self.context.layout, folder / planned.item.id
                 stack.enter_context(layout.tree.opened(layout.relative(folder), make=True))
-                claim = stack.enter_context(claimed(path, self.context.run_id, mine, self._fence))
+                claim = stack.enter_context(claim_lock(path, self.context.run_id, mine, self._fence))
             except OSError as error:
                 raise explain_write_error(self.context.output_dir, error) from error
             yield claim
@@ -190,7 +190,7 @@ class ItemSettler:
         root = self.context.input_root
         if root is not None and not root.exists():
             raise RunError(f"the input folder {root} has vanished; bring it back, then run the same command again")
-        obstacle = write_obstacle(self.context.private)
+        obstacle = probe_write(self.context.private)
         if reply.no_room or obstacle:
             raise explain_no_writes(self.context.output_dir, reply.message, reply.no_room, obstacle)
 

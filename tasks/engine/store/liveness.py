@@ -1,6 +1,6 @@
-"""Identify a process so that it can be looked up later, and tell whether it still runs.
+"""Identify a process so that it can be looked up later, and check if it still runs.
 
-Nothing here depends on a wall clock: Linux counts a process's start time in ticks since the machine's boot.
+No wall clock is involved: Linux counts a process's start time in ticks since boot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STATE, _THREADS, _START_TICKS = 0, 17, 19  # places in /proc/PID/stat after the
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process: where it runs, and what tells it from a later process with its number.
+    """A process: its machine and namespaces, and its start time, which distinguishes processes with the same id.
 
     host           name of its machine
     boot_id        Linux's name for the time between two boots; empty if there is none
@@ -44,11 +44,10 @@ class ProcessIdentity:
         return cls(socket.gethostname(), boot_id, pid_namespace, time_namespace, pid, status[2] if status else 0)
 
     def is_alive(self) -> bool | None:
-        """Return whether the process runs; None if that cannot be told from here.
+        """Return True if the process runs, False if it has ended, None if this process cannot look it up.
 
-        It can be told where the process would have the same number and start time as it has for itself: on the same
-        machine since the same boot, in the same namespaces. The host's name is compared too, because virtual machines
-        that were resumed from one snapshot share a boot ID.
+        A lookup requires the same machine, the same boot and the same namespaces, because process ids and start times
+        differ otherwise. The host name is compared too: virtual machines resumed from one snapshot share a boot ID.
         """
         boot_id, pid_namespace, time_namespace = _view(os.getpid())
         here = (socket.gethostname(), boot_id, pid_namespace, time_namespace)

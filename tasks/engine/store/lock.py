@@ -3,15 +3,15 @@
 A lock is a file that is made exclusively, which every filesystem can do; advisory locks may be missing. It names its
 owner. While an owner holds its lock, it touches the file every few seconds: its heartbeat.
 
-Someone who finds a lock looks its owner up if both run on one machine and see the same processes. Otherwise only the
-heartbeat counts: it is watched, by the watcher's own clock, until the file changes (the owner lives) or until it has
-not changed for ``Owner.seconds`` (the owner is dead, and its lock is taken over). Nobody compares the clocks of two
-machines.
+A process that finds a lock looks its owner up if both run on one machine and see the same processes. Otherwise only
+the heartbeat counts: the process watches the file by its own clock until it changes (the owner lives), or until it has
+not changed for ``Owner.seconds`` (the owner is dead, and its lock is taken over). Clocks of two machines are never
+compared.
 
-An owner that was paused, or cut off from the filesystem, may have lost its lock without knowing. :meth:`Lock.check`
-finds that out before anything is published. An owner that was silent for a third of ``seconds`` first touches its lock
-and then reads it; one that takes over first renames the lock and then compares its time. So at least one of the two
-notices the other. ``docs/reliability.md`` has the whole protocol.
+An owner that was paused or disconnected from the filesystem may have lost its lock without noticing. :meth:`Lock.check`
+detects this before a file is published. An owner that sent no heartbeat for a third of ``seconds`` first touches its
+lock and then reads it; a process that takes over first renames the lock and then compares its time. At least one of the
+two notices the other. ``docs/reliability.md`` describes the protocol.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former goe
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lock.
+    """The owner of a lock.
 
     run_id   of the run
-    token    differs for each lock that was ever taken
+    token    unique for each lock ever taken
     process  the process that holds it
-    seconds  silence after which the owner counts as dead
-    folder   private folder that a process that takes over the lock must remove first; empty if there is none
+    seconds  time without a heartbeat after which the owner is dead
+    folder   private folder that a process must remove before it takes over the lock; empty if there is none
     """
 
     run_id: str
@@ -105,7 +105,7 @@ def _own_seconds() -> float:
 
 @dataclass(frozen=True)
 class _Look:
-    """What can be seen of a lock: its owner (None if the content is damaged), and which file it is, changed when."""
+    """A snapshot of a lock: its owner (None if the content is damaged), its inode, and its mtime."""
 
     owner: Owner | None
     inode: int
@@ -113,7 +113,7 @@ class _Look:
 
 
 class Lock:
-    """A lock that this process holds. Its heart beats in a thread until :meth:`release`."""
+    """A lock that this process holds. A thread sends heartbeats until :meth:`release`."""
 
     def __init__(self, path: Path, owner: Owner, descriptor: int, touched_at: float) -> None:
         self.path = path
@@ -128,7 +128,7 @@ class Lock:
         _held[owner.token] = self
 
     def check(self) -> None:
-        """Raise LockLost unless this process still holds the lock. Call it right before anything is published."""
+        """Raise LockLost unless this process still holds the lock. Call it right before publishing."""
         if self._loss is None:
             if self._is_stale():
                 self._touch()
@@ -140,7 +140,7 @@ class Lock:
             raise self._loss
 
     def release(self) -> None:
-        """Stop the heart, and remove the lock if it is still this process's."""
+        """Stop the heartbeat, and remove the lock if this process still holds it."""
         self._over.set()
         self._heart.join()
         del _held[self.owner.token]
@@ -157,7 +157,7 @@ class Lock:
             self._touch()
 
     def _touch(self) -> None:
-        """Show a sign of life, then see whether the lock is still there. In this order: see the module's docstring."""
+        """Send a heartbeat, then check that the lock still exists. The order matters: see the module's docstring."""
         now = time.clock_gettime(_CLOCK)
         try:
             _set_time(self._descriptor, self.owner)
@@ -207,10 +207,10 @@ def check_lock(path: Path, token: str) -> None:
 
 
 @contextmanager
-def locked(path: Path, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
+def hold_lock(path: Path, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
     """Hold the lock at ``path``. Raises RunError if another run that is alive holds it.
 
-    ``say`` is told, in one line, if it takes a while to find out whether the owner is alive.
+    ``say`` receives a line if it takes a while to find out whether the owner is alive.
     """
     lock = _take(path, Owner.mine(run_id), say)
     try:
@@ -220,11 +220,13 @@ def locked(path: Path, run_id: str, say: Callable[[str], None] = lambda _: None)
 
 
 @contextmanager
-def claimed(path: Path, run_id: str, folder: str = "", fence: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
-    """Hold the lock at ``path`` for a moment; while another process that shows signs of life holds it, wait.
+def claim_lock(
+    path: Path, run_id: str, folder: str = "", fence: Callable[[str], None] = lambda _: None
+) -> Iterator[Lock]:
+    """Hold the lock at ``path`` briefly; wait while another live process holds it.
 
-    ``folder`` is what this process publishes from. ``fence`` is called with that of a silent owner, whose lock was
-    taken over, and must make sure that nothing more can be published from there.
+    ``folder`` is the folder from which this process publishes. ``fence`` is called with the folder of a dead owner, and
+    must ensure that no more files can be published from there.
     """
     owner = Owner.mine(run_id, folder)
     while (lock := _make(path, owner)) is None:
@@ -286,9 +288,9 @@ def _is_dead(look: _Look) -> bool:
 
 
 def _watch(path: Path, look: _Look) -> _Look | None:
-    """Watch a lock until it changes, or for as long as its owner may be silent; return what it looks like then.
+    """Watch a lock until it changes, or until its owner is dead; return a new snapshot.
 
-    Only time in which this process could look counts: if it was paused itself, its owner may have been paused too.
+    Only time in which this process could look counts: if it was paused, the owner may have been paused too.
     """
     seconds = _format_seconds(look)
     pause = _FIRST_LOOK_SECONDS
@@ -379,7 +381,7 @@ def _read_token(path: Path) -> str | None:
 
 
 def _look(path: Path) -> _Look | None:
-    """Return what is at ``path``; None if there is nothing. A symlink is not followed and has no owner."""
+    """Return a snapshot of the lock at ``path``; None if there is none. A symlink is not followed and has no owner."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -407,14 +409,14 @@ def _read(descriptor: int) -> bytes:
 
 
 def _make_dead_name(path: Path, digits: str) -> str:
-    """Return the name of a lock that was taken away."""
+    """Return the name of a removed lock."""
     return f".{path.name}.dead.{digits}.tmp"
 
 
 def _remove_dead(path: Path, look: _Look, fence: Callable[[str], None] = lambda _: None) -> None:
-    """Take a dead owner's lock away, by a rename that only one of several can do.
+    """Remove a dead owner's lock by a rename, which only one of several processes can do.
 
-    If the file is not the one that was looked at, or has changed since, its owner lives: it gets it back.
+    If the file is another one or has changed since the snapshot, its owner lives: the file is restored.
     """
     aside = path.with_name(_make_dead_name(path, uuid.uuid4().hex[:12]))
     try:

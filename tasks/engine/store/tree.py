@@ -1,8 +1,8 @@
-"""Files below one folder, reached without following a symlink.
+"""Access files below one folder without following symlinks.
 
-Every folder below the root is opened relative to its parent and with O_NOFOLLOW. Nothing in the root (a symlink out of
-an archive, or one that another process swaps in meanwhile) can lead out of it: no path is checked first and used later.
-The root and the folders above it may be symlinks, since the user named them.
+Each folder below the root is opened relative to its parent with O_NOFOLLOW. No symlink (from an archive, or swapped in
+by another process) can lead out of the root, because no path is checked first and used later. The root and the folders
+above it may be symlinks, because the user chose them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Tree:
 
     @contextmanager
     def holding(self) -> Iterator[Tree]:
-        """Yield this tree for reading much at once: it keeps folders open, and so sees them as they were first."""
+        """Yield this tree with a cache of open folders, for reading many files."""
         held = dict[str, int]()
         try:
             yield Tree(self.root, self.makes_root, held)
@@ -121,7 +121,7 @@ class Tree:
         return [name for name in self.names(folder) if self.is_folder(f"{folder}/{name}" if folder else name)]
 
     def status(self, path: str) -> os.stat_result | None:
-        """Return the status of ``path``, of a symlink its own; None if there is nothing."""
+        """Return the status of ``path`` without following symlinks; None if it does not exist."""
         parent, name = _split(path)
         try:
             with self.opened(parent) as descriptor:
@@ -177,7 +177,7 @@ class Tree:
             os.fsync(descriptor)
 
     def sync_folder(self, folder: str = "") -> None:
-        """Force the names in ``folder`` to the disk. A filesystem that cannot do that for folders is left as it is.
+        """Force the names in ``folder`` to the disk. Filesystems that cannot do this for folders are ignored.
 
         Raises OSError if the disk fails.
         """
@@ -190,10 +190,10 @@ class Tree:
                     raise
 
     def write(self, path: str, content: bytes, durable: bool = True) -> None:
-        """Put ``content`` at ``path``, whose folder is there: unique temporary name, fsync, rename.
+        """Write ``content`` to ``path`` atomically: temporary name, fsync, rename. The folder must exist.
 
-        A kill leaves the old file or the new one. After a power cut the old file may be back, whole: whoever cannot
-        have that calls :meth:`sync_folder`.
+        A kill leaves the old file or the new one. After a power cut the old file may be back unless the caller calls
+        :meth:`sync_folder`.
         """
         parent, name = _split(path)
         temporary = f".{name}.{uuid.uuid4().hex[:12]}.tmp"
@@ -211,7 +211,7 @@ class Tree:
                 raise
 
     def move(self, source: str, target: str) -> None:
-        """Rename the file ``source`` to ``target``, whose folders are made. A file or a symlink there is replaced."""
+        """Rename the file ``source`` to ``target``; create its folders, and replace a file or a symlink there."""
         (from_parent, from_name), (to_parent, to_name) = _split(source), _split(target)
         opened = self.opened(from_parent), self.opened(to_parent, make=True)
         with opened[0] as from_folder, opened[1] as to_folder, _name_errors(self.root / target):
@@ -225,13 +225,13 @@ class Tree:
             os.unlink(name, dir_fd=folder)
 
     def remove(self, path: str) -> None:
-        """Remove ``path``, if it is there: a file, a symlink, or a folder with what is in it, as far as possible."""
+        """Remove ``path`` if it exists: a file, a symlink, or a folder with its content, as far as possible."""
         parent, name = _split(path)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), self.opened(parent) as folder:
             _remove(name, folder)
 
     def clear(self, folder: str) -> None:
-        """Remove what is in ``folder``, if there is such a folder. A symlink or a file in its place goes itself."""
+        """Empty ``folder`` if it exists. If a symlink or a file has its name, remove that."""
         if not self.is_folder(folder):
             self.unlink(folder)
             return
@@ -240,7 +240,7 @@ class Tree:
                 _remove(name, descriptor)
 
     def remove_temporary(self, folder: str = "") -> None:
-        """Remove what :meth:`write` left in ``folder`` when it was killed. Nobody may be writing there."""
+        """Remove the temporary files of killed writers from ``folder``. No process may be writing there."""
         for name in filter(_TEMPORARY.fullmatch, self.names(folder)):
             path = f"{folder}/{name}" if folder else name
             if not self.is_folder(path):
@@ -255,7 +255,7 @@ class Tree:
 
 @contextmanager
 def _name_errors(path: Path) -> Iterator[None]:
-    """Have an OSError in the block name ``path``: the system names what is relative to a descriptor, or nothing."""
+    """Set the full ``path`` in an OSError of the block: the system gives only the relative name, or none."""
     try:
         yield
     except OSError as error:
@@ -273,7 +273,7 @@ def _split_path(path: str) -> list[str]:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """The folder of ``path`` and the name in it."""
+    """Split ``path`` into its folder and its name."""
     *parents, name = _split_path(path)
     return "/".join(parents), name
 

@@ -1,4 +1,4 @@
-"""Explain errors of the filesystem: the cause, what to do, and whether one item or the whole run is concerned."""
+"""Explain filesystem errors: the cause, the advice, and whether one item or the whole run is affected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.engine.store.files import format_bytes, free_bytes
 _PROBE_BYTES = 256 * 1024
 _AGAIN = "then run the same command again"
 _ELSEWHERE = "or give another --output-dir"
-# By errno: the cause, and what to do about it.
+# By errno: the cause and the advice.
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", f"free some space {_ELSEWHERE}"),
     errno.EDQUOT: ("the disk quota is exceeded", f"free some of the quota, have it raised, {_ELSEWHERE}"),
@@ -39,7 +39,7 @@ _CAUSES = {
     errno.EMFILE: ("too many files are open in this process", "raise the limit (ulimit -n)"),
     errno.ENFILE: ("too many files are open on this machine", "close some, or raise the limit"),
 }
-# These say that nothing more can be written, whichever item tries.
+# These errors affect all items.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 # These concern the path of one output.
 _IN_THE_WAY = frozenset({
@@ -52,13 +52,13 @@ _FEW_INODES = 8
 
 
 def explain_write_error(folder: Path, error: OSError) -> RunError:
-    """Return the error to raise if nothing can be written to the output folder ``folder``."""
+    """Return the error to raise if the output folder ``folder`` cannot be written."""
     cause, advice = _explain(error)
     return RunError(f"cannot write to {folder}: {cause}{_place(folder, error)}; {advice}, {_AGAIN}")
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
+def explain_write_errors(folder: Path) -> Iterator[None]:
     """Turn an error of writing below ``folder`` inside the block into RunError."""
     try:
         yield
@@ -91,9 +91,9 @@ def check_is_no_folder(path: Path) -> None:
 
 
 def find_full_disk(error: BaseException | None) -> str:
-    """Return why nothing more can be written, if the error or one that led to it says so, else "".
+    """Return the cause if the error, or one that led to it, says that a disk is full or read-only; else "".
 
-    Programs such as ffmpeg say it in words.
+    Programs such as ffmpeg report it as text.
     """
     for link in _chain(error):
         if isinstance(link, OSError) and link.errno in _NO_ROOM:
@@ -105,20 +105,20 @@ def find_full_disk(error: BaseException | None) -> str:
     return ""
 
 
-def write_obstacle(folder: Path) -> OSError | None:
-    """Return what the system says against one more file of 256 KiB in ``folder``; None if nothing."""
+def probe_write(folder: Path) -> OSError | None:
+    """Try to write a file of 256 KiB to ``folder``; return the error, or None."""
     try:
         with tempfile.TemporaryFile(dir=folder) as stream:
-            stream.write(bytes(_PROBE_BYTES))  # closing it makes network filesystems say what they think of it
+            stream.write(bytes(_PROBE_BYTES))  # network filesystems report errors when it is closed
     except OSError as error:
         return error
     return None
 
 
 def explain_no_writes(folder: Path, message: str, cause: str, error: OSError | None) -> RunError:
-    """Return the error that ends a run because its output folder, or a disk that its items need, takes no more files.
+    """Return the error that ends a run because its output folder, or a disk that its items need, cannot be written.
 
-    ``message`` is the failure of the item that met it, ``cause`` what that failure says, ``error`` what a trial says.
+    ``message`` is the failure of the item, ``cause`` the cause in that failure, ``error`` the result of a trial.
     """
     explained, advice = _explain(error) if error else (cause, f"free some space {_ELSEWHERE}")
     places = [f"{place} has {format_bytes(free_bytes(place))} free" for place in _find_disks(folder)]
@@ -126,7 +126,7 @@ def explain_no_writes(folder: Path, message: str, cause: str, error: OSError | N
 
 
 def _find_disks(folder: Path) -> list[Path]:
-    """The output folder, and the folder for temporary files if it is on another filesystem."""
+    """Return the output folder, and the folder for temporary files if it is on another filesystem."""
     scratch = Path(tempfile.gettempdir())
     with suppress(OSError):
         if folder.stat().st_dev != scratch.stat().st_dev:

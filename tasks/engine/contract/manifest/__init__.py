@@ -1,8 +1,7 @@
 """Read and check manifests.
 
-A manifest is a table in JSON (a list of objects, or ``{"data": [...]}``), JSON Lines, CSV, TSV or Parquet. Nothing here
-raises an error for what the user wrote: each function returns what it could read and the problems, so that all problems
-can be shown at once.
+A manifest is a table in JSON (a list of objects, or ``{"data": [...]}``), JSON Lines, CSV, TSV or Parquet. These
+functions raise no errors for problems in the user's files: they return the readable rows and all problems together.
 """
 
 from tasks.engine.contract.manifest.ids import MAX_NAME_LENGTH, read_ids
