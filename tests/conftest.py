@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from tests.homes import running_api, shared_folder, used_home
+from tests.homes import copy_used_home, find_shared_folder, run_api
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read when NumPy and SciPy are loaded, which comes later
@@ -82,8 +82,8 @@ def tracer() -> None:
 @pytest.fixture(scope="session")
 def make_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     """A function that makes a Prefect home at a path, as a server leaves it after its first start."""
-    shared = shared_folder(tmp_path_factory.getbasetemp())
-    return lambda home: used_home(home, shared)
+    shared = find_shared_folder(tmp_path_factory.getbasetemp())
+    return lambda home: copy_used_home(home, shared)
 
 
 @pytest.fixture(scope="session")
@@ -95,11 +95,11 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[
 @pytest.fixture(scope="session")
 def prefect_api(prefect_home: Path) -> Iterator[str]:
     """The address of a real Prefect API that lives as long as the session."""
-    from tests.runs.bench import send_last_words
+    from tests.runs.bench import flush_prefect_logs
 
-    with running_api(prefect_home) as api:
+    with run_api(prefect_home) as api:
         yield api.url
-        send_last_words()
+        flush_prefect_logs()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,7 +21,7 @@ from tests.engine.processes import wait_until
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def used_home(home: Path, shared: Path) -> Path:
+def copy_used_home(home: Path, shared: Path) -> Path:
     """Make ``home``, which is not there, a copy of one that a server has used.
 
     ``shared`` is a folder of all processes of a test run: the first that comes starts the server, the others wait.
@@ -32,7 +32,7 @@ def used_home(home: Path, shared: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not whole.exists():
             shutil.rmtree(used, ignore_errors=True)
-            with running_api(used):
+            with run_api(used):
                 pass
             whole.touch()
     shutil.copytree(used, home)
@@ -48,7 +48,7 @@ class OpenServer:
 
 
 @contextmanager
-def running_api(home: Path) -> Iterator[OpenServer]:
+def run_api(home: Path) -> Iterator[OpenServer]:
     """Start a Prefect server on the loopback whose home is ``home``; it ends with the block."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
@@ -58,11 +58,11 @@ def running_api(home: Path) -> Iterator[OpenServer]:
             pass_fds=(listener.fileno(),),
             cwd=ROOT,
             start_new_session=True,
-            env=server_environment(home),
+            env=build_server_environment(home),
         )
     with process:
         try:
-            wait_until(lambda: _answers(url) or process.poll() is not None, f"a server at {url}", 120)
+            wait_until(lambda: _is_answering(url) or process.poll() is not None, f"a server at {url}", 120)
             assert process.poll() is None, "the server ended"
             yield OpenServer(url, process)
         finally:
@@ -70,20 +70,20 @@ def running_api(home: Path) -> Iterator[OpenServer]:
             process.stdin.close()
 
 
-def server_environment(home: Path) -> dict[str, str]:
+def build_server_environment(home: Path) -> dict[str, str]:
     """Return the environment of a server whose home is ``home``: this one without its Prefect settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     services = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SERVICES_OFF}
     return {**own, **services, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 
-def _answers(url: str) -> bool:
+def _is_answering(url: str) -> bool:
     try:
         return httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 
 
-def shared_folder(own: Path) -> Path:
+def find_shared_folder(own: Path) -> Path:
     """The folder for homes of a test run, beside or in the temporary folder ``own`` of one of its processes."""
     return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prefect-homes"

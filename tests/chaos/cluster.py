@@ -16,7 +16,7 @@ import psutil
 
 from tests.chaos.network import Machine
 from tests.engine.faults import LEDGER
-from tests.engine.processes import MARK, marked, wait_until
+from tests.engine.processes import MARK, find_processes, wait_until
 from tests.runs.bench import ROOT
 
 WORKERS = 2
@@ -77,7 +77,7 @@ class Cluster:
 
     def children(self) -> dict[int, str]:
         """Processes of items and their slots, on any worker."""
-        return {pid: command for pid, command in marked(self.mark).items() if _CHILD in command}
+        return {pid: command for pid, command in find_processes(self.mark).items() if _CHILD in command}
 
     def stop(self) -> None:
         """End whatever bears the cluster's mark."""
@@ -86,7 +86,7 @@ class Cluster:
                 process.kill()
                 process.wait()
         self._nannies = []
-        while found := marked(self.mark):
+        while found := find_processes(self.mark):
             for pid in found:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, 9)

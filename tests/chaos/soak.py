@@ -22,8 +22,8 @@ import psutil
 import pytest
 
 from tests.chaos.storm import _bench
-from tests.engine.processes import marked
-from tests.runs.bench import Bench, Started
+from tests.engine.processes import find_processes
+from tests.runs.bench import Bench, FlowProcess
 
 MOST_GROWTH_BYTES = 8 << 20
 _SAMPLE_SECONDS = 1.0
@@ -65,10 +65,10 @@ class Sample:
 def manifest(items: int, share: float, seed: int) -> list[dict[str, object]]:
     """Light items, ``share`` of them faulty, in an order of no meaning."""
     chance = random.Random(seed)
-    deeds = [deed for deed, part in _FAULTS.items() for _ in range(max(1, round(part * share * items)))]
+    deeds = [action for action, part in _FAULTS.items() for _ in range(max(1, round(part * share * items)))]
     deeds += ["write"] * (items - len(deeds))
     chance.shuffle(deeds)
-    return [{"id": f"item-{number:05d}", "do": deed} for number, deed in enumerate(deeds)]
+    return [{"id": f"item-{number:05d}", "do": action} for number, action in enumerate(deeds)]
 
 
 def soak(bench: Bench, rows: Sequence[dict[str, object]]) -> tuple[int, list[Sample]]:
@@ -76,14 +76,14 @@ def soak(bench: Bench, rows: Sequence[dict[str, object]]) -> tuple[int, list[Sam
     bench.write_manifest(*rows)
     bench.api = None
     options = ("--workers", 2, "--timeout", 2, "--memory-per-item", "256MiB", "--order", "manifest")
-    with bench.started(*options) as flow:
+    with bench.start_flow(*options) as flow:
         samples = list(_samples(bench, flow))
         code = flow.wait()
-        print(flow.said.read_text()[-1500:], file=sys.stderr)
+        print(flow.log.read_text()[-1500:], file=sys.stderr)
     return code, samples
 
 
-def _samples(bench: Bench, flow: Started) -> list[Sample]:
+def _samples(bench: Bench, flow: FlowProcess) -> list[Sample]:
     begun, found = time.monotonic(), []
     while flow.process.poll() is None:
         found.append(Sample(time.monotonic() - begun, _done(bench), _resident(bench.mark)))
@@ -98,7 +98,7 @@ def _done(bench: Bench) -> int:
 
 def _resident(mark: str) -> dict[tuple[str, int], int]:
     found = {}
-    for pid, words in marked(mark).items():
+    for pid, words in find_processes(mark).items():
         role = next((role for part, role in _ROLES.items() if part in words), "other")
         try:
             found[role, pid] = psutil.Process(pid).memory_info().rss
@@ -160,9 +160,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="headrace-soak-") as name, pytest.MonkeyPatch.context() as patch:
         bench = _bench(Path(name) / "bench", Path(name), "", patch)
         code, samples = soak(bench, rows)
-        counts, wall = bench.counts(), bench.summary["wall_seconds"]
+        counts, wall = bench.count_items(), bench.summary["wall_seconds"]
         kinds = Counter(row["failure_kind"] for row in bench.failures.values())
-        left = marked(bench.mark)
+        left = find_processes(bench.mark)
     found = courses(samples)
     print(f"exit code {code}; done, cached, failed, remaining: {counts}; {wall:.0f} s; failures: {dict(kinds)}")
     print("| process | samples | MiB at half | MiB at the end | most | growth | allowed |")

@@ -29,9 +29,9 @@ from tasks.engine.store.layout import Layout
 from tasks.engine.store.records import RecordStore
 from tests.chaos.cluster import Cluster, cluster_in
 from tests.engine import injection, test_kills
-from tests.engine.processes import marked, wait_for_exit, wait_until
-from tests.homes import running_api
-from tests.runs.bench import Bench, Started, digests, records, send_last_words
+from tests.engine.processes import find_processes, wait_for_exit, wait_until
+from tests.homes import run_api
+from tests.runs.bench import Bench, FlowProcess, flush_prefect_logs, hash_files, load_records
 
 ITEMS = 40
 SLOTS = 2
@@ -120,7 +120,7 @@ class Undisturbed:
         """Run the items of a stroke in peace."""
         bench.write_manifest(*manifest())
         assert bench.run("--workers", SLOTS) == 0
-        return cls(digests(bench.output / "made"), records(bench.output))
+        return cls(hash_files(bench.output / "made"), load_records(bench.output))
 
 
 def manifest() -> list[dict[str, object]]:
@@ -153,12 +153,12 @@ class Storm:
             wanted = max(1, round(chance.uniform(0.05, 0.7) * ITEMS))
             self.bench.hold(min(wanted + _SLACK, ITEMS - 2 * SLOTS))
             stack.callback(self.bench.release)
-            with self.bench.started(*options) as flow:
+            with self.bench.start_flow(*options) as flow:
                 started = self._strike(stroke, chance, flow, wanted, verdict)
                 self._await_end(stroke, flow, verdict)
             # A child may be handed an item in the moment of the kill; a cluster's workers go on until they notice.
             if stroke.remote or stroke.target == "flow":
-                self.in_flight |= set(self.bench.tries()) - self._recorded()
+                self.in_flight |= set(self.bench.count_tries()) - self._recorded()
             self.bench.api = api
             self._check_torn(verdict)
             self._again(stroke, options, started, verdict)
@@ -176,62 +176,66 @@ class Storm:
         if stroke.target == "own Prefect server":
             self.bench.api = None
         if stroke.target == "other Prefect server":
-            self._server = stack.enter_context(running_api(self.bench.folder / "other-home"))
+            self._server = stack.enter_context(run_api(self.bench.folder / "other-home"))
             self.bench.api = self._server.url
         self.bench.ledger.unlink(missing_ok=True)
         return api
 
-    def _strike(self, stroke: Stroke, chance: random.Random, flow: Started, wanted: int, verdict: Verdict) -> set[str]:
+    def _strike(
+        self, stroke: Stroke, chance: random.Random, flow: FlowProcess, wanted: int, verdict: Verdict
+    ) -> set[str]:
         """Kill once ``wanted`` items have ended; returns what had been started by then."""
-        wait_until(lambda: self._ripe(wanted, flow), lambda: f"{wanted} items ended: {flow.said.read_text()}", 90.0)
+        wait_until(lambda: self._ripe(wanted, flow), lambda: f"{wanted} items ended: {flow.log.read_text()}", 90.0)
         victim = self._victim(stroke, chance, flow)
         heirs = psutil.Process(victim).children() if stroke.target == "cluster: nanny" else []
         self.known = self._recorded()
         os.kill(victim, signal.SIGKILL)
         self.bench.release()
-        started, recorded = set(self.bench.tries()), self._recorded()
+        started, recorded = set(self.bench.count_tries()), self._recorded()
         self.lines = len(self._ledger())
         self.in_flight = started - self.known
         psutil.wait_procs(heirs, _GONE_SECONDS)  # a worker goes when it notices that its nanny is gone
-        self.in_flight |= set(self.bench.tries()) - self.known if heirs else set()
+        self.in_flight |= set(self.bench.count_tries()) - self.known if heirs else set()
         verdict.done_before, verdict.in_flight = len(self.known), len(started - recorded)
         verdict.mid_flight = bool(started - recorded) and len(started) < ITEMS
         verdict.expect(verdict.mid_flight, f"not in mid-flight: {len(started)} started, {len(recorded)} recorded")
         return started
 
-    def _ripe(self, wanted: int, flow: Started) -> bool:
-        assert flow.process.poll() is None, f"it ended before the stroke: {flow.said.read_text()}"
-        ended = self.bench.tries("end")
-        return sum(ended.values()) >= wanted and bool(self.bench.tries() - ended)
+    def _ripe(self, wanted: int, flow: FlowProcess) -> bool:
+        assert flow.process.poll() is None, f"it ended before the stroke: {flow.log.read_text()}"
+        ended = self.bench.count_tries("end")
+        return sum(ended.values()) >= wanted and bool(self.bench.count_tries() - ended)
 
-    def _victim(self, stroke: Stroke, chance: random.Random, flow: Started) -> int:
+    def _victim(self, stroke: Stroke, chance: random.Random, flow: FlowProcess) -> int:
         number = chance.randrange(SLOTS)
         if stroke.target.endswith("child"):
-            ended = self.bench.tries("end")
+            ended = self.bench.count_tries("end")
             at_work = [line.split() for line in self._ledger() if line.split()[1] not in ended]
             return int(at_work[number % len(at_work)][2])
         if stroke.target.endswith("flow"):
             return flow.process.pid
         if stroke.target == "own Prefect server":
-            return next(pid for pid, words in marked(self.bench.mark).items() if "tasks.launcher.api_server" in words)
+            return next(
+                pid for pid, words in find_processes(self.bench.mark).items() if "tasks.launcher.api_server" in words
+            )
         if stroke.target == "other Prefect server":
             return self._server.process.pid
         assert self.cluster is not None
         return self.cluster.pick(stroke.target.removeprefix("cluster: "), number)
 
-    def _await_end(self, stroke: Stroke, flow: Started, verdict: Verdict) -> None:
+    def _await_end(self, stroke: Stroke, flow: FlowProcess, verdict: Verdict) -> None:
         """The run ends by itself, with the right words, and no process of it is left."""
         try:
             code: int | None = wait_for_exit(flow.process, _END_SECONDS)
         except AssertionError:
-            verdict.problems.append(f"hangs: {flow.said.read_text()[-2000:]}")
+            verdict.problems.append(f"hangs: {flow.log.read_text()[-2000:]}")
             code = None
-        said = flow.said.read_text()
-        verdict.expect(code == EXPECTED[stroke.target], f"exit code {code}: {said[-2000:]}")
-        verdict.expect("Traceback" not in said, f"a traceback: {said[-3000:]}")
+        log = flow.log.read_text()
+        verdict.expect(code == EXPECTED[stroke.target], f"exit code {code}: {log[-2000:]}")
+        verdict.expect("Traceback" not in log, f"a traceback: {log[-3000:]}")
         if words := WORDS.get(stroke.target):
-            lines = [line for line in said.splitlines() if words in line]
-            verdict.expect(len(lines) == 1, f"not one line about it: {said[-2000:]}")
+            lines = [line for line in log.splitlines() if words in line]
+            verdict.expect(len(lines) == 1, f"not one line about it: {log[-2000:]}")
         flow.process.kill()
         verdict.orphans = len(self._left(stroke))
         verdict.expect(not verdict.orphans, f"processes of the dead run are left: {self._left(stroke)}")
@@ -246,7 +250,7 @@ class Storm:
         if self.cluster is not None:
             self.cluster.reap()
         elsewhere = self.cluster.children() if self.cluster and stroke.remote else {}
-        return marked(self.bench.mark) | elsewhere
+        return find_processes(self.bench.mark) | elsewhere
 
     def _check_torn(self, verdict: Verdict) -> None:
         """Every record is whole, and so is what it tells of."""
@@ -265,15 +269,17 @@ class Storm:
             options = options[: options.index("--scheduler")]
         code = self.bench.run(*options)
         verdict.expect(code == 0, f"the second run ends with {code}")
-        verdict.expect(self.bench.counts() == (ITEMS - len(done), len(done), 0, 0), f"counts {self.bench.counts()}")
+        verdict.expect(
+            self.bench.count_items() == (ITEMS - len(done), len(done), 0, 0), f"counts {self.bench.count_items()}"
+        )
         later = {line.split()[1] for line in self._ledger()[self.lines :] if line.startswith("start ")}
-        twice = {item for item, tries in self.bench.tries().items() if tries > 1}
+        twice = {item for item, tries in self.bench.count_tries().items() if tries > 1}
         verdict.redone = len(twice)
-        verdict.expect(set(self.bench.tries()) == {row["id"] for row in manifest()}, "not every item was run")
+        verdict.expect(set(self.bench.count_tries()) == {row["id"] for row in manifest()}, "not every item was run")
         verdict.expect(twice <= self.in_flight, f"run twice, but not in flight: {twice - self.in_flight}")
         verdict.expect(len(twice) <= 2 * SLOTS, f"more than the slots held were run twice: {twice}")
-        verdict.expect(max(self.bench.tries().values()) <= 2, "run more than twice")
-        made, kept = digests(self.bench.output / "made"), records(self.bench.output)
+        verdict.expect(max(self.bench.count_tries().values()) <= 2, "run more than twice")
+        made, kept = hash_files(self.bench.output / "made"), load_records(self.bench.output)
         missing = self.known - {name.partition("/")[2] for name in kept}
         verdict.lost = len(missing | (self.known & later))
         verdict.expect(not verdict.lost, f"done before the kill, but lost: {missing | (self.known & later)}")
@@ -402,9 +408,9 @@ def _bench(place: Path, home: Path, api: str, patch: pytest.MonkeyPatch) -> Benc
 @contextmanager
 def _session(folder: Path) -> Iterator[str]:
     """A Prefect server for all strokes."""
-    with running_api(folder / "prefect-home") as api:
+    with run_api(folder / "prefect-home") as api:
         yield api.url
-        send_last_words()
+        flush_prefect_logs()
 
 
 if __name__ == "__main__":

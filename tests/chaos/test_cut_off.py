@@ -13,9 +13,9 @@ from tasks.engine.store.records import RecordStore
 from tests.chaos.cluster import Cluster, cluster_in
 from tests.chaos.network import Machine, Network, forbidden, network, on
 from tests.engine.faults import STALLED
-from tests.engine.processes import Patience, tries, wait_until, wait_until_gone
-from tests.homes import server_environment
-from tests.runs.bench import ROOT, Bench, Started
+from tests.engine.processes import Patience, count_tries, wait_until, wait_until_gone
+from tests.homes import build_server_environment
+from tests.runs.bench import ROOT, Bench, FlowProcess
 
 ITEMS = [f"item-{number:02d}" for number in range(24)]
 NOTICED_SECONDS = 12  # Dask takes nothing shorter than 11
@@ -74,7 +74,7 @@ def server(
         f"listening = socket.create_server(({machine.address!r}, {port})); main(listening.detach())"
     )
     home = make_home(tmp_path_factory.mktemp("server") / "home")
-    environment = {**server_environment(home), "PYTHONPATH": str(ROOT)}
+    environment = {**build_server_environment(home), "PYTHONPATH": str(ROOT)}
     command = [*machine.prefix, sys.executable, "-P", "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment):
         url = f"http://{machine.address}:{port}/api"
@@ -82,10 +82,10 @@ def server(
         yield url
 
 
-def begin(place: Place, bench: Bench, cluster: Cluster, flow: Started) -> tuple[int, str]:
+def begin(place: Place, bench: Bench, cluster: Cluster, flow: FlowProcess) -> tuple[int, str]:
     """Cut ``far`` off when it is at its first item and ``near`` has ended some; the process there and its item."""
-    wait_until(lambda: len(tries(cluster.ledger, "end")) >= 5, f"items ended: {flow.said}")
-    wait_until(lambda: place.starts(cluster, place.far), f"an item at the far end: {flow.said}")
+    wait_until(lambda: len(count_tries(cluster.ledger, "end")) >= 5, f"items ended: {flow.log}")
+    wait_until(lambda: place.starts(cluster, place.far), f"an item at the far end: {flow.log}")
     ((child, (item, *_)),) = place.starts(cluster, place.far).items()
     (place.stalled["near"] / item).touch()  # until it is released, so that both are at it
     place.network.cut(place.far)
@@ -94,7 +94,7 @@ def begin(place: Place, bench: Bench, cluster: Cluster, flow: Started) -> tuple[
 
 def check(bench: Bench) -> None:
     """Everything is done, nobody is to blame, and all outputs are what the records say."""
-    assert bench.counts() == (len(ITEMS), 0, 0, 0)
+    assert bench.count_items() == (len(ITEMS), 0, 0, 0)
     assert {row["attempts"] for row in bench.items.values()} == {1}
     store = RecordStore(Layout(bench.output), "faults")
     found = store.load()
@@ -117,16 +117,16 @@ def test_its_items_go_to_the_others_and_its_processes_end(
         cluster.mend()
         bench.api, bench.prefix = server, place.near.prefix
         bench.write_manifest(*({"id": name, "do": "sign"} for name in ITEMS))
-        with bench.started(*run_options(cluster)) as flow:
+        with bench.start_flow(*run_options(cluster)) as flow:
             child, item = begin(place, bench, cluster, flow)
             patience = Patience(2 * NOTICED_SECONDS + 30)
             (place.stalled["near"] / item).unlink()
-            assert flow.wait() == 0, flow.said.read_text()
-            assert "Traceback" not in flow.said.read_text()
+            assert flow.wait() == 0, flow.log.read_text()
+            assert "Traceback" not in flow.log.read_text()
             assert not patience.is_over
         wait_until(lambda: not on(place.far, list(cluster.children())), "the end of the children that were cut off")
         check(bench)
-        started = tries(cluster.ledger)
+        started = count_tries(cluster.ledger)
         assert [name for name, count in started.items() if count > 1] == [item], "what had not begun ran once"
         assert child not in {row["maker"] for row in bench.items.values()}
     wait_until_gone(bench.mark)
@@ -142,14 +142,14 @@ def test_an_item_that_ends_on_both_sides_is_published_by_one(
         cluster.mend()
         bench.api, bench.prefix = server, place.near.prefix
         bench.write_manifest(*({"id": name, "do": "sign"} for name in ITEMS))
-        with bench.started(*run_options(cluster)) as flow:
+        with bench.start_flow(*run_options(cluster)) as flow:
             _, item = begin(place, bench, cluster, flow)
-            wait_until(lambda: tries(cluster.ledger)[item] == 2, f"{item} at both ends: {flow.said}")
+            wait_until(lambda: count_tries(cluster.ledger)[item] == 2, f"{item} at both ends: {flow.log}")
             for stalled in (place.stalled["near"] / item, place.stalled["far"] / "all"):
                 stalled.unlink()
-            wait_until(lambda: tries(cluster.ledger, "end")[item] == 2, f"{item} ended on both sides")
-            assert flow.wait() == 0, flow.said.read_text()
-            assert "Traceback" not in flow.said.read_text()
+            wait_until(lambda: count_tries(cluster.ledger, "end")[item] == 2, f"{item} ended on both sides")
+            assert flow.wait() == 0, flow.log.read_text()
+            assert "Traceback" not in flow.log.read_text()
         check(bench)
     wait_until_gone(bench.mark)
 
@@ -161,9 +161,9 @@ def test_workers_that_do_not_reach_the_prefect_server(made_network: Network, ben
         cluster.mend()
         bench.api, bench.prefix = None, place.near.prefix
         bench.write_manifest({"id": "a"})
-        with bench.started("--scheduler", cluster.address) as flow:
+        with bench.start_flow("--scheduler", cluster.address) as flow:
             assert flow.wait() == 1
-            said = flow.said.read_text()
-    assert "Traceback" not in said
-    assert "name a server that all workers reach, by PREFECT_API_URL" in said
+            log = flow.log.read_text()
+    assert "Traceback" not in log
+    assert "name a server that all workers reach, by PREFECT_API_URL" in log
     assert bench.summary["state"] == "failed"

@@ -37,49 +37,49 @@ def stalled(bench: Bench, count: int) -> list[dict[str, object]]:
 def test_workers_that_are_all_gone(bench: Bench, own_cluster: Cluster, come_back: bool) -> None:
     bench.write_manifest(*stalled(bench, 6))
     seconds = 300 if come_back else 1
-    with bench.started("--scheduler", own_cluster.address, *QUICK, "--deserted-seconds", seconds) as flow:
-        wait_until(lambda: len(bench.tries()) == 2, "two items at work")
+    with bench.start_flow("--scheduler", own_cluster.address, *QUICK, "--deserted-seconds", seconds) as flow:
+        wait_until(lambda: len(bench.count_tries()) == 2, "two items at work")
         own_cluster.kill_workers()
-        flow.wait_for_words(f"{own_cluster.address} has no workers any more: waiting {seconds} s for one")
+        flow.wait_for_text(f"{own_cluster.address} has no workers any more: waiting {seconds} s for one")
         (bench.folder / "gate").touch()
         if come_back:
             own_cluster.mend()
-        assert flow.wait() == (0 if come_back else 1), flow.said.read_text()
-        said = flow.said.read_text()
-    assert "Traceback" not in said
-    assert said.count("has no workers any more") == 1
+        assert flow.wait() == (0 if come_back else 1), flow.log.read_text()
+        log = flow.log.read_text()
+    assert "Traceback" not in log
+    assert log.count("has no workers any more") == 1
     wait_until_gone(bench.mark)
     if come_back:
-        assert bench.counts() == (6, 0, 0, 0)
+        assert bench.count_items() == (6, 0, 0, 0)
         return
-    assert said.count("then give the same command again: what is done stays done") == 1
+    assert log.count("then give the same command again: what is done stays done") == 1
     assert bench.summary["state"] == "failed"
-    assert bench.counts() == (0, 0, 0, 6)
+    assert bench.count_items() == (0, 0, 0, 6)
     own_cluster.mend()
     assert bench.run("--scheduler", own_cluster.address) == 0
-    assert bench.counts() == (6, 0, 0, 0)
+    assert bench.count_items() == (6, 0, 0, 0)
 
 
 def test_ctrl_c_while_no_worker_is_there(bench: Bench, own_cluster: Cluster) -> None:
     bench.write_manifest(*stalled(bench, 6))
-    with bench.started("--scheduler", own_cluster.address, *QUICK) as flow:
-        wait_until(lambda: len(bench.tries()) == 2, "two items at work")
+    with bench.start_flow("--scheduler", own_cluster.address, *QUICK) as flow:
+        wait_until(lambda: len(bench.count_tries()) == 2, "two items at work")
         own_cluster.kill_workers()
-        flow.wait_for_words("has no workers any more")
+        flow.wait_for_text("has no workers any more")
         flow.signal(2)
-        assert flow.wait() == 130, flow.said.read_text()
-    assert bench.counts() == (0, 0, 0, 6)
+        assert flow.wait() == 130, flow.log.read_text()
+    assert bench.count_items() == (0, 0, 0, 6)
 
 
 def test_an_item_that_takes_its_worker_along_each_time(bench: Bench, own_cluster: Cluster) -> None:
     """After some losses in a row the cluster is to blame, not the item; what is done stays done."""
     bench.write_manifest({"id": "a"}, {"id": "b"}, {"id": "killer", "do": "kill_the_worker"})
     given = ("--scheduler", own_cluster.address, "--shard-size", 1, "--order", "manifest")
-    with bench.started(*given, "--losses", 2) as flow:
-        assert flow.wait() == 1, flow.said.read_text()
-        said = flow.said.read_text()
-    assert "Traceback" not in said
-    assert "3 workers in a row were lost" in said
-    assert bench.counts() == (2, 0, 0, 1)
+    with bench.start_flow(*given, "--losses", 2) as flow:
+        assert flow.wait() == 1, flow.log.read_text()
+        log = flow.log.read_text()
+    assert "Traceback" not in log
+    assert "3 workers in a row were lost" in log
+    assert bench.count_items() == (2, 0, 0, 1)
     assert bench.failures == {}
-    assert bench.tries()["killer"] >= 3
+    assert bench.count_tries()["killer"] >= 3

@@ -4,7 +4,7 @@ import pytest
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.storm import EXPECTED, MIX, Storm, Stroke, Undisturbed, strokes
-from tests.engine.processes import marked
+from tests.engine.processes import find_processes
 from tests.runs.bench import Bench
 
 LOCAL = [("item's child", 1), ("flow", 2), ("flow", 3), ("own Prefect server", 4)]
@@ -33,7 +33,7 @@ def test_a_stroke_at_a_cluster_loses_nothing(
 ) -> None:
     verdict = Storm(bench, undisturbed, cluster).give(Stroke(target, seed))
     assert verdict.problems == [], verdict
-    servers = [words for words in marked(cluster.mark).values() if "uvicorn" in words or "api_server" in words]
+    servers = [words for words in find_processes(cluster.mark).values() if "uvicorn" in words or "api_server" in words]
     assert servers == [], "a worker has started a Prefect server of its own"
 
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Workspace
-from tests.engine.processes import tries
+from tests.engine.processes import count_tries
 
 LEDGER = "HEADRACE_TEST_LEDGER"
 STALLED = "HEADRACE_TEST_STALLED"  # a folder: items whose names are in it stall, and all while "all" is
@@ -51,13 +51,13 @@ class FaultStage(Stage):
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Look the deed up and do it."""
         print(f"this is {item.id}", flush=True)  # in the log of this item, and of no other
-        note("start", item)
-        result = DEEDS[item.payload.get("do", "write")](self, item, work)
-        note("end", item)
+        write_to_ledger("start", item)
+        result = ACTIONS[item.payload.get("do", "write")](self, item, work)
+        write_to_ledger("end", item)
         return result
 
 
-def note(word: str, item: Item) -> None:
+def write_to_ledger(word: str, item: Item) -> None:
     """A line in the ledger, if there is one."""
     path = os.environ.get(LEDGER)
     if path is None:
@@ -118,7 +118,7 @@ def _take_time(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     return _write(stage, item, work)
 
 
-def held(ledger: Path) -> Path:
+def get_hold_file(ledger: Path) -> Path:
     """Return the file that holds items back: the number of items that may end before."""
     return ledger.with_name(f"{ledger.name}.hold")
 
@@ -126,7 +126,9 @@ def held(ledger: Path) -> Path:
 def _is_held() -> bool:
     ledger = os.environ.get(LEDGER)
     try:
-        return ledger is not None and tries(Path(ledger), "end").total() >= int(held(Path(ledger)).read_text())
+        return ledger is not None and count_tries(Path(ledger), "end").total() >= int(
+            get_hold_file(Path(ledger)).read_text()
+        )
     except FileNotFoundError:
         return False
 
@@ -249,7 +251,7 @@ def _pass_at_second_try(stage: FaultStage, item: Item, work: Workspace) -> Stage
         return _write(stage, item, work)
     mark.touch()
     fault = item.payload.get("first", "raise_transient")
-    return DEEDS[fault](stage, item, work)
+    return ACTIONS[fault](stage, item, work)
 
 
 def _publish_a_link(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
@@ -299,10 +301,10 @@ def _talk(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
     raise ValueError("said enough")
 
 
-Deed = Callable[[FaultStage, Item, Workspace], StageResult]
-DEEDS: dict[str, Deed] = {
-    deed.__name__.lstrip("_"): deed
-    for deed in (
+Action = Callable[[FaultStage, Item, Workspace], StageResult]
+ACTIONS: dict[str, Action] = {
+    action.__name__.lstrip("_"): action
+    for action in (
         _write,
         _copy,
         _gather,

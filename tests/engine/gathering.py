@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
-from tests.engine.faults import note
+from tests.engine.faults import write_to_ledger
 
 
 class GatherStage(Stage):
@@ -19,7 +19,7 @@ class GatherStage(Stage):
         super().__init__(NoParams())
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        note("start", item)
+        write_to_ledger("start", item)
         made = work.output_dir / "made"
         notes = [made / part / "note.txt" for part in item.payload["parts"]]
         if missing := [path.parent.name for path in notes if not path.is_file()]:

@@ -62,7 +62,7 @@ def _core_waits() -> dict[str, float]:
     return found
 
 
-def marked(mark: str) -> dict[int, str]:
+def find_processes(mark: str) -> dict[int, str]:
     """Living processes that bear ``mark``, but for this one: their command lines by pid."""
     wanted = f"{MARK}={mark}".encode()
     found = {}
@@ -103,10 +103,10 @@ def wait_for_exit(process: subprocess.Popen[Any], seconds: float = 2 * _PATIENCE
 
 def wait_until_gone(mark: str) -> None:
     """Return when no process bears ``mark``."""
-    wait_until(lambda: not marked(mark), lambda: f"processes of the run are left: {marked(mark)}")
+    wait_until(lambda: not find_processes(mark), lambda: f"processes of the run are left: {find_processes(mark)}")
 
 
-def tries(ledger: Path, word: str = "start") -> Counter[str]:
+def count_tries(ledger: Path, word: str = "start") -> Counter[str]:
     """How often each item was started (or ended), by id."""
     lines = ledger.read_text().splitlines() if ledger.exists() else []
     return Counter(line.split()[1] for line in lines if line.startswith(f"{word} "))

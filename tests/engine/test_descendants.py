@@ -15,7 +15,7 @@ from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.running.watchdog import build_watched_environment
 from tests.engine.faults import FaultParams, FaultStage
-from tests.engine.processes import MARK, marked, wait_until_gone
+from tests.engine.processes import MARK, find_processes, wait_until_gone
 
 # A process that leaves its parent and its session, and one that it has started in turn.
 LEAVES = "(setsid sh -c 'sleep 3600 & exec sleep 3600' &) ; (sleep 3600 &)"
@@ -52,7 +52,7 @@ def test_nothing_but_the_stage_s_own_helper_is_left_between_items(
     outcomes = run_shard(ShardOrder(context, HelpedStage(FaultParams()), items), lambda _: None)
     try:
         assert [outcome.message for outcome in outcomes] == ["", "ValueError: failed", "", ""]
-        left = marked(mark)
+        left = find_processes(mark)
         assert len(left) == 2, left
         assert any("sleep 3601" in words for words in left.values())
     finally:

@@ -22,7 +22,7 @@ from tasks.engine.running.watchdog import build_watched_environment
 from tasks.engine.store.outcomes import Outcome
 from tasks.engine.store.records import RecordStore
 from tests.engine.faults import LEDGER, FaultParams, FaultStage
-from tests.engine.processes import MARK, marked, tries, wait_until_gone
+from tests.engine.processes import MARK, count_tries, find_processes, wait_until_gone
 
 TIMEOUT_SECONDS = 3.0
 CAP_BYTES = 200 << 20
@@ -79,8 +79,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder, mark = tmp_path_factory.mktemp("faults"), uuid.uuid4().hex
     ledger, output_dir = folder / "ledger", folder / "output"
     items = [Item("good-first")]
-    for deed in FAULTS:
-        items += [Item(deed, {"do": deed}), Item(f"good-after-{deed}")]
+    for action in FAULTS:
+        items += [Item(action, {"do": action}), Item(f"good-after-{action}")]
     planned = tuple(PlannedItem(item, f"key of {item.id}", place) for place, item in enumerate(items))
     context = RunContext("run", output_dir, Limits(TIMEOUT_SECONDS, CAP_BYTES))
     reported: list[str] = []
@@ -90,45 +90,45 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         patch.setenv(MARK, mark)
         order = ShardOrder(context, FaultStage(FaultParams()), planned)
         outcomes = run_shard(order, lambda outcome: reported.append(outcome.id))
-        left = marked(mark)
+        left = find_processes(mark)
         close_slots("run")
     return Ran({outcome.id: outcome for outcome in outcomes}, reported, output_dir, ledger, left, mark)
 
 
 @pytest.mark.parametrize("deed", FAULTS)
-def test_a_fault_is_told_by_its_kind_and_message(ran: Ran, deed: str) -> None:
-    failure = ran.outcomes[deed]
-    kind, message = FAULTS[deed]
+def test_a_fault_is_told_by_its_kind_and_message(ran: Ran, action: str) -> None:
+    failure = ran.outcomes[action]
+    kind, message = FAULTS[action]
     assert (failure.outcome, failure.failure_kind) == ("failed", kind)
     assert re.fullmatch(message, failure.message), failure.message
     assert "\n" not in failure.message
     assert failure.attempts == 1
-    assert failure.transient is (deed == "raise_transient")
+    assert failure.transient is (action == "raise_transient")
     assert failure.outputs == ()
 
 
 @pytest.mark.parametrize("deed", FAULTS)
-def test_the_neighbours_of_a_fault_are_done(ran: Ran, deed: str) -> None:
-    after = ran.outcomes[f"good-after-{deed}"]
+def test_the_neighbours_of_a_fault_are_done(ran: Ran, action: str) -> None:
+    after = ran.outcomes[f"good-after-{action}"]
     assert after.outcome == "done", after.message
-    content = f"good-after-{deed} text\n"
-    assert (ran.folder / f"made/good-after-{deed}/note.txt").read_text() == content
-    assert (ran.folder / f"made/good-after-{deed}/more/data.bin").read_text() == content * 1000
+    content = f"good-after-{action} text\n"
+    assert (ran.folder / f"made/good-after-{action}/note.txt").read_text() == content
+    assert (ran.folder / f"made/good-after-{action}/more/data.bin").read_text() == content * 1000
     assert [path.rpartition("/")[2] for path in after.outputs] == ["data.bin", "note.txt"]
 
 
 def test_every_item_was_started_once_and_reported_once_in_order(ran: Ran) -> None:
     assert ran.reported == list(ran.outcomes)
-    assert set(tries(ran.ledger)) == set(ran.outcomes)
-    assert set(tries(ran.ledger).values()) == {1}
+    assert set(count_tries(ran.ledger)) == set(ran.outcomes)
+    assert set(count_tries(ran.ledger).values()) == {1}
     done = {name for name, outcome in ran.outcomes.items() if outcome.outcome == "done"}
     assert len(done) == len(FAULTS) + 1
-    assert done <= set(tries(ran.ledger, "end"))
+    assert done <= set(count_tries(ran.ledger, "end"))
 
 
-@pytest.mark.parametrize("deed", [deed for deed, (kind, _) in FAULTS.items() if kind == "timeout"])
-def test_a_hang_ends_at_its_deadline(ran: Ran, deed: str) -> None:
-    usage = ran.outcomes[deed].usage
+@pytest.mark.parametrize("deed", [action for action, (kind, _) in FAULTS.items() if kind == "timeout"])
+def test_a_hang_ends_at_its_deadline(ran: Ran, action: str) -> None:
+    usage = ran.outcomes[action].usage
     assert TIMEOUT_SECONDS <= usage.seconds <= TIMEOUT_SECONDS + 60  # late on a busy machine, but it ends
     assert usage.started_at + usage.seconds <= time.time()
     assert usage.slot
@@ -157,7 +157,7 @@ def test_records_and_failures_say_the_same_as_the_outcomes(ran: Ran) -> None:
 
 
 def test_a_faulty_item_s_own_words_are_kept(ran: Ran) -> None:
-    logs = {deed: ran.outcomes[deed].log for deed in FAULTS}
+    logs = {action: ran.outcomes[action].log for action in FAULTS}
     assert "Fatal Python error: Segmentation fault" in (ran.folder / logs["segfault"]).read_text()
     assert "faults.py" in (ran.folder / logs["raise"]).read_text()
     said = (ran.folder / logs["talk"]).read_bytes()
@@ -165,16 +165,16 @@ def test_a_faulty_item_s_own_words_are_kept(ran: Ran) -> None:
     assert said.endswith(b"ValueError: said enough\n")
 
 
-@pytest.mark.parametrize("deed", [deed for deed in FAULTS if deed != "talk"])  # which drowns its first line
-def test_a_log_holds_the_words_of_its_item_and_of_no_other(ran: Ran, deed: str) -> None:
+@pytest.mark.parametrize("deed", [action for action in FAULTS if action != "talk"])  # which drowns its first line
+def test_a_log_holds_the_words_of_its_item_and_of_no_other(ran: Ran, action: str) -> None:
     """Items of one child write into one file: before this one a good item has, and most often a faulty one too."""
-    said = (ran.folder / ran.outcomes[deed].log).read_text(errors="replace")
-    assert re.findall(r"this is (\S+)", said) == [deed]
+    said = (ran.folder / ran.outcomes[action].log).read_text(errors="replace")
+    assert re.findall(r"this is (\S+)", said) == [action]
 
 
 def test_peak_memory_counts_what_the_item_s_own_processes_use(ran: Ran) -> None:
-    for deed in ("eat_memory", "eat_memory_elsewhere"):
-        assert ran.outcomes[deed].usage.peak_memory_bytes > CAP_BYTES
+    for action in ("eat_memory", "eat_memory_elsewhere"):
+        assert ran.outcomes[action].usage.peak_memory_bytes > CAP_BYTES
     assert 0 < ran.outcomes["good-first"].usage.peak_memory_bytes < CAP_BYTES
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from examples.demo_data import CLIPS, find_clip
-from tests.flows.service import ROOT, Service, running_service
+from tests.flows.service import ROOT, Service, run_service
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("server")
-    with running_service(folder, make_home(folder / "home")) as running:
+    with run_service(folder, make_home(folder / "home")) as running:
         yield running
 
 

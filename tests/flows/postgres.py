@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.engine.processes import wait_until
-from tests.flows.service import free_port
+from tests.flows.service import find_free_port
 
 _UNPRIVILEGED = ("postgres", "nobody")
 
@@ -28,10 +28,10 @@ def find_postgres() -> Path | None:
 
 
 @contextlib.contextmanager
-def running_postgres(programs: Path) -> Iterator[str]:
+def run_postgres(programs: Path) -> Iterator[str]:
     """Start a server with an empty database; yield the database's URL as Prefect takes it."""
-    user = _unprivileged_user()
-    folder, port, password = Path(tempfile.mkdtemp(prefix="postgres-")), free_port(), secrets.token_hex(8)
+    user = _find_unprivileged_user()
+    folder, port, password = Path(tempfile.mkdtemp(prefix="postgres-")), find_free_port(), secrets.token_hex(8)
     given = {"user": user, "cwd": folder, "stdin": subprocess.DEVNULL}
     (folder / "password").write_text(password)
     if user is not None:
@@ -55,7 +55,7 @@ def running_postgres(programs: Path) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _unprivileged_user() -> str | None:
+def _find_unprivileged_user() -> str | None:
     """Return the user to run PostgreSQL as, which refuses to run as root; None for this one."""
     if os.geteuid() != 0:
         return None

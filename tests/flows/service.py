@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tests.engine.processes import MARK, marked, wait_until, wait_until_gone
+from tests.engine.processes import MARK, find_processes, wait_until, wait_until_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -26,7 +26,7 @@ FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 _CLIENT = httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
-def environment(home: Path, mark: str, api: str | None = None, **more: str) -> dict[str, str]:
+def build_environment(home: Path, mark: str, api: str | None = None, **more: str) -> dict[str, str]:
     """This environment without its Prefect settings: a home, and an API where one is given."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     given = {"PREFECT_HOME": str(home), MARK: mark, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **more}
@@ -34,13 +34,13 @@ def environment(home: Path, mark: str, api: str | None = None, **more: str) -> d
 
 
 @contextlib.contextmanager
-def started(
+def start_program(
     command: Sequence[object], cwd: Path, variables: Mapping[str, str], end: signal.Signals = signal.SIGINT
 ) -> Iterator[Program]:
     """A program in a process of its own; told to end when the block is, after which nothing of it may be left."""
     mark = variables[MARK]
-    said = cwd / f"said-{uuid.uuid4().hex[:6]}"
-    with said.open("wb") as stream:
+    log = cwd / f"said-{uuid.uuid4().hex[:6]}"
+    with log.open("wb") as stream:
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=cwd,
@@ -49,7 +49,7 @@ def started(
             stdout=stream,
             stderr=stream,
         )
-    program = Program(process, said, mark)
+    program = Program(process, log, mark)
     try:
         yield program
         if process.poll() is None:
@@ -57,7 +57,7 @@ def started(
         program.wait()
         wait_until_gone(mark)
     finally:
-        for pid in marked(mark):  # none, unless the test has failed
+        for pid in find_processes(mark):  # none, unless the test has failed
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
@@ -68,15 +68,15 @@ class Program:
     """A process, the file of its standard output and error, and the mark that all it starts bears."""
 
     process: subprocess.Popen[bytes]
-    said: Path
+    log: Path
     mark: str
 
-    def wait_for_words(self, words: str) -> None:
+    def wait_for_text(self, words: str) -> None:
         """Return when the program has said ``words``."""
-        wait_until(lambda: words in self.said.read_text() or self._ended(), f"{words!r} in {self.said.read_text()}")
+        wait_until(lambda: words in self.log.read_text() or self._has_ended(), f"{words!r} in {self.log.read_text()}")
 
-    def _ended(self) -> bool:
-        assert self.process.poll() is None, f"it ended: {self.said.read_text()}"
+    def _has_ended(self) -> bool:
+        assert self.process.poll() is None, f"it ended: {self.log.read_text()}"
         return False
 
     def wait(self) -> int:
@@ -91,35 +91,35 @@ class Service:
     url: str
     home: Path
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def build_environment(self, **more: str) -> dict[str, str]:
         """The environment of a program that uses this server, with a mark of its own."""
-        return environment(self.home, uuid.uuid4().hex, self.url, **more)
+        return build_environment(self.home, uuid.uuid4().hex, self.url, **more)
 
-    def prefect(self, *words: object, cwd: Path) -> str:
+    def run_prefect(self, *words: object, cwd: Path) -> str:
         """Run ``prefect`` with ``words``; returns what it said. Fails where it does."""
         command = [PREFECT, *(str(word) for word in words)]
-        given: dict[str, Any] = {"cwd": cwd, "env": self.environment(), "stdin": subprocess.DEVNULL}
+        given: dict[str, Any] = {"cwd": cwd, "env": self.build_environment(), "stdin": subprocess.DEVNULL}
         ran = subprocess.run(command, check=False, capture_output=True, text=True, **given)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
 
     def post(self, path: str, **content: Any) -> httpx.Response:
         """Send ``content`` to the API."""
-        return self._ask("POST", path, json=content)
+        return self._send("POST", path, json=content)
 
     def get(self, path: str) -> Any:
         """Ask the API."""
-        return self._ask("GET", path).raise_for_status().json()
+        return self._send("GET", path).raise_for_status().json()
 
-    def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, **given: Any) -> httpx.Response:
         # On SQLite the server says 503 to the loser of two writers, and Prefect's own client asks again.
         answers: list[httpx.Response] = []
 
-        def answered() -> bool:
+        def is_answered() -> bool:
             answers.append(_CLIENT.request(method, f"{self.url}{path}", **given))
             return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 
-        wait_until(answered, f"an answer to {method} {path}", 20.0)
+        wait_until(is_answered, f"an answer to {method} {path}", 20.0)
         return answers[-1]
 
     def find(self, what: str, **filters: Any) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ class Service:
         found: list[dict[str, Any]] = self.post(f"/{what}/filter", **filters).raise_for_status().json()
         return found
 
-    def deployment(self, name: str) -> dict[str, Any]:
+    def get_deployment(self, name: str) -> dict[str, Any]:
         """The deployment ``flow/name``."""
         content: dict[str, Any] = self.get(f"/deployments/name/{name}")
         return content
@@ -140,30 +140,30 @@ class Service:
 
     def request_run(self, name: str, **parameters: Any) -> httpx.Response:
         """The API's answer when asked for a run."""
-        return self.post(f"/deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters)
+        return self.post(f"/deployments/{self.get_deployment(name)['id']}/create_flow_run", parameters=parameters)
 
-    def state(self, run: str) -> dict[str, Any]:
+    def get_state(self, run: str) -> dict[str, Any]:
         """The state of a flow run."""
         content: dict[str, Any] = self.get(f"/flow_runs/{run}")["state"]
         return content
 
-    def final_state(self, run: str) -> dict[str, Any]:
+    def wait_for_final_state(self, run: str) -> dict[str, Any]:
         """The state of a flow run, once it is over."""
-        wait_until(lambda: self.state(run)["type"] in FINAL, f"an end of {run}", RUN_SECONDS, every_seconds=0.2)
-        return self.state(run)
+        wait_until(lambda: self.get_state(run)["type"] in FINAL, f"an end of {run}", RUN_SECONDS, every_seconds=0.2)
+        return self.get_state(run)
 
     def activate_schedule(self, name: str, parameters: dict[str, Any]) -> None:
         """Turn on the schedule of the deployment ``name``, once a minute, with other parameters, as the UI does."""
-        deployment = self.deployment(name)
+        deployment = self.get_deployment(name)
         (schedule,) = deployment["schedules"]
         change = {"active": True, "schedule": {"cron": "* * * * *", "timezone": "UTC"}, "parameters": parameters}
-        self._ask(
+        self._send(
             "PATCH", f"/deployments/{deployment['id']}/schedules/{schedule['id']}", json=change
         ).raise_for_status()
 
-    def scheduled_runs(self, name: str) -> list[dict[str, Any]]:
+    def find_scheduled_runs(self, name: str) -> list[dict[str, Any]]:
         """Return the runs that the server's scheduler has made for the deployment ``name``, the earliest first."""
-        only = {"deployments": {"id": {"any_": [self.deployment(name)["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        only = {"deployments": {"id": {"any_": [self.get_deployment(name)["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
         return [row for row in self.find("flow_runs", **only) if row["auto_scheduled"]]
 
     def cancel(self, run: str) -> None:
@@ -171,51 +171,53 @@ class Service:
         answer = self.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
         assert answer.json()["status"] == "ACCEPT", answer.text
 
-    def task_runs(self, run: str) -> dict[str, str]:
+    def wait_for_task_runs(self, run: str) -> dict[str, str]:
         """State names of a run's task runs by their names, once the server has all of them."""
-        wait_until(lambda: self._summarised(run), f"the last task run of {run}")
-        return self._task_runs(run)
+        wait_until(lambda: self._is_summarized(run), f"the last task run of {run}")
+        return self._find_task_runs(run)
 
-    def _summarised(self, run: str) -> bool:
-        states = self._task_runs(run)
+    def _is_summarized(self, run: str) -> bool:
+        states = self._find_task_runs(run)
         return any(name.startswith("summarize ") for name in states) and set(states.values()) <= {"Completed", "Cached"}
 
-    def _task_runs(self, run: str) -> dict[str, str]:
-        rows = self.find("task_runs", **_of(run))
+    def _find_task_runs(self, run: str) -> dict[str, str]:
+        rows = self.find("task_runs", **_filter_by_run(run))
         # The server makes a task run of the first event that comes in of it; its state may come a moment later.
         return {row["name"]: row["state"]["name"] if row["state"] else "" for row in rows}
 
-    def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
+    def find_artifacts(self, run: str) -> dict[str, dict[str, Any]]:
         """A run's artifacts by key."""
-        return {row["key"]: row for row in self.find("artifacts", **_of(run))}
+        return {row["key"]: row for row in self.find("artifacts", **_filter_by_run(run))}
 
 
-def _of(run: str) -> dict[str, Any]:
+def _filter_by_run(run: str) -> dict[str, Any]:
     return {"flow_runs": {"id": {"any_": [run]}}}
 
 
 @contextlib.contextmanager
-def running_service(folder: Path, home: Path, *options: str, **settings: str) -> Iterator[Service]:
+def run_service(folder: Path, home: Path, *options: str, **settings: str) -> Iterator[Service]:
     """A server as ``prefect server start`` starts it in ``folder``, on a free port, with a home of its own."""
-    port = free_port()
+    port = find_free_port()
     address = f"http://127.0.0.1:{port}"
     service = Service(f"{address}/api", home)
-    variables = environment(service.home, uuid.uuid4().hex, PREFECT_UI_API_URL=service.url, **settings)
+    variables = build_environment(service.home, uuid.uuid4().hex, PREFECT_UI_API_URL=service.url, **settings)
     command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port, *options]
-    with started(command, folder, variables, signal.SIGTERM) as server:
-        wait_until(lambda: _answers(service.url) or server.process.poll() is not None, f"a server at {address}", 120)
-        assert server.process.poll() is None, server.said.read_text()
+    with start_program(command, folder, variables, signal.SIGTERM) as server:
+        wait_until(
+            lambda: _is_answering(service.url) or server.process.poll() is not None, f"a server at {address}", 120
+        )
+        assert server.process.poll() is None, server.log.read_text()
         yield service
 
 
-def _answers(url: str) -> bool:
+def _is_answering(url: str) -> bool:
     try:
         return _CLIENT.get(f"{url}/health", timeout=5).is_success
     except httpx.HTTPError:
         return False
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Return a port of the loopback on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.engine.processes import marked, wait_until
-from tests.flows.service import PREFECT, ROOT, Program, Service, started
+from tests.engine.processes import find_processes, wait_until
+from tests.flows.service import PREFECT, ROOT, Program, Service, start_program
 
 TEST = "dataset-prep/test"
 DAMAGED = {"damaged-truncated.mp4", "damaged-text.mp4"}
@@ -21,12 +21,12 @@ BUSY: dict[str, Any] = {"manifest": None, "max_frames": 12, "resize": None, "ima
 @pytest.fixture(scope="module")
 def worker(service: Service, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A process worker, started in another folder than the one that was deployed."""
-    service.prefect("work-pool", "create", "headrace", "--type", "process", cwd=checkout)
-    service.prefect("deploy", "--all", cwd=checkout)
-    variables = service.environment(PREFECT_WORKER_QUERY_SECONDS="1", PREFECT_WORKER_PREFETCH_SECONDS="1")
+    service.run_prefect("work-pool", "create", "headrace", "--type", "process", cwd=checkout)
+    service.run_prefect("deploy", "--all", cwd=checkout)
+    variables = service.build_environment(PREFECT_WORKER_QUERY_SECONDS="1", PREFECT_WORKER_PREFETCH_SECONDS="1")
     command = [PREFECT, "worker", "start", "--pool", "headrace", "--type", "process"]
-    with started(command, tmp_path_factory.mktemp("worker"), variables) as program:
-        program.wait_for_words("started!")
+    with start_program(command, tmp_path_factory.mktemp("worker"), variables) as program:
+        program.wait_for_text("started!")
         yield program
 
 
@@ -35,7 +35,7 @@ def first(service: Service, worker: Program) -> str:
     """A run of the test profile with changed parameters, which is over."""
     execution = {"order": "manifest", "shard_size": 4}
     run = service.trigger(TEST, max_frames=3, execution=execution)
-    service.final_state(run)
+    service.wait_for_final_state(run)
     return run
 
 
@@ -43,20 +43,20 @@ def first(service: Service, worker: Program) -> str:
 def second(service: Service, first: str) -> str:
     """The same again, but what failed is left alone, and the run counts as failed for it."""
     run = service.trigger(TEST, max_frames=3, execution={"keep_failed": True, "max_failed": 0.01})
-    service.final_state(run)
+    service.wait_for_final_state(run)
     return run
 
 
-def summary(output: Path) -> dict[str, Any]:
+def read_summary(output: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((output / "summary.json").read_bytes())
     return content
 
 
-def records(output: Path) -> int:
+def count_records(output: Path) -> int:
     return len(list((output / ".headrace" / "records").rglob("*.json")))
 
 
-def busy(slow: Path, output: Path, **execution: Any) -> dict[str, Any]:
+def build_slow_parameters(slow: Path, output: Path, **execution: Any) -> dict[str, Any]:
     return {**BUSY, "videos_dir": str(slow), "output_dir": str(output), "execution": execution}
 
 
@@ -66,7 +66,7 @@ FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_what_is_deployed(service: Service, worker: Program, checkout: Path, flow: str) -> None:
     for name in ("default", "test"):
-        deployment = service.deployment(f"{flow.replace('_', '-')}/{name}")
+        deployment = service.get_deployment(f"{flow.replace('_', '-')}/{name}")
         assert deployment["entrypoint"] == f"flows.{flow}.{flow}"
         assert deployment["work_pool_name"] == "headrace"
         assert [step["directory"] for pull in deployment["pull_steps"] for step in pull.values()] == [str(checkout)]
@@ -78,10 +78,10 @@ def test_what_is_deployed(service: Service, worker: Program, checkout: Path, flo
 
 def test_a_run_with_changed_parameters(service: Service, first: str, checkout: Path) -> None:
     output = checkout / "demo" / "deployment"
-    state = service.state(first)
+    state = service.get_state(first)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed with failures")
     assert state["message"] == "13 done, 0 cached, 2 failed"
-    content = summary(output)
+    content = read_summary(output)
     assert content["parameters"]["max_frames"] == 3
     assert content["parameters"]["resize"] == "160"
     assert content["parameters"]["execution"]["shard_size"] == 4
@@ -93,13 +93,13 @@ def test_a_run_with_changed_parameters(service: Service, first: str, checkout: P
 
 def test_names_in_the_ui(service: Service, first: str) -> None:
     assert service.get(f"/flow_runs/{first}")["name"] == "dataset-prep demo/deployment"
-    names = set(service.task_runs(first))
+    names = set(service.wait_for_task_runs(first))
     shards = {f"dataset-prep {span}" for span in ("0001-0004", "0005-0008", "0009-0012", "0013")}
     assert names >= {"plan frames", "plan dataset", "summarize dataset-prep", *shards}
 
 
 def test_failures_and_summary_are_artifacts(service: Service, first: str) -> None:
-    artifacts = service.artifacts(first)
+    artifacts = service.find_artifacts(first)
     assert artifacts["dataset-prep-failures"]["type"] == "table"
     assert {row["id"] for row in json.loads(artifacts["dataset-prep-failures"]["data"])} == DAMAGED
     assert artifacts["dataset-prep-summary"]["type"] == "markdown"
@@ -107,13 +107,13 @@ def test_failures_and_summary_are_artifacts(service: Service, first: str) -> Non
 
 
 def test_what_is_done_shows_as_cached(service: Service, second: str, checkout: Path) -> None:
-    states = service.task_runs(second)
+    states = service.wait_for_task_runs(second)
     assert states == {"plan frames": "Cached", "plan dataset": "Cached", "summarize dataset-prep": "Completed"}
-    assert summary(checkout / "demo" / "deployment")["items"]["cached"] == 13
+    assert read_summary(checkout / "demo" / "deployment")["items"]["cached"] == 13
 
 
 def test_more_failures_than_allowed_fail_the_run(service: Service, second: str) -> None:
-    state = service.state(second)
+    state = service.get_state(second)
     assert state["type"] == "FAILED"
     assert state["message"] == "13% failed, more than --max-failed 0.01: 0 done, 13 cached, 2 failed"
 
@@ -133,7 +133,7 @@ def test_a_wrong_manifest_fails_the_run_with_all_that_is_wrong(
     manifest.write_text(json.dumps(rows))
     output = tmp_path / "output"
     run = service.trigger(TEST, manifest=str(manifest), splits="train=2", output_dir=str(output))
-    state = service.final_state(run)
+    state = service.wait_for_final_state(run)
     assert state["type"] == "FAILED"
     for words in ("row 1, video_path: '..'", "row 2, video_path: nothing", "'a' again", "train=2"):
         assert words in state["message"]
@@ -142,20 +142,20 @@ def test_a_wrong_manifest_fails_the_run_with_all_that_is_wrong(
 
 def test_stars_are_searched(service: Service, worker: Program, checkout: Path) -> None:
     run = service.trigger("exoplanet-features/test", max_planets=1, plots=False)
-    state = service.final_state(run)
+    state = service.wait_for_final_state(run)
     assert (state["name"], state["message"]) == ("Completed with failures", "7 done, 0 cached, 1 failed")
     output = checkout / "demo" / "stars-deployment"
-    assert summary(output)["parameters"]["max_planets"] == 1
+    assert read_summary(output)["parameters"]["max_planets"] == 1
     assert {path.name for path in output.iterdir()} >= {"features.parquet", "bls_tls_features.csv", "report.html"}
 
 
 def test_landmarks_are_found(service: Service, worker: Program, checkout: Path, shared_models: Path) -> None:
     model = shared_models / "holistic_assembled.task"
     run = service.trigger("landmark-extraction/test", model=str(model), split="train")
-    state = service.final_state(run)
+    state = service.wait_for_final_state(run)
     assert (state["name"], state["message"]) == ("Completed with failures", "3 done, 0 cached, 1 failed")
     output = checkout / "demo" / "signs-deployment"
-    assert summary(output)["parameters"]["fill_gaps"] == 3
+    assert read_summary(output)["parameters"]["fill_gaps"] == 3
     assert {path.name for path in (output / "train" / "landmarks").iterdir()} == {
         "left-turn.npz",
         "passing.npz",
@@ -165,9 +165,9 @@ def test_landmarks_are_found(service: Service, worker: Program, checkout: Path, 
 
 def test_presets_are_compared(service: Service, worker: Program, checkout: Path) -> None:
     run = service.trigger("vhs-presets/test")
-    assert service.final_state(run)["name"] == "Completed"
+    assert service.wait_for_final_state(run)["name"] == "Completed"
     output = checkout / "demo" / "presets-deployment"
-    assert summary(output)["parameters"]["piece_seconds"] == 0.4
+    assert read_summary(output)["parameters"]["piece_seconds"] == 0.4
     assert {path.name for path in output.iterdir()} >= {"comparison.jpg", "comparison.csv", "report.html"}
 
 
@@ -175,7 +175,7 @@ def test_tapes_are_restored(service: Service, worker: Program, checkout: Path) -
     settings = checkout / "settings.csv"
     settings.write_text("tape,codec,crf\nbroken-off.mkv,x264,30\n")
     run = service.trigger("vhs-batch/test", settings=str(settings), height=120)
-    assert service.final_state(run)["name"] == "Completed with failures"
+    assert service.wait_for_final_state(run)["name"] == "Completed with failures"
     output = checkout / "demo" / "tapes-deployment"
     assert [row["id"] for row in json.loads((output / "failures.json").read_bytes())] == ["never-began"]
     assert {path.stem for path in (output / "restored").iterdir()} == {"street-1994", "film", "broken-off"}
@@ -183,36 +183,38 @@ def test_tapes_are_restored(service: Service, worker: Program, checkout: Path) -
 
 def test_overlays_are_taken_off(service: Service, worker: Program, checkout: Path) -> None:
     run = service.trigger("overlay-removal/test", detector="mask", mask="256,14,44x32", segments=2)
-    assert service.final_state(run)["name"] == "Completed"
+    assert service.wait_for_final_state(run)["name"] == "Completed"
     output = checkout / "demo" / "marked-deployment"
-    assert summary(output)["parameters"]["method"] == "unblend"
-    assert summary(output)["stages"]["segments"]["done"] == 4
+    assert read_summary(output)["parameters"]["method"] == "unblend"
+    assert read_summary(output)["stages"]["segments"]["done"] == 4
     assert {path.name for path in (output / "cleaned").iterdir()} == {"bunny.mp4", "street.mp4"}
 
 
 def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program, slow: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    run = service.trigger(TEST, **busy(slow, output, workers=1))
+    run = service.trigger(TEST, **build_slow_parameters(slow, output, workers=1))
     wait_until(
-        lambda: records(output) >= 2 and "dataset-prep-progress" in service.artifacts(run),
+        lambda: count_records(output) >= 2 and "dataset-prep-progress" in service.find_artifacts(run),
         "two records and an artifact",
     )
     service.cancel(run)
-    state = service.final_state(run)
+    state = service.wait_for_final_state(run)
     assert state["type"] == "CANCELLED"
-    wait_until(lambda: not items_of(worker), f"the run's processes are left: {items_of(worker)}", 20.0)
-    done = records(output)
+    wait_until(
+        lambda: not find_item_processes(worker), f"the run's processes are left: {find_item_processes(worker)}", 20.0
+    )
+    done = count_records(output)
     assert 2 <= done < 8, "the run was over before it was cancelled"
-    assert summary(output)["state"] == "interrupted"
-    assert summary(output)["items"] == {"total": 8, "done": done, "cached": 0, "failed": 0, "remaining": 8 - done}
-    assert service.artifacts(run)["dataset-prep-progress"]["type"] == "progress"
+    assert read_summary(output)["state"] == "interrupted"
+    assert read_summary(output)["items"] == {"total": 8, "done": done, "cached": 0, "failed": 0, "remaining": 8 - done}
+    assert service.find_artifacts(run)["dataset-prep-progress"]["type"] == "progress"
 
-    again = service.trigger(TEST, **busy(slow, output))
-    assert service.final_state(again)["name"] == "Completed"
-    assert summary(output)["stages"]["frames"]["cached"] == done
+    again = service.trigger(TEST, **build_slow_parameters(slow, output))
+    assert service.wait_for_final_state(again)["name"] == "Completed"
+    assert read_summary(output)["stages"]["frames"]["cached"] == done
 
 
-def items_of(worker: Program) -> list[str]:
+def find_item_processes(worker: Program) -> list[str]:
     """Command lines of what a worker has started for runs."""
     modules = ("prefect.engine", "tasks.engine.running.child")
-    return [line for line in marked(worker.mark).values() if any(module in line for module in modules)]
+    return [line for line in find_processes(worker.mark).values() if any(module in line for module in modules)]

@@ -28,8 +28,17 @@ import yaml
 from examples.demo_data import CLIPS, find_clip
 from tests.engine.processes import wait_until
 from tests.flows.conftest import make_checkout
-from tests.flows.postgres import find_postgres, running_postgres
-from tests.flows.service import PREFECT, ROOT, RUN_SECONDS, Service, environment, free_port, running_service, started
+from tests.flows.postgres import find_postgres, run_postgres
+from tests.flows.service import (
+    PREFECT,
+    ROOT,
+    RUN_SECONDS,
+    Service,
+    build_environment,
+    find_free_port,
+    run_service,
+    start_program,
+)
 
 DEPLOYMENT = "dataset-prep/test"
 SITES = ("sqlite", "postgres", "serve")
@@ -66,7 +75,7 @@ class Site:
         """The output folder of the scheduled runs."""
         return self.folder / "scheduled"
 
-    def parameters(self, output: Path) -> dict[str, Any]:
+    def build_parameters(self, output: Path) -> dict[str, Any]:
         """Return the parameters of a run of a second or two."""
         return {"manifest": None, "videos_dir": str(self.folder / "videos"), "output_dir": str(output), "max_frames": 1}
 
@@ -74,15 +83,15 @@ class Site:
         """Return the first scheduled run of DEPLOYMENT once it is over."""
 
         def is_due() -> bool:
-            return bool(self.service.scheduled_runs(DEPLOYMENT))
+            return bool(self.service.find_scheduled_runs(DEPLOYMENT))
 
         wait_until(is_due, "a run made by the scheduler", _MINUTE_SECONDS, every_seconds=0.2)
-        run = str(self.service.scheduled_runs(DEPLOYMENT)[0]["id"])
+        run = str(self.service.find_scheduled_runs(DEPLOYMENT)[0]["id"])
         started = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED")
         wait_until(
-            lambda: self.service.state(run)["type"] in started, "its start", 2 * _MINUTE_SECONDS, every_seconds=0.2
+            lambda: self.service.get_state(run)["type"] in started, "its start", 2 * _MINUTE_SECONDS, every_seconds=0.2
         )
-        self.service.final_state(run)
+        self.service.wait_for_final_state(run)
         content: dict[str, Any] = self.service.get(f"/flow_runs/{run}")
         return content
 
@@ -90,7 +99,7 @@ class Site:
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[dict[str, Site]]:
     """All sites, with active schedules."""
-    starts = {"sqlite": with_worker, "postgres": as_composed, "serve": with_serve}
+    starts = {"sqlite": start_with_worker, "postgres": start_as_composed, "serve": start_with_serve}
     entered: list[AbstractContextManager[Site]] = []
     for name in SITES:
         folder = make_checkout(tmp_path_factory.mktemp(name))
@@ -107,43 +116,46 @@ def sites(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], 
 
 
 @contextlib.contextmanager
-def with_worker(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
+def start_with_worker(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
     """``prefect server start`` on SQLite, and a worker."""
-    with running_service(folder, make_home(folder / "home"), **QUICK) as service, working(service, folder) as site:
+    with (
+        run_service(folder, make_home(folder / "home"), **QUICK) as service,
+        deploy_with_worker(service, folder) as site,
+    ):
         yield site
 
 
 @contextlib.contextmanager
-def with_serve(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
+def start_with_serve(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
     """``prefect server start`` on SQLite, and ``python deployments/serve.py``."""
-    with running_service(folder, make_home(folder / "home"), **QUICK) as service:
+    with run_service(folder, make_home(folder / "home"), **QUICK) as service:
         command = [sys.executable, ROOT / "deployments" / "serve.py"]
-        with started(command, folder, service.environment(**VARIABLES)) as program:
-            program.wait_for_words("polling for scheduled runs")
-            yield prepared(Site(service, folder, ""))
+        with start_program(command, folder, service.build_environment(**VARIABLES)) as program:
+            program.wait_for_text("polling for scheduled runs")
+            yield activate_schedule_of(Site(service, folder, ""))
 
 
 @contextlib.contextmanager
-def as_composed(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
+def start_as_composed(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
     """PostgreSQL, Redis, the API and its services apart, with the commands and settings of compose.yaml; a worker."""
     programs, redis = find_postgres(), shutil.which("redis-server")
     if programs is None or redis is None:
         pytest.skip("no PostgreSQL or no Redis: apt-get install postgresql redis-server")
-    port = free_port()
-    plain = environment(folder / "home", uuid.uuid4().hex)
+    port = find_free_port()
+    plain = build_environment(folder / "home", uuid.uuid4().hex)
     quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", folder]
     with ExitStack() as stack:
-        database = stack.enter_context(running_postgres(programs))
-        stack.enter_context(started([redis, "--port", port, *quiet], folder, plain))
-        settings = {**composed_settings(database, port), **QUICK, "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "PT5S"}
-        service = stack.enter_context(running_service(folder, folder / "home", "--no-services", **settings))
+        database = stack.enter_context(run_postgres(programs))
+        stack.enter_context(start_program([redis, "--port", port, *quiet], folder, plain))
+        settings = {**read_compose_settings(database, port), **QUICK, "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "PT5S"}
+        service = stack.enter_context(run_service(folder, folder / "home", "--no-services", **settings))
         command = [PREFECT, "server", "services", "start"]
-        services = environment(folder / "services", uuid.uuid4().hex, service.url, **settings)
-        stack.enter_context(started(command, folder, services))
-        yield stack.enter_context(working(service, folder))
+        services = build_environment(folder / "services", uuid.uuid4().hex, service.url, **settings)
+        stack.enter_context(start_program(command, folder, services))
+        yield stack.enter_context(deploy_with_worker(service, folder))
 
 
-def composed_settings(database: str, redis_port: int) -> dict[str, str]:
+def read_compose_settings(database: str, redis_port: int) -> dict[str, str]:
     """Return the server's settings of compose.yaml with other addresses."""
     compose = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text(encoding="utf-8"))
     addresses = {
@@ -157,22 +169,22 @@ def composed_settings(database: str, redis_port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def working(service: Service, folder: Path) -> Iterator[Site]:
+def deploy_with_worker(service: Service, folder: Path) -> Iterator[Site]:
     """Deploy from ``folder``, let a run become late, then start a worker."""
-    service.prefect("work-pool", "create", "headrace", "--type", "process", cwd=folder)
-    service.prefect("deploy", "--all", cwd=folder)
+    service.run_prefect("work-pool", "create", "headrace", "--type", "process", cwd=folder)
+    service.run_prefect("deploy", "--all", cwd=folder)
     site = Site(service, folder, "")
-    late = service.trigger(DEPLOYMENT, **site.parameters(folder / "late"))
-    wait_until(lambda: service.state(late)["name"] == "Late", "a late run that is called so", RUN_SECONDS)
+    late = service.trigger(DEPLOYMENT, **site.build_parameters(folder / "late"))
+    wait_until(lambda: service.get_state(late)["name"] == "Late", "a late run that is called so", RUN_SECONDS)
     command = [PREFECT, "worker", "start", "--pool", "headrace", "--type", "process"]
-    with started(command, folder, service.environment(**VARIABLES)) as program:
-        program.wait_for_words("started!")
-        yield prepared(Site(service, folder, late))
+    with start_program(command, folder, service.build_environment(**VARIABLES)) as program:
+        program.wait_for_text("started!")
+        yield activate_schedule_of(Site(service, folder, late))
 
 
-def prepared(site: Site) -> Site:
+def activate_schedule_of(site: Site) -> Site:
     """Return ``site`` with an active schedule."""
-    site.service.activate_schedule(DEPLOYMENT, site.parameters(site.scheduled_output))
+    site.service.activate_schedule(DEPLOYMENT, site.build_parameters(site.scheduled_output))
     return site
 
 
@@ -190,7 +202,7 @@ def test_a_schedule_fires_and_its_run_finishes(sites: dict[str, Site], name: str
 @pytest.mark.parametrize("name", ["sqlite", "postgres"])
 def test_a_run_that_no_worker_took_is_late_and_runs_when_one_comes(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
-    assert site.service.final_state(site.late)["type"] == "COMPLETED"
+    assert site.service.wait_for_final_state(site.late)["type"] == "COMPLETED"
     names = [state["name"] for state in site.service.get(f"/flow_run_states/?flow_run_id={site.late}")]
     assert "Late" in names
     assert (site.folder / "late" / "summary.json").is_file()
@@ -200,18 +212,18 @@ def test_a_run_that_no_worker_took_is_late_and_runs_when_one_comes(sites: dict[s
 def test_cancelling_ends_the_run(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
     output = site.folder / "cancelled"
-    parameters = {**site.parameters(output), "max_frames": 2000, "image_format": "png", "resize": None}
+    parameters = {**site.build_parameters(output), "max_frames": 2000, "image_format": "png", "resize": None}
     run = site.service.trigger(DEPLOYMENT, **parameters)
     wait_until((output / ".headrace" / "private").is_dir, "an item at work", RUN_SECONDS)
     site.service.cancel(run)
-    assert site.service.final_state(run)["type"] == "CANCELLED"
+    assert site.service.wait_for_final_state(run)["type"] == "CANCELLED"
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgres"])
 def test_an_automation_starts_a_run_when_another_completes(sites: dict[str, Site], name: str) -> None:
     service, output = sites[name].service, sites[name].folder / "automated"
-    deployment = service.deployment(DEPLOYMENT)["id"]
-    first = service.trigger(DEPLOYMENT, **sites[name].parameters(sites[name].folder / "before"))
+    deployment = service.get_deployment(DEPLOYMENT)["id"]
+    first = service.trigger(DEPLOYMENT, **sites[name].build_parameters(sites[name].folder / "before"))
     answer = service.post(
         "/automations/",
         name="one after the other",
@@ -227,12 +239,12 @@ def test_an_automation_starts_a_run_when_another_completes(sites: dict[str, Site
                 "type": "run-deployment",
                 "source": "selected",
                 "deployment_id": deployment,
-                "parameters": sites[name].parameters(output),
+                "parameters": sites[name].build_parameters(output),
             }
         ],
     )
     assert answer.is_success, answer.text
-    assert service.final_state(first)["type"] == "COMPLETED"
+    assert service.wait_for_final_state(first)["type"] == "COMPLETED"
     wait_until((output / "summary.json").is_file, "the automation's run", RUN_SECONDS, every_seconds=0.2)
 
 
@@ -240,10 +252,10 @@ def test_events_go_after_the_retention_period(sites: dict[str, Site]) -> None:
     service = sites["postgres"].service
     since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 
-    def oldest() -> datetime:
+    def find_oldest() -> datetime:
         answer = service.post("/events/filter", filter={"occurred": {"since": since}, "order": "ASC"}, limit=1)
         events = answer.raise_for_status().json()["events"]
         return datetime.fromisoformat(events[0]["occurred"]) if events else datetime.now(UTC)
 
     before = datetime.now(UTC)
-    wait_until(lambda: oldest() > before, "only events that are newer", RUN_SECONDS, every_seconds=0.5)
+    wait_until(lambda: find_oldest() > before, "only events that are newer", RUN_SECONDS, every_seconds=0.5)

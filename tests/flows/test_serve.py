@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from deployments.serve import declared
-from tests.flows.service import ROOT, Service, environment, started
+from tests.flows.service import ROOT, Service, build_environment, start_program
 
 SERVE = ROOT / "deployments" / "serve.py"
 
@@ -21,9 +21,11 @@ def test_serving(prefect_api: str, prefect_home: Path, slow: Path, tmp_path: Pat
     videos.mkdir()
     (videos / "good.mp4").hardlink_to(slow / "video-0.mp4")
     (videos / "bad.mp4").write_text("Not a video.\n")
-    with started([sys.executable, SERVE], tmp_path, service.environment(PREFECT_RUNNER_POLL_FREQUENCY="1")) as program:
-        program.wait_for_words("polling for scheduled runs")
-        served = service.deployment("dataset-prep/default")
+    with start_program(
+        [sys.executable, SERVE], tmp_path, service.build_environment(PREFECT_RUNNER_POLL_FREQUENCY="1")
+    ) as program:
+        program.wait_for_text("polling for scheduled runs")
+        served = service.get_deployment("dataset-prep/default")
         assert served["entrypoint"] == "flows.dataset_prep.dataset_prep"
         assert [schedule["active"] for schedule in served["schedules"]] == [False]
         run = service.trigger(
@@ -33,7 +35,7 @@ def test_serving(prefect_api: str, prefect_home: Path, slow: Path, tmp_path: Pat
             output_dir=str(output),
             max_frames=1,
         )
-        state = service.final_state(run)
+        state = service.wait_for_final_state(run)
         assert state["name"] == "Completed with failures", state["message"]
         assert program.process.poll() is None
     assert program.process.returncode == 0
@@ -59,7 +61,7 @@ def test_every_flow_has_a_default_and_a_test_deployment() -> None:
 
 
 def test_no_server(tmp_path: Path) -> None:
-    variables = environment(tmp_path, uuid.uuid4().hex)
+    variables = build_environment(tmp_path, uuid.uuid4().hex)
     ran = subprocess.run([sys.executable, SERVE], check=False, env=variables, capture_output=True, text=True)
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.processes import marked, wait_until, wait_until_gone
+from tests.engine.processes import find_processes, wait_until, wait_until_gone
 from tests.launcher.test_api import listening_addresses
-from tests.runs.bench import Bench, Started
+from tests.runs.bench import Bench, FlowProcess
 
 _LOOPBACK = {"0100007F"}
 
@@ -44,12 +44,12 @@ def test_runs_at_once_with_new_shared_and_unwritable_homes(
     }
     benches = [bench_of(tmp_path / name, home, patch) for name, home in homes.items()]
     with ExitStack() as stack:
-        flows = [stack.enter_context(bench.started("--workers", 1)) for bench in benches]
+        flows = [stack.enter_context(bench.start_flow("--workers", 1)) for bench in benches]
         for bench, flow in zip(benches, flows, strict=True):
-            code, said = flow.wait(), flow.said.read_text()
-            assert code == 0, said
-            assert bench.counts() == (2, 0, 0, 0)
-            assert not re.search(r"Traceback|Warning|database is locked", said)
+            code, log = flow.wait(), flow.log.read_text()
+            assert code == 0, log
+            assert bench.count_items() == (2, 0, 0, 0)
+            assert not re.search(r"Traceback|Warning|database is locked", log)
     templates = [path.name for path in (tmp_path / "cache" / "prefect").iterdir()]
     assert len(templates) == 1, templates
 
@@ -59,38 +59,38 @@ def test_the_password_of_a_run_reaches_nobody_else(
 ) -> None:
     """Neither command lines nor the environment of items hold it, and all ports are on the loopback."""
     bench = bench_of(tmp_path / "run", prefect_home, patch, seconds=3.0)
-    with bench.started("--workers", 2) as flow:
-        wait_until(lambda: len(bench.tries()) == 2, f"two items at work: {flow.said.read_text()}")
+    with bench.start_flow("--workers", 2) as flow:
+        wait_until(lambda: len(bench.count_tries()) == 2, f"two items at work: {flow.log.read_text()}")
         password_file = find_password_file(flow)
         secret = password_file.read_text().strip()
-        processes = marked(bench.mark)
+        processes = find_processes(bench.mark)
         assert any("tasks.engine.running.child" in command for command in processes.values())
         assert not any(secret.partition(":")[2] in command for command in processes.values())
         with_secret = [processes[pid] for pid in processes if secret.encode() in environment_of(pid)]
         assert with_secret
         assert all("api_server" in command for command in with_secret)
         assert set().union(*(listening_addresses(pid) for pid in processes)) <= _LOOPBACK
-        assert flow.wait() == 0, flow.said.read_text()
+        assert flow.wait() == 0, flow.log.read_text()
     wait_until_gone(bench.mark)
     assert not password_file.parent.exists()
-    assert secret.partition(":")[2] not in flow.said.read_text()
+    assert secret.partition(":")[2] not in flow.log.read_text()
 
 
 def test_a_home_with_a_profile_that_cannot_be_read_gives_one_line(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     (home / "profiles.toml").mkdir(parents=True)
     bench = bench_of(tmp_path / "run", home, patch)
-    with bench.started("--workers", 1) as flow:
-        assert flow.wait() == 0, flow.said.read_text()
-    said = flow.said.read_text()
-    assert said.count("its profiles are not used") == 1
-    assert "Traceback" not in said
+    with bench.start_flow("--workers", 1) as flow:
+        assert flow.wait() == 0, flow.log.read_text()
+    log = flow.log.read_text()
+    assert log.count("its profiles are not used") == 1
+    assert "Traceback" not in log
 
 
-def find_password_file(flow: Started) -> Path:
+def find_password_file(flow: FlowProcess) -> Path:
     """Return the file that the run names beside the address of its UI."""
-    found = re.search(r"\(password: (.*)\)", flow.said.read_text())
-    assert found, flow.said.read_text()
+    found = re.search(r"\(password: (.*)\)", flow.log.read_text())
+    assert found, flow.log.read_text()
     return Path(found[1])
 
 

@@ -20,8 +20,8 @@ import av
 import pyarrow.parquet as pq
 import pytest
 
-from tests.engine.faults import LEDGER, held
-from tests.engine.processes import MARK, tries, wait_for_exit, wait_until
+from tests.engine.faults import LEDGER, get_hold_file
+from tests.engine.processes import MARK, count_tries, wait_for_exit, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULT_FLOW = "tests.runs.fault_flow"
@@ -60,14 +60,14 @@ class Bench:
         with self._patch.context() as patch, temporary_settings({PREFECT_API_URL: self.api, PREFECT_HOME: self._home}):
             for name, value in self._variables().items():
                 patch.setenv(name, value)
-            return main(flow, self._arguments(flow, (*_smallest(options), *options) if small else options))
+            return main(flow, self._arguments(flow, (*_add_small_defaults(options), *options) if small else options))
 
     @contextlib.contextmanager
-    def started(self, *options: object, flow: str = FAULT_FLOW) -> Iterator[Started]:
+    def start_flow(self, *options: object, flow: str = FAULT_FLOW) -> Iterator[FlowProcess]:
         """Start ``flow`` in a process of its own, which is ended when the block is."""
         script = ROOT / f"{flow.replace('.', '/')}.py"
-        said = self.folder / f"said-{uuid.uuid4().hex[:6]}"
-        with said.open("wb") as stream:
+        log = self.folder / f"said-{uuid.uuid4().hex[:6]}"
+        with log.open("wb") as stream:
             process = subprocess.Popen(
                 [*self.prefix, sys.executable, str(script), *self._arguments(flow, options)],
                 cwd=self.folder,
@@ -77,24 +77,24 @@ class Bench:
                 env=self._environment(),
             )
             try:
-                yield Started(process, said)
+                yield FlowProcess(process, log)
             finally:
                 process.kill()
                 process.wait()
 
     def hold(self, after: int) -> None:
         """Let items of the deed ``take_time`` wait once ``after`` items have ended, until :meth:`release`."""
-        held(self.ledger).write_text(str(after))
+        get_hold_file(self.ledger).write_text(str(after))
 
     def release(self) -> None:
         """Let items go on that wait because of :meth:`hold`."""
-        held(self.ledger).unlink(missing_ok=True)
+        get_hold_file(self.ledger).unlink(missing_ok=True)
 
-    def tries(self, word: str = "start") -> Counter[str]:
+    def count_tries(self, word: str = "start") -> Counter[str]:
         """How often each item was started (or ended) since the ledger was last forgotten."""
-        return tries(self.ledger, word)
+        return count_tries(self.ledger, word)
 
-    def new_tries(self) -> list[str]:
+    def take_started_items(self) -> list[str]:
         """The items started since the last call, in order."""
         lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
         self.ledger.unlink(missing_ok=True)
@@ -116,7 +116,7 @@ class Bench:
         """items.parquet by id."""
         return {row["id"]: row for row in pq.read_table(self.output / "items.parquet").to_pylist()}
 
-    def counts(self) -> tuple[int, int, int, int]:
+    def count_items(self) -> tuple[int, int, int, int]:
         """Done, cached, failed and remaining items of the last run."""
         items = self.summary["items"]
         return items["done"], items["cached"], items["failed"], items["remaining"]
@@ -135,19 +135,19 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Started:
+class FlowProcess:
     """A flow in a process of its own. ``said`` is the file of its standard output and error."""
 
     process: subprocess.Popen[bytes]
-    said: Path
+    log: Path
 
-    def wait_for_words(self, words: str) -> None:
+    def wait_for_text(self, words: str) -> None:
         """Return when the flow has said ``words``."""
-        wait_until(lambda: words in self.said.read_text(), lambda: f"{words!r} in {self.said.read_text()}")
+        wait_until(lambda: words in self.log.read_text(), lambda: f"{words!r} in {self.log.read_text()}")
 
     def signal(self, number: int) -> None:
         """Send a signal to a flow that runs."""
-        assert self.process.poll() is None, f"it ended before the signal: {self.said.read_text()}"
+        assert self.process.poll() is None, f"it ended before the signal: {self.log.read_text()}"
         self.process.send_signal(number)
 
     def wait(self) -> int:
@@ -155,14 +155,14 @@ class Started:
         return wait_for_exit(self.process)
 
 
-def _smallest(options: tuple[object, ...]) -> tuple[object, ...]:
+def _add_small_defaults(options: tuple[object, ...]) -> tuple[object, ...]:
     """Options for one slot and one shard, unless ``options`` say how many slots."""
     if "--workers" in options:
         return ()
     return ("--workers", 1) if "--shard-size" in options else ("--workers", 1, "--shard-size", 100)
 
 
-def send_last_words() -> None:
+def flush_prefect_logs() -> None:
     """Let Prefect in this process send what it still holds, so that it does not look for a server that is gone."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
@@ -171,7 +171,7 @@ def send_last_words() -> None:
     EventsWorker.drain_all(timeout=10)
 
 
-def records(output: Path) -> dict[str, Any]:
+def load_records(output: Path) -> dict[str, Any]:
     """Every record in an output folder but for its times, by ``<stage>/<id>``."""
     found = {}
     for path in sorted((output / ".headrace/records").rglob("*.json")):
@@ -180,38 +180,38 @@ def records(output: Path) -> dict[str, Any]:
     return found
 
 
-def digests(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     """sha256 of every file of a folder by its path; hidden folders are left out."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     visible = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in visible}
 
 
-def listing(folder: Path) -> dict[str, tuple[int, int]]:
+def list_files(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and time of change of everything in a folder, hidden or not."""
     return {
         str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")
     }
 
 
-def bench_in(folder: Path, home: Path, api: str) -> Iterator[Bench]:
+def create_bench(folder: Path, home: Path, api: str) -> Iterator[Bench]:
     with pytest.MonkeyPatch.context() as patch:
         yield Bench(folder, home, api, patch)
 
 
-def values(bench: Bench, stage: str) -> dict[str, dict[str, Any]]:
+def load_values(bench: Bench, stage: str) -> dict[str, dict[str, Any]]:
     """The rows of a stage in items.parquet, by item."""
     table = pq.read_table(bench.output / "items.parquet").to_pylist()
     return {row["id"]: row for row in table if row["stage"] == stage}
 
 
-def counts(bench: Bench, stage: str) -> tuple[int, int, int, int]:
+def count_items(bench: Bench, stage: str) -> tuple[int, int, int, int]:
     """Done, cached, failed and remaining items of a stage."""
     found = bench.summary["stages"][stage]
     return found["done"], found["cached"], found["failed"], found["remaining"]
 
 
-def times(path: Path) -> list[Fraction]:
+def read_frame_times(path: Path) -> list[Fraction]:
     """When each picture is shown, in seconds."""
     with av.open(str(path)) as container:
         frames = list(container.decode(container.streams.video[0]))

@@ -20,9 +20,9 @@ def test_names_and_messages_are_escaped_in_artifacts(bench: Bench, capsys: pytes
     output = bench.output = bench.folder / "<i>out_put</i>"
     bench.write_manifest({"id": NAME, "do": "raise", "words": WORDS}, {"id": "good"})
     assert bench.run("--retries", 0) == 3
-    said = capsys.readouterr().err
-    assert "\x1b[2J" not in said
-    assert "\u200b" not in said
+    log = capsys.readouterr().err
+    assert "\x1b[2J" not in log
+    assert "\u200b" not in log
     [row] = json.loads(latest_artifact(bench, "fault-flow-failures")["data"])
     assert row["name"] == SHOWN_NAME
     assert row["message"].endswith(SHOWN_WORDS), row

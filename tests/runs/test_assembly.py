@@ -41,26 +41,26 @@ def test_parts_are_joined_and_removed(bench: Bench) -> None:
     assert run(bench, plan, small=False) == 0
     assert (bench.output / "wholes" / "a.txt").read_text() == "a0 text\na1 text\n"
     assert left_parts(bench) == []
-    assert sorted(bench.new_tries()) == ["a", "a0", "a1", "b", "b0", "b1"]
+    assert sorted(bench.take_started_items()) == ["a", "a0", "a1", "b", "b0", "b1"]
     assert run(bench, plan) == 0
-    assert bench.new_tries() == []
-    assert bench.counts() == (0, 2, 0, 0)
+    assert bench.take_started_items() == []
+    assert bench.count_items() == (0, 2, 0, 0)
 
 
 def test_new_whole_runs_only_its_own_parts(bench: Bench) -> None:
     assert run(bench, write_plan(bench, a=whole("a"))) == 0
-    bench.new_tries()
+    bench.take_started_items()
     assert run(bench, write_plan(bench, a=whole("a"), b=whole("b"))) == 0
-    assert sorted(bench.new_tries()) == ["b", "b0", "b1"]
+    assert sorted(bench.take_started_items()) == ["b", "b0", "b1"]
 
 
 def test_missing_whole_runs_again_with_its_parts(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a"), b=whole("b"))
     assert run(bench, plan) == 0
-    bench.new_tries()
+    bench.take_started_items()
     (bench.output / "wholes" / "b.txt").unlink()
     assert run(bench, plan) == 0
-    assert sorted(bench.new_tries()) == ["b", "b0", "b1"]
+    assert sorted(bench.take_started_items()) == ["b", "b0", "b1"]
 
 
 def test_failed_part_fails_only_its_whole(bench: Bench) -> None:
@@ -69,10 +69,10 @@ def test_failed_part_fails_only_its_whole(bench: Bench) -> None:
     assert bench.failures["a"]["message"].endswith("without a1")
     assert set(bench.failures) == {"a", "a1"}
     assert left_parts(bench) == ["a0"]
-    bench.new_tries()
+    bench.take_started_items()
     mended = write_plan(bench, a=whole("a"), b=whole("b"))
     assert run(bench, mended) == 0
-    assert sorted(bench.new_tries()) == ["a", "a1"]
+    assert sorted(bench.take_started_items()) == ["a", "a1"]
     assert left_parts(bench) == []
 
 
@@ -104,19 +104,19 @@ def test_full_disk_stops_the_run_and_fails_no_whole(
     """Its parts alone would fit. What fits is made before the run stops, and the same command goes on from there."""
     plan = write_plan(bench, b=whole("b", size=12 * 2**20), a=whole("a"))
     assert run(bench, plan, "--order", "manifest") == 1
-    said = capfd.readouterr().err
+    log = capfd.readouterr().err
     assert re.search(
         rf"the disk of {small_output} has too little room: 1\d(\.\d)? MiB is free, and b needs about 24 MiB "
         r"\(12 MiB for its parts, 12 MiB for the whole\); free some space .*run the same command again",
-        said,
+        log,
     )
     assert bench.summary["state"] == "failed"
     assert bench.failures == {}
     assert {name: bench.items[name]["outcome"] for name in "ab"} == {"a": "done", "b": "remaining"}
-    assert sorted(bench.new_tries()) == ["a", "a0", "a1"]
+    assert sorted(bench.take_started_items()) == ["a", "a0", "a1"]
     resize(small_output, "32m")
     assert run(bench, plan) == 0
-    assert sorted(bench.new_tries()) == ["b", "b0", "b1"]
+    assert sorted(bench.take_started_items()) == ["b", "b0", "b1"]
 
 
 def test_wholes_that_do_not_fit_together_run_in_sequence(bench: Bench, small_output: Path) -> None:
@@ -136,26 +136,26 @@ def test_finished_parts_need_no_space_again(bench: Bench, small_output: Path) ->
 def test_max_items_counts_wholes(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a", 3), b=whole("b", 3), c=whole("c", 3))
     assert run(bench, plan, "--max-items", 1, "--order", "manifest") == 0
-    assert sorted(bench.new_tries()) == ["a", "a0", "a1", "a2"]
+    assert sorted(bench.take_started_items()) == ["a", "a0", "a1", "a2"]
     assert [bench.items[name]["outcome"] for name in "abc"] == ["done", "remaining", "remaining"]
     assert run(bench, plan, "--max-items", 1, "--order", "manifest") == 0
-    assert sorted(bench.new_tries()) == ["b", "b0", "b1", "b2"]
+    assert sorted(bench.take_started_items()) == ["b", "b0", "b1", "b2"]
 
 
 def test_dry_run_predicts_parts_and_wholes(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     plan = write_plan(bench, a=whole("a", size=2**30))
     assert run(bench, plan, "--dry-run") == 0
-    said = capfd.readouterr().err
-    assert "1 to put together, about 1 GiB" in said
+    log = capfd.readouterr().err
+    assert "1 to put together, about 1 GiB" in log
     assert not bench.output.exists()
 
 
 def test_refresh_runs_everything_again(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a"))
     assert run(bench, plan) == 0
-    bench.new_tries()
+    bench.take_started_items()
     assert run(bench, plan, "--refresh") == 0
-    assert sorted(bench.new_tries()) == ["a", "a0", "a1"]
+    assert sorted(bench.take_started_items()) == ["a", "a0", "a1"]
 
 
 def test_killed_run_continues_with_finished_parts(bench: Bench) -> None:
@@ -163,14 +163,14 @@ def test_killed_run_continues_with_finished_parts(bench: Bench) -> None:
     plan = write_plan(bench, a=whole("a", 3, a2={"do": "wait_for", "gate": str(gate)}))
     options = "--plan", plan, "--output-dir", bench.output, "--workers", 1, "--order", "manifest"
     records = bench.output / ".headrace" / "records" / "faults"
-    with bench.started(*options, flow=FLOW) as started:
-        wait_until(lambda: (records / "a1.json").exists() and "a2" in bench.tries(), "the third part is begun")
+    with bench.start_flow(*options, flow=FLOW) as started:
+        wait_until(lambda: (records / "a1.json").exists() and "a2" in bench.count_tries(), "the third part is begun")
         started.process.kill()
         started.process.wait()
     gate.touch()
-    bench.new_tries()
+    bench.take_started_items()
     assert run(bench, plan) == 0
-    assert sorted(bench.new_tries()) == ["a", "a2"]
+    assert sorted(bench.take_started_items()) == ["a", "a2"]
 
 
 def test_kept_parts_are_removed_by_a_later_run(bench: Bench) -> None:
@@ -179,4 +179,4 @@ def test_kept_parts_are_removed_by_a_later_run(bench: Bench) -> None:
     assert left_parts(bench) == ["a0", "a1"]
     assert run(bench, plan) == 0
     assert left_parts(bench) == []
-    assert sorted(bench.new_tries()) == ["a", "a0", "a1"]
+    assert sorted(bench.take_started_items()) == ["a", "a0", "a1"]

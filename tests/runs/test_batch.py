@@ -28,7 +28,7 @@ def test_records_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
         store.write(record)
     outcomes = [Outcome.of_record(record) for record in made]
     outcomes.insert(1, Outcome("left", "stage", "remaining"))
-    found = StageRun(Outcomes(outcomes), True, store).records()
+    found = StageRun(Outcomes(outcomes), True, store).load_records()
     assert next(found).detail == {"rows": ["a"]}
     (store.folder / "c.json").unlink()
     assert next(found) == made[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.processes import wait_until, wait_until_gone
-from tests.runs.bench import Bench, Started, digests, records
+from tests.runs.bench import Bench, FlowProcess, hash_files, load_records
 
 FLOW = "flows.dataset_prep"
 VIDEOS = 12  # each clip four times
@@ -41,7 +41,7 @@ def build_options(bench: Bench, videos: Path, *more: object) -> tuple[object, ..
 
 def read_digests(bench: Bench) -> Mapping[str, str]:
     """Return the sha256 of every file under dataset/ and frames/."""
-    files = digests(bench.output)
+    files = hash_files(bench.output)
     return {path: digest for path, digest in files.items() if path.startswith(("dataset", "frames/"))}
 
 
@@ -49,18 +49,18 @@ def count_done(bench: Bench) -> int:
     return len(list((bench.output / ".headrace/records/frames").glob("*.json")))
 
 
-def kill_after(bench: Bench, flow: Started, done: int) -> None:
-    wait_until(lambda: count_done(bench) >= done, f"{done} videos done: {flow.said.read_text()}")
+def kill_after(bench: Bench, flow: FlowProcess, done: int) -> None:
+    wait_until(lambda: count_done(bench) >= done, f"{done} videos done: {flow.log.read_text()}")
     flow.signal(signal.SIGKILL)
     assert flow.wait() == -signal.SIGKILL
     assert done <= count_done(bench) < VIDEOS, "the kill came before or after the work"
 
 
 def test_run_that_was_killed_twice_gives_the_same_bytes(bench: Bench, videos: Path) -> None:
-    with bench.started(*build_options(bench, videos, "--workers", 2, "--shard-size", 1), flow=FLOW) as flow:
+    with bench.start_flow(*build_options(bench, videos, "--workers", 2, "--shard-size", 1), flow=FLOW) as flow:
         kill_after(bench, flow, done=2)
     wait_until_gone(bench.mark)
-    with bench.started(*build_options(bench, videos, "--workers", 1, "--order", "lightest"), flow=FLOW) as flow:
+    with bench.start_flow(*build_options(bench, videos, "--workers", 1, "--order", "lightest"), flow=FLOW) as flow:
         before = count_done(bench)
         kill_after(bench, flow, done=before + 2)
     wait_until_gone(bench.mark)
@@ -73,12 +73,12 @@ def test_run_that_was_killed_twice_gives_the_same_bytes(bench: Bench, videos: Pa
         1,
     )
     assert bench.failures["damaged.mp4"]["failure_kind"] == "bad_input"
-    disturbed, kept = read_digests(bench), records(bench.output)
+    disturbed, kept = read_digests(bench), load_records(bench.output)
 
     bench.output = bench.folder / "undisturbed"
     assert bench.run(*build_options(bench, videos, "--workers", 1), flow=FLOW) == 3
     assert read_digests(bench) == disturbed
-    assert records(bench.output) == kept
+    assert load_records(bench.output) == kept
     assert len([path for path in disturbed if path.startswith("frames/")]) == 4 * 2 * VIDEOS
 
 

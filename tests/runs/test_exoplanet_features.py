@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from examples.demo_stars import main as make_stars
-from tests.runs.bench import Bench, listing
+from tests.runs.bench import Bench, list_files
 from tests.transits.sources.archive import Archive
 from tests.transits.sources.conftest import make_light_curve
 
@@ -104,25 +104,25 @@ def test_a_change_runs_what_it_touches(bench: Bench, few: Path) -> None:
     targets.write_text(targets.read_text().replace("error-page,TESS,damaged\n", ""))
     plain = options(bench, few, "--no-plots")
     assert bench.run(*plain, flow=FLOW) == 0
-    assert bench.counts() == (4, 0, 0, 0)
+    assert bench.count_items() == (4, 0, 0, 0)
     assert bench.run(*plain, "--workers", 2, flow=FLOW) == 0
-    assert bench.counts() == (0, 4, 0, 0)
+    assert bench.count_items() == (0, 4, 0, 0)
     before = table_digests(bench)
 
     targets.write_text(targets.read_text().replace(",planet", ",confirmed"))
     assert bench.run(*plain, flow=FLOW) == 0
-    assert bench.counts() == (1, 3, 0, 0), "another label makes the table anew and no star"
+    assert bench.count_items() == (1, 3, 0, 0), "another label makes the table anew and no star"
     assert table_digests(bench) != before
 
     curve = few / "stars" / "quiet.csv"
     curve.write_text(curve.read_text() + "2027.100000,1.0000000,0.0002500\n")
     assert bench.run(*plain, flow=FLOW) == 0
-    assert bench.counts() == (1, 3, 0, 0), "it is searched again; its row is the same, and so is the table"
+    assert bench.count_items() == (1, 3, 0, 0), "it is searched again; its row is the same, and so is the table"
     (bench.output / "stars" / "spotted.json").unlink()
     assert bench.run(*plain, flow=FLOW) == 0
-    assert bench.counts() == (1, 3, 0, 0)
+    assert bench.count_items() == (1, 3, 0, 0)
     assert bench.run(*plain, "--min-sde", 99, flow=FLOW) == 0
-    assert bench.counts() == (4, 0, 0, 0)
+    assert bench.count_items() == (4, 0, 0, 0)
 
 
 CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -179,15 +179,15 @@ def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
     targets = bench.folder / "targets.csv"
     targets.write_text("target_id,mission,radius\nTIC 1,TESS,-3\nTIC 1,Jupiter,1\n12,,1\n")
     (bench.folder / "curves").mkdir()
-    before = listing(bench.folder)
+    before = list_files(bench.folder)
     given = ["--targets", targets, "--light-curves", bench.folder / "curves", "--output-dir", bench.output]
     wrong = ["--no-run-bls", "--no-run-tls", "--min-period", "5", "--max-period", "2", "--detrend", "magic"]
-    with bench.started(*given, *wrong, flow=FLOW) as flow:
+    with bench.start_flow(*given, *wrong, flow=FLOW) as flow:
         assert flow.wait() == 2
-        said = flow.said.read_text()
-        flow.said.unlink()
-    lines = said.splitlines()
-    assert all(line.startswith("error: ") for line in lines), said
+        log = flow.log.read_text()
+        flow.log.unlink()
+    lines = log.splitlines()
+    assert all(line.startswith("error: ") for line in lines), log
     for words in (
         "--detrend: 'magic'",
         "--run-bls, --run-tls",
@@ -196,16 +196,16 @@ def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
         "'Jupiter'",
         "no light curves",
     ):
-        assert len([line for line in lines if words in line]) == 1, (words, said)
-    assert listing(bench.folder) == before
+        assert len([line for line in lines if words in line]) == 1, (words, log)
+    assert list_files(bench.folder) == before
 
 
 def test_a_dry_run_predicts_and_leaves_nothing(bench: Bench, demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = listing(bench.folder)
+    before = list_files(bench.folder)
     assert bench.run(*options(bench, demo, "--dry-run"), flow=FLOW) == 0
-    said = capsys.readouterr().err
-    assert "7 to do" in said
-    assert listing(bench.folder) == before
+    log = capsys.readouterr().err
+    assert "7 to do" in log
+    assert list_files(bench.folder) == before
 
 
 def test_the_summary_says_what_was_asked(bench: Bench, demo: Path) -> None:
@@ -245,5 +245,5 @@ def test_light_curves_from_the_archive(bench: Bench, archive: Archive, monkeypat
     assert len(list((bench.output / "light_curves" / "TIC25155310").iterdir())) == 2
     asked = len(archive.requests)
     assert bench.run(*given, "--keep-failed", flow=FLOW) == 3
-    assert bench.counts() == (0, 3, 1, 0)
+    assert bench.count_items() == (0, 3, 1, 0)
     assert len(archive.requests) == asked, "what is there is not asked for again"

@@ -126,7 +126,7 @@ def test_outputs_do_not_depend_on_workers_and_order(bench: Bench, corpus: Path, 
     expected = read_digests(bench)
     rerun_options = ("--workers", 2, "--order", "lightest", "--refresh")
     assert bench.run(*build_options(bench, corpus, models, *ALL, *rerun_options), flow=FLOW) == 0
-    assert bench.counts() == (4, 0, 0, 0)
+    assert bench.count_items() == (4, 0, 0, 0)
     assert read_digests(bench) == expected
     assert len(expected) == 12
 
@@ -148,10 +148,10 @@ def test_every_format_stores_the_same_points(bench: Bench, corpus: Path, models:
 def test_only_changed_samples_run_again(bench: Bench, corpus: Path, models: Path) -> None:
     assert bench.run(*build_options(bench, corpus, models), flow=FLOW) == 0
     assert bench.run(*build_options(bench, corpus, models), flow=FLOW) == 0
-    assert bench.counts() == (0, 4, 0, 0)
+    assert bench.count_items() == (0, 4, 0, 0)
     (corpus / "train" / "hello" / "img11.png").unlink()
     assert bench.run(*build_options(bench, corpus, models), flow=FLOW) == 0
-    assert bench.counts() == (1, 3, 0, 0)
+    assert bench.count_items() == (1, 3, 0, 0)
     assert read_metrics(bench, "train")["hello"]["frames"] == "11"
     assert {name: row["outcome"] for name, row in read_metrics(bench, "train").items()} == {
         "hello": "done",
@@ -159,7 +159,7 @@ def test_only_changed_samples_run_again(bench: Bench, corpus: Path, models: Path
         "torn": "cached",
     }
     assert bench.run(*build_options(bench, corpus, models, "--fill-gaps", 1), flow=FLOW) == 0
-    assert bench.counts() == (4, 0, 0, 0)
+    assert bench.count_items() == (4, 0, 0, 0)
 
 
 def test_changed_annotations_do_not_run_samples_again(bench: Bench, frames: list[np.ndarray], models: Path) -> None:
@@ -179,7 +179,7 @@ def test_changed_annotations_do_not_run_samples_again(bench: Bench, frames: list
     assert rows["02April_2010_heute"]["video_fps"] == "25.0"
     corpus.write_text(rows.format("GUTEN ABEND"), encoding="utf-8")
     assert bench.run(*run_options, flow=FLOW) == 0
-    assert bench.counts() == (0, 2, 0, 0)
+    assert bench.count_items() == (0, 2, 0, 0)
     assert read_metrics(bench, "dev")["01April_2010_heute"]["annotation"] == "GUTEN ABEND"
 
 
@@ -189,7 +189,7 @@ def test_folder_that_is_removed_during_the_run_is_bad_input(
     """Remove the last sample in the order while the first one runs."""
     write_sample(corpus / "train" / "zz-late", frames[:3])
     run_options = build_options(bench, corpus, models, "--split", "train", "--workers", 1, "--order", "manifest")
-    with bench.started(*run_options, flow=FLOW) as run:
+    with bench.start_flow(*run_options, flow=FLOW) as run:
         wait_until((bench.output / "train" / "landmarks" / "hello.npz").exists, "the first sample")
         shutil.rmtree(corpus / "train" / "zz-late")
         assert run.wait() == 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.runs.bench import Bench, digests, listing, records
+from tests.runs.bench import Bench, hash_files, list_files, load_records
 
 
 def rows(*names: str, **more: object) -> list[dict[str, object]]:
@@ -24,20 +24,20 @@ def shifted(path: Path, seconds: int) -> None:
 def test_a_second_run_starts_nothing_and_says_the_same(bench: Bench) -> None:
     bench.write_manifest(*rows("a", "b", "c"))
     assert bench.run(small=False) == 0
-    assert sorted(bench.new_tries()) == ["a", "b", "c"]
-    made, first = listing(bench.output / "made"), bench.items
+    assert sorted(bench.take_started_items()) == ["a", "b", "c"]
+    made, first = list_files(bench.output / "made"), bench.items
     assert bench.run("--workers", 3, "--order", "lightest", "--shard-size", 1, "--timeout", 9) == 0
-    assert bench.new_tries() == []
-    assert bench.counts() == (0, 3, 0, 0)
-    assert listing(bench.output / "made") == made, "not even touched"
+    assert bench.take_started_items() == []
+    assert bench.count_items() == (0, 3, 0, 0)
+    assert list_files(bench.output / "made") == made, "not even touched"
     assert {name: {**row, "outcome": "done"} for name, row in bench.items.items()} == first
 
 
 def test_an_output_that_is_gone_or_altered_is_made_again_and_nothing_else(bench: Bench) -> None:
     bench.write_manifest(*rows("gone", "longer", "same-size", "untouched", "folder-gone"))
     assert bench.run() == 0
-    bench.new_tries()
-    made = digests(bench.output / "made")
+    bench.take_started_items()
+    made = hash_files(bench.output / "made")
     (bench.output / "made/gone/note.txt").unlink()
     with (bench.output / "made/longer/note.txt").open("a") as stream:
         stream.write("more")
@@ -46,18 +46,18 @@ def test_an_output_that_is_gone_or_altered_is_made_again_and_nothing_else(bench:
     (bench.output / "made/folder-gone").rename(bench.folder / "elsewhere")
 
     assert bench.run() == 0
-    assert sorted(bench.new_tries()) == ["folder-gone", "gone", "longer"]
-    assert bench.counts() == (3, 2, 0, 0)
+    assert sorted(bench.take_started_items()) == ["folder-gone", "gone", "longer"]
+    assert bench.count_items() == (3, 2, 0, 0)
     assert bench.run("--verify", "digest") == 0
-    assert bench.new_tries() == ["same-size"]
-    assert digests(bench.output / "made") == made
+    assert bench.take_started_items() == ["same-size"]
+    assert hash_files(bench.output / "made") == made
 
 
 def test_a_record_that_is_torn_or_of_another_item_is_not_trusted(bench: Bench) -> None:
     bench.write_manifest(*rows("torn", "empty", "garbage", "copied", "whole"))
     assert bench.run() == 0
-    bench.new_tries()
-    made, kept = digests(bench.output / "made"), records(bench.output)
+    bench.take_started_items()
+    made, kept = hash_files(bench.output / "made"), load_records(bench.output)
     folder = bench.output / ".headrace/records/faults"
     torn = (folder / "torn.json").read_bytes()
     (folder / "torn.json").write_bytes(torn[: len(torn) // 2])
@@ -65,8 +65,8 @@ def test_a_record_that_is_torn_or_of_another_item_is_not_trusted(bench: Bench) -
     (folder / "garbage.json").write_bytes(b"\x00\xff{}]")
     (folder / "copied.json").write_bytes((folder / "whole.json").read_bytes())
     assert bench.run() == 0
-    assert sorted(bench.new_tries()) == ["copied", "empty", "garbage", "torn"]
-    assert (digests(bench.output / "made"), records(bench.output)) == (made, kept)
+    assert sorted(bench.take_started_items()) == ["copied", "empty", "garbage", "torn"]
+    assert (hash_files(bench.output / "made"), load_records(bench.output)) == (made, kept)
 
 
 def test_a_file_that_one_item_gives_up_and_another_takes_over_stays(bench: Bench) -> None:
@@ -78,7 +78,7 @@ def test_a_file_that_one_item_gives_up_and_another_takes_over_stays(bench: Bench
     for of_a, of_b, left in [([x, y], [], "xy"), ([x], [y], "xy"), ([x, y], [], "xy"), ([x], [], "x")]:
         bench.write_manifest({"id": "a", "do": "gather", "inputs": of_a}, {"id": "b", "do": "gather", "inputs": of_b})
         assert bench.run("--order", "manifest", "--workers", 1) == 0
-        assert set(digests(bench.output / "made")) == set(left), "what nobody has any more goes, and nothing else"
+        assert set(hash_files(bench.output / "made")) == set(left), "what nobody has any more goes, and nothing else"
     assert list(bench.output.rglob("*.stale")) == []
 
 
@@ -88,16 +88,16 @@ def test_a_changed_parameter_payload_or_input_runs_what_it_touches(bench: Bench)
     reads: dict[str, Any] = {"do": "copy", "inputs": [str(tape)]}
     bench.write_manifest(*rows("a", "b"), {"id": "reads", **reads})
     assert bench.run() == 0
-    bench.new_tries()
+    bench.take_started_items()
     bench.write_manifest({"id": "reads", **reads}, {"id": "b", "seconds": 1}, *rows("a", rank=5, cost=7))
     assert bench.run() == 0
-    assert bench.new_tries() == ["b"], "its payload; rank, cost and place say nothing of the result"
+    assert bench.take_started_items() == ["b"], "its payload; rank, cost and place say nothing of the result"
     tape.write_text("another tape")
     assert bench.run() == 0
-    assert bench.new_tries() == ["reads"]
+    assert bench.take_started_items() == ["reads"]
     assert (bench.output / "made/reads/tape").read_text() == "another tape"
     assert bench.run("--text", "other") == 0
-    assert sorted(bench.new_tries()) == ["a", "b", "reads"]
+    assert sorted(bench.take_started_items()) == ["a", "b", "reads"]
     assert (bench.output / "made/a/note.txt").read_text() == "a other\n"
 
 
@@ -110,7 +110,7 @@ def test_an_input_that_moved_with_its_time_is_the_same_input(bench: Bench) -> No
     first.rename(second)
     bench.write_manifest({"id": "a", "do": "copy", "inputs": [str(second / "tape")]})
     assert bench.run() == 0
-    assert len(bench.new_tries()) == 1
+    assert len(bench.take_started_items()) == 1
 
 
 @pytest.mark.parametrize(("identity", "runs_again"), [("stat", ["a"]), ("content", [])])
@@ -119,36 +119,36 @@ def test_an_input_touched_but_not_changed(bench: Bench, identity: str, runs_agai
     tape.write_text("tape")
     bench.write_manifest({"id": "a", "do": "copy", "inputs": [str(tape)]})
     assert bench.run("--identity", identity) == 0
-    bench.new_tries()
+    bench.take_started_items()
     shifted(tape, 60)
     assert bench.run("--identity", identity) == 0
-    assert bench.new_tries() == runs_again
+    assert bench.take_started_items() == runs_again
 
 
 def test_refresh_runs_everything_again(bench: Bench) -> None:
     bench.write_manifest(*rows("a", "b"))
     assert bench.run() == 0
-    kept = records(bench.output)
-    bench.new_tries()
+    kept = load_records(bench.output)
+    bench.take_started_items()
     assert bench.run("--refresh") == 0
-    assert sorted(bench.new_tries()) == ["a", "b"]
-    assert bench.counts() == (2, 0, 0, 0)
-    assert records(bench.output) == kept
+    assert sorted(bench.take_started_items()) == ["a", "b"]
+    assert bench.count_items() == (2, 0, 0, 0)
+    assert load_records(bench.output) == kept
 
 
 def test_failed_items_are_tried_again_by_the_next_run_unless_kept(bench: Bench) -> None:
     bench.write_manifest(*rows("good"), *rows("bad", do="raise_bad_input"))
     assert bench.run() == 3
-    assert sorted(bench.new_tries()) == ["bad", "good"]
+    assert sorted(bench.take_started_items()) == ["bad", "good"]
     assert bench.run("--keep-failed") == 3
-    assert bench.new_tries() == []
-    assert bench.counts() == (0, 1, 1, 0)
+    assert bench.take_started_items() == []
+    assert bench.count_items() == (0, 1, 1, 0)
     assert bench.failures["bad"]["failure_kind"] == "bad_input"
     assert bench.run() == 3
-    assert bench.new_tries() == ["bad"]
+    assert bench.take_started_items() == ["bad"]
     bench.write_manifest(*rows("good"), *rows("bad"))
     assert bench.run("--keep-failed") == 0, "what was mended is another item than what failed"
-    assert bench.new_tries() == ["bad"]
+    assert bench.take_started_items() == ["bad"]
     assert bench.failures == {}
     assert not list((bench.output / ".headrace/failures").rglob("*.json"))
 
@@ -157,15 +157,15 @@ def test_a_run_in_which_too_much_fails_has_failed(bench: Bench) -> None:
     bench.write_manifest(*rows("good"), *rows("bad", do="raise_bad_input"))
     assert bench.run("--max-failed", "0.4") == 1
     assert bench.summary["state"] == "failed"
-    assert bench.counts() == (1, 0, 1, 0)
+    assert bench.count_items() == (1, 0, 1, 0)
 
 
 def test_max_items_leaves_the_rest_to_later_runs(bench: Bench) -> None:
     bench.write_manifest(*rows("a", "b", "c", "d", "e"))
     for expected in [(2, 0, 0, 3), (2, 2, 0, 1), (1, 4, 0, 0)]:
         assert bench.run("--max-items", 2) == 0
-        assert bench.counts() == expected
-    assert sorted(bench.new_tries()) == ["a", "b", "c", "d", "e"]
+        assert bench.count_items() == expected
+    assert sorted(bench.take_started_items()) == ["a", "b", "c", "d", "e"]
 
 
 def test_what_may_pass_is_tried_again_as_often_as_retries_allow(bench: Bench) -> None:
@@ -184,18 +184,18 @@ def test_what_may_pass_is_tried_again_as_often_as_retries_allow(bench: Bench) ->
         *rows("bad", do="raise_bad_input"),
     )
     assert bench.run("--retries", 1, "--workers", 2) == 3
-    assert bench.tries() == {"good": 1, "away": 2, "crash": 2, "memory": 2, "never": 2, "wrong": 1, "bad": 1}
+    assert bench.count_tries() == {"good": 1, "away": 2, "crash": 2, "memory": 2, "never": 2, "wrong": 1, "bad": 1}
     attempts = {name: row["attempts"] for name, row in bench.items.items()}
-    assert attempts == dict(bench.tries())
+    assert attempts == dict(bench.count_tries())
     assert set(bench.failures) == {"never", "wrong", "bad"}
     order = [line.split()[:2] for line in bench.ledger.read_text().splitlines()]
     assert order[-2:] == [["start", "memory"], ["end", "memory"]], "alone, when everything else is over"
 
-    bench.new_tries()
+    bench.take_started_items()
     for name in again:
         Path(mark(name)).unlink()
     assert bench.run("--retries", 0, "--refresh") == 3
-    assert set(bench.tries().values()) == {1}
+    assert set(bench.count_tries().values()) == {1}
     assert len(bench.failures) == 6
 
 
@@ -215,7 +215,7 @@ def test_order_and_priority(bench: Bench, options: list[str], expected: str) -> 
     )
     one_shard = ("--workers", 1, "--shard-size", 4)  # the next shard is prepared while one runs, and may overtake it
     assert bench.run(*one_shard, *options) == 0
-    assert bench.new_tries() == list(expected)
+    assert bench.take_started_items() == list(expected)
 
 
 def test_shard_size_is_the_number_of_items_a_shard(bench: Bench) -> None:
@@ -247,7 +247,7 @@ def test_staged_inputs_are_copies_that_are_gone_afterwards(bench: Bench, monkeyp
     assert list(local.rglob("*tape*")) == []
     assert [path.name for path in local.iterdir()] == [f"headrace-{os.geteuid()}"], "not Dask's files either"
     assert bench.run("--timeout", 1, "--retries", 0) == 3
-    assert bench.counts() == (0, 2, 2, 0), "where an input is read changes no result"
+    assert bench.count_items() == (0, 2, 2, 0), "where an input is read changes no result"
 
 
 def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(
@@ -259,23 +259,23 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(
     local = tmp_path_factory.mktemp("local")
     monkeypatch.setattr(tempfile, "tempdir", str(local))
     bench.write_manifest(*rows("a", "b"), *rows("bad", do="raise_bad_input"))
-    before = listing(bench.folder)
+    before = list_files(bench.folder)
     assert bench.run("--dry-run") == 0
-    said = capsys.readouterr().err
-    assert "faults: 3 items, 0 cached, 3 to do" in said
-    assert "the tape is torn" in said
-    assert "predicted from 2 probed items" in said
-    bench.new_tries()
-    assert listing(bench.folder) == before
+    log = capsys.readouterr().err
+    assert "faults: 3 items, 0 cached, 3 to do" in log
+    assert "the tape is torn" in log
+    assert "predicted from 2 probed items" in log
+    bench.take_started_items()
+    assert list_files(bench.folder) == before
     assert [path for path in local.rglob("*") if path.name not in ("probes", f"headrace-{os.geteuid()}")] == []
 
     bench.write_manifest(*rows("a", "b"))
     assert bench.run() == 0
-    bench.new_tries()
-    before = listing(bench.folder)
+    bench.take_started_items()
+    before = list_files(bench.folder)
     assert bench.run("--dry-run") == 0
     assert "faults: 2 items, 2 cached, 0 to do" in capsys.readouterr().err
-    assert listing(bench.folder) == before
+    assert list_files(bench.folder) == before
 
 
 def test_the_cap_on_memory_is_the_user_s(bench: Bench) -> None:
@@ -289,7 +289,7 @@ def test_items_that_weigh_nothing_run_as_well(bench: Bench) -> None:
     """A zero-byte video has no predicted cost."""
     bench.write_manifest(*rows(*(f"empty-{number}" for number in range(9)), cost=0), *rows("full", cost=3))
     assert bench.run("--order", "lightest", "--workers", 1) == 0
-    assert bench.counts() == (10, 0, 0, 0)
+    assert bench.count_items() == (10, 0, 0, 0)
 
 
 def test_what_a_run_leaves(bench: Bench) -> None:

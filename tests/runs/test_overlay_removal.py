@@ -20,7 +20,7 @@ from examples.demo_data import find_clip
 from tests.engine.processes import wait_until, wait_until_gone
 from tests.landmarks.models.server import ModelServer, send_endlessly
 from tests.overlays.detection.networks import build, count_candidates
-from tests.runs.bench import ROOT, Bench, bench_in, counts, listing, times, values
+from tests.runs.bench import ROOT, Bench, count_items, create_bench, list_files, load_values, read_frame_times
 from tests.test_docs import rows as told
 
 FLOW = "flows.overlay_removal"
@@ -86,7 +86,7 @@ def whole_run(
     videos: Path, tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str
 ) -> Iterator[Bench]:
     """Run the flow on all of them."""
-    for bench in bench_in(tmp_path_factory.mktemp("whole-run"), prefect_home, prefect_api):
+    for bench in create_bench(tmp_path_factory.mktemp("whole-run"), prefect_home, prefect_api):
         assert bench.run(*make_options(videos, bench, "--segments", 3), flow=FLOW, small=False) == 3
         yield bench
 
@@ -145,8 +145,8 @@ def test_each_invalid_file_is_one_failure(whole_run: Bench) -> None:
 @pytest.mark.parametrize("name", [name for name in VIDEOS if name.partition(".")[0] in GOOD])
 def test_every_frame_keeps_its_time(whole_run: Bench, videos: Path, name: str) -> None:
     video = name.partition(".")[0]
-    before, after = times(videos / name), times(get_cleaned(whole_run, video))
-    assert len(after) == values(whole_run, "videos")[video]["frames"]
+    before, after = read_frame_times(videos / name), read_frame_times(get_cleaned(whole_run, video))
+    assert len(after) == load_values(whole_run, "videos")[video]["frames"]
     assert [float(time - after[0]) for time in after] == [float(time - before[0]) for time in before]
     assert after[0] == (before[0] if name.endswith(".mkv") else 0)
 
@@ -162,13 +162,13 @@ def test_sign_is_removed_and_the_rest_is_similar(whole_run: Bench, videos: Path)
 
 def test_audio_packets_are_copied(whole_run: Bench, videos: Path) -> None:
     assert read_audio(get_cleaned(whole_run, "sound")) == read_audio(videos / "sound.mp4")
-    assert values(whole_run, "videos")["sound"]["sound_late_seconds"] == 0
+    assert load_values(whole_run, "videos")["sound"]["sound_late_seconds"] == 0
     with av.open(str(get_cleaned(whole_run, "open"))) as container:
         assert container.streams.audio == ()
 
 
 def test_short_videos_have_one_segment(whole_run: Bench) -> None:
-    rows = values(whole_run, "videos")
+    rows = load_values(whole_run, "videos")
     assert {name: row["segments"] for name, row in rows.items() if name in ("sound", "later", "short", "still")} == {
         "sound": 3,
         "later": 2,
@@ -179,11 +179,11 @@ def test_short_videos_have_one_segment(whole_run: Bench) -> None:
 
 
 def test_truncated_video_is_cleaned_and_partial(whole_run: Bench, videos: Path) -> None:
-    row = values(whole_run, "videos")["broken"]
+    row = load_values(whole_run, "videos")["broken"]
     assert row["missing"]
     assert 5 < row["frames"] < 40
-    assert times(get_cleaned(whole_run, "broken")) == times(videos / "open.mkv")[: row["frames"]]
-    assert values(whole_run, "videos")["open"]["missing"] is None
+    assert read_frame_times(get_cleaned(whole_run, "broken")) == read_frame_times(videos / "open.mkv")[: row["frames"]]
+    assert load_values(whole_run, "videos")["open"]["missing"] is None
 
 
 def test_bit_depth_is_kept(whole_run: Bench) -> None:
@@ -194,18 +194,20 @@ def test_bit_depth_is_kept(whole_run: Bench) -> None:
 def test_only_changed_inputs_run_again(bench: Bench) -> None:
     folder = fill_folder(bench, "short.mp4", "later.mkv")
     assert bench.run(*make_options(folder, bench), flow=FLOW) == 0
-    assert counts(bench, "segments") == (2, 0, 0, 0)  # both of them shorter than an automatic segment
-    before = listing(bench.output / "cleaned")
+    assert count_items(bench, "segments") == (2, 0, 0, 0)  # both of them shorter than an automatic segment
+    before = list_files(bench.output / "cleaned")
     assert bench.run(*make_options(folder, bench), flow=FLOW) == 0
-    assert bench.counts() == (0, 6, 0, 0)
-    assert listing(bench.output / "cleaned") == before
+    assert bench.count_items() == (0, 6, 0, 0)
+    assert list_files(bench.output / "cleaned") == before
     assert bench.run(*make_options(folder, bench, "--method", "spatial"), flow=FLOW) == 0
-    assert counts(bench, "prepare") == (0, 2, 0, 0)
-    assert counts(bench, "segments") == counts(bench, "videos") == counts(bench, "previews") == (2, 0, 0, 0)
+    assert count_items(bench, "prepare") == (0, 2, 0, 0)
+    assert (
+        count_items(bench, "segments") == count_items(bench, "videos") == count_items(bench, "previews") == (2, 0, 0, 0)
+    )
     (folder / "short.mp4").unlink()
     make_video(folder, "short.mp4")
     assert bench.run(*make_options(folder, bench, "--method", "spatial"), flow=FLOW) == 0
-    assert counts(bench, "videos") == (1, 1, 0, 0)
+    assert count_items(bench, "videos") == (1, 1, 0, 0)
 
 
 def test_detected_logo_is_removed_and_clean_video_is_copied(bench: Bench) -> None:
@@ -214,7 +216,7 @@ def test_detected_logo_is_removed_and_clean_video_is_copied(bench: Bench) -> Non
     (folder / "clean.mp4").write_bytes(find_clip("carphone_pristine.mp4").read_bytes())
     options = ("--input", folder, "--output-dir", bench.output, "--method", "unblend", "--crf", 30)
     assert bench.run(*options, flow=FLOW) == 0
-    prepared, rows = values(bench, "prepare"), values(bench, "videos")
+    prepared, rows = load_values(bench, "prepare"), load_values(bench, "videos")
     assert prepared["long"]["overlays"] >= 1
     assert prepared["clean"]["overlays"] == 0
     assert (rows["long"]["copied"], rows["clean"]["copied"]) == (False, True)
@@ -236,21 +238,21 @@ def test_model_detects_requested_classes(bench: Bench) -> None:
     wanted = ("--detector", "yolo", "--model", model, "--score", 0.7, "--codec", "lossless")
     options = ("--input", folder, "--output-dir", bench.output, *wanted)
     assert bench.run(*options, "--classes", "stamp", flow=FLOW) == 0
-    row = values(bench, "prepare")["a"]
+    row = load_values(bench, "prepare")["a"]
     assert (row["overlays"], row["opacity"]) == (1, None)
     assert row["boxes"][0].startswith("stamp ")
     assert row["frames_with_overlay"] < 16
-    assert values(bench, "videos")["a"]["frames"] == 16
+    assert load_values(bench, "videos")["a"]["frames"] == 16
     assert bench.run(*options, "--classes", "stamps", flow=FLOW) == 2
     assert bench.run(*options, flow=FLOW) == 0
-    assert values(bench, "prepare")["a"]["overlays"] == 2
+    assert load_values(bench, "prepare")["a"]["overlays"] == 2
 
 
 def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
     folder = fill_folder(bench, "sound.mp4")
     wanted = make_options(folder, bench, "--segments", 6, "--workers", 1)
     api, bench.api = bench.api, None
-    with bench.started(*wanted, flow=FLOW) as flow:
+    with bench.start_flow(*wanted, flow=FLOW) as flow:
         wait_until(lambda: len(list_segment_records(bench)) >= 2, "two segments are done")
         flow.signal(signal.SIGKILL)
         assert flow.wait() == -signal.SIGKILL
@@ -259,9 +261,9 @@ def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
     assert 2 <= done < 6
     assert not (bench.output / "cleaned").exists()
     assert bench.run(*wanted, flow=FLOW) == 0
-    assert counts(bench, "prepare") == (0, 1, 0, 0)
-    assert counts(bench, "segments") == (6 - done, done, 0, 0)
-    assert times(get_cleaned(bench, "sound")) == times(folder / "sound.mp4")
+    assert count_items(bench, "prepare") == (0, 1, 0, 0)
+    assert count_items(bench, "segments") == (6 - done, done, 0, 0)
+    assert read_frame_times(get_cleaned(bench, "sound")) == read_frame_times(folder / "sound.mp4")
 
 
 def list_segment_records(bench: Bench) -> list[Path]:
@@ -315,11 +317,11 @@ def test_external_program_removes_overlays(bench: Bench) -> None:
     words = [*map(shlex.quote, (sys.executable, str(script))), "{input} {masks} {output}", f"{bench.folder}/{{device}}"]
     program = ("--method", "command", "--command", " ".join(words), "--segments", 2)
     assert bench.run(*make_options(folder, bench, *program, "--devices", 1), flow=FLOW) == 0
-    assert counts(bench, "segments") == (2, 0, 0, 0)
+    assert count_items(bench, "segments") == (2, 0, 0, 0)
     assert (bench.folder / "0.device").exists()
     assert not (bench.folder / "1.device").exists()
     assert bench.run(*make_options(folder, bench, *program, "--devices", 2), flow=FLOW) == 0
-    assert counts(bench, "videos") == (0, 1, 0, 0)
+    assert count_items(bench, "videos") == (0, 1, 0, 0)
     painted = read_luma(get_cleaned(bench, "later"))[7][10:30, 10:46]
     assert abs(int(np.median(painted)) - 126) < 4
 
@@ -340,12 +342,12 @@ def test_video_from_a_url_is_downloaded_once(bench: Bench, server: ModelServer) 
     wanted = make_options(Path(), bench, "--allow-private-hosts")[2:]
     url = ("--input", server.url + "/a%20film.mp4")
     assert bench.run(*url, *wanted, flow=FLOW) == 0
-    (video,) = values(bench, "videos")
+    (video,) = load_values(bench, "videos")
     assert (bench.output / "downloads" / f"{video}.mp4").read_bytes() == server.files["/a%20film.mp4"]
-    assert len(times(get_cleaned(bench, video))) == 5
+    assert len(read_frame_times(get_cleaned(bench, video))) == 5
     asked = len(server.requests)
     assert bench.run(*url, *wanted, flow=FLOW) == 0
-    assert bench.counts() == (0, 4, 0, 0)
+    assert bench.count_items() == (0, 4, 0, 0)
     assert len(server.requests) == asked
 
 

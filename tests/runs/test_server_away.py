@@ -13,14 +13,14 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_CLIENT_RETRY_JI
 
 from tasks.launcher.prefect_run import retry_settings
 from tests.engine.processes import wait_until
-from tests.homes import OpenServer, running_api
+from tests.homes import OpenServer, run_api
 from tests.runs.bench import Bench
 
 
 @pytest.fixture
 def api(make_home: Callable[[Path], Path], tmp_path: Path) -> Iterator[OpenServer]:
     """A server of the test's own, which it may stop."""
-    with running_api(make_home(tmp_path / "home")) as server:
+    with run_api(make_home(tmp_path / "home")) as server:
         yield server
 
 
@@ -29,18 +29,18 @@ def test_a_server_that_stalls_and_comes_back(
 ) -> None:
     bench = Bench(tmp_path, prefect_home, api.url, monkeypatch)
     bench.write_manifest(*({"id": f"item-{n:02d}", "do": "take_time", "seconds": 0.2} for n in range(40)))
-    with bench.started("--workers", 2, "--shard-size", 3) as flow:
-        wait_until(lambda: len(bench.tries("end")) >= 4, "some items done")
+    with bench.start_flow("--workers", 2, "--shard-size", 3) as flow:
+        wait_until(lambda: len(bench.count_tries("end")) >= 4, "some items done")
         os.killpg(api.process.pid, signal.SIGSTOP)
         try:
-            assert len(bench.tries("end")) < 36
-            wait_until(lambda: len(bench.tries("end")) == 40, "all items done without the server")
+            assert len(bench.count_tries("end")) < 36
+            wait_until(lambda: len(bench.count_tries("end")) == 40, "all items done without the server")
         finally:
             os.killpg(api.process.pid, signal.SIGCONT)
-        assert flow.wait() == 0, flow.said.read_text()
-        assert "Traceback" not in flow.said.read_text()
-    assert set(bench.tries().values()) == {1}
-    assert bench.counts() == (40, 0, 0, 0)
+        assert flow.wait() == 0, flow.log.read_text()
+        assert "Traceback" not in flow.log.read_text()
+    assert set(bench.count_tries().values()) == {1}
+    assert bench.count_items() == (40, 0, 0, 0)
     runs = httpx.post(f"{api.url}/flow_runs/filter", json={}).json()
     assert [run["state_name"] for run in runs] == ["Completed"]
 

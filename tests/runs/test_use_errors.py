@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.runs.bench import ROOT, Bench, listing
+from tests.runs.bench import ROOT, Bench, list_files
 
 FLOW = "flows.dataset_prep"
 
@@ -18,14 +18,14 @@ def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
         {"id": "../b", "path": "../../etc/passwd"},
     ]
     bench.manifest.write_text(json.dumps(rows))
-    before = listing(bench.folder)
+    before = list_files(bench.folder)
     options = ["--manifest", bench.manifest, "--output-dir", bench.output, "--strategy", "best", "--max-frames", "-3"]
-    with bench.started(*options, "--nonsense", "1", flow=FLOW) as flow:
+    with bench.start_flow(*options, "--nonsense", "1", flow=FLOW) as flow:
         assert flow.wait() == 2
-        said = flow.said.read_text()
-        flow.said.unlink()
-    lines = said.splitlines()
-    assert all(line.startswith("error: ") for line in lines), said
+        log = flow.log.read_text()
+        flow.log.unlink()
+    lines = log.splitlines()
+    assert all(line.startswith("error: ") for line in lines), log
     for words in [
         "--strategy: 'best'",
         "--max-frames: -3",
@@ -34,9 +34,9 @@ def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
         "'a' again",
         "'../b'",
     ]:
-        assert len([line for line in lines if words in line]) == 1, (words, said)
-    assert len(lines) == 6, said
-    assert {name: stamp for name, stamp in listing(bench.folder).items() if name in before} == before
+        assert len([line for line in lines if words in line]) == 1, (words, log)
+    assert len(lines) == 6, log
+    assert {name: stamp for name, stamp in list_files(bench.folder).items() if name in before} == before
     assert not bench.output.exists()
 
 
@@ -44,10 +44,10 @@ def test_paths_that_lead_out_are_refused(bench: Bench, capsys: pytest.CaptureFix
     rows = [{"id": "a", "video_path": "../x.mp4"}, {"id": "b", "video_path": "/etc/passwd"}]
     bench.manifest.write_text(json.dumps(rows))
     assert bench.run("--manifest", bench.manifest, "--output-dir", bench.output, flow=FLOW) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert "manifest.json row 1, video_path: '..' in '../x.mp4'" in said[0]
-    assert "manifest.json row 2, video_path: the absolute path '/etc/passwd'" in said[1]
+    log = capsys.readouterr().err.splitlines()
+    assert len(log) == 2
+    assert "manifest.json row 1, video_path: '..' in '../x.mp4'" in log[0]
+    assert "manifest.json row 2, video_path: the absolute path '/etc/passwd'" in log[1]
     assert not bench.output.exists()
 
 
@@ -70,11 +70,11 @@ def test_a_wrong_option_is_one_line(
 ) -> None:
     bench.write_manifest({"id": "a"})
     assert bench.run(*options) == 2
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 1, said
-    assert said.startswith("error: ")
-    assert words in said
-    assert "Traceback" not in said
+    log = capsys.readouterr().err
+    assert len(log.splitlines()) == 1, log
+    assert log.startswith("error: ")
+    assert words in log
+    assert "Traceback" not in log
     assert not bench.output.exists()
 
 
@@ -91,8 +91,8 @@ def test_urls_are_refused_by_every_path(
         "s3://bucket/out",
     ]
     assert bench.run(*options, flow=FLOW) == 2
-    said = sorted(capsys.readouterr().err.splitlines())
-    assert [line.partition("; allowed: a path on this machine")[0] for line in said] == [
+    log = sorted(capsys.readouterr().err.splitlines())
+    assert [line.partition("; allowed: a path on this machine")[0] for line in log] == [
         "error: --manifest: the URL 'gs://bucket/a.json'",
         "error: --output-dir: the URL 's3://bucket/out'",
         "error: --videos-dir: the URL 'https://host/videos'",
@@ -102,9 +102,9 @@ def test_urls_are_refused_by_every_path(
 
 def test_a_missing_option_and_a_missing_manifest(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run("--videos-dir", bench.folder / "nowhere", flow=FLOW) == 2
-    said = capsys.readouterr().err
-    assert "--output-dir: missing" in said
-    assert "does not exist" in said
+    log = capsys.readouterr().err
+    assert "--output-dir: missing" in log
+    assert "does not exist" in log
     assert bench.run() == 2
     assert "manifest.json: cannot be read" in capsys.readouterr().err
     assert not bench.output.exists()
@@ -122,9 +122,9 @@ def test_an_output_folder_that_takes_no_files_is_said(bench: Bench, capsys: pyte
     bench.write_manifest({"id": "a"})
     bench.output.write_text("a file")
     assert bench.run() == 1
-    said = capsys.readouterr().err
-    assert f"error: cannot write to {bench.output}" in said
-    assert "Traceback" not in said
+    log = capsys.readouterr().err
+    assert f"error: cannot write to {bench.output}" in log
+    assert "Traceback" not in log
     assert bench.output.read_text() == "a file"
 
 
@@ -134,6 +134,6 @@ def test_escape_sequences_do_not_reach_the_terminal(bench: Bench, capsys: pytest
     table = bench.folder / "table.csv"
     table.write_text(f"id,{title},video_path\na\x1b[2J,1,/etc/{title}\n")
     assert bench.run("--manifest", table, "--output-dir", bench.output, f"--x{title}", "1", flow=FLOW) == 2
-    said = capsys.readouterr()
-    assert "pwned" in said.err
-    assert not any(sign in said.err + said.out for sign in "\x1b\x07")
+    log = capsys.readouterr()
+    assert "pwned" in log.err
+    assert not any(sign in log.err + log.out for sign in "\x1b\x07")

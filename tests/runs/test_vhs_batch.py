@@ -19,7 +19,17 @@ import pytest
 
 from examples.demo_data import find_clip
 from tests.engine.processes import wait_until, wait_until_gone
-from tests.runs.bench import ROOT, Bench, bench_in, counts, digests, listing, records, times, values
+from tests.runs.bench import (
+    ROOT,
+    Bench,
+    count_items,
+    create_bench,
+    hash_files,
+    list_files,
+    load_records,
+    load_values,
+    read_frame_times,
+)
 from tests.test_docs import rows as told
 
 FLOW = "flows.vhs_batch"
@@ -88,10 +98,10 @@ def make_home_recording(folder: Path) -> Path:
     chapters.write_text(CHAPTERS)
     tones = [part for hz in (330, 440) for part in ("-f", "lavfi", "-i", f"sine=frequency={hz}:duration=5:r=48000")]
     maps = ["-map", "0:v", "-map", "1:a", "-map", "2:a", "-map_metadata", "3", "-map_chapters", "3"]
-    said = ["-metadata", "creation_time=1994-07-16T15:30:00Z", "-metadata:s:a:0", "language=deu"]
+    log = ["-metadata", "creation_time=1994-07-16T15:30:00Z", "-metadata:s:a:0", "language=deu"]
     path = folder / "home.mkv"
     codecs = ["-c:v", "copy", "-c:a", "pcm_s16le", "-metadata:s:a:1", "language=fra"]
-    ffmpeg("-i", picture, *tones, "-i", chapters, *maps, *codecs, *said, path)
+    ffmpeg("-i", picture, *tones, "-i", chapters, *maps, *codecs, *log, path)
     picture.unlink()
     chapters.unlink()
     return path
@@ -132,7 +142,7 @@ def whole_run(
     """A run over all of them; one has a line of its own."""
     folder = tmp_path_factory.mktemp("whole-run")
     settings = write_settings(folder / "settings.csv", SETTINGS)
-    for bench in bench_in(folder, prefect_home, prefect_api):
+    for bench in create_bench(folder, prefect_home, prefect_api):
         given = ("--input", tapes, "--output-dir", bench.output, "--segment-seconds", 2, "--settings", settings)
         assert bench.run(*given, "--preview", "--priority", "year", flow=FLOW, small=False) == 3
         yield bench
@@ -188,7 +198,7 @@ def test_names_in_any_script_are_shown(bench: Bench) -> None:
     (folder / "한국어").mkdir()
     (folder / "high.mkv").rename(folder / "한국어/中文.mkv")
     assert bench.run(*given(bench), flow=FLOW, small=False) == 0
-    (row,) = values(bench, "tapes").values()
+    (row,) = load_values(bench, "tapes").values()
     assert (row["name"], row["path"]) == ("中文.mkv", "한국어/中文.mkv")
     assert [path.stem for path in (bench.output / "restored").iterdir()] == [row["id"]]
     assert "한국어/中文.mkv" in (bench.output / "report.html").read_text(encoding="utf-8")
@@ -203,13 +213,13 @@ def test_each_bad_tape_is_one_failure(whole_run: Bench) -> None:
 
 
 def test_bobbed_tape_keeps_its_audio(whole_run: Bench, tapes: Path) -> None:
-    measured, made = values(whole_run, "diagnosis")["home"], values(whole_run, "tapes")["home"]
+    measured, made = load_values(whole_run, "diagnosis")["home"], load_values(whole_run, "tapes")["home"]
     assert (measured["field_order"], measured["frames"], measured["audio_channels"]) == ("tff", 125, 1)
     assert measured["noise_luma"] > 2
     assert (made["frames"], made["segments"], made["preset"]) == (250, 2, "vhs_standard")
     assert made["sound_late_seconds"] == 0
     path = restored(whole_run, "home")
-    assert times(path) == [Fraction(number, 50) for number in range(250)]
+    assert read_frame_times(path) == [Fraction(number, 50) for number in range(250)]
     assert sound_of(path) == sound_of(tapes / "home.mkv")
 
 
@@ -225,12 +235,12 @@ def sound_of(path: Path) -> list[list[tuple[int | None, bytes]]]:
 
 def test_metadata_of_a_tape_is_carried(whole_run: Bench) -> None:
     with av.open(str(restored(whole_run, "home"))) as container:
-        said = {name.lower(): text for name, text in container.metadata.items()}
-        assert said["title"] == "Street, summer 1994"
-        assert said["creation_time"].startswith("1994-07-16T15:30:00")
+        log = {name.lower(): text for name, text in container.metadata.items()}
+        assert log["title"] == "Street, summer 1994"
+        assert log["creation_time"].startswith("1994-07-16T15:30:00")
         assert [stream.language for stream in container.streams.audio] == ["deu", "fra"]
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["taxis", "bicycles"]
-    assert values(whole_run, "tapes")["home"]["not_carried"] == []
+    assert load_values(whole_run, "tapes")["home"]["not_carried"] == []
 
 
 @pytest.mark.parametrize(
@@ -250,31 +260,31 @@ def test_color_matrix_and_square_pixels(
 
 
 def test_telecined_tape_gets_its_film_rate_back(whole_run: Bench) -> None:
-    measured, made = values(whole_run, "diagnosis")["film"], values(whole_run, "tapes")["film"]
+    measured, made = load_values(whole_run, "diagnosis")["film"], load_values(whole_run, "tapes")["film"]
     assert (measured["telecine"], measured["frames"]) == ("3:2", 60)
     assert made["frames"] == 48
-    gaps = np.diff([float(time) for time in times(restored(whole_run, "film"))])
+    gaps = np.diff([float(time) for time in read_frame_times(restored(whole_run, "film"))])
     assert gaps == pytest.approx(1001 / 24000, abs=0.0011)
 
 
 def test_truncated_tape_is_restored_as_partial(whole_run: Bench) -> None:
-    measured, made = values(whole_run, "diagnosis")["truncated"], values(whole_run, "tapes")["truncated"]
+    measured, made = load_values(whole_run, "diagnosis")["truncated"], load_values(whole_run, "tapes")["truncated"]
     assert 30 < measured["frames"] < 80
     assert made["frames"] == 2 * measured["frames"]
     assert measured["missing"]
     assert made["missing"] == measured["missing"]
-    assert values(whole_run, "tapes")["home"]["missing"] is None
+    assert load_values(whole_run, "tapes")["home"]["missing"] is None
 
 
 def test_truncated_stream_without_duration(whole_run: Bench) -> None:
     """Its last pictures are not equally long: some of those between them were cut off."""
-    measured, made = values(whole_run, "diagnosis")["stream"], values(whole_run, "tapes")["stream"]
+    measured, made = load_values(whole_run, "diagnosis")["stream"], load_values(whole_run, "tapes")["stream"]
     assert 30 < measured["frames"] < 80
-    assert made["frames"] == len(times(restored(whole_run, "stream"))) == 2 * measured["frames"]
+    assert made["frames"] == len(read_frame_times(restored(whole_run, "stream"))) == 2 * measured["frames"]
 
 
 def test_variable_frame_times_are_kept(whole_run: Bench, tapes: Path) -> None:
-    before, after = times(tapes / "uneven.mkv"), times(restored(whole_run, "uneven"))
+    before, after = read_frame_times(tapes / "uneven.mkv"), read_frame_times(restored(whole_run, "uneven"))
     assert len(after) == 2 * len(before)
     assert [float(time) for time in after[::2]] == pytest.approx([float(time) for time in before], abs=0.0011)
     middles = [float(first + second) / 2 for first, second in pairwise(before)]
@@ -282,39 +292,39 @@ def test_variable_frame_times_are_kept(whole_run: Bench, tapes: Path) -> None:
 
 
 def test_mixed_tape_is_deinterlaced(whole_run: Bench) -> None:
-    measured = values(whole_run, "diagnosis")["mixed"]
+    measured = load_values(whole_run, "diagnosis")["mixed"]
     assert measured["is_mixed"]
     assert 0.3 < measured["interlaced_share"] < 0.7
-    assert values(whole_run, "tapes")["mixed"]["frames"] == 2 * measured["frames"]
+    assert load_values(whole_run, "tapes")["mixed"]["frames"] == 2 * measured["frames"]
 
 
 def test_still_tape_is_restored(whole_run: Bench) -> None:
-    assert values(whole_run, "diagnosis")["one-frame"]["frames"] == 1
-    assert len(times(restored(whole_run, "one-frame"))) in {1, 2}
+    assert load_values(whole_run, "diagnosis")["one-frame"]["frames"] == 1
+    assert len(read_frame_times(restored(whole_run, "one-frame"))) in {1, 2}
 
 
 def test_settings_line_overrides_common_options(whole_run: Bench) -> None:
-    made = values(whole_run, "tapes")
+    made = load_values(whole_run, "tapes")
     assert (made["high"]["height_px"], made["home"]["height_px"]) == (720, 144)
 
 
 def test_only_changed_tapes_run_again(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shelf_of(bench, "high.mkv", "odd.mkv")
     assert bench.run(*given(bench), flow=FLOW) == 0
-    before = listing(bench.output / "restored")
+    before = list_files(bench.output / "restored")
     assert bench.run(*given(bench), flow=FLOW) == 0
-    assert bench.counts() == (0, 6, 0, 0)
-    assert listing(bench.output / "restored") == before
+    assert bench.count_items() == (0, 6, 0, 0)
+    assert list_files(bench.output / "restored") == before
 
-    everything = listing(bench.output)
+    everything = list_files(bench.output)
     capsys.readouterr()
     assert bench.run(*given(bench, "--override", "sharpen=0.1", "--dry-run"), flow=FLOW) == 0
     assert "2 to put together" in capsys.readouterr().err
-    assert listing(bench.output) == everything
+    assert list_files(bench.output) == everything
 
     assert bench.run(*given(bench, "--override", "sharpen=0.1"), flow=FLOW) == 0
-    assert counts(bench, "diagnosis") == (0, 2, 0, 0)
-    assert counts(bench, "segments") == counts(bench, "tapes") == (2, 0, 0, 0)
+    assert count_items(bench, "diagnosis") == (0, 2, 0, 0)
+    assert count_items(bench, "segments") == count_items(bench, "tapes") == (2, 0, 0, 0)
 
 
 def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
@@ -323,7 +333,7 @@ def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
     (bench.folder / "long.mkv").replace(bench.folder / "shelf" / "home.mkv")
     wanted = ("--preset", "vhs_heavy", "--workers", 2)
     api, bench.api = bench.api, None
-    with bench.started(*given(bench, *wanted), flow=FLOW) as flow:
+    with bench.start_flow(*given(bench, *wanted), flow=FLOW) as flow:
         wait_until(lambda: len(segment_records(bench)) >= 2, "two segments are done")
         flow.signal(signal.SIGKILL)
         assert flow.wait() == -signal.SIGKILL
@@ -331,23 +341,23 @@ def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
     done, bench.api = len(segment_records(bench)), api
     assert not (bench.output / "restored").exists()
     assert bench.run(*given(bench, *wanted), flow=FLOW) == 0
-    assert counts(bench, "diagnosis") == (0, 1, 0, 0)
-    assert counts(bench, "segments") == (6 - done, done, 0, 0)
-    assert len(times(restored(bench, "home"))) == 750
+    assert count_items(bench, "diagnosis") == (0, 1, 0, 0)
+    assert count_items(bench, "segments") == (6 - done, done, 0, 0)
+    assert len(read_frame_times(restored(bench, "home"))) == 750
 
 
 def segment_records(bench: Bench) -> list[str]:
-    return [name for name in records(bench.output) if name.startswith("segments/")]
+    return [name for name in load_records(bench.output) if name.startswith("segments/")]
 
 
 def test_limited_scratch_gives_the_same_tapes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shelf_of(bench, "high.mkv", "odd.mkv")
     assert bench.run(*given(bench, "--workers", 2), flow=FLOW) == 0
-    together, said = digests(bench.output / "restored"), capsys.readouterr().err
+    together, log = hash_files(bench.output / "restored"), capsys.readouterr().err
     bench.output = bench.folder / "one by one"
     assert bench.run(*given(bench, "--scratch", "1B", "--workers", 1), flow=FLOW) == 0
-    assert digests(bench.output / "restored") == together
-    assert said.count("segments: 2 slots") == 1
+    assert hash_files(bench.output / "restored") == together
+    assert log.count("segments: 2 slots") == 1
     assert capsys.readouterr().err.count("segments: 1 slots") == 2, "one group after another"
 
 
@@ -356,7 +366,7 @@ def test_tapes_run_one_at_a_time_with_little_scratch(bench: Bench) -> None:
     for done in (1, 2):
         assert bench.run(*given(bench, "--max-items", 1), flow=FLOW) == 0
         assert len(list((bench.output / "restored").iterdir())) == done
-        assert counts(bench, "tapes")[0] == 1
+        assert count_items(bench, "tapes")[0] == 1
 
 
 def test_external_program_restores_a_tape(bench: Bench) -> None:
@@ -367,9 +377,9 @@ def test_external_program_restores_a_tape(bench: Bench) -> None:
     assert "{input}" in command
     wanted = ("--engine", "command", "--height", 288, "--command", shlex.quote(FFMPEG) + command)
     assert bench.run(*given(bench, *wanted), flow=FLOW) == 0
-    assert counts(bench, "segments") == (1, 0, 0, 0)
-    assert len(times(restored(bench, "film"))) == 48
-    assert values(bench, "tapes")["film"]["height_px"] == 288
+    assert count_items(bench, "segments") == (1, 0, 0, 0)
+    assert len(read_frame_times(restored(bench, "film"))) == 48
+    assert load_values(bench, "tapes")["film"]["height_px"] == 288
 
 
 def test_failed_program_is_reported(bench: Bench) -> None:
@@ -382,7 +392,7 @@ def test_failed_program_is_reported(bench: Bench) -> None:
 
 def test_unsuitable_options_fail_the_tape(whole_run: Bench) -> None:
     assert "--height: 288 with fields kept" in whole_run.failures["refused"]["message"]
-    assert values(whole_run, "tapes")["refused"]["outcome"] == "failed"
+    assert load_values(whole_run, "tapes")["refused"]["outcome"] == "failed"
 
 
 def test_archive_keeps_fields_and_pixels(whole_run: Bench) -> None:
@@ -394,7 +404,7 @@ def test_archive_keeps_fields_and_pixels(whole_run: Bench) -> None:
 
 
 def test_vhs_preset_is_chosen_by_noise(whole_run: Bench) -> None:
-    made = values(whole_run, "tapes")
+    made = load_values(whole_run, "tapes")
     assert made["odd"]["preset"] == "vhs_clean"
     assert made["odd"]["chosen_because"].endswith("is below 2")
     assert made["stream"]["preset"] in {"vhs_standard", "vhs_heavy"}
@@ -417,9 +427,9 @@ def test_invalid_options_are_refused(
 ) -> None:
     shelf_of(bench, "high.mkv")
     assert bench.run(*given(bench, *options), flow=FLOW) == 2
-    said = capsys.readouterr().err
-    assert [word for word in words if word not in said] == [], said
-    assert "Traceback" not in said
+    log = capsys.readouterr().err
+    assert [word for word in words if word not in log] == [], log
+    assert "Traceback" not in log
     assert not bench.output.exists()
 
 
@@ -442,9 +452,9 @@ def test_all_problems_of_the_settings_are_reported_together(bench: Bench, capsys
     ]
     settings = write_settings(bench.folder / "settings.csv", rows)
     assert bench.run(*given(bench, "--settings", settings), flow=FLOW) == 2
-    said = capsys.readouterr().err
+    log = capsys.readouterr().err
     for words in ("did you mean high.mkv?", "719", "'odd.mkv' again", "'../x.mkv'", "'divx'", "segment_seconds"):
-        assert words in said, said
+        assert words in log, log
     assert not bench.output.exists()
 
 
@@ -453,10 +463,10 @@ def test_invalid_settings_table_is_an_error(bench: Bench, capsys: pytest.Capture
     (bench.folder / "settings.json").write_text('[{"tape": "high.mkv", ')
     assert bench.run(*given(bench, "--settings", bench.folder / "settings.json"), flow=FLOW) == 2
     assert bench.run(*given(bench, "--settings", bench.folder / "none.csv"), flow=FLOW) == 2
-    said = capsys.readouterr().err
-    assert "settings.json" in said
-    assert "none.csv" in said
-    assert "Traceback" not in said
+    log = capsys.readouterr().err
+    assert "settings.json" in log
+    assert "none.csv" in log
+    assert "Traceback" not in log
 
 
 def test_folder_without_tapes_is_an_error(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -467,8 +477,8 @@ def test_folder_without_tapes_is_an_error(bench: Bench, capsys: pytest.CaptureFi
 
 def test_a_dry_run_predicts_and_leaves_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     shelf_of(bench, "high.mkv")
-    before = listing(bench.folder / "shelf")
+    before = list_files(bench.folder / "shelf")
     assert bench.run(*given(bench, "--dry-run"), flow=FLOW) == 0
     assert "diagnosis: " in capsys.readouterr().err
     assert not bench.output.exists()
-    assert listing(bench.folder / "shelf") == before
+    assert list_files(bench.folder / "shelf") == before

@@ -44,13 +44,13 @@ def pictures(path: Path) -> np.ndarray:
 def test_network_upscales_a_tape(bench: Bench) -> None:
     make_tape(bench.folder / "shelf")
     assert bench.run(*given(bench, "--engine", "neural", "--workers", 1), flow=FLOW) == 0
-    assert bench.counts() == (4, 0, 0, 0)
+    assert bench.count_items() == (4, 0, 0, 0)
     [tape] = [row for row in pq.read_table(bench.output / "items.parquet").to_pylist() if row["stage"] == "tapes"]
     assert (tape["width_px"], tape["height_px"], tape["frames"]) == (192, 144, 50)
     enlarged = pictures(bench.output / "restored" / "tiny.mkv")
     assert enlarged.shape == (50, 144, 192)
     assert bench.run(*given(bench, "--workers", 1), flow=FLOW) == 0
-    assert bench.counts() == (3, 1, 0, 0)  # measured already
+    assert bench.count_items() == (3, 1, 0, 0)  # measured already
     differences = np.abs(enlarged - pictures(bench.output / "restored" / "tiny.mkv"))
     assert 0.2 < differences.mean() < 8  # the same pictures, by other means
 
@@ -58,7 +58,7 @@ def test_network_upscales_a_tape(bench: Bench) -> None:
 def test_unusable_networks_are_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     make_tape(bench.folder / "shelf")
     assert bench.run(*given(bench, "--engine", "neural", "--weights", "span-x3"), flow=FLOW) == 2
-    said = capsys.readouterr().err
-    assert "--weights: 'span-x3'" in said
-    assert "Traceback" not in said
+    log = capsys.readouterr().err
+    assert "--weights: 'span-x3'" in log
+    assert "Traceback" not in log
     assert not bench.output.exists()

@@ -10,7 +10,7 @@ import cv2
 import pytest
 
 from tests.runs.bench import Bench
-from tests.runs.test_vhs_batch import bench_in, counts, make_tape, values
+from tests.runs.test_vhs_batch import count_items, create_bench, load_values, make_tape
 
 FLOW = "flows.vhs_presets"
 PRESETS = ("vhs_clean", "vhs_heavy")
@@ -19,7 +19,7 @@ PRESETS = ("vhs_clean", "vhs_heavy")
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str) -> Iterator[Bench]:
     """Two presets on two pieces of a noisy tape."""
-    for bench in bench_in(tmp_path_factory.mktemp("compared"), prefect_home, prefect_api):
+    for bench in create_bench(tmp_path_factory.mktemp("compared"), prefect_home, prefect_api):
         make_tape(bench.folder, "interlaced.mkv")
         assert bench.run(*given(bench, ",".join(PRESETS)), flow=FLOW, small=False) == 0
         yield bench
@@ -45,7 +45,7 @@ def test_sheet_has_a_column_for_the_tape_and_each_preset(compared: Bench) -> Non
     page = (compared.output / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg") == 1
     assert not [path for path in (compared.output / "pieces").rglob("*") if path.suffix not in {"", ".mp4", ".json"}]
-    assert values(compared, "comparison")["comparison"]["pieces"] == 4
+    assert load_values(compared, "comparison")["comparison"]["pieces"] == 4
 
 
 def test_measurements_are_plausible(compared: Bench) -> None:
@@ -64,8 +64,8 @@ def test_measurements_are_plausible(compared: Bench) -> None:
 
 def test_additional_preset_restores_only_its_own_pieces(compared: Bench) -> None:
     assert compared.run(*given(compared, ",".join([*PRESETS, "vhs_archive"])), flow=FLOW) == 0
-    assert counts(compared, "diagnosis") == (0, 1, 0, 0)
-    assert counts(compared, "segments") == (2, 4, 0, 0)
+    assert count_items(compared, "diagnosis") == (0, 1, 0, 0)
+    assert count_items(compared, "segments") == (2, 4, 0, 0)
     assert {preset for preset, _ in figures(compared)} == {"tape", *PRESETS, "vhs_archive"}
 
 
@@ -92,9 +92,9 @@ def test_invalid_options_are_refused(
 ) -> None:
     make_tape(bench.folder, "interlaced.mkv")
     assert bench.run(*given(bench, presets, *options), flow=FLOW) == 2
-    said = capsys.readouterr().err
-    assert [word for word in words if word not in said] == [], said
-    assert "Traceback" not in said
+    log = capsys.readouterr().err
+    assert [word for word in words if word not in log] == [], log
+    assert "Traceback" not in log
 
 
 def test_missing_tape_is_an_error(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
