@@ -1,4 +1,4 @@
-"""What the strokes share: a cluster, and what a run that nobody disturbs makes."""
+"""Share a cluster and the results of an undisturbed run between all trials."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster import Cluster, cluster_in
-from tests.chaos.storm import Undisturbed
+from tests.chaos.cluster import Cluster, start_cluster
+from tests.chaos.storm import Baseline
 from tests.runs.bench import Bench
 from tests.runs.conftest import bench
 
@@ -16,12 +16,12 @@ __all__ = ["bench"]
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str) -> Undisturbed:
+def baseline(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str) -> Baseline:
     with pytest.MonkeyPatch.context() as patch:
-        return Undisturbed.of(Bench(tmp_path_factory.mktemp("undisturbed"), prefect_home, prefect_api, patch))
+        return Baseline.measure(Bench(tmp_path_factory.mktemp("undisturbed"), prefect_home, prefect_api, patch))
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster_in(tmp_path_factory.mktemp("cluster")) as made:
-        yield made
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running

@@ -1,7 +1,7 @@
-"""A long run of light items with two percent of faults, its memory watched: ``python -m tests.chaos.soak``.
+"""Measure the memory of a long run of light items, two percent of them faulty: ``python -m tests.chaos.soak``.
 
-Once a second the resident memory of every process of the run is noted. Over the second half of the items no process may
-grow by more than MOST_GROWTH_BYTES.
+Samples the resident memory of every process of the run once per second. Over the second half of the items no process
+may grow by more than MAX_GROWTH_BYTES.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.chaos.storm import _bench
+from tests.chaos.storm import create_bench
 from tests.engine.processes import find_processes
 from tests.runs.bench import Bench, FlowProcess
 
-MOST_GROWTH_BYTES = 8 << 20
+MAX_GROWTH_BYTES = 8 << 20
 _SAMPLE_SECONDS = 1.0
 _ROLES = {
     "tasks.engine.running.child": "child",
@@ -33,7 +33,7 @@ _ROLES = {
     "watchdog.py": "watchdog",
     "fault_flow.py": "flow",
 }
-# Shares of the faults. Hangs and memory eaters take seconds each, so that there are few.
+# Shares of the faults. Hangs and memory eaters are rare because each takes seconds.
 _FAULTS = {
     "raise": 0.35,
     "raise_bad_input": 0.35,
@@ -45,89 +45,90 @@ _FAULTS = {
     "hang_asleep": 0.02,
     "hang_in_c": 0.01,
     "eat_memory": 0.01,
-    "leave_a_child": 0.01,  # the item itself is done
+    "leave_a_child": 0.01,  # the item is done
 }
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Resident bytes by process at one moment, and how many items were done by then."""
+    """Resident bytes per process, and the number of done items, at one moment."""
 
     seconds: float
     done: int
     resident: Mapping[tuple[str, int], int]
 
-    def of(self, role: str) -> int:
-        """Bytes of all processes of a role."""
+    def sum_role(self, role: str) -> int:
+        """Return the resident bytes of all processes of a role."""
         return sum(size for (name, _), size in self.resident.items() if name == role)
 
 
-def manifest(items: int, share: float, seed: int) -> list[dict[str, object]]:
-    """Light items, ``share`` of them faulty, in an order of no meaning."""
-    chance = random.Random(seed)
-    deeds = [action for action, part in _FAULTS.items() for _ in range(max(1, round(part * share * items)))]
-    deeds += ["write"] * (items - len(deeds))
-    chance.shuffle(deeds)
-    return [{"id": f"item-{number:05d}", "do": action} for number, action in enumerate(deeds)]
+def create_manifest(items: int, share: float, seed: int) -> list[dict[str, object]]:
+    """Create light items in random order, ``share`` of them faulty."""
+    generator = random.Random(seed)
+    actions = [action for action, part in _FAULTS.items() for _ in range(max(1, round(part * share * items)))]
+    actions += ["write"] * (items - len(actions))
+    generator.shuffle(actions)
+    return [{"id": f"item-{number:05d}", "do": action} for number, action in enumerate(actions)]
 
 
 def soak(bench: Bench, rows: Sequence[dict[str, object]]) -> tuple[int, list[Sample]]:
-    """Run ``rows``; returns the exit code and the samples."""
+    """Run ``rows``; return the exit code and the samples."""
     bench.write_manifest(*rows)
     bench.api = None
     options = ("--workers", 2, "--timeout", 2, "--memory-per-item", "256MiB", "--order", "manifest")
     with bench.start_flow(*options) as flow:
-        samples = list(_samples(bench, flow))
+        samples = list(_take_samples(bench, flow))
         code = flow.wait()
         print(flow.log.read_text()[-1500:], file=sys.stderr)
     return code, samples
 
 
-def _samples(bench: Bench, flow: FlowProcess) -> list[Sample]:
-    begun, found = time.monotonic(), []
+def _take_samples(bench: Bench, flow: FlowProcess) -> list[Sample]:
+    start, samples = time.monotonic(), []
     while flow.process.poll() is None:
-        found.append(Sample(time.monotonic() - begun, _done(bench), _resident(bench.mark)))
+        samples.append(Sample(time.monotonic() - start, _count_records(bench), _measure_memory(bench.mark)))
         time.sleep(_SAMPLE_SECONDS)
-    return found
+    return samples
 
 
-def _done(bench: Bench) -> int:
+def _count_records(bench: Bench) -> int:
     folder = bench.output / ".headrace/records/faults"
     return sum(1 for entry in os.scandir(folder) if entry.name.endswith(".json")) if folder.exists() else 0
 
 
-def _resident(mark: str) -> dict[tuple[str, int], int]:
-    found = {}
+def _measure_memory(mark: str) -> dict[tuple[str, int], int]:
+    resident = {}
     for pid, words in find_processes(mark).items():
         role = next((role for part, role in _ROLES.items() if part in words), "other")
         try:
-            found[role, pid] = psutil.Process(pid).memory_info().rss
-        except psutil.Error:  # gone meanwhile
+            resident[role, pid] = psutil.Process(pid).memory_info().rss
+        except psutil.Error:  # the process has ended
             continue
-    return found
+    return resident
 
 
 @dataclass(frozen=True)
-class Course:
-    """How the memory of one process went over the second half of the items."""
+class MemoryTrend:
+    """Memory of one process over the second half of the items."""
 
     role: str
     samples: int
     items: int
     first_bytes: float
     last_bytes: float
-    most_bytes: int
+    max_bytes: int
 
     @property
     def growth_bytes(self) -> float:
-        """From the median of the first tenth to that of the last."""
+        """Return the difference between the medians of the last and the first tenth."""
         return self.last_bytes - self.first_bytes
 
 
-def courses(samples: Sequence[Sample]) -> list[Course]:
-    """The course of every process that lived through the second half, and of the children, of which none does.
+def compute_trends(samples: Sequence[Sample]) -> list[MemoryTrend]:
+    """Return the trend of each process that lived through the second half, and of the largest child at each moment.
 
-    The second half begins when half of the items are done, and ends when the last is: then the run's files are written.
+    No single child lives that long. The second half begins when half of the items are done and ends when the last one
+    is: the run's files are written after that.
     """
     last = max(sample.done for sample in samples)
     half = [sample for sample in samples if last / 2 <= sample.done < last]
@@ -136,45 +137,45 @@ def courses(samples: Sequence[Sample]) -> list[Course]:
     lines = {f"{role}": [sample.resident[role, pid] for sample in half] for role, pid in sorted(lived)}
     per_child = [[size for (role, _), size in sample.resident.items() if role == "child"] for sample in half]
     lines["largest child"] = [max(sizes, default=0) for sizes in per_child]
-    return [_course(name, sizes, items) for name, sizes in lines.items()]
+    return [_compute_trend(name, sizes, items) for name, sizes in lines.items()]
 
 
-def _course(role: str, sizes: Sequence[int], items: int) -> Course:
+def _compute_trend(role: str, sizes: Sequence[int], items: int) -> MemoryTrend:
     tenth = max(1, len(sizes) // 10)
     first, last = statistics.median(sizes[:tenth]), statistics.median(sizes[-tenth:])
-    return Course(role, len(sizes), items, first, last, max(sizes))
+    return MemoryTrend(role, len(sizes), items, first, last, max(sizes))
 
 
-def _mib(size: float) -> str:
+def _format_mib(size: float) -> str:
     return f"{size / 2**20:.1f}"
 
 
 def main() -> int:
-    """Run, print the figures; 1 where a process grows."""
+    """Run the items and print the figures; return 1 if a process grows too much."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--faults", type=float, default=0.02, help="share of the items")
+    parser.add_argument("--faults", type=float, default=0.02, help="share of faulty items")
     parser.add_argument("--seed", type=int, default=1)
-    wanted = parser.parse_args()
-    rows = manifest(wanted.items, wanted.faults, wanted.seed)
+    options = parser.parse_args()
+    rows = create_manifest(options.items, options.faults, options.seed)
     with tempfile.TemporaryDirectory(prefix="headrace-soak-") as name, pytest.MonkeyPatch.context() as patch:
-        bench = _bench(Path(name) / "bench", Path(name), "", patch)
+        bench = create_bench(Path(name) / "bench", Path(name), "", patch)
         code, samples = soak(bench, rows)
         counts, wall = bench.count_items(), bench.summary["wall_seconds"]
         kinds = Counter(row["failure_kind"] for row in bench.failures.values())
         left = find_processes(bench.mark)
-    found = courses(samples)
+    trends = compute_trends(samples)
     print(f"exit code {code}; done, cached, failed, remaining: {counts}; {wall:.0f} s; failures: {dict(kinds)}")
-    print("| process | samples | MiB at half | MiB at the end | most | growth | allowed |")
+    print("| process | samples | MiB at half | MiB at the end | max | growth | allowed |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for one in found:
-        sizes = (one.first_bytes, one.last_bytes, one.most_bytes, one.growth_bytes, MOST_GROWTH_BYTES)
-        print(f"| {one.role} | {one.samples} | {' | '.join(map(_mib, sizes))} |")
-    grown = [one.role for one in found if one.growth_bytes > MOST_GROWTH_BYTES]
-    wrong = code != 3 or counts[0] + counts[2] != wanted.items or left
-    if grown or wrong:
+    for trend in trends:
+        sizes = (trend.first_bytes, trend.last_bytes, trend.max_bytes, trend.growth_bytes, MAX_GROWTH_BYTES)
+        print(f"| {trend.role} | {trend.samples} | {' | '.join(map(_format_mib, sizes))} |")
+    grown = [trend.role for trend in trends if trend.growth_bytes > MAX_GROWTH_BYTES]
+    has_failed = code != 3 or counts[0] + counts[2] != options.items or left
+    if grown or has_failed:
         print(f"grown: {grown}; left: {left}")
-    return int(bool(grown or wrong))
+    return int(bool(grown or has_failed))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A few strokes of every kind; ``make chaos`` gives a hundred. Kills while publishing are in tests/engine."""
+"""Run a few trials of every kind; ``make chaos`` runs a hundred. Kills while publishing are in tests/engine."""
 
 import pytest
 
 from tests.chaos.cluster import Cluster
-from tests.chaos.storm import EXPECTED, MIX, Storm, Stroke, Undisturbed, strokes
+from tests.chaos.storm import EXPECTED_CODES, MIX, Baseline, Trial, TrialRunner, create_trials
 from tests.engine.processes import find_processes
 from tests.runs.bench import Bench
 
@@ -13,32 +13,34 @@ REMOTE = [
     ("cluster: nanny", 6),
     ("cluster: flow", 7),
     ("cluster: item's child", 8),
-    ("cluster: scheduler", 9),  # the last, because the cluster goes with it
+    ("cluster: scheduler", 9),  # last, because it ends the cluster
 ]
 
 
 @pytest.mark.parametrize(("target", "seed"), LOCAL)
-def test_a_stroke_loses_nothing(
-    bench: Bench, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch, target: str, seed: int
+def test_local_run_survives_a_kill(
+    bench: Bench, baseline: Baseline, monkeypatch: pytest.MonkeyPatch, target: str, seed: int
 ) -> None:
-    if "server" in target:  # one that is gone is called again and again otherwise; one that is busy must be
+    if "server" in target:  # Prefect would retry calls to the killed server for minutes
         monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
-    verdict = Storm(bench, undisturbed).give(Stroke(target, seed))
+    verdict = TrialRunner(bench, baseline).run(Trial(target, seed))
     assert verdict.problems == [], verdict
 
 
 @pytest.mark.parametrize(("target", "seed"), REMOTE)
-def test_a_stroke_at_a_cluster_loses_nothing(
-    bench: Bench, undisturbed: Undisturbed, cluster: Cluster, target: str, seed: int
+def test_cluster_run_survives_a_kill(
+    bench: Bench, baseline: Baseline, cluster: Cluster, target: str, seed: int
 ) -> None:
-    verdict = Storm(bench, undisturbed, cluster).give(Stroke(target, seed))
+    verdict = TrialRunner(bench, baseline, cluster).run(Trial(target, seed))
     assert verdict.problems == [], verdict
-    servers = [words for words in find_processes(cluster.mark).values() if "uvicorn" in words or "api_server" in words]
-    assert servers == [], "a worker has started a Prefect server of its own"
+    servers = [
+        command for command in find_processes(cluster.mark).values() if "uvicorn" in command or "api_server" in command
+    ]
+    assert servers == [], "a worker has started its own Prefect server"
 
 
-def test_the_long_form_has_every_kind() -> None:
+def test_default_trials_include_every_target() -> None:
     assert sum(MIX.values()) == 100
-    assert set(EXPECTED) < set(MIX)
-    assert {stroke.target for stroke in strokes(20, 1)} == set(MIX)
-    assert len({stroke.seed for stroke in strokes(100, 1)}) == 100
+    assert set(EXPECTED_CODES) < set(MIX)
+    assert {trial.target for trial in create_trials(20, 1)} == set(MIX)
+    assert len({trial.seed for trial in create_trials(100, 1)}) == 100

@@ -1,4 +1,4 @@
-"""Containers, as far as process numbers go: a PID namespace with its own /proc, and the host's name."""
+"""Emulate containers: a PID namespace with its own /proc, on the host's name."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import subprocess
 import pytest
 
 CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
-FOREIGN_PROC = ("unshare", "--pid", "--fork", "--kill-child")  # /proc shows the numbers of the host
+FOREIGN_PROC = ("unshare", "--pid", "--fork", "--kill-child")  # /proc shows the host's pids
 
 
-def need_containers() -> None:
-    """Skip the test if no namespaces may be made."""
+def require_containers() -> None:
+    """Skip the test if namespaces are not permitted."""
     try:
-        tried = subprocess.run([*CONTAINER, "true"], capture_output=True, text=True, check=False)
+        attempt = subprocess.run([*CONTAINER, "true"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         pytest.skip("unshare is missing: apt-get install util-linux")
-    if tried.returncode:
-        pytest.skip(f"PID namespaces are not permitted: {tried.stderr.strip()}")
+    if attempt.returncode:
+        pytest.skip(f"PID namespaces are not permitted: {attempt.stderr.strip()}")
 
 
-def with_stepped_clock(step_seconds: int, stat_file: str, command: list[str]) -> list[str]:
-    """Return ``command`` so that it runs as after a step of the wall clock.
+def add_clock_step(step_seconds: int, stat_file: str, command: list[str]) -> list[str]:
+    """Return a command that runs ``command`` as after a step of the wall clock.
 
     Linux derives the time of boot in /proc/stat from the wall clock. A test cannot set the machine's clock, so the
     command sees another /proc/stat.

@@ -1,6 +1,6 @@
-"""A stage whose items do what its payload says: good work, and every kind of fault. Imported by tests and children.
+"""Define a stage whose items do what their payload says: good work, or any kind of fault.
 
-With HEADRACE_TEST_LEDGER in the environment each try of an item is a line of that file, forced to the disk:
+With HEADRACE_TEST_LEDGER in the environment each attempt of an item appends lines to that file, synced to disk:
 ``start <item> <pid>`` before the work and ``end <item> <pid>`` after it.
 """
 
@@ -25,14 +25,14 @@ from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tests.engine.processes import count_tries
 
 LEDGER = "HEADRACE_TEST_LEDGER"
-STALLED = "HEADRACE_TEST_STALLED"  # a folder: items whose names are in it stall, and all while "all" is
-_FOR_EVER = 3600
+STALLED = "HEADRACE_TEST_STALLED"  # folder: items stall while it has a file of their name, or "all"
+_FOREVER_SECONDS = 3600
 _CHUNK_BYTES = 16 << 20
-_MOST_BYTES = 1 << 30  # where nobody stops it, the memory eater stops itself
+_MAX_BYTES = 1 << 30  # the memory eater stops itself at this size
 
 
 class FaultParams(BaseModel):
-    """``text`` is written into every output, so that it changes the results and the keys."""
+    """Parameters; ``text`` is written into every output, so it changes results and keys."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class FaultParams(BaseModel):
 
 
 class FaultStage(Stage):
-    """Does ``payload["do"]``."""
+    """Run the action ``payload["do"]``."""
 
     name = "faults"
     version = 1
@@ -49,8 +49,8 @@ class FaultStage(Stage):
     params: FaultParams
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Look the deed up and do it."""
-        print(f"this is {item.id}", flush=True)  # in the log of this item, and of no other
+        """Run the item's action."""
+        print(f"this is {item.id}", flush=True)  # only in the log of this item
         write_to_ledger("start", item)
         result = ACTIONS[item.payload.get("do", "write")](self, item, work)
         write_to_ledger("end", item)
@@ -58,7 +58,7 @@ class FaultStage(Stage):
 
 
 def write_to_ledger(word: str, item: Item) -> None:
-    """A line in the ledger, if there is one."""
+    """Append a line to the ledger, if the environment names one."""
     path = os.environ.get(LEDGER)
     if path is None:
         return
@@ -69,7 +69,7 @@ def write_to_ledger(word: str, item: Item) -> None:
 
 
 def _write(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Two files and two values; the bytes depend on the id and the params alone."""
+    """Write two files and return two values; the bytes depend only on the id and the params."""
     content = f"{item.id} {stage.params.text}\n"
     work.output(f"made/{item.id}/note.txt").write_text(content)
     work.output(f"made/{item.id}/more/data.bin").write_bytes(content.encode() * 1000)
@@ -77,21 +77,21 @@ def _write(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
 
 
 def _copy(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Publish the inputs, and say where they were read."""
+    """Publish the inputs, and return the paths from which they were read."""
     for path in item.inputs:
         work.output(f"made/{item.id}/{Path(path).name}").write_bytes(work.input(path).read_bytes())
     return StageResult({"read_at": [str(work.input(path)) for path in item.inputs]})
 
 
 def _gather(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Publish the inputs under names that do not tell whose they are."""
+    """Publish the inputs under names that do not include the item's id."""
     for path in item.inputs:
         work.output(f"made/{Path(path).name}").write_bytes(work.input(path).read_bytes())
     return StageResult()
 
 
 def _decode(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Take frames out of a real video."""
+    """Decode frames of a real video."""
     from tasks.frames.params import FramesParams
     from tasks.frames.stage import FramesStage
 
@@ -101,16 +101,16 @@ def _decode(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
 
 
 def _say_the_slot(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """The number of the slot, as the child is told it, and how many threads OpenCV may start there."""
+    """Return the slot's number from the environment, and the number of threads that OpenCV may start."""
     import cv2
 
     return StageResult({"slot_number": os.environ["HEADRACE_SLOT"], "threads": cv2.getNumThreads()})
 
 
 def _take_time(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Be at it for some time, so that a run can be stopped in the middle of it.
+    """Sleep, so that a run can be stopped meanwhile.
 
-    Once as many items have ended as the file ``held`` says, wait until it is removed: a late test is in time then.
+    Then wait while the hold file exists and as many items as it says have ended: a late test is in time then.
     """
     time.sleep(item.payload["seconds"])
     while _is_held():
@@ -119,7 +119,7 @@ def _take_time(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
 
 
 def get_hold_file(ledger: Path) -> Path:
-    """Return the file that holds items back: the number of items that may end before."""
+    """Return the file that holds items back: it has the number of items that may end before."""
     return ledger.with_name(f"{ledger.name}.hold")
 
 
@@ -134,14 +134,14 @@ def _is_held() -> bool:
 
 
 def _wait_for(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Go on when ``payload["gate"]`` exists."""
+    """Wait until ``payload["gate"]`` exists."""
     while not Path(item.payload["gate"]).exists():
         time.sleep(0.01)
     return _write(stage, item, work)
 
 
 def _sign(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Two files that say who made them: another process makes others."""
+    """Write two files whose content depends on this process."""
     if folder := os.environ.get(STALLED):
         while any(Path(folder, name).exists() for name in (item.id, "all")):
             time.sleep(0.01)
@@ -151,7 +151,7 @@ def _sign(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
 
 
 def _kill_the_worker(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """End the process that looks after this one."""
+    """Kill the parent process of this one."""
     os.kill(os.getppid(), signal.SIGKILL)
     return _hang_asleep(stage, item, work)
 
@@ -162,26 +162,26 @@ def _hang_in_c(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
 
 
 def _hang_asleep(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    time.sleep(_FOR_EVER)
+    time.sleep(_FOREVER_SECONDS)
     raise AssertionError("woke up")
 
 
 def _hang_with_children(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Processes that hang, one of them in a session of its own, where the child's process group does not reach."""
-    subprocess.Popen(["sleep", str(_FOR_EVER)])
-    subprocess.Popen(["sleep", str(_FOR_EVER)], start_new_session=True)
+    """Start hanging processes, one of them in another session, outside the child's process group."""
+    subprocess.Popen(["sleep", str(_FOREVER_SECONDS)])
+    subprocess.Popen(["sleep", str(_FOREVER_SECONDS)], start_new_session=True)
     return _hang_asleep(stage, item, work)
 
 
 def _leave_a_child(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    subprocess.Popen(["sleep", str(_FOR_EVER)])
+    subprocess.Popen(["sleep", str(_FOREVER_SECONDS)])
     return _write(stage, item, work)
 
 
 def _fork_and_die(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """The forked process holds this one's end of the pipe open."""
+    """Abort while a forked process holds this process's end of the pipe open."""
     if os.fork() == 0:
-        time.sleep(_FOR_EVER)
+        time.sleep(_FOREVER_SECONDS)
     os.abort()
 
 
@@ -208,17 +208,17 @@ def _kill_itself(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
 
 
 def _eat_memory(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Slowly enough for the cap to be seen before the machine is short of memory."""
+    """Use memory slowly, so that the limit is noticed before the machine runs out."""
     eaten: list[bytes] = []
-    while len(eaten) * _CHUNK_BYTES < _MOST_BYTES:
+    while len(eaten) * _CHUNK_BYTES < _MAX_BYTES:
         eaten.append(b"x" * _CHUNK_BYTES)
         time.sleep(0.02)
     raise AssertionError("nobody stopped it")
 
 
 def _eat_memory_elsewhere(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """The same in a process that the item starts."""
-    code = f"import time; eaten = b'x' * {2 * _MOST_BYTES // 3}; time.sleep({_FOR_EVER})"
+    """Use memory in a child process."""
+    code = f"import time; eaten = b'x' * {2 * _MAX_BYTES // 3}; time.sleep({_FOREVER_SECONDS})"
     subprocess.run([sys.executable, "-c", code], check=False)
     raise AssertionError("nobody stopped it")
 
@@ -245,7 +245,7 @@ def _raise_memory_error(stage: FaultStage, item: Item, work: Workspace) -> Stage
 
 
 def _pass_at_second_try(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    """Transient trouble at the first try: the mark of it is ``payload["mark"]``."""
+    """Fail at the first attempt only: ``payload["mark"]`` is the file that marks it."""
     mark = Path(item.payload["mark"])
     if mark.exists():
         return _write(stage, item, work)
@@ -279,7 +279,7 @@ def _give_an_object(stage: FaultStage, item: Item, work: Workspace) -> StageResu
 
 
 def _give_a_function(stage: FaultStage, item: Item, work: Workspace) -> StageResult:
-    return StageResult({}, {"function": lambda: None})  # which cannot travel through the pipe either
+    return StageResult({}, {"function": lambda: None})  # which cannot be pickled either
 
 
 def _give_nested_values(stage: FaultStage, item: Item, work: Workspace) -> StageResult:

@@ -1,4 +1,4 @@
-"""A stage that puts together what FaultStage has made of parts. Imported by tests and children."""
+"""Define a stage that joins the outputs of FaultStage. Imported by tests and child processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.engine.faults import write_to_ledger
 
 
 class GatherStage(Stage):
-    """Writes the notes of all parts into one file, and how many parts lay there then."""
+    """Writes the notes of all parts into one file, and the number of parts that exist."""
 
     name = "wholes"
     version = 1
@@ -20,9 +20,9 @@ class GatherStage(Stage):
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         write_to_ledger("start", item)
-        made = work.output_dir / "made"
-        notes = [made / part / "note.txt" for part in item.payload["parts"]]
+        folder = work.output_dir / "made"
+        notes = [folder / part / "note.txt" for part in item.payload["parts"]]
         if missing := [path.parent.name for path in notes if not path.is_file()]:
             raise BadInput(f"without {', '.join(missing)}")
         work.output(f"wholes/{item.id}.txt").write_text("".join(path.read_text() for path in notes))
-        return StageResult({"parts_there": len(list(made.glob("*/note.txt")))})
+        return StageResult({"parts_there": len(list(folder.glob("*/note.txt")))})

@@ -1,6 +1,6 @@
-"""Count processes by a mark in their environment, which what they start inherits; wait for them; read ledgers.
+"""Find processes by a mark in their environment, which their children inherit; wait for them; read ledgers.
 
-Tests give no deadlines in wall time: on a busy machine these pass or fail with the load. See :class:`Patience`.
+Tests have no deadlines in wall time: on a busy machine such tests pass or fail with the load. See :class:`Patience`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = "HEADRACE_TEST_MARK"
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
-_MAX_STRETCH = 20.0  # wall time, at most, in terms of the patience
+_MAX_STRETCH = 20.0  # maximum wall time per second of patience
 
 
 def child_environment(**variables: str) -> dict[str, str]:
@@ -28,20 +28,20 @@ def child_environment(**variables: str) -> dict[str, str]:
 
 
 class Patience:
-    """A deadline that depends on progress: time in which a process of this test waits for a core does not count.
+    """Deadline that depends on progress: time in which a process of this test waits for a core does not count.
 
-    A run that hangs or sleeps waits for no core, so it is given up after ``seconds``. A run that is slow because fifty
-    others want the cores gets the time it needs, up to ``_MAX_STRETCH`` times that.
+    A run that hangs or sleeps waits for no core, so its deadline is ``seconds``. A run that is slow because many
+    others use the cores gets more time, up to ``_MAX_STRETCH`` times that.
     """
 
     def __init__(self, seconds: float) -> None:
         self._left, self._wall_left = seconds, seconds * _MAX_STRETCH
-        self._looked, self._delays = time.monotonic(), _core_waits()
+        self._looked, self._delays = time.monotonic(), _read_core_waits()
 
     @property
     def is_over(self) -> bool:
-        """Return True if the time is up. Look every second or so."""
-        now, delays = time.monotonic(), _core_waits()
+        """Return True if the time is up. Call it about every second."""
+        now, delays = time.monotonic(), _read_core_waits()
         waited = max((delay - self._delays.get(thread, delay) for thread, delay in delays.items()), default=0.0)
         elapsed = now - self._looked
         self._looked, self._delays = now, delays
@@ -50,47 +50,47 @@ class Patience:
         return self._left <= 0 or self._wall_left <= 0
 
 
-def _core_waits() -> dict[str, float]:
-    """Return the seconds that each thread of this process and of all below it has waited for a core (Linux)."""
-    found, processes = {}, [str(os.getpid())]
+def _read_core_waits() -> dict[str, float]:
+    """Return the seconds for which each thread of this process and its descendants has waited for a core (Linux)."""
+    seconds, processes = {}, [str(os.getpid())]
     while processes:
         tasks = f"/proc/{processes.pop()}/task"
-        with contextlib.suppress(OSError):  # gone meanwhile
+        with contextlib.suppress(OSError):  # the process has ended
             for thread in Path(tasks).iterdir():
                 processes += (thread / "children").read_text().split()
-                found[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
-    return found
+                seconds[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return seconds
 
 
 def find_processes(mark: str) -> dict[int, str]:
-    """Living processes that bear ``mark``, but for this one: their command lines by pid."""
+    """Return the command lines of live processes with ``mark``, without this one, by pid."""
     wanted = f"{MARK}={mark}".encode()
-    found = {}
+    commands = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:  # gone meanwhile
+                commands[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # the process has ended
             continue
-    return found
+    return commands
 
 
 def wait_until(
-    true: Callable[[], object],
+    condition: Callable[[], object],
     what: str | Callable[[], str],
     seconds: float = _PATIENCE_SECONDS,
     every_seconds: float = 0.01,
 ) -> None:
-    """Return when ``true()`` holds; fail if it does not, with ``what``. What takes long is asked less often."""
+    """Return when ``condition()`` holds; fail with ``what`` if it does not. Slow conditions are checked less often."""
     asked = looked = time.monotonic()
     patience = Patience(seconds)
-    while not true():
+    while not condition():
         now = time.monotonic()
         if now - looked > _LOOK_SECONDS:
             looked = now
-            assert not patience.is_over, f"waited {seconds:g} s in vain: {what if isinstance(what, str) else what()}"
+            assert not patience.is_over, f"waited {seconds:g} s for {what if isinstance(what, str) else what()}"
         time.sleep(max(every_seconds, min(4 * (now - asked), 0.25)))
         asked = time.monotonic()
 
@@ -102,11 +102,11 @@ def wait_for_exit(process: subprocess.Popen[Any], seconds: float = 2 * _PATIENCE
 
 
 def wait_until_gone(mark: str) -> None:
-    """Return when no process bears ``mark``."""
+    """Return when no process has ``mark``."""
     wait_until(lambda: not find_processes(mark), lambda: f"processes of the run are left: {find_processes(mark)}")
 
 
 def count_tries(ledger: Path, word: str = "start") -> Counter[str]:
-    """How often each item was started (or ended), by id."""
+    """Return how often each item was started (or ended), by id."""
     lines = ledger.read_text().splitlines() if ledger.exists() else []
     return Counter(line.split()[1] for line in lines if line.startswith(f"{word} "))

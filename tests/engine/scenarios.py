@@ -1,4 +1,4 @@
-"""Pieces of the engine's work on an output folder, for tests that trace and disturb them.
+"""Define parts of the engine's work on an output folder, for tests that trace and disturb them.
 
 They use no Prefect, no Dask and no slots.
 """
@@ -22,14 +22,14 @@ from tasks.engine.store.publish import collect_outputs, publish
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.write_errors import explain_write_error
 
-assert jinja2  # imported here, so that no scenario spends its time with it
+assert jinja2  # imported here, so that no scenario imports it
 
 STAGE = "stage"
 OLD, NEW = "old", "new"
 ITEMS = ("a", "b", "c")
-GONE = "gone"  # has a record, and is not in the manifest any more
+GONE = "gone"  # has a record but is not in the manifest
 
-# Files of each item and turn. "a" gives one up, keeps one and gets a new one; "b" is the same; "c" is new.
+# Files of each item and turn: "a" loses one, keeps one and gets a new one; "b" keeps its file; "c" is new.
 FILES = {
     OLD: {"a": ("a/kept.txt", "a/given-up.txt"), "b": ("deep/er/b.txt",), GONE: ("gone/one.txt", "gone/two.txt")},
     NEW: {"a": ("a/kept.txt", "a/new.txt"), "b": ("deep/er/b.txt",), "c": ("c/first.txt", "c/second/more.txt")},
@@ -38,51 +38,51 @@ FILES = {
 
 @dataclass(frozen=True)
 class Scenario:
-    """``act`` is traced and disturbed; ``prepare`` comes before it and is not."""
+    """Traced and disturbed function ``act``, and the function ``prepare`` that runs before it."""
 
     act: Callable[[Path], None]
     prepare: Callable[[Path], object] = lambda folder: None
 
     @property
     def name(self) -> str:
-        """The name of what is done."""
+        """Return the name of the scenario."""
         return self.act.__name__
 
 
-def store_in(folder: Path) -> RecordStore:
-    """Return the records of the one stage."""
+def open_store(folder: Path) -> RecordStore:
+    """Return the record store of the stage."""
     return RecordStore(Layout(folder), STAGE)
 
 
-def content(item_id: str, turn: str, name: str) -> str:
-    """Return the content of a file, which tells whose it is and of which turn."""
+def build_content(item_id: str, turn: str, name: str) -> str:
+    """Return the content of a file, which names its item and turn."""
     return f"{turn} {item_id} {name}\n" * 20
 
 
-def private_folder(folder: Path, item_id: str) -> Path:
-    """Return the folder in which an item's outputs wait."""
+def get_private_folder(folder: Path, item_id: str) -> Path:
+    """Return the private folder of an item's outputs."""
     return Layout(folder).private / "run" / item_id
 
 
 def write_outputs(folder: Path, item_id: str, turn: str) -> Path:
-    """Write the outputs of an item, as its process does."""
-    private = private_folder(folder, item_id)
+    """Write the outputs of an item as its process does."""
+    private = get_private_folder(folder, item_id)
     for name in FILES[turn][item_id]:
         (private / name).parent.mkdir(parents=True, exist_ok=True)
-        (private / name).write_text(content(item_id, turn, name))
+        (private / name).write_text(build_content(item_id, turn, name))
     return private
 
 
 def publish_outputs(folder: Path, item_id: str, turn: str) -> None:
-    """Publish the outputs of an item, as its slot does."""
-    private = private_folder(folder, item_id)
+    """Publish the outputs of an item as its slot does."""
+    private = get_private_folder(folder, item_id)
     outputs = collect_outputs(private)
-    publish(private, Record(item_id, STAGE, 1, turn, outputs, {}, {}, Usage(1.0, 1.0), 1, "run"), store_in(folder))
+    publish(private, Record(item_id, STAGE, 1, turn, outputs, {}, {}, Usage(1.0, 1.0), 1, "run"), open_store(folder))
 
 
-def begin(folder: Path) -> None:
-    """Leave what an earlier run has left: three items done, one failed, and what a killed run did not tidy."""
-    store = store_in(folder)
+def create_earlier_run(folder: Path) -> None:
+    """Leave an earlier run's results: three done items, a failed one, and leftovers of a killed run."""
+    store = open_store(folder)
     store.prepare()
     for item_id in FILES[OLD]:
         write_outputs(folder, item_id, OLD)
@@ -95,24 +95,24 @@ def begin(folder: Path) -> None:
 
 
 def publish_new(folder: Path) -> None:
-    """Publish an item that had no record, only a failure."""
+    """Publish an item that had only a failure."""
     publish_outputs(folder, "c", NEW)
 
 
 def publish_again(folder: Path) -> None:
-    """Publish an item with other files than before, and remove the one that it gave up."""
+    """Publish an item with other files than before, and remove the one that it lost."""
     publish_outputs(folder, "a", NEW)
-    store_in(folder).tidy()
+    open_store(folder).tidy()
 
 
 def remove_others(folder: Path) -> None:
-    """Remove everything of items that are not in the manifest."""
-    store_in(folder).tidy(ITEMS)
+    """Remove all files of items that are not in the manifest."""
+    open_store(folder).tidy(ITEMS)
 
 
 def fail(folder: Path) -> None:
-    """Note a failure."""
-    store_in(folder).write_failure(Failure("b", STAGE, NEW, "crash", "gone", 1, Usage(), "new"))
+    """Write a failure."""
+    open_store(folder).write_failure(Failure("b", STAGE, NEW, "crash", "gone", 1, Usage(), "new"))
 
 
 def lock(folder: Path) -> None:
@@ -134,37 +134,37 @@ def claim(folder: Path) -> None:
 
 
 def open_and_close(folder: Path) -> None:
-    """Begin a run and end it: take the lock, sweep what dead runs left, remove the private folder."""
+    """Open and close a run: take the lock, sweep leftovers of dead runs, remove the private folder."""
     with open_output_dir(Layout(folder), "run"):
         pass
 
 
 @cache
-def results() -> tuple[Summary, Outcomes]:
-    """Return the summary and the outcomes of a run. It looks versions up in many files."""
+def create_results() -> tuple[Summary, Outcomes]:
+    """Return the summary and the outcomes of a run. The summary reads versions from many files."""
     outcomes = Outcomes([Outcome("a", STAGE, "done"), Outcome("b", STAGE, "failed", failure_kind="crash")])
     return summarize(RunFigures("flow", "run", 0.0, 1.0, 1, 1, {}), outcomes, 1.0), outcomes
 
 
 def write_files(folder: Path) -> None:
-    """Write what every run leaves."""
-    write_results(Layout(folder), *results(), [])
+    """Write the files of every run."""
+    write_results(Layout(folder), *create_results(), [])
 
 
 def forget(folder: Path) -> None:
-    """Forget an item by hand, with its outputs."""
+    """Forget an item manually, with its outputs."""
     layout = Layout(folder)
     apply(layout, plan_forget(layout, ["a"], outputs_too=True))
 
 
 def run_all(folder: Path) -> None:
-    """Do everything that the next run does: publish all items in turn NEW, and tidy."""
+    """Run the next run: publish all items in turn NEW, and tidy."""
     with open_output_dir(Layout(folder), "next"):
-        store_in(folder).prepare()
+        open_store(folder).prepare()
         for item_id in ITEMS:
             write_outputs(folder, item_id, NEW)
             publish_outputs(folder, item_id, NEW)
-        store_in(folder).tidy(ITEMS)
+        open_store(folder).tidy(ITEMS)
 
 
 _ALL = (
@@ -175,7 +175,7 @@ _ALL = (
     Scenario(lock),
     Scenario(claim, lambda folder: (Layout(folder).private / "run").mkdir(exist_ok=True)),
     Scenario(open_and_close),
-    Scenario(write_files, lambda folder: results()),
+    Scenario(write_files, lambda folder: create_results()),
     Scenario(forget),
 )
 SCENARIOS = {scenario.name: scenario for scenario in _ALL}

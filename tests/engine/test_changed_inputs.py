@@ -1,4 +1,4 @@
-"""Inputs that change between the plan and the end of their item: no result of other bytes is ever recorded."""
+"""Change inputs between the plan and the end of their item: results of changed bytes are never recorded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Kind = Literal["stat", "content"]
 
 
 class ReadStage(FaultStage):
-    """Its value is what it read; ``change`` in the payload names what happens to the input meanwhile."""
+    """Returns the content of its input; the payload's ``change`` names a change during the item."""
 
     name = "read"
 
@@ -51,14 +51,14 @@ class ReadStage(FaultStage):
 
 
 def replace_in_place(file: Path, content: bytes) -> None:
-    """Write ``content`` and restore the time, as a checkout by a tool that keeps times does."""
+    """Write ``content`` and restore the mtime, as a checkout by a tool that keeps mtimes does."""
     status = file.stat()
     file.write_bytes(content)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def replace_by_rename(file: Path, content: bytes) -> None:
-    """Put another file of the same size and time in the place of ``file``, as ``rsync -t`` does."""
+    """Replace ``file`` by another file of the same size and mtime, as ``rsync -t`` does."""
     other = file.with_name("other")
     other.write_bytes(content)
     shutil.copystat(file, other)
@@ -67,19 +67,19 @@ def replace_by_rename(file: Path, content: bytes) -> None:
 
 @pytest.fixture(params=["file", "folder"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """An input: a file, or a folder with a file."""
+    """Create an input: a file, or a folder with a file."""
     folder = tmp_path / "input" / "folder"
     folder.mkdir(parents=True)
     (folder / "file").write_bytes(BEFORE)
     return folder if request.param == "folder" else folder / "file"
 
 
-def file_of(source: Path) -> Path:
+def get_file(source: Path) -> Path:
     return source / "file" if source.is_dir() else source
 
 
 class Runs:
-    """Runs of one item into one output folder."""
+    """Runs of one item in one output folder."""
 
     def __init__(self, output_dir: Path, source: Path, identity: Kind, staged: bool = False) -> None:
         self.store = RecordStore(Layout(output_dir), "read")
@@ -102,7 +102,7 @@ class Runs:
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
-def test_an_input_that_nothing_touches_is_done_and_cached(tmp_path: Path, source: Path, identity: Kind) -> None:
+def test_item_with_unchanged_input_is_done_and_cached(tmp_path: Path, source: Path, identity: Kind) -> None:
     runs = Runs(tmp_path / "out", source, identity)
     outcome = runs.run(runs.plan())
     assert (outcome.outcome, outcome.values["read"]) == ("done", BEFORE.decode())
@@ -110,34 +110,30 @@ def test_an_input_that_nothing_touches_is_done_and_cached(tmp_path: Path, source
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
-def test_an_input_that_was_other_while_the_item_ran_is_not_recorded(
-    tmp_path: Path, source: Path, identity: Kind
-) -> None:
-    """The input is restored to its bytes, size and time before the item ends."""
+def test_input_that_changed_temporarily_during_the_item_fails_it(tmp_path: Path, source: Path, identity: Kind) -> None:
+    """The input's bytes, size and mtime are restored before the item ends."""
     runs = Runs(tmp_path / "out", source, identity)
     outcome = runs.run(runs.plan("restored in place"))
     assert (outcome.outcome, outcome.failure_kind, outcome.transient) == ("failed", "error", identity == "content")
     assert outcome.message.startswith(f"its input {source} changed while the item was processed")
-    assert file_of(source).read_bytes() == BEFORE
+    assert get_file(source).read_bytes() == BEFORE
     assert len(runs.plan("restored in place").items) == 1
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
-def test_an_input_that_is_replaced_while_the_item_runs_is_not_recorded(
-    tmp_path: Path, source: Path, identity: Kind
-) -> None:
+def test_input_replaced_during_the_item_fails_it(tmp_path: Path, source: Path, identity: Kind) -> None:
     runs = Runs(tmp_path / "out", source, identity)
     outcome = runs.run(runs.plan("replaced"))
     assert (outcome.outcome, outcome.failure_kind) == ("failed", "error")
-    replace_by_rename(file_of(source), BEFORE)
+    replace_by_rename(get_file(source), BEFORE)
     assert len(runs.plan("replaced").items) == 1
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
-def test_an_input_that_changed_after_the_plan_is_not_read(tmp_path: Path, source: Path, identity: Kind) -> None:
+def test_input_changed_after_the_plan_is_not_read(tmp_path: Path, source: Path, identity: Kind) -> None:
     runs = Runs(tmp_path / "out", source, identity)
     order = runs.plan()
-    file_of(source).write_bytes(OTHER)
+    get_file(source).write_bytes(OTHER)
     outcome = runs.run(order)
     assert (outcome.outcome, outcome.failure_kind, outcome.transient) == ("failed", "error", False)
     assert outcome.message.startswith(f"its input {source} changed after the run was planned")
@@ -151,23 +147,23 @@ def test_an_input_replaced_after_the_plan_with_its_size_and_time_is_not_read(
 ) -> None:
     runs = Runs(tmp_path / "out", source, identity)
     order = runs.plan()
-    replace(file_of(source), OTHER)
+    replace(get_file(source), OTHER)
     assert runs.run(order).outcome == "failed"
-    replace(file_of(source), BEFORE)
+    replace(get_file(source), BEFORE)
     assert runs.run(runs.plan()).values["read"] == BEFORE.decode()
 
 
 def test_a_new_mode_after_the_plan_changes_nothing_for_content(tmp_path: Path, source: Path) -> None:
     runs = Runs(tmp_path / "out", source, "content")
     order = runs.plan()
-    file_of(source).chmod(0o600)
+    get_file(source).chmod(0o600)
     assert runs.run(order).outcome == "done"
 
 
 def test_a_new_mode_after_the_plan_leaves_the_item_to_the_next_run_for_stat(tmp_path: Path, source: Path) -> None:
     runs = Runs(tmp_path / "out", source, "stat")
     order = runs.plan()
-    file_of(source).chmod(0o600)
+    get_file(source).chmod(0o600)
     assert runs.run(order).outcome == "failed"
     assert runs.run(runs.plan()).outcome == "done"
 

@@ -1,4 +1,4 @@
-"""The dry run: lines that say what is to do, and what it will take, from a few probed items."""
+"""Test the dry run: the planned work and its predicted cost, from a few probed items."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plan_items(*costs: float) -> tuple[PlannedItem, ...]:
     return tuple(PlannedItem(Item(f"i{n}", cost=cost), "key", n) for n, cost in enumerate(costs))
 
 
-def size(slots: int = 2) -> Size:
+def build_size(slots: int = 2) -> Size:
     return Size(slots, 64 * MIB, 128 * MIB, "2 slots: a reason")
 
 
@@ -37,35 +37,35 @@ def predict(
     """Return the lines of a stage whose probes end as given, and the items that were probed."""
     probed: list[list[str]] = []
 
-    def probe(stage: object, items: list[PlannedItem], *more: object) -> list[Probe]:
-        assert (stage, *more) == (STAGE, size(slots), Execution(), Path("out"))
+    def record_probes(stage: object, items: list[PlannedItem], *more: object) -> list[Probe]:
+        assert (stage, *more) == (STAGE, build_size(slots), Execution(), Path("out"))
         probed.append([item.item.id for item in items])
         return probes
 
-    def has_free(folder: Path) -> int:
+    def find_free_space(folder: Path) -> int:
         assert folder == Path("out")
         return free
 
-    monkeypatch.setattr(dry_run, "probe_items", probe)
-    monkeypatch.setattr(dry_run, "free_bytes", has_free)
-    return list(predict_stage(STAGE, planned, size(slots), Execution(), Path("out"))), probed
+    monkeypatch.setattr(dry_run, "probe_items", record_probes)
+    monkeypatch.setattr(dry_run, "free_bytes", find_free_space)
+    return list(predict_stage(STAGE, planned, build_size(slots), Execution(), Path("out"))), probed
 
 
-def test_a_stage_without_work_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_without_work_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     settled = Outcomes([Outcome("a", "faults", "cached"), Outcome("b", "faults", "cached")])
     lines, probed = predict(monkeypatch, Plan(settled, ()), [])
     assert lines == ["faults: 2 items, 2 cached, 0 to do"]
     assert probed == []
 
 
-def test_what_was_kept_and_what_is_left_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_failures_and_remaining_items_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     settled = Outcomes([Outcome("a", "faults", "cached"), *[Outcome(x, "faults", "failed") for x in "bcd"]])
     lines, _ = predict(monkeypatch, Plan(settled, (), plan_items(1.0, 1.0)), [])
     assert lines == ["faults: 6 items, 1 cached, 0 to do, 3 failed before and kept, 2 left by --max-items"]
 
 
-def test_the_prediction_scales_probes_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six items of cost 10 in two slots, of which two probes of cost 5 took 3 s and 1 MiB in all."""
+def test_prediction_scales_probes_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six items have cost 10 and two slots; two probes of cost 5 took 3 s and 1 MiB."""
     probes = [Probe("a", 2.0, 1.0, 30 * MIB, MIB // 4), Probe("b", 3.0, 2.0, 20 * MIB, 3 * MIB // 4)]
     lines, probed = predict(monkeypatch, Plan(Outcomes(), plan_items(1, 1, 1, 2, 2, 3)), probes)
     assert lines == [
@@ -79,7 +79,7 @@ def test_the_prediction_scales_probes_by_cost(monkeypatch: pytest.MonkeyPatch) -
     assert probed == [["i1", "i3", "i5"]]
 
 
-def test_a_disk_that_is_too_small_is_said_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prediction_warns_in_capitals_about_a_small_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     planned = Plan(Outcomes(), plan_items(1.0, 1.0))
     probes = [Probe("a", 1.0, 1.0, MIB, MIB)]
     assert predict(monkeypatch, planned, probes, free=2 * MIB)[0][-1].endswith("2 MiB of disk space (2 MiB free)")
@@ -87,12 +87,12 @@ def test_a_disk_that_is_too_small_is_said_in_capitals(monkeypatch: pytest.Monkey
     assert lines[-1].endswith("of disk space (2 MiB free; MORE THAN IS FREE)")
 
 
-def test_items_without_cost_are_predicted_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_without_cost_are_predicted_to_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     lines, _ = predict(monkeypatch, Plan(Outcomes(), plan_items(0.0)), [Probe("a", 0.0, 1.0, MIB, MIB)])
     assert "about 0:00 on 2 slots" in lines[-1]
 
 
-def test_probes_that_fail_are_named_and_predict_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_probes_are_named_and_not_used_for_the_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
     planned = Plan(Outcomes(), plan_items(1.0, 1.0))
     bad, good = Probe("a", 1.0, 9.0, 90 * MIB, 0, "no frames"), Probe("b", 1.0, 1.0, MIB, MIB)
     lines, _ = predict(monkeypatch, planned, [bad, good])
@@ -123,7 +123,7 @@ def test_probed_items_are_spread_evenly_through_the_costs(
 
 
 class RecordedSlot:
-    """Stands in for a slot: notes what it is asked, and answers with what it was given."""
+    """Replaces a slot: records requests, and answers with the given replies."""
 
     asked: list[object]
     replies: list[Reply]
@@ -165,7 +165,7 @@ def test_probed_items_run_one_after_another_in_a_slot(slots: type[RecordedSlot])
         Failed("bad_input", "no frames", Usage(seconds=0.5, peak_memory_bytes=3)),
     ]
     items = plan_items(2.0, 4.0)
-    assert probe_items(STAGE, items, size(), Execution(timeout=5.0), Path("out")) == [
+    assert probe_items(STAGE, items, build_size(), Execution(timeout=5.0), Path("out")) == [
         Probe("i0", 2.0, 1.5, 7, 42),
         Probe("i1", 4.0, 0.5, 3, 0, "no frames"),
     ]
@@ -179,21 +179,21 @@ def test_probed_items_run_one_after_another_in_a_slot(slots: type[RecordedSlot])
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [(None, 60.0), (3.0, 3.0), (600.0, 60.0)])
-def test_a_probe_takes_a_minute_at_most(slots: type[RecordedSlot], timeout: float | None, seconds: float) -> None:
+def test_probe_timeout_is_at_most_a_minute(slots: type[RecordedSlot], timeout: float | None, seconds: float) -> None:
     slots.replies += [Failed("error", "x", Usage())]
-    probe_items(STAGE, plan_items(1.0), size(), Execution(timeout=timeout), Path("out"))
+    probe_items(STAGE, plan_items(1.0), build_size(), Execution(timeout=timeout), Path("out"))
     assert Limits(seconds, 64 * MIB) in slots.asked
 
 
-def test_the_timeout_of_the_stage_holds_for_probes(slots: type[RecordedSlot], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probes_use_the_timeout_of_the_stage(slots: type[RecordedSlot], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FaultStage, "timeout_seconds", 7.0)
     slots.replies += [Failed("error", "x", Usage())]
-    probe_items(STAGE, plan_items(1.0), size(), Execution(), Path("out"))
+    probe_items(STAGE, plan_items(1.0), build_size(), Execution(), Path("out"))
     assert Limits(7.0, 64 * MIB) in slots.asked
 
 
-def test_the_scratch_folder_of_probes_is_gone_even_after_an_error(slots: type[RecordedSlot], tmp_path: Path) -> None:
+def test_scratch_folder_of_probes_is_removed_after_an_error(slots: type[RecordedSlot], tmp_path: Path) -> None:
     with pytest.raises(IndexError):  # no reply is left
-        probe_items(STAGE, plan_items(1.0), size(), Execution(), Path("out"))
+        probe_items(STAGE, plan_items(1.0), build_size(), Execution(), Path("out"))
     assert slots.asked[-1] == "close"
     assert not list(tmp_path.rglob("probe.log"))

@@ -1,4 +1,4 @@
-"""Messages of the error tree: exact lines, as a user reads them."""
+"""Test messages of the error tree as users read them."""
 
 from __future__ import annotations
 

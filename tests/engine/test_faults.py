@@ -1,6 +1,6 @@
-"""Every way in which an item can go wrong, in one shard of one slot, with good items between.
+"""Run every kind of fault in one shard of one slot, with good items between.
 
-The shard runs once for all tests of this module: real child processes, real signals, no Prefect and no Dask.
+The shard runs once for all tests of this module: real child processes and signals, no Prefect and no Dask.
 """
 
 import json
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 3.0
 CAP_BYTES = 200 << 20
 HUNG = rf"no result within {TIMEOUT_SECONDS:g} s"
 
-# What the item does, the kind of its failure, and its whole message.
+# Action of the item, kind of its failure, and its whole message.
 FAULTS = {
     "hang_in_c": ("timeout", HUNG),
     "hang_asleep": ("timeout", HUNG),
@@ -63,8 +63,8 @@ FAULTS = {
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What the shard left."""
+class ShardResult:
+    """Results of the shard."""
 
     outcomes: dict[str, Outcome]
     reported: list[str]
@@ -75,7 +75,7 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def shard_result(tmp_path_factory: pytest.TempPathFactory) -> ShardResult:
     folder, mark = tmp_path_factory.mktemp("faults"), uuid.uuid4().hex
     ledger, output_dir = folder / "ledger", folder / "output"
     items = [Item("good-first")]
@@ -84,7 +84,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     planned = tuple(PlannedItem(item, f"key of {item.id}", place) for place, item in enumerate(items))
     context = RunContext("run", output_dir, Limits(TIMEOUT_SECONDS, CAP_BYTES))
     reported: list[str] = []
-    build_watched_environment()  # the keeper of this process lives as long as it does: it is not to bear the mark
+    build_watched_environment()  # start this process's watchdog first, so that it does not inherit the mark
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LEDGER, str(ledger))
         patch.setenv(MARK, mark)
@@ -92,12 +92,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         outcomes = run_shard(order, lambda outcome: reported.append(outcome.id))
         left = find_processes(mark)
         close_slots("run")
-    return Ran({outcome.id: outcome for outcome in outcomes}, reported, output_dir, ledger, left, mark)
+    return ShardResult({outcome.id: outcome for outcome in outcomes}, reported, output_dir, ledger, left, mark)
 
 
-@pytest.mark.parametrize("deed", FAULTS)
-def test_a_fault_is_told_by_its_kind_and_message(ran: Ran, action: str) -> None:
-    failure = ran.outcomes[action]
+@pytest.mark.parametrize("action", FAULTS)
+def test_fault_has_its_kind_and_message(shard_result: ShardResult, action: str) -> None:
+    failure = shard_result.outcomes[action]
     kind, message = FAULTS[action]
     assert (failure.outcome, failure.failure_kind) == ("failed", kind)
     assert re.fullmatch(message, failure.message), failure.message
@@ -107,82 +107,82 @@ def test_a_fault_is_told_by_its_kind_and_message(ran: Ran, action: str) -> None:
     assert failure.outputs == ()
 
 
-@pytest.mark.parametrize("deed", FAULTS)
-def test_the_neighbours_of_a_fault_are_done(ran: Ran, action: str) -> None:
-    after = ran.outcomes[f"good-after-{action}"]
+@pytest.mark.parametrize("action", FAULTS)
+def test_items_after_a_fault_are_done(shard_result: ShardResult, action: str) -> None:
+    after = shard_result.outcomes[f"good-after-{action}"]
     assert after.outcome == "done", after.message
     content = f"good-after-{action} text\n"
-    assert (ran.folder / f"made/good-after-{action}/note.txt").read_text() == content
-    assert (ran.folder / f"made/good-after-{action}/more/data.bin").read_text() == content * 1000
+    assert (shard_result.folder / f"made/good-after-{action}/note.txt").read_text() == content
+    assert (shard_result.folder / f"made/good-after-{action}/more/data.bin").read_text() == content * 1000
     assert [path.rpartition("/")[2] for path in after.outputs] == ["data.bin", "note.txt"]
 
 
-def test_every_item_was_started_once_and_reported_once_in_order(ran: Ran) -> None:
-    assert ran.reported == list(ran.outcomes)
-    assert set(count_tries(ran.ledger)) == set(ran.outcomes)
-    assert set(count_tries(ran.ledger).values()) == {1}
-    done = {name for name, outcome in ran.outcomes.items() if outcome.outcome == "done"}
+def test_every_item_is_started_once_and_reported_once_in_order(shard_result: ShardResult) -> None:
+    assert shard_result.reported == list(shard_result.outcomes)
+    assert set(count_tries(shard_result.ledger)) == set(shard_result.outcomes)
+    assert set(count_tries(shard_result.ledger).values()) == {1}
+    done = {name for name, outcome in shard_result.outcomes.items() if outcome.outcome == "done"}
     assert len(done) == len(FAULTS) + 1
-    assert done <= set(count_tries(ran.ledger, "end"))
+    assert done <= set(count_tries(shard_result.ledger, "end"))
 
 
-@pytest.mark.parametrize("deed", [action for action, (kind, _) in FAULTS.items() if kind == "timeout"])
-def test_a_hang_ends_at_its_deadline(ran: Ran, action: str) -> None:
-    usage = ran.outcomes[action].usage
-    assert TIMEOUT_SECONDS <= usage.seconds <= TIMEOUT_SECONDS + 60  # late on a busy machine, but it ends
+@pytest.mark.parametrize("action", [action for action, (kind, _) in FAULTS.items() if kind == "timeout"])
+def test_hung_item_ends_at_its_timeout(shard_result: ShardResult, action: str) -> None:
+    usage = shard_result.outcomes[action].usage
+    assert TIMEOUT_SECONDS <= usage.seconds <= TIMEOUT_SECONDS + 60  # later on a busy machine
     assert usage.started_at + usage.seconds <= time.time()
     assert usage.slot
 
 
-def test_what_a_faulty_item_wrote_is_not_published(ran: Ran) -> None:
-    made = {path.name for path in (ran.folder / "made").iterdir()}
-    assert made == {name for name, outcome in ran.outcomes.items() if outcome.outcome == "done"}
-    assert not (ran.folder.parent / "outside.txt").exists()
+def test_files_of_faulty_items_are_not_published(shard_result: ShardResult) -> None:
+    made = {path.name for path in (shard_result.folder / "made").iterdir()}
+    assert made == {name for name, outcome in shard_result.outcomes.items() if outcome.outcome == "done"}
+    assert not (shard_result.folder.parent / "outside.txt").exists()
 
 
-def test_nothing_is_left_in_the_private_folder_but_the_slot_s_log_and_mark(ran: Ran) -> None:
-    files = [path for path in (ran.folder / ".headrace/private").rglob("*") if path.is_file()]
+def test_private_folder_keeps_only_the_log_and_mark_of_the_slot(shard_result: ShardResult) -> None:
+    files = [path for path in (shard_result.folder / ".headrace/private").rglob("*") if path.is_file()]
     names = sorted(path.parent.name if path.parent.name == "marks" else path.suffix for path in files)
     assert names == [".log", "marks"]
 
 
-def test_records_and_failures_say_the_same_as_the_outcomes(ran: Ran) -> None:
-    store = RecordStore(RunContext("", ran.folder, Limits(1, 1)).layout, "faults")
+def test_records_and_failures_match_the_outcomes(shard_result: ShardResult) -> None:
+    store = RecordStore(RunContext("", shard_result.folder, Limits(1, 1)).layout, "faults")
     records, failures = store.load(), store.load_failures()
     assert set(failures) == set(FAULTS)
-    assert set(records) == set(ran.outcomes) - set(FAULTS)
-    assert all(Outcome.of_record(records[name]) == ran.outcomes[name] for name in records)
-    assert all(Outcome.of_failure(failures[name]) == ran.outcomes[name] for name in failures)
+    assert set(records) == set(shard_result.outcomes) - set(FAULTS)
+    assert all(Outcome.of_record(records[name]) == shard_result.outcomes[name] for name in records)
+    assert all(Outcome.of_failure(failures[name]) == shard_result.outcomes[name] for name in failures)
     assert all(store.has_intact_outputs(record, "digest") for record in records.values())
 
 
-def test_a_faulty_item_s_own_words_are_kept(ran: Ran) -> None:
-    logs = {action: ran.outcomes[action].log for action in FAULTS}
-    assert "Fatal Python error: Segmentation fault" in (ran.folder / logs["segfault"]).read_text()
-    assert "faults.py" in (ran.folder / logs["raise"]).read_text()
-    said = (ran.folder / logs["talk"]).read_bytes()
-    assert len(said) == 64 * 1024
-    assert said.endswith(b"ValueError: said enough\n")
+def test_output_of_a_faulty_item_is_kept_in_its_log(shard_result: ShardResult) -> None:
+    logs = {action: shard_result.outcomes[action].log for action in FAULTS}
+    assert "Fatal Python error: Segmentation fault" in (shard_result.folder / logs["segfault"]).read_text()
+    assert "faults.py" in (shard_result.folder / logs["raise"]).read_text()
+    log = (shard_result.folder / logs["talk"]).read_bytes()
+    assert len(log) == 64 * 1024
+    assert log.endswith(b"ValueError: said enough\n")
 
 
-@pytest.mark.parametrize("deed", [action for action in FAULTS if action != "talk"])  # which drowns its first line
-def test_a_log_holds_the_words_of_its_item_and_of_no_other(ran: Ran, action: str) -> None:
-    """Items of one child write into one file: before this one a good item has, and most often a faulty one too."""
-    said = (ran.folder / ran.outcomes[action].log).read_text(errors="replace")
-    assert re.findall(r"this is (\S+)", said) == [action]
+@pytest.mark.parametrize("action", [action for action in FAULTS if action != "talk"])  # its log is truncated
+def test_log_has_only_the_output_of_its_item(shard_result: ShardResult, action: str) -> None:
+    """Items of one child process write to the same file; a good and often a faulty item came before."""
+    log = (shard_result.folder / shard_result.outcomes[action].log).read_text(errors="replace")
+    assert re.findall(r"this is (\S+)", log) == [action]
 
 
-def test_peak_memory_counts_what_the_item_s_own_processes_use(ran: Ran) -> None:
+def test_peak_memory_includes_child_processes(shard_result: ShardResult) -> None:
     for action in ("eat_memory", "eat_memory_elsewhere"):
-        assert ran.outcomes[action].usage.peak_memory_bytes > CAP_BYTES
-    assert 0 < ran.outcomes["good-first"].usage.peak_memory_bytes < CAP_BYTES
+        assert shard_result.outcomes[action].usage.peak_memory_bytes > CAP_BYTES
+    assert 0 < shard_result.outcomes["good-first"].usage.peak_memory_bytes < CAP_BYTES
 
 
-def test_no_process_is_left(ran: Ran) -> None:
-    assert len(ran.left_while_open) <= 1, "only the slot's child may live on between shards"
-    wait_until_gone(ran.mark)
+def test_shard_leaves_no_process(shard_result: ShardResult) -> None:
+    assert len(shard_result.left_while_open) <= 1, "only the slot's child may live on between shards"
+    wait_until_gone(shard_result.mark)
 
 
-def test_failures_are_plain_json(ran: Ran) -> None:
-    for path in (ran.folder / ".headrace").rglob("*.json"):
+def test_files_of_the_engine_are_valid_json(shard_result: ShardResult) -> None:
+    for path in (shard_result.folder / ".headrace").rglob("*.json"):
         json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Sizes as text, checksums of files, and free space."""
+"""Test sizes as text, checksums of files, and free space."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tasks.engine.store.files import format_bytes, free_bytes, hash_file
         (1999.6 * 2**40, "2,000 TiB"),
     ],
 )
-def test_sizes_change_their_unit_before_four_digits(size: float, text: str) -> None:
+def test_sizes_have_at_most_three_digits(size: float, text: str) -> None:
     assert format_bytes(size) == text
 
 
-def test_the_checksum_is_that_of_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksum_covers_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = bytes(range(256)) * 3
     (tmp_path / "file").write_bytes(content)
     assert hash_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
@@ -39,7 +39,7 @@ def test_the_checksum_is_that_of_the_whole_file(tmp_path: Path, monkeypatch: pyt
     assert hash_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
-def test_free_space_is_that_of_the_nearest_folder_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_space_is_read_from_the_nearest_existing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
     def usage(path: Path) -> shutil._ntuple_diskusage:

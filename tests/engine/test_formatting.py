@@ -1,4 +1,4 @@
-"""Numbers, times and nested values as the report shows them, on both sides of each limit."""
+"""Test numbers, times and nested values as the report shows them, on both sides of each limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run stands on: room for its outputs, its inputs' folder, memory. And children that grow old."""
+"""Test the resources of a run: disk space, the input folder, memory, and the renewal of item processes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from tests.engine.faults import FaultParams, FaultStage
 STAGE = FaultStage(FaultParams())
 
 
-def run(output_dir: Path, items: list[Item]) -> list[Outcome]:
-    """Run what is to do of ``items`` as one shard, in a slot that is gone afterwards."""
+def run_items(output_dir: Path, items: list[Item]) -> list[Outcome]:
+    """Run the unfinished items of ``items`` as one shard in a temporary slot."""
     planned = plan_stage(STAGE, items, RecordStore(Layout(output_dir), STAGE.name), Execution())
     context = RunContext("run", output_dir, Limits(60.0, 1 << 30), input_root=find_input_root(items))
     try:
@@ -45,7 +45,7 @@ def run(output_dir: Path, items: list[Item]) -> list[Outcome]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of a megabyte."""
+    """Mount a filesystem of 1 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -57,39 +57,39 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(small_disk: Path) -> None:
+def test_full_disk_stops_the_run_until_space_is_freed(small_disk: Path) -> None:
     output = small_disk / "out"
-    items = [Item(f"item-{number:03d}", {"do": "write"}) for number in range(100)]  # some 15 KiB each
+    items = [Item(f"item-{number:03d}", {"do": "write"}) for number in range(100)]  # about 15 KiB each
     with pytest.raises(RunError, match=r"(disk is full|read-only).*, then run the same command again"):
-        run(output, items)
+        run_items(output, items)
     done = RecordStore(Layout(output), STAGE.name).load()
     assert 0 < len(done) < 100
     store = RecordStore(Layout(output), STAGE.name)
     assert all(store.has_intact_outputs(record, "digest") for record in done.values())
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    outcomes = run(output, items)
+    outcomes = run_items(output, items)
     assert len(outcomes) == 100 - len(done)
     assert {outcome.outcome for outcome in outcomes} == {"done"}
 
 
-def test_a_read_only_folder_is_refused_before_anything_runs(small_disk: Path) -> None:
+def test_read_only_folder_is_refused_before_the_run(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     refused = pytest.raises(RunError, match=r"cannot write to .*another --output-dir")
     with refused, open_output_dir(Layout(small_disk / "out"), "run"):
         pass
 
 
-def test_a_folder_that_becomes_read_only_stops_the_run(small_disk: Path) -> None:
+def test_folder_that_becomes_read_only_stops_the_run(small_disk: Path) -> None:
     output = small_disk / "out"
-    run(output, [Item("first", {"do": "write"})])
+    run_items(output, [Item("first", {"do": "write"})])
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(RunError, match=r"(disk is full|read-only).*, then run the same command again"):
-        run(output, [Item("second", {"do": "write"})])
+        run_items(output, [Item("second", {"do": "write"})])
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
-    assert [outcome.outcome for outcome in run(output, [Item("second", {"do": "write"})])] == ["done"]
+    assert [outcome.outcome for outcome in run_items(output, [Item("second", {"do": "write"})])] == ["done"]
 
 
-def test_inputs_that_vanish_stop_the_run_and_come_back(tmp_path: Path) -> None:
+def test_vanished_input_folder_stops_the_run(tmp_path: Path) -> None:
     inputs, output = tmp_path / "inputs", tmp_path / "out"
     inputs.mkdir()
     paths = [inputs / f"{number}.txt" for number in range(10)]
@@ -98,19 +98,19 @@ def test_inputs_that_vanish_stop_the_run_and_come_back(tmp_path: Path) -> None:
     items = [Item(path.stem, {"do": "copy"}, (str(path),)) for path in paths]
     inputs.rename(tmp_path / "elsewhere")
     with pytest.raises(RunError, match=r"input folder .*inputs has vanished; bring it back"):
-        run(output, items)
+        run_items(output, items)
     (tmp_path / "elsewhere").rename(inputs)
-    assert [outcome.outcome for outcome in run(output, items)] == ["done"] * 10
+    assert [outcome.outcome for outcome in run_items(output, items)] == ["done"] * 10
 
 
-def test_one_input_that_is_gone_is_that_items_failure(tmp_path: Path) -> None:
+def test_missing_input_fails_only_its_item(tmp_path: Path) -> None:
     present = tmp_path / "present.txt"
     present.write_text("x")
     items = [Item(name, {"do": "copy"}, (str(tmp_path / f"{name}.txt"),)) for name in ("absent", "present")]
-    assert [outcome.outcome for outcome in run(tmp_path / "out", items)] == ["failed", "done"]
+    assert [outcome.outcome for outcome in run_items(tmp_path / "out", items)] == ["failed", "done"]
 
 
-def test_no_item_starts_beside_another_while_memory_is_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_second_item_starts_while_memory_is_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shares = iter([0.5, 0.9, 0.9, 0.5])
     asked = threading.Semaphore(0)
 
@@ -123,16 +123,16 @@ def test_no_item_starts_beside_another_while_memory_is_short(monkeypatch: pytest
     monkeypatch.setattr(slot_pool, "_MEMORY_SECONDS", 0.0)
     pool, stop = SlotPool(), StopSignal()
     first, second, third = (Slot(STAGE, name, tmp_path / name) for name in ("first", "second", "third"))
-    assert pool.admit(first, stop)  # alone: nobody asks how much memory there is
+    assert pool.admit(first, stop)  # a single item does not check the memory
     assert not asked.acquire(blocking=False)
     assert pool.admit(second, stop)
     waiting = threading.Thread(target=pool.admit, args=(third, stop))
     waiting.start()
     waiting.join()
-    assert next(shares, None) is None  # twice too much, then enough
+    assert next(shares, None) is None  # twice too full, then enough
 
 
-def test_an_item_alone_starts_whatever_memory_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_single_item_starts_even_if_memory_is_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(slot_pool, "read_memory_share", lambda: 0.99)
     pool, stop = SlotPool(), StopSignal()
     first, second = (Slot(STAGE, name, tmp_path / name) for name in ("first", "second"))
@@ -146,7 +146,7 @@ def test_an_item_alone_starts_whatever_memory_there_is(monkeypatch: pytest.Monke
     assert not waiting.is_alive()
 
 
-def test_a_run_that_stops_does_not_wait_for_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_stopping_run_does_not_wait_for_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(slot_pool, "read_memory_share", lambda: 0.99)
     pool, stop = SlotPool(), StopSignal()
     assert pool.admit(Slot(STAGE, "first", tmp_path / "first"), stop)
@@ -154,19 +154,19 @@ def test_a_run_that_stops_does_not_wait_for_memory(monkeypatch: pytest.MonkeyPat
     assert not pool.admit(Slot(STAGE, "second", tmp_path / "second"), stop)
 
 
-def test_a_child_is_renewed_after_many_items(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_item_process_is_renewed_after_many_items(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(slot, "_MAX_ITEMS", 3)
     monkeypatch.setattr(slot, "_MIN_SECONDS", 0.0)
     ledger = tmp_path / "ledger"
     monkeypatch.setenv("HEADRACE_TEST_LEDGER", str(ledger))
-    outcomes = run(tmp_path / "out", [Item(f"item-{number}", {"do": "write"}) for number in range(7)])
+    outcomes = run_items(tmp_path / "out", [Item(f"item-{number}", {"do": "write"}) for number in range(7)])
     assert [outcome.outcome for outcome in outcomes] == ["done"] * 7
     pids = [line.split()[2] for line in ledger.read_text().splitlines() if line.startswith("start")]
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
     assert str(os.getpid()) not in pids
 
 
-def test_inputs_that_do_not_fit_the_local_scratch_are_refused(
+def test_inputs_larger_than_the_local_scratch_are_refused(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
@@ -179,8 +179,8 @@ def test_inputs_that_do_not_fit_the_local_scratch_are_refused(
         check_local_scratch(items, slots=2)
 
 
-def test_each_slot_s_child_knows_its_number_and_is_one_core(tmp_path: Path) -> None:
-    """So that slots share out what there are several of, such as graphics cards, and do not take turns at cores."""
+def test_item_process_knows_its_slot_number_and_uses_one_core(tmp_path: Path) -> None:
+    """Slots can share devices such as graphics cards by number, and do not compete for cores."""
     log = tmp_path / "log"
     log.touch()
     third = Slot(STAGE, "third", log, 2)

@@ -1,4 +1,4 @@
-"""The cores and the memory of this host, as its control groups and the machine state them."""
+"""Test the cores and memory of the host, according to its control groups and the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MACHINE_BYTES = 64 * GIB
 
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for /sys/fs/cgroup, on a machine of 16 cores and 64 GiB with 48 GiB free."""
+    """Emulate /sys/fs/cgroup on a machine of 16 cores and 64 GiB with 48 GiB free."""
     root = tmp_path / "fs" / "cgroup"
     (root / "memory").mkdir(parents=True)
     memory = type("Memory", (), {"available": 48 * GIB, "total": MACHINE_BYTES})
@@ -31,14 +31,14 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def join(groups: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that states which control groups this process is in: the lines of /proc/self/cgroup."""
+    """Return a function that sets the control groups of this process: the lines of /proc/self/cgroup."""
 
-    def joined(lines: str) -> None:
+    def set_groups(lines: str) -> None:
         listing = groups.parent / "self-cgroup"
         listing.write_text(lines)
         monkeypatch.setattr(sizing, "Path", lambda path: listing if path == "/proc/self/cgroup" else Path(path))
 
-    return joined
+    return set_groups
 
 
 def limit(folder: Path, cores: int, limit_bytes: int = 32 * GIB, used_bytes: int = 0) -> None:
@@ -48,7 +48,7 @@ def limit(folder: Path, cores: int, limit_bytes: int = 32 * GIB, used_bytes: int
     (folder / "memory.current").write_text(f"{used_bytes}\n")
 
 
-def test_the_group_of_this_process_and_its_parents_count(groups: Path, join: Any) -> None:
+def test_limits_of_the_group_and_its_parents_apply(groups: Path, join: Any) -> None:
     join("12:cpu:/elsewhere\n0::/outer/in:ner/\n")
     limit(groups / "elsewhere", 1)
     limit(groups / "outer", 4)
@@ -57,27 +57,27 @@ def test_the_group_of_this_process_and_its_parents_count(groups: Path, join: Any
     assert read_host() == Host(3.0, 7 * GIB)
 
 
-def test_only_the_root_counts_for_a_process_in_no_unified_group(groups: Path, join: Any) -> None:
+def test_only_root_limits_apply_without_a_unified_group(groups: Path, join: Any) -> None:
     join("12:cpu:/elsewhere\n")
     limit(groups / "elsewhere", 1)
     limit(groups, 5)
     assert read_host() == Host(5.0, 32 * GIB)
 
 
-def test_nothing_above_the_root_counts(groups: Path, join: Any) -> None:
+def test_limits_above_the_root_are_ignored(groups: Path, join: Any) -> None:
     join("0::/\n")
     limit(groups.parent, 1)
     assert read_host() == Host(16.0, 48 * GIB)
 
 
-def test_no_group_counts_on_a_system_without_them(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_without_control_groups_has_no_limits(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(groups, 1)
     monkeypatch.setattr(sizing, "Path", lambda path: groups / "missing" if path == "/proc/self/cgroup" else Path(path))
     assert read_host() == Host(16.0, 48 * GIB)
 
 
 @pytest.mark.parametrize(("count", "cores"), [(6, 6.0), (None, 1.0)])
-def test_all_cores_count_on_a_system_without_affinity(
+def test_all_cores_count_without_cpu_affinity(
     groups: Path, join: Any, monkeypatch: pytest.MonkeyPatch, count: int | None, cores: float
 ) -> None:
     join("0::/\n")
@@ -87,7 +87,7 @@ def test_all_cores_count_on_a_system_without_affinity(
     assert read_host().cores == cores
 
 
-def test_share_of_memory_in_use_is_the_larger_of_machine_and_groups(groups: Path, join: Any) -> None:
+def test_memory_share_is_the_maximum_of_machine_and_groups(groups: Path, join: Any) -> None:
     join("0::/outer\n")
     assert sizing.read_memory_share() == 0.25
     limit(groups / "outer", 1, 4 * GIB, 3 * GIB)
@@ -98,14 +98,14 @@ def test_share_of_memory_in_use_is_the_larger_of_machine_and_groups(groups: Path
     assert sizing.read_memory_share() == 1.0
 
 
-def test_reclaimable_page_cache_is_not_in_use(groups: Path, join: Any) -> None:
+def test_memory_share_excludes_reclaimable_page_cache(groups: Path, join: Any) -> None:
     join("0::/outer\n")
     limit(groups / "outer", 1, 4 * GIB, 4 * GIB)
     (groups / "outer/memory.stat").write_text(f"anon 5\nempty\ntotal_inactive_file 7\ninactive_file {GIB}\n")
     assert sizing.read_memory_share() == 0.75
 
 
-def test_limits_that_no_machine_has_are_none(groups: Path, join: Any) -> None:
+def test_unlimited_group_memory_is_ignored(groups: Path, join: Any) -> None:
     join("0::/outer\n")
     limit(groups / "outer", 1, 2**60, 2**60)
     assert sizing.read_memory_share() == 0.25
@@ -114,11 +114,11 @@ def test_limits_that_no_machine_has_are_none(groups: Path, join: Any) -> None:
 
 
 @pytest.mark.parametrize(("cores", "slots"), [(4, 4), (4.5, 3), (5, 4), (16, 15), (16.5, 14), (17, 15)])
-def test_cores_left_to_others(cores: float, slots: int) -> None:
+def test_some_cores_are_reserved(cores: float, slots: int) -> None:
     assert size_stage(FaultStage(FaultParams()), 100, Execution(), Host(cores, 1000 * GIB)).slots == slots
 
 
-def test_memory_of_a_slot_is_a_whole_number_of_bytes() -> None:
+def test_memory_per_slot_is_a_whole_number_of_bytes() -> None:
     size = size_stage(FaultStage(FaultParams()), 3, Execution(), Host(3, 10 * GIB))
     assert size == sizing.Size(
         3,

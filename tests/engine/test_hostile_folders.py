@@ -1,4 +1,4 @@
-"""Output folders out of an archive, or shared with somebody who means harm: nothing outside them is touched."""
+"""Test output folders from an archive or shared with an attacker: no file outside them is touched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.engine.test_records import make, record
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A folder of the user's elsewhere, as :func:`contents` knows it."""
+    """Create a folder of the user elsewhere, as read by :func:`read_contents`."""
     folder = tmp_path / "victim"
     for name in ("one.txt", "deep/two.txt", "stage/three.json", ".x.0123456789ab.tmp", "stage/.y.0123456789ab.tmp"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def victim(tmp_path: Path) -> Path:
     return folder
 
 
-def contents(folder: Path) -> dict[str, str]:
+def read_contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -49,7 +49,7 @@ FOLDERS += [".headrace/records/stage", ".headrace/failures/stage", ".headrace/lo
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """An output folder with an item that is done and one that failed."""
+    """Create an output folder with a done and a failed item."""
     store = RecordStore(Layout(tmp_path / "out"), "stage")
     store.prepare()
     make(store, "a", {"made/a.txt": "a"})
@@ -58,34 +58,34 @@ def layout(tmp_path: Path) -> Layout:
     return store.layout
 
 
-def replace_by_link(layout: Layout, folder: str, target: Path) -> None:
+def replace_by_symlink(layout: Layout, folder: str, target: Path) -> None:
     path = layout.output_dir / folder
     path.rename(layout.output_dir.parent / "moved")
     path.symlink_to(target)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_run_refuses_a_symlink_in_place_of_its_own_folder(layout: Layout, victim: Path, folder: str) -> None:
-    replace_by_link(layout, folder, victim)
-    before = contents(victim)
+def test_run_refuses_a_symlink_in_place_of_its_folder(layout: Layout, victim: Path, folder: str) -> None:
+    replace_by_symlink(layout, folder, victim)
+    before = read_contents(victim)
     with pytest.raises(RunError, match=rf"{folder} is a symlink") as error, open_output_dir(layout, "run-1"):
         pass
     assert "\n" not in str(error.value)
-    assert contents(victim) == before
+    assert read_contents(victim) == before
     assert sorted(victim.iterdir()) == sorted({victim / name.split("/")[0] for name in before})
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_repair_by_hand_refuses_it_too(layout: Layout, victim: Path, folder: str) -> None:
-    replace_by_link(layout, folder, victim)
-    before = contents(victim)
+def test_maintenance_refuses_a_symlink_in_place_of_a_folder(layout: Layout, victim: Path, folder: str) -> None:
+    replace_by_symlink(layout, folder, victim)
+    before = read_contents(victim)
     with pytest.raises(RunError, match="is a symlink"):
         maintenance.open_layout(layout.output_dir)
-    assert contents(victim) == before
+    assert read_contents(victim) == before
 
 
-def test_the_command_says_it_in_one_line(layout: Layout, victim: Path) -> None:
-    replace_by_link(layout, ".headrace/private", victim)
+def test_maintenance_command_reports_a_symlink_in_one_line(layout: Layout, victim: Path) -> None:
+    replace_by_symlink(layout, ".headrace/private", victim)
     command = [sys.executable, "-m", "tasks.engine", "sweep", str(layout.output_dir), "--yes"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -94,18 +94,18 @@ def test_the_command_says_it_in_one_line(layout: Layout, victim: Path) -> None:
     assert (victim / "one.txt").exists()
 
 
-def test_symlinks_among_private_folders_go_and_their_targets_stay(layout: Layout, victim: Path) -> None:
+def test_symlinks_among_private_folders_are_removed_without_their_targets(layout: Layout, victim: Path) -> None:
     (layout.private / "run-0").symlink_to(victim)
     (layout.private / "run-9").mkdir()
     (layout.private / "run-9/linked").symlink_to(victim)
-    before = contents(victim)
+    before = read_contents(victim)
     with open_output_dir(layout, "run-1"):
         assert [path.name for path in layout.private.iterdir()] == ["run-1"]
         assert (layout.private / "run-1").stat().st_mode & 0o777 == 0o700
-    assert contents(victim) == before
+    assert read_contents(victim) == before
 
 
-def test_the_output_folder_itself_may_be_a_symlink(layout: Layout, tmp_path: Path) -> None:
+def test_output_folder_may_be_a_symlink(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(layout.output_dir)
     linked = Layout(tmp_path / "link")
     with open_output_dir(linked, "run-1"):
@@ -115,17 +115,17 @@ def test_the_output_folder_itself_may_be_a_symlink(layout: Layout, tmp_path: Pat
 
 @pytest.mark.parametrize("use", ["publish", "plan", "tidy", "forget", "prune"])
 def test_outputs_are_neither_written_nor_removed_through_a_symlink(layout: Layout, victim: Path, use: str) -> None:
-    """The user's own link, or one out of an archive, in the place of an output's folder."""
+    """The user's own symlink, or one from an archive, replaces the folder of an output."""
     (victim / "a.txt").write_text("a")
-    replace_by_link(layout, "made", victim)
-    before = contents(victim)
+    replace_by_symlink(layout, "made", victim)
+    before = read_contents(victim)
     store, stage = RecordStore(layout, "stage"), FaultStage(FaultParams())
 
     def forget() -> None:
         maintenance.apply(layout, maintenance.plan_forget(layout, ["a"], outputs_too=True))
 
     def prune() -> None:
-        Tree(layout.output_dir).write("items.parquet", items_table())
+        Tree(layout.output_dir).write("items.parquet", build_items_table())
         maintenance.apply(layout, maintenance.plan_prune(layout))
 
     def plan() -> None:
@@ -146,25 +146,25 @@ def test_outputs_are_neither_written_nor_removed_through_a_symlink(layout: Layou
     }
     with pytest.raises(RunError, match=r"out/made is a symlink, and symlinks inside an output folder are not followed"):
         uses[use]()
-    assert contents(victim) == before
+    assert read_contents(victim) == before
 
 
-def items_table() -> bytes:
-    """An ``items.parquet`` that names another item of the stage."""
+def build_items_table() -> bytes:
+    """Return an ``items.parquet`` that names another item of the stage."""
     from tasks.engine.reporting.summary import _write_parquet
     from tasks.engine.store.outcomes import Outcome, Outcomes
 
     return _write_parquet(Outcomes([Outcome("z", "stage", "done")]))
 
 
-def test_a_symlink_in_the_place_of_an_output_is_replaced_and_its_target_stays(layout: Layout, victim: Path) -> None:
+def test_symlink_in_place_of_an_output_is_replaced_without_its_target(layout: Layout, victim: Path) -> None:
     output = layout.output_dir / "made/a.txt"
     output.unlink()
     output.symlink_to(victim / "one.txt")
     store = RecordStore(layout, "stage")
-    known = store.get("a")
-    assert known is not None
-    assert not store.has_intact_outputs(known, "size")
+    kept_record = store.get("a")
+    assert kept_record is not None
+    assert not store.has_intact_outputs(kept_record, "size")
     make(store, "a", {"made/a.txt": "a"})
     assert (victim / "one.txt").read_text() == "one.txt"
     assert not output.is_symlink()
@@ -178,19 +178,19 @@ WRONG_PATHS = [
 
 
 @pytest.mark.parametrize("path", WRONG_PATHS)
-def test_a_record_that_names_what_no_item_can_have_is_none(layout: Layout, victim: Path, path: str) -> None:
+def test_record_with_an_invalid_output_path_is_ignored(layout: Layout, victim: Path, path: str) -> None:
     assert not is_output_path(path)
-    store, before = RecordStore(layout, "stage"), contents(victim)
+    store, before = RecordStore(layout, "stage"), read_contents(victim)
     store.write(record("evil", (Output(path, 1, "0" * 64),)))
     assert store.get("evil") is None
     (store.folder / "evil.stale").write_text(json.dumps({"paths": [path], "former": None}))
     store.tidy({"a"})
-    assert contents(victim) == before
+    assert read_contents(victim) == before
     assert set(store.load()) == {"a"}
     assert not (store.folder / "evil.json").exists()
 
 
-def test_plain_paths() -> None:
+def test_valid_relative_paths_are_plain() -> None:
     assert all(map(is_plain_path, ["a", "a/b", "ünïcode/日本.txt", "a b", "...", "a/..b", "back\\slash"]))
 
 
@@ -211,7 +211,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forgery", FORGED)
-def test_a_forged_record_is_none(layout: Layout, forgery: str) -> None:
+def test_forged_record_is_ignored(layout: Layout, forgery: str) -> None:
     store = RecordStore(layout, "stage")
     path = store.folder / "a.json"
     content = json.loads(path.read_bytes())
@@ -220,8 +220,8 @@ def test_a_forged_record_is_none(layout: Layout, forgery: str) -> None:
     assert list(maintenance.read_entries(layout)) == []
 
 
-def test_what_is_no_plain_file_is_no_record(layout: Layout, victim: Path) -> None:
-    """A pipe would make its reader wait for ever; a symlink leads elsewhere."""
+def test_record_that_is_not_a_plain_file_is_ignored(layout: Layout, victim: Path) -> None:
+    """Reading a pipe would block forever; a symlink points elsewhere."""
     store = RecordStore(layout, "stage")
     os.mkfifo(store.folder / "pipe.json")
     (victim / "linked.json").write_bytes((store.folder / "a.json").read_bytes().replace(b'"id":"a"', b'"id":"linked"'))
@@ -232,8 +232,8 @@ def test_what_is_no_plain_file_is_no_record(layout: Layout, victim: Path) -> Non
     assert (victim / "linked.json").exists()
 
 
-def test_forgetting_an_item_removes_no_file_that_another_has_too(layout: Layout) -> None:
-    """A record that claims the files of an item, in its own stage or in another."""
+def test_forgetting_an_item_keeps_outputs_of_other_items(layout: Layout) -> None:
+    """A record claims the files of another item, in its own stage or in another."""
     store, other = RecordStore(layout, "stage"), RecordStore(layout, "other")
     claimed = (Output("made/a.txt", 1, hash_file(layout.output_dir / "made/a.txt")),)
     other.prepare()
@@ -249,21 +249,21 @@ def test_forgetting_an_item_removes_no_file_that_another_has_too(layout: Layout)
 
 
 @pytest.mark.parametrize("path", [".headrace/lock", "summary.json"])
-def test_a_stage_cannot_publish_files_of_the_engine(tmp_path: Path, path: str) -> None:
+def test_stage_cannot_publish_files_of_the_engine(tmp_path: Path, path: str) -> None:
     (tmp_path / path).parent.mkdir(exist_ok=True)
     (tmp_path / path).write_text("mine")
     with pytest.raises(ValueError, match="of the engine's own"):
         collect_outputs(tmp_path)
 
 
-def test_a_record_too_large_to_read_is_none(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_record_is_ignored(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.engine.store.records.MAX_RECORD_BYTES", 100)
     assert RecordStore(layout, "stage").load() == {}
 
 
-def test_a_folder_swapped_for_a_symlink_meanwhile_is_not_followed(tmp_path: Path, victim: Path) -> None:
-    """The open folder is what is worked on, whatever its name stands for since."""
-    tree, before = Tree(tmp_path / "out"), contents(victim)
+def test_folder_replaced_by_a_symlink_meanwhile_is_not_followed(tmp_path: Path, victim: Path) -> None:
+    """The tree keeps working in the folder that it opened."""
+    tree, before = Tree(tmp_path / "out"), read_contents(victim)
     with tree.opened("a/b", make=True):
         (tmp_path / "out/a").rename(tmp_path / "gone")
         (tmp_path / "out/a").symlink_to(victim)
@@ -274,11 +274,11 @@ def test_a_folder_swapped_for_a_symlink_meanwhile_is_not_followed(tmp_path: Path
         tree.write("a/new", b"new")
     tree.clear("a")
     assert not (tmp_path / "out/a").exists()
-    assert contents(victim) == before
+    assert read_contents(victim) == before
 
 
-def test_a_record_has_room_for_a_long_time(layout: Layout) -> None:
-    """What real runs write stays readable: many outputs, long values, a detail of many rows."""
+def test_large_record_of_a_real_run_is_readable(layout: Layout) -> None:
+    """Write many outputs, long values, and a detail of many rows."""
     outputs = tuple(Output(f"frames/{number}.jpg", number, "f" * 64) for number in range(20_000))
     detail = {"rows": [{"frame": number, "path": f"frames/{number}.jpg"} for number in range(20_000)]}
     written = Record("big", "stage", 1, "k" * 64, outputs, {"text": "x" * 200_000}, detail, Usage(1e9, 5.0), 3, "run")
@@ -287,8 +287,8 @@ def test_a_record_has_room_for_a_long_time(layout: Layout) -> None:
     assert store.get("big") == written
 
 
-def test_a_published_file_is_in_the_output_folder(tmp_path: Path) -> None:
-    """Paths in records may be forged: a later stage would read, link or copy somebody's private file."""
+def test_published_path_outside_the_output_folder_is_refused(tmp_path: Path) -> None:
+    """Paths in records may be forged: a later stage would read, link or copy a private file."""
     output, secret = tmp_path / "output", tmp_path / "secret"
     (output / "frames").mkdir(parents=True)
     (output / "frames" / "a.jpg").touch()

@@ -1,4 +1,4 @@
-"""Identities of inputs, word by word: they enter every key, so a changed one makes every item run again."""
+"""Test identities of inputs word by word: they are part of every key, so a change re-runs every item."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ from tasks.engine.store.layout import Layout
 from tasks.engine.store.records import RecordStore
 
 
-def identity_of(path: Path) -> list[object]:
+def identify(path: Path) -> list[object]:
     return identity.identify_input(str(path), "content")
 
 
-def test_a_pipe_counts_by_its_kind(tmp_path: Path) -> None:
+def test_pipe_is_identified_by_its_type(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert identity_of(tmp_path / "pipe") == ["special", stat.S_IFIFO]
+    assert identify(tmp_path / "pipe") == ["special", stat.S_IFIFO]
 
 
-def test_a_missing_input_counts_by_its_error(tmp_path: Path) -> None:
-    assert identity_of(tmp_path / "missing") == ["unreadable", errno.ENOENT]
+def test_missing_input_is_identified_by_its_error(tmp_path: Path) -> None:
+    assert identify(tmp_path / "missing") == ["unreadable", errno.ENOENT]
 
 
-def test_a_folder_counts_once_and_then_by_its_number(tmp_path: Path) -> None:
+def test_repeated_folder_is_identified_by_its_number(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/again").symlink_to(tmp_path / "sub")
     (tmp_path / "sub/up").symlink_to(tmp_path)
-    assert identity_of(tmp_path) == [["sub", ["again", "listed", 1], ["up", "listed", 0]]]
+    assert identify(tmp_path) == [["sub", ["again", "listed", 1], ["up", "listed", 0]]]
 
 
-def test_folders_nested_too_deep_are_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_deeply_nested_folders_are_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.setattr(identity, "_MAX_DEPTH", str(tmp_path).count("/") + 1)
-    assert identity_of(tmp_path) == [["a", ["b", "unreadable", errno.ENAMETOOLONG]]]
+    assert identify(tmp_path) == [["a", ["b", "unreadable", errno.ENAMETOOLONG]]]
 
 
-def test_canonical_json_has_one_spelling() -> None:
+def test_canonical_json_is_unique() -> None:
     assert identity.canonicalize({"b": [1, 2.5, None], "a": "ä"}) == b'{"a":"\\u00e4","b":[1,2.5,null]}'
 
 
-def test_a_key_hashes_id_payload_inputs_and_refusal_if_there_is_one() -> None:
+def test_key_hashes_id_payload_inputs_and_refusal() -> None:
     keys = [identity.compute_item_key(b"stage", Item("a", {"x": 1}, refusal=text), "stat") for text in ("", "broken")]
     hashed = (b'stage["a",{"x":1},[]]', b'stage["a",{"x":1},[],"broken"]')
     assert keys == [hashlib.sha256(content).hexdigest() for content in hashed]
 
 
-def test_states_are_sixteen_digits_for_each_input(tmp_path: Path) -> None:
+def test_input_states_have_sixteen_digits(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     item = Item("a", inputs=(str(tmp_path / "a"), str(tmp_path / "missing")))
     there, missing = identity.read_input_states(item)
@@ -68,29 +68,29 @@ def test_states_are_sixteen_digits_for_each_input(tmp_path: Path) -> None:
 
 
 class PathParams(BaseModel):
-    """Parameters that JSON has no type for."""
+    """Parameters of a type that JSON lacks."""
 
     folder: Path = Path("models")
 
 
 class PlainStage(Stage):
-    """A stage that is never run."""
+    """Stage that is never run."""
 
     name = "plain"
     version = 1
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Never called."""
+        """Return None; never called."""
         raise NotImplementedError
 
 
-def test_parameters_enter_the_digest_of_a_stage_as_json() -> None:
+def test_stage_digest_includes_parameters_as_json() -> None:
     hashed = hashlib.sha256(b'["plain",1,{"folder":"models"},{}]')
     assert identity.compute_stage_digest(PlainStage(PathParams())) == hashed.digest()
 
 
 @pytest.mark.parametrize("option", ["stat", "content"])
-def test_a_plan_knows_inputs_by_the_option_that_was_given(tmp_path: Path, option: Identity) -> None:
+def test_plan_identifies_inputs_as_the_option_says(tmp_path: Path, option: Identity) -> None:
     (tmp_path / "a").write_bytes(b"x")
     item = Item("a", inputs=(str(tmp_path / "a"),))
     stage = PlainStage(PathParams())

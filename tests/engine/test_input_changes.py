@@ -1,4 +1,4 @@
-"""Inputs that change are told from those that stay, without starting an item."""
+"""Detect changed inputs without starting an item."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.engine.faults import FaultParams, FaultStage
 STAGE = FaultStage(FaultParams())
 
 
-def plan(tmp_path: Path, identity: Identity = "stat") -> PlannedItem:
-    """An item with two inputs."""
+def plan_item(tmp_path: Path, identity: Identity = "stat") -> PlannedItem:
+    """Plan an item with two inputs."""
     paths = [tmp_path / name for name in ("first", "second")]
     for path in paths:
         path.write_text("content")
@@ -37,15 +37,15 @@ def change(path: str) -> None:
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
-def test_inputs_that_nothing_touched_are_those_of_the_plan(tmp_path: Path, identity: Identity) -> None:
-    planned = plan(tmp_path, identity)
+def test_untouched_inputs_are_unchanged(tmp_path: Path, identity: Identity) -> None:
+    planned = plan_item(tmp_path, identity)
     assert find_change_since_plan(planned, read_input_states(planned.item), STAGE, identity) is None
     assert find_change_since_start(planned, planned.states) == ""
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
-def test_the_failure_names_the_input_that_changed(tmp_path: Path, identity: Identity) -> None:
-    planned = plan(tmp_path, identity)
+def test_failure_names_the_changed_input(tmp_path: Path, identity: Identity) -> None:
+    planned = plan_item(tmp_path, identity)
     changed = planned.item.inputs[1]
     change(changed)
     failed = find_change_since_plan(planned, read_input_states(planned.item), STAGE, identity)
@@ -57,24 +57,24 @@ def test_the_failure_names_the_input_that_changed(tmp_path: Path, identity: Iden
     )
 
 
-def test_touched_inputs_with_the_content_of_the_plan_are_a_change_for_stat_alone(tmp_path: Path) -> None:
-    planned = plan(tmp_path, "content")
+def test_touched_inputs_are_changed_only_for_stat(tmp_path: Path) -> None:
+    planned = plan_item(tmp_path, "content")
     os.utime(planned.item.inputs[0], ns=(1, 1))
     states = read_input_states(planned.item)
     assert find_change_since_plan(planned, states, STAGE, "content") is None
     assert find_change_since_plan(planned, states, STAGE, "stat") is not None
 
 
-def test_an_input_that_vanished_is_bad_input(tmp_path: Path) -> None:
-    planned = plan(tmp_path)
-    gone = planned.item.inputs[1]
-    Path(gone).unlink()
+def test_vanished_input_is_bad_input(tmp_path: Path) -> None:
+    planned = plan_item(tmp_path)
+    missing = planned.item.inputs[1]
+    Path(missing).unlink()
     failed = find_change_since_plan(planned, read_input_states(planned.item), STAGE, "stat")
-    message = f"its input {gone} has vanished; bring it back, then give the same command again"
+    message = f"its input {missing} has vanished; bring it back, then give the same command again"
     assert failed == Failed("bad_input", message, Usage())
 
 
-def test_nothing_is_said_of_inputs_whose_states_were_not_noted(tmp_path: Path) -> None:
-    planned = replace(plan(tmp_path), states=())
+def test_inputs_without_recorded_states_are_not_compared(tmp_path: Path) -> None:
+    planned = replace(plan_item(tmp_path), states=())
     change(planned.item.inputs[0])
     assert find_change_since_plan(planned, read_input_states(planned.item), STAGE, "stat") is None

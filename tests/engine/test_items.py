@@ -1,4 +1,4 @@
-"""Ids: safe as file names everywhere, and never the same for two names."""
+"""Test item ids: safe file names everywhere, and unique for each name."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ NFC, NFD = (unicodedata.normalize(form, "Gürtel") for form in ("NFC", "NFD"))
 
 
 class PlainStage(Stage):
-    """Does nothing."""
+    """Stage that does no work."""
 
     name = "plain"
     version = 1
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Never called."""
+        """Return None; never called."""
         raise NotImplementedError
 
 
 @pytest.mark.parametrize("text", ["a", "A-_.b", "tape-1", "a_", "0", "nul-1", "console", "com", "com10", "x.con"])
-def test_safe_ids_stay_as_they_are(text: str) -> None:
+def test_safe_ids_are_unchanged(text: str) -> None:
     assert is_safe_id(text)
     assert make_safe_id(text) == text
 
 
 @pytest.mark.parametrize("text", ["CON", "nul", "Aux.mp4", "com1", "LPT9.tar.gz", "a.", "a..", "a ", "-a", "_a", ".a"])
-def test_names_that_windows_and_shells_change_are_not_safe(text: str) -> None:
+def test_names_that_windows_or_shells_change_are_unsafe(text: str) -> None:
     assert not is_safe_id(text)
     assert is_safe_id(make_safe_id(text))
 
 
-def test_derived_ids_are_readable_where_ascii_allows_it() -> None:
+def test_derived_ids_keep_ascii_letters() -> None:
     assert make_safe_id(NFC).startswith("Gurtel-")
     assert make_safe_id("-5nEBVFY0nk").startswith("5nEBVFY0nk-")
     assert make_safe_id("con.txt").startswith("con-txt-")
@@ -55,8 +55,8 @@ def test_derived_ids_are_readable_where_ascii_allows_it() -> None:
     assert is_safe_id(make_safe_id("family\udcff.mp4"))
 
 
-def test_two_texts_whose_digests_begin_alike_have_different_ids() -> None:
-    """With 8 digits, two of 130,000 names share a digest: these were found by trying."""
+def test_texts_with_similar_digests_have_different_ids() -> None:
+    """With 8 digits, two of 130,000 names share a digest; the test searches for such a pair."""
     first: dict[str, str] = {}
     pair: tuple[str, str] | None = None
     for number in range(1_000_000):
@@ -86,7 +86,7 @@ def test_two_texts_whose_digests_begin_alike_have_different_ids() -> None:
         ["K2-3", "k2-3", "\u212a2-3"],
     ],
 )
-def test_different_names_get_ids_that_no_file_system_mixes_up(names: list[str]) -> None:
+def test_distinct_names_get_distinct_ids_on_every_filesystem(names: list[str]) -> None:
     ids = make_distinct_ids(names)
     assert all(map(is_safe_id, ids))
     assert len({item_id.lower() for item_id in ids}) == len(names)
@@ -94,28 +94,28 @@ def test_different_names_get_ids_that_no_file_system_mixes_up(names: list[str]) 
     assert dict(zip(names, ids, strict=True)) == dict(zip(names[::-1], make_distinct_ids(names[::-1]), strict=True))
 
 
-def test_safe_names_keep_their_ids_beside_others() -> None:
+def test_safe_names_keep_their_ids_among_others() -> None:
     assert make_distinct_ids(["tape-1", "a b", "SAME", "same", "x"])[::4] == ["tape-1", "x"]
 
 
-def test_the_first_form_that_is_free_is_taken() -> None:
+def test_first_free_form_of_a_name_becomes_its_id() -> None:
     names = ["a.mp4", "a.mkv", "b.mp4", "B.avi", "sub/c.mp4", "d.mp4.mkv", "d.mp4"]
     stems = ["a", "a", "b", "B", "sub/c", "d.mp4", "d"]
-    found = dict(zip(names, make_distinct_ids(names, stems), strict=True))
-    assert [found[name] for name in ("a.mp4", "a.mkv", "b.mp4", "B.avi")] == ["a.mp4", "a.mkv", "b.mp4", "B.avi"]
-    assert found["sub/c.mp4"] == make_safe_id("sub/c")
-    assert (found["d.mp4.mkv"], found["d.mp4"]) == ("d.mp4.mkv", "d")
+    ids_by_name = dict(zip(names, make_distinct_ids(names, stems), strict=True))
+    assert [ids_by_name[name] for name in ("a.mp4", "a.mkv", "b.mp4", "B.avi")] == ["a.mp4", "a.mkv", "b.mp4", "B.avi"]
+    assert ids_by_name["sub/c.mp4"] == make_safe_id("sub/c")
+    assert (ids_by_name["d.mp4.mkv"], ids_by_name["d.mp4"]) == ("d.mp4.mkv", "d")
 
 
 @pytest.mark.parametrize("ids", [("a", "a"), ("same", "SAME")])
-def test_a_plan_refuses_items_that_would_overwrite_each_other(tmp_path: Path, ids: tuple[str, str]) -> None:
+def test_plan_refuses_items_with_colliding_file_names(tmp_path: Path, ids: tuple[str, str]) -> None:
     items = [Item(item_id, name=f"{number} {item_id}") for number, item_id in enumerate(ids)]
     with pytest.raises(RunError, match=rf"'0 {ids[0]}' and '1 {ids[1]}' would get the same file name"):
         plan_stage(PlainStage(NoParams()), items, RecordStore(Layout(tmp_path), "plain"), Execution())
 
 
-def test_names_and_paths_stand_in_all_rows_and_enter_no_key(tmp_path: Path) -> None:
-    """Also in those of items that an older version made, whose records have neither."""
+def test_names_and_paths_are_in_all_rows_but_in_no_key(tmp_path: Path) -> None:
+    """Records of older versions lack both."""
     layout, stage = Layout(tmp_path), PlainStage(NoParams())
     named = [Item(f"id-{number}", {}, name=f"中文 {number}", path=f"한국어/{number}.mp4") for number in range(2)]
     keys = [compute_item_key(compute_stage_digest(stage), item, "stat") for item in (named[0], Item("id-0", {}))]

@@ -23,7 +23,7 @@ from tasks.engine.store import lock as lock_module
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.liveness import ProcessIdentity
 from tasks.engine.store.lock import SECONDS_VARIABLE, Owner, check_lock, hold_lock
-from tests.engine.containers import CONTAINER, FOREIGN_PROC, need_containers, with_stepped_clock
+from tests.engine.containers import CONTAINER, FOREIGN_PROC, add_clock_step, require_containers
 from tests.engine.processes import ROOT, child_environment, wait_until
 
 QUICK = 1.0  # seconds of silence after which an owner counts as dead
@@ -209,7 +209,7 @@ def test_a_time_that_makes_no_sense_is_refused(path: Path, monkeypatch: pytest.M
 def test_a_run_in_a_container_with_the_same_host_name_is_seen_to_live(
     path: Path, inside: tuple[str, ...], outside: tuple[str, ...]
 ) -> None:
-    need_containers()
+    require_containers()
     with holder(path, "other", inside) as held:
         assert held.line() == "held"
         waits, refusal = contend(path, outside)
@@ -220,7 +220,7 @@ def test_a_run_in_a_container_with_the_same_host_name_is_seen_to_live(
 
 
 def test_a_run_that_died_in_a_container_is_taken_over(path: Path) -> None:
-    need_containers()
+    require_containers()
     with holder(path, "other", CONTAINER, seconds=QUICK) as held:
         assert held.line() == "held"
         held.signal(signal.SIGKILL)
@@ -232,20 +232,20 @@ def test_a_run_that_died_in_a_container_is_taken_over(path: Path) -> None:
 
 @pytest.mark.parametrize("step_seconds", [2, -2, 3600])
 def test_a_step_of_the_wall_clock_kills_no_owner(path: Path, tmp_path: Path, step_seconds: int) -> None:
-    need_containers()
+    require_containers()
     with hold_lock(path, "other") as held:
         looked_up = [sys.executable, "-c", f"import psutil; print(psutil.Process({os.getpid()}).create_time())"]
-        stepped = with_stepped_clock(step_seconds, str(tmp_path / "stat"), looked_up)
+        stepped = add_clock_step(step_seconds, str(tmp_path / "stat"), looked_up)
         created = float(subprocess.run(stepped, capture_output=True, check=True).stdout)
         assert abs(created - psutil.Process().create_time() - step_seconds) < 0.5, "the step was not seen"
-        prefix = with_stepped_clock(step_seconds, str(tmp_path / "stat"), [])
+        prefix = add_clock_step(step_seconds, str(tmp_path / "stat"), [])
         (refusal,) = contend(path, prefix)
         assert "is in use by run other" in refusal
         held.check()
 
 
 def test_an_owner_that_was_paused_for_too_long_finds_out(path: Path) -> None:
-    need_containers()
+    require_containers()
     with holder(path, "paused", CONTAINER, seconds=QUICK) as held:
         assert held.line() == "held"
         held.signal(signal.SIGSTOP)

@@ -1,8 +1,8 @@
-"""What tests of deployed flows share.
+"""Share fixtures between tests of deployed flows.
 
-service   a real Prefect server that lives as long as the session
-checkout  a folder as `prefect deploy` finds it: prefect.yaml and the demos' input
-slow      a folder of videos that keep a slot busy for some seconds each
+service      a real Prefect server that lives as long as the session
+checkout     a folder with everything that `prefect deploy` needs: prefect.yaml and the demos' input
+slow_videos  a folder of videos that keep a slot busy for some seconds each
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DEMOS = ("demo_data.py", "demo_stars.py", "demo_signs.py", "demo_tapes.py", "dem
 
 
 def make_checkout(folder: Path, *demos: str) -> Path:
-    """Put into ``folder`` the files of a checkout that deployments need, with the input of ``demos``."""
+    """Create the files of a checkout that deployments need in ``folder``, with the input of ``demos``."""
     shutil.copy(ROOT / "prefect.yaml", folder)
     for script in demos:
         subprocess.run([sys.executable, ROOT / "examples" / script, folder / "demo"], check=True, capture_output=True)
@@ -43,7 +43,7 @@ def make_checkout(folder: Path, *demos: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def slow_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slow")
     first = shutil.copy(find_clip(CLIPS["bunny.mp4"]), folder / "video-0.mp4")
     for number in range(1, 8):

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server on the loopback, in a temporary folder, run by a user without rights."""
+"""Run a real PostgreSQL server on the loopback, in a temporary folder, as an unprivileged user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_postgres() -> Path | None:
 
 @contextlib.contextmanager
 def run_postgres(programs: Path) -> Iterator[str]:
-    """Start a server with an empty database; yield the database's URL as Prefect takes it."""
+    """Start a server with an empty database; yield the database's URL in Prefect's format."""
     user = _find_unprivileged_user()
     folder, port, password = Path(tempfile.mkdtemp(prefix="postgres-")), find_free_port(), secrets.token_hex(8)
     given = {"user": user, "cwd": folder, "stdin": subprocess.DEVNULL}
@@ -56,7 +56,7 @@ def run_postgres(programs: Path) -> Iterator[str]:
 
 
 def _find_unprivileged_user() -> str | None:
-    """Return the user to run PostgreSQL as, which refuses to run as root; None for this one."""
+    """Return the user for PostgreSQL, which refuses to run as root; None for the current user."""
     if os.geteuid() != 0:
         return None
     users = {entry.pw_name for entry in pwd.getpwall()}

@@ -1,4 +1,4 @@
-"""A real Prefect server and what talks to it: programs in processes of their own, and the API over HTTP."""
+"""Run a real Prefect server and its clients: programs in child processes, and the API over HTTP."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 RUN_SECONDS = 120.0
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
-# One for all calls, since making one takes longer than a call; each call has a connection of its own.
+# Shared because creating a client takes longer than a call; each call opens a new connection.
 _CLIENT = httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def build_environment(home: Path, mark: str, api: str | None = None, **more: str) -> dict[str, str]:
-    """This environment without its Prefect settings: a home, and an API where one is given."""
+    """Return this environment with Prefect's settings replaced by ``home`` and, if given, ``api``."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     given = {"PREFECT_HOME": str(home), MARK: mark, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **more}
     return {**own, **given} if api is None else {**own, **given, "PREFECT_API_URL": api}
@@ -37,7 +37,7 @@ def build_environment(home: Path, mark: str, api: str | None = None, **more: str
 def start_program(
     command: Sequence[object], cwd: Path, variables: Mapping[str, str], end: signal.Signals = signal.SIGINT
 ) -> Iterator[Program]:
-    """A program in a process of its own; told to end when the block is, after which nothing of it may be left."""
+    """Start a program in a child process; end it with the block and check that it leaves no process."""
     mark = variables[MARK]
     log = cwd / f"said-{uuid.uuid4().hex[:6]}"
     with log.open("wb") as stream:
@@ -57,7 +57,7 @@ def start_program(
         program.wait()
         wait_until_gone(mark)
     finally:
-        for pid in find_processes(mark):  # none, unless the test has failed
+        for pid in find_processes(mark):  # only if the test has failed
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
@@ -65,38 +65,38 @@ def start_program(
 
 @dataclass(frozen=True)
 class Program:
-    """A process, the file of its standard output and error, and the mark that all it starts bears."""
+    """Child process, its output file, and the mark that its descendants inherit."""
 
     process: subprocess.Popen[bytes]
     log: Path
     mark: str
 
-    def wait_for_text(self, words: str) -> None:
-        """Return when the program has said ``words``."""
-        wait_until(lambda: words in self.log.read_text() or self._has_ended(), f"{words!r} in {self.log.read_text()}")
+    def wait_for_text(self, text: str) -> None:
+        """Return when the program has printed ``words``."""
+        wait_until(lambda: text in self.log.read_text() or self._has_ended(), f"{text!r} in {self.log.read_text()}")
 
     def _has_ended(self) -> bool:
         assert self.process.poll() is None, f"it ended: {self.log.read_text()}"
         return False
 
     def wait(self) -> int:
-        """The exit code."""
+        """Return the exit code."""
         return self.process.wait(RUN_SECONDS)
 
 
 @dataclass(frozen=True)
 class Service:
-    """A Prefect server that runs. ``url`` is its API's."""
+    """Running Prefect server. ``url`` is the address of its API."""
 
     url: str
     home: Path
 
     def build_environment(self, **more: str) -> dict[str, str]:
-        """The environment of a program that uses this server, with a mark of its own."""
+        """Return the environment of a program that uses this server, with a new mark."""
         return build_environment(self.home, uuid.uuid4().hex, self.url, **more)
 
     def run_prefect(self, *words: object, cwd: Path) -> str:
-        """Run ``prefect`` with ``words``; returns what it said. Fails where it does."""
+        """Run ``prefect`` with ``words``; return its output. Raises AssertionError if it fails."""
         command = [PREFECT, *(str(word) for word in words)]
         given: dict[str, Any] = {"cwd": cwd, "env": self.build_environment(), "stdin": subprocess.DEVNULL}
         ran = subprocess.run(command, check=False, capture_output=True, text=True, **given)
@@ -108,11 +108,11 @@ class Service:
         return self._send("POST", path, json=content)
 
     def get(self, path: str) -> Any:
-        """Ask the API."""
+        """Read from the API."""
         return self._send("GET", path).raise_for_status().json()
 
     def _send(self, method: str, path: str, **given: Any) -> httpx.Response:
-        # On SQLite the server says 503 to the loser of two writers, and Prefect's own client asks again.
+        # On SQLite the server answers 503 to one of two concurrent writers; Prefect's client retries as well.
         answers: list[httpx.Response] = []
 
         def is_answered() -> bool:
@@ -122,38 +122,38 @@ class Service:
         wait_until(is_answered, f"an answer to {method} {path}", 20.0)
         return answers[-1]
 
-    def find(self, what: str, **filters: Any) -> list[dict[str, Any]]:
-        """All of ``what``, such as ``flow_runs``, that ``filters`` let through."""
-        found: list[dict[str, Any]] = self.post(f"/{what}/filter", **filters).raise_for_status().json()
-        return found
+    def find(self, kind: str, **filters: Any) -> list[dict[str, Any]]:
+        """Return all objects of a kind, such as ``flow_runs``, that match ``filters``."""
+        rows: list[dict[str, Any]] = self.post(f"/{kind}/filter", **filters).raise_for_status().json()
+        return rows
 
     def get_deployment(self, name: str) -> dict[str, Any]:
-        """The deployment ``flow/name``."""
+        """Return the deployment ``flow/name``."""
         content: dict[str, Any] = self.get(f"/deployments/name/{name}")
         return content
 
     def trigger(self, name: str, **parameters: Any) -> str:
-        """Ask for a run of a deployment with changed parameters; returns its id."""
+        """Start a run of a deployment with changed parameters; return its id."""
         response = self.request_run(name, **parameters)
         assert response.is_success, response.text
         return str(response.json()["id"])
 
     def request_run(self, name: str, **parameters: Any) -> httpx.Response:
-        """The API's answer when asked for a run."""
+        """Request a run; return the API's response."""
         return self.post(f"/deployments/{self.get_deployment(name)['id']}/create_flow_run", parameters=parameters)
 
     def get_state(self, run: str) -> dict[str, Any]:
-        """The state of a flow run."""
+        """Return the state of a flow run."""
         content: dict[str, Any] = self.get(f"/flow_runs/{run}")["state"]
         return content
 
     def wait_for_final_state(self, run: str) -> dict[str, Any]:
-        """The state of a flow run, once it is over."""
-        wait_until(lambda: self.get_state(run)["type"] in FINAL, f"an end of {run}", RUN_SECONDS, every_seconds=0.2)
+        """Return the state of a flow run once it has ended."""
+        wait_until(lambda: self.get_state(run)["type"] in FINAL, f"the end of {run}", RUN_SECONDS, every_seconds=0.2)
         return self.get_state(run)
 
     def activate_schedule(self, name: str, parameters: dict[str, Any]) -> None:
-        """Turn on the schedule of the deployment ``name``, once a minute, with other parameters, as the UI does."""
+        """Activate the schedule of the deployment ``name`` as the UI does: once per minute, with other parameters."""
         deployment = self.get_deployment(name)
         (schedule,) = deployment["schedules"]
         change = {"active": True, "schedule": {"cron": "* * * * *", "timezone": "UTC"}, "parameters": parameters}
@@ -162,17 +162,17 @@ class Service:
         ).raise_for_status()
 
     def find_scheduled_runs(self, name: str) -> list[dict[str, Any]]:
-        """Return the runs that the server's scheduler has made for the deployment ``name``, the earliest first."""
+        """Return the runs that the server's scheduler has created for the deployment ``name``, the earliest first."""
         only = {"deployments": {"id": {"any_": [self.get_deployment(name)["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
         return [row for row in self.find("flow_runs", **only) if row["auto_scheduled"]]
 
     def cancel(self, run: str) -> None:
-        """What the cancel button of the UI does."""
+        """Cancel a flow run as the UI does."""
         answer = self.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
         assert answer.json()["status"] == "ACCEPT", answer.text
 
     def wait_for_task_runs(self, run: str) -> dict[str, str]:
-        """State names of a run's task runs by their names, once the server has all of them."""
+        """Return the state names of a run's task runs by name, once the server has all of them."""
         wait_until(lambda: self._is_summarized(run), f"the last task run of {run}")
         return self._find_task_runs(run)
 
@@ -182,11 +182,11 @@ class Service:
 
     def _find_task_runs(self, run: str) -> dict[str, str]:
         rows = self.find("task_runs", **_filter_by_run(run))
-        # The server makes a task run of the first event that comes in of it; its state may come a moment later.
+        # The server creates a task run when its first event arrives; the state may arrive a moment later.
         return {row["name"]: row["state"]["name"] if row["state"] else "" for row in rows}
 
     def find_artifacts(self, run: str) -> dict[str, dict[str, Any]]:
-        """A run's artifacts by key."""
+        """Return a run's artifacts by key."""
         return {row["key"]: row for row in self.find("artifacts", **_filter_by_run(run))}
 
 
@@ -196,7 +196,7 @@ def _filter_by_run(run: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def run_service(folder: Path, home: Path, *options: str, **settings: str) -> Iterator[Service]:
-    """A server as ``prefect server start`` starts it in ``folder``, on a free port, with a home of its own."""
+    """Run ``prefect server start`` in ``folder`` on a free port, with the home ``home``."""
     port = find_free_port()
     address = f"http://127.0.0.1:{port}"
     service = Service(f"{address}/api", home)
@@ -218,7 +218,7 @@ def _is_answering(url: str) -> bool:
 
 
 def find_free_port() -> int:
-    """Return a port of the loopback on which nobody listens."""
+    """Return a free port of the loopback."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

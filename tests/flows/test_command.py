@@ -1,4 +1,4 @@
-"""`python flows/dataset_prep.py` beside a server that is there, and without one."""
+"""Test `python flows/dataset_prep.py` with a running server and without one."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def find_servers(program: Program) -> list[str]:
     return [line for line in find_processes(program.mark).values() if "api_server" in line or "uvicorn" in line]
 
 
-def test_a_run_uses_the_server_that_is_named_and_is_cancelled_there(
-    prefect_api: str, prefect_home: Path, slow: Path, tmp_path: Path
+def test_run_uses_the_given_server_and_can_be_cancelled_there(
+    prefect_api: str, prefect_home: Path, slow_videos: Path, tmp_path: Path
 ) -> None:
     service = Service(prefect_api, prefect_home)
     output = tmp_path / "output"
     options = ("--max-frames", 12, "--image-format", "png", "--workers", 1)
-    with start_program(build_command(output, slow, *options), tmp_path, service.build_environment()) as program:
+    with start_program(build_command(output, slow_videos, *options), tmp_path, service.build_environment()) as program:
         wait_until(lambda: list((output / ".headrace" / "records").rglob("*.json")), "a record")
         assert find_servers(program) == []
         (run,) = service.find("flow_runs", flow_runs={"name": {"any_": [f"dataset-prep {output}"]}})
@@ -46,13 +46,13 @@ def test_a_run_uses_the_server_that_is_named_and_is_cancelled_there(
     assert 1 <= read_summary(output)["items"]["done"] < 8
 
 
-def test_a_run_without_a_server_has_one_of_its_own_and_leaves_nothing(slow: Path, tmp_path: Path) -> None:
-    """The second run finds the home, and its database, as the first one left them."""
+def test_run_starts_and_stops_a_private_server(slow_videos: Path, tmp_path: Path) -> None:
+    """The second run reuses the home and the database of the first."""
     output = tmp_path / "output"
     for cached in (0, 8):
         variables = build_environment(tmp_path / "home", uuid.uuid4().hex)
         with start_program(
-            build_command(output, slow, "--max-frames", 1, "--workers", 1), tmp_path, variables
+            build_command(output, slow_videos, "--max-frames", 1, "--workers", 1), tmp_path, variables
         ) as program:
             program.wait_for_text("Prefect UI while this runs")
             assert len(find_servers(program)) == 1

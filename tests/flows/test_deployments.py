@@ -1,4 +1,4 @@
-"""Deployments, end to end: `prefect deploy`, a server, a worker, and runs that are asked for through the API."""
+"""Test deployments end to end: `prefect deploy`, a server, a worker, and runs that are triggered by the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUSY: dict[str, Any] = {"manifest": None, "max_frames": 12, "resize": None, "ima
 
 @pytest.fixture(scope="module")
 def worker(service: Service, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A process worker, started in another folder than the one that was deployed."""
+    """Start a process worker in a folder other than the deployed one."""
     service.run_prefect("work-pool", "create", "headrace", "--type", "process", cwd=checkout)
     service.run_prefect("deploy", "--all", cwd=checkout)
     variables = service.build_environment(PREFECT_WORKER_QUERY_SECONDS="1", PREFECT_WORKER_PREFETCH_SECONDS="1")
@@ -31,8 +31,8 @@ def worker(service: Service, checkout: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def first(service: Service, worker: Program) -> str:
-    """A run of the test profile with changed parameters, which is over."""
+def first_run(service: Service, worker: Program) -> str:
+    """Finish a run of the test profile with changed parameters; return its id."""
     execution = {"order": "manifest", "shard_size": 4}
     run = service.trigger(TEST, max_frames=3, execution=execution)
     service.wait_for_final_state(run)
@@ -40,8 +40,8 @@ def first(service: Service, worker: Program) -> str:
 
 
 @pytest.fixture(scope="module")
-def second(service: Service, first: str) -> str:
-    """The same again, but what failed is left alone, and the run counts as failed for it."""
+def second_run(service: Service, first_run: str) -> str:
+    """Finish another run that keeps failed items and counts as failed because of them; return its id."""
     run = service.trigger(TEST, max_frames=3, execution={"keep_failed": True, "max_failed": 0.01})
     service.wait_for_final_state(run)
     return run
@@ -56,15 +56,15 @@ def count_records(output: Path) -> int:
     return len(list((output / ".headrace" / "records").rglob("*.json")))
 
 
-def build_slow_parameters(slow: Path, output: Path, **execution: Any) -> dict[str, Any]:
-    return {**BUSY, "videos_dir": str(slow), "output_dir": str(output), "execution": execution}
+def build_slow_parameters(slow_videos: Path, output: Path, **execution: Any) -> dict[str, Any]:
+    return {**BUSY, "videos_dir": str(slow_videos), "output_dir": str(output), "execution": execution}
 
 
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_what_is_deployed(service: Service, worker: Program, checkout: Path, flow: str) -> None:
+def test_deployment_has_the_declared_settings(service: Service, worker: Program, checkout: Path, flow: str) -> None:
     for name in ("default", "test"):
         deployment = service.get_deployment(f"{flow.replace('_', '-')}/{name}")
         assert deployment["entrypoint"] == f"flows.{flow}.{flow}"
@@ -76,9 +76,9 @@ def test_what_is_deployed(service: Service, worker: Program, checkout: Path, flo
         assert deployment["enforce_parameter_schema"]
 
 
-def test_a_run_with_changed_parameters(service: Service, first: str, checkout: Path) -> None:
+def test_triggered_run_uses_changed_parameters(service: Service, first_run: str, checkout: Path) -> None:
     output = checkout / "demo" / "deployment"
-    state = service.get_state(first)
+    state = service.get_state(first_run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed with failures")
     assert state["message"] == "13 done, 0 cached, 2 failed"
     content = read_summary(output)
@@ -91,43 +91,43 @@ def test_a_run_with_changed_parameters(service: Service, first: str, checkout: P
     assert len(samples) == 37
 
 
-def test_names_in_the_ui(service: Service, first: str) -> None:
-    assert service.get(f"/flow_runs/{first}")["name"] == "dataset-prep demo/deployment"
-    names = set(service.wait_for_task_runs(first))
+def test_flow_and_task_runs_have_readable_names(service: Service, first_run: str) -> None:
+    assert service.get(f"/flow_runs/{first_run}")["name"] == "dataset-prep demo/deployment"
+    names = set(service.wait_for_task_runs(first_run))
     shards = {f"dataset-prep {span}" for span in ("0001-0004", "0005-0008", "0009-0012", "0013")}
     assert names >= {"plan frames", "plan dataset", "summarize dataset-prep", *shards}
 
 
-def test_failures_and_summary_are_artifacts(service: Service, first: str) -> None:
-    artifacts = service.find_artifacts(first)
+def test_failures_and_summary_are_artifacts(service: Service, first_run: str) -> None:
+    artifacts = service.find_artifacts(first_run)
     assert artifacts["dataset-prep-failures"]["type"] == "table"
     assert {row["id"] for row in json.loads(artifacts["dataset-prep-failures"]["data"])} == DAMAGED
     assert artifacts["dataset-prep-summary"]["type"] == "markdown"
     assert "13 done, 0 cached, 2 failed" in artifacts["dataset-prep-summary"]["data"]
 
 
-def test_what_is_done_shows_as_cached(service: Service, second: str, checkout: Path) -> None:
-    states = service.wait_for_task_runs(second)
+def test_repeated_run_shows_stages_as_cached(service: Service, second_run: str, checkout: Path) -> None:
+    states = service.wait_for_task_runs(second_run)
     assert states == {"plan frames": "Cached", "plan dataset": "Cached", "summarize dataset-prep": "Completed"}
     assert read_summary(checkout / "demo" / "deployment")["items"]["cached"] == 13
 
 
-def test_more_failures_than_allowed_fail_the_run(service: Service, second: str) -> None:
-    state = service.get_state(second)
+def test_run_with_more_failures_than_max_failed_fails(service: Service, second_run: str) -> None:
+    state = service.get_state(second_run)
     assert state["type"] == "FAILED"
     assert state["message"] == "13% failed, more than --max-failed 0.01: 0 done, 13 cached, 2 failed"
 
 
-def test_a_wrong_parameter_is_refused_before_there_is_a_run(service: Service, worker: Program, tmp_path: Path) -> None:
+def test_invalid_parameter_is_refused_before_a_run_is_created(
+    service: Service, worker: Program, tmp_path: Path
+) -> None:
     answer = service.request_run(TEST, strategy="zz", output_dir=str(tmp_path / "output"))
     assert answer.status_code == httpx.codes.CONFLICT
     assert "strategy" in answer.text
     assert "support-then-uniform" in answer.text
 
 
-def test_a_wrong_manifest_fails_the_run_with_all_that_is_wrong(
-    service: Service, worker: Program, tmp_path: Path
-) -> None:
+def test_invalid_manifest_fails_the_run_with_all_problems(service: Service, worker: Program, tmp_path: Path) -> None:
     rows = [{"id": "a", "video_path": "../bunny.mp4"}, {"id": "a"}]
     manifest = tmp_path / "train.json"
     manifest.write_text(json.dumps(rows))
@@ -140,7 +140,7 @@ def test_a_wrong_manifest_fails_the_run_with_all_that_is_wrong(
     assert not output.exists()
 
 
-def test_stars_are_searched(service: Service, worker: Program, checkout: Path) -> None:
+def test_exoplanet_features_deployment_searches_stars(service: Service, worker: Program, checkout: Path) -> None:
     run = service.trigger("exoplanet-features/test", max_planets=1, plots=False)
     state = service.wait_for_final_state(run)
     assert (state["name"], state["message"]) == ("Completed with failures", "7 done, 0 cached, 1 failed")
@@ -149,7 +149,9 @@ def test_stars_are_searched(service: Service, worker: Program, checkout: Path) -
     assert {path.name for path in output.iterdir()} >= {"features.parquet", "bls_tls_features.csv", "report.html"}
 
 
-def test_landmarks_are_found(service: Service, worker: Program, checkout: Path, shared_models: Path) -> None:
+def test_landmark_extraction_deployment_writes_landmarks(
+    service: Service, worker: Program, checkout: Path, shared_models: Path
+) -> None:
     model = shared_models / "holistic_assembled.task"
     run = service.trigger("landmark-extraction/test", model=str(model), split="train")
     state = service.wait_for_final_state(run)
@@ -163,7 +165,7 @@ def test_landmarks_are_found(service: Service, worker: Program, checkout: Path, 
     }
 
 
-def test_presets_are_compared(service: Service, worker: Program, checkout: Path) -> None:
+def test_vhs_presets_deployment_compares_presets(service: Service, worker: Program, checkout: Path) -> None:
     run = service.trigger("vhs-presets/test")
     assert service.wait_for_final_state(run)["name"] == "Completed"
     output = checkout / "demo" / "presets-deployment"
@@ -171,7 +173,7 @@ def test_presets_are_compared(service: Service, worker: Program, checkout: Path)
     assert {path.name for path in output.iterdir()} >= {"comparison.jpg", "comparison.csv", "report.html"}
 
 
-def test_tapes_are_restored(service: Service, worker: Program, checkout: Path) -> None:
+def test_vhs_batch_deployment_restores_tapes(service: Service, worker: Program, checkout: Path) -> None:
     settings = checkout / "settings.csv"
     settings.write_text("tape,codec,crf\nbroken-off.mkv,x264,30\n")
     run = service.trigger("vhs-batch/test", settings=str(settings), height=120)
@@ -181,7 +183,7 @@ def test_tapes_are_restored(service: Service, worker: Program, checkout: Path) -
     assert {path.stem for path in (output / "restored").iterdir()} == {"street-1994", "film", "broken-off"}
 
 
-def test_overlays_are_taken_off(service: Service, worker: Program, checkout: Path) -> None:
+def test_overlay_removal_deployment_removes_overlays(service: Service, worker: Program, checkout: Path) -> None:
     run = service.trigger("overlay-removal/test", detector="mask", mask="256,14,44x32", segments=2)
     assert service.wait_for_final_state(run)["name"] == "Completed"
     output = checkout / "demo" / "marked-deployment"
@@ -190,9 +192,9 @@ def test_overlays_are_taken_off(service: Service, worker: Program, checkout: Pat
     assert {path.name for path in (output / "cleaned").iterdir()} == {"bunny.mp4", "street.mp4"}
 
 
-def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program, slow: Path, tmp_path: Path) -> None:
+def test_cancelled_run_is_resumed(service: Service, worker: Program, slow_videos: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    run = service.trigger(TEST, **build_slow_parameters(slow, output, workers=1))
+    run = service.trigger(TEST, **build_slow_parameters(slow_videos, output, workers=1))
     wait_until(
         lambda: count_records(output) >= 2 and "dataset-prep-progress" in service.find_artifacts(run),
         "two records and an artifact",
@@ -209,12 +211,12 @@ def test_a_run_is_cancelled_and_taken_up_again(service: Service, worker: Program
     assert read_summary(output)["items"] == {"total": 8, "done": done, "cached": 0, "failed": 0, "remaining": 8 - done}
     assert service.find_artifacts(run)["dataset-prep-progress"]["type"] == "progress"
 
-    again = service.trigger(TEST, **build_slow_parameters(slow, output))
+    again = service.trigger(TEST, **build_slow_parameters(slow_videos, output))
     assert service.wait_for_final_state(again)["name"] == "Completed"
     assert read_summary(output)["stages"]["frames"]["cached"] == done
 
 
 def find_item_processes(worker: Program) -> list[str]:
-    """Command lines of what a worker has started for runs."""
+    """Return the command lines of a worker's run and item processes."""
     modules = ("prefect.engine", "tasks.engine.running.child")
     return [line for line in find_processes(worker.mark).values() if any(module in line for module in modules)]

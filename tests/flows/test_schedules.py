@@ -1,6 +1,6 @@
 """Schedules fire, and the server's other services work, with the versions that the locks ship.
 
-Three sites start at once, each with its own server, and wait for their schedules together:
+Three sites start together, each with its own server, and wait for their schedules together:
 
 sqlite    `prefect server start`, and a worker
 postgres  PostgreSQL and Redis, the API and its services in processes of their own, as compose.yaml has it, and a worker
@@ -45,7 +45,7 @@ SITES = ("sqlite", "postgres", "serve")
 _MINUTE_SECONDS = 60.0
 _RETENTION_SECONDS = 5
 
-# The services look more often than by default, so that the tests need not wait. What they do stays as it is.
+# Shorter intervals than the defaults, so that the tests need not wait.
 QUICK = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
@@ -61,9 +61,9 @@ VARIABLES = {
 
 @dataclass(frozen=True)
 class Site:
-    """A server with something that runs its runs, in ``folder``.
+    """Server in ``folder`` with a worker or `serve.py`.
 
-    ``late`` is a run that was due before there was a worker; empty if there is none.
+    ``late`` is a run due before the worker started; empty without one.
     """
 
     service: Service
@@ -72,20 +72,20 @@ class Site:
 
     @property
     def scheduled_output(self) -> Path:
-        """The output folder of the scheduled runs."""
+        """Return the output folder of the scheduled runs."""
         return self.folder / "scheduled"
 
     def build_parameters(self, output: Path) -> dict[str, Any]:
-        """Return the parameters of a run of a second or two."""
+        """Return the parameters of a run that takes a second or two."""
         return {"manifest": None, "videos_dir": str(self.folder / "videos"), "output_dir": str(output), "max_frames": 1}
 
     def wait_for_scheduled_run(self) -> dict[str, Any]:
-        """Return the first scheduled run of DEPLOYMENT once it is over."""
+        """Return the first scheduled run of DEPLOYMENT once it has ended."""
 
         def is_due() -> bool:
             return bool(self.service.find_scheduled_runs(DEPLOYMENT))
 
-        wait_until(is_due, "a run made by the scheduler", _MINUTE_SECONDS, every_seconds=0.2)
+        wait_until(is_due, "a run created by the scheduler", _MINUTE_SECONDS, every_seconds=0.2)
         run = str(self.service.find_scheduled_runs(DEPLOYMENT)[0]["id"])
         started = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED")
         wait_until(
@@ -98,7 +98,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[dict[str, Site]]:
-    """All sites, with active schedules."""
+    """Start all sites with active schedules."""
     starts = {"sqlite": start_with_worker, "postgres": start_as_composed, "serve": start_with_serve}
     entered: list[AbstractContextManager[Site]] = []
     for name in SITES:
@@ -106,7 +106,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], 
         (folder / "videos").mkdir()
         shutil.copy(find_clip(CLIPS["bunny.mp4"]), folder / "videos" / "bunny.mp4")
         entered.append(starts[name](folder, make_home))
-    with ThreadPoolExecutor(len(entered)) as threads:  # most of the start is waiting
+    with ThreadPoolExecutor(len(entered)) as threads:  # the threads mostly wait
         starting = [threads.submit(context.__enter__) for context in entered]
     with ExitStack() as stack:
         for context, start in zip(entered, starting, strict=True):
@@ -117,7 +117,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], 
 
 @contextlib.contextmanager
 def start_with_worker(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
-    """``prefect server start`` on SQLite, and a worker."""
+    """Run ``prefect server start`` on SQLite, and a worker."""
     with (
         run_service(folder, make_home(folder / "home"), **QUICK) as service,
         deploy_with_worker(service, folder) as site,
@@ -127,7 +127,7 @@ def start_with_worker(folder: Path, make_home: Callable[[Path], Path]) -> Iterat
 
 @contextlib.contextmanager
 def start_with_serve(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
-    """``prefect server start`` on SQLite, and ``python deployments/serve.py``."""
+    """Run ``prefect server start`` on SQLite, and ``python deployments/serve.py``."""
     with run_service(folder, make_home(folder / "home"), **QUICK) as service:
         command = [sys.executable, ROOT / "deployments" / "serve.py"]
         with start_program(command, folder, service.build_environment(**VARIABLES)) as program:
@@ -137,7 +137,7 @@ def start_with_serve(folder: Path, make_home: Callable[[Path], Path]) -> Iterato
 
 @contextlib.contextmanager
 def start_as_composed(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
-    """PostgreSQL, Redis, the API and its services apart, with the commands and settings of compose.yaml; a worker."""
+    """Run PostgreSQL, Redis, the API, its services and a worker, with the commands and settings of compose.yaml."""
     programs, redis = find_postgres(), shutil.which("redis-server")
     if programs is None or redis is None:
         pytest.skip("no PostgreSQL or no Redis: apt-get install postgresql redis-server")
@@ -170,12 +170,12 @@ def read_compose_settings(database: str, redis_port: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def deploy_with_worker(service: Service, folder: Path) -> Iterator[Site]:
-    """Deploy from ``folder``, let a run become late, then start a worker."""
+    """Deploy from ``folder``, wait until a run is late, then start a worker."""
     service.run_prefect("work-pool", "create", "headrace", "--type", "process", cwd=folder)
     service.run_prefect("deploy", "--all", cwd=folder)
     site = Site(service, folder, "")
     late = service.trigger(DEPLOYMENT, **site.build_parameters(folder / "late"))
-    wait_until(lambda: service.get_state(late)["name"] == "Late", "a late run that is called so", RUN_SECONDS)
+    wait_until(lambda: service.get_state(late)["name"] == "Late", "a run in the state Late", RUN_SECONDS)
     command = [PREFECT, "worker", "start", "--pool", "headrace", "--type", "process"]
     with start_program(command, folder, service.build_environment(**VARIABLES)) as program:
         program.wait_for_text("started!")
@@ -189,7 +189,7 @@ def activate_schedule_of(site: Site) -> Site:
 
 
 @pytest.mark.parametrize("name", SITES)
-def test_a_schedule_fires_and_its_run_finishes(sites: dict[str, Site], name: str) -> None:
+def test_scheduled_run_completes(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
     run = site.wait_for_scheduled_run()
     assert (run["state"]["type"], run["auto_scheduled"]) == ("COMPLETED", True)
@@ -200,7 +200,7 @@ def test_a_schedule_fires_and_its_run_finishes(sites: dict[str, Site], name: str
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgres"])
-def test_a_run_that_no_worker_took_is_late_and_runs_when_one_comes(sites: dict[str, Site], name: str) -> None:
+def test_late_run_completes_when_a_worker_starts(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
     assert site.service.wait_for_final_state(site.late)["type"] == "COMPLETED"
     names = [state["name"] for state in site.service.get(f"/flow_run_states/?flow_run_id={site.late}")]
@@ -209,7 +209,7 @@ def test_a_run_that_no_worker_took_is_late_and_runs_when_one_comes(sites: dict[s
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgres"])
-def test_cancelling_ends_the_run(sites: dict[str, Site], name: str) -> None:
+def test_run_can_be_cancelled(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
     output = site.folder / "cancelled"
     parameters = {**site.build_parameters(output), "max_frames": 2000, "image_format": "png", "resize": None}
@@ -220,7 +220,7 @@ def test_cancelling_ends_the_run(sites: dict[str, Site], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgres"])
-def test_an_automation_starts_a_run_when_another_completes(sites: dict[str, Site], name: str) -> None:
+def test_automation_starts_a_run_when_another_completes(sites: dict[str, Site], name: str) -> None:
     service, output = sites[name].service, sites[name].folder / "automated"
     deployment = service.get_deployment(DEPLOYMENT)["id"]
     first = service.trigger(DEPLOYMENT, **sites[name].build_parameters(sites[name].folder / "before"))
@@ -248,7 +248,7 @@ def test_an_automation_starts_a_run_when_another_completes(sites: dict[str, Site
     wait_until((output / "summary.json").is_file, "the automation's run", RUN_SECONDS, every_seconds=0.2)
 
 
-def test_events_go_after_the_retention_period(sites: dict[str, Site]) -> None:
+def test_events_are_deleted_after_the_retention_period(sites: dict[str, Site]) -> None:
     service = sites["postgres"].service
     since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 
@@ -257,5 +257,5 @@ def test_events_go_after_the_retention_period(sites: dict[str, Site]) -> None:
         events = answer.raise_for_status().json()["events"]
         return datetime.fromisoformat(events[0]["occurred"]) if events else datetime.now(UTC)
 
-    before = datetime.now(UTC)
-    wait_until(lambda: find_oldest() > before, "only events that are newer", RUN_SECONDS, every_seconds=0.5)
+    start = datetime.now(UTC)
+    wait_until(lambda: find_oldest() > start, "only newer events", RUN_SECONDS, every_seconds=0.5)

@@ -1,4 +1,4 @@
-"""`python deployments/serve.py`: what it registers, a run that it takes, and its end."""
+"""Test `python deployments/serve.py`: registered deployments, a served run, and the exit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from tests.flows.service import ROOT, Service, build_environment, start_program
 SERVE = ROOT / "deployments" / "serve.py"
 
 
-def test_serving(prefect_api: str, prefect_home: Path, slow: Path, tmp_path: Path) -> None:
+def test_serve_registers_deployments_and_runs_one(
+    prefect_api: str, prefect_home: Path, slow_videos: Path, tmp_path: Path
+) -> None:
     service, output, videos = Service(prefect_api, prefect_home), tmp_path / "output", tmp_path / "videos"
     videos.mkdir()
-    (videos / "good.mp4").hardlink_to(slow / "video-0.mp4")
+    (videos / "good.mp4").hardlink_to(slow_videos / "video-0.mp4")
     (videos / "bad.mp4").write_text("Not a video.\n")
     with start_program(
         [sys.executable, SERVE], tmp_path, service.build_environment(PREFECT_RUNNER_POLL_FREQUENCY="1")
@@ -42,7 +44,7 @@ def test_serving(prefect_api: str, prefect_home: Path, slow: Path, tmp_path: Pat
     assert json.loads((output / "summary.json").read_bytes())["parameters"]["max_frames"] == 1
 
 
-def test_what_is_served_is_what_prefect_yaml_declares() -> None:
+def test_served_deployments_match_prefect_yaml() -> None:
     entries = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     served = declared(ROOT / "prefect.yaml")
     assert [deployment.name for deployment in served] == [entry["name"] for entry in entries]
@@ -60,7 +62,7 @@ def test_every_flow_has_a_default_and_a_test_deployment() -> None:
     assert deployed == {(f"flows.{flow}.{flow}", name) for flow in flows for name in ("default", "test")}
 
 
-def test_no_server(tmp_path: Path) -> None:
+def test_serve_without_a_server_is_a_one_line_error(tmp_path: Path) -> None:
     variables = build_environment(tmp_path, uuid.uuid4().hex)
     ran = subprocess.run([sys.executable, SERVE], check=False, env=variables, capture_output=True, text=True)
     assert ran.returncode == 2

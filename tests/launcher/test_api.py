@@ -1,4 +1,4 @@
-"""The Prefect server of a run: who may use it, what it keeps where, and what is left of it."""
+"""Test the Prefect server of a run: access, stored files, and cleanup."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POSTS = ("block_documents", "flow_runs", "task_runs", "logs", "variables")
 
 @pytest.fixture(scope="module")
 def user_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Prefect home of the user's with a profile that names a database."""
+    """Create a Prefect home of the user with a profile that names a database."""
     home = tmp_path_factory.mktemp("user") / "home"
     home.mkdir()
     url = f"sqlite+aiosqlite:///{home}/mine.db"
@@ -38,7 +38,7 @@ def user_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def api(user_home: Path) -> Iterator[LocalApi]:
-    """A run's server, whose user has a Prefect home and names a database in every way that Prefect knows."""
+    """Start a run's server while the user's home, profile and variables all name another database."""
     url = f"sqlite+aiosqlite:///{user_home}/other.db"
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"):
@@ -53,8 +53,8 @@ def api(user_home: Path) -> Iterator[LocalApi]:
             yield running
 
 
-def ask(api: LocalApi, path: str, password: str = "", **headers: str) -> httpx.Response:
-    """Answer to a GET, or to a POST of an empty filter."""
+def send_request(api: LocalApi, path: str, password: str = "", **headers: str) -> httpx.Response:
+    """Send a GET request, or a POST request with an empty filter, and return the response."""
     method = "POST" if path.endswith("/filter") else "GET"
     auth = tuple(password.split(":", 1)) if password else None
     with httpx.Client(trust_env=False) as client:
@@ -63,21 +63,21 @@ def ask(api: LocalApi, path: str, password: str = "", **headers: str) -> httpx.R
         )
 
 
-@pytest.mark.parametrize("what", POSTS)
-def test_nothing_is_read_without_the_password(api: LocalApi, what: str) -> None:
-    path = f"/{what}/filter"
-    assert ask(api, path).status_code == httpx.codes.UNAUTHORIZED
-    assert ask(api, path, "headrace:wrong").status_code == httpx.codes.UNAUTHORIZED
-    assert ask(api, path, api.auth_string).status_code == httpx.codes.OK
+@pytest.mark.parametrize("kind", POSTS)
+def test_api_refuses_requests_without_the_password(api: LocalApi, kind: str) -> None:
+    path = f"/{kind}/filter"
+    assert send_request(api, path).status_code == httpx.codes.UNAUTHORIZED
+    assert send_request(api, path, "headrace:wrong").status_code == httpx.codes.UNAUTHORIZED
+    assert send_request(api, path, api.auth_string).status_code == httpx.codes.OK
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/admin/settings", "/csrf-token?client=x"])
-def test_no_other_path_is_open(api: LocalApi, path: str) -> None:
-    assert ask(api, path).status_code == httpx.codes.UNAUTHORIZED
+def test_pages_besides_the_ui_require_the_password(api: LocalApi, path: str) -> None:
+    assert send_request(api, path).status_code == httpx.codes.UNAUTHORIZED
 
 
 @pytest.mark.parametrize("socket", ["/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled"])
-def test_sockets_need_the_password(api: LocalApi, socket: str) -> None:
+def test_websockets_require_the_password(api: LocalApi, socket: str) -> None:
     address = f"{api.url}{socket}".replace("http://", "ws://")
     with pytest.raises(InvalidStatus):
         connect(address)
@@ -87,27 +87,29 @@ def test_sockets_need_the_password(api: LocalApi, socket: str) -> None:
             connection.recv()
 
 
-def test_calls_from_pages_of_other_sites_are_refused(api: LocalApi) -> None:
+def test_cross_origin_requests_are_refused(api: LocalApi) -> None:
     for origin in (FOREIGN, "null", api.ui_url.replace("127.0.0.1", "127.0.0.2"), "http://127.0.0.1"):
-        answer = ask(api, "/flow_runs/filter", api.auth_string, Origin=origin)
+        answer = send_request(api, "/flow_runs/filter", api.auth_string, Origin=origin)
         assert answer.status_code == httpx.codes.FORBIDDEN
         assert "access-control-allow-origin" not in answer.headers
         with pytest.raises(InvalidStatus):
             connect(f"{api.url}/events/out".replace("http://", "ws://"), origin=origin)  # type: ignore[arg-type]
-    own = ask(api, "/flow_runs/filter", api.auth_string, Origin=api.ui_url)
+    own = send_request(api, "/flow_runs/filter", api.auth_string, Origin=api.ui_url)
     assert own.status_code == httpx.codes.OK
     assert own.headers.get("access-control-allow-origin") != "*"
 
 
-def test_calls_under_other_names_are_refused(api: LocalApi) -> None:
-    """A name that an attacker's DNS has rebound to the loopback."""
+def test_requests_for_other_host_names_are_refused(api: LocalApi) -> None:
+    """Test host names that an attacker's DNS has rebound to the loopback."""
     port = api.ui_url.rpartition(":")[2]
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1.evil.example:{port}", "localhost:1"):
-        assert ask(api, "/health", api.auth_string, Host=host).status_code == httpx.codes.MISDIRECTED_REQUEST
-    assert ask(api, "/flow_runs/filter", api.auth_string, Host=f"localhost:{port}").status_code == httpx.codes.OK
+        assert send_request(api, "/health", api.auth_string, Host=host).status_code == httpx.codes.MISDIRECTED_REQUEST
+    assert (
+        send_request(api, "/flow_runs/filter", api.auth_string, Host=f"localhost:{port}").status_code == httpx.codes.OK
+    )
 
 
-def test_the_page_of_the_ui_asks_for_the_password(api: LocalApi) -> None:
+def test_ui_asks_for_the_password(api: LocalApi) -> None:
     with httpx.Client(trust_env=False, follow_redirects=True) as client:
         page = client.get(api.ui_url, headers={"Accept": "text/html"})
         settings = client.get(f"{api.ui_url}/ui-settings").json()
@@ -117,12 +119,12 @@ def test_the_page_of_the_ui_asks_for_the_password(api: LocalApi) -> None:
     assert api.auth_string not in page.text
 
 
-def test_the_server_listens_on_the_loopback(api: LocalApi) -> None:
+def test_server_listens_only_on_the_loopback(api: LocalApi) -> None:
     assert api._process is not None
-    assert listening_addresses(api._process.pid) == {"0100007F"}
+    assert find_listening_addresses(api._process.pid) == {"0100007F"}
 
 
-def test_the_password_is_on_no_command_line_and_in_no_file_of_others(api: LocalApi) -> None:
+def test_password_is_only_in_a_private_file(api: LocalApi) -> None:
     secret = api.auth_string.partition(":")[2]
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -134,23 +136,23 @@ def test_the_password_is_on_no_command_line_and_in_no_file_of_others(api: LocalA
     assert stat.S_IMODE(api.password_file.stat().st_mode) == 0o600
 
 
-def test_the_server_has_a_database_of_its_own(api: LocalApi, user_home: Path) -> None:
+def test_server_ignores_the_databases_of_the_user(api: LocalApi, user_home: Path) -> None:
     assert (api.home / "prefect.db").is_file()
     assert {path.name for path in user_home.iterdir()} == {"profiles.toml"}
 
 
-def test_each_run_has_another_password() -> None:
+def test_each_server_has_a_different_password() -> None:
     with LocalApi() as first, LocalApi() as second:
         assert first.auth_string != second.auth_string
 
 
-def test_nothing_is_left_of_a_server_that_never_started() -> None:
+def test_folder_of_a_server_that_never_started_is_removed() -> None:
     with LocalApi() as api:
         home = api.home
     assert not home.exists()
 
 
-def test_a_server_that_dies_at_the_start_gives_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_server_start_raises_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_LOGGING_LEVEL", "no level")
     with LocalApi() as api:
         api.start()
@@ -160,7 +162,7 @@ def test_a_server_that_dies_at_the_start_gives_one_line(monkeypatch: pytest.Monk
     assert not api.home.exists()
 
 
-def test_a_temporary_folder_that_takes_no_files_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_temporary_folder_raises_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.touch()
     monkeypatch.setattr("tempfile.tempdir", str(file / "missing"))
@@ -178,12 +180,12 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_folders_of_killed_runs_are_removed_and_those_of_live_ones_kept(scratch: Path) -> None:
+def test_only_folders_of_killed_runs_are_removed(scratch: Path) -> None:
     live = PrivateFolder()
     code = "from tasks.launcher.api_folder import PrivateFolder; print(PrivateFolder().path)"
     environment = {**os.environ, "TMPDIR": str(scratch)}
-    told = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
-    dead = Path(told.stdout.decode().strip())
+    finished = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+    dead = Path(finished.stdout.decode().strip())
     assert dead.parent == scratch
     assert dead.is_dir()
     remove_dead_folders()
@@ -193,7 +195,7 @@ def test_folders_of_killed_runs_are_removed_and_those_of_live_ones_kept(scratch:
     assert list(scratch.iterdir()) == []
 
 
-def test_folders_that_are_not_the_user_s_alone_are_left(scratch: Path) -> None:
+def test_folders_that_others_can_access_are_not_removed(scratch: Path) -> None:
     victim = scratch / "victim"
     victim.mkdir(mode=0o700)
     (victim / "lock").touch()
@@ -207,10 +209,10 @@ def test_folders_that_are_not_the_user_s_alone_are_left(scratch: Path) -> None:
     assert sorted(scratch.rglob("*")) == before
 
 
-# The flow's process as a client
+# Client settings of the flow's process
 
 
-def test_proxies_are_bypassed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_bypassed_on_the_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", "intern.example")
     bypass_proxies()
@@ -221,15 +223,15 @@ def test_proxies_are_bypassed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["no_proxy"] == "*"
 
 
-def test_a_home_that_is_missing_or_a_file_needs_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_prefect_home_needs_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     for home in ("missing", "file", "file/below"):
         monkeypatch.setenv("PREFECT_HOME", str(tmp_path / home))
         assert check_prefect_home(None) == ""
 
 
-def test_an_unreadable_home_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "profiles.toml").mkdir()  # cannot be read by anybody
+def test_unreadable_prefect_home_is_replaced_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "profiles.toml").mkdir()  # unreadable even for root
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     with pytest.raises(RunError, match="set PREFECT_HOME"):
         check_prefect_home(None)
@@ -238,18 +240,18 @@ def test_an_unreadable_home_gives_one_line(tmp_path: Path, monkeypatch: pytest.M
         assert os.environ["PREFECT_HOME"] == str(api.home)
 
 
-def listening_addresses(pid: int) -> set[str]:
-    """IPv4 and IPv6 addresses, as the kernel writes them, on which a process listens."""
+def find_listening_addresses(pid: int) -> set[str]:
+    """Return the IPv4 and IPv6 addresses on which a process listens, in the kernel's format."""
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
             inodes.add(str(descriptor.readlink()))
         except OSError:
             continue
-    found = set()
+    addresses = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             words = line.split()
             if words[3] == "0A" and f"socket:[{words[9]}]" in inodes:
-                found.add(words[1].partition(":")[0])
-    return found
+                addresses.add(words[1].partition(":")[0])
+    return addresses

@@ -1,4 +1,4 @@
-"""The template of a run's database: kept once, and used only if nobody else can have written it."""
+"""Test the cached template of a run's database: it is used only if nobody else can have written it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def template(tmp_path: Path, database: Path) -> Path:
-    """A template that was kept in a new folder."""
+    """Create a template in a new folder."""
     path = tmp_path / "cache" / "prefect" / "empty.db"
     keep_template(database, path)
     return path
 
 
-def test_a_kept_template_is_private_and_used(template: Path, tmp_path: Path) -> None:
+def test_template_is_private_and_copied(template: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(template.stat().st_mode) == 0o600
     assert stat.S_IMODE(template.parent.stat().st_mode) == 0o700
     assert [path.name for path in template.parent.iterdir()] == ["empty.db"]
@@ -43,7 +43,7 @@ def test_a_kept_template_is_private_and_used(template: Path, tmp_path: Path) -> 
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("1",)]
 
 
-def test_changes_in_the_write_ahead_log_are_kept(database: Path, tmp_path: Path) -> None:
+def test_template_includes_the_write_ahead_log(database: Path, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '2'")
         connection.commit()
@@ -54,13 +54,13 @@ def test_changes_in_the_write_ahead_log_are_kept(database: Path, tmp_path: Path)
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("2",)]
 
 
-def test_a_missing_template_is_not_used(tmp_path: Path) -> None:
+def test_missing_template_is_not_copied(tmp_path: Path) -> None:
     assert not copy_template(tmp_path / "missing" / "empty.db", tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty", "without tables", "half migrated"])
-def test_a_damaged_template_is_not_used(template: Path, tmp_path: Path, damage: str) -> None:
+def test_damaged_template_is_not_copied(template: Path, tmp_path: Path, damage: str) -> None:
     content = template.read_bytes()
     if damage == "half migrated":
         with contextlib.closing(sqlite3.connect(template)) as connection:
@@ -79,7 +79,7 @@ def test_a_damaged_template_is_not_used(template: Path, tmp_path: Path, damage: 
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
-def test_a_template_that_others_can_change_is_not_used(template: Path, tmp_path: Path, place: str) -> None:
+def test_template_that_others_can_write_is_not_copied(template: Path, tmp_path: Path, place: str) -> None:
     (template if place == "file" else template.parent).chmod(0o777)
     assert not copy_template(template, tmp_path / "copy.db")
     if place == "folder":
@@ -88,14 +88,14 @@ def test_a_template_that_others_can_change_is_not_used(template: Path, tmp_path:
         assert template.stat().st_ino == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of files")
 @pytest.mark.parametrize("place", ["file", "folder"])
-def test_a_template_of_another_user_is_not_used(template: Path, tmp_path: Path, place: str) -> None:
+def test_template_of_another_user_is_not_copied(template: Path, tmp_path: Path, place: str) -> None:
     os.chown(template if place == "file" else template.parent, 12345, 12345)
     assert not copy_template(template, tmp_path / "copy.db")
 
 
-def test_symlinks_are_not_followed(template: Path, tmp_path: Path) -> None:
+def test_symlink_to_a_template_is_not_followed(template: Path, tmp_path: Path) -> None:
     link = template.with_name("link.db")
     link.symlink_to(template)
     assert not copy_template(link, tmp_path / "copy.db")
@@ -103,7 +103,7 @@ def test_symlinks_are_not_followed(template: Path, tmp_path: Path) -> None:
     assert not copy_template(tmp_path / "linked" / "empty.db", tmp_path / "copy.db")
 
 
-def test_a_cache_that_takes_no_files_is_no_error(database: Path, tmp_path: Path) -> None:
+def test_unwritable_cache_is_not_an_error(database: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     keep_template(database, tmp_path / "file" / "empty.db")
     keep_template(tmp_path / "missing" / "no.db", tmp_path / "new" / "empty.db")

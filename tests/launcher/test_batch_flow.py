@@ -1,4 +1,4 @@
-"""A flow declared by one function: a Prefect flow with the same signature, whose inputs are read once per command."""
+"""Test that one function declares a Prefect flow, and that each command reads its inputs once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
 
 
-def load(name: str) -> Any:
+def load_flow(name: str) -> Any:
     return getattr(importlib.import_module(f"flows.{name}"), name)
 
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_prefect_loads_the_flow_with_the_declared_parameters(name: str) -> None:
     flow = load_flow_from_entrypoint(f"flows.{name}.{name}")
-    declared = load(name).signature.parameters
+    declared = load_flow(name).signature.parameters
     assert isinstance(flow, Flow)
     assert flow.name == name.replace("_", "-")
     schema = parameter_schema(flow).model_dump()
@@ -42,7 +42,7 @@ def test_prefect_loads_the_flow_with_the_declared_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_prefect_passes_parameters_on_as_the_command_line_parses_them(name: str) -> None:
-    flow = load(name)
+    flow = load_flow(name)
     required = [key for key, value in flow.signature.parameters.items() if value.default is value.empty]
     parameters, problems = parse_options(flow.function, [word for key in required for word in (option_name(key), "x")])
     assert problems == []
@@ -53,10 +53,10 @@ def test_prefect_passes_parameters_on_as_the_command_line_parses_them(name: str)
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_parameters_are_declared_once(name: str) -> None:
-    """No other function of the flow's module has them as its parameters."""
+    """Test that no other function of the flow's module repeats the parameters."""
     tree = ast.parse((ROOT / "flows" / f"{name}.py").read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    declared = set(inspect.signature(load(name).function).parameters)
+    declared = set(inspect.signature(load_flow(name).function).parameters)
     repeated = {node.name: declared & {argument.arg for argument in node.args.args} for node in functions}
     assert {key: value for key, value in repeated.items() if value} == {name: declared}
 
@@ -88,7 +88,7 @@ def read_flow(
     return steps
 
 
-def problems_of(*arguments: str) -> list[str]:
+def find_problems(*arguments: str) -> list[str]:
     READS.clear()
     with pytest.raises(InvalidInput) as caught:
         read_command(read_flow, arguments)
@@ -104,14 +104,14 @@ def test_inputs_are_read_once_per_command() -> None:
 
 
 def test_input_problems_that_depend_on_a_wrong_option_are_not_reported() -> None:
-    assert problems_of("--folder", "wrong", "--output-dir", "out") == ["row 1", "--mode"]
-    assert problems_of("--folder", "wrong", "--workers", "0") == ["--workers", "--output-dir", "row 1", "--mode"]
-    assert problems_of("--folder", "wrong", "--output-dir", "out", "--size", "x") == ["--size", "row 1"]
+    assert find_problems("--folder", "wrong", "--output-dir", "out") == ["row 1", "--mode"]
+    assert find_problems("--folder", "wrong", "--workers", "0") == ["--workers", "--output-dir", "row 1", "--mode"]
+    assert find_problems("--folder", "wrong", "--output-dir", "out", "--size", "x") == ["--size", "row 1"]
 
 
 def test_inputs_are_not_read_without_the_path_that_names_them() -> None:
-    assert problems_of("--output-dir", "out") == ["--folder"]
-    assert problems_of("--output-dir", "out", "--folder", "https://host/folder") == ["--folder"]
+    assert find_problems("--output-dir", "out") == ["--folder"]
+    assert find_problems("--output-dir", "out", "--folder", "https://host/folder") == ["--folder"]
     assert READS == []
 
 
@@ -122,7 +122,7 @@ def test_prefect_flow_is_pickled_without_the_inputs() -> None:
         return inputs
 
     assert len(cloudpickle.dumps(read_flow.as_prefect_flow(steps))) < 100_000
-    assert isinstance(cloudpickle.loads(cloudpickle.dumps(read_flow)), Flow)  # as a worker of a deployment has it
+    assert isinstance(cloudpickle.loads(cloudpickle.dumps(read_flow)), Flow)  # as in a deployment's worker
 
 
 def test_declared_flow_keeps_its_documentation() -> None:

@@ -1,4 +1,4 @@
-"""The console command ``headrace`` as users call it: from any folder, in real shells."""
+"""Test the console command ``headrace`` from any folder and in real shells."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ HEADRACE = Path(sys.executable).with_name("headrace")
 FLOWS = {path.stem.replace("_", "-") for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__"}
 
 
-def headrace(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run_headrace(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([HEADRACE, *map(str, words)], capture_output=True, text=True, check=False, cwd=cwd)
 
 
 @pytest.fixture
 def foreign_folder(tmp_path: Path) -> Path:
-    """A folder whose own modules have the names of Headrace's packages, and fail when they are imported."""
+    """Create a folder with modules that have the names of Headrace's packages and fail when imported."""
     for name in ("tasks.py", "flows/__init__.py", "deployments.py"):
         path = tmp_path / "foreign" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def foreign_folder(tmp_path: Path) -> Path:
 
 
 def test_flows_are_listed_in_a_folder_with_modules_of_the_same_names(foreign_folder: Path) -> None:
-    ran = headrace("flows", cwd=foreign_folder)
+    ran = run_headrace("flows", cwd=foreign_folder)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert {line.split()[0] for line in ran.stdout.splitlines()} == FLOWS
 
@@ -38,7 +38,7 @@ def test_flows_are_listed_in_a_folder_with_modules_of_the_same_names(foreign_fol
 def test_dry_run_works_in_a_folder_with_modules_of_the_same_names(foreign_folder: Path) -> None:
     (foreign_folder / "videos").mkdir()
     (foreign_folder / "videos" / "bad.mp4").write_text("Not a video.\n")
-    ran = headrace(
+    ran = run_headrace(
         "run", "dataset-prep", "--videos-dir", "videos", "--output-dir", "out", "--dry-run", cwd=foreign_folder
     )
     assert ran.returncode == 0, ran.stderr
@@ -48,11 +48,11 @@ def test_dry_run_works_in_a_folder_with_modules_of_the_same_names(foreign_folder
 
 @pytest.mark.parametrize("flow", ["dataset-prep", "dataset_prep"])
 def test_run_has_the_options_of_the_flow(flow: str) -> None:
-    ran = headrace("run", flow, "--help")
+    ran = run_headrace("run", flow, "--help")
     assert ran.returncode == 0
     assert "headrace run dataset-prep" in ran.stdout
     assert "--videos-dir" in ran.stdout
-    ran = headrace("run", flow, "--nonsense")
+    ran = run_headrace("run", flow, "--nonsense")
     assert ran.returncode == 2
     assert "error: --nonsense: no such option" in ran.stderr
 
@@ -68,7 +68,7 @@ def test_run_has_the_options_of_the_flow(flow: str) -> None:
     ],
 )
 def test_usage_error_is_one_line(words: list[str], message: str) -> None:
-    ran = headrace(*words)
+    ran = run_headrace(*words)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert len(ran.stderr.splitlines()) == 1, ran.stderr
     assert message in ran.stderr
@@ -76,17 +76,19 @@ def test_usage_error_is_one_line(words: list[str], message: str) -> None:
 
 def test_items_are_listed_verified_and_forgotten(tmp_path: Path, foreign_folder: Path) -> None:
     run(tmp_path / "out", "run-1", first="write", second="write")
-    listed = headrace("items", "list", tmp_path / "out", cwd=foreign_folder)
+    listed = run_headrace("items", "list", tmp_path / "out", cwd=foreign_folder)
     assert [line.split()[1] for line in listed.stdout.splitlines()] == ["first", "second"]
-    assert headrace("items", "verify", tmp_path / "out").returncode == 0
-    assert headrace("items", "forget", tmp_path / "out", "first", "--yes").returncode == 0
-    assert [line.split()[1] for line in headrace("items", "list", tmp_path / "out").stdout.splitlines()] == ["second"]
+    assert run_headrace("items", "verify", tmp_path / "out").returncode == 0
+    assert run_headrace("items", "forget", tmp_path / "out", "first", "--yes").returncode == 0
+    assert [line.split()[1] for line in run_headrace("items", "list", tmp_path / "out").stdout.splitlines()] == [
+        "second"
+    ]
 
 
 @pytest.fixture(scope="module")
 def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = tmp_path_factory.mktemp("bash") / "completion.bash"
-    script.write_text(headrace("completion", "bash").stdout)
+    script.write_text(run_headrace("completion", "bash").stdout)
     return script
 
 

@@ -1,4 +1,4 @@
-"""The Dask cluster of a run gives nothing away over the network."""
+"""Test that the Dask cluster of a run is not exposed to the network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ _PAGES = (
 )
 
 
-def listening_ports() -> dict[int, str]:
+def find_listening_ports() -> dict[int, str]:
     """Return the TCP ports on which this process listens, with their addresses."""
     connections = psutil.Process().net_connections("tcp")
-    return {one.laddr.port: one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
+    return {
+        connection.laddr.port: connection.laddr.ip
+        for connection in connections
+        if connection.status == psutil.CONN_LISTEN
+    }
 
 
-def test_ports_are_on_the_loopback_and_serve_no_page(tmp_path: Path) -> None:
-    before = listening_ports()
+def test_dask_ports_are_on_the_loopback_and_serve_no_page(tmp_path: Path) -> None:
+    before = find_listening_ports()
     with local_cluster(2, tmp_path) as cluster:
         assert cluster.scheduler_address.startswith("inproc://")
-        ports = {port: address for port, address in listening_ports().items() if port not in before}
+        ports = {port: address for port, address in find_listening_ports().items() if port not in before}
         assert set(ports.values()) == {"127.0.0.1"}
         for port in ports:
             codes = [httpx.get(f"http://127.0.0.1:{port}{page}", trust_env=False).status_code for page in _PAGES]

@@ -1,4 +1,4 @@
-"""Extras: a flow whose extra is missing says so in one line, and needs nothing beyond its extra."""
+"""Test extras: a flow without its extra says so in one line, and needs only its extra."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_steps_import_nothing_beyond_the_extra(flow: str) -> None:
     extra = load_flow(f"flows.{flow}").extra
     assert extra
     needed = set(extras.required_distributions(extra))
-    if "astropy" in needed or "mediapipe" in needed:  # these require some of the others
+    if "astropy" in needed or "mediapipe" in needed:  # these require the distributions below
         needed |= {"matplotlib", "scipy", "pillow"}
     blocked = [module for name, module in MODULES.items() if name not in needed]
     command = [sys.executable, "-P", "-c", BLOCK, f"flows.steps.{flow}", ",".join((*blocked, *OPTIONAL))]
@@ -45,7 +45,7 @@ def test_steps_import_nothing_beyond_the_extra(flow: str) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_modules_of_all_extras_are_known() -> None:
+def test_all_distributions_of_extras_are_listed_here() -> None:
     names = {name for extra in ("video", "signs", "stars") for name in extras.required_distributions(extra)}
     assert names == set(MODULES)
 
@@ -82,6 +82,6 @@ def test_doctor_reports_what_is_missing_with_a_command(
     assert lines[-1] == f"{len(missing)} missing"
 
 
-def test_extras_are_declared() -> None:
+def test_extras_are_declared_in_the_package_metadata() -> None:
     declared = importlib.metadata.metadata("headrace").get_all("Provides-Extra") or []
     assert set(extras.ALL_EXTRAS) <= set(declared)

@@ -1,4 +1,4 @@
-"""Items of an output folder are found by their ids, names and paths; a word that fits several items names none."""
+"""Find items of an output folder by id, name or path; refuse a word that matches several items."""
 
 from __future__ import annotations
 

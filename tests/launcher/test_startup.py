@@ -1,4 +1,4 @@
-"""Help and usage errors are quick: they import neither Prefect nor Dask nor a library for media or science."""
+"""Test that help and usage errors are fast: they import no Prefect, Dask, media or science library."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LIBRARIES = {
 }
 
 
-def imported(flow: str, *arguments: str) -> tuple[int, set[str]]:
-    """Run a flow's command line in a process of its own; return its exit code and the packages it imported."""
+def trace_imports(flow: str, *arguments: str) -> tuple[int, set[str]]:
+    """Run a flow's command line in a child process; return its exit code and the packages it imported."""
     code = (
         "import json, sys; from tasks.launcher.command import main; code = main(sys.argv[1], sys.argv[2:]);"
         "print(); print(json.dumps([code, sorted({name.partition('.')[0] for name in sys.modules})]))"
@@ -32,21 +32,21 @@ def imported(flow: str, *arguments: str) -> tuple[int, set[str]]:
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_help_imports_no_heavy_library(flow: str) -> None:
-    code, names = imported(flow, "--help")
+    code, names = trace_imports(flow, "--help")
     assert code == 0
     assert names & (ORCHESTRATION | LIBRARIES) == set()
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_wrong_options_import_no_heavy_library(flow: str) -> None:
-    code, names = imported(flow, "--nonsense", "--workers", "none", "word")
+def test_invalid_options_import_no_heavy_library(flow: str) -> None:
+    code, names = trace_imports(flow, "--nonsense", "--workers", "none", "word")
     assert code == 2
-    assert names & (ORCHESTRATION | LIBRARIES) <= {"numpy"}, "which reading the inputs may need"
+    assert names & (ORCHESTRATION | LIBRARIES) <= {"numpy"}, "reading the inputs may import NumPy"
 
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_missing_input_imports_no_orchestration(flow: str, tmp_path: Path) -> None:
     option = {"dataset_prep": "--videos-dir", "exoplanet_features": "--light-curves"}.get(flow, "--input")
-    code, names = imported(flow, option, str(tmp_path / "missing"), "--output-dir", str(tmp_path / "output"))
+    code, names = trace_imports(flow, option, str(tmp_path / "missing"), "--output-dir", str(tmp_path / "output"))
     assert code == 2
     assert names & ORCHESTRATION == set()

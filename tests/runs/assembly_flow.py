@@ -1,4 +1,4 @@
-"""A flow of wholes that are put together of parts: ``python tests/runs/assembly_flow.py --help``."""
+"""Define a flow that joins parts into wholes: ``python tests/runs/assembly_flow.py --help``."""
 
 if __name__ == "__main__":
     from tasks.launcher.command import main
@@ -21,16 +21,16 @@ from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.gathering import GatherStage
 
 
-def read_wholes(plan: Path) -> list[Whole]:
-    """The wholes: ``{"whole": {"parts": {"part": {"do": ...}}, "bytes": 10}}``."""
-    wholes = json.loads(plan.read_text())
+def read_wholes(path: Path) -> list[Whole]:
+    """Read the wholes: ``{"whole": {"parts": {"part": {"do": ...}}, "bytes": 10}}``."""
+    wholes = json.loads(path.read_text())
     return [
         Whole(
-            Item(name, {"parts": list(one["parts"])}),
-            tuple(Item(part, payload) for part, payload in one["parts"].items()),
-            one.get("bytes", 0),
+            Item(name, {"parts": list(plan["parts"])}),
+            tuple(Item(part, payload) for part, payload in plan["parts"].items()),
+            plan.get("bytes", 0),
         )
-        for name, one in wholes.items()
+        for name, plan in wholes.items()
     ]
 
 
@@ -42,14 +42,14 @@ def assembly_flow(
     keep: bool = False,
     execution: Execution = Execution(),
 ) -> Steps:
-    """Put together what the plan says.
+    """Join the parts of the plan.
 
     Args:
         plan: The wholes
-        output_dir: Folder for what is made
-        scratch: Most disk space for parts
-        keep: Parts stay
-        execution: How the run is carried out
+        output_dir: Output folder
+        scratch: Maximum disk space for parts
+        keep: Keep parts after joining
+        execution: Execution options
     """
     wholes = read_wholes(plan)
 

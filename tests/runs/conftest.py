@@ -1,8 +1,8 @@
-"""What tests of whole runs share.
+"""Share fixtures between tests of whole runs.
 
 clips           three real videos
 truncated_clip  the first half of one of them
-bench           a folder to run flows in: in this process (quick) or in one of their own (for signals)
+bench           a folder for runs: in this process (fast) or in a child process (for signals)
 """
 
 from __future__ import annotations

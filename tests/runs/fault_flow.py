@@ -1,4 +1,4 @@
-"""A flow whose items do what their manifest says: ``python tests/runs/fault_flow.py --help``."""
+"""Define a flow whose items run the actions of their manifest: ``python tests/runs/fault_flow.py --help``."""
 
 if __name__ == "__main__":
     from tasks.launcher.command import main
@@ -22,12 +22,12 @@ NO_PAYLOAD = {"id", "inputs", "cost", "rank"}
 
 
 def read_items(manifest: Path) -> list[Item]:
-    """The items: ``id``, ``inputs`` (paths), ``cost`` and ``rank`` (a field); every other column is payload."""
+    """Read the items: ``id``, ``inputs`` (paths), ``cost`` and ``rank`` (a field). Other columns are payload."""
     table = read_table(manifest)
     names, problems = read_ids(table.rows)
-    found = [*table.problems, *find_missing_columns(table, ["id"], manifest.name), *problems]
-    if found:
-        raise InvalidInput(found)
+    all_problems = [*table.problems, *find_missing_columns(table, ["id"], manifest.name), *problems]
+    if all_problems:
+        raise InvalidInput(all_problems)
     ids = make_distinct_ids([str(name) for name in names])
     return [
         Item(
@@ -52,16 +52,16 @@ def fault_flow(
     look_seconds: float = loop._LOOK_SECONDS,
     execution: Execution = Execution(),
 ) -> Steps:
-    """Do what the manifest says.
+    """Run the actions of the manifest.
 
     Args:
         manifest: The items
-        output_dir: Folder for what they make
-        text: What they write
-        losses: Workers lost in a row, until the run gives up
-        deserted_seconds: Seconds without a worker, until the run gives up
-        look_seconds: Between looks whether there is a worker
-        execution: How the run is carried out
+        output_dir: Output folder
+        text: Text that they write
+        losses: Maximum number of workers lost in a row
+        deserted_seconds: Maximum seconds without a worker
+        look_seconds: Seconds between checks for workers
+        execution: Execution options
     """
     items = read_items(manifest)
 

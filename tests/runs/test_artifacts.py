@@ -1,4 +1,4 @@
-"""Prefect's artifacts of a run, read back from a real server: nothing in them acts as Markdown, HTML or an escape."""
+"""Test that no text in Prefect's artifacts of a run acts as Markdown, HTML or an escape sequence."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_names_and_messages_are_escaped_in_artifacts(bench: Bench, capsys: pytes
     log = capsys.readouterr().err
     assert "\x1b[2J" not in log
     assert "\u200b" not in log
-    [row] = json.loads(latest_artifact(bench, "fault-flow-failures")["data"])
+    [row] = json.loads(read_latest_artifact(bench, "fault-flow-failures")["data"])
     assert row["name"] == SHOWN_NAME
     assert row["message"].endswith(SHOWN_WORDS), row
     assert row["failure_kind"] == "error"
     assert all("<" not in value.replace(r"\<", "") for value in row.values() if isinstance(value, str)), row
-    summary = latest_artifact(bench, "fault-flow-summary")["data"]
+    summary = read_latest_artifact(bench, "fault-flow-summary")["data"]
     assert r"\<i\>out\_put\</i\>" in summary
     assert "<i>" not in summary.replace(r"\<i", "")
     failure = json.loads((output / "failures.json").read_bytes())[0]
@@ -37,7 +37,7 @@ def test_names_and_messages_are_escaped_in_artifacts(bench: Bench, capsys: pytes
     assert not any(sign in page for sign in ("\x1b", "\u200b", "\u202e", "<img src=x"))
 
 
-def latest_artifact(bench: Bench, key: str) -> dict[str, Any]:
+def read_latest_artifact(bench: Bench, key: str) -> dict[str, Any]:
     """Return the newest version of an artifact from the server's API."""
     answer = httpx.get(f"{bench.api}/artifacts/{key}/latest", timeout=30)
     answer.raise_for_status()

@@ -1,4 +1,4 @@
-"""Wholes that are made of parts: parts go when the whole is there, and no part is made twice."""
+"""Join parts into wholes: parts are removed after joining, and no part runs twice."""
 
 from __future__ import annotations
 
@@ -23,69 +23,71 @@ def write_plan(bench: Bench, **wholes: dict[str, Any]) -> Path:
     return path
 
 
-def whole(name: str, parts: int = 2, size: int = 0, **special: dict[str, Any]) -> dict[str, Any]:
-    """A whole whose parts write; ``special`` are payloads of single parts, by their names."""
+def create_whole(name: str, parts: int = 2, size: int = 0, **special: dict[str, Any]) -> dict[str, Any]:
+    """Create a whole whose parts write; ``special`` maps part names to other payloads."""
     return {"parts": {f"{name}{number}": special.get(f"{name}{number}", {}) for number in range(parts)}, "bytes": size}
 
 
-def run(bench: Bench, plan: Path, *options: object, small: bool = True) -> int:
+def run_assembly(bench: Bench, plan: Path, *options: object, small: bool = True) -> int:
     return bench.run("--plan", plan, "--output-dir", bench.output, *options, flow=FLOW, small=small)
 
 
-def left_parts(bench: Bench) -> list[str]:
+def list_parts(bench: Bench) -> list[str]:
     return sorted(path.name for path in (bench.output / "made").glob("*")) if (bench.output / "made").exists() else []
 
 
 def test_parts_are_joined_and_removed(bench: Bench) -> None:
-    plan = write_plan(bench, a=whole("a"), b=whole("b"))
-    assert run(bench, plan, small=False) == 0
+    plan = write_plan(bench, a=create_whole("a"), b=create_whole("b"))
+    assert run_assembly(bench, plan, small=False) == 0
     assert (bench.output / "wholes" / "a.txt").read_text() == "a0 text\na1 text\n"
-    assert left_parts(bench) == []
+    assert list_parts(bench) == []
     assert sorted(bench.take_started_items()) == ["a", "a0", "a1", "b", "b0", "b1"]
-    assert run(bench, plan) == 0
+    assert run_assembly(bench, plan) == 0
     assert bench.take_started_items() == []
     assert bench.count_items() == (0, 2, 0, 0)
 
 
 def test_new_whole_runs_only_its_own_parts(bench: Bench) -> None:
-    assert run(bench, write_plan(bench, a=whole("a"))) == 0
+    assert run_assembly(bench, write_plan(bench, a=create_whole("a"))) == 0
     bench.take_started_items()
-    assert run(bench, write_plan(bench, a=whole("a"), b=whole("b"))) == 0
+    assert run_assembly(bench, write_plan(bench, a=create_whole("a"), b=create_whole("b"))) == 0
     assert sorted(bench.take_started_items()) == ["b", "b0", "b1"]
 
 
 def test_missing_whole_runs_again_with_its_parts(bench: Bench) -> None:
-    plan = write_plan(bench, a=whole("a"), b=whole("b"))
-    assert run(bench, plan) == 0
+    plan = write_plan(bench, a=create_whole("a"), b=create_whole("b"))
+    assert run_assembly(bench, plan) == 0
     bench.take_started_items()
     (bench.output / "wholes" / "b.txt").unlink()
-    assert run(bench, plan) == 0
+    assert run_assembly(bench, plan) == 0
     assert sorted(bench.take_started_items()) == ["b", "b0", "b1"]
 
 
 def test_failed_part_fails_only_its_whole(bench: Bench) -> None:
-    plan = write_plan(bench, a=whole("a", a1={"do": "raise_bad_input"}), b=whole("b"))
-    assert run(bench, plan) == 3
+    plan = write_plan(bench, a=create_whole("a", a1={"do": "raise_bad_input"}), b=create_whole("b"))
+    assert run_assembly(bench, plan) == 3
     assert bench.failures["a"]["message"].endswith("without a1")
     assert set(bench.failures) == {"a", "a1"}
-    assert left_parts(bench) == ["a0"]
+    assert list_parts(bench) == ["a0"]
     bench.take_started_items()
-    mended = write_plan(bench, a=whole("a"), b=whole("b"))
-    assert run(bench, mended) == 0
+    repaired_plan = write_plan(bench, a=create_whole("a"), b=create_whole("b"))
+    assert run_assembly(bench, repaired_plan) == 0
     assert sorted(bench.take_started_items()) == ["a", "a1"]
-    assert left_parts(bench) == []
+    assert list_parts(bench) == []
 
 
 def test_parts_of_a_group_are_removed_before_the_next(bench: Bench) -> None:
-    plan = write_plan(bench, a=whole("a", size=100), b=whole("b", size=100), c=whole("c", size=100))
-    assert run(bench, plan, "--scratch", 200) == 0
-    there = {name: bench.items[name]["parts_there"] for name in "abc"}
-    assert sorted(there.values()) == [2, 4, 4]
+    plan = write_plan(
+        bench, a=create_whole("a", size=100), b=create_whole("b", size=100), c=create_whole("c", size=100)
+    )
+    assert run_assembly(bench, plan, "--scratch", 200) == 0
+    numbers_of_parts = {name: bench.items[name]["parts_there"] for name in "abc"}
+    assert sorted(numbers_of_parts.values()) == [2, 4, 4]
 
 
 @pytest.fixture
 def small_output(bench: Bench) -> Iterator[Path]:
-    """The output folder as a filesystem of 16 MiB of its own."""
+    """Mount a filesystem of 16 MiB as the output folder."""
     bench.output.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", bench.output], check=False)
     if mounted.returncode:
@@ -101,9 +103,9 @@ def resize(filesystem: Path, size: str) -> None:
 def test_full_disk_stops_the_run_and_fails_no_whole(
     bench: Bench, small_output: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its parts alone would fit. What fits is made before the run stops, and the same command goes on from there."""
-    plan = write_plan(bench, b=whole("b", size=12 * 2**20), a=whole("a"))
-    assert run(bench, plan, "--order", "manifest") == 1
+    """The parts alone would fit. Wholes that fit are joined before the run stops, and the same command continues."""
+    plan = write_plan(bench, b=create_whole("b", size=12 * 2**20), a=create_whole("a"))
+    assert run_assembly(bench, plan, "--order", "manifest") == 1
     log = capfd.readouterr().err
     assert re.search(
         rf"the disk of {small_output} has too little room: 1\d(\.\d)? MiB is free, and b needs about 24 MiB "
@@ -115,68 +117,68 @@ def test_full_disk_stops_the_run_and_fails_no_whole(
     assert {name: bench.items[name]["outcome"] for name in "ab"} == {"a": "done", "b": "remaining"}
     assert sorted(bench.take_started_items()) == ["a", "a0", "a1"]
     resize(small_output, "32m")
-    assert run(bench, plan) == 0
+    assert run_assembly(bench, plan) == 0
     assert sorted(bench.take_started_items()) == ["b", "b0", "b1"]
 
 
 def test_wholes_that_do_not_fit_together_run_in_sequence(bench: Bench, small_output: Path) -> None:
-    """Although --scratch would allow all their parts at once."""
-    plan = write_plan(bench, a=whole("a", size=5 * 2**20), b=whole("b", size=5 * 2**20))
-    assert run(bench, plan, "--scratch", 2**40) == 0
+    """Test a disk that is smaller than --scratch, which allows all parts together."""
+    plan = write_plan(bench, a=create_whole("a", size=5 * 2**20), b=create_whole("b", size=5 * 2**20))
+    assert run_assembly(bench, plan, "--scratch", 2**40) == 0
     assert {name: bench.items[name]["parts_there"] for name in "ab"} == {"a": 2, "b": 2}
 
 
 def test_finished_parts_need_no_space_again(bench: Bench, small_output: Path) -> None:
     size = 5 * 2**20
-    assert run(bench, write_plan(bench, a=whole("a", size=size, a1={"do": "raise_bad_input"}))) == 3
+    assert run_assembly(bench, write_plan(bench, a=create_whole("a", size=size, a1={"do": "raise_bad_input"}))) == 3
     resize(small_output, "9m")
-    assert run(bench, write_plan(bench, a=whole("a", size=size))) == 0
+    assert run_assembly(bench, write_plan(bench, a=create_whole("a", size=size))) == 0
 
 
 def test_max_items_counts_wholes(bench: Bench) -> None:
-    plan = write_plan(bench, a=whole("a", 3), b=whole("b", 3), c=whole("c", 3))
-    assert run(bench, plan, "--max-items", 1, "--order", "manifest") == 0
+    plan = write_plan(bench, a=create_whole("a", 3), b=create_whole("b", 3), c=create_whole("c", 3))
+    assert run_assembly(bench, plan, "--max-items", 1, "--order", "manifest") == 0
     assert sorted(bench.take_started_items()) == ["a", "a0", "a1", "a2"]
     assert [bench.items[name]["outcome"] for name in "abc"] == ["done", "remaining", "remaining"]
-    assert run(bench, plan, "--max-items", 1, "--order", "manifest") == 0
+    assert run_assembly(bench, plan, "--max-items", 1, "--order", "manifest") == 0
     assert sorted(bench.take_started_items()) == ["b", "b0", "b1", "b2"]
 
 
 def test_dry_run_predicts_parts_and_wholes(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
-    plan = write_plan(bench, a=whole("a", size=2**30))
-    assert run(bench, plan, "--dry-run") == 0
+    plan = write_plan(bench, a=create_whole("a", size=2**30))
+    assert run_assembly(bench, plan, "--dry-run") == 0
     log = capfd.readouterr().err
     assert "1 to put together, about 1 GiB" in log
     assert not bench.output.exists()
 
 
 def test_refresh_runs_everything_again(bench: Bench) -> None:
-    plan = write_plan(bench, a=whole("a"))
-    assert run(bench, plan) == 0
+    plan = write_plan(bench, a=create_whole("a"))
+    assert run_assembly(bench, plan) == 0
     bench.take_started_items()
-    assert run(bench, plan, "--refresh") == 0
+    assert run_assembly(bench, plan, "--refresh") == 0
     assert sorted(bench.take_started_items()) == ["a", "a0", "a1"]
 
 
 def test_killed_run_continues_with_finished_parts(bench: Bench) -> None:
     gate = bench.folder / "gate"
-    plan = write_plan(bench, a=whole("a", 3, a2={"do": "wait_for", "gate": str(gate)}))
+    plan = write_plan(bench, a=create_whole("a", 3, a2={"do": "wait_for", "gate": str(gate)}))
     options = "--plan", plan, "--output-dir", bench.output, "--workers", 1, "--order", "manifest"
     records = bench.output / ".headrace" / "records" / "faults"
     with bench.start_flow(*options, flow=FLOW) as started:
-        wait_until(lambda: (records / "a1.json").exists() and "a2" in bench.count_tries(), "the third part is begun")
+        wait_until(lambda: (records / "a1.json").exists() and "a2" in bench.count_tries(), "the third part is running")
         started.process.kill()
         started.process.wait()
     gate.touch()
     bench.take_started_items()
-    assert run(bench, plan) == 0
+    assert run_assembly(bench, plan) == 0
     assert sorted(bench.take_started_items()) == ["a", "a2"]
 
 
 def test_kept_parts_are_removed_by_a_later_run(bench: Bench) -> None:
-    plan = write_plan(bench, a=whole("a"))
-    assert run(bench, plan, "--keep") == 0
-    assert left_parts(bench) == ["a0", "a1"]
-    assert run(bench, plan) == 0
-    assert left_parts(bench) == []
+    plan = write_plan(bench, a=create_whole("a"))
+    assert run_assembly(bench, plan, "--keep") == 0
+    assert list_parts(bench) == ["a0", "a1"]
+    assert run_assembly(bench, plan) == 0
+    assert list_parts(bench) == []
     assert sorted(bench.take_started_items()) == ["a", "a0", "a1"]

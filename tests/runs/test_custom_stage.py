@@ -1,4 +1,4 @@
-"""The example of ``docs/custom_stage.md`` runs, and the page shows its code."""
+"""Test that the example of ``docs/custom_stage.md`` runs and that the page shows its code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.runs.bench import ROOT, Bench
 EXAMPLE = ROOT / "examples" / "thumbnails.py"
 
 
-def test_the_example_writes_thumbnails_and_reports_a_damaged_image(bench: Bench, tmp_path: Path) -> None:
+def test_example_writes_thumbnails_and_reports_a_damaged_image(bench: Bench, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     cv2.imwrite(str(images / "good.png"), np.zeros((480, 640, 3), np.uint8))
@@ -26,10 +26,10 @@ def test_the_example_writes_thumbnails_and_reports_a_damaged_image(bench: Bench,
     assert (failure["name"], failure["failure_kind"]) == ("damaged.png", "bad_input")
 
 
-def test_the_page_shows_the_code_of_the_example() -> None:
+def test_page_shows_the_code_of_the_example() -> None:
     page = (ROOT / "docs" / "custom_stage.md").read_text(encoding="utf-8")
     assert EXAMPLE.read_text(encoding="utf-8").rstrip() in page
 
 
-def test_the_public_interface_has_all_names_that_it_lists() -> None:
+def test_public_api_has_all_listed_names() -> None:
     assert [name for name in tasks.api.__all__ if not hasattr(tasks.api, name)] == []

@@ -1,4 +1,4 @@
-"""dataset_prep on real videos: killed, resumed, and run again with other parameters; the output is reproducible."""
+"""Run dataset_prep on real videos: killed, resumed, and repeated with other parameters; outputs are reproducible."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def kill_after(bench: Bench, flow: FlowProcess, done: int) -> None:
     assert done <= count_done(bench) < VIDEOS, "the kill came before or after the work"
 
 
-def test_run_that_was_killed_twice_gives_the_same_bytes(bench: Bench, videos: Path) -> None:
+def test_run_that_was_killed_twice_writes_the_same_bytes(bench: Bench, videos: Path) -> None:
     with bench.start_flow(*build_options(bench, videos, "--workers", 2, "--shard-size", 1), flow=FLOW) as flow:
         kill_after(bench, flow, done=2)
     wait_until_gone(bench.mark)

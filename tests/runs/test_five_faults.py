@@ -1,4 +1,4 @@
-"""Five bad items among forty good ones: one run in a process of its own, by its script."""
+"""Run five faulty items among forty good ones in a child process."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ BAD = {
 
 
 @pytest.fixture
-def ran(bench: Bench, truncated_clip: Path) -> Bench:
+def finished_run(bench: Bench, truncated_clip: Path) -> Bench:
     rows = [{"id": f"good-{number:02d}"} for number in range(40)]
     rows[0]["do"] = "leave_a_child"
     for place, (name, (payload, _, _)) in enumerate(BAD.items()):
@@ -36,28 +36,30 @@ def ran(bench: Bench, truncated_clip: Path) -> Bench:
     return bench
 
 
-def test_five_faults_among_forty_good_items(ran: Bench) -> None:
-    """40 done, five failed with the right kinds, each in time, nobody run twice, no process left."""
-    assert ran.count_items() == (40, 0, 5, 0)
-    assert set(ran.count_tries().values()) == {1}
-    assert len(ran.count_tries()) == 45
+def test_five_faulty_items_fail_and_forty_good_ones_are_done(finished_run: Bench) -> None:
+    """Check counts, failure kinds, durations, single attempts, and that no process is left."""
+    assert finished_run.count_items() == (40, 0, 5, 0)
+    assert set(finished_run.count_tries().values()) == {1}
+    assert len(finished_run.count_tries()) == 45
     for name, (_, kind, message) in BAD.items():
-        failure = ran.failures[name]
+        failure = finished_run.failures[name]
         assert failure["failure_kind"] == kind
         assert re.fullmatch(message, failure["message"]), failure["message"]
         assert failure["attempts"] == 1
-        assert ran.items[name]["seconds"] <= TIMEOUT_SECONDS + 2
-    assert ran.items["hangs"]["seconds"] >= TIMEOUT_SECONDS
-    assert set(load_records(ran.output)) == {f"faults/good-{number:02d}" for number in range(40)}
-    assert {path.name for path in (ran.output / "made").iterdir()} == {f"good-{number:02d}" for number in range(40)}
-    assert list((ran.output / ".headrace/private").iterdir()) == []
-    wait_until_gone(ran.mark)
+        assert finished_run.items[name]["seconds"] <= TIMEOUT_SECONDS + 2
+    assert finished_run.items["hangs"]["seconds"] >= TIMEOUT_SECONDS
+    assert set(load_records(finished_run.output)) == {f"faults/good-{number:02d}" for number in range(40)}
+    assert {path.name for path in (finished_run.output / "made").iterdir()} == {
+        f"good-{number:02d}" for number in range(40)
+    }
+    assert list((finished_run.output / ".headrace/private").iterdir()) == []
+    wait_until_gone(finished_run.mark)
 
-    assert ran.run("--max-items", 1, "--keep-failed") == 3
-    assert ran.count_items() == (0, 40, 5, 0)
+    assert finished_run.run("--max-items", 1, "--keep-failed") == 3
+    assert finished_run.count_items() == (0, 40, 5, 0)
 
 
-def test_retries_blame_nobody_else(bench: Bench) -> None:
+def test_retries_run_only_crashed_items_again(bench: Bench) -> None:
     bad = [{"id": name, **payload} for name, (payload, _, _) in BAD.items() if name in {"segfaults", "raises"}]
     bad.append({"id": "killed", "do": "kill_itself"})
     bench.write_manifest(*bad, *({"id": f"good-{number:02d}"} for number in range(20)))

@@ -1,4 +1,4 @@
-"""Ctrl+C once and twice, SIGTERM, and kill -9 of a flow that is at work: what is done stays done, nothing is left."""
+"""Interrupt a running flow by Ctrl+C, SIGTERM and SIGKILL: done items stay done, and no process is left."""
 
 import signal
 from pathlib import Path
@@ -9,8 +9,8 @@ from tests.engine.processes import wait_until, wait_until_gone
 from tests.runs.bench import Bench, FlowProcess, hash_files, load_records
 
 
-def gated(count: int, gate: Path) -> list[dict[str, object]]:
-    """Items that wait until ``gate`` exists."""
+def create_gated_items(count: int, gate: Path) -> list[dict[str, object]]:
+    """Create items that wait until ``gate`` exists."""
     return [{"id": f"item-{number:02d}", "do": "wait_for", "gate": str(gate)} for number in range(count)]
 
 
@@ -19,7 +19,7 @@ def wait_for_two_at_work(bench: Bench) -> None:
 
 
 def resume(bench: Bench, gate: Path, count: int, done: int) -> None:
-    """The same command again does the rest, and nothing that was done."""
+    """Repeat the command and check that it runs only the remaining items."""
     gate.touch()
     bench.take_started_items()
     assert bench.run("--workers", 2) == 0
@@ -28,9 +28,9 @@ def resume(bench: Bench, gate: Path, count: int, done: int) -> None:
     assert len(hash_files(bench.output / "made")) == 2 * count
 
 
-def test_ctrl_c_lets_running_items_finish_and_starts_nothing(bench: Bench) -> None:
+def test_ctrl_c_finishes_running_items_and_starts_no_others(bench: Bench) -> None:
     gate = bench.folder / "gate"
-    bench.write_manifest(*gated(12, gate))
+    bench.write_manifest(*create_gated_items(12, gate))
     with bench.start_flow("--workers", 2) as flow:
         wait_for_two_at_work(bench)
         flow.signal(signal.SIGINT)
@@ -52,9 +52,9 @@ def test_ctrl_c_lets_running_items_finish_and_starts_nothing(bench: Bench) -> No
 @pytest.mark.parametrize(
     "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)], ids=["ctrl-c-twice", "sigterm"]
 )
-def test_stopping_at_once_leaves_what_was_running_to_the_next_run(bench: Bench, signals: tuple[int, ...]) -> None:
+def test_immediate_stop_leaves_running_items_to_the_next_run(bench: Bench, signals: tuple[int, ...]) -> None:
     gate = bench.folder / "gate"
-    bench.write_manifest(*gated(6, gate))
+    bench.write_manifest(*create_gated_items(6, gate))
     with bench.start_flow("--workers", 2) as flow:
         wait_for_two_at_work(bench)
         for number in signals:
@@ -72,14 +72,14 @@ def test_stopping_at_once_leaves_what_was_running_to_the_next_run(bench: Bench, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_dry_run_stops_at_once_and_leaves_nothing(
+def test_interrupted_dry_run_stops_and_leaves_no_files(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, number: int
 ) -> None:
     local = tmp_path_factory.mktemp("local")
     monkeypatch.setenv("TMPDIR", str(local))
     bench.write_manifest({"id": "hangs", "do": "hang_with_children"})
     with bench.start_flow("--dry-run") as flow:
-        wait_until(bench.tries, "the probe to be at work")
+        wait_until(bench.count_tries, "the probe to be at work")
         flow.signal(number)
         assert flow.wait() == 130, flow.log.read_text()
         assert flow.log.read_text().splitlines()[-1] == "interrupted before the run began; nothing was changed"
@@ -88,44 +88,44 @@ def test_a_dry_run_stops_at_once_and_leaves_nothing(
     assert [path for path in local.rglob("headrace*/**/*") if not path.is_dir()] == []
 
 
-def kill_at_work(bench: Bench, flow: FlowProcess, ended: int) -> None:
-    """SIGKILL when ``ended`` items have ended, while the one that hangs is at work."""
+def kill_running_flow(bench: Bench, flow: FlowProcess, ended: int) -> None:
+    """Send SIGKILL when ``ended`` items have ended and the hanging item is running."""
     wait_until(
         lambda: "starts-others" in bench.count_tries() and len(bench.count_tries("end")) >= ended,
         f"{ended} items ended",
     )
     flow.signal(signal.SIGKILL)
     assert flow.wait() == -signal.SIGKILL
-    assert bench.count_tries() - bench.count_tries("end"), "nothing was at work"
+    assert bench.count_tries() - bench.count_tries("end"), "no item was running"
 
 
-def test_a_killed_run_is_taken_up_where_it_was(bench: Bench, tmp_path: Path) -> None:
-    """Two kills, beside an item that has started processes of its own; the API's process ends with the first too."""
+def test_run_resumes_after_two_kills(bench: Bench, tmp_path: Path) -> None:
+    """One item has started child processes. The first kill ends the API's process too."""
     rows = [{"id": f"item-{number:02d}", "do": "take_time", "seconds": 0.05} for number in range(40)]
     bench.write_manifest(*rows, {"id": "starts-others", "do": "hang_with_children", "cost": 2})
-    api, known = bench.api, set[str]()
+    api, recorded = bench.api, set[str]()
     for ended, options in [(4, ("--workers", 2)), (9, ("--workers", 3, "--shard-size", 1))]:
         bench.take_started_items()
-        bench.api = None if not known else api
+        bench.api = None if not recorded else api
         with bench.start_flow(*options) as flow:
-            kill_at_work(bench, flow, ended)
+            kill_running_flow(bench, flow, ended)
         wait_until_gone(bench.mark)
-        assert not known & set(bench.count_tries()), "what was done ran again"
+        assert not recorded & set(bench.count_tries()), "a done item ran again"
         done = {name.partition("/")[2] for name in load_records(bench.output)}
-        assert known < done, "each run gets on"
-        known = done
-    assert list((bench.output / ".headrace/private").iterdir()), "of the last run; the next sweeps it"
+        assert recorded < done, "each run makes progress"
+        recorded = done
+    assert list((bench.output / ".headrace/private").iterdir()), "the last run's folder, which the next run sweeps"
 
     bench.write_manifest(*rows, {"id": "starts-others"})
     bench.take_started_items()
     assert bench.run("--workers", 2) == 0
-    assert bench.count_items() == (41 - len(known), len(known), 0, 0)
-    assert sorted(bench.take_started_items()) == sorted({str(row["id"]) for row in rows} - known | {"starts-others"})
+    assert bench.count_items() == (41 - len(recorded), len(recorded), 0, 0)
+    assert sorted(bench.take_started_items()) == sorted({str(row["id"]) for row in rows} - recorded | {"starts-others"})
     assert list((bench.output / ".headrace/private").iterdir()) == []
     assert [*bench.output.rglob("*.tmp"), *bench.output.rglob("*.stale")] == []
 
-    made, kept = hash_files(bench.output / "made"), load_records(bench.output)
+    digests, kept = hash_files(bench.output / "made"), load_records(bench.output)
     bench.output = tmp_path / "undisturbed"
     assert bench.run() == 0
-    assert hash_files(bench.output / "made") == made
+    assert hash_files(bench.output / "made") == digests
     assert load_records(bench.output) == kept

@@ -168,16 +168,16 @@ def test_changed_annotations_do_not_run_samples_again(bench: Bench, frames: list
         write_sample(root / "features" / "fullFrame-210x260px" / "dev" / name / "1", frames[:2])
     corpus = root / "annotations" / "manual" / "dev.corpus.csv"
     corpus.parent.mkdir(parents=True)
-    rows = "id|folder|signer|annotation\n01April_2010_heute|01April_2010_heute/1/*.png|Signer04|{}\n"
-    rows += "02April_2010_heute|02April_2010_heute/1/*.png|Signer01|REGEN KOMMEN\n"
-    corpus.write_text(rows.format("LIEB ZUSCHAUER"), encoding="utf-8")
+    table = "id|folder|signer|annotation\n01April_2010_heute|01April_2010_heute/1/*.png|Signer04|{}\n"
+    table += "02April_2010_heute|02April_2010_heute/1/*.png|Signer01|REGEN KOMMEN\n"
+    corpus.write_text(table.format("LIEB ZUSCHAUER"), encoding="utf-8")
     run_options = build_options(bench, bench.folder / "phoenix2014-release", models)
     assert bench.run(*run_options, flow=FLOW) == 0
     rows = read_metrics(bench, "dev")
     assert rows["01April_2010_heute"]["annotation"] == "LIEB ZUSCHAUER"
     assert rows["02April_2010_heute"]["signer"] == "Signer01"
     assert rows["02April_2010_heute"]["video_fps"] == "25.0"
-    corpus.write_text(rows.format("GUTEN ABEND"), encoding="utf-8")
+    corpus.write_text(table.format("GUTEN ABEND"), encoding="utf-8")
     assert bench.run(*run_options, flow=FLOW) == 0
     assert bench.count_items() == (0, 2, 0, 0)
     assert read_metrics(bench, "dev")["01April_2010_heute"]["annotation"] == "GUTEN ABEND"

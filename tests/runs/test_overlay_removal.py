@@ -20,7 +20,7 @@ from examples.demo_data import find_clip
 from tests.engine.processes import wait_until, wait_until_gone
 from tests.landmarks.models.server import ModelServer, send_endlessly
 from tests.overlays.detection.networks import build, count_candidates
-from tests.runs.bench import ROOT, Bench, count_items, create_bench, list_files, load_values, read_frame_times
+from tests.runs.bench import ROOT, Bench, count_stage_items, create_bench, list_files, load_values, read_frame_times
 from tests.test_docs import rows as told
 
 FLOW = "flows.overlay_removal"
@@ -85,7 +85,7 @@ def make_options(folder: Path, bench: Bench, *more: object) -> tuple[object, ...
 def whole_run(
     videos: Path, tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str
 ) -> Iterator[Bench]:
-    """Run the flow on all of them."""
+    """Run the flow on all videos."""
     for bench in create_bench(tmp_path_factory.mktemp("whole-run"), prefect_home, prefect_api):
         assert bench.run(*make_options(videos, bench, "--segments", 3), flow=FLOW, small=False) == 3
         yield bench
@@ -194,20 +194,23 @@ def test_bit_depth_is_kept(whole_run: Bench) -> None:
 def test_only_changed_inputs_run_again(bench: Bench) -> None:
     folder = fill_folder(bench, "short.mp4", "later.mkv")
     assert bench.run(*make_options(folder, bench), flow=FLOW) == 0
-    assert count_items(bench, "segments") == (2, 0, 0, 0)  # both of them shorter than an automatic segment
+    assert count_stage_items(bench, "segments") == (2, 0, 0, 0)  # both are shorter than an automatic segment
     before = list_files(bench.output / "cleaned")
     assert bench.run(*make_options(folder, bench), flow=FLOW) == 0
     assert bench.count_items() == (0, 6, 0, 0)
     assert list_files(bench.output / "cleaned") == before
     assert bench.run(*make_options(folder, bench, "--method", "spatial"), flow=FLOW) == 0
-    assert count_items(bench, "prepare") == (0, 2, 0, 0)
+    assert count_stage_items(bench, "prepare") == (0, 2, 0, 0)
     assert (
-        count_items(bench, "segments") == count_items(bench, "videos") == count_items(bench, "previews") == (2, 0, 0, 0)
+        count_stage_items(bench, "segments")
+        == count_stage_items(bench, "videos")
+        == count_stage_items(bench, "previews")
+        == (2, 0, 0, 0)
     )
     (folder / "short.mp4").unlink()
     make_video(folder, "short.mp4")
     assert bench.run(*make_options(folder, bench, "--method", "spatial"), flow=FLOW) == 0
-    assert count_items(bench, "videos") == (1, 1, 0, 0)
+    assert count_stage_items(bench, "videos") == (1, 1, 0, 0)
 
 
 def test_detected_logo_is_removed_and_clean_video_is_copied(bench: Bench) -> None:
@@ -235,8 +238,8 @@ def test_model_detects_requested_classes(bench: Bench) -> None:
         [*program, "-vf", f"format=gbrp,{marks}", "-frames:v", "16", "-c:v", "ffv1", str(folder / "a.mkv")], check=True
     )
     model = build(bench.folder / "patches.onnx", "anchors", (160, 96), count_candidates(160, 96))
-    wanted = ("--detector", "yolo", "--model", model, "--score", 0.7, "--codec", "lossless")
-    options = ("--input", folder, "--output-dir", bench.output, *wanted)
+    detector = ("--detector", "yolo", "--model", model, "--score", 0.7, "--codec", "lossless")
+    options = ("--input", folder, "--output-dir", bench.output, *detector)
     assert bench.run(*options, "--classes", "stamp", flow=FLOW) == 0
     row = load_values(bench, "prepare")["a"]
     assert (row["overlays"], row["opacity"]) == (1, None)
@@ -250,9 +253,9 @@ def test_model_detects_requested_classes(bench: Bench) -> None:
 
 def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
     folder = fill_folder(bench, "sound.mp4")
-    wanted = make_options(folder, bench, "--segments", 6, "--workers", 1)
+    options = make_options(folder, bench, "--segments", 6, "--workers", 1)
     api, bench.api = bench.api, None
-    with bench.start_flow(*wanted, flow=FLOW) as flow:
+    with bench.start_flow(*options, flow=FLOW) as flow:
         wait_until(lambda: len(list_segment_records(bench)) >= 2, "two segments are done")
         flow.signal(signal.SIGKILL)
         assert flow.wait() == -signal.SIGKILL
@@ -260,9 +263,9 @@ def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
     done, bench.api = len(list_segment_records(bench)), api
     assert 2 <= done < 6
     assert not (bench.output / "cleaned").exists()
-    assert bench.run(*wanted, flow=FLOW) == 0
-    assert count_items(bench, "prepare") == (0, 1, 0, 0)
-    assert count_items(bench, "segments") == (6 - done, done, 0, 0)
+    assert bench.run(*options, flow=FLOW) == 0
+    assert count_stage_items(bench, "prepare") == (0, 1, 0, 0)
+    assert count_stage_items(bench, "segments") == (6 - done, done, 0, 0)
     assert read_frame_times(get_cleaned(bench, "sound")) == read_frame_times(folder / "sound.mp4")
 
 
@@ -270,7 +273,7 @@ def list_segment_records(bench: Bench) -> list[Path]:
     return list((bench.output / ".headrace" / "records" / "segments").rglob("*.json"))
 
 
-def test_mask_that_fits_one_of_two_videos(bench: Bench) -> None:
+def test_mask_of_another_size_fails_the_video(bench: Bench) -> None:
     folder = fill_folder(bench, "short.mp4")
     path = folder / "wide.mp4"
     program = [FFMPEG, "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=192x96:rate=25", "-frames:v", "3"]
@@ -317,11 +320,11 @@ def test_external_program_removes_overlays(bench: Bench) -> None:
     words = [*map(shlex.quote, (sys.executable, str(script))), "{input} {masks} {output}", f"{bench.folder}/{{device}}"]
     program = ("--method", "command", "--command", " ".join(words), "--segments", 2)
     assert bench.run(*make_options(folder, bench, *program, "--devices", 1), flow=FLOW) == 0
-    assert count_items(bench, "segments") == (2, 0, 0, 0)
+    assert count_stage_items(bench, "segments") == (2, 0, 0, 0)
     assert (bench.folder / "0.device").exists()
     assert not (bench.folder / "1.device").exists()
     assert bench.run(*make_options(folder, bench, *program, "--devices", 2), flow=FLOW) == 0
-    assert count_items(bench, "videos") == (0, 1, 0, 0)
+    assert count_stage_items(bench, "videos") == (0, 1, 0, 0)
     painted = read_luma(get_cleaned(bench, "later"))[7][10:30, 10:46]
     assert abs(int(np.median(painted)) - 126) < 4
 
@@ -339,22 +342,22 @@ def server(videos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServe
 
 
 def test_video_from_a_url_is_downloaded_once(bench: Bench, server: ModelServer) -> None:
-    wanted = make_options(Path(), bench, "--allow-private-hosts")[2:]
+    options = make_options(Path(), bench, "--allow-private-hosts")[2:]
     url = ("--input", server.url + "/a%20film.mp4")
-    assert bench.run(*url, *wanted, flow=FLOW) == 0
+    assert bench.run(*url, *options, flow=FLOW) == 0
     (video,) = load_values(bench, "videos")
     assert (bench.output / "downloads" / f"{video}.mp4").read_bytes() == server.files["/a%20film.mp4"]
     assert len(read_frame_times(get_cleaned(bench, video))) == 5
     asked = len(server.requests)
-    assert bench.run(*url, *wanted, flow=FLOW) == 0
+    assert bench.run(*url, *options, flow=FLOW) == 0
     assert bench.count_items() == (0, 4, 0, 0)
     assert len(server.requests) == asked
 
 
 def test_endless_download_is_refused(bench: Bench, server: ModelServer) -> None:
     server.faults.append(send_endlessly)
-    wanted = make_options(Path(), bench, "--allow-private-hosts", "--max-download", "200kB")[2:]
-    assert bench.run("--input", server.url + "/a%20film.mp4", *wanted, flow=FLOW) == 3
+    options = make_options(Path(), bench, "--allow-private-hosts", "--max-download", "200kB")[2:]
+    assert bench.run("--input", server.url + "/a%20film.mp4", *options, flow=FLOW) == 3
     (failure,) = bench.failures.values()
     assert failure["failure_kind"] == "bad_input"
     assert "--max-download" in failure["message"]
@@ -393,6 +396,6 @@ def test_dry_run_predicts_and_writes_nothing(bench: Bench, capsys: pytest.Captur
 
 
 def test_dry_run_of_a_url_writes_nothing_to_the_output(bench: Bench, server: ModelServer) -> None:
-    wanted = make_options(Path(), bench, "--allow-private-hosts", "--dry-run")[2:]
-    assert bench.run("--input", server.url + "/a%20film.mp4", *wanted, flow=FLOW) == 0
+    options = make_options(Path(), bench, "--allow-private-hosts", "--dry-run")[2:]
+    assert bench.run("--input", server.url + "/a%20film.mp4", *options, flow=FLOW) == 0
     assert not bench.output.exists()

@@ -1,4 +1,4 @@
-"""A Prefect server that stalls in mid-run and comes back: the work goes on meanwhile, and nothing of it is lost."""
+"""Stall and resume a Prefect server in mid-run: items continue meanwhile, and no state is lost."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.runs.bench import Bench
 
 @pytest.fixture
 def api(make_home: Callable[[Path], Path], tmp_path: Path) -> Iterator[OpenServer]:
-    """A server of the test's own, which it may stop."""
+    """Start a server that the test may stop."""
     with run_api(make_home(tmp_path / "home")) as server:
         yield server
 
 
-def test_a_server_that_stalls_and_comes_back(
+def test_run_continues_while_the_prefect_server_stalls(
     api: OpenServer, tmp_path: Path, prefect_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(tmp_path, prefect_home, api.url, monkeypatch)
@@ -45,7 +45,7 @@ def test_a_server_that_stalls_and_comes_back(
     assert [run["state_name"] for run in runs] == ["Completed"]
 
 
-def test_the_patience_with_a_server_that_is_gone_is_the_user_s_where_given() -> None:
+def test_retry_settings_of_the_user_take_precedence() -> None:
     assert retry_settings().get(PREFECT_CLIENT_MAX_RETRIES, 2) == 2
     assert retry_settings().get(PREFECT_CLIENT_RETRY_JITTER_FACTOR, 0) == 0
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 7}):

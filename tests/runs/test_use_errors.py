@@ -1,4 +1,4 @@
-"""Errors of use: every problem at once, a line each, exit code 2, no traceback, nothing written."""
+"""Test usage errors: all problems are reported together, one line each, with exit code 2, no traceback and no files."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from tests.runs.bench import ROOT, Bench, list_files
 FLOW = "flows.dataset_prep"
 
 
-def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
+def test_all_problems_are_reported_together(bench: Bench) -> None:
     rows = [
         {"id": "a", "path": "x.mp4"},
         {"id": "a", "path": "x.mp4"},
@@ -40,7 +40,7 @@ def test_everything_that_is_wrong_is_said_at_once(bench: Bench) -> None:
     assert not bench.output.exists()
 
 
-def test_paths_that_lead_out_are_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_manifest_paths_outside_the_folder_are_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": "a", "video_path": "../x.mp4"}, {"id": "b", "video_path": "/etc/passwd"}]
     bench.manifest.write_text(json.dumps(rows))
     assert bench.run("--manifest", bench.manifest, "--output-dir", bench.output, flow=FLOW) == 2
@@ -65,7 +65,7 @@ def test_paths_that_lead_out_are_refused(bench: Bench, capsys: pytest.CaptureFix
         (["stray"], "stray: a word without an option"),
     ],
 )
-def test_a_wrong_option_is_one_line(
+def test_invalid_option_is_a_one_line_error(
     bench: Bench, capsys: pytest.CaptureFixture[str], options: list[str], words: str
 ) -> None:
     bench.write_manifest({"id": "a"})
@@ -78,7 +78,7 @@ def test_a_wrong_option_is_one_line(
     assert not bench.output.exists()
 
 
-def test_urls_are_refused_by_every_path(
+def test_urls_are_refused_by_every_path_option(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(bench.folder)
@@ -100,7 +100,7 @@ def test_urls_are_refused_by_every_path(
     assert list(bench.folder.iterdir()) == []
 
 
-def test_a_missing_option_and_a_missing_manifest(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_option_and_missing_manifest_are_reported(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run("--videos-dir", bench.folder / "nowhere", flow=FLOW) == 2
     log = capsys.readouterr().err
     assert "--output-dir: missing" in log
@@ -110,7 +110,7 @@ def test_a_missing_option_and_a_missing_manifest(bench: Bench, capsys: pytest.Ca
     assert not bench.output.exists()
 
 
-def test_help_lists_the_options_and_needs_nothing(bench: Bench) -> None:
+def test_help_lists_the_options_without_other_arguments(bench: Bench) -> None:
     script = [sys.executable, "flows/dataset_prep.py", "--help"]
     shown = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=True)
     assert shown.stderr == ""
@@ -118,7 +118,7 @@ def test_help_lists_the_options_and_needs_nothing(bench: Bench) -> None:
         assert option in shown.stdout
 
 
-def test_an_output_folder_that_takes_no_files_is_said(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_output_folder_is_reported(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.write_manifest({"id": "a"})
     bench.output.write_text("a file")
     assert bench.run() == 1
@@ -128,8 +128,8 @@ def test_an_output_folder_that_takes_no_files_is_said(bench: Bench, capsys: pyte
     assert bench.output.read_text() == "a file"
 
 
-def test_escape_sequences_do_not_reach_the_terminal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """In the names of columns, in cells, and in the name of an option."""
+def test_escape_sequences_of_inputs_do_not_reach_the_terminal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """Test column names, cells, and the name of an option."""
     title = "\x1b]0;pwned\x07"
     table = bench.folder / "table.csv"
     table.write_text(f"id,{title},video_path\na\x1b[2J,1,/etc/{title}\n")

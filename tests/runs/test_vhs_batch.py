@@ -1,4 +1,4 @@
-"""vhs_batch on small tapes: what it leaves, what runs again, tapes that are hard, and options that are wrong."""
+"""Run vhs_batch on small tapes: outputs, repeated runs, difficult tapes, and invalid options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.engine.processes import wait_until, wait_until_gone
 from tests.runs.bench import (
     ROOT,
     Bench,
-    count_items,
+    count_stage_items,
     create_bench,
     hash_files,
     list_files,
@@ -35,7 +35,7 @@ from tests.test_docs import rows as told
 FLOW = "flows.vhs_batch"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
-# 50 pictures a second of a clip become interlaced frames of 192x144.
+# 50 frames per second of a clip become interlaced frames of 192x144.
 _FIELDS = "scale=192:144,setpts=N/(50*TB),fps=50"
 _NOISE = "noise=c0s=18:c0f=t:c1s=25:c1f=t:c2s=25:c2f=t:all_seed=6"
 _INTERLACED = f"{_FIELDS},{_NOISE},tinterlace=interleave_top,setsar=12/11"
@@ -70,7 +70,7 @@ START=2000
 END=5000
 title=bicycles
 """
-# Lines of single tapes; the year is no option.
+# Settings of single tapes; the year is not an option.
 SETTINGS: list[dict[str, object]] = [
     {"tape": "high.mkv", "height": 720, "codec": "x264", "crf": 30, "year": 1994},
     {"tape": "odd.mkv", "preset": "vhs", "year": 1991},
@@ -81,19 +81,19 @@ SETTINGS: list[dict[str, object]] = [
 HARD = {"sound.mp4": "no video", "picture.mp4": "", "text.mp4": "text file", "empty.avi": "empty"}
 
 
-def ffmpeg(*arguments: object) -> None:
+def run_ffmpeg(*arguments: object) -> None:
     subprocess.run([FFMPEG, "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
 
 
 def make_tape(folder: Path, name: str, rename: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (rename or name)
-    ffmpeg("-i", find_clip("bikes.mp4"), *TAPES[name].split(), path)
+    run_ffmpeg("-i", find_clip("bikes.mp4"), *TAPES[name].split(), path)
     return path
 
 
 def make_home_recording(folder: Path) -> Path:
-    """A tape with all that can be carried along: two languages, chapters, a title, a time."""
+    """Create a tape with all metadata that is copied: two languages, chapters, a title, a time."""
     picture, chapters = make_tape(folder, "interlaced.mkv", "picture.mkv"), folder / "chapters.txt"
     chapters.write_text(CHAPTERS)
     tones = [part for hz in (330, 440) for part in ("-f", "lavfi", "-i", f"sine=frequency={hz}:duration=5:r=48000")]
@@ -101,37 +101,37 @@ def make_home_recording(folder: Path) -> Path:
     log = ["-metadata", "creation_time=1994-07-16T15:30:00Z", "-metadata:s:a:0", "language=deu"]
     path = folder / "home.mkv"
     codecs = ["-c:v", "copy", "-c:a", "pcm_s16le", "-metadata:s:a:1", "language=fra"]
-    ffmpeg("-i", picture, *tones, "-i", chapters, *maps, *codecs, *log, path)
+    run_ffmpeg("-i", picture, *tones, "-i", chapters, *maps, *codecs, *log, path)
     picture.unlink()
     chapters.unlink()
     return path
 
 
-def make_hard_ones(folder: Path) -> None:
-    ffmpeg("-f", "lavfi", "-i", "sine=duration=1", folder / "sound.mp4")
-    ffmpeg("-i", find_clip("bikes.mp4"), "-frames:v", 1, "-f", "image2", "-c:v", "png", folder / "picture.mp4")
+def make_invalid_tapes(folder: Path) -> None:
+    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", folder / "sound.mp4")
+    run_ffmpeg("-i", find_clip("bikes.mp4"), "-frames:v", 1, "-f", "image2", "-c:v", "png", folder / "picture.mp4")
     (folder / "text.mp4").write_text("Not a video.\n")
     (folder / "empty.avi").touch()
 
 
 def truncate(path: Path, whole: Path) -> None:
-    """The first half of ``whole``, in the container that ``path`` asks for."""
+    """Write the first half of ``whole`` in the container of ``path``."""
     stream = path.with_name(f"whole{path.suffix}")
-    ffmpeg("-i", whole, "-map", "0:v", "-c", "copy", stream)
+    run_ffmpeg("-i", whole, "-map", "0:v", "-c", "copy", stream)
     path.write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
     stream.unlink()
 
 
 @pytest.fixture(scope="module")
 def tapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every tape and everything that is none."""
+    """Create every tape and all files that are not tapes."""
     folder = tmp_path_factory.mktemp("shelf")
     home = make_home_recording(folder)
     truncate(folder / "truncated.mkv", home)
     truncate(folder / "stream.mpg", home)
     for name in TAPES.keys() - {"interlaced.mkv"}:
         make_tape(folder, name)
-    make_hard_ones(folder)
+    make_invalid_tapes(folder)
     return folder
 
 
@@ -139,28 +139,28 @@ def tapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole_run(
     tapes: Path, tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str
 ) -> Iterator[Bench]:
-    """A run over all of them; one has a line of its own."""
+    """Run the flow on all tapes; one has its own settings."""
     folder = tmp_path_factory.mktemp("whole-run")
     settings = write_settings(folder / "settings.csv", SETTINGS)
     for bench in create_bench(folder, prefect_home, prefect_api):
-        given = ("--input", tapes, "--output-dir", bench.output, "--segment-seconds", 2, "--settings", settings)
-        assert bench.run(*given, "--preview", "--priority", "year", flow=FLOW, small=False) == 3
+        build_options = ("--input", tapes, "--output-dir", bench.output, "--segment-seconds", 2, "--settings", settings)
+        assert bench.run(*build_options, "--preview", "--priority", "year", flow=FLOW, small=False) == 3
         yield bench
 
 
-def restored(bench: Bench, tape: str) -> Path:
+def get_restored(bench: Bench, tape: str) -> Path:
     (path,) = (bench.output / "restored").glob(f"{tape}.*")
     return path
 
 
-def shelf_of(bench: Bench, *names: str) -> Path:
+def fill_shelf(bench: Bench, *names: str) -> Path:
     folder = bench.folder / "shelf"
     for name in names:
         make_tape(folder, name)
     return folder
 
 
-def given(bench: Bench, *more: object) -> tuple[object, ...]:
+def build_options(bench: Bench, *more: object) -> tuple[object, ...]:
     return ("--input", bench.folder / "shelf", "--output-dir", bench.output, "--segment-seconds", 2, *more)
 
 
@@ -181,8 +181,8 @@ def test_output_files_of_a_run(whole_run: Bench) -> None:
 
 def test_every_column_is_documented(whole_run: Bench) -> None:
     columns = set(pq.read_schema(whole_run.output / "items.parquet").names)
-    known = set(told(ROOT / "docs" / "vhs_batch.md")) | set(told(ROOT / "docs" / "outputs.md"))
-    assert columns - known == set()
+    documented = set(told(ROOT / "docs" / "vhs_batch.md")) | set(told(ROOT / "docs" / "outputs.md"))
+    assert columns - documented == set()
 
 
 def test_every_row_names_its_tape(whole_run: Bench) -> None:
@@ -194,10 +194,10 @@ def test_every_row_names_its_tape(whole_run: Bench) -> None:
 
 
 def test_names_in_any_script_are_shown(bench: Bench) -> None:
-    folder = shelf_of(bench, "high.mkv")
+    folder = fill_shelf(bench, "high.mkv")
     (folder / "한국어").mkdir()
     (folder / "high.mkv").rename(folder / "한국어/中文.mkv")
-    assert bench.run(*given(bench), flow=FLOW, small=False) == 0
+    assert bench.run(*build_options(bench), flow=FLOW, small=False) == 0
     (row,) = load_values(bench, "tapes").values()
     assert (row["name"], row["path"]) == ("中文.mkv", "한국어/中文.mkv")
     assert [path.stem for path in (bench.output / "restored").iterdir()] == [row["id"]]
@@ -213,28 +213,28 @@ def test_each_bad_tape_is_one_failure(whole_run: Bench) -> None:
 
 
 def test_bobbed_tape_keeps_its_audio(whole_run: Bench, tapes: Path) -> None:
-    measured, made = load_values(whole_run, "diagnosis")["home"], load_values(whole_run, "tapes")["home"]
-    assert (measured["field_order"], measured["frames"], measured["audio_channels"]) == ("tff", 125, 1)
-    assert measured["noise_luma"] > 2
-    assert (made["frames"], made["segments"], made["preset"]) == (250, 2, "vhs_standard")
-    assert made["sound_late_seconds"] == 0
-    path = restored(whole_run, "home")
+    diagnosis, rows = load_values(whole_run, "diagnosis")["home"], load_values(whole_run, "tapes")["home"]
+    assert (diagnosis["field_order"], diagnosis["frames"], diagnosis["audio_channels"]) == ("tff", 125, 1)
+    assert diagnosis["noise_luma"] > 2
+    assert (rows["frames"], rows["segments"], rows["preset"]) == (250, 2, "vhs_standard")
+    assert rows["sound_late_seconds"] == 0
+    path = get_restored(whole_run, "home")
     assert read_frame_times(path) == [Fraction(number, 50) for number in range(250)]
-    assert sound_of(path) == sound_of(tapes / "home.mkv")
+    assert read_audio(path) == read_audio(tapes / "home.mkv")
 
 
-def sound_of(path: Path) -> list[list[tuple[int | None, bytes]]]:
-    """The packets of each sound track, and when they are heard in milliseconds."""
-    found: dict[int, list[tuple[int | None, bytes]]] = {}
+def read_audio(path: Path) -> list[list[tuple[int | None, bytes]]]:
+    """Return the packets of each audio track with their times in milliseconds."""
+    tracks: dict[int, list[tuple[int | None, bytes]]] = {}
     with av.open(str(path)) as container:
         for packet in container.demux(audio=list(range(len(container.streams.audio)))):
             if packet.size:
-                found.setdefault(packet.stream.index, []).append((packet.pts, bytes(packet)))
-    return list(found.values())
+                tracks.setdefault(packet.stream.index, []).append((packet.pts, bytes(packet)))
+    return list(tracks.values())
 
 
 def test_metadata_of_a_tape_is_carried(whole_run: Bench) -> None:
-    with av.open(str(restored(whole_run, "home"))) as container:
+    with av.open(str(get_restored(whole_run, "home"))) as container:
         log = {name.lower(): text for name, text in container.metadata.items()}
         assert log["title"] == "Street, summer 1994"
         assert log["creation_time"].startswith("1994-07-16T15:30:00")
@@ -250,7 +250,7 @@ def test_metadata_of_a_tape_is_carried(whole_run: Bench) -> None:
 def test_color_matrix_and_square_pixels(
     whole_run: Bench, tape: str, size: tuple[int, int], matrix: int, primaries: int
 ) -> None:
-    with av.open(str(restored(whole_run, tape))) as container:
+    with av.open(str(get_restored(whole_run, tape))) as container:
         context = container.streams.video[0].codec_context
         assert abs(context.width - size[0]) <= 2
         assert abs(context.height - size[1]) <= 2
@@ -260,31 +260,31 @@ def test_color_matrix_and_square_pixels(
 
 
 def test_telecined_tape_gets_its_film_rate_back(whole_run: Bench) -> None:
-    measured, made = load_values(whole_run, "diagnosis")["film"], load_values(whole_run, "tapes")["film"]
-    assert (measured["telecine"], measured["frames"]) == ("3:2", 60)
-    assert made["frames"] == 48
-    gaps = np.diff([float(time) for time in read_frame_times(restored(whole_run, "film"))])
+    diagnosis, rows = load_values(whole_run, "diagnosis")["film"], load_values(whole_run, "tapes")["film"]
+    assert (diagnosis["telecine"], diagnosis["frames"]) == ("3:2", 60)
+    assert rows["frames"] == 48
+    gaps = np.diff([float(time) for time in read_frame_times(get_restored(whole_run, "film"))])
     assert gaps == pytest.approx(1001 / 24000, abs=0.0011)
 
 
 def test_truncated_tape_is_restored_as_partial(whole_run: Bench) -> None:
-    measured, made = load_values(whole_run, "diagnosis")["truncated"], load_values(whole_run, "tapes")["truncated"]
-    assert 30 < measured["frames"] < 80
-    assert made["frames"] == 2 * measured["frames"]
-    assert measured["missing"]
-    assert made["missing"] == measured["missing"]
+    diagnosis, rows = load_values(whole_run, "diagnosis")["truncated"], load_values(whole_run, "tapes")["truncated"]
+    assert 30 < diagnosis["frames"] < 80
+    assert rows["frames"] == 2 * diagnosis["frames"]
+    assert diagnosis["missing"]
+    assert rows["missing"] == diagnosis["missing"]
     assert load_values(whole_run, "tapes")["home"]["missing"] is None
 
 
-def test_truncated_stream_without_duration(whole_run: Bench) -> None:
-    """Its last pictures are not equally long: some of those between them were cut off."""
-    measured, made = load_values(whole_run, "diagnosis")["stream"], load_values(whole_run, "tapes")["stream"]
-    assert 30 < measured["frames"] < 80
-    assert made["frames"] == len(read_frame_times(restored(whole_run, "stream"))) == 2 * measured["frames"]
+def test_truncated_stream_without_duration_keeps_all_frames(whole_run: Bench) -> None:
+    """The last frames have unequal durations because some frames between them are lost."""
+    diagnosis, rows = load_values(whole_run, "diagnosis")["stream"], load_values(whole_run, "tapes")["stream"]
+    assert 30 < diagnosis["frames"] < 80
+    assert rows["frames"] == len(read_frame_times(get_restored(whole_run, "stream"))) == 2 * diagnosis["frames"]
 
 
 def test_variable_frame_times_are_kept(whole_run: Bench, tapes: Path) -> None:
-    before, after = read_frame_times(tapes / "uneven.mkv"), read_frame_times(restored(whole_run, "uneven"))
+    before, after = read_frame_times(tapes / "uneven.mkv"), read_frame_times(get_restored(whole_run, "uneven"))
     assert len(after) == 2 * len(before)
     assert [float(time) for time in after[::2]] == pytest.approx([float(time) for time in before], abs=0.0011)
     middles = [float(first + second) / 2 for first, second in pairwise(before)]
@@ -292,100 +292,100 @@ def test_variable_frame_times_are_kept(whole_run: Bench, tapes: Path) -> None:
 
 
 def test_mixed_tape_is_deinterlaced(whole_run: Bench) -> None:
-    measured = load_values(whole_run, "diagnosis")["mixed"]
-    assert measured["is_mixed"]
-    assert 0.3 < measured["interlaced_share"] < 0.7
-    assert load_values(whole_run, "tapes")["mixed"]["frames"] == 2 * measured["frames"]
+    diagnosis = load_values(whole_run, "diagnosis")["mixed"]
+    assert diagnosis["is_mixed"]
+    assert 0.3 < diagnosis["interlaced_share"] < 0.7
+    assert load_values(whole_run, "tapes")["mixed"]["frames"] == 2 * diagnosis["frames"]
 
 
 def test_still_tape_is_restored(whole_run: Bench) -> None:
     assert load_values(whole_run, "diagnosis")["one-frame"]["frames"] == 1
-    assert len(read_frame_times(restored(whole_run, "one-frame"))) in {1, 2}
+    assert len(read_frame_times(get_restored(whole_run, "one-frame"))) in {1, 2}
 
 
 def test_settings_line_overrides_common_options(whole_run: Bench) -> None:
-    made = load_values(whole_run, "tapes")
-    assert (made["high"]["height_px"], made["home"]["height_px"]) == (720, 144)
+    rows = load_values(whole_run, "tapes")
+    assert (rows["high"]["height_px"], rows["home"]["height_px"]) == (720, 144)
 
 
 def test_only_changed_tapes_run_again(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    shelf_of(bench, "high.mkv", "odd.mkv")
-    assert bench.run(*given(bench), flow=FLOW) == 0
+    fill_shelf(bench, "high.mkv", "odd.mkv")
+    assert bench.run(*build_options(bench), flow=FLOW) == 0
     before = list_files(bench.output / "restored")
-    assert bench.run(*given(bench), flow=FLOW) == 0
+    assert bench.run(*build_options(bench), flow=FLOW) == 0
     assert bench.count_items() == (0, 6, 0, 0)
     assert list_files(bench.output / "restored") == before
 
     everything = list_files(bench.output)
     capsys.readouterr()
-    assert bench.run(*given(bench, "--override", "sharpen=0.1", "--dry-run"), flow=FLOW) == 0
+    assert bench.run(*build_options(bench, "--override", "sharpen=0.1", "--dry-run"), flow=FLOW) == 0
     assert "2 to put together" in capsys.readouterr().err
     assert list_files(bench.output) == everything
 
-    assert bench.run(*given(bench, "--override", "sharpen=0.1"), flow=FLOW) == 0
-    assert count_items(bench, "diagnosis") == (0, 2, 0, 0)
-    assert count_items(bench, "segments") == count_items(bench, "tapes") == (2, 0, 0, 0)
+    assert bench.run(*build_options(bench, "--override", "sharpen=0.1"), flow=FLOW) == 0
+    assert count_stage_items(bench, "diagnosis") == (0, 2, 0, 0)
+    assert count_stage_items(bench, "segments") == count_stage_items(bench, "tapes") == (2, 0, 0, 0)
 
 
 def test_killed_run_loses_only_running_segments(bench: Bench) -> None:
     make_home_recording(bench.folder / "shelf")
-    ffmpeg("-stream_loop", 2, "-i", bench.folder / "shelf" / "home.mkv", "-c", "copy", bench.folder / "long.mkv")
+    run_ffmpeg("-stream_loop", 2, "-i", bench.folder / "shelf" / "home.mkv", "-c", "copy", bench.folder / "long.mkv")
     (bench.folder / "long.mkv").replace(bench.folder / "shelf" / "home.mkv")
-    wanted = ("--preset", "vhs_heavy", "--workers", 2)
+    options = ("--preset", "vhs_heavy", "--workers", 2)
     api, bench.api = bench.api, None
-    with bench.start_flow(*given(bench, *wanted), flow=FLOW) as flow:
-        wait_until(lambda: len(segment_records(bench)) >= 2, "two segments are done")
+    with bench.start_flow(*build_options(bench, *options), flow=FLOW) as flow:
+        wait_until(lambda: len(list_segment_records(bench)) >= 2, "two segments are done")
         flow.signal(signal.SIGKILL)
         assert flow.wait() == -signal.SIGKILL
     wait_until_gone(bench.mark)
-    done, bench.api = len(segment_records(bench)), api
+    done, bench.api = len(list_segment_records(bench)), api
     assert not (bench.output / "restored").exists()
-    assert bench.run(*given(bench, *wanted), flow=FLOW) == 0
-    assert count_items(bench, "diagnosis") == (0, 1, 0, 0)
-    assert count_items(bench, "segments") == (6 - done, done, 0, 0)
-    assert len(read_frame_times(restored(bench, "home"))) == 750
+    assert bench.run(*build_options(bench, *options), flow=FLOW) == 0
+    assert count_stage_items(bench, "diagnosis") == (0, 1, 0, 0)
+    assert count_stage_items(bench, "segments") == (6 - done, done, 0, 0)
+    assert len(read_frame_times(get_restored(bench, "home"))) == 750
 
 
-def segment_records(bench: Bench) -> list[str]:
+def list_segment_records(bench: Bench) -> list[str]:
     return [name for name in load_records(bench.output) if name.startswith("segments/")]
 
 
 def test_limited_scratch_gives_the_same_tapes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    shelf_of(bench, "high.mkv", "odd.mkv")
-    assert bench.run(*given(bench, "--workers", 2), flow=FLOW) == 0
+    fill_shelf(bench, "high.mkv", "odd.mkv")
+    assert bench.run(*build_options(bench, "--workers", 2), flow=FLOW) == 0
     together, log = hash_files(bench.output / "restored"), capsys.readouterr().err
     bench.output = bench.folder / "one by one"
-    assert bench.run(*given(bench, "--scratch", "1B", "--workers", 1), flow=FLOW) == 0
+    assert bench.run(*build_options(bench, "--scratch", "1B", "--workers", 1), flow=FLOW) == 0
     assert hash_files(bench.output / "restored") == together
     assert log.count("segments: 2 slots") == 1
-    assert capsys.readouterr().err.count("segments: 1 slots") == 2, "one group after another"
+    assert capsys.readouterr().err.count("segments: 1 slots") == 2, "groups run in sequence"
 
 
 def test_tapes_run_one_at_a_time_with_little_scratch(bench: Bench) -> None:
-    shelf_of(bench, "high.mkv", "odd.mkv")
+    fill_shelf(bench, "high.mkv", "odd.mkv")
     for done in (1, 2):
-        assert bench.run(*given(bench, "--max-items", 1), flow=FLOW) == 0
+        assert bench.run(*build_options(bench, "--max-items", 1), flow=FLOW) == 0
         assert len(list((bench.output / "restored").iterdir())) == done
-        assert count_items(bench, "tapes")[0] == 1
+        assert count_stage_items(bench, "tapes")[0] == 1
 
 
 def test_external_program_restores_a_tape(bench: Bench) -> None:
-    """The command that the docs give, with FFmpeg as the program."""
-    shelf_of(bench, "film.mkv")
+    """Run the command from the docs with FFmpeg as the program."""
+    fill_shelf(bench, "film.mkv")
     text = (ROOT / "docs" / "vhs_batch.md").read_text(encoding="utf-8")
     command = text.partition('--command "ffmpeg')[2].partition('"')[0]
     assert "{input}" in command
-    wanted = ("--engine", "command", "--height", 288, "--command", shlex.quote(FFMPEG) + command)
-    assert bench.run(*given(bench, *wanted), flow=FLOW) == 0
-    assert count_items(bench, "segments") == (1, 0, 0, 0)
-    assert len(read_frame_times(restored(bench, "film"))) == 48
+    options = ("--engine", "command", "--height", 288, "--command", shlex.quote(FFMPEG) + command)
+    assert bench.run(*build_options(bench, *options), flow=FLOW) == 0
+    assert count_stage_items(bench, "segments") == (1, 0, 0, 0)
+    assert len(read_frame_times(get_restored(bench, "film"))) == 48
     assert load_values(bench, "tapes")["film"]["height_px"] == 288
 
 
 def test_failed_program_is_reported(bench: Bench) -> None:
-    shelf_of(bench, "high.mkv")
-    wanted = ("--engine", "command", "--command", f"{shlex.quote(FFMPEG)} -v error -i {{input}} -vf nosuch {{output}}")
-    assert bench.run(*given(bench, *wanted), flow=FLOW) == 3
+    fill_shelf(bench, "high.mkv")
+    options = ("--engine", "command", "--command", f"{shlex.quote(FFMPEG)} -v error -i {{input}} -vf nosuch {{output}}")
+    assert bench.run(*build_options(bench, *options), flow=FLOW) == 3
     assert "nosuch" in (bench.output / bench.failures["high.0000"]["log"]).read_text()
     assert "segments are missing" in bench.failures["high"]["message"]
 
@@ -396,7 +396,7 @@ def test_unsuitable_options_fail_the_tape(whole_run: Bench) -> None:
 
 
 def test_archive_keeps_fields_and_pixels(whole_run: Bench) -> None:
-    with av.open(str(restored(whole_run, "kept"))) as container:
+    with av.open(str(get_restored(whole_run, "kept"))) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("ffv1", "yuv422p10le")
         assert stream.sample_aspect_ratio == Fraction(12, 11)
@@ -404,10 +404,10 @@ def test_archive_keeps_fields_and_pixels(whole_run: Bench) -> None:
 
 
 def test_vhs_preset_is_chosen_by_noise(whole_run: Bench) -> None:
-    made = load_values(whole_run, "tapes")
-    assert made["odd"]["preset"] == "vhs_clean"
-    assert made["odd"]["chosen_because"].endswith("is below 2")
-    assert made["stream"]["preset"] in {"vhs_standard", "vhs_heavy"}
+    rows = load_values(whole_run, "tapes")
+    assert rows["odd"]["preset"] == "vhs_clean"
+    assert rows["odd"]["chosen_because"].endswith("is below 2")
+    assert rows["stream"]["preset"] in {"vhs_standard", "vhs_heavy"}
 
 
 @pytest.mark.parametrize(
@@ -425,8 +425,8 @@ def test_vhs_preset_is_chosen_by_noise(whole_run: Bench) -> None:
 def test_invalid_options_are_refused(
     bench: Bench, capsys: pytest.CaptureFixture[str], options: Sequence[str], words: Sequence[str]
 ) -> None:
-    shelf_of(bench, "high.mkv")
-    assert bench.run(*given(bench, *options), flow=FLOW) == 2
+    fill_shelf(bench, "high.mkv")
+    assert bench.run(*build_options(bench, *options), flow=FLOW) == 2
     log = capsys.readouterr().err
     assert [word for word in words if word not in log] == [], log
     assert "Traceback" not in log
@@ -442,7 +442,7 @@ def write_settings(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
 
 
 def test_all_problems_of_the_settings_are_reported_together(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    shelf_of(bench, "high.mkv", "odd.mkv")
+    fill_shelf(bench, "high.mkv", "odd.mkv")
     rows: list[dict[str, object]] = [
         {"tape": "high", "height": 720},
         {"tape": "odd.mkv", "preset": "vhs_best", "height": 719},
@@ -451,7 +451,7 @@ def test_all_problems_of_the_settings_are_reported_together(bench: Bench, capsys
         {"tape": "high.mkv", "codec": "divx", "segment_seconds": 1},
     ]
     settings = write_settings(bench.folder / "settings.csv", rows)
-    assert bench.run(*given(bench, "--settings", settings), flow=FLOW) == 2
+    assert bench.run(*build_options(bench, "--settings", settings), flow=FLOW) == 2
     log = capsys.readouterr().err
     for words in ("did you mean high.mkv?", "719", "'odd.mkv' again", "'../x.mkv'", "'divx'", "segment_seconds"):
         assert words in log, log
@@ -459,10 +459,10 @@ def test_all_problems_of_the_settings_are_reported_together(bench: Bench, capsys
 
 
 def test_invalid_settings_table_is_an_error(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    shelf_of(bench, "high.mkv")
+    fill_shelf(bench, "high.mkv")
     (bench.folder / "settings.json").write_text('[{"tape": "high.mkv", ')
-    assert bench.run(*given(bench, "--settings", bench.folder / "settings.json"), flow=FLOW) == 2
-    assert bench.run(*given(bench, "--settings", bench.folder / "none.csv"), flow=FLOW) == 2
+    assert bench.run(*build_options(bench, "--settings", bench.folder / "settings.json"), flow=FLOW) == 2
+    assert bench.run(*build_options(bench, "--settings", bench.folder / "none.csv"), flow=FLOW) == 2
     log = capsys.readouterr().err
     assert "settings.json" in log
     assert "none.csv" in log
@@ -471,14 +471,14 @@ def test_invalid_settings_table_is_an_error(bench: Bench, capsys: pytest.Capture
 
 def test_folder_without_tapes_is_an_error(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     (bench.folder / "shelf").mkdir()
-    assert bench.run(*given(bench), flow=FLOW) == 2
+    assert bench.run(*build_options(bench), flow=FLOW) == 2
     assert "no videos" in capsys.readouterr().err
 
 
-def test_a_dry_run_predicts_and_leaves_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    shelf_of(bench, "high.mkv")
+def test_dry_run_predicts_and_writes_no_files(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    fill_shelf(bench, "high.mkv")
     before = list_files(bench.folder / "shelf")
-    assert bench.run(*given(bench, "--dry-run"), flow=FLOW) == 0
+    assert bench.run(*build_options(bench, "--dry-run"), flow=FLOW) == 0
     assert "diagnosis: " in capsys.readouterr().err
     assert not bench.output.exists()
     assert list_files(bench.folder / "shelf") == before

@@ -1,4 +1,4 @@
-"""vhs_batch with a network: a tiny tape, enlarged in slots, and options that cannot be had."""
+"""Run vhs_batch with a network: upscale a tiny tape in slots, and refuse unusable options."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ needs_ncnn = pytest.mark.skipif(
 
 
 def make_tape(folder: Path) -> Path:
-    """A second of fields, 96x72."""
+    """Create one second of 96x72 fields."""
     folder.mkdir()
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(find_clip("bikes.mp4"))]
     subprocess.run([*program, "-vf", FILTERS, "-c:v", "ffv1", str(folder / "tiny.mkv")], check=True)
     return folder
 
 
-def given(bench: Bench, *others: object) -> tuple[object, ...]:
+def build_options(bench: Bench, *others: object) -> tuple[object, ...]:
     return ("--input", bench.folder / "shelf", "--output-dir", bench.output, "--height", 144, *others)
 
 
-def pictures(path: Path) -> np.ndarray:
+def read_frames(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)])
 
@@ -43,21 +43,21 @@ def pictures(path: Path) -> np.ndarray:
 @needs_ncnn
 def test_network_upscales_a_tape(bench: Bench) -> None:
     make_tape(bench.folder / "shelf")
-    assert bench.run(*given(bench, "--engine", "neural", "--workers", 1), flow=FLOW) == 0
+    assert bench.run(*build_options(bench, "--engine", "neural", "--workers", 1), flow=FLOW) == 0
     assert bench.count_items() == (4, 0, 0, 0)
     [tape] = [row for row in pq.read_table(bench.output / "items.parquet").to_pylist() if row["stage"] == "tapes"]
     assert (tape["width_px"], tape["height_px"], tape["frames"]) == (192, 144, 50)
-    enlarged = pictures(bench.output / "restored" / "tiny.mkv")
-    assert enlarged.shape == (50, 144, 192)
-    assert bench.run(*given(bench, "--workers", 1), flow=FLOW) == 0
-    assert bench.count_items() == (3, 1, 0, 0)  # measured already
-    differences = np.abs(enlarged - pictures(bench.output / "restored" / "tiny.mkv"))
-    assert 0.2 < differences.mean() < 8  # the same pictures, by other means
+    upscaled = read_frames(bench.output / "restored" / "tiny.mkv")
+    assert upscaled.shape == (50, 144, 192)
+    assert bench.run(*build_options(bench, "--workers", 1), flow=FLOW) == 0
+    assert bench.count_items() == (3, 1, 0, 0)  # the measurement is cached
+    differences = np.abs(upscaled - read_frames(bench.output / "restored" / "tiny.mkv"))
+    assert 0.2 < differences.mean() < 8  # the same frames from another upscaler
 
 
 def test_unusable_networks_are_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     make_tape(bench.folder / "shelf")
-    assert bench.run(*given(bench, "--engine", "neural", "--weights", "span-x3"), flow=FLOW) == 2
+    assert bench.run(*build_options(bench, "--engine", "neural", "--weights", "span-x3"), flow=FLOW) == 2
     log = capsys.readouterr().err
     assert "--weights: 'span-x3'" in log
     assert "Traceback" not in log
