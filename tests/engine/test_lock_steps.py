@@ -418,7 +418,7 @@ def test_touch_that_takes_too_long_counts_from_its_start(
     with locked(path, "mine") as held:
         now[0] = 1030.0
         monkeypatch.setattr(lock_module, "_set_time", be_slow)
-        with pytest.raises(LockLost, match="could not be refreshed in time"):
+        with pytest.raises(LockLost, match="lock: it could not be refreshed in time; this run"):
             held.check()
 
 
@@ -472,6 +472,18 @@ def test_filesystem_that_cannot_set_times_gets_the_same_bytes_again(
     assert path.read_bytes() == owner.encode()
     assert path.stat().st_mtime > 1000
     assert synced == [descriptor]
+
+
+def test_heart_of_a_filesystem_that_cannot_set_times_beats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    with locked(path, "mine") as held:
+        os.utime(path, (1, 1))
+        monkeypatch.setattr(os, "utime", refuse)
+        held._touch()
+        assert path.stat().st_mtime > 1000
+        held.check()
 
 
 def test_check_by_token_in_the_owners_process_and_in_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -552,6 +564,16 @@ def test_pause_of_the_watcher_does_not_count_as_silence(path: Path, watch: Watch
     watch.extra = dict.fromkeys(range(1000), 0.05)
     lock_module._watch(path, look_at(path))
     assert len(watch.sleeps) == pytest.approx(undisturbed / 1.5, abs=3), "a slow machine's seconds count"
+
+
+def test_owner_that_lives_refuses_the_run_at_once(path: Path, watch: Watch) -> None:
+    with locked(path, "first") as first:
+        with pytest.raises(RunError) as refused, locked(path, "mine"):
+            pass
+        assert str(refused.value) == (
+            f"{path.parent.parent} is in use by {first.owner}; wait for it, or give another --output-dir"
+        )
+    assert watch.sleeps == []
 
 
 def test_silent_owner_is_announced_once_and_taken_over(path: Path, watch: Watch) -> None:
