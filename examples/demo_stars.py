@@ -1,9 +1,9 @@
-"""Make the demo's stars: light curves whose planets are known, because they were put there.
+"""Create the demo's stars: synthetic light curves with injected planets.
 
     python examples/demo_stars.py demo
 
-leaves ``demo/stars/`` (CSV, 27 days at ten minutes) and ``demo/targets.csv``. Transits are by batman, with limb
-darkening; noise comes from a seed, so that the files are the same on every run. One file is damaged.
+writes ``demo/stars/`` (CSV, 27 days at a cadence of ten minutes) and ``demo/targets.csv``. batman computes the
+transits, with limb darkening. The noise has a fixed seed, so every run writes the same files. One file is damaged.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pathlib import Path
 import numpy as np
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # it imports distutils
+    warnings.simplefilter("ignore", DeprecationWarning)  # batman imports distutils
     import batman
 
 START_DAYS = 2000.0  # BTJD
 DAYS = 27.0
 STEP_DAYS = 1 / 144
-GAP_DAYS = (13.0, 14.2)  # the spacecraft sends its data home
-NOT_A_CURVE = "error-page"
+GAP_DAYS = (13.0, 14.2)  # data download of the spacecraft
+DAMAGED_NAME = "error-page"
 
 
 @dataclass(frozen=True)
 class Body:
-    """What crosses the star. ``radius_ratio`` and ``scaled_axis`` in stellar radii."""
+    """A planet or star that crosses the star. ``radius_ratio`` and ``scaled_axis`` are in stellar radii."""
 
     period_days: float
     transit_days: float
@@ -43,7 +43,7 @@ class Body:
 
 @dataclass(frozen=True)
 class DemoStar:
-    """A star of the demo. ``spots``: amplitude and days of its rotation."""
+    """A star of the demo. ``spots``: relative amplitude and period in days of its rotation."""
 
     name: str
     label: str
@@ -63,19 +63,19 @@ STARS = (
 
 
 def main(folder: Path) -> None:
-    """Write the stars and their table into ``folder``."""
+    """Write the light curves and the table of targets to ``folder``."""
     stars = folder / "stars"
     stars.mkdir(parents=True, exist_ok=True)
     for number, star in enumerate(STARS):
         write_curve(stars / f"{star.name}.csv", star, seed=number)
-    (stars / f"{NOT_A_CURVE}.csv").write_text("<html><body>503 Service Unavailable</body></html>\n")
-    rows = [(star.name, "TESS", star.label) for star in STARS] + [(NOT_A_CURVE, "TESS", "damaged")]
+    (stars / f"{DAMAGED_NAME}.csv").write_text("<html><body>503 Service Unavailable</body></html>\n")
+    rows = [(star.name, "TESS", star.label) for star in STARS] + [(DAMAGED_NAME, "TESS", "damaged")]
     write_rows(folder / "targets.csv", ("target_id", "mission", "label"), rows)
     print(f"{folder}: {len(rows)} stars, one of them damaged")
 
 
 def write_curve(path: Path, star: DemoStar, seed: int) -> None:
-    """Time in BTJD, flux and its error, relative to the star."""
+    """Write a CSV with the time in BTJD, the relative flux and its error."""
     time = np.arange(0.0, DAYS, STEP_DAYS)
     time = time[(time < GAP_DAYS[0]) | (time > GAP_DAYS[1])]
     flux = np.ones_like(time)
@@ -91,7 +91,7 @@ def write_curve(path: Path, star: DemoStar, seed: int) -> None:
 
 
 def simulate_transit(time: np.ndarray, body: Body) -> np.ndarray:
-    """Return the star's flux with the body in front of it and, if it shines, behind it."""
+    """Return the relative flux (n,) with transits of the body and, if it emits light, secondary eclipses."""
     params = batman.TransitParams()
     params.t0, params.per, params.rp, params.a = (
         body.transit_days,
@@ -112,7 +112,7 @@ def simulate_transit(time: np.ndarray, body: Body) -> np.ndarray:
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A CSV; a half-written one never bears its name, and one with the same content stays as it is."""
+    """Write a CSV atomically; a file with the same content is not replaced."""
     building = path.with_name(f".building{path.suffix}")
     with building.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
@@ -124,5 +124,5 @@ def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        raise SystemExit("say where: python examples/demo_stars.py FOLDER")
+        raise SystemExit("usage: python examples/demo_stars.py FOLDER")
     main(Path(sys.argv[1]))
