@@ -15,7 +15,7 @@ import pytest
 from tasks.engine.contract.errors import LockLost, RunError
 from tasks.engine.store import lock as lock_module
 from tasks.engine.store.liveness import ProcessIdentity
-from tasks.engine.store.lock import SECONDS_VARIABLE, Lock, Owner, check_lock, claimed, locked
+from tasks.engine.store.lock import SECONDS_VARIABLE, Lock, Owner, check_lock, claim_lock, hold_lock
 from tests.engine.processes import wait_until
 
 
@@ -178,7 +178,7 @@ def test_refused_seconds_name_the_allowed_range(given: str, monkeypatch: pytest.
 def test_made_lock_is_a_file_that_all_may_read(path: Path) -> None:
     before = os.umask(0)
     try:
-        with locked(path, "mine") as held:
+        with hold_lock(path, "mine") as held:
             assert stat.S_IMODE(path.stat().st_mode) == 0o644
             assert path.read_bytes() == held.owner.encode()
             assert held.path == path
@@ -209,7 +209,7 @@ def test_swept_temporary_file_is_another_try(path: Path, monkeypatch: pytest.Mon
         link(source, target)
 
     monkeypatch.setattr(os, "link", sweep_first)
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         assert len(calls) == 2
         assert calls[0] != calls[1]
         assert all(call.name.startswith(".lock.") and call.name.endswith(".tmp") for call in calls)
@@ -225,8 +225,20 @@ def test_lost_answer_to_a_link_is_no_failure(path: Path, monkeypatch: pytest.Mon
         link(source, target)
 
     monkeypatch.setattr(os, "link", link_twice)
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         held.check()
+
+
+def test_temporary_file_that_cannot_be_removed_is_no_failure(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        lock = lock_module._make(path, Owner.mine("mine"))
+    assert lock is not None
+    lock.check()
+    lock.release()
 
 
 def test_lock_without_links_is_not_made_over_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +248,7 @@ def test_lock_without_links_is_not_made_over_another(path: Path, monkeypatch: py
     monkeypatch.setattr(os, "link", refuse)
     before = os.umask(0)
     try:
-        with locked(path, "mine") as held:
+        with hold_lock(path, "mine") as held:
             assert stat.S_IMODE(path.stat().st_mode) == 0o644
             assert path.read_bytes() == held.owner.encode()
             assert lock_module._make(path, Owner.mine("other")) is None
@@ -254,7 +266,9 @@ def test_symlink_is_never_written_through(path: Path) -> None:
         with contextlib.suppress(FileExistsError):
             write(path, b"x")
         assert target.read_text() == "precious"
-    assert lock_module._hold(path, Owner.mine("x"), 0.0) is None
+    owner = Owner.mine("x")
+    target.write_bytes(owner.encode())
+    assert lock_module._hold(path, owner, 0.0) is None
 
 
 def test_look_tells_owner_file_and_time(path: Path) -> None:
@@ -321,14 +335,14 @@ def test_token_is_read_without_following_symlinks(path: Path) -> None:
 
 
 def test_release_leaves_the_lock_of_another(path: Path) -> None:
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         path.write_bytes(make_far_owner().encode())
     assert look_at(path).owner.run_id == "far"
     assert not any(lock.path == path for lock in lock_module._held.values())
 
 
 def test_release_after_a_loss_reads_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         held._lose("it is gone")
         content = path.read_bytes()
     assert path.read_bytes() == content
@@ -338,7 +352,7 @@ def test_release_survives_a_filesystem_that_is_away(path: Path, monkeypatch: pyt
     def fail(_: Path) -> str:
         raise OSError("no connection")
 
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         monkeypatch.setattr(lock_module, "_read_token", fail)
     assert not held._heart.is_alive()
 
@@ -347,7 +361,7 @@ def test_release_survives_a_filesystem_that_is_away(path: Path, monkeypatch: pyt
 
 
 def test_heart_is_a_daemon_that_beats_twelve_times(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         assert held._heart.daemon
         assert held._heart.name == "headrace-lock"
         waits: list[float | None] = []
@@ -373,7 +387,7 @@ def test_heart_is_a_daemon_that_beats_twelve_times(path: Path, monkeypatch: pyte
 
 def test_lock_is_stale_after_a_third_of_its_seconds(path: Path, clock: list[float]) -> None:
     now = clock
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         assert held._touched_at == 1000.0
         now[0] = 1020.0
         assert not held._is_stale()
@@ -384,7 +398,7 @@ def test_lock_is_stale_after_a_third_of_its_seconds(path: Path, clock: list[floa
 
 
 def test_fresh_lock_is_only_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         monkeypatch.setattr(held, "_touch", lambda: pytest.fail("it was touched"))
         held.check()
         path.unlink()
@@ -395,7 +409,7 @@ def test_fresh_lock_is_only_read(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_touch_shows_a_sign_of_life(path: Path, clock: list[float]) -> None:
     now = clock
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         os.utime(path, (1, 1))
         now[0] = 1001.0
         held._touch()
@@ -415,7 +429,7 @@ def test_touch_that_takes_too_long_counts_from_its_start(
     def be_slow(*_: Any) -> None:
         now[0] += 25.0
 
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         now[0] = 1030.0
         monkeypatch.setattr(lock_module, "_set_time", be_slow)
         with pytest.raises(LockLost, match="lock: it could not be refreshed in time; this run"):
@@ -423,7 +437,7 @@ def test_touch_that_takes_too_long_counts_from_its_start(
 
 
 def test_loss_is_reported_once_with_its_first_reason(path: Path) -> None:
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         held.on_loss(LockLost("ignored by default"))
         reported: list[LockLost] = []
         held.on_loss = reported.append
@@ -445,7 +459,7 @@ def test_loss_is_reported_once_with_its_first_reason(path: Path) -> None:
     ],
 )
 def test_loss_names_the_successor(path: Path, content: bytes | None, why: str) -> None:
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         path.unlink()
         if content is not None:
             path.write_bytes(content)
@@ -478,7 +492,7 @@ def test_heart_of_a_filesystem_that_cannot_set_times_beats(path: Path, monkeypat
     def refuse(*_: Any) -> None:
         raise PermissionError
 
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         os.utime(path, (1, 1))
         monkeypatch.setattr(os, "utime", refuse)
         held._touch()
@@ -487,7 +501,7 @@ def test_heart_of_a_filesystem_that_cannot_set_times_beats(path: Path, monkeypat
 
 
 def test_check_by_token_in_the_owners_process_and_in_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with locked(path, "mine") as held:
+    with hold_lock(path, "mine") as held:
         checks: list[bool] = []
         monkeypatch.setattr(held, "check", lambda: checks.append(True))
         check_lock(path, held.owner.token)
@@ -567,8 +581,8 @@ def test_pause_of_the_watcher_does_not_count_as_silence(path: Path, watch: Watch
 
 
 def test_owner_that_lives_refuses_the_run_at_once(path: Path, watch: Watch) -> None:
-    with locked(path, "first") as first:
-        with pytest.raises(RunError) as refused, locked(path, "mine"):
+    with hold_lock(path, "first") as first:
+        with pytest.raises(RunError) as refused, hold_lock(path, "mine"):
             pass
         assert str(refused.value) == (
             f"{path.parent.parent} is in use by {first.owner}; wait for it, or give another --output-dir"
@@ -579,7 +593,7 @@ def test_owner_that_lives_refuses_the_run_at_once(path: Path, watch: Watch) -> N
 def test_silent_owner_is_announced_once_and_taken_over(path: Path, watch: Watch) -> None:
     far, said = make_far_owner(), list[str]()
     path.write_bytes(far.encode())
-    with locked(path, "mine", said.append) as held:
+    with hold_lock(path, "mine", said.append) as held:
         assert look_at(path).owner == held.owner
     output = path.parent.parent
     assert "\n".join(said) == (
@@ -587,18 +601,18 @@ def test_silent_owner_is_announced_once_and_taken_over(path: Path, watch: Watch)
         " waiting up to 6 s for a sign of life"
     )
     path.write_text("{")
-    with locked(path, "mine", said.append):
+    with hold_lock(path, "mine", said.append):
         pass
     assert said[1:] == [f"{path} names no owner: waiting up to 60 s for a sign of life"]
     path.write_bytes(far.encode())
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         pass
 
 
 def test_owner_that_shows_a_sign_of_life_refuses_the_run(path: Path, watch: Watch) -> None:
     path.write_bytes(make_far_owner().encode())
     watch.on_sleep = lambda number: os.utime(path, (2, number))  # type: ignore[method-assign]
-    with pytest.raises(RunError) as refused, locked(path, "mine"):
+    with pytest.raises(RunError) as refused, hold_lock(path, "mine"):
         pass
     output = path.parent.parent
     assert str(refused.value) == (
@@ -610,7 +624,7 @@ def test_owner_that_shows_a_sign_of_life_refuses_the_run(path: Path, watch: Watc
 def test_damaged_lock_that_changes_is_of_a_run_that_just_began(path: Path, watch: Watch) -> None:
     path.write_text("{")
     watch.on_sleep = lambda number: os.utime(path, (2, number))  # type: ignore[method-assign]
-    with pytest.raises(RunError, match="is in use by a run that just began; wait for it"), locked(path, "mine"):
+    with pytest.raises(RunError, match="is in use by a run that just began; wait for it"), hold_lock(path, "mine"):
         pass
 
 
@@ -625,7 +639,7 @@ def test_lock_that_vanishes_or_changes_hands_is_looked_at_again(path: Path, watc
             path.unlink()
 
     watch.on_sleep = hand_over  # type: ignore[method-assign]
-    with locked(path, "mine", said.append):
+    with hold_lock(path, "mine", said.append):
         pass
     assert len(said) == 1
     assert len(watch.sleeps) == 3
@@ -634,13 +648,13 @@ def test_lock_that_vanishes_or_changes_hands_is_looked_at_again(path: Path, watc
 def test_lock_that_vanished_before_the_look_is_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, tries = lock_module._make, iter([True])
     monkeypatch.setattr(lock_module, "_make", lambda *given: None if next(tries, False) else make(*given))
-    with locked(path, "mine"):
+    with hold_lock(path, "mine"):
         assert look_at(path).owner.run_id == "mine"
 
 
 def test_dead_owner_is_taken_over_at_once(path: Path, watch: Watch) -> None:
     path.write_bytes(make_dead_owner().encode())
-    with locked(path, "mine", pytest.fail):
+    with hold_lock(path, "mine", pytest.fail):
         assert [entry.name for entry in path.parent.iterdir()] == ["lock"]
     assert watch.sleeps == []
 
@@ -689,7 +703,7 @@ def test_lock_that_is_gone_needs_no_removal(path: Path) -> None:
 def test_claim_of_a_dead_owner_is_fenced(path: Path, watch: Watch) -> None:
     path.write_bytes(make_dead_owner(folder="private/dead").encode())
     fenced: list[str] = []
-    with claimed(path, "mine", "private/mine", fenced.append) as held:
+    with claim_lock(path, "mine", "private/mine", fenced.append) as held:
         assert fenced == ["private/dead"]
         assert (held.owner.run_id, held.owner.folder) == ("mine", "private/mine")
     assert watch.sleeps == []
@@ -706,7 +720,7 @@ def test_claim_waits_while_its_owner_shows_signs_of_life(path: Path, watch: Watc
             os.utime(path, (2, number))
 
     watch.on_sleep = beat  # type: ignore[method-assign]
-    with claimed(path, "mine", fence=fenced.append) as held:
+    with claim_lock(path, "mine", fence=fenced.append) as held:
         assert fenced == ["private/far"]
         assert held.owner.folder == ""
     assert sum(watch.sleeps) >= 6.0
@@ -715,7 +729,7 @@ def test_claim_waits_while_its_owner_shows_signs_of_life(path: Path, watch: Watc
 def test_claim_that_vanishes_is_taken(path: Path, watch: Watch) -> None:
     path.write_bytes(make_far_owner(folder="private/far").encode())
     watch.on_sleep = lambda number: path.unlink()  # type: ignore[method-assign]
-    with claimed(path, "mine", fence=pytest.fail):
+    with claim_lock(path, "mine", fence=pytest.fail):
         assert len(watch.sleeps) == 1
 
 
@@ -726,7 +740,7 @@ def test_claim_fences_owners_whose_lock_another_process_took_away(path: Path) ->
     (path.parent / ".lock.dead.0123456789ef.tmp").write_bytes(make_dead_owner().encode())
     (path.parent / ".other.dead.0123456789ab.tmp").write_bytes(make_dead_owner(folder="private/other").encode())
     fenced: list[str] = []
-    with claimed(path, "mine", fence=fenced.append):
+    with claim_lock(path, "mine", fence=fenced.append):
         assert fenced == ["private/dead"]
 
 
@@ -735,7 +749,7 @@ def test_claim_whose_fence_fails_is_released(path: Path) -> None:
         raise RunError("it cannot be removed")
 
     (path.parent / ".lock.dead.0123456789ab.tmp").write_bytes(make_dead_owner(folder="private/dead").encode())
-    with pytest.raises(RunError, match="it cannot be removed"), claimed(path, "mine", fence=fail):
+    with pytest.raises(RunError, match="it cannot be removed"), claim_lock(path, "mine", fence=fail):
         pass
     assert not path.exists()
     wait_until(lambda: not lock_module._held, "the release")
@@ -743,5 +757,5 @@ def test_claim_whose_fence_fails_is_released(path: Path) -> None:
 
 def test_claim_without_a_fence(path: Path) -> None:
     path.write_bytes(make_dead_owner(folder="private/dead").encode())
-    with claimed(path, "mine") as held:
+    with claim_lock(path, "mine") as held:
         assert isinstance(held, Lock)
