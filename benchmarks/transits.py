@@ -1,12 +1,12 @@
-"""How well and how fast the transit search finds planets: ``python benchmarks/transits.py``.
+"""Measure the accuracy and speed of the transit search: ``python benchmarks/transits.py``.
 
-truth            the known planets of real stars, and silence on stars without
-false-positives  how strong the strongest signal is in real noise without planets, for each way of searching
-injections       planets injected into real noise: how many each way finds at 1 % false positives; a completeness map
-speed            CPU seconds a star beside the usual pipeline, one thread
+truth            known planets of real stars, and no candidates of stars without planets
+false-positives  SDE of the strongest signal in real noise without planets, per method
+injections       planets injected into real noise: share that each method finds at 1 % false positives; completeness map
+speed            CPU seconds per star of Headrace and the usual pipeline, one thread
 scaling          a flow of many stars with one slot and with two
 
-The light curves lie in shared/ beside the checkout, or where HEADRACE_SHARED says.
+The light curves are in shared/ next to the checkout, or in the folder in HEADRACE_SHARED.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.transit_search.pool import ONE_THREAD
 
 os.environ.update(ONE_THREAD)  # before numba, BLAS and OpenMP are loaded
-warnings.simplefilter("ignore")  # of the libraries that are compared
+warnings.simplefilter("ignore")  # of the compared libraries
 
 import cyclopts  # noqa: E402
 
 from benchmarks.machine import describe_machine  # noqa: E402
 from benchmarks.transit_search import completeness, false_positives, injections, scaling, speed, truth  # noqa: E402
-from benchmarks.transit_search.stars import EASY, shared_folder  # noqa: E402
+from benchmarks.transit_search.stars import EASY, find_shared_folder  # noqa: E402
 
 Part = Literal["truth", "false-positives", "injections", "speed", "scaling"]
 PARTS: tuple[Part, ...] = ("truth", "false-positives", "injections", "speed", "scaling")
@@ -43,18 +43,18 @@ def main(
     processes: Annotated[int, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))] = os.cpu_count() or 1,
     quick: bool = False,
 ) -> None:
-    """Measure and print tables; results as JSON and the completeness map go into the output folder.
+    """Measure, print tables, and write the results as JSON and the completeness map to the output folder.
 
     Args:
-        part: What to measure; all of it by default
+        part: Parts to run (default: all)
         output_dir: Folder for the results
-        curves: Scrambled light curves without planets, a family
-        planets: Planets injected
-        repeats: How often each timed thing is run; medians are printed
-        processes: For what is not timed
-        quick: A minute's worth of each part, to see that it works
+        curves: Scrambled light curves without planets per family
+        planets: Number of injected planets
+        repeats: Number of timed runs; medians are printed
+        processes: Number of processes for parts without timing
+        quick: Run a minute of each part as a check
     """
-    folder = shared_folder()
+    folder = find_shared_folder()
     print(describe_machine(), flush=True)
     if quick:
         curves, planets, repeats = 2, 6, 1
@@ -63,10 +63,10 @@ def main(
     if "false-positives" in part:
         false_positives.report(false_positives.run(folder, output_dir, curves, processes))
     if "injections" in part:
-        quiet = false_positives.load(output_dir)
-        found = injections.run(folder, output_dir, planets, processes)
-        injections.report(found, quiet)
-        completeness.draw(output_dir / "completeness.png", found, injections.thresholds(quiet))
+        noise_rows = false_positives.load(output_dir)
+        rows = injections.run(folder, output_dir, planets, processes)
+        injections.report(rows, noise_rows)
+        completeness.draw(output_dir / "completeness.png", rows, injections.compute_thresholds(noise_rows))
         print(f"completeness map: {output_dir / 'completeness.png'}")
     if "speed" in part:
         speed.report(speed.run(folder, output_dir, repeats, speed.SHORT_STARS if quick else speed.ALL_STARS))

@@ -1,4 +1,4 @@
-"""Transits of known period, depth and duration in real noise: which way of searching finds them again."""
+"""Inject transits of known period, depth and duration into real noise, and measure how many each method recovers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.transit_search.false_positives import RATE, all_noise, by_family, sde, threshold
+from benchmarks.transit_search.false_positives import RATE, compute_threshold, get_sde, group_by_family, load_noises
+from benchmarks.transit_search.methods import METHODS, OURS, TLS, TLS_PREPARED, Detection
 from benchmarks.transit_search.noise import Noise
-from benchmarks.transit_search.pool import spread
-from benchmarks.transit_search.rows import Searched, save, table
+from benchmarks.transit_search.pool import run_parallel
+from benchmarks.transit_search.rows import CurveResult, format_table, save
 from benchmarks.transit_search.stars import K2, QUARTER, TESS
-from benchmarks.transit_search.ways import OURS, TLS, TLS_PREPARED, WAYS, Detection
 from tasks.transits.light_curve import Floats
 from tasks.transits.searching.grid import compute_duration_share
 
@@ -24,24 +24,24 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # batman imports distutils
     import batman
 
-LEAST_PERIOD_DAYS = 0.6
-SNR_RANGE = (5.0, 20.0)  # in the white noise of single points: from hardly any to nearly all are found
-_UNKNOWN_DENSITIES = (0.25, 2.5)  # solar, of stars whose own is unknown
+MIN_PERIOD_DAYS = 0.6
+SNR_RANGE = (5.0, 20.0)  # in the white noise of single points; hardly any to nearly all are found
+_UNKNOWN_DENSITIES = (0.25, 2.5)  # solar, for stars of unknown density
 _MAX_IMPACT = 0.8
 _LIMB_DARKENING = (0.4804, 0.1867)  # quadratic, of a star like the Sun in Kepler's band
-_FIRST_SEED = 100_000  # of scrambles: none is among those that the thresholds are taken from
+_FIRST_SEED = 100_000  # of scrambled curves; the thresholds use other seeds
 _RESAMPLED = 300
 _SAME = 0.01
 _ALIASES = (0.5, 2.0)
 _FAMILIES = (TESS, K2, QUARTER)
 _HOURS = 24.0
-# Edges of the groups that shares are told for.
+# Edges of the groups in the report.
 _GROUPS = {"duration_days": (0.0, 2 / _HOURS, 4 / _HOURS, 1.0), "depth": (0.0, 2e-4, 1e-3, 1.0)}
 
 
 @dataclass(frozen=True)
 class Injected:
-    """A planet on a circular orbit. ``snr`` of all its transits together in white noise."""
+    """A planet on a circular orbit. ``snr``: of all its transits together, in white noise."""
 
     period_days: float
     transit_time_days: float
@@ -53,8 +53,8 @@ class Injected:
     snr: float
     transits: int
 
-    def flux(self, noise: Noise) -> Floats:
-        """(n,) averaged over each exposure."""
+    def compute_flux(self, noise: Noise) -> Floats:
+        """Return the relative flux (n,), averaged over each exposure."""
         params = batman.TransitParams()
         params.t0, params.per, params.rp, params.a = 0.0, self.period_days, self.radius_ratio, self.scaled_axis
         params.inc = math.degrees(math.acos(self.impact / self.scaled_axis))
@@ -73,13 +73,15 @@ class Job:
     noise: int
     seed: int
     snr: float
-    ways: tuple[str, ...]
+    methods: tuple[str, ...]
 
 
-def run(folder: Path, output: Path, count: int, processes: int, ways: Sequence[str] = tuple(WAYS)) -> list[Searched]:
+def run(
+    folder: Path, output: Path, count: int, processes: int, methods: Sequence[str] = tuple(METHODS)
+) -> list[CurveResult]:
     """Inject ``count`` planets, evenly over the families and over signal-to-noise, and search for them."""
-    jobs = [Job(folder, noise, seed, snr, tuple(ways)) for noise, seed, snr in _plan(all_noise(folder), count)]
-    rows = spread(searched, jobs, processes, "injected")
+    jobs = [Job(folder, noise, seed, snr, tuple(methods)) for noise, seed, snr in _plan(load_noises(folder), count)]
+    rows = run_parallel(search_injection, jobs, processes, "injected")
     save(output / "injections.json", rows)
     return rows
 
@@ -96,17 +98,17 @@ def _plan(curves: Sequence[Noise], count: int) -> Iterator[tuple[int, int, float
             yield indices[turn % len(indices)], _FIRST_SEED + turn, float(snr)
 
 
-def searched(job: Job) -> Searched:
+def search_injection(job: Job) -> CurveResult:
     """Search one injection with all methods."""
-    noise = all_noise(job.folder)[job.noise]
+    noise = load_noises(job.folder)[job.noise]
     planet = _choose_planet(noise, job.snr, np.random.default_rng(job.seed))
-    curve = noise.scrambled(job.seed, planet.flux(noise))
-    found = {way: WAYS[way](curve) for way in job.ways}
-    return Searched(noise.name, noise.family, "injected", job.seed, found, asdict(planet))
+    curve = noise.scramble(job.seed, planet.compute_flux(noise))
+    detections = {method: METHODS[method](curve) for method in job.methods}
+    return CurveResult(noise.name, noise.family, "injected", job.seed, detections, asdict(planet))
 
 
 def _choose_planet(noise: Noise, snr: float, rng: np.random.Generator) -> Injected:
-    """A planet of the wanted signal-to-noise with at least two transits of which most points are there."""
+    """Return a planet of this signal-to-noise ratio with at least two well-covered transits."""
     while True:
         planet = _scale_planet(noise, _draw_planet(noise, rng), snr)
         if planet.transits >= 2 and planet.radius_ratio < 0.3:
@@ -114,8 +116,8 @@ def _choose_planet(noise: Noise, snr: float, rng: np.random.Generator) -> Inject
 
 
 def _draw_planet(noise: Noise, rng: np.random.Generator) -> Injected:
-    longest = noise.baseline_days / 2
-    period = LEAST_PERIOD_DAYS * (longest / LEAST_PERIOD_DAYS) ** rng.random()
+    max_period = noise.baseline_days / 2
+    period = MIN_PERIOD_DAYS * (max_period / MIN_PERIOD_DAYS) ** rng.random()
     star = noise.curve.star
     low, high = np.log(_UNKNOWN_DENSITIES)
     density = star.density if star.mass and star.radius else math.exp(rng.uniform(low, high))
@@ -128,18 +130,18 @@ def _draw_planet(noise: Noise, rng: np.random.Generator) -> Injected:
 
 def _scale_planet(noise: Noise, planet: Injected, snr: float) -> Injected:
     for _ in range(3):
-        missing = 1.0 - planet.flux(noise)
-        now = float(np.sqrt(np.sum(missing**2))) / noise.scatter
-        if now <= 0.0:
+        dimming = 1.0 - planet.compute_flux(noise)
+        current_snr = float(np.sqrt(np.sum(dimming**2))) / noise.scatter
+        if current_snr <= 0.0:
             return planet
-        ratio = planet.radius_ratio * math.sqrt(snr / now)
+        ratio = planet.radius_ratio * math.sqrt(snr / current_snr)
         planet = Injected(**{**asdict(planet), "radius_ratio": min(ratio, 0.3)})
-    missing = 1.0 - planet.flux(noise)
+    dimming = 1.0 - planet.compute_flux(noise)
     return Injected(
         **{
             **asdict(planet),
-            "depth": float(missing.max()),
-            "snr": float(np.sqrt(np.sum(missing**2))) / noise.scatter,
+            "depth": float(dimming.max()),
+            "snr": float(np.sqrt(np.sum(dimming**2))) / noise.scatter,
             "transits": _count_observed(noise, planet),
         }
     )
@@ -154,43 +156,55 @@ def _count_observed(noise: Noise, planet: Injected) -> int:
     return int(np.count_nonzero(counts >= 0.5 * planet.duration_days / noise.cadence_days))
 
 
-def period_is(found: Detection, period_days: float, factor: float = 1.0) -> bool:
-    """Return True if the period was found to 1 %."""
-    return abs(found.period_days / (period_days * factor) - 1.0) < _SAME
+def has_period(detection: Detection, period_days: float, factor: float = 1.0) -> bool:
+    """Return True if the detected period is correct to 1 %."""
+    return abs(detection.period_days / (period_days * factor) - 1.0) < _SAME
 
 
-def recovered(row: Searched, way: str, least: float) -> bool:
-    """Return True if ``way`` found the period with an SDE above ``least``."""
-    found = row.found[way]
-    return sde(found) > least and period_is(found, row.signal["period_days"])
+def is_recovered(row: CurveResult, method: str, min_sde: float) -> bool:
+    """Return True if ``method`` detected the period with an SDE above ``min_sde``."""
+    detection = row.detections[method]
+    return get_sde(detection) > min_sde and has_period(detection, row.signal["period_days"])
 
 
-def aliased(row: Searched, way: str, least: float) -> bool:
-    """Return True if it found half or twice the period."""
-    found = row.found[way]
-    return sde(found) > least and any(period_is(found, row.signal["period_days"], factor) for factor in _ALIASES)
+def is_aliased(row: CurveResult, method: str, min_sde: float) -> bool:
+    """Return True if ``method`` detected half or twice the period with an SDE above ``min_sde``."""
+    detection = row.detections[method]
+    return get_sde(detection) > min_sde and any(
+        has_period(detection, row.signal["period_days"], factor) for factor in _ALIASES
+    )
 
 
-def thresholds(quiet: Iterable[Searched]) -> Mapping[tuple[str, str], float]:
-    """Return thresholds by family and method."""
-    families = by_family(quiet)
-    return {(name, way): threshold(of, way).value for name, of in families.items() for way in of[0].found}
+def compute_thresholds(noise_rows: Iterable[CurveResult]) -> Mapping[tuple[str, str], float]:
+    """Return the thresholds by family and method."""
+    families = group_by_family(noise_rows)
+    return {
+        (name, method): compute_threshold(of, method).value
+        for name, of in families.items()
+        for method in of[0].detections
+    }
 
 
-def report(rows: Sequence[Searched], quiet: Sequence[Searched]) -> None:
-    """Print how much each way recovers, each at its own threshold in each family."""
-    least = thresholds(quiet)
-    ways = list(rows[0].found)
-    groups = {**by_family(rows), **_group_by_signal(rows), "all": list(rows)}
-    print("\nShare of injected planets found at 1 % false positives (half or twice the period: in brackets)\n")
-    lines = [[name, len(of), *(_share(of, way, least) for way in ways)] for name, of in groups.items() if of]
-    print(table(["planets", "number", *ways], lines))
+def report(rows: Sequence[CurveResult], noise_rows: Sequence[CurveResult]) -> None:
+    """Print the share that each method recovers, at its own threshold per family."""
+    min_sde = compute_thresholds(noise_rows)
+    methods = list(rows[0].detections)
+    groups = {**group_by_family(rows), **_group_by_signal(rows), "all": list(rows)}
+    print("\nShare of injected planets found at 1 % false positives (in brackets: half or twice the period)\n")
+    lines = [
+        [name, len(of), *(_format_share(of, method, min_sde) for method in methods)]
+        for name, of in groups.items()
+        if of
+    ]
+    print(format_table(["planets", "number", *methods], lines))
     for other in (TLS, TLS_PREPARED):
-        if OURS in ways and other in ways:
-            print(f"\n{_compare_pairs(rows, least, (OURS, other))}; {_lead(rows, quiet, (OURS, other))}")
+        if OURS in methods and other in methods:
+            print(
+                f"\n{_compare_pairs(rows, min_sde, (OURS, other))}; {_describe_lead(rows, noise_rows, (OURS, other))}"
+            )
 
 
-def _group_by_signal(rows: Sequence[Searched]) -> Mapping[str, list[Searched]]:
+def _group_by_signal(rows: Sequence[CurveResult]) -> Mapping[str, list[CurveResult]]:
     """Group recoveries by duration and by depth."""
     names = {"duration_days": ("transits of {:g} to {:g} hours", _HOURS), "depth": ("depths of {:g} to {:g} ppm", 1e6)}
     groups = {}
@@ -202,36 +216,36 @@ def _group_by_signal(rows: Sequence[Searched]) -> Mapping[str, list[Searched]]:
     return groups
 
 
-def _share(rows: Sequence[Searched], way: str, least: Mapping[tuple[str, str], float]) -> str:
-    hits = sum(recovered(row, way, least[row.family, way]) for row in rows)
-    aliases = sum(aliased(row, way, least[row.family, way]) for row in rows)
+def _format_share(rows: Sequence[CurveResult], method: str, min_sde: Mapping[tuple[str, str], float]) -> str:
+    hits = sum(is_recovered(row, method, min_sde[row.family, method]) for row in rows)
+    aliases = sum(is_aliased(row, method, min_sde[row.family, method]) for row in rows)
     return f"{hits / len(rows):.1%} ({aliases / len(rows):.1%})"
 
 
-def _compare_pairs(rows: Sequence[Searched], least: Mapping[tuple[str, str], float], pair: tuple[str, str]) -> str:
+def _compare_pairs(rows: Sequence[CurveResult], min_sde: Mapping[tuple[str, str], float], pair: tuple[str, str]) -> str:
     """Compare detections of only one of two methods in the same light curves."""
-    found = [[recovered(row, way, least[row.family, way]) for way in pair] for row in rows]
-    only = [sum(mine and not theirs for mine, theirs in found), sum(theirs and not mine for mine, theirs in found)]
-    return f"found by {pair[0]} alone: {only[0]}, by {pair[1]} alone: {only[1]}"
+    hits = [[is_recovered(row, method, min_sde[row.family, method]) for method in pair] for row in rows]
+    only = [sum(mine and not theirs for mine, theirs in hits), sum(theirs and not mine for mine, theirs in hits)]
+    return f"found only by {pair[0]}: {only[0]}, only by {pair[1]}: {only[1]}"
 
 
-def _lead(rows: Sequence[Searched], quiet: Sequence[Searched], pair: tuple[str, str]) -> str:
-    """By how much more the first way finds, with what chance in thresholds and planets does to that."""
+def _describe_lead(rows: Sequence[CurveResult], noise_rows: Sequence[CurveResult], pair: tuple[str, str]) -> str:
+    """Describe how many more planets the first method recovers, with an interval from resampling."""
     rng = np.random.default_rng(0)
-    leads = [_once(rows, quiet, pair, rng) for _ in range(_RESAMPLED)]
+    leads = [_resample_lead(rows, noise_rows, pair, rng) for _ in range(_RESAMPLED)]
     low, high = np.quantile(leads, [0.16, 0.84])
     return f"lead with thresholds and planets resampled: {low:+.1%} to {high:+.1%} (68 %)"
 
 
-def _once(
-    rows: Sequence[Searched], quiet: Sequence[Searched], pair: tuple[str, str], rng: np.random.Generator
+def _resample_lead(
+    rows: Sequence[CurveResult], noise_rows: Sequence[CurveResult], pair: tuple[str, str], rng: np.random.Generator
 ) -> float:
     drawn = [rows[index] for index in rng.integers(len(rows), size=len(rows))]
-    of_family = by_family(quiet)
-    least = {}
-    for name in by_family(rows):
+    of_family = group_by_family(noise_rows)
+    min_sde = {}
+    for name in group_by_family(rows):
         noise = [of_family[name][index] for index in rng.integers(len(of_family[name]), size=len(of_family[name]))]
-        for way in pair:
-            least[name, way] = float(np.quantile([sde(row.found[way]) for row in noise], 1 - RATE))
-    ours, theirs = (sum(recovered(row, way, least[row.family, way]) for row in drawn) for way in pair)
+        for method in pair:
+            min_sde[name, method] = float(np.quantile([get_sde(row.detections[method]) for row in noise], 1 - RATE))
+    ours, theirs = (sum(is_recovered(row, method, min_sde[row.family, method]) for row in drawn) for method in pair)
     return (ours - theirs) / len(drawn)

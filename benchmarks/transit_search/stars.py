@@ -1,4 +1,4 @@
-"""The real stars that are measured on, and what is known of their planets."""
+"""Real stars with light curves, and their known planets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.transits.reading import read_light_curve
 
 TESS, K2, QUARTER, FOUR_YEARS, SHORT = "TESS 2 min", "K2", "Kepler quarter", "Kepler 4 years", "Kepler short cadence"
 _FAMILIES = {"tess": TESS, "pimen": TESS, "ktwo": K2, "EPIC": K2, "kplr006850504/": FOUR_YEARS, "kplr011446443": SHORT}
-# A star that is no quiet one: it varies by 1.6 % every 0.7 days.
+# A variable star: 1.6 % every 0.7 days.
 VARIABLE = "EPIC 211719918"
 EASY = ("WASP-126", "WASP-47", "EPIC 211696659")
 _HOURS = 24.0
@@ -24,7 +24,7 @@ _HOURS = 24.0
 
 @dataclass(frozen=True)
 class Planet:
-    """One planet as it is published; ``transit_time_days`` as full Julian date, or of the light curve's time system."""
+    """A published planet. ``transit_time_days`` is a full Julian date, or in the time system of a light curve."""
 
     name: str
     period_days: float
@@ -32,12 +32,12 @@ class Planet:
     duration_days: float
     depth_ppm: float
 
-    def near(self, time: np.ndarray, durations: float) -> Flags:
-        """(n,) times within half of ``durations`` transits of mid-transit."""
-        return np.asarray(np.abs(self.offset_days(time)) < 0.5 * durations * self.duration_days)
+    def is_near(self, time: np.ndarray, durations: float) -> Flags:
+        """Return flags (n,): True within half of ``durations`` transit durations of mid-transit."""
+        return np.asarray(np.abs(self.compute_offset_days(time)) < 0.5 * durations * self.duration_days)
 
-    def offset_days(self, time: np.ndarray) -> np.ndarray:
-        """(n,) days from the nearest mid-transit."""
+    def compute_offset_days(self, time: np.ndarray) -> np.ndarray:
+        """Return the days (n,) from the nearest mid-transit."""
         cycle = (time - self.transit_time_days) / self.period_days
         return np.asarray((cycle - np.round(cycle)) * self.period_days)
 
@@ -51,17 +51,17 @@ class KnownStar:
     files: tuple[Path, ...]
     planets: tuple[Planet, ...]
 
-    def light_curve(self, files: tuple[Path, ...] | None = None) -> LightCurve:
-        """Of all files, or of some of them."""
+    def read_curve(self, files: tuple[Path, ...] | None = None) -> LightCurve:
+        """Read the light curve from all files, or from some of them."""
         return read_light_curve(files or self.files, Star(), "pdcsap")
 
-    def planets_in(self, time_system: str) -> tuple[Planet, ...]:
-        """With transit times that count as ``time_system`` does."""
+    def convert_planets(self, time_system: str) -> tuple[Planet, ...]:
+        """Return the planets with transit times in ``time_system``."""
         zero = TIME_ZERO_DAYS[time_system]
         return tuple(replace(planet, transit_time_days=planet.transit_time_days - zero) for planet in self.planets)
 
 
-def shared_folder() -> Path:
+def find_shared_folder() -> Path:
     """Return the folder of shared light curves: next to the checkout, or HEADRACE_SHARED."""
     root = Path(os.environ.get("HEADRACE_SHARED") or Path(__file__).resolve().parents[3] / "shared")
     folder = root / "data" / "lightcurves"
@@ -70,7 +70,7 @@ def shared_folder() -> Path:
     return folder
 
 
-def known_stars(folder: Path) -> list[KnownStar]:
+def read_known_stars(folder: Path) -> list[KnownStar]:
     """Return all stars of ``truth.csv``."""
     rows = defaultdict(list)
     with (folder / "truth.csv").open(newline="", encoding="utf-8") as file:
@@ -90,10 +90,16 @@ def _read_planets(rows: list[dict[str, str]], family: str) -> Iterator[Planet]:
     for row in rows:
         if row["kind"] == "planet":
             duration = float(row["duration_h"]) / _HOURS
-            yield Planet(row["name"], float(row["period_days"]), _time(row, family), duration, float(row["depth_ppm"]))
+            yield Planet(
+                row["name"],
+                float(row["period_days"]),
+                _read_transit_time(row, family),
+                duration,
+                float(row["depth_ppm"]),
+            )
 
 
-def _time(row: dict[str, str], family: str) -> float:
-    """Most times count from the mission's zero: 2457000 for TESS, 2454833 for Kepler and K2."""
+def _read_transit_time(row: dict[str, str], family: str) -> float:
+    """Return a full Julian date. Most cells count from the mission's zero (TESS 2457000, Kepler and K2 2454833)."""
     time, zero = float(row["t0"]), TIME_ZERO_DAYS["BTJD" if family == TESS else "BKJD"]
     return time if time > zero else time + zero
