@@ -39,7 +39,7 @@ def read_headrace(path: Path, indices: list[int]) -> Images:
     from tasks.media.reading import VideoReader
 
     with VideoReader(path) as reader:
-        return [frame.image for frame in reader.frames(indices)]
+        return [frame.image for frame in reader.read_frames(indices)]
 
 
 def read_opencv_seek(path: Path, indices: list[int]) -> Images:
@@ -241,7 +241,7 @@ def decode_all(path: Path) -> Iterator[Any]:
         stream = container.streams.best("video")
         stream.thread_type = "NONE"
         for frame in container.decode(stream):
-            yield converter.picture(frame)
+            yield converter.convert(frame)
 
 
 def compare_frames(folder: Path, every: int) -> bool:
@@ -261,7 +261,7 @@ def compare_frames(folder: Path, every: int) -> bool:
 
 def _compare_video(reader: Any, path: Path, every: int) -> bool:
     requested = range(0, len(reader.timeline), every)
-    own_frames = reader.frames(list(requested))
+    own_frames = reader.read_frames(list(requested))
     differing = 0
     for index, image in enumerate(decode_all(path)):
         if index % every == 0:

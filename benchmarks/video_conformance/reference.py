@@ -60,7 +60,7 @@ def read_reference(path: Path, frames: int) -> Reference:
     program = ffmpeg_frames(path)
     thumbs, images, times, same = [], {}, [], True
     for index, frame in enumerate(decode_all(path)):
-        image = converter.picture(frame)[..., ::-1]
+        image = converter.convert(frame)[..., ::-1]
         times.append(None if frame.pts is None else frame.pts * frame.time_base)
         thumbs.append(shrink(image))
         other = next(program, None)
@@ -80,7 +80,7 @@ def choose(total: int, frames: int) -> list[int]:
 def ffmpeg_frames(path: Path) -> Iterator[Image]:
     """Yield every frame that the ffmpeg program gives, as RGB."""
     first = next(decode_all(path))
-    height, width, _ = Converter().picture(first).shape
+    height, width, _ = Converter().convert(first).shape
     with av.open(str(path)) as container:
         number = container.streams.best("video").index
     output = ["-map", f"0:{number}", "-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]

@@ -12,19 +12,19 @@ import numpy as np
 
 from tasks.engine.contract.stage import get_published_file
 from tasks.engine.reporting.report import Picture as ReportImage
-from tasks.media.orientation import Picture
-from tasks.media.sheets import sheet
+from tasks.media.contact_sheets import draw_contact_sheet
+from tasks.media.orientation import ImageArray
 
 
 def render_contact_sheet(frames: Sequence[tuple[Path, str]], columns: int = 4, thumbnail_width_px: int = 240) -> bytes:
-    """Return a contact sheet of image files with captions as a JPEG; see :func:`tasks.media.sheets.sheet`.
+    """Return a contact sheet of image files with captions as a JPEG; see ``draw_contact_sheet``.
 
     An unreadable file leaves its cell empty. Raises ValueError if there are no frames.
     """
-    return sheet([(_read_image(path), caption) for path, caption in frames], columns, thumbnail_width_px)
+    return draw_contact_sheet([(_read_image(path), caption) for path, caption in frames], columns, thumbnail_width_px)
 
 
-def _read_image(path: Path) -> Picture | None:
+def _read_image(path: Path) -> ImageArray | None:
     """Read an image file as uint8, height x width x 3, BGR; None if it is not an image."""
     try:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)

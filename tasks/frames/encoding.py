@@ -7,14 +7,14 @@ import numpy as np
 
 from tasks.engine.contract.errors import BadInput
 from tasks.frames.params import FramesParams
-from tasks.media.orientation import Picture
+from tasks.media.orientation import ImageArray
 
 _PNG_COMPRESSION = 3
 # Maximum side length of the format, or of OpenCV's encoder for it.
 _MAX_SIDE_PX = {"jpg": 65_500, "png": 1_000_000, "webp": 16_383}
 
 
-def encode_image(image: Picture, params: FramesParams) -> bytes:
+def encode_image(image: ImageArray, params: FramesParams) -> bytes:
     """Return ``image`` (uint8, height x width x 3, BGR) as a jpg, png or webp file.
 
     Raises BadInput if a side is too long for the format.
@@ -37,7 +37,7 @@ def encode_image(image: Picture, params: FramesParams) -> bytes:
     return bytes(data)
 
 
-def resize_image(image: Picture, resize: str | None) -> Picture:
+def resize_image(image: ImageArray, resize: str | None) -> ImageArray:
     """Return ``image`` at the size that FramesParams.resize names; the longest side never grows."""
     height, width = image.shape[:2]
     size = compute_target_size(width, height, resize)

@@ -17,7 +17,7 @@ from tasks.frames.encoding import encode_image, resize_image
 from tasks.frames.params import FramesParams
 from tasks.frames.sampling import Pick, Selection, select_frames
 from tasks.frames.verification import ExtractedFrame, choose_frames, hash_image, verify_frames
-from tasks.media.damage import OnDamage, check_truncation, damaged_frames_error, truncation_values
+from tasks.media.damage import OnDamage, check_truncation, get_truncation_values, make_damage_error
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoInfo, VideoReader
 from tasks.media.truncation import Truncation
 
@@ -131,7 +131,7 @@ class FramesStage(Stage):
         rows: dict[str, list[FrameRow]] = {sample: [] for sample in selections}
         bad: dict[int, str] = {}
         extracted: dict[int, ExtractedFrame] = {}
-        for frame in reader.frames_or_damage(list(requests)):
+        for frame in reader.read_frames_or_damage(list(requests)):
             if isinstance(frame, DamagedFrame):
                 bad[frame.frame_index] = frame.reason
                 continue
@@ -168,7 +168,7 @@ def _check_damage(name: str, bad: Mapping[int, str], has_good: bool, on_damage: 
     """Raise BadInput if damaged frames are not allowed, or if no frame is readable."""
     if bad and (on_damage == "fail" or not has_good):
         frames = sorted(bad)
-        raise damaged_frames_error(name, frames, bad[frames[0]])
+        raise make_damage_error(name, frames, bad[frames[0]])
 
 
 def _create_row(relative: str, pick: Pick, frame: FrameImage, size: tuple[int, ...], digest: str) -> FrameRow:
@@ -206,7 +206,7 @@ def _create_result(video: str, extraction: Extraction, verified: int) -> StageRe
         "duration_seconds": info.duration_seconds,
         "video_frames": info.frames,
         "video_codec": info.codec,
-        **truncation_values(extraction.truncation),
+        **get_truncation_values(extraction.truncation),
     }
     detail = [_describe_sample(sample, video, selections[sample], extraction) for sample in selections]
     return StageResult(values, {"samples": detail})

@@ -16,8 +16,8 @@ from pathlib import Path
 import av
 from av.video.frame import VideoFrame
 
-from tasks.media.opening import open_container, video_stream
-from tasks.media.orientation import Converter, Picture
+from tasks.media.opening import open_container, select_video_stream
+from tasks.media.orientation import Converter, ImageArray
 
 
 class FrameMismatchError(Exception):
@@ -38,7 +38,7 @@ def choose_frames(item_id: str, indices: Sequence[int], share: float) -> set[int
     return set(ranked[: math.ceil(len(ranked) * share)])
 
 
-def hash_image(image: Picture) -> str:
+def hash_image(image: ImageArray) -> str:
     """Return a digest of an image's size and pixels."""
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
@@ -67,14 +67,14 @@ def _decode_chosen(path: Path, extracted: Mapping[int, ExtractedFrame], is_damag
     for rank, frame in enumerate(decode_all(path)):
         index = index_of.get(frame.pts, -1) if is_damaged and frame.pts is not None else rank
         if index in extracted and (frame.pts is None or frame.pts == extracted[index].pts):
-            digests.setdefault(index, set()).add(hash_image(converter.picture(frame)))
+            digests.setdefault(index, set()).add(hash_image(converter.convert(frame)))
     return digests
 
 
 def decode_all(path: Path) -> Iterator[VideoFrame]:
     """Yield every frame of a video in presentation order; continue after damaged packets."""
     with open_container(path) as container:
-        stream = video_stream(container, path)
+        stream = select_video_stream(container, path)
         packets = container.demux(stream)
         with suppress(av.error.InvalidDataError, EOFError, StopIteration, IndexError):  # the end of a damaged container
             while True:

@@ -15,7 +15,7 @@ from tasks.engine.reporting.report import Picture as ReportImage
 from tasks.landmarks.drawing import draw, list_words
 from tasks.landmarks.points import Skeleton
 from tasks.landmarks.sequence import Points, RgbImage, Source, Sources
-from tasks.media.sheets import fitting_size, scaled, sheet
+from tasks.media.contact_sheets import draw_contact_sheet, fit_size, resize_image
 
 _MAX_FRAMES = 6
 _COLUMNS = 3
@@ -71,7 +71,7 @@ class ContactSheet:
         """Return the contact sheet. Raises ValueError if no frame was added."""
         chosen = [self._kept[place] for place in _choose_evenly(len(self._kept), self._max_frames)]
         pictures = [(self._draw(kept), _format_caption(kept, self._skeleton)) for kept in chosen]
-        return sheet(pictures, _COLUMNS, _THUMBNAIL_PX, _QUALITY)
+        return draw_contact_sheet(pictures, _COLUMNS, _THUMBNAIL_PX, _QUALITY)
 
     def _draw(self, kept: _KeptFrame) -> RgbImage | None:
         """Return the frame with its landmarks in BGR, as ``sheet`` expects it."""
@@ -88,7 +88,7 @@ def _choose_evenly(frames: int, max_frames: int) -> list[int]:
 
 def _create_thumbnail(image: RgbImage) -> RgbImage:
     """Return ``image`` as a thumbnail; a copy, because the reader may reuse its memory."""
-    small = scaled(image, fitting_size(image, _THUMBNAIL_PX, _THUMBNAIL_PX))
+    small = resize_image(image, fit_size(image, _THUMBNAIL_PX, _THUMBNAIL_PX))
     return small.copy() if small is image else small
 
 

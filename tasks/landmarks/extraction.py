@@ -12,7 +12,7 @@ from tasks.landmarks.detection.rescue import HandRescue
 from tasks.landmarks.frames import Frame, FrameSource
 from tasks.landmarks.points import ModelKind, Skeleton
 from tasks.landmarks.sequence import BadFrame, LandmarkSequence, Points, RgbImage, Source, Sources
-from tasks.media.sheets import fitting_size, scaled
+from tasks.media.contact_sheets import fit_size, resize_image
 
 # The models use images of at most 256x256, also for hands, so larger images only cost time (at 1080p, a quarter of the
 # CPU time is for an unused segmentation mask).
@@ -68,7 +68,7 @@ def _limit_size(image: RgbImage) -> RgbImage:
     longest = max(image.shape[:2])
     if longest <= MAX_SIDE_PX:
         return image
-    return scaled(image, fitting_size(image, MAX_SIDE_PX, MAX_SIDE_PX))
+    return resize_image(image, fit_size(image, MAX_SIDE_PX, MAX_SIDE_PX))
 
 
 def _find_sources(points: Points, skeleton: Skeleton) -> Sources:

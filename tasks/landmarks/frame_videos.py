@@ -56,13 +56,13 @@ class VideoFrames(FrameSource):
     def _decode(self) -> Iterator[FrameImage | DamagedFrame]:
         count = 0
         try:
-            for decoded in self._reader.frames_or_damage():
+            for decoded in self._reader.read_frames_or_damage():
                 count += 1
                 yield decoded
         except UnreliableIndexError:
             self._reader.close()
             self._reader = VideoReader(self._path, by_decoding=True, channels="rgb24")
-            yield from self._reader.frames_or_damage(range(count, self.frames))
+            yield from self._reader.read_frames_or_damage(range(count, self.frames))
 
 
 def _convert(decoded: FrameImage | DamagedFrame) -> Frame:

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from tasks.landmarks.drawing import draw
 from tasks.landmarks.points import Skeleton
 from tasks.landmarks.sequence import Points, RgbImage, Sources
-from tasks.media.sheets import fitting_size, paste, scaled
+from tasks.media.contact_sheets import fit_size, paste_centered, resize_image
 
 MAX_SIDE_PX = 640
 _SMALL_SIDE_PX = 320  # images up to this size are doubled, because small hands have no room for their bones
@@ -88,11 +88,13 @@ class Overlay:
         if self._size is None:
             self._size = compute_clip_size(image)
         width, height = self._size
-        drawn = draw(scaled(image, _compute_shown_size(image, self._size)), points, self._skeleton, source, number)
+        drawn = draw(
+            resize_image(image, _compute_shown_size(image, self._size)), points, self._skeleton, source, number
+        )
         if drawn.shape[:2] == (height, width):
             return drawn
         canvas = np.zeros((height, width, 3), np.uint8)
-        paste(canvas, drawn)
+        paste_centered(canvas, drawn)
         return canvas
 
     def _write(self, size: tuple[int, int]) -> None:
@@ -114,7 +116,7 @@ def compute_clip_size(image: RgbImage) -> tuple[int, int]:
 
 def _compute_shown_size(image: RgbImage, size: tuple[int, int]) -> tuple[int, int]:
     """Return the size of ``image`` in a clip of ``size``; a deviation of 1 % is stretched to avoid a thin black rim."""
-    fitting = fitting_size(image, *size)
+    fitting = fit_size(image, *size)
     rim_px = max(size[0] - fitting[0], size[1] - fitting[1])
     return size if rim_px <= 2 + max(size) / 100 else fitting
 

@@ -22,7 +22,7 @@ from tasks.landmarks.overlay import Overlay
 from tasks.landmarks.params import LandmarkParams
 from tasks.landmarks.quality import list_figures, measure_quality
 from tasks.landmarks.sequence import LandmarkSequence
-from tasks.media.damage import check_truncation, damaged_frames_error, truncation_values
+from tasks.media.damage import check_truncation, get_truncation_values, make_damage_error
 
 
 def build_preview_path(split: str, name: str) -> str:
@@ -76,13 +76,13 @@ class LandmarksStage(Stage):
         self._check_frames(path.name, raw)
         self._write(raw, item.payload, work)
         bad = [asdict(frame) for frame in raw.bad_frames]
-        figures = list_figures(measure_quality(raw)) | truncation_values(truncation)
+        figures = list_figures(measure_quality(raw)) | get_truncation_values(truncation)
         return StageResult(figures, {"split": split, "name": name, "bad_frames": bad})
 
     def _check_frames(self, name: str, raw: LandmarkSequence) -> None:
         """Raise BadInput if there are unreadable frames and ``on_damage`` is "fail"."""
         if raw.bad_frames and self.params.on_damage == "fail":
-            raise damaged_frames_error(name, [frame.name for frame in raw.bad_frames], raw.bad_frames[0].reason)
+            raise make_damage_error(name, [frame.name for frame in raw.bad_frames], raw.bad_frames[0].reason)
 
     def _extract(self, source: FrameSource, split: str, name: str, work: Workspace) -> LandmarkSequence:
         """Return the landmarks as detected, and write the contact sheet and the overlay."""

@@ -1,7 +1,7 @@
-"""The ends of container files, read from their bytes: is the last part there, and complete?
+"""Checking the ends of container files: whether the last part exists and is complete.
 
-Each function returns a clause that says what is missing, or an empty string if nothing says that anything is. A file
-with something behind its end, or of a form that is not known here, counts as complete.
+Each check returns a clause about the missing part, or an empty string if there is no evidence of one. Files with data
+after their end, and files in an unknown form, count as complete.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _TAIL_BYTES = 1 << 20
-# Boxes of MP4 that may lie at the top of a file; a size of another one is likely to be rubbish behind the end.
+# Top-level boxes of MP4; other names are probably garbage after the end of the file.
 _BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"free", b"skip", b"mfra", b"wide", b"uuid"})
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -28,7 +28,7 @@ _DV_FRAME_BYTES = {False: 120_000, True: 144_000}
 
 
 def find_missing_end(path: Path, kind: str) -> str:
-    """Return what is missing at the end of the file, which FFmpeg reads with the demuxer ``kind``."""
+    """Return a clause about the missing end of a file; ``kind`` is the name of its FFmpeg demuxer."""
     check = _CHECKS.get(kind.partition(",")[0])
     if check is None:
         return ""
@@ -36,18 +36,18 @@ def find_missing_end(path: Path, kind: str) -> str:
     with path.open("rb") as file:
         try:
             return check(file, size)
-        except (struct.error, IndexError, ValueError):  # a form that is not known here
+        except (struct.error, IndexError, ValueError):  # unknown form
             return ""
 
 
 def has_fragments(path: Path) -> bool:
-    """Return True if an MP4 file announces fragments, so that its header knows of no frames (box ``mvex``)."""
+    """Return True if an MP4 file announces fragments (box ``mvex``), so that its header lists no frames."""
     with path.open("rb") as file:
         return _has_fragments(file)
 
 
-def asf_seconds(path: Path) -> float | None:
-    """Return the duration that an ASF file states, without the preroll that FFmpeg leaves out; None without."""
+def read_asf_duration(path: Path) -> float | None:
+    """Return the stated duration of an ASF file in seconds, without the preroll, as in FFmpeg; None if it has none."""
     with path.open("rb") as file:
         head = _read(file, 0, 1 << 16)
     place = head.find(_ASF_FILE_PROPERTIES)
@@ -57,12 +57,13 @@ def asf_seconds(path: Path) -> float | None:
     return round(ticks / _ASF_TICKS - preroll_milliseconds / 1000, 3) or None
 
 
-def _beyond(needed: int, size: int) -> str:
+def _compare_size(needed: int, size: int) -> str:
+    """Return a clause if fewer bytes than ``needed`` exist."""
     return f"it has {size} of at least {needed} bytes" if needed > size else ""
 
 
 def _check_mov(file: BinaryIO, size: int) -> str:
-    """The last box of the top level must lie within the file (ISO/IEC 14496-12, 4.2)."""
+    """Check that the last top-level box ends within the file (ISO/IEC 14496-12, 4.2)."""
     offset = 0
     while offset + 8 <= size:
         length, name, header = *struct.unpack(">I4s", _read(file, offset, 8)), 8
@@ -70,34 +71,37 @@ def _check_mov(file: BinaryIO, size: int) -> str:
             return ""
         if length == 1:
             length, header = struct.unpack(">Q", _read(file, offset + 8, 8))[0], 16
-        if length < header:  # 0: up to the end of the file
+        if length < header:  # 0: the box extends to the end of the file
             return ""
         if offset + length > size:
-            # Samples outside of fragments are checked by the sample table: an mdat may state too much.
-            return "" if name == b"mdat" and not _has_fragments(file) else _beyond(offset + length, size)
+            # The sample table checks samples outside of fragments: an mdat may state too large a size.
+            return "" if name == b"mdat" and not _has_fragments(file) else _compare_size(offset + length, size)
         offset += length
     return ""
 
 
 def _has_fragments(file: BinaryIO) -> bool:
-    """Whether a box ``mvex`` announces fragments; it is in the header."""
+    """Return True if a box ``mvex`` in the header announces fragments."""
     return b"mvex" in _read(file, 0, _TAIL_BYTES)
 
 
 def _check_matroska(file: BinaryIO, size: int) -> str:
-    """The segment, or the last element of its top level, must lie within the file (RFC 8794, 6)."""
+    """Check that the segment, or its last top-level element, ends within the file (RFC 8794, 6)."""
     offset = 0
     while offset < size:
-        name, length, header = _ebml_element(file, offset)
+        name, length, header = _read_ebml_element(file, offset)
         if name == _SEGMENT and length is not None:
-            return _beyond(offset + header + length, size)
-        is_open = length is None and name in {_SEGMENT, _CLUSTER}  # live streams do not know their sizes
+            return _compare_size(offset + header + length, size)
+        is_open = length is None and name in {_SEGMENT, _CLUSTER}  # live streams have unknown sizes
         offset += header if is_open or length is None else header + length
-    return _beyond(offset, size)
+    return _compare_size(offset, size)
 
 
-def _ebml_element(file: BinaryIO, offset: int) -> tuple[int, int | None, int]:
-    """Id, size (None for an unknown one) and header length of the element at ``offset``. Raises IndexError."""
+def _read_ebml_element(file: BinaryIO, offset: int) -> tuple[int, int | None, int]:
+    """Return id, size (None if unknown) and header length of the element at ``offset``.
+
+    Raises IndexError at the end of the file, ValueError if there is no element.
+    """
     data = _read(file, offset, 12)
     id_length = 9 - data[0].bit_length()
     size_length = 9 - data[id_length].bit_length()
@@ -110,60 +114,60 @@ def _ebml_element(file: BinaryIO, offset: int) -> tuple[int, int | None, int]:
 
 
 def _check_avi(file: BinaryIO, size: int) -> str:
-    """Each RIFF chunk must lie within the file; OpenDML files have several."""
+    """Check that each RIFF chunk ends within the file; OpenDML files have several."""
     offset = 0
     while offset + 12 <= size:
         name, length = struct.unpack("<4sI", _read(file, offset, 8))
         if name != b"RIFF":
             return ""
-        if length in {0, 0xFFFFFFFF}:  # never finished: the frames are in the first list of chunks, movi
+        if length in {0, 0xFFFFFFFF}:  # not finalized: the frames are in the first list of chunks, movi
             return _check_movi(file, offset + 12, size)
         if offset + 8 + length > size:
-            return _beyond(offset + 8 + length, size)
+            return _compare_size(offset + 8 + length, size)
         offset += 8 + length + length % 2
     return ""
 
 
 def _check_movi(file: BinaryIO, offset: int, size: int) -> str:
-    """The last chunk of an AVI that was never finished must lie within the file."""
+    """Check that the last chunk of an unfinalized AVI file ends within the file."""
     while offset + 8 <= size:
         name, length = struct.unpack("<4sI", _read(file, offset, 8))
         is_movi = name == b"LIST" and _read(file, offset + 8, 4) == b"movi"
         offset += 12 if is_movi else 8 + length + length % 2
-    return _beyond(offset - 1, size)
+    return _compare_size(offset - 1, size)
 
 
 def _check_flv(file: BinaryIO, size: int) -> str:
-    """The last tag must be followed by its size; the size and the duration in the metadata must be there."""
+    """Check that the last tag is followed by its size, and that size and duration agree with the metadata."""
     last = int.from_bytes(_read(file, size - 4, 4), "big")
     tag = _read(file, size - 4 - last, 11)
     if last < 11 or int.from_bytes(tag[1:4], "big") + 11 != last:
         return "its last tag is incomplete"
-    stated = _flv_number(file, b"filesize")
+    stated = _read_flv_number(file, b"filesize")
     milliseconds = int.from_bytes(tag[7:8] + tag[4:7], "big")
-    is_short = _flv_number(file, b"duration") * 1000 > milliseconds + 1000
-    return _beyond(int(stated), size) if is_short else ""
+    is_short = _read_flv_number(file, b"duration") * 1000 > milliseconds + 1000
+    return _compare_size(int(stated), size) if is_short else ""
 
 
-def _flv_number(file: BinaryIO, name: bytes) -> float:
-    """A number of onMetaData; 0 if there is none."""
+def _read_flv_number(file: BinaryIO, name: bytes) -> float:
+    """Return a number from onMetaData; 0 if it is missing."""
     head = _read(file, 0, 1 << 16)
     place = head.find(name + b"\x00")
     return float(struct.unpack_from(">d", head, place + len(name) + 1)[0]) if place >= 0 else 0.0
 
 
 def _check_ts(file: BinaryIO, size: int) -> str:
-    """The last packet of 188 bytes (M2TS: 192, with FEC: 204) must be complete."""
+    """Check that the last packet of 188 bytes (M2TS: 192, with FEC: 204) is complete."""
     head = _read(file, 0, 204 * 8)
     for length in (188, 192, 204):
         for start in range(length):
             if all(start + n * length < len(head) and head[start + n * length] == _TS_SYNC for n in range(5)):
-                return _partial_packet(file, start, length, size) or _partial_pes(file, start, length, size)
+                return _check_ts_packet(file, start, length, size) or _check_pes_packets(file, start, length, size)
     return ""
 
 
-def _partial_pes(file: BinaryIO, start: int, length: int, size: int) -> str:
-    """The last PES packet of each stream must be complete, if it states its length (ISO/IEC 13818-1, 2.4.3.6)."""
+def _check_pes_packets(file: BinaryIO, start: int, length: int, size: int) -> str:
+    """Check the last PES packet of each stream if it states its length (ISO/IEC 13818-1, 2.4.3.6)."""
     first = max(start, size - (size - start) % length - _TAIL_BYTES // length * length)
     tail = _read(file, first, _TAIL_BYTES)
     missing: dict[int, int] = {}
@@ -173,36 +177,36 @@ def _partial_pes(file: BinaryIO, start: int, length: int, size: int) -> str:
         if packet[0] != _TS_SYNC or not packet[3] & 0x10:
             continue
         pid = int.from_bytes(packet[1:3], "big") & 0x1FFF
-        if packet[1] & 0x40:  # a PES packet begins here, or a section of a table
+        if packet[1] & 0x40:  # start of a PES packet, or of a table section
             stated = int.from_bytes(payload[4:6], "big") if payload.startswith(b"\x00\x00\x01") else 0
             missing[pid] = stated + 6 if stated else 0
         missing[pid] = missing.get(pid, 0) - len(payload)
     return "its last packet is incomplete" if any(count > 0 for count in missing.values()) else ""
 
 
-def _partial_packet(file: BinaryIO, start: int, length: int, size: int) -> str:
+def _check_ts_packet(file: BinaryIO, start: int, length: int, size: int) -> str:
     rest = (size - start) % length
     end = size - rest
     # The four bytes before a packet of M2TS belong to it.
-    is_cut = rest > 0 and (rest < length - 188 or _read(file, end, 1)[0] == _TS_SYNC)
-    if is_cut and not (length == 192 and rest == length - 4):
+    is_partial = rest > 0 and (rest < length - 188 or _read(file, end, 1)[0] == _TS_SYNC)
+    if is_partial and not (length == 192 and rest == length - 4):
         return "its last transport packet is incomplete"
     return ""
 
 
 def _check_ps(file: BinaryIO, size: int) -> str:
-    """The last packet must lie within the file (ISO/IEC 13818-1, 2.5.3); it is reached from the last pack."""
+    """Check that the last packet ends within the file (ISO/IEC 13818-1, 2.5.3); start from the last pack."""
     start = max(0, size - _TAIL_BYTES)
     tail = _read(file, start, _TAIL_BYTES)
-    offset = _first_pack(tail)
+    offset = _find_first_pack(tail)
     while 0 <= offset < len(tail):
         code, rest = tail[offset : offset + 4], len(tail) - offset
         if code == b"\x00\x00\x01\xb9":
             return ""
         if not code.startswith(b"\x00\x00\x01"[: len(code)]):
-            return ""  # something else, or rubbish
+            return ""  # other data, or garbage
         length = (
-            _pack_length(tail, offset)
+            _get_pack_length(tail, offset)
             if code[3:4] == b"\xba"
             else 6 + int.from_bytes(tail[offset + 4 : offset + 6], "big")
         )
@@ -212,19 +216,19 @@ def _check_ps(file: BinaryIO, size: int) -> str:
     return ""
 
 
-def _first_pack(tail: bytes) -> int:
-    """The first pack in ``tail`` that a second packet follows; -1 without."""
+def _find_first_pack(tail: bytes) -> int:
+    """Return the offset of the first pack in ``tail`` that is followed by another packet; -1 if there is none."""
     offset = tail.find(b"\x00\x00\x01\xba")
     while offset >= 0:
-        following = offset + _pack_length(tail, offset)
+        following = offset + _get_pack_length(tail, offset)
         if tail[following : following + 3] == b"\x00\x00\x01":
             return offset
         offset = tail.find(b"\x00\x00\x01\xba", offset + 1)
     return -1
 
 
-def _pack_length(tail: bytes, offset: int) -> int:
-    """Length of a pack header: 12 bytes in MPEG-1, 14 and stuffing in MPEG-2."""
+def _get_pack_length(tail: bytes, offset: int) -> int:
+    """Return the length of a pack header: 12 bytes in MPEG-1, 14 and stuffing in MPEG-2."""
     kind = tail[offset + 4 : offset + 5]
     if not kind or kind[0] >> 6 != 1:
         return 12
@@ -233,7 +237,7 @@ def _pack_length(tail: bytes, offset: int) -> int:
 
 
 def _check_ogg(file: BinaryIO, size: int) -> str:
-    """The last page must be complete, and the last one of a logical stream (RFC 3533, 6)."""
+    """Check that the last page is complete and ends a logical stream (RFC 3533, 6)."""
     start = max(0, size - _TAIL_BYTES)
     tail = _read(file, start, _TAIL_BYTES)
     offset = tail.find(b"OggS\x00")
@@ -250,12 +254,12 @@ def _check_ogg(file: BinaryIO, size: int) -> str:
 
 
 def _check_asf(file: BinaryIO, size: int) -> str:
-    """The data object must lie within the file; a size of 0 or a little one is that of a broadcast."""
+    """Check that the data object ends within the file; broadcasts state a size of 0 or a small one."""
     offset = 0
     while offset + 24 <= size:
         name, length = struct.unpack("<16sQ", _read(file, offset, 24))
         if name == _ASF_DATA:
-            return _beyond(offset + length, size)
+            return _compare_size(offset + length, size)
         if length < 24:
             return ""
         offset += length
@@ -263,22 +267,22 @@ def _check_asf(file: BinaryIO, size: int) -> str:
 
 
 def _check_mxf(file: BinaryIO, size: int) -> str:
-    """Every triplet of key, length and value must lie within the file, and the footer that the header names too."""
+    """Check that every triplet of key, length and value, and the stated footer, end within the file."""
     offset = 0
     while offset + 17 <= size:
-        key, (length, header) = _read(file, offset, 16), _ber_length(file, offset + 16)
+        key, (length, header) = _read(file, offset, 16), _read_ber_length(file, offset + 16)
         if not key.startswith(_MXF_KEY):
             return ""
         if offset == 0 and key.startswith(_MXF_PARTITION):
             footer = int.from_bytes(_read(file, 16 + header + _FOOTER_OFFSET, 8), "big")
             if footer >= size:
-                return _beyond(footer + 1, size)
+                return _compare_size(footer + 1, size)
         offset += 16 + header + length
-    return _beyond(offset, size) if offset > size else ""
+    return _compare_size(offset, size) if offset > size else ""
 
 
-def _ber_length(file: BinaryIO, offset: int) -> tuple[int, int]:
-    """A length in BER, and the bytes that it takes."""
+def _read_ber_length(file: BinaryIO, offset: int) -> tuple[int, int]:
+    """Return a BER length and the number of bytes that encode it."""
     data = _read(file, offset, 9)
     if data[0] < 0x80:
         return data[0], 1
@@ -287,13 +291,13 @@ def _ber_length(file: BinaryIO, offset: int) -> tuple[int, int]:
 
 
 def _check_dv(file: BinaryIO, size: int) -> str:
-    """Every frame has 120,000 bytes, in 625-line systems 144,000."""
+    """Check that all frames have 120,000 bytes (144,000 in 625-line systems)."""
     frame = _DV_FRAME_BYTES[bool(_read(file, 3, 1)[0] & 0x80)]
-    return f"it has {size} bytes, which is no number of whole frames" if size % frame else ""
+    return f"it has {size} bytes, which is not a whole number of frames" if size % frame else ""
 
 
 def _check_gif(file: BinaryIO, size: int) -> str:
-    """The blocks must end with a trailer."""
+    """Check that the blocks end with a trailer."""
     head = _read(file, 0, 13)
     offset = 13 + (3 << ((head[10] & 7) + 1) if head[10] & _PALETTE else 0)
     while offset < size:
@@ -314,7 +318,7 @@ def _check_gif(file: BinaryIO, size: int) -> str:
 
 
 def _check_y4m(file: BinaryIO, size: int) -> str:
-    """Every frame must be complete; its size follows from the next one's place."""
+    """Check that all frames are complete; their size follows from the offset of the second one."""
     head = _read(file, 0, _TAIL_BYTES * 64)
     start = head.find(b"\nFRAME") + 1
     stride = head.find(b"FRAME", start + 5) - start
@@ -325,7 +329,7 @@ def _check_y4m(file: BinaryIO, size: int) -> str:
 
 
 def _check_ivf(file: BinaryIO, size: int) -> str:
-    """Every frame must lie within the file."""
+    """Check that all frames end within the file."""
     offset = int.from_bytes(_read(file, 6, 2), "little")
     while offset + 12 <= size:
         offset += 12 + int.from_bytes(_read(file, offset, 4), "little")

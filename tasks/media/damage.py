@@ -1,4 +1,4 @@
-"""The policy for damaged frames and truncated files that every flow which reads frames follows."""
+"""The policy for damaged frames and truncated files, shared by all flows that read frames."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Literal
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.stage import Scalar
 
-if TYPE_CHECKING:  # it loads decoders, which reading an option does not need
+if TYPE_CHECKING:  # this module loads decoders, which parsing an option does not need
     from tasks.media.truncation import Truncation
 
-# skip: keep the good frames, and report the others. fail: the item fails.
+# skip: keep the intact frames, and report the others. fail: the item fails.
 OnDamage = Literal["skip", "fail"]
 MAX_NAMED_FRAMES = 20
 
 
-def truncation_values(truncation: Truncation | None) -> dict[str, Scalar]:
-    """Return the columns that report how a file is truncated."""
+def get_truncation_values(truncation: Truncation | None) -> dict[str, Scalar]:
+    """Return the values of the columns that report a truncation."""
     return {
         "truncated": truncation is not None,
         "missing": truncation.reason if truncation else None,
@@ -26,13 +26,13 @@ def truncation_values(truncation: Truncation | None) -> dict[str, Scalar]:
 
 
 def check_truncation(name: str, truncation: Truncation | None, on_damage: OnDamage) -> None:
-    """Raise BadInput if the file called ``name`` is truncated and that is not accepted."""
+    """Raise BadInput if the file ``name`` is truncated and ``on_damage`` is "fail"."""
     if truncation is not None and on_damage == "fail":
         raise BadInput(f"{name}: is truncated: {truncation.reason}; fetch it again, or use --on-damage skip")
 
 
-def damaged_frames_error(name: str, frames: Sequence[int | str], reason: str) -> BadInput:
-    """Return the error of a file called ``name`` in which these frames are damaged; ``reason`` is the first one's."""
+def make_damage_error(name: str, frames: Sequence[int | str], reason: str) -> BadInput:
+    """Return the error for a file ``name`` with these damaged frames; ``reason`` is that of the first one."""
     named = ", ".join(map(str, frames[:MAX_NAMED_FRAMES]))
     more = f" and {len(frames) - MAX_NAMED_FRAMES} more" if len(frames) > MAX_NAMED_FRAMES else ""
     plural = "frame" if len(frames) == 1 else "frames"

@@ -1,7 +1,7 @@
-"""Opening a video file with FFmpeg's demuxers, and nothing but a file with nothing but video containers.
+"""Opening video files with FFmpeg, restricted to local files and to video containers.
 
-A playlist, a concat script or an image pattern makes FFmpeg open further files, or hosts; none of them is allowed, nor
-is a track that lies in another file. What says of itself that it is huge is refused before memory is taken for it.
+Playlists, concat scripts and image patterns make FFmpeg open other files or hosts. They are not allowed, and neither
+are tracks stored in another file. Files that declare a huge size are rejected before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from tasks.engine.contract.errors import BadInput, TransientError
 
-# Names of FFmpeg's demuxers. All of them read the file that they are given and no other.
+# Names of FFmpeg's demuxers. Each of them reads only the given file.
 CONTAINER_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2",
     "matroska,webm",
@@ -50,13 +50,13 @@ CONTAINER_FORMATS = (
     "gxf",
     "wtv",
 )
-# A raw stream of JPEG images: FFmpeg takes it for a single image unless it is told.
+# Raw streams of JPEG images: FFmpeg takes them for single images unless the format is given.
 _RAW_JPEG_SUFFIXES = frozenset({".mjpeg", ".mjpg"})
 _JPEG_START = b"\xff\xd8\xff"
-# Pixels of a picture: 8192 x 8192, twice what 8K television has. A picture of so many takes 200 MB as BGR, and a
-# decoder may hold 16 of them; a GIF of 40 bytes can ask for four times as much, which FFmpeg alone would grant.
+# Maximum pixels of a frame: 8192 x 8192, twice those of 8K television. Such a frame takes 200 MB as BGR, and a
+# decoder may hold 16 of them. A GIF of 40 bytes can declare four times as many, which FFmpeg alone would accept.
 MAX_PIXELS = 2**26
-# The decoders that FFmpeg opens while it probes take their limits from here too.
+# These limits also apply to the decoders that FFmpeg opens for probing.
 _OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": ",".join(CONTAINER_FORMATS),
@@ -64,65 +64,65 @@ _OPTIONS = {
     "use_absolute_path": "0",
     "max_pixels": str(MAX_PIXELS),
 }
-# FFmpeg refuses to allocate more than that in one piece, however much memory there is (av_max_alloc).
-_LARGEST_PIECE_BYTES = 2**31 - 1
-# A character of UTF-8 that a cut has shortened.
-_LONGEST_CUT = 3
-# What a network or removable file system says when it is not at fault itself: worth another try.
-_PASSING = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
-# The same, but FFmpeg says it of damaged data too.
-_DOUBTFUL = frozenset({errno.EIO, errno.EAGAIN})
+# FFmpeg refuses larger allocations, however much memory is free (av_max_alloc).
+_MAX_ALLOCATION_BYTES = 2**31 - 1
+# Maximum bytes of a truncated UTF-8 character.
+_MAX_PARTIAL_CHARACTER_BYTES = 3
+# Transient errors of network and removable file systems.
+_TRANSIENT = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
+# Also transient, but FFmpeg reports them for damaged data too.
+_AMBIGUOUS = frozenset({errno.EIO, errno.EAGAIN})
 
 
 @contextmanager
 def open_container(path: Path) -> Iterator[InputContainer]:
-    """The container at ``path``, open for reading.
+    """Open the container at ``path`` for reading.
 
-    Raises BadInput with one line where ``path`` is missing, empty, or no video container that is allowed,
-    TransientError where the file system failed.
+    Raises BadInput with one line if ``path`` is missing, empty or not an allowed video container, and TransientError if
+    the file system failed.
     """
-    _check_plain(path)
+    _check_not_special(path)
     name = f"file:{path.absolute()}"
     # Titles and the like need not be UTF-8.
     with (
-        reading(path),
-        av.open(name, format=_known_format(path), options=_OPTIONS, metadata_errors="replace") as container,
+        translate_errors(path),
+        av.open(name, format=_get_forced_format(path), options=_OPTIONS, metadata_errors="replace") as container,
     ):
         yield container
 
 
-def _known_format(path: Path) -> str | None:
-    """Return the demuxer of a file that FFmpeg would take for something else."""
-    is_raw_jpeg = path.suffix.lower() in _RAW_JPEG_SUFFIXES and _head(path).startswith(_JPEG_START)
+def _get_forced_format(path: Path) -> str | None:
+    """Return the demuxer of a file that FFmpeg would misdetect; None for other files."""
+    is_raw_jpeg = path.suffix.lower() in _RAW_JPEG_SUFFIXES and _read_head(path).startswith(_JPEG_START)
     return "mjpeg" if is_raw_jpeg else None
 
 
 @contextmanager
 def open_pipe(file: IO[bytes]) -> Iterator[InputContainer]:
-    """What an ffmpeg of ours writes into a pipe, in the form NUT and no other. Raises FFmpegError where that breaks."""
+    """Open the NUT stream that one of our ffmpeg processes writes to a pipe. Raises FFmpegError if it is damaged."""
     with av.open(file, "r", format="nut") as container:
         yield container
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turns what FFmpeg raises inside the block into BadInput or TransientError, with the file's name."""
+def translate_errors(path: Path) -> Iterator[None]:
+    """Translate FFmpeg's errors inside the block to BadInput or TransientError, with the file's name."""
     try:
         yield
     except av.error.FFmpegError as error:
         if isinstance(error, MemoryError):
-            if _memory_is_short():
+            if _is_memory_short():
                 raise
             raise BadInput(f"{path.name}: is damaged: it asks for more memory than any video needs") from error
-        if error.errno in _PASSING or (error.errno in _DOUBTFUL and not _can_be_read(path)):
+        if error.errno in _TRANSIENT or (error.errno in _AMBIGUOUS and not _can_read(path)):
             raise TransientError(f"{path.name}: {error.strerror}") from error
-        raise BadInput(f"{path.name}: {_what_is_wrong(path, error)}") from error
+        raise BadInput(f"{path.name}: {_describe_error(path, error)}") from error
 
 
-def video_stream(container: InputContainer, path: Path, index: int | None = None) -> VideoStream:
-    """The stream that a player would show, or the one at ``index``, set to one decoding thread.
+def select_video_stream(container: InputContainer, path: Path, index: int | None = None) -> VideoStream:
+    """Return the stream that a player would show, or the one at ``index``, set to one decoding thread.
 
-    Every other stream is not even read. Raises BadInput where there is none.
+    The demuxer discards all other streams. Raises BadInput if there is no video stream.
     """
     stream = container.streams.best("video") if index is None else container.streams[index]
     if not isinstance(stream, VideoStream) or _is_cover(stream):
@@ -132,30 +132,30 @@ def video_stream(container: InputContainer, path: Path, index: int | None = None
     for other in container.streams:
         if other is not stream:
             other.discard = Discard.all
-    _set_up(stream.codec_context, path)
+    _configure(stream.codec_context, path)
     stream.thread_type = "NONE"
     return stream
 
 
-def _set_up(context: VideoCodecContext, path: Path) -> None:
-    """One thread, and the limits. Raises BadInput where the pictures are too large."""
+def _configure(context: VideoCodecContext, path: Path) -> None:
+    """Set one thread and the limits. Raises BadInput if the frames are too large."""
     if context.width * context.height > MAX_PIXELS:
         size = f"{context.width} x {context.height}"
-        raise BadInput(f"{path.name}: its pictures are {size}; at most {MAX_PIXELS:,} pixels a picture are read")
+        raise BadInput(f"{path.name}: its frames are {size}; at most {MAX_PIXELS:,} pixels per frame are read")
     options = {"max_pixels": str(MAX_PIXELS)}
-    if context.name == "hevc":  # else it passes over damaged slices without a word
+    if context.name == "hevc":  # otherwise it ignores damaged slices silently
         options["err_detect"] = "explode"
     context.options = options
     context.thread_count = 1
 
 
-def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The packets of ``stream`` that hold anything, from where ``container`` stands."""
+def demux_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yield the packets of ``stream`` that hold data, from the current place in ``container``."""
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-        except IndexError:  # PyAV 18, at the end of a file in which further streams turned up while it was read
+        except IndexError:  # PyAV 18, at the end of a file in which more streams appeared during reading
             return
         if packet is None:
             return
@@ -164,12 +164,12 @@ def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[Packet[V
 
 
 def _is_cover(stream: VideoStream) -> bool:
-    """Whether the stream is a picture that goes with music."""
+    """Return True if the stream is a cover image of an audio file."""
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _what_is_wrong(path: Path, error: av.error.FFmpegError) -> str:
-    """One clause that says what is wrong with the file and, where it can be known, what to do."""
+def _describe_error(path: Path, error: av.error.FFmpegError) -> str:
+    """Return one clause with the cause and, if there is one, the remedy."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
@@ -178,14 +178,14 @@ def _what_is_wrong(path: Path, error: av.error.FFmpegError) -> str:
         return "may not be read; check its permissions"
     if path.is_file() and path.stat().st_size == 0:
         return "is empty (0 bytes); fetch it again"
-    head = _head(path)
+    head = _read_head(path)
     if head and _is_text(head):
         return "is a text file, not a video"
     return f"is damaged or no video file: {error.strerror or error}"
 
 
-def _check_plain(path: Path) -> None:
-    """Raises BadInput for a pipe or a device: reading it might never end. What is not there, FFmpeg tells."""
+def _check_not_special(path: Path) -> None:
+    """Raise BadInput for a pipe or a device: reading it might never end. FFmpeg reports missing files."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -194,17 +194,17 @@ def _check_plain(path: Path) -> None:
         raise BadInput(f"{path.name}: is a pipe or a device, not a video file")
 
 
-def _memory_is_short() -> bool:
-    """Whether the system, and not a limit of FFmpeg's, refuses memory."""
+def _is_memory_short() -> bool:
+    """Return True if the system refuses memory, not a limit of FFmpeg."""
     try:
-        mmap.mmap(-1, _LARGEST_PIECE_BYTES).close()
+        mmap.mmap(-1, _MAX_ALLOCATION_BYTES).close()
     except OSError:
         return True
     return False
 
 
-def _can_be_read(path: Path) -> bool:
-    """Whether the file system gives every byte of the file: FFmpeg says "input/output error" of damaged data too."""
+def _can_read(path: Path) -> bool:
+    """Return True if every byte of the file can be read: FFmpeg reports I/O errors for damaged data too."""
     try:
         with path.open("rb") as file:
             while file.read(1 << 20):
@@ -214,8 +214,8 @@ def _can_be_read(path: Path) -> bool:
     return True
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of the file, none where it cannot be read."""
+def _read_head(path: Path) -> bytes:
+    """Return the first bytes of the file; none if it is not a regular file."""
     if not path.is_file():
         return b""
     with path.open("rb") as file:
@@ -223,7 +223,7 @@ def _head(path: Path) -> bytes:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether the bytes are printable UTF-8, but for a character cut at the end."""
+    """Return True if the bytes are printable UTF-8, except for a truncated character at the end."""
     text = head.decode("utf-8", errors="ignore")
     printable = all(character.isprintable() or character in "\r\n\t" for character in text)
-    return printable and len(head) - len(text.encode()) <= _LONGEST_CUT
+    return printable and len(head) - len(text.encode()) <= _MAX_PARTIAL_CHARACTER_BYTES

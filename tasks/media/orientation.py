@@ -1,4 +1,4 @@
-"""From a decoded frame to an upright picture."""
+"""Converting decoded frames to upright images."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from av.buffer import Buffer
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-Picture = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8]
 Turn = tuple[int, int, int, int]
 Channels = Literal["bgr24", "rgb24"]
 
 UPRIGHT: Turn = (1, 0, 0, 1)
 
 
-def display_turn(frame: VideoFrame) -> Turn:
-    """How ``frame`` is to be turned to be shown, as its display matrix says."""
+def read_display_turn(frame: VideoFrame) -> Turn:
+    """Return the rotation or reflection for display from the display matrix of ``frame``."""
     data = frame.side_data.get("DISPLAYMATRIX")
-    return matrix_turn(() if data is None else np.frombuffer(bytes(cast("Buffer", data)), dtype=np.int32).tolist())
+    return parse_display_matrix(
+        () if data is None else np.frombuffer(bytes(cast("Buffer", data)), dtype=np.int32).tolist()
+    )
 
 
-def matrix_turn(matrix: Sequence[int]) -> Turn:
-    """The signs (a, b, c, d) of a display matrix: (x, y) is shown at (a x + c y, b x + d y).
+def parse_display_matrix(matrix: Sequence[int]) -> Turn:
+    """Return the signs (a, b, c, d) of a display matrix: (x, y) is shown at (a x + c y, b x + d y).
 
-    The matrix is nine native int32 in row order, a, b, u, c, d, v, x, y, w (libavutil/display.h). What turns by
-    anything but a quarter, or says nothing, counts as upright.
+    The matrix is nine native int32 in row order, a, b, u, c, d, v, x, y, w (libavutil/display.h). An empty matrix, and
+    one that does not rotate by a multiple of 90 degrees, count as upright.
     """
     if not matrix:
         return UPRIGHT
@@ -37,17 +39,17 @@ def matrix_turn(matrix: Sequence[int]) -> Turn:
     return (a, b, c, d) if is_quarter else UPRIGHT
 
 
-def turned(picture: Picture, turn: Turn) -> Picture:
-    """``picture`` (height x width x 3) as it is meant to be seen; contiguous."""
+def turn_image(image: ImageArray, turn: Turn) -> ImageArray:
+    """Return ``image`` (height x width x 3) rotated or reflected for display; contiguous."""
     a, b, c, d = turn
-    if a == 0:  # x and y change places, then each keeps or loses its direction
-        picture, a, d = picture.transpose(1, 0, 2), c, b
-    picture = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return np.ascontiguousarray(picture)
+    if a == 0:  # swap x and y, then reflect each if needed
+        image, a, d = image.transpose(1, 0, 2), c, b
+    image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(image)
 
 
 class Converter:
-    """Turns frames into pictures on the calling thread. Keeps swscale's tables from one frame to the next."""
+    """Converts frames to images on the calling thread. Keeps swscale's tables from one frame to the next."""
 
     def __init__(self, channels: Channels = "bgr24") -> None:
         self._reformatter = VideoReformatter()
@@ -55,26 +57,25 @@ class Converter:
         self._turn: Turn | None = None
         self._last: tuple[float, bool] = (0.0, False)
 
-    def picture(self, frame: VideoFrame, follows: bool = False) -> Picture:
-        """``frame`` upright, uint8, height x width x 3, the channels in the order that was asked for.
+    def convert(self, frame: VideoFrame, follows: bool = False) -> ImageArray:
+        """Return ``frame`` as an upright image, uint8, height x width x 3, channels in the converter's order.
 
-        ``follows``: it is the one that comes after the last in the video.
-        The colour matrix and range are those that the frame names; where it names none, BT.601 and limited range, as
-        swscale, OpenCV and the ffmpeg command do. Pixels stay as they are stored: no other aspect, no tone mapping.
+        ``follows``: the frame directly follows the last converted one in the video.
+        Uses the color matrix and range that the frame states, else BT.601 and limited range, like swscale, OpenCV and
+        the ffmpeg command. Keeps the stored pixels: no aspect correction, no tone mapping.
         """
         converted = self._reformatter.reformat(frame, format=self._channels, threads=1)
-        return turned(cast("Picture", converted.to_ndarray()), self._turn_of(frame, follows))
+        return turn_image(cast("ImageArray", converted.to_ndarray()), self._get_turn(frame, follows))
 
-    def _turn_of(self, frame: VideoFrame, follows: bool) -> Turn:
-        """How to turn ``frame``. A matrix that says something else comes with a keyframe, or with another rotation.
+    def _get_turn(self, frame: VideoFrame, follows: bool) -> Turn:
+        """Return the turn of ``frame``. It changes only at a keyframe, or together with the frame's rotation.
 
-        It is looked up no more often than that: PyAV's side data and their frame refer to each other, so that a frame
-        that was asked for them lives on until Python looks for such rings, with hundreds of others.
+        The display matrix is read only then: PyAV's side data and their frame refer to each other, so that a frame
+        whose side data were read stays in memory until Python's next garbage collection, with hundreds of others.
         """
         rotation, last, self._last = frame.rotation, self._last, (frame.rotation, bool(frame.key_frame))
-        begins_group = (
-            self._last[1] and not last[1]
-        )  # where every frame is a keyframe, the container alone has a matrix
+        # If every frame is a keyframe, only the container has a matrix.
+        begins_group = self._last[1] and not last[1]
         if self._turn is None or not follows or begins_group or rotation != last[0]:
-            self._turn = display_turn(frame)
+            self._turn = read_display_turn(frame)
         return self._turn

@@ -1,11 +1,11 @@
-"""Reading chosen frames of a video exactly, with as little decoding as that takes.
+"""Reading chosen frames of a video exactly, with as little decoding as possible.
 
-One pass of the demuxer gives the packet index and with it the time line. The wanted frames are grouped into runs:
-each starts at the last keyframe that serves and ends at the last wanted packet. Runs never overlap and never go back.
-Within a run, frames that nothing refers to are decoded only where they are wanted; between runs nothing is.
+One pass of the demuxer gives the packet index and the timeline. The requested frames are grouped into runs. Each run
+starts at the last possible keyframe and ends at the last requested packet. Runs never overlap and never go back.
+Within a run, unreferenced frames are decoded only if they are requested. Packets between runs are not decoded.
 
-Where the packets do not tell when each frame is shown (no timestamps, the same one twice, times that fall), the whole
-video is decoded once to make the time line, and once more to read from it.
+If the packets do not tell when each frame is shown (no timestamps, duplicate or falling ones), the whole video is
+decoded once for the timeline, and a second time to read from it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from typing import Self
 
 from av.video.frame import VideoFrame
 
-from tasks.media.decoding import UnreliableIndexError
+from tasks.engine.contract.errors import BadInput
+from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
-from tasks.media.listing import DecodedListing, IndexedListing, Listing
-from tasks.media.orientation import Channels, Converter, Picture
+from tasks.media.frame_decoding import DecodedFrame, FrameDecoder
+from tasks.media.listing import Listing, list_by_decoding, list_by_index
+from tasks.media.orientation import Channels, Converter, ImageArray
 from tasks.media.timeline import Timeline
 from tasks.media.truncation import Truncation
 
@@ -31,11 +33,11 @@ __all__ = ["DamagedFrame", "FrameImage", "UnreliableIndexError", "VideoInfo", "V
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video.
+    """Properties of a video.
 
-    width_px, height_px   as shown; as stored, before any rotation, as long as no frame was read
-    fps                   presented frames a second, on average
-    duration_seconds      from the first presented frame's start to the last one's end
+    width_px, height_px   as shown; before any frame was read, as stored (without rotation)
+    fps                   average of presented frames per second
+    duration_seconds      from the start of the first presented frame to the end of the last one
     """
 
     codec: str
@@ -54,10 +56,10 @@ class FrameImage:
     """One frame of a video.
 
     frame_index                 its rank among the presented frames, from 0
-    actual_seconds              when it is shown, since the first presented frame
-    pts, time_base              the same in the file's own terms
+    actual_seconds              its time since the first presented frame
+    pts, time_base              its time as the file states it
     keyframe_distance_frames    packets between it and the keyframe that it is decoded from; 0 for a keyframe
-    image                       uint8, height x width x 3, upright, BGR or what the reader was asked for
+    image                       uint8, height x width x 3, upright, channels in the reader's order
     """
 
     frame_index: int
@@ -65,12 +67,12 @@ class FrameImage:
     pts: int
     time_base: Fraction
     keyframe_distance_frames: int
-    image: Picture
+    image: ImageArray
 
 
 @dataclass(frozen=True)
 class DamagedFrame:
-    """A frame that cannot be shown: its rank and its time as in FrameImage, and why not, in one clause."""
+    """A frame that cannot be shown: its rank and its time as in FrameImage, and the reason in one clause."""
 
     frame_index: int
     actual_seconds: float
@@ -80,9 +82,12 @@ class DamagedFrame:
 class VideoReader:
     """A video file opened for reading chosen frames. Use it in a ``with`` block.
 
-    ``by_decoding`` makes the time line by decoding the whole video, for the rare file whose packets mislead: see
-    UnreliableIndexError. ``channels`` is the order in which pictures have them. Raises BadInput where the file is
-    damaged, empty or no video.
+    ``by_decoding`` makes the timeline by decoding the whole video, for the rare file with misleading packets: see
+    UnreliableIndexError. ``channels`` is the order of the channels in images. Raises BadInput if the file is damaged,
+    empty or not a video.
+
+    timeline    the times of all frames
+    truncation  how the file is truncated; None if it is complete
     """
 
     def __init__(self, path: Path, by_decoding: bool = False, channels: Channels = "bgr24") -> None:
@@ -92,7 +97,11 @@ class VideoReader:
         self._source = PacketSource(path)
         with ExitStack() as guard:
             guard.callback(self.close)
-            self._listing: Listing = _listing(self._source, by_decoding)
+            decoder = RunDecoder(self._source)
+            self.listing: Listing = _list_frames(self._source, decoder, by_decoding)
+            self._decoder = FrameDecoder(self._source, decoder, self.listing)
+            self.timeline: Timeline = self.listing.timeline
+            self.truncation: Truncation | None = self._source.truncation
             guard.pop_all()
 
     def __enter__(self) -> Self:
@@ -106,18 +115,8 @@ class VideoReader:
         self._source.close()
 
     @property
-    def timeline(self) -> Timeline:
-        """When each frame is shown."""
-        return self._listing.timeline
-
-    @property
-    def truncation(self) -> Truncation | None:
-        """Tells how the file is truncated; None if its end is there."""
-        return self._source.truncation
-
-    @property
     def info(self) -> VideoInfo:
-        """What is known of the video."""
+        """The properties of the video."""
         context, timeline = self._source.decoder, self.timeline
         width, height = self._shown_size or (context.width, context.height)
         return VideoInfo(
@@ -132,48 +131,52 @@ class VideoReader:
             time_base=timeline.time_base,
         )
 
-    def frames(self, indices: Sequence[int]) -> Iterator[FrameImage]:
-        """The frames with these indices, each once, in the order in which they are shown.
+    def read_frames(self, indices: Sequence[int]) -> Iterator[FrameImage]:
+        """Yield the frames with these indices, each once, in presentation order.
 
-        Raises BadInput where one of them, or what it is decoded from, is damaged. That may be known only at the end:
-        trust the frames when the iteration ends without an error. Raises UnreliableIndexError where a sound packet
-        gives no frame, or frames come in another order than their packets say.
+        Raises BadInput if one of them, or a frame that it depends on, is damaged. The error may come at the end only:
+        trust the frames if the iteration ends without an error. Raises UnreliableIndexError if an intact packet gives
+        no frame, or if frames come in another order than their packets announce.
         """
-        for index, frame in self._listing.decode(sorted(set(indices))):
-            yield self._image(index, frame)
+        for decoded in self._decoder.decode(sorted(set(indices))):
+            if decoded.frame is None:
+                place = f"frame {decoded.index} at {self.timeline.seconds(decoded.index):.3f} s"
+                raise BadInput(f"{self.path.name}: {place} {decoded.damage}")
+            yield self._make_image(decoded, decoded.frame)
 
-    def frames_or_damage(self, indices: Sequence[int] | None = None) -> Iterator[FrameImage | DamagedFrame]:
+    def read_frames_or_damage(self, indices: Sequence[int] | None = None) -> Iterator[FrameImage | DamagedFrame]:
         """Yield the frames with these indices (None: all), each once, in presentation order, in one pass.
 
-        A frame that is damaged, or decoded from one that is, is given as a DamagedFrame. No more is decoded than by
-        ``frames``, and few frames are held at a time, however long the video. Raises UnreliableIndexError, before it
-        yields anything wrong, if a sound packet gives no frame: read the video with ``by_decoding`` then. If all frames
-        were requested, those already given are the first ones that decoding gives too.
+        A frame that is damaged, or decoded from one that is, is yielded as a DamagedFrame. Decodes no more than
+        ``read_frames``, and holds few frames at a time, however long the video is. Raises UnreliableIndexError, before
+        it yields a wrong frame, if an intact packet gives no frame: read the video with ``by_decoding`` then. If all
+        frames were requested, those already yielded are the first ones of the full decode too.
         """
         chosen = range(len(self.timeline)) if indices is None else sorted(set(indices))
         before = -2
-        for index, found in self._listing.frames_or_damage(chosen):
-            if isinstance(found, str):
-                yield DamagedFrame(index, self.timeline.seconds(index), found)
+        for decoded in self._decoder.decode(chosen):
+            index = decoded.index
+            if decoded.frame is None:
+                yield DamagedFrame(index, self.timeline.seconds(index), decoded.damage)
             else:
-                yield self._image(index, found, follows=index == before + 1)
+                yield self._make_image(decoded, decoded.frame, follows=index == before + 1)
                 before = index
 
-    def _image(self, index: int, frame: VideoFrame, follows: bool = False) -> FrameImage:
-        image = self._converter.picture(frame, follows)
+    def _make_image(self, decoded: DecodedFrame, frame: VideoFrame, follows: bool = False) -> FrameImage:
+        image = self._converter.convert(frame, follows)
         self._shown_size = image.shape[1], image.shape[0]
         return FrameImage(
-            frame_index=index,
-            actual_seconds=self.timeline.seconds(index),
-            pts=int(self.timeline.pts[index]),
+            frame_index=decoded.index,
+            actual_seconds=self.timeline.seconds(decoded.index),
+            pts=int(self.timeline.pts[decoded.index]),
             time_base=self.timeline.time_base,
-            keyframe_distance_frames=self._listing.keyframe_distance(index),
+            keyframe_distance_frames=decoded.keyframe_distance,
             image=image,
         )
 
 
-def _listing(source: PacketSource, by_decoding: bool) -> Listing:
-    """The cheap listing where the packets allow it."""
+def _list_frames(source: PacketSource, decoder: RunDecoder, by_decoding: bool) -> Listing:
+    """Return the listing from the packet index if its times are reliable, else the one from decoding everything."""
     if by_decoding or not source.index.is_orderly or source.lacks_presentation_times:
-        return DecodedListing(source)
-    return IndexedListing(source)
+        return list_by_decoding(source, decoder)
+    return list_by_index(source, decoder)

@@ -1,4 +1,4 @@
-"""Which packets must be decoded for which frames. Pure."""
+"""Planning runs: the packets that must be decoded for chosen frames. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tasks.media.index import PacketIndex
 
 @dataclass(frozen=True)
 class Run:
-    """Packets ``start`` up to and without ``stop``, to be decoded in one go by a clean decoder.
+    """Packets ``start`` up to and without ``stop``, to be decoded in sequence by a flushed decoder.
 
-    ``wanted`` are the positions of the packets whose frames are asked for, rising.
+    ``wanted`` are the positions of the packets whose frames are requested, ascending.
     """
 
     start: int
@@ -22,16 +22,16 @@ class Run:
     wanted: tuple[int, ...]
 
 
-def decoding_starts(index: PacketIndex, positions: Sequence[int]) -> list[int]:
-    """For the packet at each of ``positions``, where its decoding must start.
+def find_decoding_starts(index: PacketIndex, positions: Sequence[int]) -> list[int]:
+    """Return the position at which decoding must start for the packet at each of ``positions``.
 
-    That is the last seek point at or before it which is also shown at or before it: a leading picture of an open GOP
-    comes after its keyframe and needs the GOP before. Where there is none, it is the first packet.
+    This is the last seek point at or before the packet that is also shown at or before it: a leading frame of an open
+    GOP comes after its keyframe and needs the GOP before. Without such a seek point it is the first packet.
     """
     points = index.seek_points
     starts = []
     for position in positions:
-        # The presentation times of seek points rise, so both conditions cut a prefix.
+        # The presentation times of seek points rise, so both conditions select a prefix.
         usable = min(
             np.searchsorted(points, position, side="right"),
             np.searchsorted(index.pts[points], index.pts[position], side="right"),
@@ -41,8 +41,8 @@ def decoding_starts(index: PacketIndex, positions: Sequence[int]) -> list[int]:
 
 
 def plan_runs(index: PacketIndex, positions: Sequence[int]) -> list[Run]:
-    """Runs that decode the packets at ``positions``, rising and without overlap: nothing is decoded twice."""
-    pairs = sorted(zip(decoding_starts(index, positions), positions, strict=True))
+    """Return the runs that decode the packets at ``positions``, ascending and without overlap."""
+    pairs = sorted(zip(find_decoding_starts(index, positions), positions, strict=True))
     runs: list[Run] = []
     for start, position in pairs:
         stop = position + 1

@@ -1,4 +1,4 @@
-"""When each picture of a video is shown. Pure: no file, no decoder."""
+"""The timeline of a video: the time of each frame. Pure: no file, no decoder."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-# Times given with six decimals name the frame that they were rounded from: 0.033367 is frame 1 at 30000/1001 fps.
+# Times with six decimals are rounded; allow for that: 0.033367 is frame 1 at 30000/1001 fps.
 ROUNDING = Fraction(1, 2_000_000)
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The presented frames of a video, in the order in which they are shown.
+    """The times of the presented frames of a video, in presentation order.
 
-    ticks      int64, one a frame: when it is shown, in units of ``time_base`` since the first frame; never falls
-    pts        int64, one a frame: what the file says, equal to ``ticks`` plus a constant where the file is sound
-    end_ticks  when the last frame ends
-    time_base  seconds a tick
+    ticks      int64, one per frame: its start, in units of ``time_base`` since the first frame; never falls
+    pts        int64, one per frame: its time in the file; ``ticks`` plus a constant if the file is intact
+    end_ticks  end of the last frame
+    time_base  seconds per tick
     """
 
     ticks: npt.NDArray[np.int64]
@@ -32,7 +32,7 @@ class Timeline:
     def __len__(self) -> int:
         return len(self.ticks)
 
-    def shortened(self, frames: int) -> Timeline:
+    def truncate(self, frames: int) -> Timeline:
         """Return the timeline of the first ``frames`` frames."""
         if frames >= len(self):
             return self
@@ -40,21 +40,21 @@ class Timeline:
 
     @property
     def duration_seconds(self) -> float:
-        """From the first frame's start to the last frame's end."""
+        """Duration from the start of the first frame to the end of the last one."""
         return float(self.end_ticks * self.time_base)
 
     def seconds(self, index: int) -> float:
-        """When frame ``index`` is shown, in seconds since the first frame."""
+        """Return the start of frame ``index`` in seconds since the first frame."""
         return float(int(self.ticks[index]) * self.time_base)
 
     def index_at(self, seconds: float) -> int | None:
-        """The frame shown at ``seconds`` since the first frame: the last one that starts at or before it.
+        """Return the index of the frame shown at ``seconds``: the last one that starts at or before this time.
 
-        ``None`` outside the video: before 0, at or after the last frame's end, or not a number.
+        Returns None outside the video (before 0, at or after the end of the last frame) and for NaN.
         """
         if not math.isfinite(seconds) or seconds < 0:
             return None
-        # The decimal that was written, not the binary number next to it: 0.12 s is frame 3 at 25 fps.
+        # Use the decimal that the user wrote, not the nearest binary number: 0.12 s is frame 3 at 25 fps.
         exact = Fraction(repr(float(seconds)))
         if exact >= self.end_ticks * self.time_base:
             return None
@@ -62,20 +62,20 @@ class Timeline:
         return int(np.searchsorted(self.ticks, tick, side="right")) - 1
 
 
-def last_frame_ticks(ticks: npt.NDArray[np.int64], stated: int | None, usual: int) -> int:
-    """How long the last frame is shown, in ticks: as stated, else as long as the others, else ``usual``."""
+def estimate_last_duration(ticks: npt.NDArray[np.int64], stated: int | None, default: int) -> int:
+    """Return the duration of the last frame in ticks: as stated, else the median of the others, else ``default``."""
     if stated is not None and stated > 0:
         return stated
     gaps = np.diff(ticks)
     gaps = gaps[gaps > 0]
-    return int(np.median(gaps)) if len(gaps) else usual
+    return int(np.median(gaps)) if len(gaps) else default
 
 
-def continuous_ticks(pts: list[int], jump: int, step: int) -> npt.NDArray[np.int64]:
-    """A time line that never falls, from 0, for frames in the order in which they are shown.
+def make_continuous_ticks(pts: list[int], jump: int, step: int) -> npt.NDArray[np.int64]:
+    """Return ticks that start at 0 and never fall, for frames with the times ``pts`` in presentation order.
 
-    A fall of more than ``jump`` is a new beginning: it goes on ``step`` ticks after the latest frame before. Smaller
-    falls are times in the wrong order, as of a file that gives decoding times for presentation times: they are sorted.
+    If a time falls by more than ``jump``, the timeline continues ``step`` ticks after the latest frame before. Smaller
+    falls are times in the wrong order, as in files with decoding times instead of presentation times: they are sorted.
     """
     latest, offset = pts[0], 0
     ticks = []

@@ -11,10 +11,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from tasks.media.orientation import Picture, matrix_turn, turned
+from tasks.media.contact_sheets import draw_contact_sheet, resize_image
+from tasks.media.orientation import ImageArray, parse_display_matrix, turn_image
 from tasks.media.segment_stages.comparing import PairReader, format_timestamp, spread_positions
 from tasks.media.segments.source import Survey, survey_video
-from tasks.media.sheets import scaled, sheet
 from tasks.overlays.boxes import Box
 from tasks.overlays.overlay import Overlay
 
@@ -42,7 +42,7 @@ def draw_comparison(source: Path, survey: Survey, cleaned: Path, overlays: Seque
     read.
     """
     rows = _choose_rows(survey, overlays, frames)
-    pictures: list[tuple[Picture | None, str]] = []
+    pictures: list[tuple[ImageArray | None, str]] = []
     with _Videos(source, survey, cleaned) as videos:
         for row in rows:
             before, after = videos.read_pair(row.index)
@@ -53,7 +53,7 @@ def draw_comparison(source: Path, survey: Survey, cleaned: Path, overlays: Seque
             ]
             if row.part:
                 pictures += [(videos.crop_part(image, row.part), "magnified") for image in (before, after)]
-    return sheet(pictures, 4 if overlays else 2, _THUMBNAIL_PX)
+    return draw_contact_sheet(pictures, 4 if overlays else 2, _THUMBNAIL_PX)
 
 
 class _Videos(PairReader):
@@ -62,31 +62,31 @@ class _Videos(PairReader):
     def __init__(self, source: Path, survey: Survey, cleaned: Path) -> None:
         cleaned_survey = survey_video(cleaned, tolerant=True)
         self._last = len(cleaned_survey.timeline) - 1
-        self._turn = matrix_turn(survey.display_matrix)
+        self._turn = parse_display_matrix(survey.display_matrix)
         self._aspect = survey.picture.sample_aspect
         self._reformatter = VideoReformatter()
         super().__init__(source, survey, cleaned, cleaned_survey)
 
-    def read_pair(self, index: int) -> tuple[Picture, Picture]:
+    def read_pair(self, index: int) -> tuple[ImageArray, ImageArray]:
         """Return frame ``index`` of both as stored, BGR."""
         before = next(self.before.range(index, index + 1))
         at = min(index, self._last)
         return self._convert(before.frame), self._convert(next(self.after.range(at, at + 1)).frame)
 
-    def make_thumbnail(self, image: Picture) -> Picture:
+    def make_thumbnail(self, image: ImageArray) -> ImageArray:
         """Return ``image``, a stored frame, as a thumbnail."""
         height, width = image.shape[:2]
         shown_width, shown_height = max(1, round(width * self._aspect)), height
         upright_width = shown_height if self._turn[0] == 0 else shown_width
         scale = Fraction(_THUMBNAIL_PX, upright_width)
         size = max(1, round(shown_width * scale)), max(1, round(shown_height * scale))
-        return turned(scaled(image, size), self._turn)
+        return turn_image(resize_image(image, size), self._turn)
 
-    def crop_part(self, image: Picture, box: Box) -> Picture:
+    def crop_part(self, image: ImageArray, box: Box) -> ImageArray:
         """Return the part ``box`` of ``image`` at the size of a thumbnail."""
         return self.make_thumbnail(image[box.y : box.bottom, box.x : box.right])
 
-    def _convert(self, frame: VideoFrame) -> Picture:
+    def _convert(self, frame: VideoFrame) -> ImageArray:
         converted = self._reformatter.reformat(frame, format="bgr24", threads=1)
         return np.asarray(converted.to_ndarray(), np.uint8)
 

@@ -28,9 +28,9 @@ from tasks.engine.contract.manifest import InputFolder, cap_problems, shorten
 from tasks.engine.contract.text import showable
 from tasks.media.folder import ids_of
 from tasks.media.kinds import VIDEO_SUFFIXES
-from tasks.media.opening import open_container, video_stream
+from tasks.media.opening import open_container, select_video_stream
 from tasks.media.scan import scan_videos
-from tasks.media.truncation import missing_bytes
+from tasks.media.truncation import find_missing_bytes
 from tasks.overlays.video_source import VideoSource
 
 _INPUT = "--input"
@@ -201,7 +201,7 @@ def _transfer(url: str, source: VideoSource, partial: Partial, limits: FetchLimi
 
 def _check_whole(container: InputContainer, stream: VideoStream, path: Path) -> None:
     """Raise BadInput if the transfer ended before the file did."""
-    lack = missing_bytes(container, stream, path)
+    lack = find_missing_bytes(container, stream, path)
     if lack:
         raise BadInput(f"{path.name}: is truncated: {lack}; fetch it again")
 
@@ -214,7 +214,7 @@ def _check_video(source: VideoSource, partial: Partial) -> str:
         raise BadInput(f"{source.url} returned a web page; {_PAGE_ADVICE}")
     try:
         with open_container(partial.path) as container:
-            stream = video_stream(container, partial.path)
+            stream = select_video_stream(container, partial.path)
             if partial.total_bytes is None:  # otherwise the size was checked
                 _check_whole(container, stream, partial.path)
             usual = _SUFFIXES.get(container.format.name, ".mkv")

@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tasks.media.orientation import Converter, Picture
+from tasks.media.contact_sheets import draw_contact_sheet, resize_image
+from tasks.media.orientation import Converter, ImageArray
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.plan import Cut, Segment, plan_segments
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey, survey_video
-from tasks.media.sheets import scaled, sheet
 from tasks.restoration.chain import Chain
 from tasks.restoration.measuring.measure import diagnose
 
@@ -90,7 +90,7 @@ def compare_pieces(
     rows: dict[int, list[Piece]] = {}
     for piece in pieces:
         rows.setdefault(piece.segment.number, []).append(piece)
-    cells: list[tuple[Picture | None, str]] = []
+    cells: list[tuple[ImageArray | None, str]] = []
     figures: list[Figures] = []
     tape_noise = diagnose(source, survey).noise_luma
     tape_rate = 8e-6 * tape_bytes / max(survey.timeline.duration_seconds, 1e-9)
@@ -98,7 +98,7 @@ def compare_pieces(
         for number, row in sorted(rows.items()):
             views = [_read_restored_view(piece) for piece in row]
             size = (views[0].shape[1], views[0].shape[0])
-            before = scaled(_read_source_view(reader, row[0].segment), size)
+            before = resize_image(_read_source_view(reader, row[0].segment), size)
             seconds = survey.timeline.seconds(row[0].segment.start_frame)
             measurements = [Figures("tape", number, seconds, tape_noise, _measure_sharpness(before), tape_rate, None)]
             measurements += [_measure_piece(piece, view, seconds) for piece, view in zip(row, views, strict=True)]
@@ -108,16 +108,16 @@ def compare_pieces(
             cells += zip(map(_crop_center, whole), (entry.describe() for entry in measurements), strict=True)
             figures += measurements
     columns = 1 + max(len(row) for row in rows.values())
-    return sheet(cells, columns, _THUMBNAIL_PX), figures
+    return draw_contact_sheet(cells, columns, _THUMBNAIL_PX), figures
 
 
-def _read_source_view(reader: SegmentReader, segment: Segment) -> Picture:
+def _read_source_view(reader: SegmentReader, segment: Segment) -> ImageArray:
     """Return the middle frame of the piece, fields included."""
     middle = (segment.start_frame + segment.end_frame) // 2
-    return Converter().picture(next(reader.range(middle, middle + 1)).frame)
+    return Converter().convert(next(reader.range(middle, middle + 1)).frame)
 
 
-def _read_restored_view(piece: Piece) -> Picture:
+def _read_restored_view(piece: Piece) -> ImageArray:
     """Return the restored version of that frame."""
     segment, ratio = piece.segment, piece.chain.ratio
     piece_survey = survey_video(piece.file)
@@ -125,10 +125,10 @@ def _read_restored_view(piece: Piece) -> Picture:
     place = Clock.written_at(middle, ratio) - Clock.written_at(segment.start_frame, ratio)
     place = min(place, len(piece_survey.timeline) - 1)
     with SegmentReader(piece.file, piece_survey) as reader:
-        return Converter().picture(next(reader.range(place, place + 1)).frame)
+        return Converter().convert(next(reader.range(place, place + 1)).frame)
 
 
-def _measure_piece(piece: Piece, view: Picture, seconds: float) -> Figures:
+def _measure_piece(piece: Piece, view: ImageArray, seconds: float) -> Figures:
     piece_survey = survey_video(piece.file)
     return Figures(
         preset=piece.preset,
@@ -141,14 +141,14 @@ def _measure_piece(piece: Piece, view: Picture, seconds: float) -> Figures:
     )
 
 
-def _measure_sharpness(picture: Picture) -> float:
+def _measure_sharpness(picture: ImageArray) -> float:
     """Return the steepest horizontal luma gradient, in codes per pixel; fields do not count as edges."""
     luma = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     slopes = np.abs(cv2.Sobel(luma, cv2.CV_32F, 1, 0)) / _SOBEL_SUM
     return float(np.percentile(slopes, _EDGE_PERCENTILE))
 
 
-def _crop_center(picture: Picture) -> Picture:
+def _crop_center(picture: ImageArray) -> ImageArray:
     """Return the center of ``picture``, half as wide and high, which the sheet shows magnified."""
     height, width = picture.shape[:2]
     return picture[height // 4 : height - height // 4, width // 4 : width - width // 4]

@@ -16,14 +16,14 @@ import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from tasks.media.orientation import Converter, Picture
+from tasks.media.contact_sheets import draw_contact_sheet, resize_image
+from tasks.media.orientation import Converter, ImageArray
 from tasks.media.segment_stages.comparing import PairReader, format_timestamp, spread_positions
 from tasks.media.segments.clock import Clock, build_clock
 from tasks.media.segments.encoding import SegmentEncoder
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import Survey, survey_video
-from tasks.media.sheets import scaled, sheet
 from tasks.restoration.chain import Chain, Step
 
 _THUMBNAIL_PX = 480
@@ -38,8 +38,8 @@ class _Pair:
     """A frame of the source and a restored one: uint8, height x width x 3, BGR, of equal size."""
 
     seconds: float
-    before: Picture
-    after: Picture
+    before: ImageArray
+    after: ImageArray
 
 
 def draw_comparison_sheet(source: Path, survey: Survey, restored: Path, chain: Chain, frames: int = 6) -> bytes:
@@ -49,13 +49,13 @@ def draw_comparison_sheet(source: Path, survey: Survey, restored: Path, chain: C
     Raises BadInput if one of the two cannot be read.
     """
     positions = spread_positions(len(survey.timeline), frames)
-    cells: list[tuple[Picture | None, str]] = []
+    cells: list[tuple[ImageArray | None, str]] = []
     with _Videos(source, survey, restored, chain, None) as videos:
         for index in positions:
             pair = next(videos.pairs(index, index + 1))
             stamp = format_timestamp(pair.seconds)
             cells += [(pair.before, f"{stamp} before"), (pair.after, f"{stamp} restored")]
-    return sheet(cells, 2, _THUMBNAIL_PX)
+    return draw_contact_sheet(cells, 2, _THUMBNAIL_PX)
 
 
 def write_split_screen(
@@ -115,8 +115,8 @@ class _Videos(PairReader):
                 before = self._scale_frame(self._cropper.crop(read.frame))
             yield _Pair(self._timeline.seconds(read.index), before, self._scale_frame(after.frame))
 
-    def _scale_frame(self, frame: VideoFrame) -> Picture:
-        return scaled(self._converter.picture(frame), self.size)
+    def _scale_frame(self, frame: VideoFrame) -> ImageArray:
+        return resize_image(self._converter.convert(frame), self.size)
 
 
 class _Cropper:
@@ -175,7 +175,7 @@ def _get_clip_format(size: tuple[int, int]) -> PictureFormat:
     )
 
 
-def _join_halves(pair: _Pair) -> Picture:
+def _join_halves(pair: _Pair) -> ImageArray:
     """Return a frame with both halves, a line between them and a label on each side."""
     width = pair.after.shape[1]
     image = pair.after.copy()
@@ -186,7 +186,7 @@ def _join_halves(pair: _Pair) -> Picture:
     return image
 
 
-def _write(image: Picture, word: str, left: int, right: int) -> None:
+def _write(image: ImageArray, word: str, left: int, right: int) -> None:
     """Write ``word`` at the top between these columns, if it fits."""
     scale = image.shape[0] / 720
     (wide, tall), _ = cv2.getTextSize(word, _FONT, scale, 1)
@@ -196,6 +196,6 @@ def _write(image: Picture, word: str, left: int, right: int) -> None:
             cv2.putText(image, word, origin, _FONT, scale, color, thickness, cv2.LINE_AA)
 
 
-def _to_video_frame(image: Picture) -> VideoFrame:
+def _to_video_frame(image: ImageArray) -> VideoFrame:
     planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), dtype=np.uint8)
     return VideoFrame.from_ndarray(planes, format="yuv420p")

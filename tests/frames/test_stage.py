@@ -71,7 +71,7 @@ def test_png_is_lossless(clip: Path, stage: Stage) -> None:
     run = stage(clip, {"a": []}, image_format="png")
     rows = run.get_sample("a")["frames"]
     with VideoReader(clip) as reader:
-        for row, frame in zip(rows, reader.frames([row["frame_index"] for row in rows]), strict=True):
+        for row, frame in zip(rows, reader.read_frames([row["frame_index"] for row in rows]), strict=True):
             image = cv2.imdecode(np.frombuffer(run.files[row["path"]], np.uint8), cv2.IMREAD_COLOR)
             np.testing.assert_array_equal(image, frame.image)
 
@@ -122,15 +122,15 @@ def test_support_strategy_may_select_no_frames(clip: Path, stage: Stage) -> None
 
 
 def test_unreliable_index_leaves_no_extra_files(clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = VideoReader.frames_or_damage
+    frames = VideoReader.read_frames_or_damage
 
     def raise_after_frames(self: VideoReader, indices: list[int]) -> Any:
         yield from frames(self, indices)
-        if type(self._listing).__name__ == "IndexedListing":
+        if self.listing.by_index:
             raise UnreliableIndexError("a frame did not come")
 
     expected = stage(clip, {"a": [0.5]})
-    monkeypatch.setattr(stage_module.VideoReader, "frames_or_damage", raise_after_frames)
+    monkeypatch.setattr(stage_module.VideoReader, "read_frames_or_damage", raise_after_frames)
     assert stage(clip, {"a": [0.5]}).files == expected.files
 
 
@@ -234,7 +234,7 @@ def test_verification_catches_a_wrong_frame(
     change: str, clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Replace a frame by the neighbor's image, a changed pixel, or a changed time."""
-    read = VideoReader.frames_or_damage
+    read = VideoReader.read_frames_or_damage
 
     def alter_last_frame(self: VideoReader, indices: list[int]) -> Any:
         for frame in read(self, indices):
@@ -252,7 +252,7 @@ def test_verification_catches_a_wrong_frame(
                 assert isinstance(other, FrameImage)
                 yield replace(frame, image=other.image)
 
-    monkeypatch.setattr(VideoReader, "frames_or_damage", alter_last_frame)
+    monkeypatch.setattr(VideoReader, "read_frames_or_damage", alter_last_frame)
     with pytest.raises(FrameMismatchError, match=r"^clip\.mp4: 1 of 8 verified frames differ .*frames 46;"):
         stage(clip, {"a": []}, verify_frames=1.0)
 

@@ -32,7 +32,7 @@ def test_pipe_is_refused(tmp_path: Path) -> None:
 def test_frame_of_256_million_pixels_is_refused(tmp_path: Path) -> None:
     y4m = tmp_path / "a.y4m"
     y4m.write_bytes(b"YUV4MPEG2 W16000 H16000 F10:1 C420\nFRAME\n" + bytes(1000))
-    assert get_refusal(y4m) == "a.y4m: its pictures are 16000 x 16000; at most 67,108,864 pixels a picture are read"
+    assert get_refusal(y4m) == "a.y4m: its frames are 16000 x 16000; at most 67,108,864 pixels per frame are read"
 
 
 def test_frame_too_large_for_its_format_is_refused(tmp_path: Path) -> None:

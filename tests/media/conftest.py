@@ -90,7 +90,7 @@ def digest(picture: npt.NDArray[np.uint8]) -> str:
 
 
 def picture_digest(frame: av.VideoFrame) -> str:
-    return digest(Converter().picture(frame))
+    return digest(Converter().convert(frame))
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def eight_frames(path: Path) -> list[tuple[int, str]]:
         try:
             with VideoReader(path, by_decoding) as reader:
                 total = len(reader.timeline)
-                frames = list(reader.frames(sorted({int((part + 0.5) * total / 8) for part in range(8)})))
+                frames = list(reader.read_frames(sorted({int((part + 0.5) * total / 8) for part in range(8)})))
         except UnreliableIndexError:
             continue
         return [(frame.pts, digest(frame.image)) for frame in frames]
@@ -63,7 +63,7 @@ def decoded(path: Path) -> dict[int, set[str]]:
         for packet in container.demux(stream):
             with suppress(av.error.InvalidDataError, EOFError):
                 for frame in packet.decode():
-                    found[frame.pts].add(digest(converter.picture(frame)))
+                    found[frame.pts].add(digest(converter.convert(frame)))
     return found
 
 
@@ -117,6 +117,6 @@ def test_truncated_with_its_index_at_the_front(
     with VideoReader(path) as reader:
         assert reader.truncation is not None
         assert reader.truncation.stated_seconds == 2.0
-        frames = [digest(frame.image) for frame in reader.frames(range(len(reader.timeline)))]
+        frames = [digest(frame.image) for frame in reader.read_frames(range(len(reader.timeline)))]
     assert 15 < len(frames) < 35
     assert frames == [picture for _, picture in reference(whole)][: len(frames)]

@@ -103,7 +103,7 @@ def read(path: Path, indices: Sequence[int]) -> dict[int, tuple[str, int, float,
                 frame.keyframe_distance_frames,
                 len(reader.timeline),
             )
-            for frame in reader.frames(indices)
+            for frame in reader.read_frames(indices)
         }
 
 
@@ -148,7 +148,7 @@ def test_palettes_go_with_a_saved_index(tmp_path: Path, reference: Reference) ->
         assert index.side_data == source.index.side_data
         assert len(index.side_data) > 1
     with PacketSource(path, index=index) as source:
-        (_, packet), *_ = source.packets(13, 14)
+        (_, packet), *_ = source.read_packets(13, 14)
         in_force = [piece.data for piece in index.side_data if piece.position <= 13]
         assert bytes(packet.get_sidedata("palette")) == in_force[-1]
 
@@ -169,10 +169,10 @@ def test_a_wrong_entry_is_noticed(words: str, tmp_path: Path, reference: Referen
     path = encode(SOURCE, words, tmp_path / "video.mkv")
     right = [picture for _, picture in reference(path)]
     with VideoReader(path) as reader:
-        listing = reader._listing
-        listing._order = replace(listing._order, entry=np.ones(len(listing._order), dtype=bool))
+        decoder = reader._decoder
+        decoder._order = replace(decoder._order, entry=np.ones(len(decoder._order), dtype=bool))
         for index in range(3, 25, 5):
-            assert [digest(frame.image) for frame in reader.frames([index])] == [right[index]]
+            assert [digest(frame.image) for frame in reader.read_frames([index])] == [right[index]]
 
 
 @pytest.mark.parametrize("words", ["-c:v mpeg4 -g 10 -bf 2", "-c:v mpeg4 -g 10", "-c:v msmpeg4 -g 10"])
@@ -190,7 +190,7 @@ def test_a_video_that_begins_within_a_group(words: str, tmp_path: Path, referenc
     found: list[FrameImage | DamagedFrame] = []
     for by_decoding in (False, True):  # the decoder may show a made-up frame beside the first one
         with suppress(UnreliableIndexError), VideoReader(cut, by_decoding) as reader:
-            found = list(reader.frames_or_damage())
+            found = list(reader.read_frames_or_damage())
             break
     bad = [isinstance(frame, DamagedFrame) for frame in found]
     good = [digest(frame.image) for frame in found if isinstance(frame, FrameImage)]

@@ -39,7 +39,7 @@ def test_frames_of_fields(kind: str, suffix: str, tmp_path: Path, reference: Ref
     with VideoReader(path) as reader:
         assert reader.info.frames == FRAMES
         assert reader.info.fps == pytest.approx(25)
-        distances = [frame.keyframe_distance_frames for frame in reader.frames(range(FRAMES))]
+        distances = [frame.keyframe_distance_frames for frame in reader.read_frames(range(FRAMES))]
         assert distances == [frame % GROUP for frame in range(FRAMES)]
 
 
@@ -73,7 +73,7 @@ def test_a_field_that_is_missing_in_the_middle(kind: str, tmp_path: Path, refere
     right = [picture for _, picture in reference(write(tmp_path / "whole.mkv", kind, pictures))]
     path = write(tmp_path / "gap.mkv", kind, pictures[:13] + pictures[14:], {0, 8, 15})
     with VideoReader(path) as reader:
-        found = list(reader.frames_or_damage())
+        found = list(reader.read_frames_or_damage())
     good = [digest(frame.image) for frame in found if isinstance(frame, FrameImage)]
     assert good == right[:6] + right[8:]
     reasons = [frame.reason for frame in found if isinstance(frame, DamagedFrame)]

@@ -38,7 +38,7 @@ def read(path: Path, indices: Sequence[int]) -> list[str]:
     for by_decoding in (False, True):
         try:
             with VideoReader(path, by_decoding) as reader:
-                frames = list(reader.frames(indices))
+                frames = list(reader.read_frames(indices))
         except UnreliableIndexError:
             continue
         assert [frame.frame_index for frame in frames] == sorted(indices)
@@ -64,7 +64,7 @@ def test_frames_are_those_of_a_full_decode(name: str, defect: Callable[[str], Pa
 def test_frames_stay_the_same_when_every_step_is_a_seek(
     name: str, defect: Callable[[str], Path], reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demuxing, "_WORTH_A_SEEK_BYTES", 0)
+    monkeypatch.setattr(demuxing, "_MIN_SEEK_BYTES", 0)
     path = defect(name)
     expected = reference(path)
     indices = list(range(3, len(expected), 9))
@@ -101,6 +101,6 @@ def test_decoding_times_in_place_of_presentation_times_are_put_in_order(shared_d
 
 def test_keyframe_distance_counts_from_the_keyframe(defect: Callable[[str], Path]) -> None:
     with VideoReader(defect("plain.mp4")) as reader:
-        frames = list(reader.frames([0, 15, 30]))
+        frames = list(reader.read_frames([0, 15, 30]))
         assert [frame.keyframe_distance_frames for frame in frames] == [0, 0, 0]
-        assert next(reader.frames([16])).keyframe_distance_frames > 0
+        assert next(reader.read_frames([16])).keyframe_distance_frames > 0

@@ -16,7 +16,7 @@ FLIPS = [[], ["-display_hflip"], ["-display_vflip"]]
 
 def first_picture(path: Path) -> np.ndarray:
     with VideoReader(path) as reader:
-        picture = next(reader.frames([0])).image
+        picture = next(reader.read_frames([0])).image
         assert (reader.info.height_px, reader.info.width_px) == picture.shape[:2]
     return picture
 
@@ -57,8 +57,8 @@ def test_a_whole_video_is_turned_as_its_frames_are(
     path = tmp_path / "turned.mp4"
     ffmpeg("-display_rotation", degrees, *flip, "-i", str(defect("odd-size.mp4")), "-c", "copy", str(path))
     with VideoReader(path) as reader:
-        chosen = [frame.image for frame in reader.frames(range(len(reader.timeline)))]
-        every = [frame.image for frame in reader.frames_or_damage()]
+        chosen = [frame.image for frame in reader.read_frames(range(len(reader.timeline)))]
+        every = [frame.image for frame in reader.read_frames_or_damage()]
     np.testing.assert_array_equal(chosen, every)
 
 
@@ -71,7 +71,7 @@ def test_decoded_frames_do_not_pile_up(defect: Callable[[str], Path]) -> None:
     try:
         with VideoReader(defect("odd-size.mp4")) as reader:
             before = sum(type(thing) is VideoFrame for thing in gc.get_objects())
-            frames = sum(1 for _ in reader.frames_or_damage())
+            frames = sum(1 for _ in reader.read_frames_or_damage())
             alive = sum(type(thing) is VideoFrame for thing in gc.get_objects()) - before
     finally:
         gc.enable()

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from tasks.media.index import PacketIndex
-from tasks.media.runs import decoding_starts, plan_runs
+from tasks.media.runs import find_decoding_starts, plan_runs
 
 
 def index(pts: list[int], keyframes: set[int]) -> PacketIndex:
@@ -26,7 +26,7 @@ OPEN = index([0, 3, 1, 2, 6, 4, 5, 9, 7, 8], {0, 4})
 
 
 def test_a_leading_picture_needs_the_group_before() -> None:
-    assert decoding_starts(OPEN, [4, 5, 6, 7, 8]) == [4, 0, 0, 4, 4]
+    assert find_decoding_starts(OPEN, [4, 5, 6, 7, 8]) == [4, 0, 0, 4, 4]
 
 
 def test_runs_join_where_one_needs_what_the_other_decodes() -> None:
@@ -44,7 +44,7 @@ def test_a_keyframe_shown_before_what_it_follows_is_no_place_to_start() -> None:
 
 
 def test_without_keyframes_decoding_starts_at_the_first_packet() -> None:
-    assert decoding_starts(index([0, 1, 2], set()), [2]) == [0]
+    assert find_decoding_starts(index([0, 1, 2], set()), [2]) == [0]
 
 
 def test_runs_cover_what_is_wanted_and_never_overlap() -> None:

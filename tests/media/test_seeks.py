@@ -37,12 +37,12 @@ class Liar:
 def test_seeks_that_go_astray(
     name: str, astray: float | None, defect: Callable[[str], Path], reference: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demuxing, "_WORTH_A_SEEK_BYTES", 0)
+    monkeypatch.setattr(demuxing, "_MIN_SEEK_BYTES", 0)
     expected = reference(defect(name))
     with VideoReader(defect(name)) as reader:
         liar = Liar(reader._source.container, astray)
         reader._source.container = liar
-        frames = list(reader.frames([0, 17, 40]))
+        frames = list(reader.read_frames([0, 17, 40]))
     assert liar.seeks
     assert [digest(frame.image) for frame in frames] == [expected[index][1] for index in (0, 17, 40)]
 
@@ -51,5 +51,5 @@ def test_frames_in_one_group_are_read_without_going_back(defect: Callable[[str],
     with VideoReader(defect("plain.mp4")) as reader:
         liar = Liar(reader._source.container, 0.0)
         reader._source.container = liar
-        list(reader.frames(range(40)))
+        list(reader.read_frames(range(40)))
         assert liar.seeks == 1  # back to the beginning, after the index

@@ -20,7 +20,7 @@ Reference = Callable[[Path], list[tuple[int | None, str]]]
 
 def whole(path: Path) -> list[FrameImage | DamagedFrame]:
     with VideoReader(path) as reader:
-        found = list(reader.frames_or_damage())
+        found = list(reader.read_frames_or_damage())
         assert [frame.frame_index for frame in found] == list(range(len(reader.timeline)))
         assert [frame.actual_seconds for frame in found] == [reader.timeline.seconds(n) for n in range(len(found))]
     return found
@@ -30,7 +30,7 @@ def whole(path: Path) -> list[FrameImage | DamagedFrame]:
 def test_a_sound_video_gives_every_frame(name: str, defect: Callable[[str], Path]) -> None:
     path = defect(name)
     with VideoReader(path) as reader:
-        chosen = [digest(frame.image) for frame in reader.frames(range(len(reader.timeline)))]
+        chosen = [digest(frame.image) for frame in reader.read_frames(range(len(reader.timeline)))]
     assert [digest(frame.image) for frame in whole(path) if isinstance(frame, FrameImage)] == chosen
 
 
@@ -38,7 +38,7 @@ def test_recovery_points_are_no_entries(defect: Callable[[str], Path], reference
     """Intra refresh: the container marks recovery points as keyframes, but frames need what comes before them."""
     path = defect("intra-refresh.mp4")
     with VideoReader(path) as reader:
-        found = list(reader.frames_or_damage())
+        found = list(reader.read_frames_or_damage())
     assert [digest(frame.image) for frame in found if isinstance(frame, FrameImage)] == [
         picture for _, picture in reference(path)
     ]
@@ -48,9 +48,9 @@ def test_recovery_points_are_no_entries(defect: Callable[[str], Path], reference
 def test_chosen_frames_are_those_of_frames(name: str, defect: Callable[[str], Path]) -> None:
     chosen = [41, 3, 17, 18, 3]
     with VideoReader(defect(name)) as reader:
-        right = [(frame.frame_index, digest(frame.image)) for frame in reader.frames(chosen)]
+        right = [(frame.frame_index, digest(frame.image)) for frame in reader.read_frames(chosen)]
     with VideoReader(defect(name)) as reader:
-        frames = [frame for frame in reader.frames_or_damage(chosen) if isinstance(frame, FrameImage)]
+        frames = [frame for frame in reader.read_frames_or_damage(chosen) if isinstance(frame, FrameImage)]
     assert [(frame.frame_index, digest(frame.image)) for frame in frames] == right
 
 
@@ -58,7 +58,7 @@ def test_chosen_frames_beside_damage(defect: Callable[[str], Path], reference: R
     """Frames of the damaged GOP (15 to 29) keep their places, and the others are given."""
     sound = defect("plain.mp4")
     with VideoReader(without_packet(sound, 15, tmp_path / "damaged.mp4")) as reader:
-        found = list(reader.frames_or_damage([2, 14, 15, 29, 30, 49]))
+        found = list(reader.read_frames_or_damage([2, 14, 15, 29, 30, 49]))
     assert [frame.frame_index for frame in found if isinstance(frame, DamagedFrame)] == [15, 29]
     right = reference(sound)
     for frame in found:
@@ -68,15 +68,15 @@ def test_chosen_frames_beside_damage(defect: Callable[[str], Path], reference: R
 @pytest.mark.parametrize("name", ["plain.mp4", "open-gop-h264.mp4", "no-container.h264"])
 def test_the_end_of_a_video_alone(name: str, defect: Callable[[str], Path]) -> None:
     with VideoReader(defect(name)) as reader:
-        right = [digest(frame.image) for frame in reader.frames(range(31, 50))]
+        right = [digest(frame.image) for frame in reader.read_frames(range(31, 50))]
     with VideoReader(defect(name)) as reader:
-        frames = [frame for frame in reader.frames_or_damage(range(31, 50)) if isinstance(frame, FrameImage)]
+        frames = [frame for frame in reader.read_frames_or_damage(range(31, 50)) if isinstance(frame, FrameImage)]
     assert [digest(frame.image) for frame in frames] == right
 
 
 def test_channels(defect: Callable[[str], Path]) -> None:
     with VideoReader(defect("plain.mp4")) as bgr, VideoReader(defect("plain.mp4"), channels="rgb24") as rgb:
-        assert np.array_equal(next(bgr.frames([7])).image[:, :, ::-1], next(rgb.frames([7])).image)
+        assert np.array_equal(next(bgr.read_frames([7])).image[:, :, ::-1], next(rgb.read_frames([7])).image)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -146,8 +146,8 @@ def test_damage_in_a_video_without_times(
     sound = defect(name)
     path = without_packet(sound, 20, tmp_path / name)
     with VideoReader(path) as reader:
-        frames = list(reader.frames_or_damage())
-        chosen = list(reader.frames_or_damage([3, 22, len(frames) - 3]))
+        frames = list(reader.read_frames_or_damage())
+        chosen = list(reader.read_frames_or_damage([3, 22, len(frames) - 3]))
     bad = [frame.frame_index for frame in frames if isinstance(frame, DamagedFrame)]
     assert bad
     assert 15 <= bad[0] <= bad[-1] <= 30

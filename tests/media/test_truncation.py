@@ -75,7 +75,9 @@ def test_truncated_file_gives_its_frames_and_says_so(
     with VideoReader(path) as reader:
         assert reader.truncation is not None
         assert reader.truncation.stated_seconds is None or abs(reader.truncation.stated_seconds - duration) < 0.1
-        frames = [(digest(frame.image), frame.actual_seconds) for frame in reader.frames(range(len(reader.timeline)))]
+        frames = [
+            (digest(frame.image), frame.actual_seconds) for frame in reader.read_frames(range(len(reader.timeline)))
+        ]
     assert 3 <= len(frames) < 0.85 * len(right)
     assert frames == list(zip(right, seconds, strict=True))[: len(frames)]
 

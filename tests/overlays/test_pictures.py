@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.overlay_truth.marks import Marked
-from tasks.media.orientation import Picture
+from tasks.media.orientation import ImageArray
 from tasks.media.segments.source import survey_video
 from tasks.overlays.pictures import draw_comparison
 from tests.overlays.conftest import MarkClip
@@ -18,7 +18,7 @@ from tests.overlays.conftest import MarkClip
 CELL_PX, MARGIN_PX, CAPTION_PX = 480, 12, 32
 
 
-def _read_rows(page: bytes, marked: Marked) -> Iterator[list[Picture]]:
+def _read_rows(page: bytes, marked: Marked) -> Iterator[list[ImageArray]]:
     """Return the cells of a clip's contact sheet, row by row: before, after, and both magnified."""
     picture = np.asarray(cv2.imdecode(np.frombuffer(page, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     assert picture.shape[1] == MARGIN_PX + 4 * (CELL_PX + MARGIN_PX)
@@ -28,7 +28,7 @@ def _read_rows(page: bytes, marked: Marked) -> Iterator[list[Picture]]:
         yield [picture[top : top + height, left : left + CELL_PX] for left in lefts]
 
 
-def _differ(image: Picture, two: Picture) -> npt.NDArray[np.bool_]:
+def _differ(image: ImageArray, two: ImageArray) -> npt.NDArray[np.bool_]:
     """Return where the images differ by more than JPEG's own error."""
     return np.asarray(np.abs(image.astype(int) - two).max(axis=2) > 40)
 

@@ -15,7 +15,7 @@ from av.error import InvalidDataError
 from av.packet import Packet
 from av.stream import Discard, Stream
 
-from tasks.media.opening import reading
+from tasks.media.opening import translate_errors
 from tasks.media.segments.clock import Clock, measure_restart_delays
 from tasks.media.segments.source import Survey
 
@@ -91,7 +91,7 @@ def _demux(path: Path, container: InputContainer, streams: Sequence[Stream], tol
     packets = container.demux(*streams) if streams else iter(())
     while True:
         try:
-            with nullcontext() if tolerant else reading(path):
+            with nullcontext() if tolerant else translate_errors(path):
                 packet = next(packets, None)
         except IndexError:  # PyAV 18, at the end of a file with streams that appear late
             return

@@ -13,10 +13,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from tasks.engine.contract.errors import BadInput
-from tasks.media.decoding import RunDecoder, position_of
+from tasks.media.decoding import RunDecoder, get_position
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s
-from tasks.media.listing import order_of_frames, timeline_of
+from tasks.media.listing import make_decoded_timeline, replace_times_by_ranks
 from tasks.media.segments.planes import hash_frame
 from tasks.media.segments.tail import Damage
 from tasks.media.timeline import Timeline
@@ -48,11 +48,11 @@ def count_frames(source: PacketSource, tolerant: bool) -> CountedFrames:
     pts: list[int | None] = []
     positions: list[int] = []
     intact, reason = 0, ""
-    for frame in decoder.all_frames():
+    for frame in decoder.decode_all():
         complaint = _take_complaint(decoder, frame, bool(pts))
         if complaint and not tolerant:
             raise BadInput(f"{source.path.name}: is damaged, and its timestamps do not say where: {complaint}")
-        positions.append(position_of(frame))
+        positions.append(get_position(frame))
         pts.append(frame.pts)
         intact, reason = (intact, complaint) if complaint else (len(pts), reason)
     if decoder.complaints and not tolerant:
@@ -60,20 +60,20 @@ def count_frames(source: PacketSource, tolerant: bool) -> CountedFrames:
     if not intact:
         raise BadInput(f"{source.path.name}: its video stream holds no frame that can be decoded")
     damage = Damage(len(pts) - intact, reason) if intact < len(pts) else None
-    return CountedFrames(timeline_of(source, pts[:intact]), _find_restarts(source, positions), damage)
+    return CountedFrames(make_decoded_timeline(source, pts[:intact]), _find_restarts(source, positions), damage)
 
 
 def decode_from_restart(decoder: RunDecoder, restarts: Int64s, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the frames of a video with their ranks, from a frame at or before ``start_frame`` on."""
     usable = restarts[restarts[:, 0] <= start_frame]
     if not len(usable):
-        yield from enumerate(decoder.all_frames())
+        yield from enumerate(decoder.decode_all())
         return
     rank, position = (int(number) for number in usable[-1])
     started = False
-    for frame in decoder.frames_from(position):
+    for frame in decoder.decode_from(position):
         # Frames that precede the keyframe depend on frames that were not decoded.
-        started = started or position_of(frame) == position
+        started = started or get_position(frame) == position
         if started:
             yield rank, frame
             rank += 1
@@ -88,7 +88,7 @@ def _find_restarts(source: PacketSource, positions: list[int]) -> Int64s:
     """
     if len(set(positions)) < len(positions):
         return np.empty((0, 2), np.int64)
-    order = order_of_frames(source.index, np.array(positions, np.int64))
+    order = replace_times_by_ranks(source.index, np.array(positions, np.int64))
     points = order.seek_points[order.pts[order.seek_points] >= 0]
     if not len(points):
         return np.empty((0, 2), np.int64)

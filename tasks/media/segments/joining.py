@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from tasks.media.demuxing import VideoPacket
 from tasks.media.index import Int64s
-from tasks.media.opening import open_container, video_stream
+from tasks.media.opening import open_container, select_video_stream
 from tasks.media.segments.carrying import (
     carry_attachment,
     carry_file_metadata,
@@ -109,7 +109,7 @@ def join_segments(plan: JoinPlan, output: Path) -> Joined:
             _attribute_errors(output),
             av.open(str(output), "w", format=MUXERS[output.suffix], options=options) as joined,
         ):
-            result = _Join(plan, parts, source, joined, output).run(video_stream(first, parts[0].path), kept)
+            result = _Join(plan, parts, source, joined, output).run(select_video_stream(first, parts[0].path), kept)
         _write_aspect(result, parts[0])
         written = files.enter_context(open_container(output))
         main = source.streams.best("video")

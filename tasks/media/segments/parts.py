@@ -13,7 +13,7 @@ import numpy as np
 from tasks.engine.contract.errors import BadInput
 from tasks.media.demuxing import PacketSource, VideoPacket
 from tasks.media.index import Int64s, PacketIndex
-from tasks.media.opening import demuxed, open_container, video_stream
+from tasks.media.opening import demux_packets, open_container, select_video_stream
 from tasks.media.segments.clock import Clock
 from tasks.media.segments.errors import SegmentError
 
@@ -54,7 +54,7 @@ class Part:
         """Yield the packets in decoding order. Raises SegmentError if they differ from the index."""
         count = 0
         with open_container(self.path) as container:
-            for packet in demuxed(container, video_stream(container, self.path)):
+            for packet in demux_packets(container, select_video_stream(container, self.path)):
                 if count == len(self) or packet.size != self.index.sizes[count]:
                     raise SegmentError(f"{self.path.name}: has changed while it was joined")
                 yield packet

@@ -19,7 +19,7 @@ from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s
-from tasks.media.runs import Run, decoding_starts, plan_runs
+from tasks.media.runs import Run, find_decoding_starts, plan_runs
 from tasks.media.segments.copies import FrameCopier
 from tasks.media.segments.counting import decode_from_restart
 from tasks.media.segments.picture import drop_range
@@ -92,7 +92,7 @@ class SegmentReader:
         index = self._survey.index
         requested = positions.tolist()
         rank = {position: first + number for number, position in enumerate(requested)}
-        starts = dict(zip(requested, decoding_starts(index, requested), strict=True))
+        starts = dict(zip(requested, find_decoding_starts(index, requested), strict=True))
         for run in plan_runs(index, requested):
             for position, frame in self._delay_frames(run):
                 damage = self._find_damage(starts[position], position)
@@ -109,7 +109,7 @@ class SegmentReader:
         outstanding = deque(run.wanted)
         decoded_positions: set[int] = set()
         max_delay = _MAX_REORDERED if self._survey.tolerant else 0
-        for decoded in self._decoder.wanted_frames(run):
+        for decoded in self._decoder.decode_wanted(run):
             held.append(decoded)
             decoded_positions.add(decoded[0])
             while outstanding and outstanding[0] in decoded_positions:

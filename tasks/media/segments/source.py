@@ -20,7 +20,7 @@ from tasks.media.arrays import read_arrays
 from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
 from tasks.media.index import Int64s, PacketIndex, SideData
-from tasks.media.listing import IndexedListing
+from tasks.media.listing import list_by_index
 from tasks.media.runs import plan_runs
 from tasks.media.segments.counting import CountedFrames, count_frames
 from tasks.media.segments.picture import PictureFormat, read_frame_format
@@ -81,12 +81,12 @@ def survey_video(path: Path, tolerant: bool = False, by_decoding: bool = False) 
 
 
 def _survey_by_index(source: PacketSource, tolerant: bool) -> Survey:
-    listing = IndexedListing(source)
+    listing = list_by_index(source, RunDecoder(source))
     positions, timeline = listing.positions, listing.timeline
     damage = None
     if tolerant:
         positions, damage = cut_damaged_end(source, positions)
-        timeline = timeline.shortened(len(positions))
+        timeline = timeline.truncate(len(positions))
     _try_packets(source, positions)
     return _make_survey(source, CountedFrames(timeline, np.empty((0, 2), np.int64), damage), positions, tolerant)
 
@@ -109,7 +109,7 @@ def _make_survey(source: PacketSource, counted: CountedFrames, positions: Int64s
 
 def _read_display_matrix(source: PacketSource) -> tuple[int, ...]:
     """Return the first frame's display matrix; decoding it also completes the decoder's format."""
-    frame = next(RunDecoder(source).frames_from(0), None)
+    frame = next(RunDecoder(source).decode_from(0), None)
     data: Any = None if frame is None else frame.side_data.get("DISPLAYMATRIX")
     return () if data is None else tuple(np.frombuffer(bytes(data), dtype=np.int32).tolist())
 
@@ -123,7 +123,7 @@ def _try_packets(source: PacketSource, positions: Int64s) -> None:
     for start in {0, len(positions) // 2, max(0, len(positions) - _TRIAL_PACKETS)}:
         wanted = sorted(positions[start : start + _TRIAL_PACKETS].tolist())
         for run in plan_runs(source.index, wanted):
-            decoded = {position for position, _ in decoder.wanted_frames(run)}
+            decoded = {position for position, _ in decoder.decode_wanted(run)}
             if not decoder.complaints and not decoded.issuperset(run.wanted):
                 raise UnreliableIndexError(f"{source.path.name}: packets without frames")
 

@@ -49,7 +49,7 @@ def cut_damaged_end(source: PacketSource, positions: Int64s) -> tuple[Int64s, Da
     start = int(index.seek_points[-2]) if len(index.seek_points) > 1 else 0
     tested = tuple(sorted(int(position) for position in positions if position >= start))
     decoder = RunDecoder(source)
-    shown = {position for position, _ in decoder.wanted_frames(Run(start, len(index), tested))}
+    shown = {position for position, _ in decoder.decode_wanted(Run(start, len(index), tested))}
     damaged = {complaint.position for complaint in decoder.complaints} | (set(tested) - shown)
     keep = len(positions)
     while keep and int(positions[keep - 1]) in damaged:

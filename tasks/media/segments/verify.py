@@ -260,7 +260,7 @@ def _hash_frames(path: Path, index: PacketIndex, ranks: Sequence[int], stream: i
     with PacketSource(path, index=index, stream_index=stream) as source:
         decoder = RunDecoder(source)
         for run in plan_runs(index, sorted(rank_of)):
-            digests |= {rank_of[position]: hash_frame(frame) for position, frame in decoder.wanted_frames(run)}
+            digests |= {rank_of[position]: hash_frame(frame) for position, frame in decoder.decode_wanted(run)}
             if decoder.complaints:
                 raise SegmentError(f"{path.name}: is damaged: {decoder.complaints[0].reason}")
     missing = set(ranks) - set(digests)

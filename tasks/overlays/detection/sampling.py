@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tasks.engine.contract.errors import BadInput
 from tasks.media.decoding import UnreliableIndexError
-from tasks.media.runs import decoding_starts
+from tasks.media.runs import find_decoding_starts
 from tasks.media.segments.planes import Plane
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey
@@ -95,7 +95,7 @@ def _group_by_keyframe(survey: Survey, indices: list[int]) -> list[list[int]]:
     """Split ``indices`` into parts, each decoded from one keyframe."""
     if not indices or survey.positions is None:
         return [indices] if indices else []
-    starts = decoding_starts(survey.index, survey.positions[indices].tolist())
+    starts = find_decoding_starts(survey.index, survey.positions[indices].tolist())
     runs: dict[int, list[int]] = {}
     for index, start in zip(indices, starts, strict=True):
         runs.setdefault(start, []).append(index)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tasks.engine.contract.errors import Problem
-from tasks.media.orientation import turned
+from tasks.media.orientation import turn_image
 from tasks.media.segments.source import survey_video
 from tasks.overlays.boxes import Box
 from tasks.overlays.components import read_shape
@@ -176,7 +176,7 @@ def test_boxes_and_masks_are_rotated_to_the_stored_frame(turn: tuple[int, int, i
     stored = np.zeros((50, 80, 3), np.uint8)
     stored[10:17, 20:45] = 255
     stored[16, 44] = 0  # a corner, so that no turn looks like another
-    shown = turned(stored, turn)[:, :, 0] > 0
+    shown = turn_image(stored, turn)[:, :, 0] > 0
     rows, columns = np.nonzero(shown)
     box = Box(int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
     assert _turn_to_stored(box, turn, 80, 50) == Box(20, 10, 25, 7)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.manifest import shorten
-from tasks.media.orientation import Turn, matrix_turn
+from tasks.media.orientation import Turn, parse_display_matrix
 from tasks.media.segments.source import Survey
 from tasks.overlays.boxes import Box, bound_mask
 from tasks.overlays.components import Shape, align_box, get_planar_format, read_shape
@@ -60,7 +60,7 @@ def place_mask(given: GivenMask, survey: Survey, name: str) -> Overlay | Problem
     """
     picture = survey.picture
     width, height = picture.width_px, picture.height_px
-    turn = matrix_turn(survey.display_matrix)
+    turn = parse_display_matrix(survey.display_matrix)
     shown = (height, width) if turn[0] == 0 else (width, height)
     if problem := check_mask(given, *shown, name):
         return problem

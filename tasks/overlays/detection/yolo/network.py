@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tasks.engine.contract.errors import HeadraceError, Problem
 from tasks.engine.contract.manifest import shorten
-from tasks.media.orientation import Picture
+from tasks.media.orientation import ImageArray
 from tasks.overlays.detection.yolo.outputs import Detections, Head, UnknownOutputs, read_outputs
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Letterbox:
     input_width: int
     input_height: int
 
-    def fill(self, image: Picture) -> Picture:
+    def fill(self, image: ImageArray) -> ImageArray:
         """Return ``image`` (height x width x 3) scaled and padded."""
         size = (self.width, self.height)
         scaled = image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
@@ -122,7 +122,7 @@ class Network:
         self._session = _open_session(path, device)
         self.info = _read_info(self._session, path, size_px)
 
-    def detect(self, image: Picture, score: float, iou: float) -> Detections:
+    def detect(self, image: ImageArray, score: float, iou: float) -> Detections:
         """Return boxes in pixels of ``image`` (uint8, height x width x 3, red, green, blue).
 
         They score at least ``score``. Of boxes that overlap by more than ``iou``, the best is kept.
@@ -137,7 +137,7 @@ class Network:
             given = f"{self.path.name} has {error}"
             raise UnusableModel(Problem(_OPTION, given, _ALLOWED, _EXPORT)) from error
 
-    def _run(self, filled: Picture) -> Sequence[npt.NDArray[np.generic]]:
+    def _run(self, filled: ImageArray) -> Sequence[npt.NDArray[np.generic]]:
         pixels = filled.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
         batch = np.repeat(pixels, self.info.batch, axis=0).astype(self.info.dtype)
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tasks.media.orientation import Converter, matrix_turn
+from tasks.media.orientation import Converter, parse_display_matrix
 from tasks.media.segments.reading import SegmentReader
 from tasks.media.segments.source import Survey
 from tasks.overlays.boxes import Box
@@ -109,7 +109,7 @@ class _Viewer:
         self._settings = settings
         self._converter = Converter("rgb24")
         self._seen: dict[int, Detections] = {}
-        self._turn = matrix_turn(survey.display_matrix)
+        self._turn = parse_display_matrix(survey.display_matrix)
         self.best = 0.0
         names = network.info.names
         self.names: Mapping[int, str] = names
@@ -124,7 +124,7 @@ class _Viewer:
 
     def look(self, number: int, frame: VideoFrame) -> Detections:
         """Return the boxes in ``frame``, in pixels of the stored frame."""
-        image = self._converter.picture(frame, follows=True)
+        image = self._converter.convert(frame, follows=True)
         weak = self._settings.rules.weak
         detections = self._network.detect(image, min(weak, 0.05), self._settings.iou)
         if self._settings.classes:
