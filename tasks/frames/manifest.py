@@ -24,7 +24,7 @@ from tasks.engine.contract.manifest import (
     shorten,
 )
 from tasks.engine.contract.text import showable
-from tasks.media.folder import ids_of, names_of
+from tasks.media.folder import derive_ids, derive_names
 from tasks.media.scan import scan_videos
 
 REQUIRED = ("id", "video_path")
@@ -201,7 +201,7 @@ def _parse_number_text(text: str) -> tuple[float, ...] | None:
 def _scan(folder: InputFolder, notes: list[str]) -> tuple[list[Sample], list[Problem]]:
     """Return one sample per video found in the folder, and the problems."""
     files, problems = scan_videos(folder, notes)
-    named = zip(ids_of(list(files)), names_of(list(files)), files.values(), strict=True)
+    named = zip(derive_ids(list(files)), derive_names(list(files)), files.values(), strict=True)
     return [
         _create_scanned_sample(sample_id, showable(name), video, file.refusal)
         for (sample_id, video), name, file in named

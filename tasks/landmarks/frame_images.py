@@ -21,8 +21,8 @@ from tasks.engine.contract.text import showable
 from tasks.landmarks.frame_source import Frame, FrameSource
 from tasks.landmarks.layouts.collection import FRAMES_FPS
 from tasks.landmarks.sequence import RgbImage
-from tasks.media.folder import natural
-from tasks.media.kinds import PICTURE_SUFFIXES, suffix_of
+from tasks.media.folder import natural_sort_key
+from tasks.media.kinds import IMAGE_SUFFIXES, get_suffix
 from tasks.media.scan import is_hidden
 
 # 5792 x 5792, three times the pixels of 4K video: 240 MB during decoding (measured: 7 bytes per pixel), which is a
@@ -109,9 +109,9 @@ def list_images(folder: Path) -> list[str]:
     except OSError as error:
         raise _create_listing_error(folder, error) from error
     if not names:
-        kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise BadInput(f"{folder.name}: contains no images; their names must end in {kinds}")
-    return sorted(names, key=natural)
+    return sorted(names, key=natural_sort_key)
 
 
 def _create_listing_error(folder: Path, error: OSError) -> BadInput | TransientError:
@@ -123,7 +123,7 @@ def _create_listing_error(folder: Path, error: OSError) -> BadInput | TransientE
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    return suffix_of(entry.name) in PICTURE_SUFFIXES and not is_hidden(entry.name) and not entry.is_dir()
+    return get_suffix(entry.name) in IMAGE_SUFFIXES and not is_hidden(entry.name) and not entry.is_dir()
 
 
 def read_file(path: Path) -> bytes:

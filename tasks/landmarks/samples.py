@@ -29,8 +29,8 @@ from tasks.landmarks.layouts.folders import (
     list_video_samples,
 )
 from tasks.landmarks.layouts.phoenix import ReadResult
-from tasks.media.kinds import PICTURES_AND_VIDEOS, VIDEO_SUFFIXES, suffix_of
-from tasks.media.scan import Folder, Tree, files_below, scan_folder
+from tasks.media.kinds import IMAGES_AND_VIDEOS, VIDEO_SUFFIXES, get_suffix
+from tasks.media.scan import Folder, Tree, list_files, scan_folder
 
 __all__ = ["Collection", "Layout", "Sample", "plan_samples", "read_collection"]
 
@@ -93,7 +93,7 @@ def _check_fps(fps: float | None) -> list[Problem]:
 
 
 def _read_manifest(path: Path, layout: Layout, fps: float) -> tuple[Collection | None, list[Problem]]:
-    if not path.exists() or suffix_of(path.name) in VIDEO_SUFFIXES:
+    if not path.exists() or get_suffix(path.name) in VIDEO_SUFFIXES:
         given = "is a video" if path.exists() else "does not exist"
         allowed = "a folder, or a manifest in CSV, TSV, JSON, JSON Lines or Parquet"
         return None, [Problem(f"{_INPUT} {path}", given, allowed, "use the folder that contains the samples")]
@@ -105,7 +105,7 @@ def _read_manifest(path: Path, layout: Layout, fps: float) -> tuple[Collection |
 
 
 def _read_folder(path: Path, layout: Layout, split: str, fps: float) -> tuple[Collection | None, list[Problem]]:
-    scanned = scan_folder(InputFolder(path, _INPUT), PICTURES_AND_VIDEOS, follows_links=True)
+    scanned = scan_folder(InputFolder(path, _INPUT), IMAGES_AND_VIDEOS, follows_links=True)
     tree, problems = scanned.root, list(scanned.problems)
     if tree.reason:
         return None, problems
@@ -114,7 +114,7 @@ def _read_folder(path: Path, layout: Layout, split: str, fps: float) -> tuple[Co
         return None, problems or [chosen]  # unreadable folders explain the missing files
     result = _read_phoenix(tree, path, split, fps) if chosen == "phoenix" else _read_splits(tree, path, chosen, fps)
     table_suffixes = {".csv"} if chosen == "phoenix" else ()  # the corpus tables
-    notes = (*scanned.notes(table_suffixes), *result.notes, *_describe_unused(scanned, result, chosen, path))
+    notes = (*scanned.make_notes(table_suffixes), *result.notes, *_describe_unused(scanned, result, chosen, path))
     return Collection(path.absolute(), result.samples, chosen, notes), [*problems, *result.problems]
 
 
@@ -124,9 +124,9 @@ def _describe_unused(scanned: Tree, result: ReadResult, layout: Layout, path: Pa
         return []
     used = {sample.path for sample in result.samples}
     images = [
-        folder.pictures for folder in scanned.root.below() if folder.pictures and showable(folder.path) not in used
+        folder.image_count for folder in scanned.root.walk() if folder.image_count and showable(folder.path) not in used
     ]
-    videos = sum(showable(path) not in used for path, file in files_below(scanned.root))
+    videos = sum(showable(path) not in used for path, file in list_files(scanned.root))
     clauses = [f"{sum(images)} images in {len(images)} folder{'' if len(images) == 1 else 's'}"] if images else []
     clauses += [f"{videos} video{'' if videos == 1 else 's'}"] if videos else []
     where = showable(f"{_INPUT} {path}")
@@ -137,10 +137,10 @@ def _detect_layout(tree: Folder, root: Path) -> Layout | Problem:
     """Return the layout of the folder: PHOENIX, otherwise folders of images or videos, whichever it contains."""
     if phoenix.find_frame_folders(tree) or phoenix.has_tables(tree, root):
         return "phoenix"
-    folders = [folder for split in find_splits(tree) for folder in split.folder.below()]
-    images = sum(folder.pictures for folder in folders)
+    folders = [folder for split in find_splits(tree) for folder in split.folder.walk()]
+    images = sum(folder.image_count for folder in folders)
     files = [file for folder in folders for file in folder.files]
-    animated = sum(suffix_of(file.name) == ".gif" for file in files)
+    animated = sum(get_suffix(file.name) == ".gif" for file in files)
     videos = len(files) - (animated if images else 0)  # a GIF next to images is a preview
     if images and videos:
         given = f"{images} images and {videos} videos"

@@ -1,1 +1,1 @@
-"""Probing, decoding and encoding of video: shared by the video stages."""
+"""Probing, decoding and encoding video, shared by the video stages."""

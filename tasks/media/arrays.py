@@ -43,7 +43,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
 def _check_entries(archive: zipfile.ZipFile, file_bytes: int) -> None:
     """Raise ValueError if the arrays are larger than allowed, by the archive or by their own headers.
 
-    zipfile reads no more of an entry than the archive declares, and NumPy allocates what the array's header declares.
+    zipfile reads no more of an entry than the archive declares. NumPy allocates the size in the array's header.
     """
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:

@@ -1,16 +1,16 @@
-"""Bits and NAL units: the parts of video bitstreams that several codecs share. Pure."""
+"""Reading bit fields and NAL units of video bitstreams. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 START_CODE = b"\0\0\1"
-# Parameter sets and the beginning of a slice fit into this; coded pixels are not needed.
+# Enough for parameter sets and slice headers; coded pixels are not needed.
 _MAX_UNIT_BYTES = 4096
 
 
 class OutOfBitsError(Exception):
-    """The data ends before the field that is to be read."""
+    """The data ends before the end of the requested field."""
 
 
 class BitReader:
@@ -21,7 +21,7 @@ class BitReader:
         self._left = 8 * len(data)
 
     def read(self, bits: int) -> int:
-        """Return the next ``bits`` bits as an unsigned number."""
+        """Return the next ``bits`` bits as an unsigned integer."""
         self._left -= bits
         if self._left < 0:
             raise OutOfBitsError
@@ -45,12 +45,12 @@ def split_units(data: bytes, length_bytes: int) -> Iterator[bytes]:
 
     ``length_bytes`` is the size of the length before each unit; 0 means start codes (Annex B of H.264 and H.265).
     """
-    ranges = _by_length(data, length_bytes) if length_bytes else _by_start_code(data)
+    ranges = _split_by_length(data, length_bytes) if length_bytes else _split_by_start_code(data)
     for start, end in ranges:
         yield data[start : min(end, start + _MAX_UNIT_BYTES)].rstrip(b"\0").replace(b"\0\0\3", b"\0\0")
 
 
-def _by_length(data: bytes, length_bytes: int) -> Iterator[tuple[int, int]]:
+def _split_by_length(data: bytes, length_bytes: int) -> Iterator[tuple[int, int]]:
     start = 0
     while start + length_bytes < len(data):
         size = int.from_bytes(data[start : start + length_bytes], "big")
@@ -59,7 +59,7 @@ def _by_length(data: bytes, length_bytes: int) -> Iterator[tuple[int, int]]:
         start += size
 
 
-def _by_start_code(data: bytes) -> Iterator[tuple[int, int]]:
+def _split_by_start_code(data: bytes) -> Iterator[tuple[int, int]]:
     start = data.find(START_CODE)
     while start >= 0:
         following = data.find(START_CODE, start + 3)

@@ -1,8 +1,8 @@
-"""Packets at which decoding can start, by what the packets themselves say.
+"""Finding entries, the packets at which decoding can start, from the headers of the packets.
 
-Containers mark keyframes, and some mark them wrongly: a file without a sync table has keyframes only, and some writers
-mark every packet. A packet counts as an entry only if its own header proves it: it holds an intra picture after which
-nothing refers to anything before it. Streams of codecs that are not listed here are decoded from their beginning.
+Keyframe flags of containers may be wrong: in a file without a sync table every packet counts as a keyframe, and some
+writers mark every packet. A packet counts as an entry only if its own header proves it: it holds an intra picture, and
+no later packet refers to one before it. Streams of codecs that are not listed here are decoded from their beginning.
 
 Sources: ITU-T H.261 to H.266, ISO/IEC 14496-2, 11172-2, 13818-2; RFC 6386 (VP8); the VP9, AV1, Theora and FFV1 (RFC
 9043) specifications; for Microsoft's and Sorenson's codecs the headers that FFmpeg's decoders read.
@@ -25,22 +25,22 @@ _AV1_SEQUENCE, _AV1_FRAME_HEADER, _AV1_FRAME = 1, 3, 6
 _PICTURE, _SEQUENCE, _EXTENSION = b"\0\0\1\0", b"\0\0\1\xb3", b"\0\0\1\xb5"
 _SEQUENCE_END = b"\0\0\1\xb7"
 _VOP, _VISUAL_END = b"\0\0\1\xb6", b"\0\0\1\xb1"
-# DivX and XviD put a P picture and the B pictures before it into one packet, and empty packets after it.
+# DivX and XviD put a P picture and the B pictures before it into one packet, followed by empty packets.
 _PACKED = re.compile(rb"DivX\d+(?:b|Build)\d+p")
 _CODING_EXTENSION, _FRAME_STRUCTURE = 8, 3
 _FFV1_HALF = 0x7F80
-# Intra codecs by FFmpeg's list in which a packet may all the same mean "as before".
+# Codecs that FFmpeg lists as intra-only although a packet may repeat the frame before.
 _NOT_INTRA = frozenset({"fraps"})
-# The reverse: every packet stands alone although FFmpeg's list does not say so.
+# Intra-only codecs that FFmpeg does not list as such.
 _INTRA = frozenset({"png", "qoi", "jpegxl", "webp"})
 
 
 @dataclass(frozen=True)
 class PacketFacts:
-    """What a packet's header says of it.
+    """Properties of a packet according to its header.
 
     is_entry         decoding can start at it
-    is_intra         it can be decoded alone, but later pictures may refer to earlier ones
+    is_intra         it can be decoded alone, but later frames may refer to earlier ones
     is_hidden        it gives no frame to show
     is_field         it holds one field of a frame
     is_second_field  it completes the frame of the packet before
@@ -53,7 +53,7 @@ class PacketFacts:
     is_second_field: bool = False
 
 
-NOTHING = PacketFacts()
+PLAIN = PacketFacts()
 HIDDEN = PacketFacts(is_hidden=True)
 ENTRY = PacketFacts(is_entry=True, is_intra=True)
 Inspect = Callable[[bytes], PacketFacts]
@@ -67,18 +67,18 @@ class PacketInspector:
     """
 
     def __init__(self, codec: str, extradata: bytes, is_intra_only: bool) -> None:
-        self._inspect: Inspect | None = _inspect_for(codec, extradata)
-        self._default = ENTRY if codec in _INTRA or (is_intra_only and codec not in _NOT_INTRA) else NOTHING
-        self._needs_all = codec in _INSPECTED_ALWAYS
+        self._inspect: Inspect | None = _create_inspector(codec, extradata)
+        self._default = ENTRY if codec in _INTRA or (is_intra_only and codec not in _NOT_INTRA) else PLAIN
+        self._needs_all = codec in _ALWAYS_INSPECTED
         self._small_bytes = _SMALL_BYTES if codec in _WITH_EMPTY_PACKETS else 0
 
     @property
     def packs_frames(self) -> bool:
-        """True if packets hold parts of several frames, so that their times say nothing about frames."""
+        """True if packets hold parts of several frames, so that their times are not frame times."""
         return isinstance(self._inspect, _Mpeg4) and self._inspect.is_packed
 
     def needs(self, is_keyframe: bool, size: int) -> bool:
-        """Return True if the bytes of a packet have to be inspected."""
+        """Return True if the bytes of a packet must be inspected."""
         if self._inspect is None:
             return False
         return is_keyframe or self._needs_all or size <= self._small_bytes or self._has_fields
@@ -88,30 +88,30 @@ class PacketInspector:
         return isinstance(self._inspect, _H264) and self._inspect.may_have_fields
 
     def inspect(self, packet: bytes) -> PacketFacts:
-        """Return what the bytes of a packet say."""
+        """Return the properties of a packet from its bytes."""
         if self._inspect is None:
             return self._default
         try:
             return self._inspect(packet)
         except (OutOfBitsError, IndexError):
-            return NOTHING
+            return PLAIN
 
     @property
     def default(self) -> PacketFacts:
-        """What holds of a packet that need not be inspected."""
+        """The properties of packets that need no inspection."""
         return self._default
 
 
 class _Parameters:
-    """Notices entries that lack parameter sets which were sent in the stream and not in its header."""
+    """Detects entries without the parameter sets that were sent in the stream and not in its header."""
 
-    def __init__(self, known: frozenset[bytes]) -> None:
-        self._known = known
-        self._has_others = not known
+    def __init__(self, header_sets: frozenset[bytes]) -> None:
+        self._header_sets = header_sets
+        self._has_others = not header_sets
 
-    def complete(self, carried: frozenset[bytes]) -> bool:
-        """Return True if decoding from a packet that carries these sets has all that it needs."""
-        self._has_others = self._has_others or not carried <= self._known
+    def are_complete(self, carried: frozenset[bytes]) -> bool:
+        """Return True if a packet with these sets has all sets that decoding needs."""
+        self._has_others = self._has_others or not carried <= self._header_sets
         return bool(carried) or not self._has_others
 
 
@@ -147,7 +147,7 @@ class _H264:
         picture = self._parser.read(packet)
         if picture.is_empty:
             return HIDDEN
-        complete = self._parameters.complete(picture.parameters)
+        complete = self._parameters.are_complete(picture.parameters)
         second = self._fields.completes(picture.parities, picture.frame_num)
         return PacketFacts(
             picture.is_entry and complete and not second, picture.is_intra, False, len(picture.parities) == 1, second
@@ -155,17 +155,17 @@ class _H264:
 
 
 class _Layered:
-    """HEVC and VVC: random access pictures have NAL unit types of their own."""
+    """HEVC and VVC, where random access pictures have separate NAL unit types."""
 
     def __init__(self, extradata: bytes, is_vvc: bool) -> None:
         self._is_vvc = is_vvc
         self._irap, self._sets = (_VVC_IRAP, _VVC_PARAMETERS) if is_vvc else (_HEVC_IRAP, _HEVC_PARAMETERS)
-        self._length_bytes, known = _vvcc(extradata) if is_vvc else _hvcc(extradata)
+        self._length_bytes, sets = _parse_vvcc(extradata) if is_vvc else _parse_hvcc(extradata)
         if not self._length_bytes:
-            known = frozenset(unit for unit in split_units(extradata, 0) if self._kind(unit) in self._sets)
-        self._parameters = _Parameters(known)
+            sets = frozenset(unit for unit in split_units(extradata, 0) if self._get_kind(unit) in self._sets)
+        self._parameters = _Parameters(sets)
 
-    def _kind(self, unit: bytes) -> int:
+    def _get_kind(self, unit: bytes) -> int:
         """Return the type of a unit of the base layer; -1 for others."""
         if len(unit) < 3:
             return -1
@@ -174,9 +174,9 @@ class _Layered:
         return (unit[0] >> 1) & 63 if not (unit[0] & 1 or unit[1] >> 3) else -1
 
     def __call__(self, packet: bytes) -> PacketFacts:
-        units = [(self._kind(unit), unit) for unit in split_units(packet, self._length_bytes)]
+        units = [(self._get_kind(unit), unit) for unit in split_units(packet, self._length_bytes)]
         carried = frozenset(unit for kind, unit in units if kind in self._sets)
-        complete = self._parameters.complete(carried)
+        complete = self._parameters.are_complete(carried)
         last_coded = 11 if self._is_vvc else 31
         coded = [kind for kind, _ in units if 0 <= kind <= last_coded]
         if units and all(kind > last_coded for kind, _ in units):
@@ -185,7 +185,7 @@ class _Layered:
         return PacketFacts(is_entry=is_random_access and complete)
 
 
-def _hvcc(extradata: bytes) -> tuple[int, frozenset[bytes]]:
+def _parse_hvcc(extradata: bytes) -> tuple[int, frozenset[bytes]]:
     """Return the size of lengths, 0 for Annex B, and the parameter sets of an hvcC box (14496-15, 8.3.3)."""
     if len(extradata) < 23 or extradata[0] != 1:
         return 0, frozenset()
@@ -200,8 +200,8 @@ def _hvcc(extradata: bytes) -> tuple[int, frozenset[bytes]]:
     return (extradata[21] & 3) + 1, frozenset(units)
 
 
-def _vvcc(extradata: bytes) -> tuple[int, frozenset[bytes]]:
-    """Return the size of lengths, 0 for Annex B, and what stands for the parameter sets of a vvcC box."""
+def _parse_vvcc(extradata: bytes) -> tuple[int, frozenset[bytes]]:
+    """Return the size of lengths, 0 for Annex B, and a placeholder for the parameter sets of a vvcC box."""
     if not extradata or extradata[:3] in {b"\0\0\0", START_CODE}:
         return 0, frozenset()
     return ((extradata[0] >> 1) & 3) + 1, frozenset({b""})
@@ -214,16 +214,16 @@ class _Mpeg12:
     def __call__(self, packet: bytes) -> PacketFacts:
         picture = packet.find(_PICTURE)
         if picture < 0:
-            return HIDDEN if packet.startswith(_SEQUENCE_END) else NOTHING
+            return HIDDEN if packet.startswith(_SEQUENCE_END) else PLAIN
         is_intra = (packet[picture + 5] >> 3) & 7 == 1
-        parities = _mpeg2_parities(packet, picture)
+        parities = _read_mpeg2_parities(packet, picture)
         second = self._fields.completes(parities)
         has_sequence = 0 <= packet.find(_SEQUENCE, 0, picture) < picture
         return PacketFacts(is_intra and has_sequence and not second, is_intra, False, bool(parities), second)
 
 
-def _mpeg2_parities(packet: bytes, picture: int) -> tuple[int, ...]:
-    """Return the parity of the one field in a packet; nothing for a frame or two fields (13818-2, 6.2.3.1)."""
+def _read_mpeg2_parities(packet: bytes, picture: int) -> tuple[int, ...]:
+    """Return the parity of the only field in a packet; empty for a frame or two fields (13818-2, 6.2.3.1)."""
     extension = packet.find(_EXTENSION, picture, picture + 64)
     if extension < 0 or packet[extension + 4] >> 4 != _CODING_EXTENSION:
         return ()
@@ -242,14 +242,14 @@ class _Mpeg4:
     def __call__(self, packet: bytes) -> PacketFacts:
         picture = packet.find(_VOP)
         if picture < 0:
-            return HIDDEN if packet.startswith(_VISUAL_END) else NOTHING
+            return HIDDEN if packet.startswith(_VISUAL_END) else PLAIN
         layer = _find_layer(packet[:picture])
-        complete = self._parameters.complete(frozenset({layer} - {b""}))
+        complete = self._parameters.are_complete(frozenset({layer} - {b""}))
         self._layer = layer or self._layer
         self.is_packed = self.is_packed or _PACKED.search(packet, 0, picture) is not None
         is_intra = packet[picture + 4] >> 6 == 0
         if not self._is_coded(packet[picture + 4 :]):
-            return NOTHING if self.is_packed else HIDDEN
+            return PLAIN if self.is_packed else HIDDEN
         return PacketFacts(is_entry=is_intra and complete and not self.is_packed)
 
     def _is_coded(self, picture: bytes) -> bool:
@@ -299,7 +299,7 @@ def _inspect_h263(packet: bytes) -> PacketFacts:
     if bits.read(3) != 7:  # source format
         return PacketFacts(is_start and not bits.read(1))
     if bits.read(3) != 1:  # without OPPTYPE the picture depends on an earlier one
-        return NOTHING
+        return PLAIN
     bits.read(18)
     return PacketFacts(is_start and not bits.read(3))
 
@@ -326,12 +326,12 @@ def _inspect_msmpeg4v1(packet: bytes) -> PacketFacts:
 
 
 def _inspect_vp9(packet: bytes) -> PacketFacts:
-    headers = [_read_vp9_header(packet[start:]) for start in _vp9_frames(packet)]
+    headers = [_read_vp9_header(packet[start:]) for start in _split_vp9_packet(packet)]
     return PacketFacts(is_entry=headers[0][0], is_hidden=not any(shown for _, shown in headers))
 
 
-def _vp9_frames(packet: bytes) -> list[int]:
-    """Return where the frames of a packet start: several in a superframe (VP9 bitstream, Annex B)."""
+def _split_vp9_packet(packet: bytes) -> list[int]:
+    """Return the offsets of the frames in a packet: several in a superframe (VP9 bitstream, Annex B)."""
     mark = packet[-1]
     count, size = (mark & 7) + 1, ((mark >> 3) & 3) + 1
     index = len(packet) - 2 - count * size
@@ -350,7 +350,7 @@ def _read_vp9_header(frame: bytes) -> tuple[bool, bool]:
     bits.read(2)
     if bits.read(1) + 2 * bits.read(1) == 3:
         bits.read(1)
-    if bits.read(1):  # an existing frame is shown
+    if bits.read(1):  # shows an existing frame
         return False, True
     is_key = not bits.read(1)
     return is_key, bool(bits.read(1))
@@ -370,11 +370,11 @@ def _inspect_av1(packet: bytes) -> PacketFacts:
             # show_existing_frame, frame_type (2 bits, 0 for a keyframe), show_frame
             return PacketFacts(is_entry=is_still or packet[place] >> 4 == 1)
         place += size
-    return NOTHING
+    return PLAIN
 
 
 def _read_leb128(packet: bytes, place: int) -> tuple[int, int]:
-    """Return the number at ``place`` and the place after it (AV1, 4.10.5)."""
+    """Return the integer at ``place`` and the place after it (AV1, 4.10.5)."""
     number = 0
     for shift in range(0, 56, 7):
         number |= (packet[place] & 127) << shift
@@ -385,7 +385,7 @@ def _read_leb128(packet: bytes, place: int) -> tuple[int, int]:
 
 
 def _inspect_dirac(packet: bytes) -> PacketFacts:
-    """VC-2 pictures are intra; a sequence header comes first."""
+    """Inspect a VC-2 packet: its pictures are intra; a sequence header comes first."""
     following = int.from_bytes(packet[5:9], "big")
     if packet[:5] == b"BBCD\x10":
         return HIDDEN
@@ -394,41 +394,41 @@ def _inspect_dirac(packet: bytes) -> PacketFacts:
     return PacketFacts(is_entry=is_sequence and picture[:4] == b"BBCD" and picture[4] in {0xE8, 0xC8})
 
 
-def _entry_if(test: Callable[[bytes], bool]) -> Inspect:
-    return lambda packet: ENTRY if test(packet) else NOTHING
+def _accept_if(test: Callable[[bytes], bool]) -> Inspect:
+    return lambda packet: ENTRY if test(packet) else PLAIN
 
 
-# Codecs of which every packet is inspected, because some give no frame or half of one.
-_INSPECTED_ALWAYS = frozenset({"vp8", "vp9", "mpeg2video"})
-# Codecs with packets that hold no picture, such as the mark of the end; these are small.
+# Codecs whose packets are all inspected, because some give no frame or a single field.
+_ALWAYS_INSPECTED = frozenset({"vp8", "vp9", "mpeg2video"})
+# Codecs with packets without a frame, such as the end marker; these packets are small.
 _WITH_EMPTY_PACKETS = frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4", "dirac"})
 _SMALL_BYTES = 64
 _SIMPLE: dict[str, Inspect] = {
     "av1": _inspect_av1,
     "dirac": _inspect_dirac,
-    "ffv1": _entry_if(lambda packet: int.from_bytes(packet[:2], "big") >= _FFV1_HALF),
+    "ffv1": _accept_if(lambda packet: int.from_bytes(packet[:2], "big") >= _FFV1_HALF),
     "flv1": _inspect_flv1,
     "h263": _inspect_h263,
     "h263p": _inspect_h263,
-    "mjpeg": _entry_if(lambda packet: b"\xff\xdb" in packet),  # with quantization tables of its own
+    "mjpeg": _accept_if(lambda packet: b"\xff\xdb" in packet),  # includes its quantization tables
     "msmpeg4v1": _inspect_msmpeg4v1,
-    "msmpeg4v2": _entry_if(lambda packet: packet[0] >> 6 == 0),
-    "msmpeg4v3": _entry_if(lambda packet: packet[0] >> 6 == 0),
+    "msmpeg4v2": _accept_if(lambda packet: packet[0] >> 6 == 0),
+    "msmpeg4v3": _accept_if(lambda packet: packet[0] >> 6 == 0),
     "svq1": _inspect_svq1,
-    "theora": _entry_if(lambda packet: packet[0] & 0xC0 == 0),
-    "vp3": _entry_if(lambda packet: packet[0] & 0x80 == 0),
-    "vp6": _entry_if(lambda packet: packet[0] & 0x80 == 0),
-    "vp6f": _entry_if(lambda packet: packet[0] & 0x80 == 0),
+    "theora": _accept_if(lambda packet: packet[0] & 0xC0 == 0),
+    "vp3": _accept_if(lambda packet: packet[0] & 0x80 == 0),
+    "vp6": _accept_if(lambda packet: packet[0] & 0x80 == 0),
+    "vp6f": _accept_if(lambda packet: packet[0] & 0x80 == 0),
     "vp8": lambda packet: PacketFacts(is_entry=packet[0] & 1 == 0, is_hidden=packet[0] & 16 == 0),
     "vp9": _inspect_vp9,
-    "wmv1": _entry_if(lambda packet: packet[0] >> 6 == 0),
-    "wmv2": _entry_if(lambda packet: packet[0] >> 7 == 0),
-    "zmbv": _entry_if(lambda packet: packet[0] & 1 == 1),
+    "wmv1": _accept_if(lambda packet: packet[0] >> 6 == 0),
+    "wmv2": _accept_if(lambda packet: packet[0] >> 7 == 0),
+    "zmbv": _accept_if(lambda packet: packet[0] & 1 == 1),
 }
 
 
-def _inspect_for(codec: str, extradata: bytes) -> Inspect | None:
-    """Return what inspects packets of ``codec``; None if nothing does."""
+def _create_inspector(codec: str, extradata: bytes) -> Inspect | None:
+    """Return the inspector for packets of ``codec``; None if there is none."""
     if codec == "h264":
         return _H264(extradata)
     if codec in {"hevc", "vvc"}:

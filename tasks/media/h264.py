@@ -1,4 +1,4 @@
-"""The headers of H.264 packets (ITU-T H.264, 7.3): fields, and pictures at which decoding can start."""
+"""Parsing the headers of H.264 packets (ITU-T H.264, 7.3): fields, and pictures at which decoding can start."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CodedPicture:
     parities     parities of its fields (0 top, 1 bottom); empty for a frame
     frame_num    as in its first slice header; -1 if unknown
     parameters   the parameter sets that it carries
-    is_empty     the packet holds no picture
+    is_empty     the packet holds no coded picture
     """
 
     is_entry: bool
@@ -51,16 +51,16 @@ class H264Parser:
         self.length_bytes = (extradata[4] & 3) + 1 if len(extradata) > 6 and extradata[0] == 1 else 0
         self._sequences: dict[int, SequenceParameters] = {}
         self._sequence_of: dict[int, int] = {}
-        units = _avcc_units(extradata) if self.length_bytes else list(split_units(extradata, 0))
+        units = _split_avcc(extradata) if self.length_bytes else list(split_units(extradata, 0))
         self.parameters = frozenset(unit for unit in units if self._read_parameters(unit))
 
     @property
     def may_have_fields(self) -> bool:
-        """True if a sequence seen so far may code fields as pictures of their own."""
+        """True if a sequence so far may code fields as separate pictures."""
         return any(sequence.may_have_fields for sequence in self._sequences.values())
 
     def read(self, packet: bytes) -> CodedPicture:
-        """Return the picture that ``packet`` holds. Damaged headers are ignored."""
+        """Return the coded picture in ``packet``. Ignores damaged headers."""
         slices: list[tuple[bool, bool, int, int]] = []
         parameters: set[bytes] = set()
         is_recovery_point = False
@@ -82,7 +82,7 @@ class H264Parser:
         return CodedPicture(is_entry, is_intra, parities, frame_num, frozenset(parameters), is_empty)
 
     def _read_parameters(self, unit: bytes) -> bool:
-        """Note a parameter set; False if the unit is none, or damaged."""
+        """Store a parameter set; return False if the unit is not one, or is damaged."""
         try:
             if unit and unit[0] & 31 == _SPS:
                 number, parameters = _read_sps(unit)
@@ -115,7 +115,7 @@ class H264Parser:
 
 
 def is_exact_recovery_point(unit: bytes) -> bool:
-    """Return True if an SEI unit says that decoding is exact from this very picture on (D.2.8)."""
+    """Return True if an SEI unit states that decoding is exact from this picture on (D.2.8)."""
     place = 1
     while place + 2 < len(unit):
         kind, place = _read_sei_number(unit, place)
@@ -138,7 +138,7 @@ def _read_sei_number(unit: bytes, place: int) -> tuple[int, int]:
     return number + (unit[place] if place < len(unit) else 0), place + 1
 
 
-def _avcc_units(extradata: bytes) -> list[bytes]:
+def _split_avcc(extradata: bytes) -> list[bytes]:
     """Return the parameter sets of an avcC box (ISO/IEC 14496-15, 5.3.3.1)."""
     units = []
     place = 5
@@ -169,7 +169,7 @@ def _read_sps(unit: bytes) -> tuple[int, SequenceParameters]:
 
 
 def _skip_chroma_format(bits: BitReader) -> bool:
-    """Skip what only high profiles have; return True if color planes are coded separately."""
+    """Skip the fields of high profiles; return True if color planes are coded separately."""
     chroma = bits.read_ue()
     has_color_planes = chroma == _CHROMA_444 and bool(bits.read(1))
     bits.read_ue()

@@ -1,4 +1,4 @@
-"""Which files are videos, images or light curves: by their suffixes, else by their first bytes."""
+"""Recognizing videos, images and light curves by their suffixes, else by their first bytes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ VIDEO_SUFFIXES = frozenset({
     ".ogv", ".qt", ".rm", ".rmvb", ".swf", ".tod", ".tp", ".trp", ".ts", ".vob", ".vro", ".webm", ".wm", ".wmv", ".wtv",
     ".xvid", ".y4m",
 })
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 FITS_SUFFIXES = frozenset({".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz"})
 TEXT_TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".csv.gz", ".tsv.gz"})
-# Files with these suffixes are other things, or not whole yet, whatever their first bytes are.
-_OTHERS = frozenset({
+# Files with these suffixes are of other kinds, or incomplete, whatever their first bytes are.
+_OTHER_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg", ".psd", ".ico",
     ".thm", ".dng", ".cr2", ".nef", ".exr", ".dpx", ".aae", ".xmp", ".lrv",
     ".mp3", ".m4a", ".m4b", ".aac", ".wav", ".flac", ".oga", ".opus", ".wma", ".ac3", ".mka", ".aif", ".aiff", ".mid",
@@ -55,37 +55,37 @@ _GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
-class Reads:
-    """The files that a flow reads.
+class InputKind:
+    """The kind of files that a flow reads.
 
-    what        their name for people, such as ``videos``
-    suffixes    of files that are read, whatever they hold: a damaged one fails
-    is_readable tells by the first bytes whether a file with another suffix is read
-    pictures    whether images are counted too
+    name           for messages, such as ``videos``
+    suffixes       files with these suffixes are always read; a damaged one fails
+    is_readable    decides from the first bytes if a file with another suffix is read
+    counts_images  images are counted too
     """
 
-    what: str
+    name: str
     suffixes: frozenset[str]
     is_readable: Callable[[bytes], bool]
-    pictures: bool = False
+    counts_images: bool = False
 
 
-def suffix_of(name: str) -> str:
-    """Return the suffix of a file name in lower case with its dot, before ``.gz`` the one in front of it too."""
+def get_suffix(name: str) -> str:
+    """Return the suffix of a file name in lower case with its dot; with ``.gz``, also the suffix before it."""
     stem, dot, suffix = name.rpartition(".")
     if not dot or not stem:
         return ""
     suffix = f".{suffix.lower()}"
-    return suffix_of(stem) + suffix if suffix == ".gz" else suffix
+    return get_suffix(stem) + suffix if suffix == ".gz" else suffix
 
 
-def may_be_anything(suffix: str) -> bool:
-    """Return True if only the content can tell what a file with this suffix is."""
-    return suffix not in _OTHERS
+def is_ambiguous(suffix: str) -> bool:
+    """Return True if the kind of a file with this suffix depends on its content."""
+    return suffix not in _OTHER_SUFFIXES
 
 
 def is_video(head: bytes) -> bool:
-    """Return True if a file that begins with ``head`` (HEAD_BYTES, or all of it) is a video of a known container."""
+    """Return True if a file that begins with ``head`` (up to HEAD_BYTES) is a video in a known container."""
     if head.startswith(_STARTS) or head[4:8] in _BOXES:
         return True
     if head.startswith(b"RIFF"):
@@ -96,8 +96,8 @@ def is_video(head: bytes) -> bool:
 
 
 def _is_transport_stream(head: bytes, offset: int, packet_bytes: int) -> bool:
-    signs = head[offset::packet_bytes]
-    return len(signs) >= 4 and set(signs) == {_SYNC}
+    sync_bytes = head[offset::packet_bytes]
+    return len(sync_bytes) >= 4 and set(sync_bytes) == {_SYNC}
 
 
 def is_light_curve(head: bytes) -> bool:
@@ -107,10 +107,10 @@ def is_light_curve(head: bytes) -> bool:
     if head.startswith(b"SIMPLE  ="):
         return True
     lines = head.split(b"\n")
-    whole = lines if len(head) < HEAD_BYTES else lines[:-1]
+    complete = lines if len(head) < HEAD_BYTES else lines[:-1]
     try:
         rows = [
-            line.decode().strip() for line in whole if line.strip() and line.lstrip()[:1] not in (b"#", b"\\", b"|")
+            line.decode().strip() for line in complete if line.strip() and line.lstrip()[:1] not in (b"#", b"\\", b"|")
         ]
     except UnicodeDecodeError:
         return False
@@ -134,6 +134,6 @@ def _is_row(line: str) -> bool:
         return False
 
 
-VIDEOS = Reads("videos", VIDEO_SUFFIXES, is_video)
-PICTURES_AND_VIDEOS = Reads("images or videos", VIDEO_SUFFIXES, is_video, pictures=True)
-LIGHT_CURVES = Reads("light curves", FITS_SUFFIXES | TEXT_TABLE_SUFFIXES, is_light_curve)
+VIDEOS = InputKind("videos", VIDEO_SUFFIXES, is_video)
+IMAGES_AND_VIDEOS = InputKind("images or videos", VIDEO_SUFFIXES, is_video, counts_images=True)
+LIGHT_CURVES = InputKind("light curves", FITS_SUFFIXES | TEXT_TABLE_SUFFIXES, is_light_curve)

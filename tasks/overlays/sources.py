@@ -26,7 +26,7 @@ from tasks.engine.contract.errors import BadInput, Problem
 from tasks.engine.contract.items import make_safe_id
 from tasks.engine.contract.manifest import InputFolder, cap_problems, shorten
 from tasks.engine.contract.text import showable
-from tasks.media.folder import ids_of
+from tasks.media.folder import derive_ids
 from tasks.media.kinds import VIDEO_SUFFIXES
 from tasks.media.opening import open_container, select_video_stream
 from tasks.media.scan import scan_videos
@@ -111,7 +111,7 @@ def _read_folder(folder: Path, notes: list[str]) -> tuple[list[VideoSource], lis
     files, problems = scan_videos(root, notes)
     sources = [
         VideoSource(key, showable(path), None if files[path].refusal else root.root / path, refusal=files[path].refusal)
-        for key, path in ids_of(list(files))
+        for key, path in derive_ids(list(files))
     ]
     return sources, cap_problems(problems)
 

@@ -25,7 +25,7 @@ from tasks.engine.contract.manifest import (
     shorten,
 )
 from tasks.engine.contract.text import showable
-from tasks.media.folder import ids_of
+from tasks.media.folder import derive_ids
 from tasks.media.scan import scan_videos
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.presets import Presets
@@ -85,7 +85,7 @@ def read_tapes(
     lines, more = _read_lines(settings, paths) if settings else ({}, [])
     problems += more
     tapes = []
-    for tape_id, path in ids_of(paths):
+    for tape_id, path in derive_ids(paths):
         line = lines.get(path, _Line(_INPUT, {}, {}))
         options, more = _merge_options(common, line, presets)
         problems += more

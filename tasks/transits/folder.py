@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.manifest import InputFolder
 from tasks.media.kinds import LIGHT_CURVES
-from tasks.media.scan import files_below, nothing_found, scan_folder
+from tasks.media.scan import list_files, make_no_files_problem, scan_folder
 
 _PACKED = ".gz"
 CATALOGUES = {"TIC": "TESS", "KIC": "Kepler", "EPIC": "K2"}
@@ -88,14 +88,14 @@ def find_light_curves(folder: InputFolder, notes: list[str]) -> tuple[list[Liste
     Adds a line to ``notes`` about files that are not read. A folder without light curves is a problem.
     """
     tree = scan_folder(folder, LIGHT_CURVES)
-    files = dict(files_below(tree.root))
+    files = dict(list_files(tree.root))
     others = [path for path in files if _is_other_product(path)]
     curves = [replace(file, refusal=files[file.path].refusal) for file in name_stars(files.keys() - set(others))]
-    notes += tree.notes()
+    notes += tree.make_notes()
     if others:
         notes.append(f"{tree.where}: skipped other products of the archives ({len(others)}), not light curves")
     problems = list(tree.problems)
-    return curves, problems if curves or problems else [nothing_found(tree, folder.option, LIGHT_CURVES)]
+    return curves, problems if curves or problems else [make_no_files_problem(tree, folder.option, LIGHT_CURVES)]
 
 
 def name_stars(paths: Iterable[str]) -> list[ListedFile]:

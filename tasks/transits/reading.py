@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.engine.contract.errors import BadInput
-from tasks.media.kinds import FITS_SUFFIXES, suffix_of
+from tasks.media.kinds import FITS_SUFFIXES, get_suffix
 from tasks.transits.formats.csv_file import read_csv
 from tasks.transits.formats.fits_file import is_fits, read_fits
 from tasks.transits.formats.light_curve_file import LightCurveFile, Points, get_stem, make_bad_input, read_content
@@ -57,7 +57,7 @@ def read_light_curve(
 def _read(path: Path, flux: FluxColumn, mission: str) -> LightCurveFile:
     """Read one file by its first bytes; its name only decides whether damaged content should have been FITS."""
     content = read_content(path)
-    if is_fits(content) or suffix_of(path.name) in FITS_SUFFIXES:
+    if is_fits(content) or get_suffix(path.name) in FITS_SUFFIXES:
         return read_fits(path, content, flux)
     return read_csv(path, content, flux, mission)
 

@@ -24,7 +24,7 @@ from tasks.engine.contract.manifest import (
     shorten,
 )
 from tasks.engine.contract.text import showable
-from tasks.media.kinds import FITS_SUFFIXES, suffix_of
+from tasks.media.kinds import FITS_SUFFIXES, get_suffix
 from tasks.transits.columns import SEPARATOR
 from tasks.transits.folder import CATALOGUES, ListedFile, find_light_curves, make_star_key, parse_catalogue_name
 from tasks.transits.light_curve import Star
@@ -148,7 +148,7 @@ def _estimate_points(file: Path) -> float:
     except OSError:
         return 0.0
     ratio = _PACKED_RATIO if file.suffix.lower() == ".gz" else 1.0
-    return ratio * size / (_FITS_POINT_BYTES if suffix_of(file.name) in FITS_SUFFIXES else _TEXT_POINT_BYTES)
+    return ratio * size / (_FITS_POINT_BYTES if get_suffix(file.name) in FITS_SUFFIXES else _TEXT_POINT_BYTES)
 
 
 def _find_missing_options(targets: Path | None, light_curves: Path | None, source: Source) -> list[Problem]:

@@ -92,14 +92,14 @@ def test_sample_gets_the_same_frames_alone_and_with_others(clip: Path, stage: St
 
 def test_shared_video_is_decoded_once(clip: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[int] = []
-    feed = RunDecoder._fed
+    feed = RunDecoder._decode_packet
 
     def count_packets(self: RunDecoder, packet: Any, position: int) -> Any:
         if packet is not None:
             fed.append(position)
         return feed(self, packet, position)
 
-    monkeypatch.setattr(RunDecoder, "_fed", count_packets)
+    monkeypatch.setattr(RunDecoder, "_decode_packet", count_packets)
     stage(clip, {str(number): [number / 10] for number in range(20)})
     assert fed == sorted(set(fed))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.contract.manifest import InputFolder
-from tasks.media.kinds import is_light_curve, is_video, suffix_of
+from tasks.media.kinds import get_suffix, is_light_curve, is_video
 from tasks.media.scan import MAX_LEVELS, scan_videos
 
 
@@ -113,13 +113,13 @@ def test_outputs_of_earlier_runs_and_hidden_names_are_passed_over(tmp_path: Path
     (tmp_path / "out" / ".headrace").mkdir()
     files, _, notes = scan(tmp_path)
     assert list(files) == ["a.avi"]
-    assert notes == [f"--input {tmp_path}: 3 hidden names passed over; 1 output folder of earlier runs not read: 'out'"]
+    assert notes == [f"--input {tmp_path}: 3 hidden names skipped; 1 output folder of earlier runs not read: 'out'"]
     assert "restored/a.mp4" in scan(tmp_path / "out")[0]  # it was named: it is meant
 
 
 def test_folders_too_deep_are_a_problem(tmp_path: Path) -> None:
     touch(tmp_path, "/".join([*["d"] * (MAX_LEVELS + 2), "a.avi"]))
-    assert f"more than {MAX_LEVELS} folders within each other" in scan(tmp_path)[1][0]
+    assert f"more than {MAX_LEVELS} nested folders" in scan(tmp_path)[1][0]
 
 
 def test_notes_can_be_shown(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_notes_can_be_shown(tmp_path: Path) -> None:
     ],
 )
 def test_suffixes(name: str, suffix: str) -> None:
-    assert suffix_of(name) == suffix
+    assert get_suffix(name) == suffix
 
 
 @pytest.mark.parametrize(

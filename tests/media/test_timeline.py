@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tasks.media.timeline import Timeline, continuous_ticks, last_frame_ticks
+from tasks.media.timeline import Timeline, estimate_last_duration, make_continuous_ticks
 
 
 def even(frames: int, ticks_a_frame: int, time_base: Fraction, start: int = 0) -> Timeline:
@@ -42,12 +42,12 @@ def test_times_outside_name_no_frame(time: float) -> None:
 
 def test_the_last_frame_is_shown_as_long_as_stated_or_as_the_others() -> None:
     ticks = np.array([0, 10, 20, 31])
-    assert last_frame_ticks(ticks, 7, 40) == 7
-    assert last_frame_ticks(ticks, 0, 40) == 10
-    assert last_frame_ticks(ticks[:1], None, 40) == 40
+    assert estimate_last_duration(ticks, 7, 40) == 7
+    assert estimate_last_duration(ticks, 0, 40) == 10
+    assert estimate_last_duration(ticks[:1], None, 40) == 40
 
 
 def test_falling_times() -> None:
-    assert continuous_ticks([5, 6, 7], jump=10, step=1).tolist() == [0, 1, 2]
-    assert continuous_ticks([0, 30, 10, 20, 40], jump=100, step=10).tolist() == [0, 10, 20, 30, 40]
-    assert continuous_ticks([100, 110, 120, 100, 110], jump=15, step=10).tolist() == [0, 10, 20, 30, 40]
+    assert make_continuous_ticks([5, 6, 7], jump=10, step=1).tolist() == [0, 1, 2]
+    assert make_continuous_ticks([0, 30, 10, 20, 40], jump=100, step=10).tolist() == [0, 10, 20, 30, 40]
+    assert make_continuous_ticks([100, 110, 120, 100, 110], jump=15, step=10).tolist() == [0, 10, 20, 30, 40]

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Media, Sample, normalize_split
-from tasks.media.scan import File, Folder, files_below, name_refusal
+from tasks.media.scan import File, Folder, explain_refused_name, list_files
 
 # Assumed bytes per frame, to compare the cost of videos with that of image folders. Videos of people have between 2 and
 # 10 kB per frame at 25 fps and the usual sizes.
@@ -32,7 +32,7 @@ def find_splits(tree: Folder) -> list[Split]:
 
     If there are none, the tree is one split. If there are some, everything else in the tree is skipped.
     """
-    named = [(normalize_split(folder.name), folder) for folder in tree.folders if not folder.pictures]
+    named = [(normalize_split(folder.name), folder) for folder in tree.folders if not folder.image_count]
     splits = [Split(name, folder) for name, folder in named if name is not None]
     return splits or [Split(NO_SPLIT, tree)]
 
@@ -67,7 +67,7 @@ def create_sample(split: str, name: str, path: str, cost: float, fps: float | No
     is the reason why it cannot be used; a path that no table can store is refused in any case.
     """
     media: Media = "video" if fps is None else "frames"
-    refusal = refusal or name_refusal(path)
+    refusal = refusal or explain_refused_name(path)
     return Sample("", split, name, showable(path), media, fps, cost=float(cost), refusal=refusal)
 
 
@@ -76,10 +76,10 @@ def list_folder_samples(split: Split, fps: float) -> list[Sample]:
 
     If the split's own folder contains images, it is the only sample and has the folder's name.
     """
-    if split.folder.pictures:
-        return [create_sample(split.name, split.folder.name, split.folder.path, split.folder.pictures, fps)]
+    if split.folder.image_count:
+        return [create_sample(split.name, split.folder.name, split.folder.path, split.folder.image_count, fps)]
     return [
-        create_sample(split.name, _get_relative_folder(named, split), images.path, max(images.pictures, 1), fps)
+        create_sample(split.name, _get_relative_folder(named, split), images.path, max(images.image_count, 1), fps)
         for folder in split.folder.folders
         for named, images in iterate_image_folders(folder)
     ]
@@ -100,15 +100,15 @@ def iterate_image_folders(folder: Folder) -> Iterator[tuple[Folder, Folder]]:
 
 def find_image_folder(folder: Folder) -> Folder | None:
     """Return the folder with a sample's images: itself or its only subfolder ``1``; None if it is not a sample."""
-    if folder.pictures or not folder.folders:
+    if folder.image_count or not folder.folders:
         return folder
-    inner = folder.child(_INNER)
+    inner = folder.find_child(_INNER)
     return inner if inner and len(folder.folders) == 1 and not inner.folders else None
 
 
 def list_video_samples(split: Split) -> list[Sample]:
     """Return a sample for each video in the split, at any depth, named after its path without the suffix."""
-    files = files_below(split.folder)
+    files = list_files(split.folder)
     names = _choose_video_names([_get_relative_path(path, split) for path, _ in files])
     return [
         create_sample(split.name, name, path, estimate_frames(file), None, file.refusal)

@@ -135,7 +135,7 @@ def _describe_missing_folder(line: Line, split: Split) -> Problem:
 
 def _create_plain_sample(split: Split, folder: Folder, fps: float) -> Sample:
     images = find_image_folder(folder) or folder
-    return create_sample(split.name, folder.name, images.path, max(images.pictures, 1), fps)
+    return create_sample(split.name, folder.name, images.path, max(images.image_count, 1), fps)
 
 
 def _create_annotated_sample(split: Split, line: Line, folder: Folder, fps: float) -> Sample:

@@ -31,8 +31,8 @@ from tasks.engine.contract.manifest import (
 from tasks.engine.contract.text import showable
 from tasks.landmarks.layouts.collection import NO_SPLIT, Sample, normalize_split
 from tasks.landmarks.layouts.folders import create_sample, estimate_frames, find_image_folder
-from tasks.media.kinds import PICTURE_SUFFIXES, PICTURES_AND_VIDEOS, VIDEO_SUFFIXES, suffix_of
-from tasks.media.scan import File, Folder, list_below
+from tasks.media.kinds import IMAGE_SUFFIXES, IMAGES_AND_VIDEOS, VIDEO_SUFFIXES, get_suffix
+from tasks.media.scan import File, Folder, scan_subfolder
 
 MAX_FPS = 1000.0
 _NAMES = ("name", "id")
@@ -157,7 +157,7 @@ def _parse_path(row: Row, folder: InputFolder) -> _Target | Problem | None:
     relative_path = folder.relative(given, where)
     if isinstance(relative_path, Problem):
         return relative_path
-    if suffix_of(relative_path) not in VIDEO_SUFFIXES:
+    if get_suffix(relative_path) not in VIDEO_SUFFIXES:
         allowed = f"a folder of images, or a file ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
         return Problem(where, f"the file {shorten(relative_path)}", allowed, _suggest_fix(relative_path))
     size = os.stat(folder.root / relative_path).st_size  # noqa: PTH116
@@ -170,7 +170,7 @@ def _parse_path(row: Row, folder: InputFolder) -> _Target | Problem | None:
 
 
 def _suggest_fix(path: str) -> str:
-    return "use the folder that contains it" if suffix_of(path) in PICTURE_SUFFIXES else "rename or convert it"
+    return "use the folder that contains it" if get_suffix(path) in IMAGE_SUFFIXES else "rename or convert it"
 
 
 def _check_folder(given: str, folder: InputFolder, where: str) -> _Target | Problem:
@@ -183,10 +183,10 @@ def _check_folder(given: str, folder: InputFolder, where: str) -> _Target | Prob
         return Problem(
             where, f"{shorten(given)} is a symlink that points outside", f"folders inside {folder.root}", advice
         )
-    listed = list_below(folder, str(path), PICTURES_AND_VIDEOS)
+    listed = scan_subfolder(folder, str(path), IMAGES_AND_VIDEOS)
     images: Folder = find_image_folder(listed.root) or listed.root
     return (
         listed.problems[0]
         if listed.problems
-        else _Target(images.path, str(path), max(images.pictures, 1), is_video=False)
+        else _Target(images.path, str(path), max(images.image_count, 1), is_video=False)
     )

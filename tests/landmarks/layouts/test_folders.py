@@ -203,7 +203,7 @@ def test_unused_files_are_counted(tmp_path: Path, write_image: ImageWriter) -> N
     collection = read(tmp_path, layout="folders")
     assert [sample.path for sample in collection.samples] == ["train/a"]
     assert collection.notes == (
-        f"--input {tmp_path}: 1 file not read, because not images or videos: 1 .txt; 1 hidden name passed over",
+        f"--input {tmp_path}: 1 file not read, because not images or videos: 1 .txt; 1 hidden name skipped",
         f"--input {tmp_path}: not part of any sample of the layout folders: 3 images in 2 folders, 1 video",
     )
 
@@ -236,7 +236,7 @@ def test_pairs_of_symlinks_do_not_multiply_folders(tmp_path: Path, write_image: 
 
 def test_folders_nested_too_deeply_are_a_problem(tmp_path: Path, write_image: ImageWriter) -> None:
     write_image(tmp_path.joinpath(*"d" * 40) / "1.png")
-    assert "more than 32 folders within each other" in read_problems(tmp_path)
+    assert "more than 32 nested folders" in read_problems(tmp_path)
 
 
 @pytest.fixture
