@@ -1,4 +1,4 @@
-"""Pixels that are not square stay so, in every codec and container, and the file around them stays sound."""
+"""Test that every codec and container keeps the pixel aspect, and that the file stays valid."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tasks.media.segments.settings import EncoderSettings
 from tasks.media.segments.source import survey_video
 from tasks.media.segments.verify import verify_joined
 
-from .conftest import decoded
-from .workshop import LOSSLESS, QUICK, work_on
+from .conftest import decode_video
+from .pipeline import LOSSLESS, QUICK, make_pipeline
 
-SOUND = "-f lavfi -i sine=f=440:r=48000:d=1"
+AUDIO = "-f lavfi -i sine=f=440:r=48000:d=1"
 CHECKED = "-v error -err_detect crccheck+bitstream+buffer+explode".split()
 
 
 @pytest.fixture
-def wide(ffmpeg: Callable[..., bytes], tmp_path: Path) -> Callable[[str], Path]:
-    """A video of 192 x 144 with such pixels, sound, a chapter, and a font beside it."""
+def make_wide_video(ffmpeg: Callable[..., bytes], tmp_path: Path) -> Callable[[str], Path]:
+    """Make a video of 192 x 144 with this pixel aspect, audio, a chapter and an attached font."""
 
     def make(aspect: str) -> Path:
         words, chapters, path = tmp_path / "font.ttf", tmp_path / "chapters.txt", tmp_path / "wide.mkv"
@@ -47,19 +47,19 @@ def wide(ffmpeg: Callable[..., bytes], tmp_path: Path) -> Callable[[str], Path]:
             "-metadata:s:t",
             "mimetype=font/ttf",
         ]
-        ffmpeg(*picture, *SOUND.split(), "-i", str(chapters), *extra, "-c:v", "ffv1", "-c:a", "flac", str(path))
+        ffmpeg(*picture, *AUDIO.split(), "-i", str(chapters), *extra, "-c:v", "ffv1", "-c:a", "flac", str(path))
         return path
 
     return make
 
 
-def said(path: Path) -> Fraction | None:
+def read_aspect(path: Path) -> Fraction | None:
     with av.open(str(path)) as container:
         return container.streams.video[0].sample_aspect_ratio
 
 
 def check_sums(data: bytes) -> None:
-    """The checksums of all that the file's segment holds, and that SeekHead knows where each of it lies."""
+    """Check the checksums of all elements in the segment, and their positions in SeekHead."""
     segment = next(
         element for element in matroska._read_elements(data, 0, len(data)) if element.id == matroska._SEGMENT
     )
@@ -67,8 +67,8 @@ def check_sums(data: bytes) -> None:
     assert inside[-1].end == segment.end == len(data)
     for element in inside:
         if data[element.data] == matroska._CRC:
-            told = int.from_bytes(data[element.data + 2 : element.data + 6], "little")
-            assert zlib.crc32(data[element.data + 6 : element.end]) == told
+            stated = int.from_bytes(data[element.data + 2 : element.data + 6], "little")
+            assert zlib.crc32(data[element.data + 6 : element.end]) == stated
     places = {element.id: element.begin - segment.data for element in inside}
     for seek in list(matroska._read_elements(data, inside[0].data, inside[0].end))[1:]:
         name, place = (
@@ -92,25 +92,29 @@ def check_sums(data: bytes) -> None:
     ids=lambda value: getattr(value, "codec", value),
 )
 def test_pixel_aspect_is_preserved(
-    settings: EncoderSettings, suffix: str, wide: Callable[[str], Path], tmp_path: Path
+    settings: EncoderSettings, suffix: str, make_wide_video: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    work = work_on(wide("12/11"), tmp_path, 2, settings)
-    joined, report = work.join([work.encode(segment) for segment in work.segments], suffix)
-    assert said(joined.path) == survey_video(joined.path).picture.sample_aspect == Fraction(12, 11)
+    pipeline = make_pipeline(make_wide_video("12/11"), tmp_path, 2, settings)
+    joined, report = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments], suffix)
+    assert read_aspect(joined.path) == survey_video(joined.path).picture.sample_aspect == Fraction(12, 11)
     assert report.frames == 20
 
 
 @pytest.mark.parametrize("aspect", ["16/15", "12/11", "1/1", "40/33"])
-def test_matroska_with_pixel_aspect_is_valid(aspect: str, wide: Callable[[str], Path], tmp_path: Path) -> None:
-    """Checksums, places of chapters and attachments, and seeking."""
-    work = work_on(wide(aspect), tmp_path, 2)
-    joined, _ = work.join([work.encode(segment) for segment in work.segments], ".mkv")
+def test_matroska_with_pixel_aspect_is_valid(
+    aspect: str, make_wide_video: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Check checksums, positions of chapters and attachments, and seeking."""
+    pipeline = make_pipeline(make_wide_video(aspect), tmp_path, 2)
+    joined, _ = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments], ".mkv")
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", *CHECKED]
     done = subprocess.run([*program, "-i", str(joined.path), "-f", "null", "-"], check=True, capture_output=True)
     assert done.stderr == b""
     check_sums(joined.path.read_bytes())
-    assert (said(joined.path) or 1) == Fraction(aspect)
-    assert [digest for _, digest in decoded(joined.path)] == [digest for _, digest in decoded(work.source)]
+    assert (read_aspect(joined.path) or 1) == Fraction(aspect)
+    assert [digest for _, digest in decode_video(joined.path)] == [
+        digest for _, digest in decode_video(pipeline.source)
+    ]
     with av.open(str(joined.path)) as container:
         assert len(container.chapters()) == 1
         assert container.streams.attachments[0].data == bytes(1000)
@@ -118,26 +122,28 @@ def test_matroska_with_pixel_aspect_is_valid(aspect: str, wide: Callable[[str], 
         assert 0.4 < float(next(container.decode(video=0)).time) <= 0.6
 
 
-def test_webm_rounds_display_width_to_whole_pixels(wide: Callable[[str], Path], tmp_path: Path) -> None:
-    work = work_on(wide("12/11"), tmp_path, 2, QUICK["svtav1"])
-    joined, _ = work.join([work.encode(segment) for segment in work.segments], ".webm")
-    assert said(joined.path) == Fraction(209, 192)
+def test_webm_rounds_display_width_to_whole_pixels(make_wide_video: Callable[[str], Path], tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_wide_video("12/11"), tmp_path, 2, QUICK["svtav1"])
+    joined, _ = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments], ".webm")
+    assert read_aspect(joined.path) == Fraction(209, 192)
 
 
-def test_wrong_pixel_aspect_is_detected(wide: Callable[[str], Path], tmp_path: Path) -> None:
-    work = work_on(wide("12/11"), tmp_path, 2)
-    reports = [work.encode(segment) for segment in work.segments]
-    joined, _ = work.join(reports, ".mkv")
+def test_wrong_pixel_aspect_is_detected(make_wide_video: Callable[[str], Path], tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_wide_video("12/11"), tmp_path, 2)
+    reports = [pipeline.encode(segment) for segment in pipeline.segments]
+    joined, _ = pipeline.join(reports, ".mkv")
     set_sample_aspect(joined.path, 0, (192, 144), Fraction(16, 11))
-    assert said(joined.path) == Fraction(16, 11)
+    assert read_aspect(joined.path) == Fraction(16, 11)
     with pytest.raises(SegmentError, match=r"its pixel aspect is 16/11 instead of 12/11"):
-        verify_joined(joined, work.plan, reports)
+        verify_joined(joined, pipeline.plan, reports)
 
 
 @pytest.mark.parametrize("damage", ["text", "short", "other"])
-def test_file_not_written_by_ffmpeg_is_unchanged(damage: str, wide: Callable[[str], Path], tmp_path: Path) -> None:
+def test_file_not_written_by_ffmpeg_is_unchanged(
+    damage: str, make_wide_video: Callable[[str], Path], tmp_path: Path
+) -> None:
     path = tmp_path / "other.mkv"
-    whole = wide("1/1").read_bytes()
+    whole = make_wide_video("1/1").read_bytes()
     data = {
         "text": b"no video at all",
         "short": whole[:70],

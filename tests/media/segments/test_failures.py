@@ -1,4 +1,4 @@
-"""What has gone wrong with segments before, elsewhere: each is found out, and the message says where."""
+"""Test that every known failure of segments is detected, with a message that locates it."""
 
 from __future__ import annotations
 
@@ -24,189 +24,194 @@ from tasks.media.segments.settings import EncoderSettings, get_encoder_options
 from tasks.media.segments.verify import SegmentReport, verify_joined, verify_segment
 from tasks.media.timeline import Timeline
 
-from .workshop import LOSSLESS, QUICK, Work, work_on
+from .pipeline import LOSSLESS, QUICK, Pipeline, make_pipeline
 
-Kind = Callable[[str], Path]
-Run = Callable[..., bytes]
+MakeVideo = Callable[[str], Path]
+RunFFmpeg = Callable[..., bytes]
 
 
 @pytest.fixture
-def done(kind: Kind, tmp_path: Path) -> tuple[Work, list[SegmentReport]]:
-    """A video in three segments, all encoded."""
-    work = work_on(kind("sound.mp4"), tmp_path, 3, QUICK["x264"])
-    return work, [work.encode(segment) for segment in work.segments]
+def encoded(make_video: MakeVideo, tmp_path: Path) -> tuple[Pipeline, list[SegmentReport]]:
+    """Return a video in three encoded segments, and their reports."""
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 3, QUICK["x264"])
+    return pipeline, [pipeline.encode(segment) for segment in pipeline.segments]
 
 
-def rewritten(path: Path, ffmpeg: Run, *arguments: str) -> None:
-    """``path`` as ffmpeg writes it with these arguments."""
+def rewrite(path: Path, ffmpeg: RunFFmpeg, *arguments: str) -> None:
+    """Rewrite ``path`` by ffmpeg with these arguments."""
     before = path.with_suffix(".before.mp4")
     path.rename(before)
     ffmpeg("-i", str(before), *arguments, str(path))
 
 
-def test_missing_segment_is_an_error(done: tuple[Work, list[SegmentReport]]) -> None:
-    work, _ = done
-    work.files[1].unlink()
+def test_missing_segment_is_an_error(encoded: tuple[Pipeline, list[SegmentReport]]) -> None:
+    pipeline, _ = encoded
+    pipeline.files[1].unlink()
     with pytest.raises(SegmentError, match=r"segment sound\.mp4\.1\.mp4: no such file"):
-        join_segments(work.plan, work.folder / "out.mp4")
+        join_segments(pipeline.plan, pipeline.folder / "out.mp4")
 
 
-def test_omitted_segment_is_an_error(done: tuple[Work, list[SegmentReport]]) -> None:
-    work, _ = done
-    first, _, last = work.segments
-    without = dataclasses.replace(work.plan, files=work.files[::2], segments=(first, last))
+def test_omitted_segment_is_an_error(encoded: tuple[Pipeline, list[SegmentReport]]) -> None:
+    pipeline, _ = encoded
+    first, _, last = pipeline.segments
+    without = dataclasses.replace(pipeline.plan, files=pipeline.files[::2], segments=(first, last))
     with pytest.raises(SegmentError, match=r"2\.mp4: starts with frame 26 instead of 13"):
-        join_segments(without, work.folder / "out.mp4")
+        join_segments(without, pipeline.folder / "out.mp4")
     with pytest.raises(SegmentError, match="the segments end at frame 26 of 40"):
         join_segments(
-            dataclasses.replace(work.plan, files=work.files[:2], segments=work.segments[:2]), work.folder / "out.mp4"
+            dataclasses.replace(pipeline.plan, files=pipeline.files[:2], segments=pipeline.segments[:2]),
+            pipeline.folder / "out.mp4",
         )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_truncated_segment_is_an_error(share: float, done: tuple[Work, list[SegmentReport]]) -> None:
-    work, _ = done
-    data = work.files[1].read_bytes()
-    work.files[1].write_bytes(data[: int(len(data) * share)])
+def test_truncated_segment_is_an_error(share: float, encoded: tuple[Pipeline, list[SegmentReport]]) -> None:
+    pipeline, _ = encoded
+    data = pipeline.files[1].read_bytes()
+    pipeline.files[1].write_bytes(data[: int(len(data) * share)])
     with pytest.raises(SegmentError, match=r"segment sound\.mp4\.1\.mp4: is "):
-        verify_segment(work.files[1], work.part(work.segments[1]))
+        verify_segment(pipeline.files[1], pipeline.get_clock(pipeline.segments[1]))
     with pytest.raises(SegmentError, match=r"segment sound\.mp4\.1\.mp4: is "):
-        join_segments(work.plan, work.folder / "out.mp4")
+        join_segments(pipeline.plan, pipeline.folder / "out.mp4")
 
 
-def test_segment_of_a_killed_encoder_is_an_error(kind: Kind, tmp_path: Path) -> None:
-    work = work_on(kind("sound.mp4"), tmp_path, 3, QUICK["x264"])
+def test_segment_of_a_killed_encoder_is_an_error(make_video: MakeVideo, tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 3, QUICK["x264"])
 
-    def killed(index: int, frame: av.VideoFrame) -> list[av.VideoFrame]:
+    def interrupt(index: int, frame: av.VideoFrame) -> list[av.VideoFrame]:
         if index == 20:
             raise KeyboardInterrupt
         return [frame]
 
     with pytest.raises(KeyboardInterrupt):
-        work.encode(work.segments[1], killed)
+        pipeline.encode(pipeline.segments[1], interrupt)
     with pytest.raises(SegmentError, match=r"1\.mp4: has \d+ frames instead of 13"):
-        verify_segment(work.files[1], work.part(work.segments[1]))
+        verify_segment(pipeline.files[1], pipeline.get_clock(pipeline.segments[1]))
 
 
-def test_lost_or_duplicate_frames_are_detected(kind: Kind, tmp_path: Path) -> None:
-    work = work_on(kind("sound.mp4"), tmp_path, 3, QUICK["x264"])
+def test_lost_or_duplicate_frames_are_detected(make_video: MakeVideo, tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 3, QUICK["x264"])
     with pytest.raises(SegmentError, match=r"1\.mp4: got 12 frames instead of 13"):
-        work.encode(work.segments[1], lambda index, frame: [] if index == 20 else [frame])
+        pipeline.encode(pipeline.segments[1], lambda index, frame: [] if index == 20 else [frame])
     with pytest.raises(SegmentError, match=r"1\.mp4: got more than its 13 frames"):
-        work.encode(work.segments[1], lambda index, frame: [frame, frame] if index == 20 else [frame])
+        pipeline.encode(pipeline.segments[1], lambda index, frame: [frame, frame] if index == 20 else [frame])
 
 
-def test_segment_with_wrong_frames_is_detected(done: tuple[Work, list[SegmentReport]]) -> None:
-    work, reports = done
-    shutil.copy(work.files[0], work.files[1])  # as many frames, at the same times
-    joined = join_segments(work.plan, work.folder / "out.mp4")
+def test_segment_with_wrong_frames_is_detected(encoded: tuple[Pipeline, list[SegmentReport]]) -> None:
+    pipeline, reports = encoded
+    shutil.copy(pipeline.files[0], pipeline.files[1])  # the same number of frames, at the same times
+    joined = join_segments(pipeline.plan, pipeline.folder / "out.mp4")
     with pytest.raises(SegmentError, match=r"out\.mp4: frame 13 differs from that of its segment"):
-        verify_joined(joined, work.plan, reports)
+        verify_joined(joined, pipeline.plan, reports)
 
 
-def test_forced_constant_frame_rate_is_detected(kind: Kind, ffmpeg: Run, tmp_path: Path) -> None:
-    work = work_on(kind("vfr.mp4"), tmp_path, 2, QUICK["x264"])
-    for segment in work.segments:
-        work.encode(segment)
-    rate = str(work.clock.rate)
-    rewritten(work.files[0], ffmpeg, "-vf", f"setpts=N/({rate})/TB", "-fps_mode", "passthrough", "-c:v", "libx264")
+def test_forced_constant_frame_rate_is_detected(make_video: MakeVideo, ffmpeg: RunFFmpeg, tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_video("vfr.mp4"), tmp_path, 2, QUICK["x264"])
+    for segment in pipeline.segments:
+        pipeline.encode(segment)
+    rate = str(pipeline.clock.rate)
+    rewrite(pipeline.files[0], ffmpeg, "-vf", f"setpts=N/({rate})/TB", "-fps_mode", "passthrough", "-c:v", "libx264")
     with pytest.raises(SegmentError, match=r"0\.mp4: frame \d+ is shown at .* s instead of "):
-        join_segments(work.plan, work.folder / "out.mp4")
+        join_segments(pipeline.plan, pipeline.folder / "out.mp4")
 
 
-def test_segments_with_different_settings_are_detected(done: tuple[Work, list[SegmentReport]]) -> None:
-    work, _ = done
+def test_segments_with_different_settings_are_detected(encoded: tuple[Pipeline, list[SegmentReport]]) -> None:
+    pipeline, _ = encoded
     other = EncoderSettings("x264", crf=20, preset="medium", gop_frames=9)
-    dataclasses.replace(work, settings=other).encode(work.segments[2])
+    dataclasses.replace(pipeline, settings=other).encode(pipeline.segments[2])
     with pytest.raises(SegmentError, match=r"2\.mp4: has other parameter_sets as .*0\.mp4; encode all segments with"):
-        join_segments(work.plan, work.folder / "out.mp4")
-    dataclasses.replace(work, settings=QUICK["x265"]).encode(work.segments[2])
+        join_segments(pipeline.plan, pipeline.folder / "out.mp4")
+    dataclasses.replace(pipeline, settings=QUICK["x265"]).encode(pipeline.segments[2])
     with pytest.raises(SegmentError, match=r"2\.mp4: has codec hevc and not h264 as "):
-        join_segments(work.plan, work.folder / "out.mp4")
+        join_segments(pipeline.plan, pipeline.folder / "out.mp4")
 
 
-def test_segment_without_initial_keyframe_is_an_error(done: tuple[Work, list[SegmentReport]], ffmpeg: Run) -> None:
-    work, _ = done
-    rewritten(work.files[0], ffmpeg, "-c", "copy", "-bsf:v", "noise=drop=lt(n\\,1)")
+def test_segment_without_initial_keyframe_is_an_error(
+    encoded: tuple[Pipeline, list[SegmentReport]], ffmpeg: RunFFmpeg
+) -> None:
+    pipeline, _ = encoded
+    rewrite(pipeline.files[0], ffmpeg, "-c", "copy", "-bsf:v", "noise=drop=lt(n\\,1)")
     with pytest.raises(SegmentError, match=r"0\.mp4: "):
-        verify_segment(work.files[0], work.part(work.segments[0]))
+        verify_segment(pipeline.files[0], pipeline.get_clock(pipeline.segments[0]))
 
 
-def test_replaced_source_is_an_error(done: tuple[Work, list[SegmentReport]], tmp_path: Path) -> None:
-    work, _ = done
+def test_replaced_source_is_an_error(encoded: tuple[Pipeline, list[SegmentReport]], tmp_path: Path) -> None:
+    pipeline, _ = encoded
     other = tmp_path / "other.mp4"
-    other.write_bytes(work.source.read_bytes() + b"\0")
+    other.write_bytes(pipeline.source.read_bytes() + b"\0")
     with pytest.raises(BadInput, match="has changed since"):
-        join_segments(dataclasses.replace(work.plan, source=other), work.folder / "out.mp4")
+        join_segments(dataclasses.replace(pipeline.plan, source=other), pipeline.folder / "out.mp4")
 
 
-def test_unknown_extension_is_an_error(done: tuple[Work, list[SegmentReport]]) -> None:
-    work, _ = done
+def test_unknown_extension_is_an_error(encoded: tuple[Pipeline, list[SegmentReport]]) -> None:
+    pipeline, _ = encoded
     with pytest.raises(ValueError, match=r"is one of \.mp4, \.mov, \.mkv, \.webm"):
-        join_segments(work.plan, work.folder / "out.avi")
+        join_segments(pipeline.plan, pipeline.folder / "out.avi")
 
 
-# What ffmpeg does to the joined video -> what the message says.
+# Name -> ffmpeg arguments that modify the joined video, and the expected message.
 ALTERED = {
-    "a frame lost": ("-c copy -bsf:v noise=drop=eq(n\\,39)", r"has 39 frames instead of 40"),
-    "sound late": ("-itsoffset 0.04 -i {joined} -map 0:v -map 1:a -c copy", r"stream 1, audio .* \+0\.04.* s away"),
-    "a packet of sound lost": ("-c copy -bsf:a noise=drop=eq(n\\,7)", r"stream 1, audio \(aac\): packet 7 of 81"),
-    "sound encoded again": ("-c:v copy -c:a aac -b:a 64k", r"stream 1, audio \(aac\): packet \d+ of 81 differs"),
+    "lost frame": ("-c copy -bsf:v noise=drop=eq(n\\,39)", r"has 39 frames instead of 40"),
+    "late audio": ("-itsoffset 0.04 -i {joined} -map 0:v -map 1:a -c copy", r"stream 1, audio .* \+0\.04.* s away"),
+    "lost audio packet": ("-c copy -bsf:a noise=drop=eq(n\\,7)", r"stream 1, audio \(aac\): packet 7 of 81"),
+    "re-encoded audio": ("-c:v copy -c:a aac -b:a 64k", r"stream 1, audio \(aac\): packet \d+ of 81 differs"),
     "constant rate": ("-c:v libx264 -r 24 -c:a copy", r"frame 1 is shown at 0.041667 s instead of 0.04"),
-    "a frame late": ("-c copy -bsf:v setts=pts=PTS+eq(PTS\\,10240)*100:dts=DTS", r"frame 20 is shown at"),
-    "the first frame hidden": ("-c copy -bsf:v setts=ts=TS", r"frame 0 is not shown: an edit list"),
+    "late frame": ("-c copy -bsf:v setts=pts=PTS+eq(PTS\\,10240)*100:dts=DTS", r"frame 20 is shown at"),
+    "hidden first frame": ("-c copy -bsf:v setts=ts=TS", r"frame 0 is not shown: an edit list"),
 }
 
 
-@pytest.mark.parametrize("what", ALTERED)
-def test_modified_joined_video_is_detected(what: str, done: tuple[Work, list[SegmentReport]], ffmpeg: Run) -> None:
-    work, reports = done
-    joined, _ = work.join(reports)
-    arguments, message = ALTERED[what]
-    altered = work.folder / "altered.mp4"
+@pytest.mark.parametrize("name", ALTERED)
+def test_modified_joined_video_is_detected(
+    name: str, encoded: tuple[Pipeline, list[SegmentReport]], ffmpeg: RunFFmpeg
+) -> None:
+    pipeline, reports = encoded
+    joined, _ = pipeline.join(reports)
+    arguments, message = ALTERED[name]
+    altered = pipeline.folder / "altered.mp4"
     ffmpeg("-i", str(joined.path), *arguments.replace("{joined}", str(joined.path)).split(), str(altered))
     with pytest.raises(SegmentError, match=message):
-        verify_joined(dataclasses.replace(joined, path=altered), work.plan, reports)
+        verify_joined(dataclasses.replace(joined, path=altered), pipeline.plan, reports)
 
 
-def test_joined_video_with_wrong_frames_is_detected(done: tuple[Work, list[SegmentReport]]) -> None:
-    work, reports = done
-    joined, _ = work.join(reports)
-    wrong = [dataclasses.replace(report, last_digest=reports[0].first_digest) for report in reports]
+def test_joined_video_with_wrong_frames_is_detected(encoded: tuple[Pipeline, list[SegmentReport]]) -> None:
+    pipeline, reports = encoded
+    joined, _ = pipeline.join(reports)
+    wrong_reports = [dataclasses.replace(report, last_digest=reports[0].first_digest) for report in reports]
     with pytest.raises(SegmentError, match=r"frame 12 differs from that of its segment"):
-        verify_joined(joined, work.plan, wrong)
+        verify_joined(joined, pipeline.plan, wrong_reports)
 
 
-def test_unsupported_pixel_format_is_an_error(kind: Kind, tmp_path: Path) -> None:
-    work = work_on(kind("ntsc-dv-like.avi"), tmp_path, 1, QUICK["x264"])
+def test_unsupported_pixel_format_is_an_error(make_video: MakeVideo, tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_video("ntsc-dv-like.avi"), tmp_path, 1, QUICK["x264"])
     with pytest.raises(ValueError, match="x264 takes no yuv411p; it takes yuv420p"):
-        work.encode(work.segments[0])
-    fields = work_on(kind("bob.mp4"), tmp_path, 1, QUICK["svtav1"])
+        pipeline.encode(pipeline.segments[0])
+    fields = make_pipeline(make_video("bob.mp4"), tmp_path, 1, QUICK["svtav1"])
     with pytest.raises(ValueError, match="svtav1 cannot keep fields; deinterlace"):
         fields.encode(fields.segments[0])
 
 
-def test_frames_of_wrong_size_are_an_error(kind: Kind, tmp_path: Path) -> None:
-    work = work_on(kind("sound.mp4"), tmp_path, 1, LOSSLESS, width_px=96)
+def test_frames_of_wrong_size_are_an_error(make_video: MakeVideo, tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 1, LOSSLESS, width_px=96)
     with pytest.raises(SegmentError, match=r"frame 0 is 192x108 yuv420p, not 96x108 yuv420p"):
-        work.encode(work.segments[0])
+        pipeline.encode(pipeline.segments[0])
 
 
-def test_additional_encoder_options_keep_the_headers(kind: Kind, tmp_path: Path) -> None:
+def test_additional_encoder_options_keep_the_headers(make_video: MakeVideo, tmp_path: Path) -> None:
     settings = dataclasses.replace(QUICK["x264"], options=(("x264-params", "aq-mode=0"),))
-    work = work_on(kind("sound.mp4"), tmp_path, 3, settings)
-    assert "stitchable=1" in get_encoder_options(settings, work.picture, work.clock)["x264-params"]
-    _, report = work.join([work.encode(segment) for segment in work.segments])
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 3, settings)
+    assert "stitchable=1" in get_encoder_options(settings, pipeline.picture, pipeline.clock)["x264-params"]
+    _, report = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments])
     assert report.frames == 40
 
 
-def test_frames_of_wrong_format_are_not_piped(kind: Kind, tmp_path: Path) -> None:
-    work = work_on(kind("sound.mp4"), tmp_path, 2)
-    other = work_on(kind("ten-bit-hevc.mp4"), tmp_path, 2)
-    work.found = dataclasses.replace(other.found, picture=work.found.picture)
-    work.source = other.source
+def test_frames_of_wrong_format_are_not_piped(make_video: MakeVideo, tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 2)
+    other = make_pipeline(make_video("ten-bit-hevc.mp4"), tmp_path, 2)
+    pipeline.survey = dataclasses.replace(other.survey, picture=pipeline.survey.picture)
+    pipeline.source = other.source
     with pytest.raises(SegmentError, match="frame 0 for ffmpeg is 192x108 yuv422p10le, not 192x108 yuv420p"):
-        work.pipe(work.segments[0])
+        pipeline.pipe(pipeline.segments[0])
 
 
 def test_too_large_times_are_an_error() -> None:
@@ -215,7 +220,7 @@ def test_too_large_times_are_an_error() -> None:
         build_clock(Timeline(times, times, 2**62 + 1, Fraction(1, 90_000)), 2)
 
 
-def test_container_is_chosen_by_source_and_codec(kind: Kind) -> None:
+def test_container_is_chosen_by_source_and_codec(make_video: MakeVideo) -> None:
     fitting = {
         ("sound.mp4", "x264"): ".mp4",
         ("sound.mp4", "ffv1"): ".mp4",
@@ -226,65 +231,65 @@ def test_container_is_chosen_by_source_and_codec(kind: Kind) -> None:
         ("sound.mpg", "ffv1"): ".mkv",
         ("sound.avi", "x264"): ".mov",  # raw samples
     }
-    assert {key: choose_container(kind(key[0]), key[1]).suffix for key in fitting} == fitting
-    assert all(choose_container(kind(name), codec).lost == () for name, codec in fitting)
+    assert {key: choose_container(make_video(key[0]), key[1]).suffix for key in fitting} == fitting
+    assert all(choose_container(make_video(name), codec).lost == () for name, codec in fitting)
 
 
-def test_delay_of_half_a_frame_is_detected(kind: Kind, tmp_path: Path) -> None:
-    """Matroska's milliseconds pass for a segment's times; a shift does not."""
-    work = work_on(kind("sound.mp4"), tmp_path, 1, QUICK["x264"])
-    report = work.encode(work.segments[0])
-    late = dataclasses.replace(work.clock, pts=work.clock.pts + np.arange(40) * 8)
+def test_delay_of_half_a_frame_is_detected(make_video: MakeVideo, tmp_path: Path) -> None:
+    """Accept a segment's times in Matroska's milliseconds, but no shift."""
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 1, QUICK["x264"])
+    report = pipeline.encode(pipeline.segments[0])
+    late = dataclasses.replace(pipeline.clock, pts=pipeline.clock.pts + np.arange(40) * 8)
     with pytest.raises(SegmentError, match=r"frame 33 is shown at 1\.32"):
-        verify_segment(work.files[0], late.part(0, 40))
+        verify_segment(pipeline.files[0], late.part(0, 40))
     assert report.frames == 40
 
 
-def test_failure_of_external_ffmpeg_is_reported(kind: Kind, tmp_path: Path) -> None:
-    work = work_on(kind("sound.mp4"), tmp_path, 2, QUICK["x264"])
+def test_failure_of_external_ffmpeg_is_reported(make_video: MakeVideo, tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 2, QUICK["x264"])
     with pytest.raises(SegmentError, match=r"ffmpeg ended with exit status [1-9]"):
-        work.pipe(work.segments[0], "nonsense")
+        pipeline.pipe(pipeline.segments[0], "nonsense")
     command = pipe_command("", "-", {"format": "null"})
-    clock = work.part(work.segments[0])
+    clock = pipeline.get_clock(pipeline.segments[0])
     with (
         pytest.raises(SegmentError, match="ffmpeg got 0 frames instead of 20"),
-        FramePipe(command, work.picture, clock, tmp_path / "log"),
+        FramePipe(command, pipeline.picture, clock, tmp_path / "log"),
     ):
         pass
 
 
-def test_ffmpeg_process_ends_after_an_error(kind: Kind, tmp_path: Path) -> None:
-    work = work_on(kind("sound.mp4"), tmp_path, 2)
+def test_ffmpeg_process_ends_after_an_error(make_video: MakeVideo, tmp_path: Path) -> None:
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 2)
     command = pipe_command("", "-", {"format": "null"})
-    pipe = FramePipe(command, work.picture, work.part(work.segments[0]), tmp_path / "log")
+    pipe = FramePipe(command, pipeline.picture, pipeline.get_clock(pipeline.segments[0]), tmp_path / "log")
     with pytest.raises(KeyboardInterrupt), pipe:
         raise KeyboardInterrupt
     assert pipe._process.returncode is not None
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
-def test_error_of_the_source_hides_the_broken_pipe(share: float, kind: Kind, tmp_path: Path) -> None:
-    """The reader's error leaves the block while ffmpeg waits for more, and the pipe holds some of it."""
-    data = bytearray(kind("plain.ts").read_bytes())
+def test_error_of_the_source_hides_the_broken_pipe(share: float, make_video: MakeVideo, tmp_path: Path) -> None:
+    """Raise the error of the reader while ffmpeg waits for data and the pipe is partly full."""
+    data = bytearray(make_video("plain.ts").read_bytes())
     middle = int(len(data) * share) // 188 * 188 + 188 * 4
     data[middle + 40 : middle + 188] = bytes(148)
     source = tmp_path / "hurt.ts"
     source.write_bytes(data)
-    work = work_on(source, tmp_path, 1)
+    pipeline = make_pipeline(source, tmp_path, 1)
     with pytest.raises(BadInput, match=r"hurt\.ts: frame \d+ at .* is damaged") as caught:
-        work.pipe(work.segments[0])
+        pipeline.pipe(pipeline.segments[0])
     assert caught.value.__context__ is None
 
 
-def test_tolerated_damage_is_in_the_report(kind: Kind, tmp_path: Path) -> None:
-    data = bytearray(kind("plain.ts").read_bytes())
+def test_tolerated_damage_is_in_the_report(make_video: MakeVideo, tmp_path: Path) -> None:
+    data = bytearray(make_video("plain.ts").read_bytes())
     middle = len(data) // 2 // 188 * 188
     data[middle + 40 : middle + 188] = bytes(148)
     source = tmp_path / "hurt.ts"
     source.write_bytes(data)
-    work = work_on(source, tmp_path, 3, tolerant=True)
-    reports = [work.encode(segment) for segment in work.segments]
-    with SegmentReader(source, work.found) as reader:
+    pipeline = make_pipeline(source, tmp_path, 3, tolerant=True)
+    reports = [pipeline.encode(segment) for segment in pipeline.segments]
+    with SegmentReader(source, pipeline.survey) as reader:
         list(reader.range(0, 50))
         counts = [report.damaged_frames for report in reports]
         assert sum(counts) == len(reader.damaged) > 5
@@ -296,9 +301,9 @@ def test_tolerated_damage_is_in_the_report(kind: Kind, tmp_path: Path) -> None:
     assert SegmentReport(**json.loads(json.dumps(dataclasses.asdict(hurt)))) == hurt
 
 
-def test_full_disk_is_attributed_to_the_output(done: tuple[Work, list[SegmentReport]]) -> None:
-    work, _ = done
-    output = work.folder / "full.mp4"
+def test_full_disk_is_attributed_to_the_output(encoded: tuple[Pipeline, list[SegmentReport]]) -> None:
+    pipeline, _ = encoded
+    output = pipeline.folder / "full.mp4"
     output.symlink_to("/dev/full")
     with pytest.raises(SegmentError, match=r"full\.mp4: cannot be written: No space left on device"):
-        join_segments(work.plan, output)
+        join_segments(pipeline.plan, output)

@@ -1,4 +1,4 @@
-"""A video that is cut, encoded and joined is the video: every frame, every time, every packet of its sound."""
+"""Test that a cut, encoded and joined video equals its source: frames, times and audio packets."""
 
 from __future__ import annotations
 
@@ -20,35 +20,37 @@ from tasks.media.segments.settings import EncoderSettings, choose_lossless_setti
 from tasks.media.segments.verify import ConversionReport, CopyReport, JoinedReport, verify_joined
 
 from .conftest import KINDS, TRIED_DEFECTS
-from .workshop import LOSSLESS, QUICK, barcode, with_barcode, work_on
+from .pipeline import LOSSLESS, QUICK, draw_barcode, make_pipeline, read_barcode
 
-Frames = Callable[[Path], list[tuple[int | None, str]]]
+DecodeFrames = Callable[[Path], list[tuple[int | None, str]]]
 COUNTS = itertools.cycle((2, 3, 7))
-# Their files hold no presentation times, or some twice; theirs are made, and begin at 0.
+# Files without presentation times, or with equal ones; they get new times from 0.
 TIMELESS = {"h264-without-times.avi", "two-in-one.ts"}
 CREATED = ("-metadata", "creation_time=2001-02-03T04:05:06Z")
 
 
-def decoded_sound(path: Path) -> list[tuple[Any, bytes]]:
-    """For each stream of sound, when it begins, in seconds, and all its samples."""
-    sounds = []
+def decode_audio(path: Path) -> list[tuple[Any, bytes]]:
+    """Return the start in seconds and all samples of each audio stream."""
+    streams = []
     with av.open(str(path)) as container:
         indices = [stream.index for stream in container.streams.audio]
     for index in indices:
         with av.open(str(path)) as container:
             frames = list(container.decode(container.streams[index]))
             samples = b"".join(np.ascontiguousarray(frame.to_ndarray()).tobytes() for frame in frames)
-            sounds.append((frames[0].pts * frames[0].time_base, samples))
-    return sounds
+            streams.append((frames[0].pts * frames[0].time_base, samples))
+    return streams
 
 
-def check(source: Path, folder: Path, count: int, frames: Frames, settings: EncoderSettings = LOSSLESS) -> None:
-    work = work_on(source, folder, count, settings)
-    joined, report = work.join([work.encode(segment) for segment in work.segments])
-    expected, got = frames(source), frames(joined.path)
+def check(
+    source: Path, folder: Path, count: int, decode_frames: DecodeFrames, settings: EncoderSettings = LOSSLESS
+) -> None:
+    pipeline = make_pipeline(source, folder, count, settings)
+    joined, report = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments])
+    expected, got = decode_frames(source), decode_frames(joined.path)
     assert [digest for _, digest in got] == [digest for _, digest in expected]
     assert report.frames == len(expected)
-    before, after = decoded_sound(source), decoded_sound(joined.path)
+    before, after = decode_audio(source), decode_audio(joined.path)
     assert [samples for _, samples in after] == [samples for _, samples in before]
     assert report.moved_seconds == 0
     with av.open(str(joined.path)) as container:
@@ -56,24 +58,24 @@ def check(source: Path, folder: Path, count: int, frames: Frames, settings: Enco
     allowed = 0.51 * tick if joined.path.suffix == ".mkv" else 0
     assert report.late_seconds <= allowed + 1e-9
     if source.name not in TIMELESS:
-        due = [float(pts * work.found.timeline.time_base - joined.begin_seconds) for pts, _ in expected]
+        due = [float(pts * pipeline.survey.timeline.time_base - joined.begin_seconds) for pts, _ in expected]
         times = [float(pts * Fraction(tick).limit_denominator(10**6)) for pts, _ in got]
         np.testing.assert_allclose(times, due, rtol=0, atol=allowed + 1e-9)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_joined_video_equals_source_for_two_three_and_seven_segments(
-    name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+    name: str, make_video: Callable[[str], Path], decode_frames: DecodeFrames, tmp_path: Path
 ) -> None:
     for count in (2, 3, 7):
-        check(kind(name), tmp_path, count, frames)
+        check(make_video(name), tmp_path, count, decode_frames)
 
 
 @pytest.mark.parametrize(("name", "count"), list(zip(TRIED_DEFECTS, COUNTS, strict=False)))
 def test_joined_special_videos_equal_their_sources(
-    name: str, count: int, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+    name: str, count: int, make_video: Callable[[str], Path], decode_frames: DecodeFrames, tmp_path: Path
 ) -> None:
-    check(kind(name), tmp_path, count, frames)
+    check(make_video(name), tmp_path, count, decode_frames)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +89,8 @@ def test_joined_special_videos_equal_their_sources(
         "testsrc2_odd_height_and_width_vp9.mp4",
     ],
 )
-def test_real_videos(name: str, shared_data: Path, frames: Frames, tmp_path: Path) -> None:
-    check(shared_data / "video" / name, tmp_path, 3, frames)
+def test_real_videos(name: str, shared_data: Path, decode_frames: DecodeFrames, tmp_path: Path) -> None:
+    check(shared_data / "video" / name, tmp_path, 3, decode_frames)
 
 
 UNTOUCHED = "sound.ts open-gop-hevc-sound.mp4 vfr-sound.mp4 vfr-sound.mkv late-sound.mkv late-sound.mp4".split()
@@ -96,77 +98,85 @@ UNTOUCHED = "sound.ts open-gop-hevc-sound.mp4 vfr-sound.mp4 vfr-sound.mkv late-s
 
 @pytest.mark.parametrize("name", UNTOUCHED)
 def test_lossless_h264_round_trip_is_exact(
-    name: str, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+    name: str, make_video: Callable[[str], Path], decode_frames: DecodeFrames, tmp_path: Path
 ) -> None:
-    """In H.264 without loss, which reorders frames where FFV1 does not."""
-    settings = choose_lossless_settings(work_on(kind(name), tmp_path, 1).found.picture)
+    """Use lossless H.264, which reorders frames; FFV1 does not."""
+    settings = choose_lossless_settings(make_pipeline(make_video(name), tmp_path, 1).survey.picture)
     assert settings.codec == "x264"
     reordering = dataclasses.replace(settings, gop_frames=9, options=(*settings.options, ("bf", "3")))
-    check(kind(name), tmp_path, 3, frames, reordering)
+    check(make_video(name), tmp_path, 3, decode_frames, reordering)
 
 
 @pytest.mark.parametrize("name", ["sound.mp4", "sound.mkv", "sound.ts", "vfr-sound.mp4"])
 def test_video_with_damaged_end_is_exact_up_to_the_damage(
-    name: str, kind: Callable[[str], Path], frames: Frames, ffmpeg: Callable[..., bytes], tmp_path: Path
+    name: str,
+    make_video: Callable[[str], Path],
+    decode_frames: DecodeFrames,
+    ffmpeg: Callable[..., bytes],
+    tmp_path: Path,
 ) -> None:
     whole, source = tmp_path / f"whole-{name}", tmp_path / name
-    ffmpeg("-i", str(kind(name)), "-c", "copy", "-movflags", "+faststart", str(whole))
+    ffmpeg("-i", str(make_video(name)), "-c", "copy", "-movflags", "+faststart", str(whole))
     data = bytearray(whole.read_bytes())
     lost = len(data) // 8
     data[-lost:] = np.random.default_rng(0).bytes(lost)
     source.write_bytes(data)
-    work = work_on(source, tmp_path, 3, tolerant=True)
-    reports = [work.encode(segment) for segment in work.segments]
-    joined, report = work.join(reports)
-    before, after = [digest for _, digest in frames(whole)], frames(joined.path)
+    pipeline = make_pipeline(source, tmp_path, 3, tolerant=True)
+    reports = [pipeline.encode(segment) for segment in pipeline.segments]
+    joined, report = pipeline.join(reports)
+    before, after = [digest for _, digest in decode_frames(whole)], decode_frames(joined.path)
     differing = [place for place, (_, digest) in enumerate(after) if digest != before[place]]
     assert len(before) // 2 < (differing[0] if differing else len(after)) <= len(after) < len(before)
-    assert work.found.damage or sum(report.damaged_frames for report in reports)
-    shown = work.clock.pts - round(joined.begin_seconds / work.clock.time_base)
+    assert pipeline.survey.damage or sum(report.damaged_frames for report in reports)
+    shown = pipeline.clock.pts - round(joined.begin_seconds / pipeline.clock.time_base)
     with av.open(str(joined.path)) as container:
         tick = container.streams[joined.video].time_base
     times = np.array([float(pts * tick) for pts, _ in after])
-    np.testing.assert_allclose(times - report.moved_seconds, shown * float(work.clock.time_base), rtol=0, atol=0.00051)
+    np.testing.assert_allclose(
+        times - report.moved_seconds, shown * float(pipeline.clock.time_base), rtol=0, atol=0.00051
+    )
     assert report.copies[0].late_seconds < 0.0011
 
 
 @pytest.mark.parametrize("codec", QUICK)
 @pytest.mark.parametrize("ratio", [1, 2])
-def test_frame_numbers_stay_in_order(codec: Codec, ratio: int, kind: Callable[[str], Path], tmp_path: Path) -> None:
-    """Also where the frame rate varies, and where each frame becomes two."""
-    work = work_on(kind("vfr.mp4"), tmp_path, 3, QUICK[codec], ratio)
+def test_frame_numbers_stay_in_order(
+    codec: Codec, ratio: int, make_video: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Use a variable frame rate, and one or two output frames per frame."""
+    pipeline = make_pipeline(make_video("vfr.mp4"), tmp_path, 3, QUICK[codec], ratio)
     copier = FrameCopier()
 
-    def numbered(index: int, frame: av.VideoFrame) -> list[av.VideoFrame]:
-        return [with_barcode(copier.copy(frame), index * ratio + half) for half in range(ratio)]
+    def add_barcodes(index: int, frame: av.VideoFrame) -> list[av.VideoFrame]:
+        return [draw_barcode(copier.copy(frame), index * ratio + half) for half in range(ratio)]
 
-    joined, report = work.join([work.encode(segment, numbered) for segment in work.segments])
+    joined, report = pipeline.join([pipeline.encode(segment, add_barcodes) for segment in pipeline.segments])
     with av.open(str(joined.path)) as container:
         stream = container.streams.video[0]
-        shown = [(frame.pts, barcode(frame)) for frame in container.decode(stream)]
-        assert stream.time_base == work.clock.time_base
+        shown = [(frame.pts, read_barcode(frame)) for frame in container.decode(stream)]
+        assert stream.time_base == pipeline.clock.time_base
     assert [number for _, number in shown] == list(range(ratio * 29))
-    assert [pts for pts, _ in shown] == work.clock.pts.tolist()
+    assert [pts for pts, _ in shown] == pipeline.clock.pts.tolist()
     assert report.late_seconds == 0
 
 
 def test_segments_in_matroska_get_exact_times(
-    kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+    make_video: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    """Times that Matroska has rounded become exact again: the clock's."""
-    work = work_on(kind("ntsc.mp4"), tmp_path, 3, QUICK["x264"])
-    reports = [work.encode(segment) for segment in work.segments]
+    """Restore the exact times of the clock after rounding by Matroska."""
+    pipeline = make_pipeline(make_video("ntsc.mp4"), tmp_path, 3, QUICK["x264"])
+    reports = [pipeline.encode(segment) for segment in pipeline.segments]
     files = []
-    for path in work.files:
+    for path in pipeline.files:
         files.append(path.with_suffix(".mkv"))
         ffmpeg("-i", str(path), "-c", "copy", str(files[-1]))
-    plan = dataclasses.replace(work.plan, files=tuple(files))
+    plan = dataclasses.replace(pipeline.plan, files=tuple(files))
     joined = join_segments(plan, tmp_path / "joined.mp4")
     assert verify_joined(joined, plan, reports).late_seconds == 0
 
 
 def test_tags_and_chapters_are_carried(
-    kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+    make_video: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     chapters = tmp_path / "chapters.txt"
     chapters.write_text(
@@ -174,10 +184,10 @@ def test_tags_and_chapters_are_carried(
         "[CHAPTER]\nTIMEBASE=1/1000\nSTART=700\nEND=1600\ntitle=Two\n"
     )
     source = tmp_path / "tagged.mp4"
-    turned = ["-display_rotation", "90", "-i", str(kind("sound.mp4")), "-i", str(chapters)]
+    turned = ["-display_rotation", "90", "-i", str(make_video("sound.mp4")), "-i", str(chapters)]
     ffmpeg(*turned, "-map", "0", "-map_chapters", "1", "-c", "copy", *CREATED, str(source))
-    work = work_on(source, tmp_path, 2, QUICK["x264"])
-    joined, _ = work.join([work.encode(segment) for segment in work.segments])
+    pipeline = make_pipeline(source, tmp_path, 2, QUICK["x264"])
+    joined, _ = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments])
     assert joined.lost == ()
     with av.open(str(joined.path)) as container:
         assert container.metadata["title"] == "Two"
@@ -187,31 +197,38 @@ def test_tags_and_chapters_are_carried(
         context = container.streams.video[0].codec_context
         assert (context.colorspace, context.color_primaries, context.color_trc) == (5, 5, 5)
         assert next(container.decode(video=0)).rotation == 90
-    assert work_on(joined.path, tmp_path, 1).found.display_matrix == work.found.display_matrix
+    assert make_pipeline(joined.path, tmp_path, 1).survey.display_matrix == pipeline.survey.display_matrix
 
 
-def test_sample_aspect_and_fields_are_carried(kind: Callable[[str], Path], tmp_path: Path) -> None:
+def test_sample_aspect_and_fields_are_carried(make_video: Callable[[str], Path], tmp_path: Path) -> None:
     for name, suffix in (("wide-pixels.mp4", ".mp4"), ("wide-pixels.mp4", ".mkv"), ("bob.mp4", ".mp4")):
-        work = work_on(kind(name), tmp_path, 2, QUICK["x264"])
-        joined, _ = work.join([work.encode(segment) for segment in work.segments], suffix)
-        again = work_on(joined.path, tmp_path, 1).found.picture
-        assert again == work.found.picture
+        pipeline = make_pipeline(make_video(name), tmp_path, 2, QUICK["x264"])
+        joined, _ = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments], suffix)
+        again = make_pipeline(joined.path, tmp_path, 1).survey.picture
+        assert again == pipeline.survey.picture
     assert again.field_order == "tff"
 
 
 def test_audio_tracks_subtitles_and_attachments_are_carried(
-    kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+    make_video: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     words = tmp_path / "words.srt"
     words.write_text("1\n00:00:00,200 --> 00:00:00,900\nhello\n\n2\n00:00:01,000 --> 00:00:01,500\nyou\n")
     source = tmp_path / "all.mkv"
     more = ["-map", "0", "-map", "1", "-c", "copy", "-metadata:s:s", "language=eng", "-attach", str(words)]
     ffmpeg(
-        "-i", str(kind("two-sounds.mkv")), "-i", str(words), *more, "-metadata:s:t", "mimetype=text/plain", str(source)
+        "-i",
+        str(make_video("two-sounds.mkv")),
+        "-i",
+        str(words),
+        *more,
+        "-metadata:s:t",
+        "mimetype=text/plain",
+        str(source),
     )
-    work = work_on(source, tmp_path, 2)
-    reports = [work.encode(segment) for segment in work.segments]
-    joined, report = work.join(reports)
+    pipeline = make_pipeline(source, tmp_path, 2)
+    reports = [pipeline.encode(segment) for segment in pipeline.segments]
+    joined, report = pipeline.join(reports)
     assert joined.lost == ()
     assert [(copy.type, copy.codec) for copy in report.copies] == [
         ("audio", "flac"),
@@ -222,7 +239,7 @@ def test_audio_tracks_subtitles_and_attachments_are_carried(
         assert [stream.language for stream in container.streams.audio] == ["eng", "fra"]
         assert container.streams.audio[1].disposition == av.stream.Disposition.comment
         assert container.streams.attachments[0].data == words.read_bytes()
-    joined, report = work.join(reports, ".mp4")
+    joined, report = pipeline.join(reports, ".mp4")
     assert joined.lost[:2] == ("stream 3 (subtitle, subrip, eng)", "stream 4 (attachment, words.srt)")
     assert [(copy.type, copy.codec) for copy in report.copies] == [("audio", "flac"), ("audio", "ac3")]
 
@@ -236,11 +253,11 @@ def test_audio_tracks_subtitles_and_attachments_are_carried(
     ],
 )
 def test_audio_rounded_by_the_container_is_reported_as_late(
-    name: str, suffix: str, codec: str, max_seconds: float, kind: Callable[[str], Path], tmp_path: Path
+    name: str, suffix: str, codec: str, max_seconds: float, make_video: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """Matroska rounds 1024 samples at 48 kHz to 21 ms; QuickTime stores the time of PCM exactly."""
-    work = work_on(kind(name), tmp_path, 2, QUICK["x264"])
-    _, report = work.join([work.encode(segment) for segment in work.segments], suffix)
+    """Use Matroska, which rounds 1024 samples at 48 kHz to 21 ms, and QuickTime, which stores exact times of PCM."""
+    pipeline = make_pipeline(make_video(name), tmp_path, 2, QUICK["x264"])
+    _, report = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments], suffix)
     (copy,) = report.copies
     assert (copy.type, copy.codec) == ("audio", codec)
     assert report.audio_late_seconds == copy.late_seconds <= max_seconds
@@ -256,49 +273,51 @@ def test_late_audio_is_the_maximum_of_all_audio_streams() -> None:
     assert converted.audio_late_seconds == 0.2
 
 
-def test_edit_list_lost_in_matroska_is_reported(kind: Callable[[str], Path], tmp_path: Path) -> None:
-    """It has no edit lists: priming samples of AAC are heard, and all streams come later by them, together."""
-    work = work_on(kind("sound.mp4"), tmp_path, 2)
-    joined, report = work.join([work.encode(segment) for segment in work.segments], ".mkv")
+def test_edit_list_lost_in_matroska_is_reported(make_video: Callable[[str], Path], tmp_path: Path) -> None:
+    """Join into Matroska, which has no edit lists: priming samples are played and delay all streams."""
+    pipeline = make_pipeline(make_video("sound.mp4"), tmp_path, 2)
+    joined, report = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments], ".mkv")
     assert [line for line in joined.lost if line.startswith("stream 1: its edit list")]
     assert report.moved_seconds == pytest.approx(1024 / 48_000, abs=0.001)
     assert report.copies[0].late_seconds < 0.0011
 
 
 def test_time_code_lost_in_quicktime_is_reported(
-    kind: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
+    make_video: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     source = tmp_path / "code.mov"
-    ffmpeg("-i", str(kind("sound.mp4")), "-c", "copy", "-timecode", "01:00:00:00", str(source))
-    work = work_on(source, tmp_path, 2, QUICK["x264"])
-    joined, _ = work.join([work.encode(segment) for segment in work.segments])
+    ffmpeg("-i", str(make_video("sound.mp4")), "-c", "copy", "-timecode", "01:00:00:00", str(source))
+    pipeline = make_pipeline(source, tmp_path, 2, QUICK["x264"])
+    joined, _ = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments])
     assert joined.path.suffix == ".mov"
     assert "stream 0: tag timecode" in joined.lost
 
 
 @pytest.mark.parametrize("share", [0.7, 0.72, 0.74])
 def test_truncated_video_keeps_its_audio(
-    share: float, kind: Callable[[str], Path], frames: Frames, tmp_path: Path
+    share: float, make_video: Callable[[str], Path], decode_frames: DecodeFrames, tmp_path: Path
 ) -> None:
     short = tmp_path / "short.ts"
-    data = kind("sound.ts").read_bytes()
+    data = make_video("sound.ts").read_bytes()
     short.write_bytes(data[: int(len(data) * share)])
-    work = work_on(short, tmp_path, 3, LOSSLESS, tolerant=True)
-    joined, report = work.join([work.encode(segment) for segment in work.segments])
-    expected = [digest for _, digest in frames(kind("sound.ts"))]
-    got = [digest for _, digest in frames(joined.path)]
+    pipeline = make_pipeline(short, tmp_path, 3, LOSSLESS, tolerant=True)
+    joined, report = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments])
+    expected = [digest for _, digest in decode_frames(make_video("sound.ts"))]
+    got = [digest for _, digest in decode_frames(joined.path)]
     assert 15 < len(got) < 40
     assert got == expected[: len(got)]
     assert report.copies[0].packets > 30
 
 
-def test_audio_stays_in_sync_when_times_restart(kind: Callable[[str], Path], frames: Frames, tmp_path: Path) -> None:
-    """Where the times of the source begin anew, sound goes on with the picture that it belongs to."""
+def test_audio_stays_in_sync_when_times_restart(
+    make_video: Callable[[str], Path], decode_frames: DecodeFrames, tmp_path: Path
+) -> None:
+    """Join a source whose times restart: the audio stays with its frames."""
     double = tmp_path / "double.ts"
-    double.write_bytes(kind("sound.ts").read_bytes() * 2)
-    work = work_on(double, tmp_path, 3)
-    joined, _ = work.join([work.encode(segment) for segment in work.segments])
-    assert len(frames(joined.path)) == 80
+    double.write_bytes(make_video("sound.ts").read_bytes() * 2)
+    pipeline = make_pipeline(double, tmp_path, 3)
+    joined, _ = pipeline.join([pipeline.encode(segment) for segment in pipeline.segments])
+    assert len(decode_frames(joined.path)) == 80
     with av.open(str(joined.path)) as container:
         packets = [packet for packet in container.demux(container.streams.audio[0]) if packet.size]
         times = [float(packet.pts * packet.time_base) for packet in packets]

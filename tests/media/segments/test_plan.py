@@ -1,4 +1,4 @@
-"""Segments cover a video: each frame in one of them, equal in length, never too short."""
+"""Test that segments cover each frame once, with equal lengths and not below the minimum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.media.segments.plan import Cut, choose_segment_seconds, plan_segments
 from tasks.media.timeline import Timeline
 
 
-def line(frames: int, ticks: int = 512, start: int = 0) -> Timeline:
+def make_timeline(frames: int, ticks: int = 512, start: int = 0) -> Timeline:
     times = np.arange(frames, dtype=np.int64) * ticks
     return Timeline(times, times + start, frames * ticks, Fraction(1, 12_800))
 
@@ -23,7 +23,7 @@ def test_segments_cover_each_frame_once_and_evenly() -> None:
     for _ in range(300):
         frames, align = rng.randrange(1, 900), rng.choice([1, 2, 5])
         cut = Cut(count=rng.randrange(1, 40), min_segment_frames=rng.randrange(1, 80), align_frames=align)
-        segments = plan_segments(line(frames), cut)
+        segments = plan_segments(make_timeline(frames), cut)
         covered = [index for segment in segments for index in range(segment.start_frame, segment.end_frame)]
         assert covered == list(range(frames))
         assert [segment.number for segment in segments] == list(range(len(segments)))
@@ -35,32 +35,32 @@ def test_segments_cover_each_frame_once_and_evenly() -> None:
 
 
 def test_context_stays_within_the_video() -> None:
-    segments = plan_segments(line(100), Cut(count=3, min_segment_frames=1, context_frames=40))
+    segments = plan_segments(make_timeline(100), Cut(count=3, min_segment_frames=1, context_frames=40))
     assert [(segment.read_start, segment.read_end) for segment in segments] == [(0, 73), (0, 100), (26, 100)]
 
 
 def test_segments_are_not_shorter_than_the_minimum() -> None:
-    assert len(plan_segments(line(100), Cut(count=7, min_segment_frames=60))) == 1
-    assert len(plan_segments(line(1), Cut(count=7))) == 1
-    assert len(plan_segments(line(420), Cut(count=7, min_segment_frames=60))) == 7
+    assert len(plan_segments(make_timeline(100), Cut(count=7, min_segment_frames=60))) == 1
+    assert len(plan_segments(make_timeline(1), Cut(count=7))) == 1
+    assert len(plan_segments(make_timeline(420), Cut(count=7, min_segment_frames=60))) == 7
 
 
 def test_automatic_count_is_a_multiple_of_the_slots() -> None:
-    assert len(plan_segments(line(25 * 3600), Cut(slots=8))) == 120
-    assert len(plan_segments(line(25 * 100), Cut(slots=4))) == 4
-    assert len(plan_segments(line(25 * 100), Cut(seconds=10.0, slots=4))) == 10
+    assert len(plan_segments(make_timeline(25 * 3600), Cut(slots=8))) == 120
+    assert len(plan_segments(make_timeline(25 * 100), Cut(slots=4))) == 4
+    assert len(plan_segments(make_timeline(25 * 100), Cut(seconds=10.0, slots=4))) == 10
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"count": 0}, {"count": 2, "seconds": 1.0}, {"seconds": -1.0}, {"slots": 0}, {"context_frames": -1}]
+    "options", [{"count": 0}, {"count": 2, "seconds": 1.0}, {"seconds": -1.0}, {"slots": 0}, {"context_frames": -1}]
 )
-def test_invalid_cut_is_an_error(wrong: dict[str, int]) -> None:
+def test_invalid_cut_is_an_error(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"at least|not both|positive"):
-        Cut(**wrong)  # type: ignore[arg-type]
+        Cut(**options)  # type: ignore[arg-type]
 
 
 def test_clock_with_ratio_one_equals_the_timeline() -> None:
-    clock = build_clock(line(10, 512, start=777))
+    clock = build_clock(make_timeline(10, 512, start=777))
     assert clock.pts.tolist() == [777 + 512 * index for index in range(10)]
     assert (clock.end_pts, clock.time_base, clock.moved) == (777 + 5120, Fraction(1, 12_800), 0)
     assert clock.rate == 25
@@ -75,7 +75,7 @@ def test_bobbed_frames_are_halfway_at_variable_frame_rate() -> None:
 
 
 def test_clock_of_inverse_telecine() -> None:
-    clock = build_clock(line(50, 1001), Fraction(4, 5))
+    clock = build_clock(make_timeline(50, 1001), Fraction(4, 5))
     assert len(clock) == 40
     assert set(np.diff(clock.pts).tolist()) == {5005}
     assert clock.written(20, 45) == (16, 36)
@@ -106,5 +106,5 @@ def test_repeated_times_are_separated() -> None:
 def test_default_length_depends_on_duration_and_context(
     seconds: int, context_frames: int, share: float, length: float
 ) -> None:
-    """At 25 frames a second; with much context around each, segments are longer."""
-    assert choose_segment_seconds(line(25 * seconds), context_frames, share) == pytest.approx(length)
+    """Use 25 frames per second; more context frames make segments longer."""
+    assert choose_segment_seconds(make_timeline(25 * seconds), context_frames, share) == pytest.approx(length)

@@ -1,4 +1,4 @@
-"""Settings do what they say: what is lossless is, fields keep their order, and pixels their shape."""
+"""Test that lossless settings are lossless, and that field order and pixel aspect are kept."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tasks.media.segments.picture import FULL_RANGE, PictureFormat
 from tasks.media.segments.settings import choose_lossless_settings
 from tasks.media.segments.source import survey_video
 
-from .conftest import decoded
-from .workshop import QUICK, work_on
+from .conftest import decode_video
+from .pipeline import QUICK, make_pipeline
 
 NOISE = "-f lavfi -i testsrc2=s=192x108:r=25:d=0.6,noise=alls=40:allf=t"
 FIELDS = "-f lavfi -i testsrc2=s=192x144:r=50:d=1.2 -vf interlace=scan=bff -c:v ffv1 -flags +ildct"
@@ -43,11 +43,11 @@ def test_lossless_settings_keep_every_pixel(
     picture = survey_video(source).picture
     settings = choose_lossless_settings(picture)
     assert settings.codec == codec
-    work = work_on(source, tmp_path, 2, settings)
-    for make in (work.encode, work.pipe):
-        joined, _ = work.join([make(segment) for segment in work.segments], ".mp4")
-        assert [digest for _, digest in decoded(joined.path)] == [digest for _, digest in decoded(source)]
-        if codec != "ffv1":  # it has no word for it
+    pipeline = make_pipeline(source, tmp_path, 2, settings)
+    for make in (pipeline.encode, pipeline.pipe):
+        joined, _ = pipeline.join([make(segment) for segment in pipeline.segments], ".mp4")
+        assert [digest for _, digest in decode_video(joined.path)] == [digest for _, digest in decode_video(source)]
+        if codec != "ffv1":  # it does not store the range
             assert (survey_video(joined.path).picture.color_range == FULL_RANGE) == (picture.color_range == FULL_RANGE)
 
 
@@ -56,11 +56,11 @@ def test_formats_without_lossless_encoder_are_an_error() -> None:
         choose_lossless_settings(PictureFormat(64, 48, "pal8"))
 
 
-@pytest.mark.parametrize("how", ["encode", "pipe"])
-def test_bottom_field_first_is_in_the_headers(how: str, ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["encode", "pipe"])
+def test_bottom_field_first_is_in_the_headers(method: str, ffmpeg: Callable[..., bytes], tmp_path: Path) -> None:
     source = tmp_path / "bottom.mkv"
     ffmpeg(*FIELDS.split(), str(source))
-    work = work_on(source, tmp_path, 2, QUICK["x264"])
-    assert work.found.picture.field_order == "bff"
-    joined, _ = work.join([getattr(work, how)(segment) for segment in work.segments])
+    pipeline = make_pipeline(source, tmp_path, 2, QUICK["x264"])
+    assert pipeline.survey.picture.field_order == "bff"
+    joined, _ = pipeline.join([getattr(pipeline, method)(segment) for segment in pipeline.segments])
     assert survey_video(joined.path).picture.field_order == "bff"

@@ -1,4 +1,4 @@
-"""A video cut, encoded and joined the way a flow does it, for the tests of the steps."""
+"""Cut, encode and join a video like a flow, for tests of single steps."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ QUICK = {
 Change = Callable[[int, VideoFrame], list[VideoFrame]]
 
 
-def unchanged(index: int, frame: VideoFrame) -> list[VideoFrame]:
+def keep_frame(index: int, frame: VideoFrame) -> list[VideoFrame]:
     return [frame]
 
 
 @dataclass
-class Work:
-    """One video on its way."""
+class Pipeline:
+    """A video with its plan; the methods run the steps."""
 
     source: Path
     folder: Path
-    found: Survey
+    survey: Survey
     clock: Clock
     segments: tuple[Segment, ...]
     settings: EncoderSettings
@@ -56,38 +56,38 @@ class Work:
 
     @property
     def plan(self) -> JoinPlan:
-        return JoinPlan(self.source, self.found, self.clock, self.segments, self.files)
+        return JoinPlan(self.source, self.survey, self.clock, self.segments, self.files)
 
-    def part(self, segment: Segment) -> Clock:
+    def get_clock(self, segment: Segment) -> Clock:
         return self.clock.part(segment.start_frame, segment.end_frame)
 
-    def encode(self, segment: Segment, change: Change = unchanged) -> SegmentReport:
+    def encode(self, segment: Segment, change: Change = keep_frame) -> SegmentReport:
         path = self.files[segment.number]
         with (
-            SegmentReader(self.source, self.found) as reader,
-            SegmentEncoder(path, self.settings, self.picture, self.part(segment)) as encoder,
+            SegmentReader(self.source, self.survey) as reader,
+            SegmentEncoder(path, self.settings, self.picture, self.get_clock(segment)) as encoder,
         ):
             for frame in reader.frames(segment):
                 if segment.start_frame <= frame.index < segment.end_frame:
                     for written in change(frame.index, frame.frame):
                         encoder.write(written)
-        return verify_segment(path, self.part(segment)).with_damage(reader.damaged, segment)
+        return verify_segment(path, self.get_clock(segment)).with_damage(reader.damaged, segment)
 
-    def command(self, segment: Segment, filters: str) -> list[str]:
-        chain = [build_first_filters(self.found.picture), filters, build_last_filters(segment, self.clock.ratio)]
+    def make_command(self, segment: Segment, filters: str) -> list[str]:
+        chain = [build_first_filters(self.survey.picture), filters, build_last_filters(segment, self.clock.ratio)]
         options = get_ffmpeg_options(self.settings, self.picture, self.clock)
         return pipe_command(",".join(filter(None, chain)), str(self.files[segment.number]), options)
 
     def pipe(self, segment: Segment, filters: str = "") -> SegmentReport:
-        read = build_clock(self.found.timeline).part(segment.read_start, segment.read_end)
-        command, log = self.command(segment, filters), self.folder / "ffmpeg.log"
+        read = build_clock(self.survey.timeline).part(segment.read_start, segment.read_end)
+        command, log = self.make_command(segment, filters), self.folder / "ffmpeg.log"
         with (
-            SegmentReader(self.source, self.found) as reader,
-            FramePipe(command, self.found.picture, read, log) as pipe,
+            SegmentReader(self.source, self.survey) as reader,
+            FramePipe(command, self.survey.picture, read, log) as pipe,
         ):
             for frame in reader.frames(segment):
                 pipe.write(frame.frame)
-        return verify_segment(self.files[segment.number], self.part(segment))
+        return verify_segment(self.files[segment.number], self.get_clock(segment))
 
     def join(self, reports: list[SegmentReport], suffix: str = "") -> tuple[Joined, JoinedReport]:
         suffix = suffix or choose_container(self.source, self.settings.codec).suffix
@@ -95,7 +95,7 @@ class Work:
         return joined, verify_joined(joined, self.plan, reports)
 
 
-def work_on(
+def make_pipeline(
     source: Path,
     folder: Path,
     count: int,
@@ -103,20 +103,20 @@ def work_on(
     ratio: Fraction | int = 1,
     tolerant: bool = False,
     **picture: object,
-) -> Work:
-    found = survey_video(source, tolerant=tolerant)
-    segments = plan_segments(found.timeline, Cut(count, min_segment_frames=1, context_frames=3))
-    clock = build_clock(found.timeline, ratio)
-    format_ = dataclasses.replace(found.picture, **picture)  # type: ignore[arg-type]
-    return Work(source, folder, found, clock, segments, settings, format_)
+) -> Pipeline:
+    survey = survey_video(source, tolerant=tolerant)
+    segments = plan_segments(survey.timeline, Cut(count, min_segment_frames=1, context_frames=3))
+    clock = build_clock(survey.timeline, ratio)
+    format_ = dataclasses.replace(survey.picture, **picture)  # type: ignore[arg-type]
+    return Pipeline(source, folder, survey, clock, segments, settings, format_)
 
 
-# Barcodes: a frame's number in 12 cells of luma, 16 pixels wide and high, over its own pixels.
+# Barcodes: the number of a frame in 12 cells of luma, each 16 x 16 pixels.
 CELL_PX = 16
 CELLS = 12
 
 
-def with_barcode(frame: VideoFrame, number: int) -> VideoFrame:
+def draw_barcode(frame: VideoFrame, number: int) -> VideoFrame:
     frame.make_writable()
     luma = view_planes(frame)[0]
     top = 235 << (8 if luma.dtype == np.uint16 else 0)
@@ -125,7 +125,7 @@ def with_barcode(frame: VideoFrame, number: int) -> VideoFrame:
     return frame
 
 
-def barcode(frame: VideoFrame) -> int:
+def read_barcode(frame: VideoFrame) -> int:
     luma = view_planes(frame)[0]
     inner = luma[4 : CELL_PX - 4, : CELLS * CELL_PX].reshape(CELL_PX - 8, CELLS, CELL_PX)[:, :, 4:-4]
     bright = inner.mean(axis=(0, 2)) > 125
