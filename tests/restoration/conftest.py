@@ -1,7 +1,7 @@
-"""What the tests of restoration share.
+"""Fixtures and helpers for the tests of restoration.
 
-tape   a real clip, degraded as a tape is, by the name of what is wrong with it; made once a session by TAPES
-work   a tape, cut and ready for an engine
+make_tape  makes a tape of a real clip by its name in TAPES, once per session
+Pipeline   a tape with its plan, for tests of engines
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tasks.media.segments.verify import JoinedReport, SegmentReport, verify_join
 from tasks.restoration.chain import Chain, Step
 from tasks.restoration.engines.base import Engine, SegmentJob
 
-# Small, for the tests' sake. 48 pictures of skv_bikes.mp4 at 50 a second become 24 interlaced frames.
+# Small for quick tests. 48 frames of skv_bikes.mp4 at 50 per second become 24 interlaced frames.
 _FIELDS = "scale=192:144,setpts=N/(50*TB),fps=50,trim=end_frame=48"
 _FILM = "scale=192:144,setpts=N*1001/(24000*TB),fps=24000/1001,trim=end_frame=40"
 _NOISE = "noise=c0s=18:c0f=t:c1s=25:c1f=t:c2s=25:c2f=t:all_seed=6"
 
-# File name -> ffmpeg's arguments between the clip and the file.
+# File name -> ffmpeg arguments between the clip and the file.
 TAPES = {
     "interlaced.mkv": f"-vf {_FIELDS},tinterlace=interleave_top,setsar=12/11 -c:v ffv1",
     "noisy-interlaced.mkv": f"-vf {_FIELDS},{_NOISE},tinterlace=interleave_top,setsar=12/11,setparams=colorspace=5 "
@@ -44,7 +44,7 @@ TAPES = {
 
 
 @pytest.fixture(scope="session")
-def tape(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def make_tape(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("tapes")
     clip = shared_data / "video" / "skv_bikes.mp4"
 
@@ -57,64 +57,71 @@ def tape(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     return make
 
 
-def chain_of(*steps: Step, ratio: Fraction | int = 1, **values: object) -> Chain:
-    """A chain with these steps for a picture of 192x144, unless ``values`` say otherwise."""
+def make_chain(*steps: Step, ratio: Fraction | int = 1, **values: object) -> Chain:
+    """Return a chain with these steps for frames of 192x144; ``values`` override its fields."""
     usual = {"context_frames": 5, "width_px": 192, "height_px": 144, "sample_aspect": "1:1", "interlaced": False}
     usual |= {"pixel_format": "yuv420p", "color_matrix": "bt470bg"}
     return Chain(steps=steps, ratio=Fraction(ratio), **(usual | values))  # type: ignore[arg-type]
 
 
-def step(filter: str, **options: str) -> Step:
+def make_step(filter: str, **options: str) -> Step:
     return Step(filter, options, "a test asks for it")
 
 
-BOB = step("bwdif", mode="send_field", parity="tff", deint="all")
-DENOISE = step("hqdn3d", luma_spatial="3", chroma_spatial="6", luma_tmp="4", chroma_tmp="9")
+BOB = make_step("bwdif", mode="send_field", parity="tff", deint="all")
+DENOISE = make_step("hqdn3d", luma_spatial="3", chroma_spatial="6", luma_tmp="4", chroma_tmp="9")
 LOSSLESS = EncoderSettings("ffv1")
 QUICK = EncoderSettings("x264", crf=20, preset="ultrafast", gop_frames=12, options=(("bf", "2"),))
 
 
 @dataclass(frozen=True)
-class Work:
-    """A tape on its way through an engine."""
+class Pipeline:
+    """A tape with its plan; the methods run an engine and the join."""
 
     source: Path
     folder: Path
-    found: Survey
+    survey: Survey
     chain: Chain
     settings: EncoderSettings
     segments: tuple[Segment, ...]
 
     @property
     def clock(self) -> Clock:
-        return build_clock(self.found.timeline, self.chain.ratio)
+        return build_clock(self.survey.timeline, self.chain.ratio)
 
-    def job(self, number: int = 0) -> SegmentJob:
+    def make_job(self, number: int = 0) -> SegmentJob:
         scratch = self.folder / f"scratch {number}"
         scratch.mkdir(parents=True, exist_ok=True)
         output = self.folder / f"{number}.mp4"
         segment = self.segments[number]
-        return SegmentJob(self.source, self.found, segment, self.chain, self.settings, output, scratch)
+        return SegmentJob(self.source, self.survey, segment, self.chain, self.settings, output, scratch)
 
     def restore(self, engine: Engine) -> list[SegmentReport]:
-        return [engine.restore(self.job(segment.number)) for segment in self.segments]
+        return [engine.restore(self.make_job(segment.number)) for segment in self.segments]
 
     def join(self, reports: list[SegmentReport]) -> tuple[Joined, JoinedReport]:
-        files = tuple(self.job(segment.number).output for segment in self.segments)
-        plan = JoinPlan(self.source, self.found, self.clock, self.segments, files)
+        files = tuple(self.make_job(segment.number).output for segment in self.segments)
+        plan = JoinPlan(self.source, self.survey, self.clock, self.segments, files)
         joined = join_segments(plan, self.folder / "joined.mp4")
         return joined, verify_joined(joined, plan, reports)
 
 
-def work_on(source: Path, folder: Path, chain: Chain, count: int = 1, settings: EncoderSettings = LOSSLESS) -> Work:
-    """``source`` cut into ``count`` segments."""
-    found = survey_video(source, tolerant=True)
+def make_pipeline(
+    source: Path,
+    folder: Path,
+    chain: Chain,
+    count: int = 1,
+    settings: EncoderSettings = LOSSLESS,
+    tolerant: bool = False,
+) -> Pipeline:
+    """Plan ``source`` in ``count`` segments."""
+    survey = survey_video(source, tolerant=tolerant)
     align = chain.ratio.denominator
     cut = Cut(count, min_segment_frames=1, context_frames=chain.context_frames, align_frames=align)
-    return Work(source, folder, found, chain, settings, plan_segments(found.timeline, cut))
+    return Pipeline(source, folder, survey, chain, settings, plan_segments(survey.timeline, cut))
 
 
-def decoded(path: Path) -> list[tuple[int | None, str]]:
-    """(pts, digest of the stored pixels) of each frame."""
+def decode_video(path: Path) -> list[tuple[int | None, str]]:
+    """Return (pts, digest of the stored pixels) of each frame."""
     with av.open(str(path)) as container:
         return [(frame.pts, hash_frame(frame)) for frame in container.decode(container.streams.video[0])]

@@ -1,4 +1,4 @@
-"""A tape as it might be diagnosed, for the tests of what is decided about it."""
+"""A diagnosis of a tape in fair condition, for tests of plans."""
 
 from tasks.restoration.diagnosis import Borders, Diagnosis
 

@@ -1,4 +1,4 @@
-"""Which engines a run gets, and what is said at the door of those it cannot have."""
+"""Test the choice of engines, and the problems of unusable ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_unused_network_is_not_checked() -> None:
 def test_network_identity_is_files_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "count_gpus", lambda: 3)
     monkeypatch.setattr(weights, "count_gpus", lambda: 3)
-    made = {}
+    engines_by_device = {}
     devices: tuple[Device, ...] = ("cpu", "vulkan")
     for device in devices:
         engines, problems = choose_engines({"ffmpeg", "neural"}, EngineChoice(device=device))
@@ -44,9 +44,9 @@ def test_network_identity_is_files_and_device(monkeypatch: pytest.MonkeyPatch) -
         assert (engine.weights.name, engine.device, engine.gpu_index) == ("span-x2", device, None)
         assert engines.identities["neural"].startswith(f"{SHIPPED['span-x2'].digest} {device}")
         assert engines.memory_bytes == {"neural": engine.memory_bytes}
-        made[device] = engines
-    assert made["cpu"].identities != made["vulkan"].identities
-    assert (made["cpu"].max_slots, made["vulkan"].max_slots) == (None, 3)
+        engines_by_device[device] = engines
+    assert engines_by_device["cpu"].identities != engines_by_device["vulkan"].identities
+    assert (engines_by_device["cpu"].max_slots, engines_by_device["vulkan"].max_slots) == (None, 3)
 
 
 @needs_ncnn
@@ -61,8 +61,8 @@ def test_engine_options_of_the_command_line_are_used(tmp_path: Path) -> None:
 
 def test_all_engine_problems_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "count_gpus", lambda: 0)
-    wished = EngineChoice(CommandTemplate("cat {input}"), weights="no-such-network", device="vulkan")
-    _, problems = choose_engines({"command", "neural"}, wished)
+    choice = EngineChoice(CommandTemplate("cat {input}"), weights="no-such-network", device="vulkan")
+    _, problems = choose_engines({"command", "neural"}, choice)
     assert [problem.where for problem in problems] == ["--command", "--device", "--weights"]
     assert "'no-such-network'" in problems[2].given
     _, (problem,) = choose_engines({"command"}, EngineChoice())

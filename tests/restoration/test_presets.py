@@ -1,4 +1,4 @@
-"""Presets: what ships, what a user's file changes, and what is said of a broken one."""
+"""Test the shipped presets, the user's preset files, and the messages about invalid ones."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.restoration.tapes import FAIR
 NAMES = ("vhs_standard", "vhs_clean", "vhs_heavy", "vhs_archive", "vhs")
 
 
-def tape(**values: object) -> Diagnosis:
-    """A PAL tape in fair condition, unless ``values`` say otherwise."""
+def make_diagnosis(**values: object) -> Diagnosis:
+    """Return the diagnosis of a PAL tape in fair condition; ``values`` override its fields."""
     return replace(FAIR, **values)  # type: ignore[arg-type]
 
 
-def written(folder: Path, text: str) -> Path:
+def write_presets(folder: Path, text: str) -> Path:
     file = folder / "own.toml"
     file.write_text(text, encoding="utf-8")
     return file
 
 
-def problems_of(file: Path) -> list[str]:
+def list_problems(file: Path) -> list[str]:
     with pytest.raises(InvalidInput) as raised:
         load_presets(file)
     return [str(problem) for problem in raised.value.problems]
@@ -44,13 +44,13 @@ def test_archive_preset_is_lossless_and_keeps_fields() -> None:
 
 @pytest.mark.parametrize(("noise", "name"), [(1.0, "vhs_clean"), (3.0, "vhs_standard"), (7.0, "vhs_heavy")])
 def test_automatic_preset_is_chosen_by_noise(noise: float, name: str) -> None:
-    chosen = load_presets().choose("vhs", tape(noise_luma=noise))
+    chosen = load_presets().choose("vhs", make_diagnosis(noise_luma=noise))
     assert chosen.preset.name == name
     assert f"{noise:.1f}" in chosen.reason
 
 
 def test_requested_preset_is_used_for_any_tape() -> None:
-    assert load_presets().choose("vhs_clean", tape(noise_luma=9.0)).preset.name == "vhs_clean"
+    assert load_presets().choose("vhs_clean", make_diagnosis(noise_luma=9.0)).preset.name == "vhs_clean"
 
 
 def test_unknown_preset_lists_the_known_ones() -> None:
@@ -59,14 +59,14 @@ def test_unknown_preset_lists_the_known_ones() -> None:
 
 
 def test_preset_file_overrides_one_key(tmp_path: Path) -> None:
-    presets = load_presets(written(tmp_path, "[presets.vhs_standard]\nsharpen = 0.9\n")).presets
+    presets = load_presets(write_presets(tmp_path, "[presets.vhs_standard]\nsharpen = 0.9\n")).presets
     shipped = load_presets().presets
     assert presets["vhs_standard"] == shipped["vhs_standard"].model_copy(update={"sharpen": 0.9})
     assert presets["vhs_clean"] == shipped["vhs_clean"]
 
 
 def test_new_preset_inherits_from_its_base(tmp_path: Path) -> None:
-    own = load_presets(written(tmp_path, '[presets.camcorder]\nbased_on = "vhs_clean"\nheight = 1080\n'))
+    own = load_presets(write_presets(tmp_path, '[presets.camcorder]\nbased_on = "vhs_clean"\nheight = 1080\n'))
     camcorder, clean = own.presets["camcorder"], own.presets["vhs_clean"]
     assert camcorder == clean.model_copy(update={"name": "camcorder", "height": 1080})
 
@@ -75,17 +75,17 @@ def test_all_problems_of_a_preset_file_are_reported_together(tmp_path: Path) -> 
     text = (
         '[presets.vhs_clean]\nsharpen = 7\ncodec = "divx"\ncolour = 1\n[presets.own]\nbased_on = "vhs_clen"\n[more]\n'
     )
-    said = "\n".join(problems_of(written(tmp_path, text)))
-    assert "own.toml: more: unknown table; allowed: presets, automatic" in said
-    assert "vhs_clean.sharpen: 7; allowed: less than or equal to 1.5" in said
-    assert "vhs_clean.codec: 'divx'; allowed: 'x264', 'x265', 'svtav1' or 'ffv1'" in said
-    assert "vhs_clean.colour: unknown key; allowed: name, description, deinterlace" in said
-    assert "own.based_on: 'vhs_clen'; allowed: vhs_standard, vhs_clean" in said
-    assert "own.denoise: missing" in said
+    messages = "\n".join(list_problems(write_presets(tmp_path, text)))
+    assert "own.toml: more: unknown table; allowed: presets, automatic" in messages
+    assert "vhs_clean.sharpen: 7; allowed: less than or equal to 1.5" in messages
+    assert "vhs_clean.codec: 'divx'; allowed: 'x264', 'x265', 'svtav1' or 'ffv1'" in messages
+    assert "vhs_clean.colour: unknown key; allowed: name, description, deinterlace" in messages
+    assert "own.based_on: 'vhs_clen'; allowed: vhs_standard, vhs_clean" in messages
+    assert "own.denoise: missing" in messages
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[presets.vhs_clean", "allowed: TOML"),
         ("x = " + "[" * 100_000, "nested too deeply"),
@@ -98,12 +98,12 @@ def test_all_problems_of_a_preset_file_are_reported_together(tmp_path: Path) -> 
         ('[presets.vhs_clean]\ncodec = "svtav1"\npixel_format = "yuv422p"', "svtav1 takes yuv420p"),
     ],
 )
-def test_broken_preset_file_reports_the_allowed_values(tmp_path: Path, text: str, said: str) -> None:
-    assert said in "\n".join(problems_of(written(tmp_path, text)))
+def test_broken_preset_file_reports_the_allowed_values(tmp_path: Path, text: str, message: str) -> None:
+    assert message in "\n".join(list_problems(write_presets(tmp_path, text)))
 
 
 def test_missing_preset_file_is_named(tmp_path: Path) -> None:
-    assert "gone.toml" in problems_of(tmp_path / "gone.toml")[0]
+    assert "gone.toml" in list_problems(tmp_path / "gone.toml")[0]
 
 
 def test_overrides_accept_numbers_as_text() -> None:

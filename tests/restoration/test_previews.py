@@ -1,4 +1,4 @@
-"""Before and after: the right frames, side by side, of the same part of the picture."""
+"""Test that previews show the same frames and the same area before and after."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from tasks.restoration.chain import Chain
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
 from tasks.restoration.previews import draw_comparison_sheet, write_split_screen
 
-from .conftest import BOB, LOSSLESS, QUICK, Work, chain_of, step, work_on
+from .conftest import BOB, LOSSLESS, QUICK, Pipeline, make_chain, make_pipeline, make_step
 
-Tape = Callable[[str], Path]
+MakeTape = Callable[[str], Path]
 
-BOBBED = chain_of(BOB, step("scale", width="210", height="144"), ratio=2, width_px=210)
-FILM = chain_of(step("fieldmatch", order="tff"), step("decimate"), ratio=Fraction(4, 5))
+BOBBED = make_chain(BOB, make_step("scale", width="210", height="144"), ratio=2, width_px=210)
+FILM = make_chain(make_step("fieldmatch", order="tff"), make_step("decimate"), ratio=Fraction(4, 5))
 MARGIN_PX, CAPTION_PX = 12, 32
 
 
 @pytest.fixture
-def restored(tape: Tape, tmp_path: Path) -> Callable[[str, Chain], tuple[Work, Path]]:
-    def make(name: str, chain: Chain, settings: EncoderSettings = LOSSLESS) -> tuple[Work, Path]:
-        work = work_on(tape(name), tmp_path, chain, settings=settings)
-        joined, _ = work.join(work.restore(FfmpegEngine()))
-        return work, joined.path
+def restore_tape(make_tape: MakeTape, tmp_path: Path) -> Callable[[str, Chain], tuple[Pipeline, Path]]:
+    def make(name: str, chain: Chain, settings: EncoderSettings = LOSSLESS) -> tuple[Pipeline, Path]:
+        pipeline = make_pipeline(make_tape(name), tmp_path, chain, settings=settings)
+        joined, _ = pipeline.join(pipeline.restore(FfmpegEngine()))
+        return pipeline, joined.path
 
     return make
 
 
-def pictures(path: Path) -> np.ndarray:
-    """frames x height x width, luma."""
+def read_luma(path: Path) -> np.ndarray:
+    """Return the luma of all frames: frames x height x width."""
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="gray") for frame in container.decode(video=0)]).astype(int)
 
 
-def cells(jpeg: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Left and right picture of each row of a sheet."""
+def read_rows(jpeg: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the left and right image of each row of a contact sheet."""
     page = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).astype(int)
     width = (page.shape[1] - 3 * MARGIN_PX) // 2
     height = (page.shape[0] - MARGIN_PX) // 6 - MARGIN_PX - CAPTION_PX
@@ -54,71 +54,75 @@ def cells(jpeg: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(zip(before, after, strict=True))
 
 
-def test_sheet_shows_the_same_frame_before_and_after(restored: Callable, tape: Tape) -> None:
-    """With nothing done but cutting, both pictures of a row are one, and rows are not."""
-    cut = step("crop", w="iw", h="ih-40", x="0", y="0")
-    shape = step("scale", width="210", height="104")
-    work, path = restored("interlaced.mkv", chain_of(cut, shape, width_px=210, height_px=104))
-    rows = cells(draw_comparison_sheet(work.source, work.found, path, work.chain))
+def test_sheet_shows_the_same_frame_before_and_after(restore_tape: Callable, make_tape: MakeTape) -> None:
+    """Only crop the frames: both images of a row are similar, and rows differ."""
+    cut = make_step("crop", w="iw", h="ih-40", x="0", y="0")
+    shape = make_step("scale", width="210", height="104")
+    pipeline, path = restore_tape("interlaced.mkv", make_chain(cut, shape, width_px=210, height_px=104))
+    rows = read_rows(draw_comparison_sheet(pipeline.source, pipeline.survey, path, pipeline.chain))
     same = [np.abs(before - after).mean() for before, after in rows]
     other = [np.abs(rows[row][0] - rows[row - 1][1]).mean() for row in range(6)]
     assert max(same) < 8 < min(other)
 
 
-def test_sheet_of_a_short_video_has_fewer_rows(restored: Callable, tape: Tape) -> None:
-    work, path = restored("full-range.mkv", chain_of())
-    jpeg = draw_comparison_sheet(work.source, work.found, path, work.chain, frames=50)
+def test_sheet_of_a_short_video_has_fewer_rows(restore_tape: Callable, make_tape: MakeTape) -> None:
+    pipeline, path = restore_tape("full-range.mkv", make_chain())
+    jpeg = draw_comparison_sheet(pipeline.source, pipeline.survey, path, pipeline.chain, frames=50)
     page = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert page.shape[0] == MARGIN_PX + len(work.found.timeline) * (360 + CAPTION_PX + MARGIN_PX)
+    assert page.shape[0] == MARGIN_PX + len(pipeline.survey.timeline) * (360 + CAPTION_PX + MARGIN_PX)
 
 
-def test_split_screen_halves_show_the_same_frame(restored: Callable, tape: Tape, tmp_path: Path) -> None:
-    work, path = restored("noisy-interlaced.mkv", BOBBED)
+def test_split_screen_halves_show_the_same_frame(restore_tape: Callable, make_tape: MakeTape, tmp_path: Path) -> None:
+    pipeline, path = restore_tape("noisy-interlaced.mkv", BOBBED)
     clip = tmp_path / "split.mp4"
-    write_split_screen(work.source, work.found, path, work.chain, clip)
-    shown, after = pictures(clip), pictures(path)
-    before = np.stack([cv2.resize(one.astype(np.uint8), (210, 144)) for one in pictures(work.source)]).astype(int)
+    write_split_screen(pipeline.source, pipeline.survey, path, pipeline.chain, clip)
+    shown, after = read_luma(clip), read_luma(path)
+    before = np.stack([cv2.resize(frame.astype(np.uint8), (210, 144)) for frame in read_luma(pipeline.source)]).astype(
+        int
+    )
     assert shown.shape == after.shape == (48, 144, 210)
-    for number, picture in enumerate(shown):
-        right = np.abs(picture[30:, 120:] - after[:, 30:, 120:]).mean(axis=(1, 2))
-        left = np.abs(picture[30:, :90] - before[:, 30:, :90]).mean(axis=(1, 2))
+    for number, frame in enumerate(shown):
+        right = np.abs(frame[30:, 120:] - after[:, 30:, 120:]).mean(axis=(1, 2))
+        left = np.abs(frame[30:, :90] - before[:, 30:, :90]).mean(axis=(1, 2))
         assert (int(left.argmin()), int(right.argmin())) == (number // 2, number)
 
 
-def test_clip_is_from_the_middle_and_keeps_frame_times(restored: Callable, tape: Tape, tmp_path: Path) -> None:
-    work, path = restored("noisy-interlaced.mkv", BOBBED)
+def test_clip_is_from_the_middle_and_keeps_frame_times(
+    restore_tape: Callable, make_tape: MakeTape, tmp_path: Path
+) -> None:
+    pipeline, path = restore_tape("noisy-interlaced.mkv", BOBBED)
     clips = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
     for clip in clips:
-        write_split_screen(work.source, work.found, path, work.chain, clip, seconds=0.4, height_px=72)
+        write_split_screen(pipeline.source, pipeline.survey, path, pipeline.chain, clip, seconds=0.4, height_px=72)
     assert clips[0].read_bytes() == clips[1].read_bytes()
-    found = survey_video(clips[0])
-    assert (found.picture.width_px, found.picture.height_px) == (104, 72)
-    assert len(found.timeline) == 20
-    assert found.timeline.seconds(7) == pytest.approx(0.14)
-    shown, after = pictures(clips[0]), pictures(path)
-    small = np.stack([cv2.resize(one.astype(np.uint8), (104, 72), interpolation=cv2.INTER_AREA) for one in after])
+    survey = survey_video(clips[0])
+    assert (survey.picture.width_px, survey.picture.height_px) == (104, 72)
+    assert len(survey.timeline) == 20
+    assert survey.timeline.seconds(7) == pytest.approx(0.14)
+    shown, after = read_luma(clips[0]), read_luma(path)
+    small = np.stack([cv2.resize(frame.astype(np.uint8), (104, 72), interpolation=cv2.INTER_AREA) for frame in after])
     right = np.abs(shown[0][20:, 60:] - small[:, 20:, 60:].astype(int)).mean(axis=(1, 2))
     assert right.argmin() == 14  # 0.28 s of 0.96 s
 
 
-def test_previews_of_inverse_telecine(restored: Callable, tape: Tape, tmp_path: Path) -> None:
-    work, path = restored("telecined.mkv", FILM)
-    write_split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
-    assert len(survey_video(tmp_path / "split.mp4").timeline) == len(work.clock)
-    assert len(cells(draw_comparison_sheet(work.source, work.found, path, work.chain))) == 6
+def test_previews_of_inverse_telecine(restore_tape: Callable, make_tape: MakeTape, tmp_path: Path) -> None:
+    pipeline, path = restore_tape("telecined.mkv", FILM)
+    write_split_screen(pipeline.source, pipeline.survey, path, pipeline.chain, tmp_path / "split.mp4")
+    assert len(survey_video(tmp_path / "split.mp4").timeline) == len(pipeline.clock)
+    assert len(read_rows(draw_comparison_sheet(pipeline.source, pipeline.survey, path, pipeline.chain))) == 6
 
 
-def test_split_screen_has_square_pixels(restored: Callable, tape: Tape, tmp_path: Path) -> None:
-    chain = chain_of(step("setfield", mode="tff"), interlaced=True, sample_aspect="12:11")
-    work, path = restored("interlaced.mkv", chain, QUICK)
-    write_split_screen(work.source, work.found, path, work.chain, tmp_path / "split.mp4")
+def test_split_screen_has_square_pixels(restore_tape: Callable, make_tape: MakeTape, tmp_path: Path) -> None:
+    chain = make_chain(make_step("setfield", mode="tff"), interlaced=True, sample_aspect="12:11")
+    pipeline, path = restore_tape("interlaced.mkv", chain, QUICK)
+    write_split_screen(pipeline.source, pipeline.survey, path, pipeline.chain, tmp_path / "split.mp4")
     picture = survey_video(tmp_path / "split.mp4").picture
     assert (picture.width_px, picture.height_px, picture.sample_aspect) == (210, 144, 1)
 
 
-def test_invalid_restored_video_is_an_error(tape: Tape, tmp_path: Path) -> None:
+def test_invalid_restored_video_is_an_error(make_tape: MakeTape, tmp_path: Path) -> None:
     path = tmp_path / "restored.mp4"
     path.write_bytes(b"no video")
-    source = tape("interlaced.mkv")
+    source = make_tape("interlaced.mkv")
     with pytest.raises(BadInput, match=r"restored\.mp4"):
-        draw_comparison_sheet(source, survey_video(source), path, chain_of())
+        draw_comparison_sheet(source, survey_video(source), path, make_chain())

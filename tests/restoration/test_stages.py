@@ -1,4 +1,4 @@
-"""From a tape to its restored segments, and from these to the restored tape, as items of the engine are run."""
+"""Test the stages of a tape: diagnosis, segments, join and previews."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from tasks.restoration.preview_stage import PreviewParams, PreviewStage
 from tasks.restoration.segment_stage import SegmentStage, list_segment_items
 from tasks.restoration.tapes import Tape
 from tasks.restoration.work import TAPE_PAYLOAD, TapeWork, cut_tape
-from tests.restoration.conftest import BOB, DENOISE, QUICK, chain_of, decoded, work_on
+from tests.restoration.conftest import BOB, DENOISE, QUICK, decode_video, make_chain, make_pipeline
 from tests.restoration.tapes import FAIR
 
-CHAIN = chain_of(BOB, DENOISE, ratio=2)
+CHAIN = make_chain(BOB, DENOISE, ratio=2)
 
 
 class Run:
-    """An output folder, and the stages of one tape in it."""
+    """An output folder, and the stages of one tape in it; outputs are published like those of the engine."""
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.source, self.output = source, folder / "output"
-        found = survey_video(source, tolerant=True)
+        survey = survey_video(source, tolerant=True)
         path = self.output / "surveys" / "tape.npz"
         path.parent.mkdir(parents=True)
-        save_survey(found, path)
+        save_survey(survey, path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self.work = TapeWork(
             tape="tape",
@@ -54,22 +54,22 @@ class Run:
             suffix=".mp4",
             preset="vhs_standard",
         )
-        self.segments = work_on(source, folder, CHAIN, 3).segments
+        self.segments = make_pipeline(source, folder, CHAIN, 3, tolerant=True).segments
         self._folder = folder
 
-    def planned(self, segments: Sequence[Segment] | None = None) -> PlannedTape:
+    def plan(self, segments: Sequence[Segment] | None = None) -> PlannedTape:
         work = self.work
-        known = DiagnosedTape(
+        diagnosed = DiagnosedTape(
             Tape("tape", "tape.mkv", TapeOptions()), self.source, FAIR, work.survey, work.digest, {}, None
         )
-        return PlannedTape(known, work, tuple(segments or self.segments), "asked for")
+        return PlannedTape(diagnosed, work, tuple(segments or self.segments), "asked for")
 
     def restore(self) -> list[StageResult]:
         stage = SegmentStage()
-        return [self._run(stage, item) for item in list_segment_items(self.planned())]
+        return [self._run(stage, item) for item in list_segment_items(self.plan())]
 
     def join(self) -> StageResult:
-        return self._run(JoinStage(), make_join_item(self.planned()))
+        return self._run(JoinStage(), make_join_item(self.plan()))
 
     def _run(self, stage, item):
         private = self._folder / "private" / stage.name / item.id
@@ -84,8 +84,8 @@ class Run:
 
 
 @pytest.fixture
-def run(tape: Callable[[str], Path], tmp_path: Path) -> Run:
-    return Run(tape("noisy-interlaced.mkv"), tmp_path)
+def run(make_tape: Callable[[str], Path], tmp_path: Path) -> Run:
+    return Run(make_tape("noisy-interlaced.mkv"), tmp_path)
 
 
 def test_restored_segments_are_joined_to_a_tape(run: Run) -> None:
@@ -99,7 +99,7 @@ def test_restored_segments_are_joined_to_a_tape(run: Run) -> None:
         3,
         None,
     )
-    assert len(decoded(run.output / "restored" / "tape.mp4")) == frames
+    assert len(decode_video(run.output / "restored" / "tape.mp4")) == frames
     assert joined.values["chain"] == [f"{step.filter}: {step.reason}" for step in CHAIN.steps]
 
 
@@ -110,8 +110,8 @@ def truncate(path: Path, copy: Path) -> Path:
     return copy
 
 
-def test_diagnosis_reports_a_truncated_tape(tape: Callable[[str], Path], tmp_path: Path) -> None:
-    whole = tape("noisy-interlaced.mkv")
+def test_diagnosis_reports_a_truncated_tape(make_tape: Callable[[str], Path], tmp_path: Path) -> None:
+    whole = make_tape("noisy-interlaced.mkv")
     stage, columns = DiagnosisStage(DiagnosisParams(auto_detect=False)), ("truncated", "missing", "stated_seconds")
 
     def diagnose(path: Path) -> StageResult:
@@ -127,8 +127,8 @@ def test_diagnosis_reports_a_truncated_tape(tape: Callable[[str], Path], tmp_pat
     assert result.detail["missing"] == result.values["missing"]
 
 
-def test_truncated_tape_is_restored_and_reported(tape: Callable[[str], Path], tmp_path: Path) -> None:
-    run = Run(truncate(tape("noisy-interlaced.mkv"), tmp_path / "short.mkv"), tmp_path)
+def test_truncated_tape_is_restored_and_reported(make_tape: Callable[[str], Path], tmp_path: Path) -> None:
+    run = Run(truncate(make_tape("noisy-interlaced.mkv"), tmp_path / "short.mkv"), tmp_path)
     run.restore()
     values = run.join().values
     assert str(values["missing"]).startswith("the end of the file is missing: ")
@@ -136,11 +136,13 @@ def test_truncated_tape_is_restored_and_reported(tape: Callable[[str], Path], tm
     assert 12 <= int(str(values["frames"])) < 48
 
 
-def test_segment_bytes_do_not_depend_on_earlier_items(run: Run, tape: Callable[[str], Path], tmp_path: Path) -> None:
+def test_segment_bytes_do_not_depend_on_earlier_items(
+    run: Run, make_tape: Callable[[str], Path], tmp_path: Path
+) -> None:
     run.restore()
-    other = Run(tape("noisy-interlaced.mkv"), tmp_path / "again")
+    other = Run(make_tape("noisy-interlaced.mkv"), tmp_path / "again")
     stage = SegmentStage()
-    for item in reversed(list_segment_items(other.planned())):
+    for item in reversed(list_segment_items(other.plan())):
         other._run(stage, item)
     files = sorted(path.relative_to(run.output) for path in (run.output / "segments").rglob("*.mp4"))
     assert len(files) == 3
@@ -182,22 +184,22 @@ def test_work_round_trips_through_a_payload(run: Run) -> None:
 
 
 def test_items_of_a_long_tape_are_small(run: Run) -> None:
-    """Of a thousand segments none bears the other ones."""
+    """Plan a thousand segments: no item contains the others."""
     many = [Segment(number, 10 * number, 10 * number + 10, 0, 0) for number in range(1000)]
-    items = list_segment_items(run.planned(many))
+    items = list_segment_items(run.plan(many))
     assert len({item.id for item in items}) == 1000
     assert max(len(json.dumps(item.payload)) for item in items) < 2000
 
 
-def test_segments_start_at_telecine_cycles(tape: Callable[[str], Path]) -> None:
-    found = survey_video(tape("telecined.mkv"))
-    segments = cut_tape(found, chain_of(ratio=chain_of().ratio * 4 / 5), 2.0)
+def test_segments_start_at_telecine_cycles(make_tape: Callable[[str], Path]) -> None:
+    survey = survey_video(make_tape("telecined.mkv"))
+    segments = cut_tape(survey, make_chain(ratio=make_chain().ratio * 4 / 5), 2.0)
     assert all(segment.start_frame % 5 == 0 for segment in segments)
 
 
 def test_refused_tape_fails_with_its_reason(run: Run) -> None:
     with pytest.raises(BadInput, match="no such height"):
-        run._run(JoinStage(), refuse_item(make_join_item(run.planned()), "no such height"))
+        run._run(JoinStage(), refuse_item(make_join_item(run.plan()), "no such height"))
 
 
 @pytest.mark.parametrize("field", ["survey", "folder"])
@@ -205,7 +207,7 @@ def test_join_refuses_a_work_that_names_files_outside_the_output_folder(run: Run
     run.restore()
     shutil.copytree(run.output / "segments", run.output.parent / "segments")
     shutil.copytree(run.output / "surveys", run.output.parent / "surveys")
-    item = make_join_item(run.planned())
+    item = make_join_item(run.plan())
     item.payload["work"][field] = f"../{item.payload['work'][field]}"
     with pytest.raises(PermissionError, match="leads out of the output folder"):
         run._run(JoinStage(), item)
@@ -226,10 +228,10 @@ def test_segments_and_previews_refuse_a_work_that_names_files_outside(run: Run) 
     shutil.copytree(run.output / "restored", run.output.parent / "restored")
     shutil.copytree(run.output / "surveys", run.output.parent / "surveys")
     work = TAPE_PAYLOAD.dump(run.work, run.segments)["work"]
-    forged = make_preview_item(make_bare_item(run.planned().diagnosed), work | {"tape": "../../restored/tape"}, [])
+    forged = make_preview_item(make_bare_item(run.plan().diagnosed), work | {"tape": "../../restored/tape"}, [])
     with pytest.raises(PermissionError, match="leads out of the output folder"):
         run._run(PreviewStage(PreviewParams()), forged)
-    segment = list_segment_items(run.planned())[0]
+    segment = list_segment_items(run.plan())[0]
     segment.payload["work"]["survey"] = "../surveys/tape.npz"
     with pytest.raises(PermissionError, match="leads out of the output folder"):
         run._run(SegmentStage(), segment)

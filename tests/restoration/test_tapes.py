@@ -1,4 +1,4 @@
-"""Tapes of a folder, and what a table says of some of them."""
+"""Test the tapes of a folder, and the settings table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMON = TapeOptions(height=720)
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Path:
+def tape_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "tapes"
     (folder / "1991").mkdir(parents=True)
     for name in ("tape2.avi", "tape10.mp4", "1991/wedding.mpg", "notes.txt", ".hidden.mp4"):
@@ -24,27 +24,27 @@ def shelf(tmp_path: Path) -> Path:
     return folder
 
 
-def table(folder: Path, text: str) -> Path:
+def write_table(folder: Path, text: str) -> Path:
     path = folder.parent / "per_tape.csv"
     path.write_text(text)
     return path
 
 
-def said(shelf: Path, text: str) -> list[str]:
-    return [str(problem) for problem in read_tapes(shelf, table(shelf, text), COMMON, PRESETS)[1]]
+def list_problems(tape_folder: Path, text: str) -> list[str]:
+    return [str(problem) for problem in read_tapes(tape_folder, write_table(tape_folder, text), COMMON, PRESETS)[1]]
 
 
-def test_videos_are_in_natural_order(shelf: Path) -> None:
-    tapes, problems = read_tapes(shelf, None, COMMON, PRESETS)
+def test_videos_are_in_natural_order(tape_folder: Path) -> None:
+    tapes, problems = read_tapes(tape_folder, None, COMMON, PRESETS)
     assert problems == []
     assert [tape.path for tape in tapes] == ["1991/wedding.mpg", "tape2.avi", "tape10.mp4"]
     assert tapes[1] == Tape("tape2", "tape2.avi", COMMON)
     assert tapes[0].id.startswith("1991-wedding")
 
 
-def test_line_of_a_tape_overrides_common_options(shelf: Path) -> None:
-    settings = table(shelf, "tape,preset,height,crf,shelf\ntape2.avi,vhs_heavy,,18,B4\n")
-    tapes, problems = read_tapes(shelf, settings, COMMON, PRESETS)
+def test_line_of_a_tape_overrides_common_options(tape_folder: Path) -> None:
+    settings = write_table(tape_folder, "tape,preset,height,crf,shelf\ntape2.avi,vhs_heavy,,18,B4\n")
+    tapes, problems = read_tapes(tape_folder, settings, COMMON, PRESETS)
     assert problems == []
     own = next(tape for tape in tapes if tape.id == "tape2")
     assert own.options == TapeOptions(preset="vhs_heavy", height=720, crf=18)
@@ -52,9 +52,9 @@ def test_line_of_a_tape_overrides_common_options(shelf: Path) -> None:
     assert all(tape.options == COMMON for tape in tapes if tape.id != "tape2")
 
 
-def test_all_problems_of_a_table_are_reported_together(shelf: Path) -> None:
-    lines = said(
-        shelf,
+def test_all_problems_of_a_table_are_reported_together(tape_folder: Path) -> None:
+    lines = list_problems(
+        tape_folder,
         "tape,preset,height,codec\ntape2.avi,vhs_hevy,721,x266\ntape2.avi,,,\nwedding,,,\n,vhs_heavy,,\n",
     )
     text = "\n".join(lines)
@@ -64,18 +64,18 @@ def test_all_problems_of_a_table_are_reported_together(shelf: Path) -> None:
     assert len(lines) == 5
 
 
-def test_unknown_preset_is_reported_once(shelf: Path) -> None:
-    _, problems = read_tapes(shelf, None, TapeOptions(preset="vhs"), PRESETS)
+def test_unknown_preset_is_reported_once(tape_folder: Path) -> None:
+    _, problems = read_tapes(tape_folder, None, TapeOptions(preset="vhs"), PRESETS)
     assert [str(problem) for problem in problems] == [
         "--preset: 'vhs'; allowed: vhs_standard, vhs_heavy; name one of these"
     ]
 
 
 @pytest.mark.parametrize("content", ["", "tape;preset\n", "preset\nvhs_heavy\n", "\xff\xfe\x00"])
-def test_broken_table_is_named(shelf: Path, content: str) -> None:
-    path = shelf.parent / "per_tape.csv"
+def test_broken_table_is_named(tape_folder: Path, content: str) -> None:
+    path = tape_folder.parent / "per_tape.csv"
     path.write_bytes(content.encode("latin-1"))
-    tapes, problems = read_tapes(shelf, path, COMMON, PRESETS)
+    tapes, problems = read_tapes(tape_folder, path, COMMON, PRESETS)
     assert problems
     assert all("per_tape.csv" in str(problem) for problem in problems)
     assert len(tapes) == 3
@@ -86,10 +86,10 @@ def test_folder_without_videos_is_a_problem(tmp_path: Path) -> None:
     assert "does not exist" in str(read_tapes(tmp_path / "gone", None, COMMON, PRESETS)[1][0])
 
 
-def test_symlink_out_of_the_folder_is_refused(shelf: Path, tmp_path: Path) -> None:
+def test_symlink_out_of_the_folder_is_refused(tape_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "private.mp4").write_bytes(b"x")
-    (shelf / "linked.mp4").symlink_to(tmp_path / "private.mp4")
-    tapes, problems = read_tapes(shelf, None, COMMON, PRESETS)
+    (tape_folder / "linked.mp4").symlink_to(tmp_path / "private.mp4")
+    tapes, problems = read_tapes(tape_folder, None, COMMON, PRESETS)
     assert ["points outside" in str(problem) for problem in problems] == [True]
     assert "linked" not in {tape.id for tape in tapes}
 
