@@ -1,9 +1,9 @@
 """Frames of many kinds of video, compared with a full decode: ``python benchmarks/conformance.py``.
 
-Makes about a hundred small videos (codecs, containers, GOP structures, wrong flags, damage, truncation), takes those of
-further folders, and asks each reader for a few frames of each: the stage of dataset_prep, OpenCV, decord, torchcodec,
-PyAV with plain seeks. Prints a Markdown table. The readers of other projects get an environment of their own, which
-needs a package index; ``--peers none`` leaves out those that the project's environment does not have.
+Makes about a hundred small videos (codecs, containers, GOP structures, wrong flags, damage, truncation), adds those of
+other folders, and requests a few frames of each from each reader: the stage of dataset_prep, OpenCV, decord,
+torchcodec, PyAV with plain seeks. Prints a Markdown table. The readers of other projects are installed in a separate
+environment, which needs a package index; ``--peers none`` leaves out those that are not installed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import cyclopts
 
 from benchmarks.machine import describe_machine
 from benchmarks.video_conformance.compare import Reader, Verdict
-from benchmarks.video_conformance.corpus import Video, make_video, names
-from benchmarks.video_conformance.peers import library_variables, make_peers
+from benchmarks.video_conformance.corpus import Video, list_names, make_video
+from benchmarks.video_conformance.peers import get_library_variables, make_peers
 from benchmarks.video_conformance.readers import READERS
 from benchmarks.video_conformance.reference import Reference, read_reference
 
@@ -41,19 +41,19 @@ def main(
     """Compare and print a table.
 
     Args:
-        videos: Folders of further videos
+        videos: Folders with additional videos
         only: Names of files of the corpus; all by default
         output_dir: Folder for the corpus, the other readers' environment and results.json
         peers: Install the other readers' environment, or leave them out
         frames: Frames per video
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    readers = list(_readers(output_dir, peers))
+    readers = list(_create_readers(output_dir, peers))
     results: dict[str, dict[str, Verdict]] = {}
     _print_head(readers)
     try:
-        for video in _videos(output_dir / "corpus", videos, only):
-            reference = read_reference(video.sound, frames)
+        for video in _list_videos(output_dir / "corpus", videos, only):
+            reference = read_reference(video.intact, frames)
             results[video.path.name] = {reader.name: reader.judge(video.path, reference) for reader in readers}
             _print_row(video, reference, results[video.path.name])
     finally:
@@ -64,20 +64,20 @@ def main(
     (output_dir / "results.json").write_text(json.dumps(figures, indent=1))
 
 
-def _videos(folder: Path, others: Sequence[Path], only: Sequence[str]) -> Iterator[Video]:
+def _list_videos(folder: Path, others: Sequence[Path], only: Sequence[str]) -> Iterator[Video]:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in only or names():
+    for name in only or list_names():
         yield make_video(name, folder)
     for other in others:
         for path in sorted(other.iterdir()):
             yield Video(path, path, f"from {other.name}/")
 
 
-def _readers(folder: Path, peers: str) -> Iterator[Reader]:
-    """The readers that can be had; the others are named on standard error."""
+def _create_readers(folder: Path, peers: str) -> Iterator[Reader]:
+    """Yield the available readers; print the names of the others to standard error."""
     own, other, variables = Path(sys.executable), None, {}
     if peers == "install":
-        other, variables = make_peers(folder / "peers"), dict(library_variables(folder / "libraries"))
+        other, variables = make_peers(folder / "peers"), dict(get_library_variables(folder / "libraries"))
     for name, (module, _) in READERS.items():
         if importlib.util.find_spec(module):
             yield Reader(name, own, {})
@@ -100,7 +100,7 @@ def _print_head(readers: Sequence[Reader]) -> None:
 
 def _print_row(video: Video, reference: Reference, verdicts: dict[str, Verdict]) -> None:
     total = f"{len(reference.thumbs)}"
-    if not reference.same:
+    if not reference.agrees_with_ffmpeg:
         total += ", ffmpeg differs"
     cells = " | ".join(verdict.text for verdict in verdicts.values())
     print(f"| `{video.path.name}` | {video.about} | {total} | {cells} |", flush=True)

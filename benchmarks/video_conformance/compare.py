@@ -1,4 +1,4 @@
-"""Running the readers on a video, and judging the frames that they give."""
+"""Running the readers on a video, and judging the frames that they return."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.video_conformance.reference import TOLERANCE, Reference, distance, shrink
+from benchmarks.video_conformance.reference import TOLERANCE, Reference, measure_distance, shrink
 
 READERS_FILE = Path(__file__).with_name("readers.py")
 TIMEOUT_SECONDS = 120
@@ -24,10 +24,10 @@ TIMEOUT_SECONDS = 120
 class Verdict:
     """Results of one reader on one video.
 
-    exact     frames that are the wanted ones. Headrace's: equal in every bit to the full decode's
-    wrong     frames that are other ones or garbage, given without an error
-    refused   frames that the reader says it cannot give
-    error     one line if the reader rejects the whole file; "crash" and "timeout" count as that
+    exact     requested frames; those of Headrace are bit-identical to the full decode
+    wrong     other frames, or garbage, returned without an error
+    refused   frames that the reader reports as not readable
+    error     one line if the reader rejects the whole file, crashes or times out; else empty
     """
 
     exact: int = 0
@@ -47,7 +47,7 @@ class Verdict:
 
 
 class Reader:
-    """One reader in a process of its own, which is replaced after a crash or a timeout."""
+    """One reader in a separate process, which is restarted after a crash or a timeout."""
 
     def __init__(self, name: str, python: Path, variables: Mapping[str, str]) -> None:
         self.name = name
@@ -56,25 +56,25 @@ class Reader:
         self._process: subprocess.Popen[str] | None = None
 
     def judge(self, path: Path, reference: Reference) -> Verdict:
-        """Ask for the reference's chosen frames of ``path`` and compare them."""
+        """Request the reference's chosen frames from ``path`` and compare them."""
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "frames.npz"
             request = {"indices": reference.chosen, "seconds": reference.seconds, "path": str(path)}
-            reply = self._ask(request | {"target": str(target)})
+            reply = self._request(request | {"target": str(target)})
             if reply["error"]:
                 return Verdict(error=reply["error"])
             with np.load(target) as arrays:
                 images = {int(name): arrays[name] for name in arrays.files}
-        return _count(reply["found"], images, reference, is_exact=self.name == "Headrace")
+        return _count_frames(reply["readable"], images, reference, is_exact=self.name == "Headrace")
 
     def close(self) -> None:
-        """End the process."""
+        """Terminate the process."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
             self._process = None
 
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -100,22 +100,22 @@ class Reader:
         return self._process
 
 
-def _count(found: list[bool], images: Mapping[int, Any], reference: Reference, is_exact: bool) -> Verdict:
+def _count_frames(readable: list[bool], images: Mapping[int, Any], reference: Reference, is_exact: bool) -> Verdict:
     exact = wrong = 0
     for place, index in enumerate(reference.chosen):
-        if not found[place]:
+        if not readable[place]:
             continue
         image = images[place]
         if np.array_equal(image, reference.images[index]) if is_exact else _is_frame(image, index, reference):
             exact += 1
         else:
             wrong += 1
-    return Verdict(exact, wrong, found.count(False))
+    return Verdict(exact, wrong, readable.count(False))
 
 
 def _is_frame(image: Any, index: int, reference: Reference) -> bool:
-    """Whether the image is the frame at ``index``: close to it, and to no other frame clearly closer."""
+    """Return True if the image is close to the frame at ``index`` and not clearly closer to another frame."""
     small = shrink(image)
-    own = distance(small, reference.thumbs[index])
+    own = measure_distance(small, reference.thumbs[index])
     others = reference.thumbs[max(0, index - 60) : index + 60]
-    return own < TOLERANCE and own <= min(distance(small, other) for other in others) + 0.3
+    return own < TOLERANCE and own <= min(measure_distance(small, other) for other in others) + 0.3

@@ -1,4 +1,4 @@
-"""Small videos of many kinds for the conformance table, made with ffmpeg and PyAV; no two frames of one look alike."""
+"""Small synthetic videos of many kinds for the conformance table; all frames of a video differ visibly."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Video:
     """One file of the corpus.
 
     path    the file
-    sound   the undamaged file that it was made from; ``path`` itself if it is undamaged. Its full decode is the
-            reference, so that a frame that is shown although it is damaged counts as wrong
+    intact  the undamaged source of the file; ``path`` itself if it is undamaged. Its full decode is the reference, so
+            that a damaged frame returned without an error counts as wrong
     about   kind of file, for the table
     """
 
     path: Path
-    sound: Path
+    intact: Path
     about: str
 
 
-# File name -> (what is special about it, ffmpeg's arguments). {name} stands for another file of this table.
+# File name -> (kind, ffmpeg's arguments). {name} is replaced by the path of another file of this table.
 ENCODED: dict[str, tuple[str, str]] = {
     "h264.mp4": ("H.264, closed GOPs", f"{_SOURCE} {_X264}"),
     "h264-open-gop.mp4": ("H.264, open GOPs", f"{_SOURCE} {_X264} -x264-params open-gop=1:bframes=3"),
@@ -130,12 +130,12 @@ def flag_all_packets(source: Path, target: Path) -> None:
 
 
 def flag_wrong_packets(source: Path, target: Path) -> None:
-    """Copy a video and flag every seventh packet as a keyframe, whatever it holds."""
+    """Copy a video and flag every seventh packet as a keyframe, regardless of its content."""
     _copy_flagged(source, target, lambda position: position % 7 == 0)
 
 
 def remove_sync_table(source: Path, target: Path) -> None:
-    """Copy an MP4 file without its table of keyframes (``stss``): then every frame counts as one."""
+    """Copy an MP4 file without its table of keyframes (``stss``), so that every frame counts as a keyframe."""
     data = source.read_bytes()
     assert b"stss" in data, source
     target.write_bytes(data.replace(b"stss", b"free"))
@@ -148,7 +148,7 @@ def truncate(source: Path, target: Path) -> None:
 
 
 def damage_packet(source: Path, target: Path) -> None:
-    """Copy a file and overwrite the largest packet after its second keyframe with zeros, but for its first 24 bytes."""
+    """Copy a file and overwrite the largest packet after its second keyframe with zeros, except its first 24 bytes."""
     with av.open(str(source)) as container:
         packets = [(packet.pos, packet.size, packet.is_keyframe) for packet in container.demux(video=0) if packet.size]
     second = [number for number, (_, _, is_key) in enumerate(packets) if is_key][1]
@@ -159,11 +159,11 @@ def damage_packet(source: Path, target: Path) -> None:
 
 
 def move_index_to_front(source: Path, target: Path) -> None:
-    """Copy an MP4 file with its index before the frames, as for the web."""
-    _ffmpeg("-i", str(source), "-c", "copy", "-movflags", "+faststart", str(target))
+    """Copy an MP4 file with its index before the frames, as for streaming."""
+    _run_ffmpeg("-i", str(source), "-c", "copy", "-movflags", "+faststart", str(target))
 
 
-# File name -> (what is special about it, the file that it is made of, how, whether it is damaged then).
+# File name -> (kind, name of the source file, change, is damaged by the change).
 Change = Callable[[Path, Path], None]
 CHANGED: dict[str, tuple[str, str, Change, bool]] = {
     "all-sync-h264.mp4": ("H.264 without sync table", "h264.mp4", remove_sync_table, False),
@@ -200,23 +200,23 @@ CHANGED: dict[str, tuple[str, str, Change, bool]] = {
 
 
 def make_video(name: str, folder: Path) -> Video:
-    """Make the file of the corpus called ``name`` in ``folder``, if it is not there yet. Raises KeyError for others."""
+    """Create the corpus file ``name`` in ``folder`` if it is missing. Raises KeyError for unknown names."""
     path = folder / name
     if name in ENCODED:
         about, arguments = ENCODED[name]
         if not path.exists():
             words = (str(make_video(word[1:-1], folder).path) if word[0] == "{" else word for word in arguments.split())
-            _ffmpeg(*words, str(path))
+            _run_ffmpeg(*words, str(path))
         return Video(path, path, about)
     about, original, change, is_damaged = CHANGED[name]
     source = make_video(original, folder)
     if not path.exists():
         change(source.path, path)
-    return Video(path, source.sound if is_damaged else path, about)
+    return Video(path, source.intact if is_damaged else path, about)
 
 
-def names() -> list[str]:
-    """The names of all files of the corpus."""
+def list_names() -> list[str]:
+    """Return the names of all files of the corpus."""
     return [*ENCODED, *CHANGED]
 
 
@@ -231,6 +231,6 @@ def _copy_flagged(source: Path, target: Path, is_keyframe: Callable[[int], bool]
             after.mux(packet)
 
 
-def _ffmpeg(*arguments: str) -> None:
+def _run_ffmpeg(*arguments: str) -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
     subprocess.run(command, check=True, capture_output=True)

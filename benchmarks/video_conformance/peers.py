@@ -1,4 +1,4 @@
-"""An environment for the readers of other projects, beside the project's own; it needs a package index."""
+"""A separate environment for the readers of other projects; creating it needs a package index."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from environment import pip_settings, uv_variables
 
-# torchcodec 0.17 asks for CUDA libraries; 0.11.1 works with a CPU build of torch and FFmpeg 8.
+# torchcodec 0.17 requires CUDA libraries; 0.11.1 works with a CPU build of torch and FFmpeg 8.
 PACKAGES = ("torch==2.13.0+cpu", "torchcodec==0.11.1", "decord==0.6.0", "numpy<3")
 
 
 def make_peers(folder: Path) -> Path:
-    """Return the interpreter of the environment in ``folder``; make the environment if it is missing."""
+    """Return the interpreter of the environment in ``folder``; create the environment if it is missing."""
     python = folder / "bin" / "python"
     ready = folder / ".ready"
     if ready.exists():
@@ -32,8 +32,8 @@ def make_peers(folder: Path) -> Path:
     return python
 
 
-def library_variables(folder: Path) -> Mapping[str, str]:
-    """Return variables that let torchcodec find FFmpeg's libraries: those of PyAV's wheel, under their plain names."""
+def get_library_variables(folder: Path) -> Mapping[str, str]:
+    """Return variables with which torchcodec finds the FFmpeg libraries of PyAV's wheel, under their plain names."""
     spec = find_spec("av")
     assert spec is not None
     assert spec.origin is not None
@@ -44,5 +44,5 @@ def library_variables(folder: Path) -> Mapping[str, str]:
         link = folder / plain
         link.unlink(missing_ok=True)
         link.symlink_to(library)
-    known = os.environ.get("LD_LIBRARY_PATH", "")
-    return {"LD_LIBRARY_PATH": ":".join(filter(None, [str(folder), str(wheel), known]))}
+    inherited = os.environ.get("LD_LIBRARY_PATH", "")
+    return {"LD_LIBRARY_PATH": ":".join(filter(None, [str(folder), str(wheel), inherited]))}

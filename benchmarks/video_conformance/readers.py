@@ -1,11 +1,11 @@
 """Readers of the conformance table, and the process that runs one of them: ``python readers.py READER``.
 
-The process reads requests from standard input, one JSON object per line: ``path``, ``indices`` of the wanted frames,
-``seconds`` at which these frames are shown, and ``target``, a file for the frames. It answers each with one JSON object
-per line: ``found`` (for each index true, or false if the reader reports that it cannot give the frame), and ``error``
-(one line if it rejects the file; else empty). The frames themselves are in ``target``: npz, one RGB array per frame,
-named after its place in ``indices``. The readers of other projects run in another environment: nothing else of this
-project is imported at the top.
+The process reads requests from standard input, one JSON object per line: ``path``, ``indices`` of the frames, their
+times as ``seconds``, and ``target``, a file for the frames. It answers each with one JSON object per line: ``readable``
+(for each index true, or false if the reader reports that it cannot read the frame), and ``error`` (one line if it
+rejects the file; else empty). The frames are written to ``target``: npz, one RGB array per frame, named after its place
+in ``indices``. The readers of other projects run in another environment, so this module imports no other module of this
+project at the top.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Frames = Mapping[int, Any]
 
 
 def read_headrace(path: Path, indices: Sequence[int], seconds: Sequence[float]) -> Frames:
-    """The stage of dataset_prep, asked for the times; PNG, so that no pixel changes."""
+    """Read with the stage of dataset_prep, by times; PNG, so that no pixel changes."""
     import cv2
 
     from tasks.engine.contract.items import Item
@@ -44,13 +44,13 @@ def read_headrace(path: Path, indices: Sequence[int], seconds: Sequence[float]) 
             place = list(seconds).index(row["requested_seconds"])
             if row["frame_index"] == indices[place] and abs(row["actual_seconds"] - seconds[place]) < 1e-6:
                 frames[place] = cv2.imread(str(work.outputs / row["path"]))[..., ::-1]
-            else:  # the right frame under a wrong number or time is wrong too
+            else:  # the right frame with a wrong index or time is wrong too
                 frames[place] = np.zeros((1, 1, 3), np.uint8)
     return frames
 
 
 def read_opencv(path: Path, indices: Sequence[int], seconds: Sequence[float]) -> Frames:
-    """OpenCV, set to each frame's position in turn: what most scripts do."""
+    """Read with OpenCV by setting the position of each frame, like most scripts."""
     import cv2
 
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -65,48 +65,48 @@ def read_opencv(path: Path, indices: Sequence[int], seconds: Sequence[float]) ->
 
 
 def read_decord(path: Path, indices: Sequence[int], seconds: Sequence[float]) -> Frames:
-    """decord, frame by frame, so that one bad frame does not lose the others."""
+    """Read with decord, frame by frame, so that one bad frame does not lose the others."""
     import decord
 
     reader = decord.VideoReader(str(path), num_threads=1)
-    return {place: _or_none(lambda index=index: reader[index].asnumpy()) for place, index in enumerate(indices)}
+    return {place: _try_read(lambda index=index: reader[index].asnumpy()) for place, index in enumerate(indices)}
 
 
 def read_torchcodec(path: Path, indices: Sequence[int], seconds: Sequence[float]) -> Frames:
-    """torchcodec with exact seeks, frame by frame."""
+    """Read with torchcodec with exact seeks, frame by frame."""
     from torchcodec.decoders import VideoDecoder
 
     decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, dimension_order="NHWC", seek_mode="exact")
-    return {place: _or_none(lambda index=index: decoder[index].numpy()) for place, index in enumerate(indices)}
+    return {place: _try_read(lambda index=index: decoder[index].numpy()) for place, index in enumerate(indices)}
 
 
 def read_pyav(path: Path, indices: Sequence[int], seconds: Sequence[float]) -> Frames:
-    """PyAV: seek to the time of the frame at the average rate, and decode up to it: the usual recipe."""
+    """Read with PyAV by the usual recipe: seek to the time at the average frame rate, and decode up to it."""
     import av
 
     frames: dict[int, Any] = {}
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         for place, index in enumerate(indices):
-            frames[place] = _or_none(lambda index=index: _seek(container, stream, index))
+            frames[place] = _try_read(lambda index=index: _seek(container, stream, index))
     return frames
 
 
 def _seek(container: Any, stream: Any, index: int) -> Any:
     start = stream.start_time or 0
-    wanted = start + round(index / (stream.average_rate * stream.time_base))
-    container.seek(wanted, stream=stream)
+    pts = start + round(index / (stream.average_rate * stream.time_base))
+    container.seek(pts, stream=stream)
     for frame in container.decode(stream):
-        if frame.pts is not None and frame.pts >= wanted:
+        if frame.pts is not None and frame.pts >= pts:
             return frame.to_ndarray(format="rgb24")
     return None
 
 
-def _or_none(read: Callable[[], Any]) -> Any:
-    """The frame, or None if the reader raises an error for it."""
+def _try_read(read: Callable[[], Any]) -> Any:
+    """Return the frame, or None if the reader raises an error for it."""
     try:
         return read()
-    except Exception:  # noqa: BLE001 (any error of another reader is its answer)
+    except Exception:  # noqa: BLE001 (errors of readers are results)
         return None
 
 
@@ -126,10 +126,10 @@ def answer(reader: str, request: Mapping[str, Any]) -> dict[str, Any]:
         frames = READERS[reader][1](Path(request["path"]), request["indices"], request["seconds"])
     except Exception as error:  # noqa: BLE001 (as above)
         lines = str(error).strip().splitlines()
-        return {"found": [], "error": lines[0] if lines else type(error).__name__}
+        return {"readable": [], "error": lines[0] if lines else type(error).__name__}
     arrays = {str(place): frame for place, frame in frames.items() if frame is not None}
     np.savez(request["target"], **arrays)
-    return {"found": [frames[place] is not None for place in range(len(request["indices"]))], "error": ""}
+    return {"readable": [frames[place] is not None for place in range(len(request["indices"]))], "error": ""}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Finding entries, the packets at which decoding can start, from the headers of the packets.
 
 Keyframe flags of containers may be wrong: in a file without a sync table every packet counts as a keyframe, and some
-writers mark every packet. A packet counts as an entry only if its own header proves it: it holds an intra picture, and
+writers mark every packet. A packet counts as an entry only if its own header proves it: it holds an intra frame, and
 no later packet refers to one before it. Streams of codecs that are not listed here are decoded from their beginning.
 
 Sources: ITU-T H.261 to H.266, ISO/IEC 14496-2, 11172-2, 13818-2; RFC 6386 (VP8); the VP9, AV1, Theora and FFV1 (RFC
@@ -25,7 +25,7 @@ _AV1_SEQUENCE, _AV1_FRAME_HEADER, _AV1_FRAME = 1, 3, 6
 _PICTURE, _SEQUENCE, _EXTENSION = b"\0\0\1\0", b"\0\0\1\xb3", b"\0\0\1\xb5"
 _SEQUENCE_END = b"\0\0\1\xb7"
 _VOP, _VISUAL_END = b"\0\0\1\xb6", b"\0\0\1\xb1"
-# DivX and XviD put a P picture and the B pictures before it into one packet, followed by empty packets.
+# DivX and XviD put a P-frame and the B-frames before it into one packet, followed by empty packets.
 _PACKED = re.compile(rb"DivX\d+(?:b|Build)\d+p")
 _CODING_EXTENSION, _FRAME_STRUCTURE = 8, 3
 _FFV1_HALF = 0x7F80
@@ -253,7 +253,7 @@ class _Mpeg4:
         return PacketFacts(is_entry=is_intra and complete and not self.is_packed)
 
     def _is_coded(self, picture: bytes) -> bool:
-        """Return False for a picture that repeats the one before: vop_coded (14496-2, 6.2.5)."""
+        """Return False for a frame that repeats the one before: vop_coded (14496-2, 6.2.5)."""
         bits = BitReader(picture[:16])
         bits.read(2)
         while bits.read(1):  # modulo_time_base
@@ -298,7 +298,7 @@ def _inspect_h263(packet: bytes) -> PacketFacts:
     bits.read(8 + 5)
     if bits.read(3) != 7:  # source format
         return PacketFacts(is_start and not bits.read(1))
-    if bits.read(3) != 1:  # without OPPTYPE the picture depends on an earlier one
+    if bits.read(3) != 1:  # without OPPTYPE the frame depends on an earlier one
         return PLAIN
     bits.read(18)
     return PacketFacts(is_start and not bits.read(3))
@@ -385,7 +385,7 @@ def _read_leb128(packet: bytes, place: int) -> tuple[int, int]:
 
 
 def _inspect_dirac(packet: bytes) -> PacketFacts:
-    """Inspect a VC-2 packet: its pictures are intra; a sequence header comes first."""
+    """Inspect a VC-2 packet: all frames are intra; a sequence header comes first."""
     following = int.from_bytes(packet[5:9], "big")
     if packet[:5] == b"BBCD\x10":
         return HIDDEN

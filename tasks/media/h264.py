@@ -56,7 +56,7 @@ class H264Parser:
 
     @property
     def may_have_fields(self) -> bool:
-        """True if a sequence so far may code fields as separate pictures."""
+        """True if a sequence so far may code fields separately."""
         return any(sequence.may_have_fields for sequence in self._sequences.values())
 
     def read(self, packet: bytes) -> CodedPicture:
@@ -115,7 +115,7 @@ class H264Parser:
 
 
 def is_exact_recovery_point(unit: bytes) -> bool:
-    """Return True if an SEI unit states that decoding is exact from this picture on (D.2.8)."""
+    """Return True if an SEI unit states that decoding is exact from its packet on (D.2.8)."""
     place = 1
     while place + 2 < len(unit):
         kind, place = _read_sei_number(unit, place)

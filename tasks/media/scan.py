@@ -219,7 +219,7 @@ class _Walk:
         return Tree(self.where, self.kind.name, root, tuple(self.problems), self.skipped)
 
     def list_folder(self, path: str, name: str, above: tuple[str, ...], linked: bool) -> Folder:
-        """List the folder at ``path``; ``above`` are the real paths of its parents and of the folder itself."""
+        """List the folder at ``path``; ``above`` are the real paths of its parents and its own."""
         try:
             with os.scandir(self.root / path) as scanned:
                 entries = list(scanned)

@@ -1,8 +1,8 @@
-"""What the tests of video reading share.
+"""Fixtures for tests of video reading.
 
 ffmpeg      runs the shipped ffmpeg with the given arguments
-defect      a video by the name of what is special about it, made once a session; the recipes are in DEFECTS
-reference   digests of the frames of a video, from a plain full decode
+defect      creates a video of DEFECTS by its name, once per session
+reference   returns digests of the frames of a video from a plain full decode
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNEVEN = r"-vf select=not(mod(n\,3))+lt(mod(n\,40)\,9) -fps_mode vfr"
 X264_OPEN = "-c:v libx264 -g 15 -x264-params open-gop=1:bframes=3:scenecut=0"
 X265_OPEN = "-c:v libx265 -g 15 -x265-params log-level=error:open-gop=1:bframes=3:scenecut=0"
 
-# File name -> ffmpeg's arguments. {name} stands for another file of this table.
+# File name -> ffmpeg's arguments. {name} is replaced by the path of another file of this table.
 DEFECTS = {
     "plain.mp4": f"{SOURCE} -c:v libx264 -g 15 -sc_threshold 0",
     "plain.ts": f"{SOURCE} -c:v libx264 -g 15 -sc_threshold 0",
@@ -52,12 +52,12 @@ DEFECTS = {
     "all-keyframes.avi": f"{SOURCE} -c:v mjpeg",
     "odd-size.mp4": f"{SOURCE} -vf scale=321:181 -pix_fmt yuv444p -c:v libx264",
     "ten-bit-full-range.mkv": f"{SOURCE} -pix_fmt yuv420p10le -color_range pc -c:v libx264",
-    "two-in-one.ts": "",  # plain.ts twice: the times begin anew in the middle
+    "two-in-one.ts": "",  # plain.ts twice: the times restart in the middle
 }
 
 
 def run_ffmpeg(*arguments: str) -> bytes:
-    """What the shipped ffmpeg writes to its standard output."""
+    """Run the shipped ffmpeg and return its standard output."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
     return subprocess.run(command, check=True, capture_output=True).stdout
 
@@ -85,29 +85,29 @@ def defect(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-def digest(picture: npt.NDArray[np.uint8]) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16).hexdigest()
+def digest(image: npt.NDArray[np.uint8]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
 
 
-def picture_digest(frame: av.VideoFrame) -> str:
+def hash_frame(frame: av.VideoFrame) -> str:
     return digest(Converter().convert(frame))
 
 
 @pytest.fixture(scope="session")
 def reference() -> Callable[..., list[tuple[int | None, str]]]:
-    """(pts, digest of the picture) of each frame, in the order in which a full decode on one thread gives them.
+    """Return a function that gives (pts, image digest) of each frame in the order of a full decode on one thread.
 
-    To save time in long videos, with ``step`` only each ``step``-th one has a digest.
+    To save time in long videos, only each ``step``-th frame has a digest.
     """
-    known: dict[Path, list[tuple[int | None, str]]] = {}
+    cache: dict[Path, list[tuple[int | None, str]]] = {}
 
     def decode(path: Path, step: int = 1) -> list[tuple[int | None, str]]:
-        if path not in known:
+        if path not in cache:
             with av.open(str(path)) as container:
                 stream = container.streams.best("video")
                 stream.thread_type = "NONE"
                 frames = enumerate(container.decode(stream))
-                known[path] = [(frame.pts, "" if index % step else picture_digest(frame)) for index, frame in frames]
-        return known[path]
+                cache[path] = [(frame.pts, "" if index % step else hash_frame(frame)) for index, frame in frames]
+        return cache[path]
 
     return decode

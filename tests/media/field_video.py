@@ -1,7 +1,7 @@
-"""Writes tiny H.264 and MPEG-2 videos whose frames are coded as two fields, each a picture of its own.
+"""Write tiny H.264 and MPEG-2 videos whose frames are coded as two separate fields.
 
-No encoder at hand does this. H.264: raw macroblocks (I_PCM), and skipped ones that repeat the field before. MPEG-2:
-intra fields of flat gray, and skipped ones.
+No free encoder does this. H.264: raw macroblocks (I_PCM), and skipped ones that repeat the previous field. MPEG-2:
+intra fields of uniform gray, and skipped ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _START = b"\0\0\0\1"
 
 
 class Bits:
-    """Collects fields, most significant bit first."""
+    """Writes bit fields, most significant bit first; u and ue are the descriptors of the standards."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -43,13 +43,13 @@ class Bits:
         return int(self.text, 2).to_bytes(len(self.text) // 8, "big")
 
 
-def h264_fields(
+def encode_h264_fields(
     frames: int, group: int, seed: int = 0, recovery: bool = False, disposable: bool = False
 ) -> list[bytes]:
     """Return the fields of ``frames`` frames, top first, with an IDR picture every ``group`` frames.
 
-    ``recovery`` codes all of these but the first as intra pictures with a recovery point instead. ``disposable`` makes
-    every second frame one that no other refers to.
+    ``recovery`` codes these, except the first, as intra pictures with a recovery point instead. ``disposable`` makes
+    every second frame unreferenced.
     """
     rng = random.Random(seed)
     fields = []
@@ -60,14 +60,14 @@ def h264_fields(
         number = 0 if is_idr else number + was_reference
         was_reference = not (disposable and frame % 2)
         raw = [bytes(rng.randrange(256) for _ in range(384)) for _ in range(2)]
-        head = (_unit(7, _sps()) + _unit(8, _pps())) if is_first else b""
-        head += _unit(6, b"\6\1\xc4\x80") if is_first and not is_idr else b""
-        fields.append(head + _slice(number, False, is_first, is_idr, raw, was_reference))
-        fields.append(_slice(number, True, False, False, raw[::-1] if is_first else None, was_reference))
+        head = (_make_unit(7, _make_sps()) + _make_unit(8, _make_pps())) if is_first else b""
+        head += _make_unit(6, b"\6\1\xc4\x80") if is_first and not is_idr else b""
+        fields.append(head + _make_slice(number, False, is_first, is_idr, raw, was_reference))
+        fields.append(_make_slice(number, True, False, False, raw[::-1] if is_first else None, was_reference))
     return fields
 
 
-def _unit(kind: int, payload: bytes, is_reference: bool = True) -> bytes:
+def _make_unit(kind: int, payload: bytes, is_reference: bool = True) -> bytes:
     escaped = bytearray()
     for byte in payload:
         if byte <= 3 and escaped[-2:] == b"\0\0":
@@ -76,18 +76,18 @@ def _unit(kind: int, payload: bytes, is_reference: bool = True) -> bytes:
     return _START + bytes([(0x60 if is_reference and kind != 6 else 0) | kind]) + bytes(escaped)
 
 
-def _sps() -> bytes:
+def _make_sps() -> bytes:
     bits = Bits().u(8, 77).u(8, 0).u(8, 30).ue(0, 0, 2, 2).u(1, 0)  # Main; frame_num of 4 bits; order as decoded
     bits.ue(WIDTH_PX // 16 - 1, HEIGHT_PX // 32 - 1).u(1, 0).u(1, 0).u(1, 1).u(1, 0).u(1, 0)
     return bits.u(1, 1).align().data()
 
 
-def _pps() -> bytes:
+def _make_pps() -> bytes:
     bits = Bits().ue(0, 0).u(2, 0).ue(0, 0, 0).u(3, 0).ue(0, 0, 0).u(3, 0b100)
     return bits.u(1, 1).align().data()
 
 
-def _slice(
+def _make_slice(
     number: int, is_bottom: bool, is_intra: bool, is_idr: bool, raw: Sequence[bytes] | None, is_reference: bool
 ) -> bytes:
     """Return a field: raw macroblocks or, with None, skipped ones."""
@@ -106,10 +106,10 @@ def _slice(
         bits.text += "".join(format(pixel, "08b") for pixel in pixels)
     if raw is None:
         bits.ue(2)
-    return _unit(5 if is_idr else 1, bits.u(1, 1).align().data(), is_reference)
+    return _make_unit(5 if is_idr else 1, bits.u(1, 1).align().data(), is_reference)
 
 
-def mpeg2_fields(frames: int, group: int, seed: int = 0) -> list[bytes]:
+def encode_mpeg2_fields(frames: int, group: int, seed: int = 0) -> list[bytes]:
     """Return the fields of ``frames`` frames, top first, with a sequence header and an intra field every ``group``.
 
     The top fields of other frames are intra fields too; the bottom fields repeat the one before.
@@ -119,20 +119,20 @@ def mpeg2_fields(frames: int, group: int, seed: int = 0) -> list[bytes]:
     for frame in range(frames):
         is_first = frame % group == 0
         grays = [rng.choice([-1, 1]) * rng.randrange(1, 60) for _ in range(2)]
-        head = _mpeg2_sequence() if is_first else b""
-        fields.append(head + _mpeg2_field(frame % group, 1, is_first, grays[0]))
-        fields.append(_mpeg2_field(frame % group, 2, False, grays[1] if is_first else None))
+        head = _make_mpeg2_sequence() if is_first else b""
+        fields.append(head + _make_mpeg2_field(frame % group, 1, is_first, grays[0]))
+        fields.append(_make_mpeg2_field(frame % group, 2, False, grays[1] if is_first else None))
     return fields
 
 
-def _mpeg2_sequence() -> bytes:
+def _make_mpeg2_sequence() -> bytes:
     size = Bits().u(12, WIDTH_PX).u(12, HEIGHT_PX).u(4, 1).u(4, 3).u(18, 5000).u(1, 1).u(10, 20).u(3, 0)
     extension = Bits().u(4, 1).u(8, 0x48).u(1, 0).u(2, 1).u(4, 0).u(12, 0).u(1, 1).u(8, 0).u(1, 0).u(7, 0).align()
     return b"\0\0\1\xb3" + size.data() + b"\0\0\1\xb5" + extension.data()
 
 
-def _mpeg2_field(number: int, structure: int, is_intra: bool, gray: int | None) -> bytes:
-    """Return a field of one gray, as an offset from 128; with None, one that repeats the field before."""
+def _make_mpeg2_field(number: int, structure: int, is_intra: bool, gray: int | None) -> bytes:
+    """Return a uniform field; ``gray`` is an offset from 128, None repeats the previous field."""
     header = Bits().u(10, number).u(3, 1 if is_intra else 2).u(16, 0xFFFF)
     if not is_intra:
         header.u(1, 0).u(3, 7)
@@ -147,7 +147,7 @@ def _mpeg2_field(number: int, structure: int, is_intra: bool, gray: int | None) 
         cells.u(1, 1) if is_intra else cells.u(5, 3)
         for block in range(6):
             if block == cell == 0:
-                _dc(cells, gray)
+                _write_dc(cells, gray)
             else:
                 cells.u(3, 4) if block < 4 else cells.u(2, 0)
             cells.u(2, 2)
@@ -156,7 +156,7 @@ def _mpeg2_field(number: int, structure: int, is_intra: bool, gray: int | None) 
     )
 
 
-def _dc(cells: Bits, difference: int) -> None:
+def _write_dc(cells: Bits, difference: int) -> None:
     """Write the size and the value of a luma difference of 1 to 63 (13818-2, tables B.12 and 7.2.1)."""
     size = max(1, abs(difference).bit_length())
     code = {1: "00", 2: "01", 3: "101", 4: "110", 5: "1110", 6: "11110"}[size]

@@ -1,4 +1,4 @@
-"""Limits on files of arrays and JSON: a small or damaged file neither fills the memory nor raises a traceback."""
+"""Limits on files of arrays and JSON: a small or damaged file does not fill the memory or raise a traceback."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_damaged_arrays_give_one_line(tmp_path: Path, write, monkeypatch: pytest
 
 
 def watch_allocations(monkeypatch: pytest.MonkeyPatch):
-    """Return a function that returns the number of bytes that NumPy was asked for by archives."""
+    """Return a function that gives the number of bytes that reading archives allocated."""
     total = 0
     read_array = np.lib.format.read_array
 
@@ -89,7 +89,7 @@ def watch_allocations(monkeypatch: pytest.MonkeyPatch):
     return lambda: total
 
 
-def test_arrays_that_are_large_on_disk_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_with_a_large_file_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An uncompressed archive is bounded by its size, a compressed one by the limit."""
     monkeypatch.setattr(arrays, "MAX_UNPACKED_BYTES", 1000)
     np.savez(tmp_path / "plain.npz", zeros=np.zeros(1000))
@@ -124,7 +124,7 @@ def test_nested_side_file_of_landmarks_gives_one_line(tmp_path: Path, suffix: st
         read_landmarks(tmp_path / f"a{suffix}")
 
 
-def test_reads_are_bounded_and_wait_for_nothing(tmp_path: Path) -> None:
+def test_reads_are_bounded_and_reject_pipes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     assert read_at_most(tmp_path / "file", 5) == b"12345"
     with pytest.raises(ValueError, match="larger than"):

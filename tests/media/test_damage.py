@@ -1,4 +1,4 @@
-"""Damaged files: the right frames or BadInput, never another frame, a crash or an endless loop."""
+"""Damaged files give correct frames or BadInput, never other frames, crashes or endless loops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Reference = Callable[[Path], list[tuple[int | None, str]]]
 SEEDS = range(6)
 
 
-def eight_frames(path: Path) -> list[tuple[int, str]]:
+def read_eight_frames(path: Path) -> list[tuple[int, str]]:
     for by_decoding in (False, True):
         try:
             with VideoReader(path, by_decoding) as reader:
@@ -33,10 +33,10 @@ def eight_frames(path: Path) -> list[tuple[int, str]]:
     raise AssertionError("reading by decoding cannot find the index unreliable")
 
 
-def frames_or_refusal(path: Path) -> list[tuple[int, str]]:
-    """Eight frames, or none where the file is refused in one line that names it."""
+def read_or_check_refusal(path: Path) -> list[tuple[int, str]]:
+    """Return eight frames; none if the file is rejected, and then check that the message is one line with its name."""
     try:
-        return eight_frames(path)
+        return read_eight_frames(path)
     except BadInput as error:
         refusal = str(error)
     assert refusal.startswith(f"{path.name}: ")
@@ -44,8 +44,8 @@ def frames_or_refusal(path: Path) -> list[tuple[int, str]]:
     return []
 
 
-def flipped(data: bytes, seed: int) -> bytes:
-    """``data`` with 1, 5 or 50 bits turned over."""
+def flip_bits(data: bytes, seed: int) -> bytes:
+    """Return ``data`` with 1, 5 or 50 inverted bits."""
     rng = random.Random(seed)
     damaged = bytearray(data)
     for _ in range(rng.choice([1, 5, 50])):
@@ -53,9 +53,9 @@ def flipped(data: bytes, seed: int) -> bytes:
     return bytes(damaged)
 
 
-def decoded(path: Path) -> dict[int, set[str]]:
-    """Digests of what a full decode makes of a damaged file, by pts, with each damaged packet left out."""
-    found: dict[int, set[str]] = defaultdict(set)
+def decode_fully(path: Path) -> dict[int, set[str]]:
+    """Return digests of a full decode of a damaged file, by pts, with each damaged packet left out."""
+    digests: dict[int, set[str]] = defaultdict(set)
     converter = Converter()
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
@@ -63,8 +63,8 @@ def decoded(path: Path) -> dict[int, set[str]]:
         for packet in container.demux(stream):
             with suppress(av.error.InvalidDataError, EOFError):
                 for frame in packet.decode():
-                    found[frame.pts].add(digest(converter.convert(frame)))
-    return found
+                    digests[frame.pts].add(digest(converter.convert(frame)))
+    return digests
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -72,44 +72,44 @@ def decoded(path: Path) -> dict[int, set[str]]:
 def test_flipped_bits(
     name: str, seed: int, defect: Callable[[str], Path], reference: Reference, tmp_path: Path
 ) -> None:
-    """What comes out is the sound file's frame of that time, or what a full decode makes of the flip."""
+    """Compare each frame with that of the intact file, or that of a full decode of the damaged file."""
     right = {pts: {picture} for pts, picture in reference(defect(name))}
     path = tmp_path / name
-    path.write_bytes(flipped(defect(name).read_bytes(), seed))
-    frames = frames_or_refusal(path)
-    full = decoded(path)
+    path.write_bytes(flip_bits(defect(name).read_bytes(), seed))
+    frames = read_or_check_refusal(path)
+    full = decode_fully(path)
     for pts, picture in frames:
         assert picture in right.get(pts, set()) | full[pts]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ["open-gop-hevc.ts", "hidden-frames.webm", "superframes.webm"])
-def test_flipped_bits_that_make_decoders_differ(
+def test_flipped_bits_end_in_frames_or_a_refusal(
     name: str, seed: int, defect: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """These decoders show what memory held where a flip leaves them without a reference: no two decodes agree."""
+    """Accept any frames: these decoders show uninitialized memory if a reference is missing."""
     path = tmp_path / name
-    path.write_bytes(flipped(defect(name).read_bytes(), seed))
-    frames_or_refusal(path)
+    path.write_bytes(flip_bits(defect(name).read_bytes(), seed))
+    read_or_check_refusal(path)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("name", ["plain.mp4", "fragmented.mp4", "plain.ts", "vfr.mkv"])
-def test_truncated(
+def test_truncated_file_gives_intact_frames_or_a_refusal(
     name: str, share: float, defect: Callable[[str], Path], reference: Reference, tmp_path: Path
 ) -> None:
-    sound = {picture for _, picture in reference(defect(name))}
+    intact = {picture for _, picture in reference(defect(name))}
     data = defect(name).read_bytes()
     path = tmp_path / name
     path.write_bytes(data[: int(len(data) * share)])
-    frames = frames_or_refusal(path)
-    assert {picture for _, picture in frames} <= sound
+    frames = read_or_check_refusal(path)
+    assert {picture for _, picture in frames} <= intact
 
 
-def test_truncated_with_its_index_at_the_front(
+def test_index_at_the_front_of_a_truncated_file_is_not_trusted(
     defect: Callable[[str], Path], reference: Reference, ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    """The index promises frames that are missing: they are not replaced by the last ones that are there."""
+    """Check that missing frames, which the index lists, are not replaced by the last existing ones."""
     whole = tmp_path / "whole.mp4"
     ffmpeg("-i", str(defect("plain.mp4")), "-c", "copy", "-movflags", "+faststart", str(whole))
     path = tmp_path / "cut.mp4"

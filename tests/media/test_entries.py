@@ -1,4 +1,4 @@
-"""Frames are right whatever a container says about keyframes and palettes."""
+"""Frames are correct even if a container flags wrong keyframes or changes palettes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PALETTES = (
 ONE_PALETTE = "-f lavfi -i testsrc2=s=64x48:r=10:d=2 -vf split[a][b];[a]palettegen[p];[b][p]paletteuse"
 X265 = "-c:v libx265 -x265-params log-level=error"
 
-# File name -> ffmpeg's arguments and the number of packets at which decoding can start; None if the codec does not say.
+# File name -> ffmpeg's arguments and the number of entries; None if the codec's headers do not show them.
 WITH_KEYFRAMES_ONLY: dict[str, tuple[str, int | None]] = {
     "mpeg4.mp4": ("-c:v mpeg4 -g 10 -bf 2", 3),
     "mpeg4.mkv": ("-c:v mpeg4 -g 10", 3),
@@ -79,7 +79,7 @@ def encode(source: str, words: str, path: Path) -> Path:
 
 
 def flag_all(path: Path, to: Path) -> Path:
-    """Write a copy in which every packet is flagged as a keyframe: without a sync table, or by flags."""
+    """Copy the video with every packet flagged as a keyframe: without a sync table, or by flags."""
     if path.suffix in {".mp4", ".mov"}:
         to.write_bytes(path.read_bytes().replace(b"stss", b"free"))
         return to
@@ -108,7 +108,7 @@ def read(path: Path, indices: Sequence[int]) -> dict[int, tuple[str, int, float,
 
 
 def check(path: Path, right: Sequence[str]) -> None:
-    """Each frame is right and has the same provenance, alone, with others and with all."""
+    """Check that frames are correct and have the same provenance, read alone, with others and with all."""
     total = len(right)
     every = read(path, range(total))
     assert [digest for digest, *_ in every.values()] == list(right)
@@ -118,28 +118,28 @@ def check(path: Path, right: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_KEYFRAMES_ONLY)
-def test_keyframe_flags_are_not_trusted(name: str, tmp_path: Path, reference: Reference) -> None:
-    """Every packet is flagged; decoding starts at the true keyframes, or at the beginning."""
+def test_wrong_keyframe_flags_do_not_change_frames(name: str, tmp_path: Path, reference: Reference) -> None:
+    """Check that decoding of files with all packets flagged starts at the true keyframes, or at the beginning."""
     words, entries = WITH_KEYFRAMES_ONLY[name]
-    path = flag_all(encode(SOURCE, words, tmp_path / f"sound-{name}"), tmp_path / name)
+    path = flag_all(encode(SOURCE, words, tmp_path / f"intact-{name}"), tmp_path / name)
     check(path, [picture for _, picture in reference(path)])
     with PacketSource(path) as source:
         assert int(source.index.entry.sum()) == (entries or 0)
 
 
 @pytest.mark.parametrize("name", ["all-sync-mpeg4.mp4", "palette-raw.avi"])
-def test_videos_that_gave_wrong_frames(name: str, reference: Reference) -> None:
+def test_sample_files_with_wrong_flags_or_palettes(name: str, reference: Reference) -> None:
     check(DATA / name, [picture for _, picture in reference(DATA / name)])
 
 
 @pytest.mark.parametrize("source", [PALETTES, ONE_PALETTE], ids=["changing", "constant"])
 @pytest.mark.parametrize("name", PALETTIZED)
-def test_palettes_are_those_of_a_full_decode(name: str, source: str, tmp_path: Path, reference: Reference) -> None:
+def test_palettized_frames_equal_a_full_decode(name: str, source: str, tmp_path: Path, reference: Reference) -> None:
     path = encode(source, PALETTIZED[name], tmp_path / name)
     check(path, [picture for _, picture in reference(path)])
 
 
-def test_palettes_go_with_a_saved_index(tmp_path: Path, reference: Reference) -> None:
+def test_saved_index_includes_palettes(tmp_path: Path, reference: Reference) -> None:
     """Segments read with the index of the survey, from the middle of the video."""
     path = encode(PALETTES, "-c:v rawvideo -pix_fmt pal8", tmp_path / "raw.avi")
     save_survey(survey_video(path), tmp_path / "survey")
@@ -154,7 +154,7 @@ def test_palettes_go_with_a_saved_index(tmp_path: Path, reference: Reference) ->
 
 
 def test_packed_frames_are_counted_by_decoding(tmp_path: Path, reference: Reference) -> None:
-    """XviD puts P and B pictures into one packet in AVI: times of packets say nothing about frames."""
+    """XviD puts P and B frames into one packet in AVI: packet times are not frame times."""
     path = encode(SOURCE, "-c:v libxvid -g 10 -bf 2", tmp_path / "packed.avi")
     with PacketSource(path) as source:
         assert source.index.is_packed
@@ -164,8 +164,8 @@ def test_packed_frames_are_counted_by_decoding(tmp_path: Path, reference: Refere
 
 
 @pytest.mark.parametrize("words", ["-c:v libx264 -g 10 -bf 2", "-c:v mpeg4 -g 10 -bf 2", "-c:v flv -g 10"])
-def test_a_wrong_entry_is_noticed(words: str, tmp_path: Path, reference: Reference) -> None:
-    """A frame decoded first that is no intra frame sends decoding back to the beginning."""
+def test_decoding_restarts_after_a_wrong_entry(words: str, tmp_path: Path, reference: Reference) -> None:
+    """Decoding restarts at the beginning if the first decoded frame is not an intra frame."""
     path = encode(SOURCE, words, tmp_path / "video.mkv")
     right = [picture for _, picture in reference(path)]
     with VideoReader(path) as reader:
@@ -176,31 +176,33 @@ def test_a_wrong_entry_is_noticed(words: str, tmp_path: Path, reference: Referen
 
 
 @pytest.mark.parametrize("words", ["-c:v mpeg4 -g 10 -bf 2", "-c:v mpeg4 -g 10", "-c:v msmpeg4 -g 10"])
-def test_a_video_that_begins_within_a_group(words: str, tmp_path: Path, reference: Reference) -> None:
-    """These decoders show gray for what was cut off: such frames are damaged, up to the first keyframe."""
-    sound = encode(SOURCE, words, tmp_path / "sound.mkv")
+def test_video_that_begins_within_a_gop_reports_its_first_frames(
+    words: str, tmp_path: Path, reference: Reference
+) -> None:
+    """These decoders show gray for missing references: such frames are damaged, up to the first keyframe."""
+    intact = encode(SOURCE, words, tmp_path / "intact.mkv")
     cut = tmp_path / "cut.mkv"
-    with av.open(str(sound)) as source, av.open(str(cut), "w") as copy:
+    with av.open(str(intact)) as source, av.open(str(cut), "w") as copy:
         stream = copy.add_stream_from_template(source.streams.video[0])
         for number, packet in enumerate(source.demux(source.streams.video[0])):
             if packet.size and number > 3:
                 packet.stream = stream
                 copy.mux(packet)
-    right = [picture for _, picture in reference(sound)]
-    found: list[FrameImage | DamagedFrame] = []
-    for by_decoding in (False, True):  # the decoder may show a made-up frame beside the first one
+    right = [picture for _, picture in reference(intact)]
+    frames: list[FrameImage | DamagedFrame] = []
+    for by_decoding in (False, True):  # the decoder may output a generated frame next to the first one
         with suppress(UnreliableIndexError), VideoReader(cut, by_decoding) as reader:
-            found = list(reader.read_frames_or_damage())
+            frames = list(reader.read_frames_or_damage())
             break
-    bad = [isinstance(frame, DamagedFrame) for frame in found]
-    good = [digest(frame.image) for frame in found if isinstance(frame, FrameImage)]
+    bad = [isinstance(frame, DamagedFrame) for frame in frames]
+    good = [digest(frame.image) for frame in frames if isinstance(frame, FrameImage)]
     assert bad == sorted(bad, reverse=True)
     assert good == right[-len(good) :]
-    assert 0 < len(good) < len(found)
+    assert 0 < len(good) < len(frames)
 
 
-def test_a_headerless_entry_needs_the_headers_of_the_stream(tmp_path: Path) -> None:
-    """Parameter sets sent in the stream and not with a keyframe: decoding cannot start there."""
+def test_keyframes_without_their_parameter_sets_are_no_entries(tmp_path: Path) -> None:
+    """Decoding cannot start at a keyframe without the parameter sets that the stream sent earlier."""
     path = encode(SOURCE, "-c:v libx264 -g 10 -sc_threshold 0 -f h264", tmp_path / "video.h264")
     with PacketSource(path) as source:
         assert int(source.index.entry.sum()) == 3
@@ -218,6 +220,6 @@ def test_a_headerless_entry_needs_the_headers_of_the_stream(tmp_path: Path) -> N
     ("payload", "is_exact"),
     [("06 06 01 c0", True), ("06 06 01 80", False), ("06 06 02 26 20", False), ("06 05 01 00 06 01 c0", True)],
 )
-def test_recovery_points(payload: str, is_exact: bool) -> None:
-    """recovery_frame_cnt ue(v), exact_match_flag: 1 1 is exact at once, 1 0 only about, 00100 in three frames."""
+def test_exact_recovery_points_are_detected(payload: str, is_exact: bool) -> None:
+    """recovery_frame_cnt ue(v), exact_match_flag: 1 1 is exact, 1 0 approximate, 00100 after three frames."""
     assert is_exact_recovery_point(bytes.fromhex(payload + " 80")) == is_exact

@@ -1,4 +1,4 @@
-"""Every kind of file that a scan takes for a video is read, frame by frame as a full decode gives it."""
+"""Frames of every kind of video file equal those of a full decode."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SOURCE = ("-f", "lavfi", "-i", "testsrc=size=160x120:rate=25:duration=0.8")
 
 
 @pytest.fixture
-def made(ffmpeg: Callable[..., bytes], tmp_path: Path) -> Callable[[str], Path]:
+def make_file(ffmpeg: Callable[..., bytes], tmp_path: Path) -> Callable[[str], Path]:
     def make(suffix: str) -> Path:
         path = tmp_path / f"a{suffix}"
         ffmpeg(*_SOURCE, *FILES[suffix], str(path))
@@ -64,25 +64,27 @@ def made(ffmpeg: Callable[..., bytes], tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("suffix", FILES)
-def test_each_kind_is_read_exactly(suffix: str, made: Callable[[str], Path], reference: Reference) -> None:
-    check(made(suffix), reference)
+def test_every_kind_of_file_equals_a_full_decode(
+    suffix: str, make_file: Callable[[str], Path], reference: Reference
+) -> None:
+    check(make_file(suffix), reference)
 
 
 @pytest.mark.parametrize(
     "suffix", [".dv", ".m2t", ".m2ts", ".mod", ".rm", ".gif", ".webm", ".wtv", ".qt", ".ivf", ".264"]
 )
-def test_kinds_are_told_by_content_too(suffix: str, made: Callable[[str], Path]) -> None:
-    assert is_video(made(suffix).read_bytes()[:HEAD_BYTES])
+def test_videos_are_recognized_by_content(suffix: str, make_file: Callable[[str], Path]) -> None:
+    assert is_video(make_file(suffix).read_bytes()[:HEAD_BYTES])
 
 
-def test_kinds_that_are_told_by_content_alone_are_few() -> None:
-    """Other files have their suffixes too: modules, data, spreadsheets."""
+def test_only_mod_files_need_their_content() -> None:
+    """Its suffix is shared with other kinds of files."""
     assert FILES.keys() - VIDEO_SUFFIXES == {".mod"}
 
 
 @pytest.mark.parametrize("suffix", [".rm", ".swf", ".wtv", ".gxf", ".obu", ".mjpeg"])
-def test_the_beginning_alone_is_refused_or_read_in_part(suffix: str, made: Callable[[str], Path]) -> None:
-    path = made(suffix)
+def test_first_300_bytes_are_rejected_or_read_in_part(suffix: str, make_file: Callable[[str], Path]) -> None:
+    path = make_file(suffix)
     path.write_bytes(path.read_bytes()[:300])
     with contextlib.suppress(BadInput), VideoReader(path) as reader:
         assert len(reader.timeline) < 20

@@ -1,4 +1,4 @@
-"""Every frame read is the frame that a full decode gives, pixel by pixel, whatever the file."""
+"""Frames of every kind of video equal those of a full decode, bit by bit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Reference = Callable[..., list[tuple[int | None, str]]]
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data" / "video"
 SHARED_FILES = sorted(path.name for path in SHARED.glob("*.*")) if SHARED.is_dir() else ["no file"]
-LONG = {"v2d_test_video.mp4": 80}  # of this one each 80th frame is compared
+LONG = {"v2d_test_video.mp4": 80}  # every 80th frame of this one is compared
 
 
-def target_sets(frames: Sequence[int]) -> list[list[int]]:
-    """All of ``frames``, single ones, and sets of eight: evenly spaced, close together, anywhere."""
+def make_frame_sets(frames: Sequence[int]) -> list[list[int]]:
+    """Return sets of frames: all, single ones, and eight evenly spaced, adjacent and random ones."""
     total = len(frames)
     rng = random.Random(total)
     single = [[index] for index in rng.sample(frames, min(2, total))]
@@ -34,7 +34,7 @@ def target_sets(frames: Sequence[int]) -> list[list[int]]:
 
 
 def read(path: Path, indices: Sequence[int]) -> list[str]:
-    """The digests of these frames, as the frames stage reads them."""
+    """Return the digests of these frames, read like the frames stage."""
     for by_decoding in (False, True):
         try:
             with VideoReader(path, by_decoding) as reader:
@@ -51,17 +51,17 @@ def check(path: Path, reference: Reference) -> None:
     expected = reference(path, step)
     with VideoReader(path) as reader:
         assert len(reader.timeline) == len(expected)
-    for indices in target_sets(range(0, len(expected), step)):
+    for indices in make_frame_sets(range(0, len(expected), step)):
         assert read(path, indices) == [expected[index][1] for index in indices]
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_frames_are_those_of_a_full_decode(name: str, defect: Callable[[str], Path], reference: Reference) -> None:
+def test_frames_equal_a_full_decode(name: str, defect: Callable[[str], Path], reference: Reference) -> None:
     check(defect(name), reference)
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_frames_stay_the_same_when_every_step_is_a_seek(
+def test_frames_are_the_same_if_every_step_seeks(
     name: str, defect: Callable[[str], Path], reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demuxing, "_MIN_SEEK_BYTES", 0)
@@ -72,12 +72,14 @@ def test_frames_stay_the_same_when_every_step_is_a_seek(
 
 
 @pytest.mark.parametrize("name", SHARED_FILES)
-def test_frames_of_real_videos_are_those_of_a_full_decode(name: str, shared_data: Path, reference: Reference) -> None:
+def test_frames_of_real_videos_equal_a_full_decode(name: str, shared_data: Path, reference: Reference) -> None:
     check(shared_data / "video" / name, reference)
 
 
 @pytest.mark.parametrize("name", ["vfr.mp4", "open-gop-h264.mp4", "edit-list.mp4", "non-zero-start.mkv"])
-def test_times_are_those_of_the_decoded_frames(name: str, defect: Callable[[str], Path], reference: Reference) -> None:
+def test_timeline_equals_times_of_decoded_frames(
+    name: str, defect: Callable[[str], Path], reference: Reference
+) -> None:
     times = [pts for pts, _ in reference(defect(name))]
     with VideoReader(defect(name)) as reader:
         line = reader.timeline
@@ -86,13 +88,13 @@ def test_times_are_those_of_the_decoded_frames(name: str, defect: Callable[[str]
         assert [line.index_at(line.seconds(index)) for index in range(len(line))] == list(range(len(line)))
 
 
-def test_times_of_two_recordings_in_one_file_go_on(defect: Callable[[str], Path]) -> None:
+def test_timeline_continues_across_concatenated_recordings(defect: Callable[[str], Path]) -> None:
     with VideoReader(defect("two-in-one.ts")) as reader:
         seconds = [reader.timeline.seconds(index) for index in range(len(reader.timeline))]
     np.testing.assert_allclose(np.diff(seconds), 1 / 25, atol=1e-4)
 
 
-def test_decoding_times_in_place_of_presentation_times_are_put_in_order(shared_data: Path) -> None:
+def test_decoding_times_instead_of_presentation_times_are_sorted(shared_data: Path) -> None:
     with VideoReader(shared_data / "video" / "cv_box.mp4") as reader:
         line = reader.timeline
         assert np.all(np.diff(line.ticks) > 0)

@@ -1,4 +1,4 @@
-"""Pictures stand as a player shows them, in the colours that ffmpeg gives them."""
+"""Images are oriented like in a player, and their colors equal those of ffmpeg."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from tasks.media.reading import VideoReader
 FLIPS = [[], ["-display_hflip"], ["-display_vflip"]]
 
 
-def first_picture(path: Path) -> np.ndarray:
+def read_first_image(path: Path) -> np.ndarray:
     with VideoReader(path) as reader:
-        picture = next(reader.read_frames([0])).image
-        assert (reader.info.height_px, reader.info.width_px) == picture.shape[:2]
-    return picture
+        image = next(reader.read_frames([0])).image
+        assert (reader.info.height_px, reader.info.width_px) == image.shape[:2]
+    return image
 
 
-def shown_by_ffmpeg(ffmpeg: Callable[..., bytes], path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def decode_with_ffmpeg(ffmpeg: Callable[..., bytes], path: Path, shape: tuple[int, ...]) -> np.ndarray:
     raw = ffmpeg("-i", str(path), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "bgr24", "-")
     return np.frombuffer(raw, np.uint8).reshape(shape)
 
 
 @pytest.mark.parametrize("flip", FLIPS)
 @pytest.mark.parametrize("degrees", ["0", "90", "180", "270"])
-def test_display_matrix(
+def test_display_matrix_is_applied_as_in_ffmpeg(
     degrees: str, flip: list[str], defect: Callable[[str], Path], ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
     path = tmp_path / "turned.mp4"
     ffmpeg("-display_rotation", degrees, *flip, "-i", str(defect("plain.mp4")), "-c", "copy", str(path))
-    picture = first_picture(path)
-    assert picture.shape == ((320, 180, 3) if degrees in {"90", "270"} else (180, 320, 3))
-    np.testing.assert_array_equal(picture, shown_by_ffmpeg(ffmpeg, path, picture.shape))
+    image = read_first_image(path)
+    assert image.shape == ((320, 180, 3) if degrees in {"90", "270"} else (180, 320, 3))
+    np.testing.assert_array_equal(image, decode_with_ffmpeg(ffmpeg, path, image.shape))
 
 
 @pytest.mark.parametrize("name", ["nasa_13013_rotated.mp4", "bt709_full_range.mp4", "skv_bigbuckbunny.mp4"])
-def test_real_videos(name: str, shared_data: Path, ffmpeg: Callable[..., bytes]) -> None:
+def test_colors_of_real_videos_equal_ffmpeg(name: str, shared_data: Path, ffmpeg: Callable[..., bytes]) -> None:
     path = shared_data / "video" / name
-    picture = first_picture(path)
-    np.testing.assert_array_equal(picture, shown_by_ffmpeg(ffmpeg, path, picture.shape))
+    image = read_first_image(path)
+    np.testing.assert_array_equal(image, decode_with_ffmpeg(ffmpeg, path, image.shape))
 
 
-def test_odd_size(defect: Callable[[str], Path]) -> None:
-    assert first_picture(defect("odd-size.mp4")).shape == (181, 321, 3)
+def test_odd_size_is_kept(defect: Callable[[str], Path]) -> None:
+    assert read_first_image(defect("odd-size.mp4")).shape == (181, 321, 3)
 
 
 @pytest.mark.parametrize("flip", FLIPS)
 @pytest.mark.parametrize("degrees", ["0", "90"])
-def test_a_whole_video_is_turned_as_its_frames_are(
+def test_all_frames_are_turned_like_single_frames(
     degrees: str, flip: list[str], tmp_path: Path, ffmpeg: Callable[..., bytes], defect: Callable[[str], Path]
 ) -> None:
     path = tmp_path / "turned.mp4"
@@ -62,8 +62,8 @@ def test_a_whole_video_is_turned_as_its_frames_are(
     np.testing.assert_array_equal(chosen, every)
 
 
-def test_decoded_frames_do_not_pile_up(defect: Callable[[str], Path]) -> None:
-    """As long as they live, a long video fills the memory of a slot."""
+def test_decoded_frames_are_freed(defect: Callable[[str], Path]) -> None:
+    """Otherwise a long video fills the memory of a slot."""
     from av.video.frame import VideoFrame
 
     gc.collect()

@@ -1,4 +1,4 @@
-"""The scan of input folders: what is read, and how all the rest is counted."""
+"""The scan of input folders: files that are read, and counts of the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.media.scan import MAX_LEVELS, scan_videos
 
 
 def scan(folder: Path) -> tuple[dict[str, str], list[str], list[str]]:
-    """The refusals by path, the problems and the notes."""
+    """Return refusals by path, problems and notes."""
     notes: list[str] = []
     files, problems = scan_videos(InputFolder(folder, "--input"), notes)
     return {path: file.refusal for path, file in files.items()}, list(map(str, problems)), notes
@@ -25,7 +25,7 @@ def touch(folder: Path, *names: str, content: bytes = b"x") -> None:
         (folder / name).write_bytes(content)
 
 
-def test_files_are_read_or_counted_by_kind(tmp_path: Path) -> None:
+def test_other_files_are_counted_by_suffix(tmp_path: Path) -> None:
     touch(
         tmp_path, "a.mp4", "b/c.MKV", "b/d10.dv", "b/d9.m2t", "x.jpg", "y.JPG", "readme", "notes.txt", "backup.tar.gz"
     )
@@ -38,12 +38,12 @@ def test_files_are_read_or_counted_by_kind(tmp_path: Path) -> None:
     assert all(kind in note for kind in ("1 .txt", "1 without a suffix", "1 .tar.gz"))
 
 
-def test_a_folder_of_videos_alone_gives_no_note(tmp_path: Path) -> None:
+def test_folder_with_videos_only_gives_no_note(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4")
     assert scan(tmp_path)[2] == []
 
 
-def test_unknown_suffixes_are_told_by_content(tmp_path: Path) -> None:
+def test_files_with_unknown_suffixes_are_recognized_by_content(tmp_path: Path) -> None:
     touch(tmp_path, "tape", "old.mod", "x.dat", content=b"\x00\x00\x01\xba" + bytes(100))
     touch(tmp_path, "go.mod", content=b"module example\n")
     touch(tmp_path, "half.mp4.part", "photo.jpg", content=b"\x00\x00\x01\xba" + bytes(100))
@@ -54,13 +54,13 @@ def test_unknown_suffixes_are_told_by_content(tmp_path: Path) -> None:
     assert "1 .part" in notes[0]
 
 
-def test_a_folder_without_videos_says_what_is_there(tmp_path: Path) -> None:
+def test_folder_without_videos_lists_other_files(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
     _, problems, _ = scan(tmp_path)
     assert "no videos; 2 files not read, because not videos: 2 .jpg; allowed: files ending in .264, " in problems[0]
 
 
-def test_what_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused_one_by_one(tmp_path: Path) -> None:
     touch(tmp_path, "good.avi", os.fsdecode(b"\xe9t\xe9.avi"), "two\nlines.avi", os.fsdecode(b"d\xff/inner.avi"))
     (tmp_path / "broken.avi").symlink_to("nothing")
     os.mkfifo(tmp_path / "pipe.avi")
@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_without_permission_is_refused_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_without_permission_does_not_affect_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.avi", "locked/b.avi")
     real = os.scandir
 
@@ -102,19 +102,19 @@ def test_symlinks_to_folders_are_counted_and_never_followed(tmp_path: Path) -> N
     assert notes == [f"--input {tmp_path}: 2 symlinks to folders not followed"]
 
 
-def test_a_symlink_that_leads_out_is_refused(tmp_path: Path) -> None:
+def test_symlink_that_points_outside_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.avi", "private.avi")
     (tmp_path / "in" / "b.avi").symlink_to(tmp_path / "private.avi")
     assert "'b.avi' is a symlink that points outside" in scan(tmp_path / "in")[1][0]
 
 
-def test_outputs_of_earlier_runs_and_hidden_names_are_passed_over(tmp_path: Path) -> None:
+def test_output_folders_and_hidden_names_are_skipped(tmp_path: Path) -> None:
     touch(tmp_path, "a.avi", "out/restored/a.mp4", ".trash/b.avi", "._a.avi", "__MACOSX/c.avi")
     (tmp_path / "out" / ".headrace").mkdir()
     files, _, notes = scan(tmp_path)
     assert list(files) == ["a.avi"]
     assert notes == [f"--input {tmp_path}: 3 hidden names skipped; 1 output folder of earlier runs not read: 'out'"]
-    assert "restored/a.mp4" in scan(tmp_path / "out")[0]  # it was named: it is meant
+    assert "restored/a.mp4" in scan(tmp_path / "out")[0]  # given as the input folder itself
 
 
 def test_folders_too_deep_are_a_problem(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_folders_too_deep_are_a_problem(tmp_path: Path) -> None:
     assert f"more than {MAX_LEVELS} nested folders" in scan(tmp_path)[1][0]
 
 
-def test_notes_can_be_shown(tmp_path: Path) -> None:
+def test_notes_are_printable(tmp_path: Path) -> None:
     touch(tmp_path, "a.avi", "b.\x1b[31m", os.fsdecode(b"c.\xff"))
     (note,) = scan(tmp_path)[2]
     note.encode()
@@ -141,7 +141,7 @@ def test_notes_can_be_shown(tmp_path: Path) -> None:
         ("x.y.Z", ".z"),
     ],
 )
-def test_suffixes(name: str, suffix: str) -> None:
+def test_suffix_is_lower_case_and_includes_gz(name: str, suffix: str) -> None:
     assert get_suffix(name) == suffix
 
 
@@ -149,7 +149,7 @@ def test_suffixes(name: str, suffix: str) -> None:
     "head",
     [b"", b"text", b"OggS" + bytes(100), b"RIFF\0\0\0\0WAVE", b"\x47" + bytes(400), b"\xff\xd8\xff\xe0", b"%PDF-1.7"],
 )
-def test_other_content_is_no_video(head: bytes) -> None:
+def test_other_content_is_not_recognized_as_video(head: bytes) -> None:
     assert not is_video(head)
 
 
@@ -169,5 +169,5 @@ def test_other_content_is_no_video(head: bytes) -> None:
         (b"\x1f\x8bxx", False),
     ],
 )
-def test_light_curves_by_content(head: bytes, expected: bool) -> None:
+def test_light_curves_are_recognized_by_content(head: bytes, expected: bool) -> None:
     assert is_light_curve(head) is expected

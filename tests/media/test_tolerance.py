@@ -1,4 +1,4 @@
-"""Reading a whole video: the good frames of a damaged file are kept, and each bad one keeps its place."""
+"""Reading all frames: intact frames of a damaged file are kept, and damaged ones keep their places."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from tasks.engine.contract.errors import BadInput
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoReader
 
 from .conftest import DEFECTS, digest
-from .test_damage import decoded, flipped
+from .test_damage import decode_fully, flip_bits
 
 Reference = Callable[[Path], list[tuple[int | None, str]]]
 
 
-def whole(path: Path) -> list[FrameImage | DamagedFrame]:
+def read_all(path: Path) -> list[FrameImage | DamagedFrame]:
     with VideoReader(path) as reader:
-        found = list(reader.read_frames_or_damage())
-        assert [frame.frame_index for frame in found] == list(range(len(reader.timeline)))
-        assert [frame.actual_seconds for frame in found] == [reader.timeline.seconds(n) for n in range(len(found))]
-    return found
+        frames = list(reader.read_frames_or_damage())
+        assert [frame.frame_index for frame in frames] == list(range(len(reader.timeline)))
+        assert [frame.actual_seconds for frame in frames] == [reader.timeline.seconds(n) for n in range(len(frames))]
+    return frames
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))
-def test_a_sound_video_gives_every_frame(name: str, defect: Callable[[str], Path]) -> None:
+def test_intact_video_gives_every_frame(name: str, defect: Callable[[str], Path]) -> None:
     path = defect(name)
     with VideoReader(path) as reader:
         chosen = [digest(frame.image) for frame in reader.read_frames(range(len(reader.timeline)))]
-    assert [digest(frame.image) for frame in whole(path) if isinstance(frame, FrameImage)] == chosen
+    assert [digest(frame.image) for frame in read_all(path) if isinstance(frame, FrameImage)] == chosen
 
 
-def test_recovery_points_are_no_entries(defect: Callable[[str], Path], reference: Reference) -> None:
-    """Intra refresh: the container marks recovery points as keyframes, but frames need what comes before them."""
+def test_inexact_recovery_points_are_no_entries(defect: Callable[[str], Path], reference: Reference) -> None:
+    """Intra refresh: the container marks recovery points as keyframes, but frames depend on earlier ones."""
     path = defect("intra-refresh.mp4")
     with VideoReader(path) as reader:
-        found = list(reader.read_frames_or_damage())
-    assert [digest(frame.image) for frame in found if isinstance(frame, FrameImage)] == [
+        frames = list(reader.read_frames_or_damage())
+    assert [digest(frame.image) for frame in frames if isinstance(frame, FrameImage)] == [
         picture for _, picture in reference(path)
     ]
 
 
 @pytest.mark.parametrize("name", ["plain.mp4", "open-gop-h264.mp4", "no-container.h264"])
-def test_chosen_frames_are_those_of_frames(name: str, defect: Callable[[str], Path]) -> None:
+def test_both_read_methods_give_the_same_frames(name: str, defect: Callable[[str], Path]) -> None:
     chosen = [41, 3, 17, 18, 3]
     with VideoReader(defect(name)) as reader:
         right = [(frame.frame_index, digest(frame.image)) for frame in reader.read_frames(chosen)]
@@ -54,19 +54,21 @@ def test_chosen_frames_are_those_of_frames(name: str, defect: Callable[[str], Pa
     assert [(frame.frame_index, digest(frame.image)) for frame in frames] == right
 
 
-def test_chosen_frames_beside_damage(defect: Callable[[str], Path], reference: Reference, tmp_path: Path) -> None:
-    """Frames of the damaged GOP (15 to 29) keep their places, and the others are given."""
-    sound = defect("plain.mp4")
-    with VideoReader(without_packet(sound, 15, tmp_path / "damaged.mp4")) as reader:
-        found = list(reader.read_frames_or_damage([2, 14, 15, 29, 30, 49]))
-    assert [frame.frame_index for frame in found if isinstance(frame, DamagedFrame)] == [15, 29]
-    right = reference(sound)
-    for frame in found:
+def test_chosen_frames_keep_their_places_around_damage(
+    defect: Callable[[str], Path], reference: Reference, tmp_path: Path
+) -> None:
+    """Keep the places of frames of the damaged GOP (15 to 29), and read the others."""
+    intact = defect("plain.mp4")
+    with VideoReader(damage_packet(intact, 15, tmp_path / "damaged.mp4")) as reader:
+        frames = list(reader.read_frames_or_damage([2, 14, 15, 29, 30, 49]))
+    assert [frame.frame_index for frame in frames if isinstance(frame, DamagedFrame)] == [15, 29]
+    right = reference(intact)
+    for frame in frames:
         assert isinstance(frame, DamagedFrame) or digest(frame.image) == right[frame.frame_index][1]
 
 
 @pytest.mark.parametrize("name", ["plain.mp4", "open-gop-h264.mp4", "no-container.h264"])
-def test_the_end_of_a_video_alone(name: str, defect: Callable[[str], Path]) -> None:
+def test_last_frames_equal_those_of_read_frames(name: str, defect: Callable[[str], Path]) -> None:
     with VideoReader(defect(name)) as reader:
         right = [digest(frame.image) for frame in reader.read_frames(range(31, 50))]
     with VideoReader(defect(name)) as reader:
@@ -74,7 +76,7 @@ def test_the_end_of_a_video_alone(name: str, defect: Callable[[str], Path]) -> N
     assert [digest(frame.image) for frame in frames] == right
 
 
-def test_channels(defect: Callable[[str], Path]) -> None:
+def test_rgb_is_bgr_reversed(defect: Callable[[str], Path]) -> None:
     with VideoReader(defect("plain.mp4")) as bgr, VideoReader(defect("plain.mp4"), channels="rgb24") as rgb:
         assert np.array_equal(next(bgr.read_frames([7])).image[:, :, ::-1], next(rgb.read_frames([7])).image)
 
@@ -84,22 +86,22 @@ def test_channels(defect: Callable[[str], Path]) -> None:
 def test_flipped_bits(
     name: str, seed: int, defect: Callable[[str], Path], reference: Reference, tmp_path: Path
 ) -> None:
-    """Each frame that comes out is the sound file's, or what a full decode makes of the flip; none is lost."""
+    """Compare each frame with that of the intact file or of a full decode of the damaged file; none is lost."""
     right = {pts: {picture} for pts, picture in reference(defect(name))}
     path = tmp_path / name
-    path.write_bytes(flipped(defect(name).read_bytes(), seed))
+    path.write_bytes(flip_bits(defect(name).read_bytes(), seed))
     try:
-        found = whole(path)
+        frames = read_all(path)
     except (BadInput, UnreliableIndexError):
         return
-    full = decoded(path)
-    for frame in found:
+    full = decode_fully(path)
+    for frame in frames:
         if isinstance(frame, FrameImage):
             assert digest(frame.image) in right.get(frame.pts, set()) | full[frame.pts]
 
 
-def without_packet(path: Path, number: int, to: Path) -> Path:
-    """A copy of the video with noughts for all of its packet ``number`` but the first 40 bytes."""
+def damage_packet(path: Path, number: int, to: Path) -> Path:
+    """Copy the video with zeros in packet ``number``, except its first 40 bytes."""
     with av.open(str(path)) as container:
         packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     offset, size = packets[number]
@@ -109,49 +111,51 @@ def without_packet(path: Path, number: int, to: Path) -> Path:
     return to
 
 
-def test_a_damaged_keyframe(defect: Callable[[str], Path], reference: Reference, tmp_path: Path) -> None:
-    """Its closed GOP of 15 frames is bad, and no other frame is."""
-    sound = defect("plain.mp4")
-    found = whole(without_packet(sound, 15, tmp_path / "damaged.mp4"))
-    bad = [frame for frame in found if isinstance(frame, DamagedFrame)]
+def test_damaged_keyframe_damages_its_gop_only(
+    defect: Callable[[str], Path], reference: Reference, tmp_path: Path
+) -> None:
+    """Expect damage in all 15 frames of its closed GOP, and in no others."""
+    intact = defect("plain.mp4")
+    frames = read_all(damage_packet(intact, 15, tmp_path / "damaged.mp4"))
+    bad = [frame for frame in frames if isinstance(frame, DamagedFrame)]
     assert [frame.frame_index for frame in bad] == list(range(15, 30))
     assert "damaged: the decoder" in bad[0].reason
-    for frame, (_, right) in zip(found, reference(sound), strict=True):
+    for frame, (_, right) in zip(frames, reference(intact), strict=True):
         assert isinstance(frame, DamagedFrame) or digest(frame.image) == right
 
 
-def test_a_damaged_reference_of_frames_that_are_shown_before_it(
+def test_damaged_reference_damages_frames_shown_before_it(
     defect: Callable[[str], Path], reference: Reference, tmp_path: Path
 ) -> None:
-    """The frames between two references come out of the decoder before the second one, whose damage is theirs too."""
-    sound = defect("open-gop-h264.mp4")
-    with av.open(str(sound)) as container:
+    """Frames between two references leave the decoder before the second reference, and share its damage."""
+    intact = defect("open-gop-h264.mp4")
+    with av.open(str(intact)) as container:
         packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(video=0) if packet.size]
     keyframe = [number for number, (_, is_key) in enumerate(packets) if is_key][1]
     leading = sum(pts < packets[keyframe][0] for pts, _ in packets[keyframe + 1 :])
     assert leading > 0
     shown = sum(pts < packets[keyframe][0] for pts, _ in packets)
-    found = whole(without_packet(sound, keyframe, tmp_path / "damaged.mp4"))
-    bad = [frame.frame_index for frame in found if isinstance(frame, DamagedFrame)]
+    frames = read_all(damage_packet(intact, keyframe, tmp_path / "damaged.mp4"))
+    bad = [frame.frame_index for frame in frames if isinstance(frame, DamagedFrame)]
     assert bad[: leading + 1] == list(range(shown - leading, shown + 1))
-    for frame, (_, right) in zip(found, reference(sound), strict=True):
+    for frame, (_, right) in zip(frames, reference(intact), strict=True):
         assert isinstance(frame, DamagedFrame) or digest(frame.image) == right
 
 
 @pytest.mark.parametrize("name", ["h264-without-times.avi", "no-container.h264"])
-def test_damage_in_a_video_without_times(
+def test_damage_in_a_video_without_times_stays_within_its_gop(
     name: str, defect: Callable[[str], Path], reference: Reference, tmp_path: Path
 ) -> None:
-    """The rest of the damaged GOP is bad, and no other frame is. A frame that decoding does not give is no frame."""
-    sound = defect(name)
-    path = without_packet(sound, 20, tmp_path / name)
+    """Only frames of the damaged GOP are damaged. Frames that the decoder does not output do not count."""
+    intact = defect(name)
+    path = damage_packet(intact, 20, tmp_path / name)
     with VideoReader(path) as reader:
         frames = list(reader.read_frames_or_damage())
         chosen = list(reader.read_frames_or_damage([3, 22, len(frames) - 3]))
     bad = [frame.frame_index for frame in frames if isinstance(frame, DamagedFrame)]
     assert bad
     assert 15 <= bad[0] <= bad[-1] <= 30
-    right = [picture for _, picture in reference(sound)]
+    right = [picture for _, picture in reference(intact)]
     good = [digest(frame.image) for frame in frames if isinstance(frame, FrameImage)]
     assert good[:15] == right[:15]
     assert good[-19:] == right[-19:]

@@ -1,4 +1,4 @@
-"""Truncated files of every container: detected, read as far as they go, and never confused with whole ones."""
+"""Truncated files of every container are detected and read; complete files are not reported as truncated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .conftest import DEFECTS, SOURCE, digest
 
 Reference = Callable[[Path], list[tuple[int | None, str]]]
 X264 = "-c:v libx264 -g 15 -sc_threshold 0"
-# File name -> ffmpeg's arguments; these are not among DEFECTS.
+# File name -> ffmpeg's arguments, in addition to DEFECTS.
 OTHERS = {
     "h264.flv": f"{SOURCE} {X264}",
     "sorenson.flv": f"{SOURCE} -c:v flv -g 15",
@@ -57,10 +57,10 @@ def test_whole_file_is_not_truncated(name: str, video: Callable[[str], Path]) ->
 
 
 @pytest.mark.parametrize("name", TRUNCATED)
-def test_truncated_file_gives_its_frames_and_says_so(
+def test_truncated_file_gives_its_frames_and_is_reported(
     name: str, video: Callable[[str], Path], reference: Reference, ffmpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    """Every frame keeps its index, its time and its pixels; none is taken for another one."""
+    """Check index, time and pixels of every frame."""
     whole = video(name)
     if name.endswith(".mp4") and name != "fragmented.mp4":
         whole = tmp_path / f"front-{name}"
@@ -82,14 +82,14 @@ def test_truncated_file_gives_its_frames_and_says_so(
     assert frames == list(zip(right, seconds, strict=True))[: len(frames)]
 
 
-def test_frame_that_a_missing_frame_may_precede_is_left_out() -> None:
-    """Frame 4 was decoded, but frames 3 to 1 after it were not: it would be taken for frame 1."""
+def test_frame_after_a_possible_missing_frame_is_left_out() -> None:
+    """Frame 4 was decoded, but frames 3 to 1 after it were not: it would get index 1."""
     assert count_certain_frames(np.array([0, 4]), last_dts=0, frame_ticks=1) == 1
     assert count_certain_frames(np.array([0, 1, 2, 3, 7]), last_dts=None, frame_ticks=1) == 4
     assert count_certain_frames(np.array([0, 1, 2, 3, 7]), last_dts=2, frame_ticks=1) == 4
 
 
-def test_frames_without_room_for_another_are_kept() -> None:
+def test_frames_without_large_gaps_are_kept() -> None:
     assert count_certain_frames(np.array([0, 40, 80, 120]), last_dts=40, frame_ticks=40) == 4
     assert count_certain_frames(np.array([0, 33, 67, 100]), last_dts=None, frame_ticks=33) == 4
 
