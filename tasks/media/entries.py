@@ -155,7 +155,7 @@ class _H264:
 
 
 class _Layered:
-    """HEVC and VVC, where random access pictures have separate NAL unit types."""
+    """HEVC and VVC: random access pictures have separate NAL unit types."""
 
     def __init__(self, extradata: bytes, is_vvc: bool) -> None:
         self._is_vvc = is_vvc

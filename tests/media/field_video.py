@@ -46,9 +46,9 @@ class Bits:
 def encode_h264_fields(
     frames: int, group: int, seed: int = 0, recovery: bool = False, disposable: bool = False
 ) -> list[bytes]:
-    """Return the fields of ``frames`` frames, top first, with an IDR picture every ``group`` frames.
+    """Return the fields of ``frames`` frames, top first, with an IDR frame every ``group`` frames.
 
-    ``recovery`` codes these, except the first, as intra pictures with a recovery point instead. ``disposable`` makes
+    ``recovery`` codes these, except the first, as intra frames with a recovery point instead. ``disposable`` makes
     every second frame unreferenced.
     """
     rng = random.Random(seed)

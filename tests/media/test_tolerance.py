@@ -114,7 +114,7 @@ def damage_packet(path: Path, number: int, to: Path) -> Path:
 def test_damaged_keyframe_damages_its_gop_only(
     defect: Callable[[str], Path], reference: Reference, tmp_path: Path
 ) -> None:
-    """Expect damage in all 15 frames of its closed GOP, and in no others."""
+    """Expect damage in all 15 frames of its closed GOP, and nowhere else."""
     intact = defect("plain.mp4")
     frames = read_all(damage_packet(intact, 15, tmp_path / "damaged.mp4"))
     bad = [frame for frame in frames if isinstance(frame, DamagedFrame)]
