@@ -1,4 +1,4 @@
-"""A stage whose items burn a set amount of CPU, and a flow of it: what ``overhead.py`` measures."""
+"""Define a flow whose items burn a set amount of CPU, for ``overhead.py``."""
 
 if __name__ == "__main__":
     from tasks.launcher.command import main
@@ -23,9 +23,9 @@ def burn(output_dir: Path, items: int = 1000, cpu_seconds: float = 0.05, executi
 
     Args:
         output_dir: Folder for the records
-        items: How many items
+        items: Number of items
         cpu_seconds: CPU time that each item burns
-        execution: How the run is carried out
+        execution: Execution options
     """
 
     def steps(run: BatchRun) -> State[Any]:

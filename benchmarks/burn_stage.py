@@ -1,4 +1,4 @@
-"""A stage whose items burn a set amount of CPU."""
+"""Define a stage whose items burn a set amount of CPU."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BurnStage(Stage):
     memory_bytes = 64 * 2**20
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Burn."""
+        """Burn CPU."""
         params = self.params
         assert isinstance(params, BurnParams)
         burn_cpu(params.cpu_seconds)

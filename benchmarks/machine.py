@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""Describe the machine of a benchmark."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tasks.engine.planning.sizing import read_host
 
 
 def describe_machine() -> str:
-    """Processor, cores, memory and versions, in one line."""
+    """Return processor, cores, memory and versions in one line."""
     host = read_host()
     memory = psutil.virtual_memory().total / 2**30
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("prefect", "distributed", "av"))
-    return f"{_processor()}, {host.cores:g} cores, {memory:.0f} GiB, Python {sys.version.split()[0]}, {versions}"
+    return f"{_read_processor()}, {host.cores:g} cores, {memory:.0f} GiB, Python {sys.version.split()[0]}, {versions}"
 
 
-def _processor() -> str:
+def _read_processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

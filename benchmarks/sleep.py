@@ -1,4 +1,4 @@
-"""Wholes made of parts that sleep: what ``overlays.py`` measures on more slots than this machine has cores."""
+"""Define a flow of wholes whose parts sleep, for ``overlays.py`` on more slots than this machine has cores."""
 
 if __name__ == "__main__":
     from tasks.launcher.command import main
@@ -25,9 +25,9 @@ def sleep(output_dir: Path, segments: int = 64, seconds: float = 10.0, execution
 
     Args:
         output_dir: Folder for the records
-        segments: Parts of the whole
-        seconds: How long each sleeps
-        execution: How the run is carried out
+        segments: Number of parts
+        seconds: Sleep of each part
+        execution: Execution options
     """
     parts = tuple(Item(f"part-{number:04d}", {"seconds": seconds}) for number in range(segments))
 

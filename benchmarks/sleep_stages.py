@@ -1,4 +1,4 @@
-"""Stand-ins for segments and for joining them: an item sleeps as long as it says, a whole is done at once."""
+"""Define stages that replace segments and their joining: parts sleep for a given time, wholes do no work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.engine.contract.stage import Stage, StageResult, Workspace
 
 
 class SleepStage(Stage):
-    """Waits, as a segment that is worked on elsewhere would."""
+    """Sleeps, like a segment that is processed elsewhere."""
 
     name = "segments"
     version = 1
@@ -22,12 +22,12 @@ class SleepStage(Stage):
 
 
 class WholeStage(Stage):
-    """What the parts are put together to."""
+    """Joins parts without any work."""
 
     name = "videos"
     version = 1
     memory_bytes = 32 * 2**20
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Nothing."""
+        """Return an empty result."""
         return StageResult()

@@ -60,16 +60,16 @@ def main(arguments: list[str]) -> int:
 def check_version(version: tuple[int, ...]) -> None:
     """Raise SetupError for a Python that the lock was not made for."""
     if not OLDEST <= version <= NEWEST:
-        found = ".".join(map(str, version))
-        raise SetupError(f"python3 is {found}; 3.11 to 3.13 work: make PYTHON=/path/to/python3.12 ...")
+        python_version = ".".join(map(str, version))
+        raise SetupError(f"python3 is {python_version}; 3.11 to 3.13 work: make PYTHON=/path/to/python3.12 ...")
 
 
 def create_environment(folder: Path, lock: Path, extras: Sequence[str] = ()) -> None:
     """Create ``folder``, put uv in it, install what ``lock`` names and ``extras`` need, then the project, editable."""
     selected = select_packages(lock.read_text(), extras, Path("pyproject.toml")) if extras else lock.read_text()
-    settings = pip_settings(os.environ)
+    settings = read_pip_settings(os.environ)
     python = create(folder)
-    environment = {**os.environ, **uv_variables(settings, os.environ)}
+    environment = {**os.environ, **build_uv_variables(settings, os.environ)}
     environment.pop("VIRTUAL_ENV", None)
     with tempfile.TemporaryDirectory() as scratch:
         uv = find_uv(folder) or install_uv(python, lock, settings, Path(scratch))
@@ -91,43 +91,43 @@ def select_packages(lock: str, extras: Sequence[str], project: Path) -> str:
     if unknown := sorted(set(extras) - optional.keys()):
         raise SetupError(f"no such extra: {', '.join(unknown)}; allowed: {', '.join(sorted(optional))}")
     lines = [*declared["dependencies"], *(line for extra in extras for line in optional[extra])]
-    names = {*TOOLS, *map(_name, lines), *(name for extra in extras for name in BESIDE.get(extra, ()))}
+    names = {*TOOLS, *map(_normalize_name, lines), *(name for extra in extras for name in BESIDE.get(extra, ()))}
     if PROJECT in names:  # the extra of all fields requires the project with theirs
-        return select_packages(lock, sorted({*extras, *_nested_extras(lines)} - {"all"}), project)
+        return select_packages(lock, sorted({*extras, *_find_nested_extras(lines)} - {"all"}), project)
     blocks = [block for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) if "==" in block]
-    if missing := sorted(names - {_name(block) for block in blocks}):
+    if missing := sorted(names - {_normalize_name(block) for block in blocks}):
         raise SetupError(f"the lock does not pin {', '.join(missing)}; install it by `pip install` after `make setup`")
     size = 0
     while size != len(names):  # until nothing is required that is not selected
         size = len(names)
-        names |= {_name(block) for block in blocks if _requirers(block) & names}
-    return "".join(block for block in blocks if _name(block) in names)
+        names |= {_normalize_name(block) for block in blocks if _find_requirers(block) & names}
+    return "".join(block for block in blocks if _normalize_name(block) in names)
 
 
-def _name(requirement: str) -> str:
+def _normalize_name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]).lower()
 
 
-def _nested_extras(lines: Sequence[str]) -> list[str]:
-    found = [re.match(rf"{PROJECT}\[([^\]]+)\]", line) for line in lines]
-    return [extra.strip() for match in found if match for extra in match[1].split(",")]
+def _find_nested_extras(lines: Sequence[str]) -> list[str]:
+    python_version = [re.match(rf"{PROJECT}\[([^\]]+)\]", line) for line in lines]
+    return [extra.strip() for match in python_version if match for extra in match[1].split(",")]
 
 
-def _requirers(block: str) -> set[str]:
+def _find_requirers(block: str) -> set[str]:
     """Return the names of the packages that require the package of a lock's block, by its "via" comments."""
-    return {_name(word) for word in re.findall(r"^\s+#\s+(?:via )?([a-z0-9][\w.-]*)$", block, re.MULTILINE)}
+    return {_normalize_name(word) for word in re.findall(r"^\s+#\s+(?:via )?([a-z0-9][\w.-]*)$", block, re.MULTILINE)}
 
 
 def create(folder: Path) -> Path:
     """Return the environment's Python; create the environment unless there is one for this version."""
     python = folder / "bin" / "python"
     wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if _version_of(python) != wanted:
+    if _read_version(python) != wanted:
         venv.EnvBuilder(with_pip=False, clear=True, symlinks=True).create(folder)
     return python.absolute()
 
 
-def _version_of(python: Path) -> str | None:
+def _read_version(python: Path) -> str | None:
     command = [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -143,7 +143,7 @@ def find_uv(folder: Path) -> str | None:
 
 def install_uv(python: Path, lock: Path, settings: Mapping[str, str], scratch: Path) -> str:
     """Install the locked uv by whichever pip exists, or by fetching its wheel; return its path."""
-    version, hashes = locked_uv(lock)
+    version, hashes = read_locked_uv(lock)
     requirement = scratch / "uv.txt"
     requirement.write_text(f"uv=={version} " + " ".join(f"--hash=sha256:{digest}" for digest in sorted(hashes)))
     pip = find_pip(python)
@@ -156,15 +156,15 @@ def install_uv(python: Path, lock: Path, settings: Mapping[str, str], scratch: P
 def find_pip(python: Path) -> list[str] | None:
     """Return a command that runs pip for the environment: bundled with Python, or the system's; None without pip."""
     if importlib.util.find_spec("ensurepip"):
-        made = subprocess.run([str(python), "-m", "ensurepip"], capture_output=True, check=False)
-        if made.returncode == 0:
+        created = subprocess.run([str(python), "-m", "ensurepip"], capture_output=True, check=False)
+        if created.returncode == 0:
             return [str(python), "-m", "pip"]
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "--python", str(python)]
     return None
 
 
-def locked_uv(lock: Path) -> tuple[str, set[str]]:
+def read_locked_uv(lock: Path) -> tuple[str, set[str]]:
     """Return version and sha256 digests of uv in ``lock``."""
     block = re.search(r"^uv==(\S+).*\n((?:\s+--hash=\S+.*\n)+)", lock.read_text(), re.MULTILINE)
     if block is None:
@@ -177,7 +177,7 @@ def fetch_uv(version: str, hashes: set[str], settings: Mapping[str, str], scratc
     pages = [settings.get("index-url", ""), *settings.get("extra-index-url", "").split()]
     pages = [page.rstrip("/") + "/uv/" for page in pages if page]
     for page in [*pages, *settings.get("find-links", "").split()]:
-        for address in wheel_addresses(page, version):
+        for address in find_wheel_addresses(page, version):
             content = _read(address)
             if hashlib.sha256(content).hexdigest() in hashes:
                 return unpack_uv(content, scratch)
@@ -187,18 +187,18 @@ def fetch_uv(version: str, hashes: set[str], settings: Mapping[str, str], scratc
     )
 
 
-def wheel_addresses(page: str, version: str) -> Iterator[str]:
+def find_wheel_addresses(page: str, version: str) -> Iterator[str]:
     """Yield the addresses of uv's wheels for this machine that ``page`` (of an index, or of links) names."""
     address = page if "://" in page else Path(page, "").resolve().as_uri()
     libc = "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"
     wanted = re.compile(rf"uv-{re.escape(version)}-py3-none-.*{libc}.*{platform.machine()}.*\.whl")
-    for link in _links(address):
+    for link in _read_links(address):
         name = urllib.parse.unquote(urllib.parse.urlsplit(link).path.rpartition("/")[2])
         if wanted.fullmatch(name):
             yield link
 
 
-def _links(address: str) -> list[str]:
+def _read_links(address: str) -> list[str]:
     folder = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path))
     if address.startswith("file:") and not (folder / "index.html").is_file():
         return [entry.as_uri() for entry in sorted(folder.glob("*.whl"))]
@@ -229,10 +229,10 @@ def unpack_uv(wheel: bytes, folder: Path) -> str:
     return str(program)
 
 
-def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
+def read_pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return pip's settings from its files and then its variables, in pip's order: later ones win."""
     settings: dict[str, str] = {}
-    for path in pip_files(environment):
+    for path in find_pip_files(environment):
         parser = configparser.RawConfigParser()
         parser.read(path)
         for section in ("global", "install"):
@@ -244,7 +244,7 @@ def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
     return settings
 
 
-def pip_files(environment: Mapping[str, str]) -> list[Path]:
+def find_pip_files(environment: Mapping[str, str]) -> list[Path]:
     """Return pip's configuration files, in increasing precedence."""
     chosen = environment.get("PIP_CONFIG_FILE", "")
     if chosen == os.devnull:
@@ -256,12 +256,12 @@ def pip_files(environment: Mapping[str, str]) -> list[Path]:
     return [folder / "pip.conf" for folder in files] + ([Path(chosen)] if chosen else [])
 
 
-def uv_variables(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+def build_uv_variables(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Return pip's settings as variables for uv; if uv has an index of its own, it stays."""
     variables = {"SSL_CERT_FILE": settings.get("cert", ""), "UV_HTTP_TIMEOUT": settings.get("default-timeout", "")}
     variables["UV_INSECURE_HOST"] = " ".join(settings.get("trusted-host", "").split())
     variables["HTTPS_PROXY"] = settings.get("proxy", "")
-    if not uv_has_index(environment):
+    if not has_uv_index(environment):
         variables["UV_DEFAULT_INDEX"] = settings.get("index-url", "")
         variables["UV_INDEX"] = " ".join(settings.get("extra-index-url", "").split())
         variables["UV_FIND_LINKS"] = ",".join(settings.get("find-links", "").split())
@@ -270,7 +270,7 @@ def uv_variables(settings: Mapping[str, str], environment: Mapping[str, str]) ->
     return {name: value for name, value in variables.items() if value and name not in environment}
 
 
-def uv_has_index(environment: Mapping[str, str]) -> bool:
+def has_uv_index(environment: Mapping[str, str]) -> bool:
     """Return True if the user has configured uv itself, by variables or by its files."""
     user = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "/"), ".config"))
     files = (user / "uv" / "uv.toml", Path("/etc/uv/uv.toml"))

@@ -17,12 +17,12 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from environment import pip_settings, uv_variables
+from environment import build_uv_variables, read_pip_settings
 from packaging.requirements import Requirement
 
 LOCK = "requirements-dev.lock"
-# An index may hold the newest release without its CPU build; some older ones are looked at before CUDA is taken.
-RELEASES = 8
+# An index may lack the CPU build of the newest release; this many releases are tried before the plain build.
+MAX_RELEASES = 8
 
 
 class Installer:
@@ -33,27 +33,27 @@ class Installer:
         self.command = [str(uv), "pip", "install", "--python", str(python), "--constraints", str(lock)]
         self.variables = dict(variables)
 
-    def would_install(self, requirement: str) -> str | None:
-        """The version of torch that ``requirement`` leads to; None where nothing satisfies it. Installs nothing."""
+    def resolve(self, requirement: str) -> str | None:
+        """Return the version of torch that ``requirement`` resolves to; None if it cannot be satisfied."""
         command = [*self.command, "--dry-run", "--reinstall-package", "torch", requirement]
         ran = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
-        found = re.search(r"^ [+~] torch==(\S+)", ran.stderr, re.MULTILINE)
-        return found[1] if ran.returncode == 0 and found else None
+        match = re.search(r"^ [+~] torch==(\S+)", ran.stderr, re.MULTILINE)
+        return match[1] if ran.returncode == 0 and match else None
 
     def install(self, requirement: str) -> None:
-        """Install it. Raises CalledProcessError; uv says why."""
+        """Install ``requirement``. Raises CalledProcessError; uv prints the reason."""
         command = [*self.command, "--quiet", "--compile-bytecode", requirement]
         subprocess.run(command, env=self.variables, check=True)
 
 
 def main() -> int:
-    """Install torch where it is not there yet; the exit code."""
-    wanted = requirement(Path("pyproject.toml"))
-    installed = present()
+    """Install torch unless it is installed; return the exit code."""
+    wanted = read_requirement(Path("pyproject.toml"))
+    installed = find_installed_version()
     if installed and Requirement(wanted).specifier.contains(installed):
-        print(f"torch {installed} is there")
+        print(f"torch {installed} is installed already")
         return 0
-    variables = {**os.environ, **uv_variables(pip_settings(os.environ), os.environ)}
+    variables = {**os.environ, **build_uv_variables(read_pip_settings(os.environ), os.environ)}
     installer = Installer(Path(sys.executable), Path(LOCK), variables)
     chosen = choose(installer, wanted)
     print(f"installing {chosen}")
@@ -65,14 +65,14 @@ def main() -> int:
     return 0
 
 
-def requirement(project: Path) -> str:
-    """What the project asks of torch in its extra, ``torch>=...``."""
+def read_requirement(project: Path) -> str:
+    """Return the requirement of the project's extra ``torch``."""
     [wanted] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]["torch"]
     return str(wanted)
 
 
-def present() -> str | None:
-    """The version of torch in this environment; None without."""
+def find_installed_version() -> str | None:
+    """Return the version of torch in this environment; None if it is missing."""
     try:
         return importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
@@ -80,22 +80,22 @@ def present() -> str | None:
 
 
 def choose(installer: Installer, wanted: str) -> str:
-    """The newest CPU build that ``wanted`` allows; ``wanted`` itself where there is none."""
-    for version in releases(installer, wanted):
+    """Return the newest CPU build that ``wanted`` allows, or ``wanted`` if there is none."""
+    for version in list_releases(installer, wanted):
         build = f"torch=={version}+cpu"
-        if installer.would_install(build):
+        if installer.resolve(build):
             return build
     return wanted
 
 
-def releases(installer: Installer, wanted: str) -> Iterator[str]:
-    """Versions that ``wanted`` allows, without their builds, the newest first."""
+def list_releases(installer: Installer, wanted: str) -> Iterator[str]:
+    """Yield versions that ``wanted`` allows, without their builds, the newest first."""
     asked = wanted
-    for _ in range(RELEASES):
-        found = installer.would_install(asked)
-        if found is None:
+    for _ in range(MAX_RELEASES):
+        resolved = installer.resolve(asked)
+        if resolved is None:
             return
-        version = found.partition("+")[0]
+        version = resolved.partition("+")[0]
         yield version
         asked = f"{wanted},<{version}"
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from environment import pip_settings, uv_variables
+from environment import build_uv_variables, read_pip_settings
 
 COMPILE = (
     "pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet"
@@ -22,7 +22,7 @@ COMPILE = (
 def compile_lock(output: str, options: list[str]) -> None:
     """Write the lock ``output``; versions that it holds already stay unless ``--upgrade`` is among the options."""
     uv = str(Path(sys.executable).with_name("uv"))
-    variables = uv_variables(pip_settings(os.environ), os.environ)
+    variables = build_uv_variables(read_pip_settings(os.environ), os.environ)
     # Locks are made from the default index alone: what a machine has beside it is not what others can install.
     for name in ("UV_INDEX", "UV_FIND_LINKS", "UV_INDEX_STRATEGY"):
         variables.pop(name, None)

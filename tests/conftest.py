@@ -1,17 +1,17 @@
-"""What all tests share.
+"""Share fixtures between all tests.
 
 shared_data    the folder of test videos that lies beside the checkout; tests that need it are skipped without it
-shared_models  the folder of test models beside it, likewise
-tracer         makes sure that strace is there
-browser        a Chromium, for the tests that look at pages
-make_home      a function that makes a Prefect home whose database is there
+shared_models  the folder of test models beside it, skipped without it in the same way
+tracer         skips tests without strace
+browser        a Chromium for tests of pages
+make_home      a function that creates a Prefect home with a database
 prefect_home   such a home for the session
 prefect_api    the address of a real Prefect API that lives as long as the session
 
-Libraries have one thread, as in a slot: two test workers on two cores would have theirs wait for each other. What tests
-start can be interrupted, even where the tests were started in the background.
+Libraries have one thread, as in a slot, so that threads of two test workers do not compete. Processes of tests can be
+interrupted even if the tests were started in the background.
 
-With HEADRACE_CI=1 a skipped test is a failed one: CI installs what tests need. The exceptions are in MAY_SKIP.
+With HEADRACE_CI=1 a skipped test fails: CI installs all requirements of tests. MAY_SKIP has the exceptions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = os.environ.get("HEADRACE_CI") == "1"
 
-# Beginnings of the reasons for which a test may be skipped in CI too: what no package index or apt can give.
+# Prefixes of the reasons for which a test may be skipped even in CI: requirements that cannot be installed.
 MAY_SKIP = (
     "shared/ is not beside the checkout",
     "no wheel for this platform:",
@@ -64,12 +64,12 @@ def _shared(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> str:
-    """The program of a Chromium."""
+    """Return the program of a Chromium."""
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = os.environ.get("HEADRACE_BROWSER") or next(filter(None, map(shutil.which, names)), None)
-    if found is None:
+    program = os.environ.get("HEADRACE_BROWSER") or next(filter(None, map(shutil.which, names)), None)
+    if program is None:
         pytest.skip("no Chromium: apt-get install chromium, or set HEADRACE_BROWSER")
-    return found
+    return program
 
 
 @pytest.fixture(scope="session")
@@ -81,20 +81,20 @@ def tracer() -> None:
 
 @pytest.fixture(scope="session")
 def make_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
-    """A function that makes a Prefect home at a path, as a server leaves it after its first start."""
+    """Return a function that creates a Prefect home at a path, with the database of a first server start."""
     shared = find_shared_folder(tmp_path_factory.getbasetemp())
     return lambda home: copy_used_home(home, shared)
 
 
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Path:
-    """A Prefect home for the session."""
+    """Create a Prefect home for the session."""
     return make_home(tmp_path_factory.mktemp("prefect") / "home")
 
 
 @pytest.fixture(scope="session")
 def prefect_api(prefect_home: Path) -> Iterator[str]:
-    """The address of a real Prefect API that lives as long as the session."""
+    """Start a real Prefect API for the session; yield its address."""
     from tests.runs.bench import flush_prefect_logs
 
     with run_api(prefect_home) as api:
@@ -104,19 +104,19 @@ def prefect_api(prefect_home: Path) -> Iterator[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """In CI, make of a skipped test a failed one."""
+    """Turn a skipped test into a failed one in CI."""
     report = yield
-    return _strict(report)
+    return _fail_skipped(report)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
-    """In CI, make of a module that was skipped as a whole a failed one."""
+    """Turn a skipped module into a failed one in CI."""
     report = yield
-    return _strict(report)
+    return _fail_skipped(report)
 
 
-def _strict(report: Any) -> Any:
+def _fail_skipped(report: Any) -> Any:
     if not STRICT or not report.skipped or hasattr(report, "wasxfail"):
         return report
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

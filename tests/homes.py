@@ -1,4 +1,4 @@
-"""Prefect homes as their first server leaves them: making the database of a home takes a server several seconds."""
+"""Create Prefect homes with an existing database: creating one takes a server several seconds."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def copy_used_home(home: Path, shared: Path) -> Path:
-    """Make ``home``, which is not there, a copy of one that a server has used.
+    """Create ``home``, which must not exist, as a copy of a home that a server has used.
 
-    ``shared`` is a folder of all processes of a test run: the first that comes starts the server, the others wait.
+    ``shared`` is a folder of all processes of a test run: the first process starts the server, the others wait.
     """
     shared.mkdir(exist_ok=True)
-    used, whole = shared / "home", shared / "whole"
+    used, complete = shared / "home", shared / "complete"
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not whole.exists():
+        if not complete.exists():
             shutil.rmtree(used, ignore_errors=True)
             with run_api(used):
                 pass
-            whole.touch()
+            complete.touch()
     shutil.copytree(used, home)
     return home
 
 
 @dataclass(frozen=True)
 class OpenServer:
-    """A Prefect server without a password. ``url`` is its API's address."""
+    """Prefect server without a password. ``url`` is the address of its API."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -49,7 +49,7 @@ class OpenServer:
 
 @contextmanager
 def run_api(home: Path) -> Iterator[OpenServer]:
-    """Start a Prefect server on the loopback whose home is ``home``; it ends with the block."""
+    """Start a Prefect server on the loopback with the home ``home``; stop it at the end of the block."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         process = subprocess.Popen(
@@ -71,7 +71,7 @@ def run_api(home: Path) -> Iterator[OpenServer]:
 
 
 def build_server_environment(home: Path) -> dict[str, str]:
-    """Return the environment of a server whose home is ``home``: this one without its Prefect settings."""
+    """Return the environment of a server with the home ``home``, without Prefect settings of this process."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     services = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SERVICES_OFF}
     return {**own, **services, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -85,5 +85,5 @@ def _is_answering(url: str) -> bool:
 
 
 def find_shared_folder(own: Path) -> Path:
-    """The folder for homes of a test run, beside or in the temporary folder ``own`` of one of its processes."""
+    """Return the folder for homes of a test run, next to or in the temporary folder ``own`` of a process."""
     return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prefect-homes"

@@ -1,4 +1,4 @@
-"""A Prefect server without a password, as its user may have started one: ``python -m tests.open_server DESCRIPTOR``.
+"""Run a Prefect server without a password, as a user may: ``python -m tests.open_server DESCRIPTOR``.
 
 It serves on the listening socket DESCRIPTOR until standard input closes.
 """

@@ -1,4 +1,4 @@
-"""The demo's input: enough of it, right, and the same on every machine."""
+"""Test the demo's input: complete, correct, and the same on every machine."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ ROOT = Path(__file__).resolve().parents[1]
 DAMAGED = {"damaged-truncated.mp4", "damaged-text.mp4"}
 
 
-def make(folder: Path) -> Path:
+def create_demo(folder: Path) -> Path:
     subprocess.run([sys.executable, ROOT / "examples" / "demo_data.py", folder], check=True, capture_output=True)
     return folder
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("demo"))
+    return create_demo(tmp_path_factory.mktemp("demo"))
 
 
-def samples(demo: Path) -> list[dict]:
+def read_samples(demo: Path) -> list[dict]:
     return json.loads((demo / "train.json").read_text(encoding="utf-8"))["data"]
 
 
-def test_samples(demo: Path) -> None:
-    found = samples(demo)
+def test_demo_manifest_lists_samples_of_every_kind(demo: Path) -> None:
+    found = read_samples(demo)
     assert len(found) >= 24
     assert len({sample["id"] for sample in found}) == len(found)
     shared = Counter(sample["video_path"] for sample in found)
@@ -42,7 +42,7 @@ def test_samples(demo: Path) -> None:
         assert sample["answer"] in {choice[0] for choice in sample["choices"]}
 
 
-def test_two_videos_are_damaged_and_the_others_decode(demo: Path) -> None:
+def test_two_demo_videos_are_damaged_and_the_others_decode(demo: Path) -> None:
     failed = set()
     for path in (demo / "videos").iterdir():
         try:
@@ -53,21 +53,21 @@ def test_two_videos_are_damaged_and_the_others_decode(demo: Path) -> None:
     assert failed == DAMAGED
 
 
-def test_some_support_lies_outside_the_video(demo: Path) -> None:
+def test_some_demo_support_is_outside_the_video(demo: Path) -> None:
     outside = 0
-    for sample in samples(demo):
+    for sample in read_samples(demo):
         if sample["video_path"] not in DAMAGED:
             with av.open(str(demo / "videos" / sample["video_path"])) as container:
                 end = container.duration / av.time_base
             outside += any(not 0 <= seconds <= end for seconds in sample["support_frames"])
-    assert 1 <= outside <= len(samples(demo)) // 2
+    assert 1 <= outside <= len(read_samples(demo)) // 2
 
 
-def test_same_bytes_every_time_and_nothing_made_twice(demo: Path, tmp_path: Path) -> None:
-    again = make(tmp_path)
+def test_demo_files_are_reproducible_and_created_once(demo: Path, tmp_path: Path) -> None:
+    again = create_demo(tmp_path)
     names = sorted(path.relative_to(demo) for path in demo.rglob("*") if path.is_file())
     assert names == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     assert all((demo / name).read_bytes() == (again / name).read_bytes() for name in names)
     before = {name: (again / name).stat().st_mtime_ns for name in names}
-    make(again)
+    create_demo(again)
     assert {name: (again / name).stat().st_mtime_ns for name in names} == before

@@ -1,4 +1,4 @@
-"""The docs are true: flows, options, defaults, fields, columns, commands, targets and links are there, and told."""
+"""Test that the docs match the code: flows, options, defaults, fields, columns, commands, targets and links."""
 
 from __future__ import annotations
 
@@ -55,34 +55,34 @@ FOREIGN = {
 }
 
 
-def option(name: str) -> str:
+def format_option(name: str) -> str:
     return "--" + name.strip("_").replace("_", "-")
 
 
 @cache
-def flow_function(name: str) -> Any:
-    """The flow's plain function: the flow of module ``flows.x`` is ``x``."""
+def get_flow_function(name: str) -> Any:
+    """Return the flow's plain function: the flow of module ``flows.x`` is ``x``."""
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     return getattr(flow, "fn", flow)
 
 
 @cache
-def flow_options(name: str) -> dict[str, Any]:
-    """The flow's own options with their defaults; shared models such as Execution are told on pages of their own."""
-    parameters = inspect.signature(flow_function(name)).parameters.values()
+def read_flow_options(name: str) -> dict[str, Any]:
+    """Return the flow's options with their defaults, without shared models such as Execution."""
+    parameters = inspect.signature(get_flow_function(name)).parameters.values()
     return {
-        option(parameter.name): parameter.default
+        format_option(parameter.name): parameter.default
         for parameter in parameters
         if not isinstance(parameter.default, BaseModel)
     }
 
 
-def shared_options() -> dict[str, Any]:
-    return {option(name): field.default for name, field in Execution.model_fields.items()}
+def read_shared_options() -> dict[str, Any]:
+    return {format_option(name): field.default for name, field in Execution.model_fields.items()}
 
 
-def rows(page: Path) -> dict[str, str]:
-    """The rows of the page's tables by each name that their first cell holds in code quotes."""
+def read_rows(page: Path) -> dict[str, str]:
+    """Return the rows of the page's tables by each name in code quotes in their first cell."""
     found: dict[str, str] = {}
     for line in page.read_text(encoding="utf-8").splitlines():
         if line.startswith("| `"):
@@ -90,9 +90,9 @@ def rows(page: Path) -> dict[str, str]:
     return found
 
 
-def untold(options: dict[str, Any], page: Path) -> list[str]:
-    """Options that ``page`` has no row for, or whose row does not hold the default."""
-    told = rows(page)
+def find_undocumented(options: dict[str, Any], page: Path) -> list[str]:
+    """Return options without a row on ``page``, or whose row lacks the default."""
+    told = read_rows(page)
     wrong = [f"{page.name} has no row for {name}" for name in options if name not in told]
     for name, default in options.items():
         plain = isinstance(default, str | int | float) and not isinstance(default, bool)
@@ -102,61 +102,61 @@ def untold(options: dict[str, Any], page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_every_option_of_a_flow_is_told(name: str) -> None:
+def test_every_option_of_a_flow_is_documented(name: str) -> None:
     page = ROOT / "docs" / f"{name}.md"
     assert page.is_file(), f"flows/{name}.py has no page docs/{name}.md"
-    assert untold(flow_options(name), page) == []
+    assert find_undocumented(read_flow_options(name), page) == []
     assert "(execution.md)" in page.read_text(encoding="utf-8")
 
 
-def test_every_shared_option_is_told() -> None:
-    assert untold(shared_options(), ROOT / "docs" / "execution.md") == []
+def test_every_shared_option_is_documented() -> None:
+    assert find_undocumented(read_shared_options(), ROOT / "docs" / "execution.md") == []
 
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_every_option_has_help(name: str) -> None:
-    documented = inspect.getdoc(flow_function(name)) or ""
-    missing = [key for key in inspect.signature(flow_function(name)).parameters if f"{key}:" not in documented]
+    documented = inspect.getdoc(get_flow_function(name)) or ""
+    missing = [key for key in inspect.signature(get_flow_function(name)).parameters if f"{key}:" not in documented]
     assert missing == [], f"the docstring of {name} has no line for these under Args"
 
 
-def test_pages_name_no_option_that_is_gone() -> None:
-    known = set(shared_options()) | FOREIGN | {name for flow in FLOWS for name in flow_options(flow)}
+def test_pages_name_only_existing_options() -> None:
+    known = set(read_shared_options()) | FOREIGN | {name for flow in FLOWS for name in read_flow_options(flow)}
     pages = [page for page in PAGES if page.name != "CHANGELOG.md"]
-    gone = [f"{page.name}: {name}" for page in pages for name in _options(page) if name not in known]
+    gone = [f"{page.name}: {name}" for page in pages for name in _find_options(page) if name not in known]
     assert gone == []
 
 
-def _options(page: Path) -> set[str]:
+def _find_options(page: Path) -> set[str]:
     text = page.read_text(encoding="utf-8")
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
 
 
-def commands(page: Path) -> Iterator[list[str]]:
-    """The words of every ``python flows/...`` command in the page's code blocks; a backslash continues a line."""
+def find_commands(page: Path) -> Iterator[list[str]]:
+    """Yield the words of every ``python flows/...`` command in the page's code blocks."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     for line in re.findall(r"^(?:    |\$ )?((?:\S+/)?python flows/.*)$", text, re.MULTILINE):
         yield shlex.split(line, comments=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_name_flows_and_their_options(page: Path) -> None:
-    for words in commands(page):
+def test_commands_name_existing_flows_and_options(page: Path) -> None:
+    for words in find_commands(page):
         name = Path(words[1]).stem
         assert name in FLOWS, f"{page.name}: there is no {words[1]}"
-        known = {*flow_options(name), *shared_options(), "--help"}
+        known = {*read_flow_options(name), *read_shared_options(), "--help"}
         given = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert given <= known, f"{page.name}: {words[1]} has no {sorted(given - known)}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_make_targets_exist(page: Path) -> None:
+def test_named_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"(?:^    |`|\$ )make ([a-z][a-z-]*)", page.read_text(encoding="utf-8"), re.MULTILINE))
     assert named <= targets
 
 
-def test_make_targets_are_phony_and_told() -> None:
+def test_make_targets_are_phony_and_documented() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
@@ -172,32 +172,32 @@ def test_make_targets_run_scripts_that_exist() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_existing_targets(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
-def test_every_field_of_the_summary_is_told() -> None:
+def test_every_field_of_the_summary_is_documented() -> None:
     from tasks.engine.reporting.summary import Summary
 
-    told = rows(ROOT / "docs" / "outputs.md")
+    told = read_rows(ROOT / "docs" / "outputs.md")
     assert [field.name for field in dataclasses.fields(Summary) if field.name not in told] == []
 
 
-def test_every_common_column_is_told() -> None:
+def test_every_common_column_is_documented() -> None:
     from tasks.engine.reporting.summary import _COMMON
 
-    assert sorted(set(_COMMON.names) - set(rows(ROOT / "docs" / "outputs.md"))) == []
+    assert sorted(set(_COMMON.names) - set(read_rows(ROOT / "docs" / "outputs.md"))) == []
 
 
-def test_every_column_of_the_dataset_is_told() -> None:
+def test_every_column_of_the_dataset_is_documented() -> None:
     from tasks.frames.columns import FRAME, OWN
 
     assert isinstance(FRAME, dict)
-    assert sorted({*OWN, *FRAME} - set(rows(ROOT / "docs" / "dataset_prep.md"))) == []
+    assert sorted({*OWN, *FRAME} - set(read_rows(ROOT / "docs" / "dataset_prep.md"))) == []
 
 
-def test_the_table_of_candidates_is_told_as_it_is_declared() -> None:
+def test_table_of_candidates_is_documented_as_declared() -> None:
     from tasks.transits.columns import COLUMNS, FLAGS, REASONS, format_markdown
 
     page = (ROOT / "docs" / "exoplanet_features.md").read_text(encoding="utf-8")
@@ -207,7 +207,7 @@ def test_the_table_of_candidates_is_told_as_it_is_declared() -> None:
     assert [line for line in words if line not in page] == []
 
 
-def test_the_figures_of_samples_and_splits_are_told_as_they_are_declared() -> None:
+def test_figures_of_samples_and_splits_are_documented_as_declared() -> None:
     from tasks.landmarks.metrics_columns import render_columns, render_summary_keys
 
     page = (ROOT / "docs" / "landmark_extraction.md").read_text(encoding="utf-8")
@@ -215,11 +215,11 @@ def test_the_figures_of_samples_and_splits_are_told_as_they_are_declared() -> No
     assert [line for line in declared if line not in page] == []
 
 
-def test_everything_about_presets_is_told_and_the_example_loads(tmp_path: Path) -> None:
+def test_presets_are_documented_and_the_example_loads(tmp_path: Path) -> None:
     from tasks.restoration.presets import Preset, load_presets
 
     page = ROOT / "docs" / "vhs_batch.md"
-    told, shipped = rows(page), load_presets()
+    told, shipped = read_rows(page), load_presets()
     assert sorted({*shipped.names, *Preset.model_fields} - {"name"} - set(told)) == []
     example = re.search(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert example is not None
@@ -231,29 +231,29 @@ def test_everything_about_presets_is_told_and_the_example_loads(tmp_path: Path) 
     assert loaded["grandfather"].denoise_chroma == 2.0
 
 
-def test_placeholders_and_options_of_single_tapes_are_told() -> None:
+def test_placeholders_and_options_of_single_tapes_are_documented() -> None:
     from tasks.restoration.engines.template import PLACEHOLDERS
     from tasks.restoration.options import TapeOptions
 
     page = ROOT / "docs" / "vhs_batch.md"
-    assert sorted({f"{{{name}}}" for name in PLACEHOLDERS} - set(rows(page))) == []
+    assert sorted({f"{{{name}}}" for name in PLACEHOLDERS} - set(read_rows(page))) == []
     section = page.read_text(encoding="utf-8").partition("## Settings")[2].partition("##")[0]
     assert [name for name in TapeOptions.model_fields if f"`{name}`" not in section] == []
 
 
-def test_every_figure_of_the_diagnosis_and_the_comparison_is_told() -> None:
+def test_figures_of_diagnosis_and_comparison_are_documented() -> None:
     from tasks.restoration.comparison import Figures
     from tasks.restoration.diagnosis import Borders, Diagnosis
 
     own = {field.name for field in dataclasses.fields(Diagnosis)} - {"borders"}
     own |= {f"border_{field.name}" for field in dataclasses.fields(Borders)}
-    assert sorted(own - set(rows(ROOT / "docs" / "vhs_batch.md"))) == []
+    assert sorted(own - set(read_rows(ROOT / "docs" / "vhs_batch.md"))) == []
     figures = {field.name for field in dataclasses.fields(Figures)}
-    assert sorted(figures - set(rows(ROOT / "docs" / "vhs_presets.md"))) == []
+    assert sorted(figures - set(read_rows(ROOT / "docs" / "vhs_presets.md"))) == []
 
 
-def test_every_module_has_its_line() -> None:
-    """ARCHITECTURE.md lists each module in the section of its package, and lists no module that does not exist."""
+def test_architecture_lists_every_module() -> None:
+    """ARCHITECTURE.md lists each module in the section of its package, and only existing modules."""
     packages = ("flows", "tasks", "deployments")
     modules = {path.relative_to(ROOT).as_posix() for name in packages for path in (ROOT / name).rglob("*.py")}
     listed = set(list_modules((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")))
@@ -317,7 +317,7 @@ def test_modules_are_listed_by_section() -> None:
     ]
 
 
-def test_every_dependency_has_its_reason() -> None:
+def test_every_dependency_has_a_documented_reason() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Set-up: pip's settings are handed to uv, and uv is found without pip. Real wheels, real index pages on disk."""
+"""Test the set-up: uv gets pip's settings and is found without pip. Uses real wheels and index pages on disk."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def environment() -> ModuleType:
-    """The module ``scripts/environment.py``, which is no part of any package."""
+def script() -> ModuleType:
+    """Load ``scripts/environment.py``, which is not part of a package."""
     spec = importlib.util.spec_from_file_location("environment", ROOT / "scripts" / "environment.py")
     assert spec is not None
     assert spec.loader is not None
@@ -29,7 +29,7 @@ def environment() -> ModuleType:
 
 @pytest.fixture
 def index(tmp_path: Path) -> tuple[Path, str]:
-    """An index in a folder that offers uv 1.2.3, and the digest of its wheel for this machine."""
+    """Create an index in a folder that offers uv 1.2.3; return it with the digest of its wheel."""
     page = tmp_path / "simple" / "uv"
     page.mkdir(parents=True)
     libc = "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"
@@ -43,19 +43,19 @@ def index(tmp_path: Path) -> tuple[Path, str]:
     return page.parent, hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
-def test_variables_win_over_files(environment: ModuleType, tmp_path: Path) -> None:
+def test_variables_override_pip_files(script: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "pip.conf").write_text(
         "[global]\nindex-url = from-file\nfind_links = one two\n[install]\nno-deps = yes\n"
     )
     given = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_INDEX_URL": "from-variable", "HOME": str(tmp_path)}
-    settings = environment.pip_settings(given)
+    settings = script.read_pip_settings(given)
     assert settings["index-url"] == "from-variable"
     assert settings["find-links"] == "one two"
 
 
-def test_pip_settings_become_uv_variables(environment: ModuleType, tmp_path: Path) -> None:
+def test_pip_settings_become_uv_variables(script: ModuleType, tmp_path: Path) -> None:
     settings = {"index-url": "a", "extra-index-url": "b\nc", "find-links": "d e", "cert": "f", "trusted-host": "g h"}
-    made = environment.uv_variables(settings, {"HOME": str(tmp_path)})
+    made = script.build_uv_variables(settings, {"HOME": str(tmp_path)})
     assert made == {
         "UV_DEFAULT_INDEX": "a",
         "UV_INDEX": "b c",
@@ -67,64 +67,64 @@ def test_pip_settings_become_uv_variables(environment: ModuleType, tmp_path: Pat
 
 
 @pytest.mark.parametrize("configured", ["variable", "file"])
-def test_an_index_of_uvs_own_stays(environment: ModuleType, tmp_path: Path, configured: str) -> None:
+def test_index_configured_for_uv_is_kept(script: ModuleType, tmp_path: Path, configured: str) -> None:
     given = {"HOME": str(tmp_path)}
     if configured == "variable":
         given["UV_INDEX_URL"] = "mine"
     else:
         (tmp_path / ".config" / "uv").mkdir(parents=True)
         (tmp_path / ".config" / "uv" / "uv.toml").touch()
-    assert "UV_DEFAULT_INDEX" not in environment.uv_variables({"index-url": "a"}, given)
+    assert "UV_DEFAULT_INDEX" not in script.build_uv_variables({"index-url": "a"}, given)
 
 
-def test_uv_is_fetched_without_pip(environment: ModuleType, index: tuple[Path, str], tmp_path: Path) -> None:
+def test_uv_is_fetched_without_pip(script: ModuleType, index: tuple[Path, str], tmp_path: Path) -> None:
     folder, digest = index
-    program = environment.fetch_uv("1.2.3", {digest}, {"index-url": folder.as_uri()}, tmp_path)
+    program = script.fetch_uv("1.2.3", {digest}, {"index-url": folder.as_uri()}, tmp_path)
     assert subprocess.run([program], check=True, capture_output=True, text=True).stdout == "uv 1.2.3\n"
 
 
-def test_uv_is_found_among_links(environment: ModuleType, index: tuple[Path, str], tmp_path: Path) -> None:
+def test_uv_is_found_by_find_links(script: ModuleType, index: tuple[Path, str], tmp_path: Path) -> None:
     folder, digest = index
     (folder / "uv" / "index.html").unlink()
-    assert environment.fetch_uv("1.2.3", {digest}, {"find-links": str(folder / "uv")}, tmp_path)
+    assert script.fetch_uv("1.2.3", {digest}, {"find-links": str(folder / "uv")}, tmp_path)
 
 
 @pytest.mark.parametrize("settings", [{}, {"index-url": "file:///nowhere"}, {"index-url": "index"}])
-def test_a_wheel_that_the_lock_does_not_know_is_refused(
-    environment: ModuleType, index: tuple[Path, str], tmp_path: Path, settings: dict[str, str]
+def test_wheel_with_an_unlocked_digest_is_refused(
+    script: ModuleType, index: tuple[Path, str], tmp_path: Path, settings: dict[str, str]
 ) -> None:
     if settings.get("index-url") == "index":
         settings = {"index-url": index[0].as_uri()}
-    with pytest.raises(environment.SetupError, match="set PIP_INDEX_URL, or install python3-venv"):
-        environment.fetch_uv("1.2.3", {"0" * 64}, settings, tmp_path)
+    with pytest.raises(script.SetupError, match="set PIP_INDEX_URL, or install python3-venv"):
+        script.fetch_uv("1.2.3", {"0" * 64}, settings, tmp_path)
 
 
-def test_the_lock_pins_uv(environment: ModuleType) -> None:
-    version, hashes = environment.locked_uv(ROOT / "requirements-dev.lock")
+def test_the_lock_pins_uv(script: ModuleType) -> None:
+    version, hashes = script.read_locked_uv(ROOT / "requirements-dev.lock")
     assert version[0].isdigit()
     assert len(hashes) > 5
 
 
 @pytest.mark.parametrize(("version", "works"), [((3, 10), False), ((3, 11), True), ((3, 13), True), ((3, 14), False)])
-def test_versions(environment: ModuleType, version: tuple[int, int], works: bool) -> None:
+def test_unsupported_python_versions_are_refused(script: ModuleType, version: tuple[int, int], works: bool) -> None:
     if works:
-        environment.check_version(version)
+        script.check_version(version)
     else:
-        with pytest.raises(environment.SetupError, match=r"3\.11 to 3\.13"):
-            environment.check_version(version)
+        with pytest.raises(script.SetupError, match=r"3\.11 to 3\.13"):
+            script.check_version(version)
 
 
-def test_an_environment_is_made_once(environment: ModuleType, tmp_path: Path) -> None:
-    python = environment.create(tmp_path / "venv")
+def test_environment_is_created_once(script: ModuleType, tmp_path: Path) -> None:
+    python = script.create(tmp_path / "venv")
     (tmp_path / "venv" / "mark").touch()
-    assert environment.create(tmp_path / "venv") == python
+    assert script.create(tmp_path / "venv") == python
     assert (tmp_path / "venv" / "mark").exists()
     python.unlink()
-    environment.create(tmp_path / "venv")
+    script.create(tmp_path / "venv")
     assert not (tmp_path / "venv" / "mark").exists()
 
 
-def test_failure_is_one_line(tmp_path: Path) -> None:
+def test_failed_set_up_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "empty.lock").touch()
     command = [sys.executable, ROOT / "scripts" / "environment.py", tmp_path / "venv", tmp_path / "empty.lock"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

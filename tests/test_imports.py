@@ -1,4 +1,4 @@
-"""The import rule: what may import what. See ARCHITECTURE.md."""
+"""Test which modules may import which. See ARCHITECTURE.md."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ SCIENCE = {
     )
 }
 GLUE = {"tasks.assembly", "tasks.batch", "tasks.launcher", "flows", "deployments"}
-# What a stage package may import of the engine.
+# Modules of the engine that a stage package may import.
 STAGE_API = ("tasks.engine.contract", "tasks.engine.reporting.report")
 NOT_STAGES = {"batch", "engine", "media", "downloads", "launcher"}
-SHARED = ("downloads", "media")  # rooms that any stage may use
+SHARED = ("downloads", "media")  # packages that any stage may use
 STAGES = sorted(
     path.name for path in (ROOT / "tasks").iterdir() if (path / "__init__.py").is_file() and path.name not in NOT_STAGES
 )
 
 
-def modules(*packages: str) -> list[Path]:
-    """The source files of ``packages``, each a folder or a module, dotted."""
+def list_source_files(*packages: str) -> list[Path]:
+    """Return the source files of ``packages``, each a folder or a module, dotted."""
     found: list[Path] = []
     for package in packages:
         path = ROOT.joinpath(*package.split("."))
@@ -50,7 +50,7 @@ def modules(*packages: str) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def imports(path: Path) -> set[str]:
+def find_imports(path: Path) -> set[str]:
     """Return every module that ``path`` imports anywhere in it, dotted; ``from a import b`` gives ``a`` and ``a.b``."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -62,40 +62,41 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def breaches(paths: list[Path], forbidden: set[str]) -> list[str]:
-    """``module imports module`` for everything that ``paths`` import out of ``forbidden``."""
+def find_violations(paths: list[Path], forbidden: set[str]) -> list[str]:
+    """Return ``module imports module`` for every import of ``forbidden`` modules in ``paths``."""
     return [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in paths
-        for name in sorted(imports(path))
+        for name in sorted(find_imports(path))
         if any(name == package or name.startswith(f"{package}.") for package in forbidden)
     ]
 
 
-def test_the_engine_imports_no_orchestration_and_no_media_or_science_library() -> None:
+def test_engine_imports_no_orchestration_media_or_science_library() -> None:
     stages = {f"tasks.{name}" for name in STAGES}
-    assert breaches(modules("tasks.engine"), ORCHESTRATION | MEDIA | SCIENCE | GLUE | stages | {"tasks.media"}) == []
+    forbidden = ORCHESTRATION | MEDIA | SCIENCE | GLUE | stages | {"tasks.media"}
+    assert find_violations(list_source_files("tasks.engine"), forbidden) == []
 
 
 @pytest.mark.parametrize("package", SHARED)
-def test_what_stages_share_imports_no_stage_and_nothing_above(package: str) -> None:
+def test_shared_packages_import_no_stage_and_no_upper_layer(package: str) -> None:
     stages = {f"tasks.{name}" for name in STAGES}
-    assert breaches(modules(f"tasks.{package}"), ORCHESTRATION | GLUE | stages) == []
+    assert find_violations(list_source_files(f"tasks.{package}"), ORCHESTRATION | GLUE | stages) == []
 
 
 def test_downloads_import_no_media_or_science_library() -> None:
-    assert breaches(modules("tasks.downloads"), MEDIA | SCIENCE | {"tasks.media"}) == []
+    assert find_violations(list_source_files("tasks.downloads"), MEDIA | SCIENCE | {"tasks.media"}) == []
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_imports_neither_orchestration_nor_another_stage(stage: str) -> None:
+def test_stage_imports_no_orchestration_and_no_other_stage(stage: str) -> None:
     others = {f"tasks.{name}" for name in STAGES if name != stage}
-    assert breaches(modules(f"tasks.{stage}"), ORCHESTRATION | GLUE | others) == []
+    assert find_violations(list_source_files(f"tasks.{stage}"), ORCHESTRATION | GLUE | others) == []
 
 
 @pytest.mark.parametrize("package", [*STAGES, *SHARED])
-def test_a_stage_imports_only_the_contract_of_the_engine(package: str) -> None:
-    forbidden = breaches(modules(f"tasks.{package}"), {"tasks.engine"})
+def test_stage_imports_only_the_contract_of_the_engine(package: str) -> None:
+    forbidden = find_violations(list_source_files(f"tasks.{package}"), {"tasks.engine"})
     assert [line for line in forbidden if not line.partition(" imports ")[2].startswith(STAGE_API)] == []
 
 
@@ -104,27 +105,28 @@ ENGINE_PACKAGES = ("contract", "store", "planning", "reporting", "running")
 
 
 @pytest.mark.parametrize("package", ENGINE_PACKAGES)
-def test_a_package_of_the_engine_imports_no_later_one(package: str) -> None:
+def test_engine_package_imports_no_later_package(package: str) -> None:
     later = ENGINE_PACKAGES[ENGINE_PACKAGES.index(package) + 1 :]
     above = {"tasks.engine.run", "tasks.engine.maintenance", "tasks.engine.__main__"}
-    assert breaches(modules(f"tasks.engine.{package}"), {f"tasks.engine.{name}" for name in later} | above) == []
+    forbidden = {f"tasks.engine.{name}" for name in later} | above
+    assert find_violations(list_source_files(f"tasks.engine.{package}"), forbidden) == []
 
 
-def test_orchestration_is_where_it_belongs() -> None:
-    everything = modules("tasks", "flows", "deployments")
+def test_only_upper_layers_import_orchestration() -> None:
+    everything = list_source_files("tasks", "flows", "deployments")
     prefect = [
-        path for path in everything if not _within(path, "flows", "deployments", "tasks/batch", "tasks/launcher")
+        path for path in everything if not _is_within(path, "flows", "deployments", "tasks/batch", "tasks/launcher")
     ]
-    dask = [path for path in everything if not _within(path, "tasks/batch", "tasks/launcher")]
-    assert breaches(prefect, {"prefect", "prefect_dask"}) == []
-    assert breaches(dask, {"dask", "distributed"}) == []
+    dask = [path for path in everything if not _is_within(path, "tasks/batch", "tasks/launcher")]
+    assert find_violations(prefect, {"prefect", "prefect_dask"}) == []
+    assert find_violations(dask, {"dask", "distributed"}) == []
 
 
-def test_nothing_imports_upwards() -> None:
-    assert breaches(modules("tasks"), {"flows", "deployments"}) == []
+def test_tasks_import_no_flows() -> None:
+    assert find_violations(list_source_files("tasks"), {"flows", "deployments"}) == []
 
 
-def _within(path: Path, *places: str) -> bool:
+def _is_within(path: Path, *places: str) -> bool:
     return any(path.is_relative_to(ROOT / place) for place in places)
 
 
@@ -168,8 +170,8 @@ def _name_module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_no_modules_import_each_other() -> None:
-    assert find_import_cycle(modules("tasks", "flows")) == []
+def test_there_are_no_import_cycles() -> None:
+    assert find_import_cycle(list_source_files("tasks", "flows")) == []
 
 
 @pytest.mark.parametrize(
@@ -189,12 +191,12 @@ def test_import_cycles_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     package.mkdir()
     for name, text in (("__init__", ""), ("one", line), ("two", "import tasks.one"), ("three", "")):
         (package / f"{name}.py").write_text(text)
-    assert bool(find_import_cycle(modules("tasks"))) is cycle
+    assert bool(find_import_cycle(list_source_files("tasks"))) is cycle
 
 
-def test_a_child_process_loads_no_orchestration() -> None:
-    """What the engine imports, imports in turn: a child pays for all of it at each start."""
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules("tasks.engine")]
+def test_item_process_loads_no_orchestration() -> None:
+    """Imports are transitive: each item process pays for all of them at its start."""
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in list_source_files("tasks.engine")]
     load = f"[importlib.import_module(name) for name in {names!r}]"
     code = f"import importlib, json, sys; {load}; print(json.dumps(sorted(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
@@ -202,8 +204,8 @@ def test_a_child_process_loads_no_orchestration() -> None:
     assert loaded & (ORCHESTRATION | MEDIA | {"scipy", "pandas", "astropy"}) == set()
 
 
-def test_no_flow_bears_the_name_of_a_library() -> None:
-    """``python flows/x.py`` puts flows/ first on sys.path: such a module would hide the library."""
+def test_no_flow_has_the_name_of_a_library() -> None:
+    """``python flows/x.py`` puts flows/ first on sys.path, so such a module would hide the library."""
     names = {path.stem for path in (ROOT / "flows").iterdir() if path.suffix == ".py" or path.is_dir()} - {
         "__init__",
         "__pycache__",
@@ -221,7 +223,7 @@ def test_no_flow_bears_the_name_of_a_library() -> None:
         ("def f():\n import dask", True),
     ],
 )
-def test_the_rule_finds_breaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, found: bool) -> None:
+def test_forbidden_imports_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, found: bool) -> None:
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     (tmp_path / "module.py").write_text(line)
-    assert bool(breaches([tmp_path / "module.py"], ORCHESTRATION)) is found
+    assert bool(find_violations([tmp_path / "module.py"], ORCHESTRATION)) is found

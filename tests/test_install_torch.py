@@ -1,4 +1,4 @@
-"""The extra torch: which build is taken. Real uv, real wheels in a folder; nothing is installed."""
+"""Test which torch build is chosen, with real uv and real wheels in a folder; no build is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module ``scripts/install_torch.py``, which is no part of any package."""
+    """Load ``scripts/install_torch.py``, which is not part of a package."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     spec = importlib.util.spec_from_file_location("install_torch", ROOT / "scripts" / "install_torch.py")
     assert spec is not None
@@ -26,8 +26,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def wheel(folder: Path, version: str) -> None:
-    """A wheel of torch with nothing in it."""
+def write_wheel(folder: Path, version: str) -> None:
+    """Write an empty wheel of torch."""
     info = f"torch-{version}.dist-info"
     with zipfile.ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as archive:
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
@@ -39,14 +39,14 @@ def wheel(folder: Path, version: str) -> None:
     ("versions", "chosen"),
     [
         (["2.7.0", "2.8.0", "2.8.0+cpu"], "torch==2.8.0+cpu"),
-        (["2.7.0", "2.7.0+cpu", "2.8.0", "2.9.1"], "torch==2.7.0+cpu"),  # the newest have none
-        (["2.5.0+cpu", "2.8.0", "3.0.0+cpu"], "torch>=2.6,<3"),  # those that have one are not allowed
+        (["2.7.0", "2.7.0+cpu", "2.8.0", "2.9.1"], "torch==2.7.0+cpu"),  # the newest have no CPU build
+        (["2.5.0+cpu", "2.8.0", "3.0.0+cpu"], "torch>=2.6,<3"),  # versions with a CPU build are not allowed
         ([], "torch>=2.6,<3"),
     ],
 )
-def test_the_newest_cpu_build_is_taken(script: ModuleType, tmp_path: Path, versions: list[str], chosen: str) -> None:
+def test_newest_cpu_build_is_chosen(script: ModuleType, tmp_path: Path, versions: list[str], chosen: str) -> None:
     for version in versions:
-        wheel(tmp_path, version)
+        write_wheel(tmp_path, version)
     (tmp_path / "empty").mkdir()
     own = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
     variables = {**own, "UV_DEFAULT_INDEX": (tmp_path / "empty").as_uri(), "UV_FIND_LINKS": str(tmp_path)}
@@ -54,5 +54,5 @@ def test_the_newest_cpu_build_is_taken(script: ModuleType, tmp_path: Path, versi
     assert script.choose(installer, "torch>=2.6,<3") == chosen
 
 
-def test_what_is_asked_for_is_the_projects_extra(script: ModuleType) -> None:
-    assert script.requirement(ROOT / "pyproject.toml").startswith("torch>=")
+def test_requirement_is_that_of_the_extra_torch(script: ModuleType) -> None:
+    assert script.read_requirement(ROOT / "pyproject.toml").startswith("torch>=")

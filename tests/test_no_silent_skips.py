@@ -1,4 +1,4 @@
-"""In CI a skipped test is a failed one, but for reasons that nothing installable would remove."""
+"""Test that a skipped test fails in CI, except for reasons that no installation can remove."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ EXPECTED = "import pytest\n@pytest.mark.xfail(reason={reason!r})\ndef test_it():
         (EXPECTED, "known", "1", 0),
     ],
 )
-def test_skips_in_ci(tmp_path: Path, text: str, reason: str, in_ci: str, code: int) -> None:
+def test_skipped_tests_fail_in_ci_except_for_allowed_reasons(
+    tmp_path: Path, text: str, reason: str, in_ci: str, code: int
+) -> None:
     shutil.copyfile(Path(__file__).with_name("conftest.py"), tmp_path / "conftest.py")
     (tmp_path / "test_one.py").write_text(text.format(reason=reason))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")

@@ -1,4 +1,4 @@
-"""report.html in a real browser: it renders, and neither asks for anything nor complains about anything."""
+"""Test report.html in a real browser: it renders, loads no resources, and causes no console messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DONE, FAILED = (0x1F, 0x77, 0xA8), (0xD1, 0x49, 0x5B)
 
 
 def visit(browser: str, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Open ``page`` headless; what the page's console says is on standard error."""
+    """Open ``page`` headless; messages of the page's console are on standard error."""
     quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
     away = [
         "--host-resolver-rules=MAP * ~NOTFOUND",
@@ -26,7 +26,7 @@ def visit(browser: str, page: Path, *options: str) -> subprocess.CompletedProces
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
 
 
-def complaints(visited: subprocess.CompletedProcess[str]) -> list[str]:
+def find_console_messages(visited: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in visited.stderr.splitlines() if "CONSOLE" in line]
 
 
@@ -54,24 +54,24 @@ def page(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_renders_bars_pictures_and_failures(browser: str, page: Path) -> None:
+def test_report_renders_bars_images_and_failures(browser: str, page: Path) -> None:
     shot = page.with_name("shot.png")
     visited = visit(browser, page, "--window-size=1200,1600", f"--screenshot={shot}")
-    assert complaints(visited) == []
+    assert find_console_messages(visited) == []
     pixels = cv2.cvtColor(cv2.imread(str(shot)), cv2.COLOR_BGR2RGB)
     for colour in (DONE, FAILED, (0, 200, 0)):
         assert (pixels == colour).all(axis=2).sum() > 500, f"nothing on the page has the colour {colour}"
 
 
-def test_hostile_text_stays_text(browser: str, page: Path) -> None:
+def test_hostile_text_is_shown_as_text(browser: str, page: Path) -> None:
     visited = visit(browser, page, "--dump-dom")
-    assert complaints(visited) == []
+    assert find_console_messages(visited) == []
     assert "&lt;img src=x onerror=alert(1)&gt;" in visited.stdout
 
 
-def test_a_page_that_fetches_would_be_noticed(browser: str, page: Path) -> None:
-    """The check above can fail: a picture from elsewhere is refused by the page's own policy, on the console."""
+def test_page_that_loads_resources_is_noticed(browser: str, page: Path) -> None:
+    """The page's own policy refuses an external image, and the console reports it."""
     page.write_text(
         page.read_text(encoding="utf-8").replace("<main>", '<main><img src="http://example.invalid/x.png">')
     )
-    assert complaints(visit(browser, page, "--dump-dom"))
+    assert find_console_messages(visit(browser, page, "--dump-dom"))

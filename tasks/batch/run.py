@@ -48,7 +48,7 @@ from tasks.engine.store.lock import Lock
 from tasks.engine.store.outcomes import Outcome, Outcomes, Record
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.write_errors import explain_write_errors
-from tasks.launcher.cluster import client_of_another, local_cluster, remote_slots
+from tasks.launcher.cluster import configure_remote_client, count_remote_slots, local_cluster
 from tasks.launcher.watch import Watch
 
 _PATIENCE = Patience()
@@ -200,7 +200,7 @@ class BatchRun:
     def _size(self, stage: Stage, items: int) -> Size:
         size = size_stage(stage, items, self.execution, read_host())
         if self.execution.scheduler:
-            threads = remote_slots(self.execution.scheduler)
+            threads = count_remote_slots(self.execution.scheduler)
             slots = min(threads, self.execution.workers or threads)
             reason = f"{count_noun(slots, 'slot')} ({count_noun(threads, 'thread')} on {self.execution.scheduler})"
             size = replace(size, slots=slots, reason=reason)
@@ -298,7 +298,7 @@ def _give_up() -> None:
 def _task_runner(scheduler: str | None, slots: int, folder: Path) -> Iterator[DaskTaskRunner]:
     with ExitStack() as stack:
         if scheduler:
-            stack.enter_context(client_of_another())
+            stack.enter_context(configure_remote_client())
             runner = DaskTaskRunner(address=scheduler)
         else:
             runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(slots, folder)))

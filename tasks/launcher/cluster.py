@@ -1,8 +1,8 @@
-"""The Dask cluster of a run: one that is already there, or this process with a thread a slot.
+"""Create the Dask cluster of a run in this process, with one thread per slot, or connect to an existing one.
 
-The slots' child processes give parallelism and isolation, so that scheduler and worker can be threads of the flow's own
-process: no Prefect import in every worker, no server in every worker, and Ctrl+C has one process to stop.
-``docs/benchmarks.md`` has the measurement behind the shape.
+The slots' child processes give parallelism and isolation, so scheduler and worker can be threads of the flow's own
+process: workers import no Prefect, no extra server runs, and Ctrl+C stops one process. ``docs/benchmarks.md`` has the
+measurements behind this design.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from tasks.engine.contract.errors import RunError
 
 _CONNECT_SECONDS = 30
 _MOST_SHARDS_AHEAD = 8
-_NOBODYS_PORT = "127.0.0.1:0"  # Dask serves HTTP whether one wants it or not; by default on every address of the host
+_LOOPBACK_PORT = "127.0.0.1:0"  # Dask always serves HTTP, by default on all addresses
 
-# Dask keeps its latest messages, a thousand of each kind, for debugging; with the messages it keeps the shards in them.
+# Dask keeps its last thousand messages of each kind for debugging, and with them the shards in the messages.
 _OWN_SETTINGS: dict[str, object] = {"distributed.admin.low-level-log-length": 1}
 
-# A worker may not be a daemon, because its slots have child processes. A worker that is lost is not its items' fault,
-# so that Dask may try a shard again as often as workers go. Scheduler and worker open a web port even without their
-# dashboards: nothing is served there. An empty list of routes is not enough: dashboards are served beside the routes.
+# A worker must not be a daemon, because its slots have child processes. A lost worker is not the fault of its items,
+# so Dask may retry a shard for every lost worker. Scheduler and worker open a web port even without their dashboards:
+# no page is served there. An empty list of routes is not enough, because dashboards are served in addition to routes.
 _SETTINGS: dict[str, object] = {
     **_OWN_SETTINGS,
     "distributed.worker.daemon": False,
-    "distributed.worker.profile.enabled": False,  # it samples every thread a hundred times a second
+    "distributed.worker.profile.enabled": False,  # it would sample every thread a hundred times per second
     "distributed.scheduler.allowed-failures": 100,
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.admin.tick.interval": "1s",
@@ -38,12 +38,12 @@ _SETTINGS: dict[str, object] = {
     "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    "distributed.worker.use-file-locking": False,  # the folder of its files is the run's own, and goes with the run
+    "distributed.worker.use-file-locking": False,  # each run has its own folder, which is removed with the run
 }
 
 
 class _WorkerWithoutDashboard(Worker):
-    """A worker that serves no dashboard, which LocalCluster would ask for with the address of its port."""
+    """Worker without the dashboard that LocalCluster requests with the address of its port."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "dashboard": False})
@@ -51,12 +51,12 @@ class _WorkerWithoutDashboard(Worker):
 
 @contextmanager
 def local_cluster(slots: int, folder: Path) -> Iterator[LocalCluster]:
-    """A scheduler and a worker in this process, on no port that others can reach.
+    """Yield a scheduler and a worker in this process, on no port that others can reach.
 
-    The worker's files go into ``folder``. By default Dask has one of a fixed name in the shared folder for temporary
-    files: it follows what others place there, and clears it.
+    The worker's files go into ``folder``. By default Dask uses a fixed name in the shared folder for temporary files:
+    it follows symlinks that others place there, and clears it.
 
-    There are threads for as many shards again as can run: while one runs, Prefect begins the next.
+    There are threads for twice as many shards as can run: while one runs, Prefect begins the next.
     """
     with (
         dask.config.set({**_SETTINGS, "temporary-directory": str(folder)}),
@@ -65,8 +65,8 @@ def local_cluster(slots: int, folder: Path) -> Iterator[LocalCluster]:
             threads_per_worker=slots + min(slots, _MOST_SHARDS_AHEAD),
             processes=False,
             memory_limit=0,
-            dashboard_address=_NOBODYS_PORT,
-            worker_dashboard_address=_NOBODYS_PORT,
+            dashboard_address=_LOOPBACK_PORT,
+            worker_dashboard_address=_LOOPBACK_PORT,
             scheduler_kwargs={"dashboard": False},
             worker_class=_WorkerWithoutDashboard,
             silence_logs="ERROR",
@@ -76,14 +76,17 @@ def local_cluster(slots: int, folder: Path) -> Iterator[LocalCluster]:
 
 
 @contextmanager
-def client_of_another() -> Iterator[None]:
-    """What this process's client needs where the cluster is not its own."""
+def configure_remote_client() -> Iterator[None]:
+    """Apply the client settings for a cluster that other processes run."""
     with dask.config.set(_OWN_SETTINGS):
         yield
 
 
-def remote_slots(address: str) -> int:
-    """Threads of all workers of the scheduler at ``address``. Raises RunError where there is none."""
+def count_remote_slots(address: str) -> int:
+    """Return the number of threads of all workers of the scheduler at ``address``.
+
+    Raises RunError if it does not answer or has no workers.
+    """
     try:
         with Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
             threads: int = sum(client.nthreads().values())

@@ -1,6 +1,6 @@
-"""What a run does beside its shards: it shows its progress in Prefect, and looks whether somebody cancelled it there.
+"""Show a run's progress in Prefect, and check whether it was cancelled there.
 
-In a thread of its own: a server that is away lets its callers wait, and no slot may wait with them.
+This runs in a separate thread: an unavailable server blocks its callers, and no slot may wait for it.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ from prefect.exceptions import PrefectException
 
 from tasks.engine.reporting.progress import StageProgress
 
-_FIRST_ARTIFACT_SECONDS = 2.0  # a stage that is over sooner needs none
+_FIRST_ARTIFACT_SECONDS = 2.0  # shorter stages have no artifact
 _ARTIFACT_SECONDS = 10.0  # between updates of the progress artifact
-_LOOK_SECONDS = 5.0  # between looks whether the run was cancelled
-_LAST_UPDATE_SECONDS = 5.0  # for the last update, once the stage is over
+_CHECK_SECONDS = 5.0  # between checks for a cancellation
+_LAST_UPDATE_SECONDS = 5.0  # for the last update, after the stage
 
-# What a Prefect server that is away, or that is unwell, makes of a call.
+# Errors of a call to a Prefect server that is unavailable or failing.
 API_ERRORS = (PrefectException, httpx.HTTPError, OSError)
 
 
 class Watch:
-    """Watches over one stage of the current flow run. Use it as a context."""
+    """Context that watches one stage of the current flow run."""
 
     def __init__(self, progress: StageProgress, key: str, on_cancel: Callable[[], None]) -> None:
         self._progress = progress
         self._key = key
         self._on_cancel = on_cancel
         self._artifact: uuid.UUID | None = None
-        self._over = threading.Event()
+        self._is_over = threading.Event()
         self._thread = threading.Thread(target=copy_context().run, args=(self._watch,), daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Show where the stage ended, unless the server is away."""
-        self._over.set()
+        """Show the final state of the stage, unless the server is unavailable."""
+        self._is_over.set()
         self._thread.join(_LAST_UPDATE_SECONDS)
 
     def _watch(self) -> None:
         next_show = time.monotonic() + _FIRST_ARTIFACT_SECONDS
-        next_look = time.monotonic() + _LOOK_SECONDS
-        while not self._over.wait(max(0.0, min(next_show, next_look) - time.monotonic())):
+        next_check = time.monotonic() + _CHECK_SECONDS
+        while not self._is_over.wait(max(0.0, min(next_show, next_check) - time.monotonic())):
             if time.monotonic() >= next_show:
                 self._try(self._show)
                 next_show = time.monotonic() + _ARTIFACT_SECONDS
-            if time.monotonic() >= next_look:
-                self._try(self._look)
-                next_look = time.monotonic() + _LOOK_SECONDS
+            if time.monotonic() >= next_check:
+                self._try(self._check_cancellation)
+                next_check = time.monotonic() + _CHECK_SECONDS
         if self._artifact:
             self._try(self._show)
 
@@ -81,7 +81,7 @@ class Watch:
         else:
             update_progress_artifact(self._artifact, percent, description=text)
 
-    def _look(self) -> None:
+    def _check_cancellation(self) -> None:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             return

@@ -1,4 +1,4 @@
-"""How a run is told to stop, by a call and by a signal."""
+"""Stop a run by a call and by a signal."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def run_id() -> Iterator[str]:
     forget_signal("run-of-a-test")
 
 
-def test_a_run_goes_on_until_it_is_told() -> None:
+def test_new_stop_signal_is_not_set() -> None:
     stop = StopSignal()
     assert not stop.draining
     assert not stop.stopping
 
 
-def test_draining_lets_running_items_finish() -> None:
+def test_drain_lets_running_items_finish() -> None:
     stop = StopSignal()
     stop.drain()
     assert stop.draining
     assert not stop.stopping
 
 
-def test_stopping_starts_nothing_new_either() -> None:
+def test_stop_also_drains() -> None:
     stop = StopSignal()
     stop.stop()
     assert stop.draining
     assert stop.stopping
 
 
-def test_each_run_has_one_signal_until_it_is_forgotten(run_id: str) -> None:
+def test_each_run_has_one_stop_signal_until_it_is_forgotten(run_id: str) -> None:
     first = get_stop_signal(run_id)
     assert get_stop_signal(run_id) is first
     assert get_stop_signal("another run") is not first
@@ -48,14 +48,14 @@ def test_each_run_has_one_signal_until_it_is_forgotten(run_id: str) -> None:
     assert get_stop_signal(run_id) is not first
 
 
-def test_a_run_is_told_by_its_id(run_id: str) -> None:
+def test_run_is_stopped_by_its_id(run_id: str) -> None:
     tell_to_stop(run_id, "drain")
     assert (get_stop_signal(run_id).draining, get_stop_signal(run_id).stopping) == (True, False)
     tell_to_stop(run_id, "stop")
     assert (get_stop_signal(run_id).draining, get_stop_signal(run_id).stopping) == (True, True)
 
 
-def test_signals_are_caught_in_the_block_and_not_after_it() -> None:
+def test_signals_are_handled_only_within_the_block() -> None:
     heard: list[str] = []
     former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with handle_signals(lambda: heard.append("interrupt"), lambda: heard.append("terminate")):
@@ -65,8 +65,8 @@ def test_signals_are_caught_in_the_block_and_not_after_it() -> None:
     assert {number: signal.getsignal(number) for number in former} == former
 
 
-def test_another_thread_catches_no_signals() -> None:
-    """Python does not allow it; the block runs all the same."""
+def test_signals_are_not_handled_in_other_threads() -> None:
+    """Python does not allow it; the block runs without handlers."""
     ran: list[bool] = []
 
     def act() -> None:

@@ -1,4 +1,4 @@
-"""What an item starts and leaves behind ends when the item does; what its stage started before stays."""
+"""Test that processes started by an item end with it, and that its stage's helpers stay."""
 
 import subprocess
 import uuid
@@ -17,12 +17,12 @@ from tasks.engine.running.watchdog import build_watched_environment
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.processes import MARK, find_processes, wait_until_gone
 
-# A process that leaves its parent and its session, and one that it has started in turn.
+# A process that leaves its parent and its session, and a child of it.
 LEAVES = "(setsid sh -c 'sleep 3600 & exec sleep 3600' &) ; (sleep 3600 &)"
 
 
 class HelpedStage(FaultStage):
-    """Has a helper of its own, which every item asks whether it lives."""
+    """Stage with a helper process; every item checks that it lives."""
 
     name = "helped"
 
@@ -30,7 +30,7 @@ class HelpedStage(FaultStage):
         self.helper = subprocess.Popen(["sleep", "3601"])
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        assert self.helper.poll() is None, "the helper is gone"
+        assert self.helper.poll() is None, "the helper has ended"
         if item.payload.get("waits"):
             subprocess.run(["sleep", "0.01"], check=True)
         subprocess.Popen(["sh", "-c", LEAVES]).wait()
@@ -40,11 +40,9 @@ class HelpedStage(FaultStage):
         return StageResult()
 
 
-def test_nothing_but_the_stage_s_own_helper_is_left_between_items(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_helper_of_the_stage_lives_between_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark = uuid.uuid4().hex
-    build_watched_environment()  # the watchdog of this process lives as long as it does: it is not to bear the mark
+    build_watched_environment()  # start this process's watchdog first, so that it does not inherit the mark
     monkeypatch.setenv(MARK, mark)
     payloads: list[dict[str, object]] = [{}, {"fails": True}, {"waits": True}, {}]
     items = tuple(PlannedItem(Item(f"item-{n}", payload), "key", n) for n, payload in enumerate(payloads))

@@ -1,4 +1,4 @@
-"""Cutting shards and trying again, on a clock that the tests turn."""
+"""Test the size of shards and retries, with a clock that the tests control."""
 
 import random
 from collections import Counter
@@ -14,7 +14,7 @@ from tasks.engine.store.outcomes import Failure, FailureKind, Outcome, Record, U
 
 
 class Clock:
-    """Stands still unless told."""
+    """Clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -23,102 +23,104 @@ class Clock:
         return self.now
 
 
-def planned(count: int, costs: Sequence[float] = (1.0,)) -> list[PlannedItem]:
+def plan_items(count: int, costs: Sequence[float] = (1.0,)) -> list[PlannedItem]:
     return [
         PlannedItem(Item(f"item-{number:04d}", cost=costs[number % len(costs)]), "key", number)
         for number in range(count)
     ]
 
 
-def done(item: PlannedItem, seconds: float = 1.0) -> Outcome:
+def create_done(item: PlannedItem, seconds: float = 1.0) -> Outcome:
     usage = Usage(seconds=seconds)
     record = Record(item.item.id, "stage", 1, "key", (), {}, {}, usage, item.attempts + 1, "run")
     return Outcome.of_record(record)
 
 
-def failed(item: PlannedItem, kind: FailureKind, transient: bool = False) -> Outcome:
+def create_failed(item: PlannedItem, kind: FailureKind, transient: bool = False) -> Outcome:
     usage = Usage(seconds=1.0)
     failure = Failure(item.item.id, "stage", "key", kind, "", item.attempts + 1, usage, "run", transient)
     return Outcome.of_failure(failure)
 
 
-def all_done(shard: Shard, seconds: float = 1.0) -> list[Outcome]:
-    return [done(item, seconds) for item in shard.items]
+def finish_all(shard: Shard, seconds: float = 1.0) -> list[Outcome]:
+    return [create_done(item, seconds) for item in shard.items]
 
 
-def dispatcher(
+def create_dispatcher(
     items: Sequence[PlannedItem], slots: int = 2, clock: Clock | None = None, **options: object
 ) -> Dispatcher:
     execution = Execution.model_validate(options)
     return Dispatcher(items, slots, execution, clock or Clock(), random.Random(7))
 
 
-def take_all(found: Dispatcher) -> list[Shard]:
-    """Every shard that may be in flight now."""
-    return list(iter(found.pop_shard, None))
+def take_all(dispatcher: Dispatcher) -> list[Shard]:
+    """Return every shard that may be in flight now."""
+    return list(iter(dispatcher.pop_shard, None))
 
 
-def ids(shards: Sequence[Shard]) -> list[str]:
+def list_ids(shards: Sequence[Shard]) -> list[str]:
     return [item.item.id for shard in shards for item in shard.items]
 
 
-def test_the_window_holds_two_shards_a_slot() -> None:
-    found = dispatcher(planned(100), slots=3)
-    shards = take_all(found)
+def test_two_shards_per_slot_are_in_flight() -> None:
+    dispatcher = create_dispatcher(plan_items(100), slots=3)
+    shards = take_all(dispatcher)
     assert len(shards) == 6
-    found.take(shards[0], all_done(shards[0]))
-    assert len(take_all(found)) == 1
+    dispatcher.take(shards[0], finish_all(shards[0]))
+    assert len(take_all(dispatcher)) == 1
 
 
-def test_the_first_shards_are_small_whatever_the_items_take() -> None:
-    assert [len(shard.items) for shard in take_all(dispatcher(planned(1000)))] == [4, 4, 4, 4]
-    assert [len(shard.items) for shard in take_all(dispatcher(planned(9)))] == [1, 1, 1, 1]
+def test_first_shards_are_small() -> None:
+    assert [len(shard.items) for shard in take_all(create_dispatcher(plan_items(1000)))] == [4, 4, 4, 4]
+    assert [len(shard.items) for shard in take_all(create_dispatcher(plan_items(9)))] == [1, 1, 1, 1]
 
 
-def test_shards_take_about_their_seconds_and_shrink_towards_the_end() -> None:
-    found = dispatcher(planned(2000), shard_seconds=20)
-    sizes, flight = [], take_all(found)
+def test_shards_last_about_shard_seconds_and_shrink_at_the_end() -> None:
+    dispatcher = create_dispatcher(plan_items(2000), shard_seconds=20)
+    sizes, flight = [], take_all(dispatcher)
     while flight:
         shard = flight.pop(0)
         sizes.append(len(shard.items))
-        found.take(shard, all_done(shard, seconds=0.1))
-        flight += take_all(found)
+        dispatcher.take(shard, finish_all(shard, seconds=0.1))
+        flight += take_all(dispatcher)
     assert sum(sizes) == 2000
     assert max(sizes) == pytest.approx(200, abs=1)
     grown = sizes[4:]
     assert grown == sorted(grown, reverse=True)
-    assert grown[-1] <= 10, "a second at most at the end"
+    assert grown[-1] <= 10, "at most one second at the end"
 
 
-def test_a_heavy_item_is_a_shard_of_its_own() -> None:
-    found = dispatcher(planned(40, costs=[1.0]) + planned(1, costs=[500.0]), slots=1, shard_seconds=20)
+def test_heavy_item_is_a_separate_shard() -> None:
+    dispatcher = create_dispatcher(
+        plan_items(40, costs=[1.0]) + plan_items(1, costs=[500.0]), slots=1, shard_seconds=20
+    )
     shards = []
-    while shard := found.pop_shard():
+    while shard := dispatcher.pop_shard():
         shards.append(shard)
-        found.take(shard, [done(item, item.item.cost) for item in shard.items])
+        dispatcher.take(shard, [create_done(item, item.item.cost) for item in shard.items])
     assert [item.item.cost for item in shards[-1].items] == [500.0]
 
 
-def test_a_fixed_size_is_kept_but_for_the_rest() -> None:
-    found = dispatcher(planned(10), slots=4, shard_size=3)
-    assert [len(shard.items) for shard in take_all(found)] == [3, 3, 3, 1]
+def test_shards_of_fixed_size_except_the_last() -> None:
+    dispatcher = create_dispatcher(plan_items(10), slots=4, shard_size=3)
+    assert [len(shard.items) for shard in take_all(dispatcher)] == [3, 3, 3, 1]
 
 
 @pytest.mark.parametrize("costs", [[0.0], [0.0, 5.0], [1e-9], [1e12]])
-def test_costs_of_any_size_are_cut(costs: list[float]) -> None:
-    found = dispatcher(planned(50, costs))
-    seen, flight = [], take_all(found)
+def test_items_of_any_cost_are_divided_into_shards(costs: list[float]) -> None:
+    dispatcher = create_dispatcher(plan_items(50, costs))
+    seen, flight = [], take_all(dispatcher)
     while flight:
         shard = flight.pop(0)
-        seen += ids([shard])
-        found.take(shard, all_done(shard, seconds=0.01))
-        flight += take_all(found)
-    assert sorted(seen) == sorted(item.item.id for item in planned(50))
-    assert found.finished
+        seen += list_ids([shard])
+        dispatcher.take(shard, finish_all(shard, seconds=0.01))
+        flight += take_all(dispatcher)
+    assert sorted(seen) == sorted(item.item.id for item in plan_items(50))
+    assert dispatcher.finished
 
 
-def test_a_span_names_places_in_the_manifest_from_one() -> None:
-    items = planned(200)
+def test_span_counts_manifest_places_from_one() -> None:
+    items = plan_items(200)
     assert Shard(tuple(items[120:160])).span == "0121-0160"
     assert Shard((items[160], items[120])).span == "0121-0161"
     assert Shard((items[6],)).span == "0007"
@@ -135,135 +137,137 @@ def test_a_span_names_places_in_the_manifest_from_one() -> None:
         ("bad_input", False, False),
     ],
 )
-def test_what_may_pass_is_tried_again(kind: FailureKind, transient: bool, again: bool) -> None:
+def test_transient_failures_are_retried(kind: FailureKind, transient: bool, again: bool) -> None:
     clock = Clock()
-    found = dispatcher(planned(1), clock=clock, retries=1)
-    (first,) = take_all(found)
-    settled = found.take(first, [failed(first.items[0], kind, transient)])
+    dispatcher = create_dispatcher(plan_items(1), clock=clock, retries=1)
+    (first,) = take_all(dispatcher)
+    settled = dispatcher.take(first, [create_failed(first.items[0], kind, transient)])
     assert bool(settled) is not again
-    assert found.finished is not again
+    assert dispatcher.finished is not again
     if again:
         clock.now += 100
-        (second,) = take_all(found)
+        (second,) = take_all(dispatcher)
         assert second.items[0].attempts == 1
-        (last,) = found.take(second, [failed(second.items[0], kind, transient)])
+        (last,) = dispatcher.take(second, [create_failed(second.items[0], kind, transient)])
         assert last.failure_kind is not None
         assert last.attempts == 2
-        assert found.finished
+        assert dispatcher.finished
 
 
-def test_the_wait_for_a_retry_is_between_half_and_one_and_a_half_of_its_base() -> None:
+def test_retry_wait_is_randomized_around_its_base() -> None:
     waits = []
     for seed in range(50):
-        found = Dispatcher(planned(1), 1, Execution(retries=20), Clock(), random.Random(seed))
-        shard = found.pop_shard()
+        dispatcher = Dispatcher(plan_items(1), 1, Execution(retries=20), Clock(), random.Random(seed))
+        shard = dispatcher.pop_shard()
         assert shard is not None
-        found.take(shard, [failed(shard.items[0], "timeout")])
-        waits.append(found.get_wait_seconds())
+        dispatcher.take(shard, [create_failed(shard.items[0], "timeout")])
+        waits.append(dispatcher.get_wait_seconds())
     assert all(wait is not None and 0.5 <= wait <= 1.5 for wait in waits)
     assert len(set(waits)) == 50
 
 
-def test_waits_double_up_to_a_minute() -> None:
+def test_retry_wait_doubles_up_to_a_minute() -> None:
     clock = Clock()
-    found = dispatcher(planned(1), slots=1, clock=clock, retries=20)
+    dispatcher = create_dispatcher(plan_items(1), slots=1, clock=clock, retries=20)
     for earlier in range(12):
-        shard = found.pop_shard()
+        shard = dispatcher.pop_shard()
         assert shard is not None
-        found.take(shard, [failed(shard.items[0], "timeout")])
-        wait = found.get_wait_seconds()
+        dispatcher.take(shard, [create_failed(shard.items[0], "timeout")])
+        wait = dispatcher.get_wait_seconds()
         assert wait is not None
         base = min(60.0, 2.0**earlier)
         assert 0.5 * base <= wait <= 1.5 * base
-        assert found.pop_shard() is None, "not before its time"
+        assert dispatcher.pop_shard() is None, "not before the wait is over"
         clock.now += wait
 
 
-def test_nobody_waits_for_a_retry_that_has_no_place() -> None:
+def test_no_wait_for_a_retry_while_the_window_is_full() -> None:
     clock = Clock()
-    found = dispatcher(planned(10), slots=1, clock=clock, retries=1, shard_size=1)
-    first, _ = take_all(found)
-    found.take(first, [failed(first.items[0], "crash")])
-    assert found.get_wait_seconds() is not None
-    assert len(take_all(found)) == 1
+    dispatcher = create_dispatcher(plan_items(10), slots=1, clock=clock, retries=1, shard_size=1)
+    first, _ = take_all(dispatcher)
+    dispatcher.take(first, [create_failed(first.items[0], "crash")])
+    assert dispatcher.get_wait_seconds() is not None
+    assert len(take_all(dispatcher)) == 1
     clock.now += 100
-    assert found.get_wait_seconds() is None, "the window is full: a loop that waited 0 s would burn a core"
-    found.stop()
-    assert found.get_wait_seconds() is None
+    assert dispatcher.get_wait_seconds() is None, "the window is full: a loop that waited 0 s would burn a core"
+    dispatcher.stop()
+    assert dispatcher.get_wait_seconds() is None
 
 
-def test_an_item_that_ran_out_of_memory_is_tried_alone_when_all_else_is_over() -> None:
+def test_out_of_memory_item_is_retried_alone_at_the_end() -> None:
     clock = Clock()
-    found = dispatcher(planned(3), slots=3, clock=clock, retries=1, shard_size=1)
-    hungry, crashed, good = take_all(found)
-    found.take(hungry, [failed(hungry.items[0], "out_of_memory")])
-    found.take(crashed, [failed(crashed.items[0], "crash")])
-    assert found.pop_shard() is None
-    found.take(good, all_done(good))
-    assert found.pop_shard() is None, "the crashed item comes first"
+    dispatcher = create_dispatcher(plan_items(3), slots=3, clock=clock, retries=1, shard_size=1)
+    hungry, crashed, good = take_all(dispatcher)
+    dispatcher.take(hungry, [create_failed(hungry.items[0], "out_of_memory")])
+    dispatcher.take(crashed, [create_failed(crashed.items[0], "crash")])
+    assert dispatcher.pop_shard() is None
+    dispatcher.take(good, finish_all(good))
+    assert dispatcher.pop_shard() is None, "the crashed item comes first"
     clock.now += 100
-    (again,) = take_all(found)
+    (again,) = take_all(dispatcher)
     assert not again.alone
-    found.take(again, all_done(again))
-    (alone,) = take_all(found)
+    dispatcher.take(again, finish_all(again))
+    (alone,) = take_all(dispatcher)
     assert alone.alone
-    assert ids([alone]) == ids([hungry])
-    found.take(alone, all_done(alone))
-    assert found.finished
+    assert list_ids([alone]) == list_ids([hungry])
+    dispatcher.take(alone, finish_all(alone))
+    assert dispatcher.finished
 
 
-def test_what_a_shard_did_not_reach_is_put_back_without_blame() -> None:
-    found = dispatcher(planned(4), slots=1, shard_size=4)
-    shard = found.pop_shard()
+def test_unfinished_items_of_a_shard_are_queued_again_without_an_attempt() -> None:
+    dispatcher = create_dispatcher(plan_items(4), slots=1, shard_size=4)
+    shard = dispatcher.pop_shard()
     assert shard is not None
     first, second, *_ = shard.items
-    settled = found.take(shard, [done(first), Outcome(second.item.id, "stage", "remaining")])
+    settled = dispatcher.take(shard, [create_done(first), Outcome(second.item.id, "stage", "remaining")])
     assert [outcome.id for outcome in settled] == [first.item.id]
-    again = found.pop_shard()
+    again = dispatcher.pop_shard()
     assert again is not None
-    assert sorted(ids([again])) == sorted(item.item.id for item in shard.items[1:])
+    assert sorted(list_ids([again])) == sorted(item.item.id for item in shard.items[1:])
     assert {item.attempts for item in again.items} == {0}
 
 
-def test_nothing_is_handed_out_once_stopped() -> None:
-    found = dispatcher(planned(10), slots=1, shard_size=1, retries=5)
-    first, second = take_all(found)
-    found.stop()
-    assert found.pop_shard() is None
-    assert not found.finished, "two shards are still in flight"
-    assert found.take(first, [failed(first.items[0], "crash")]), "a failure is final, for no try will follow"
-    found.take(second, [])
-    assert found.finished
+def test_stopped_dispatcher_hands_out_no_shard() -> None:
+    dispatcher = create_dispatcher(plan_items(10), slots=1, shard_size=1, retries=5)
+    first, second = take_all(dispatcher)
+    dispatcher.stop()
+    assert dispatcher.pop_shard() is None
+    assert not dispatcher.finished, "two shards are still in flight"
+    assert dispatcher.take(first, [create_failed(first.items[0], "crash")]), "the failure is final: no retry follows"
+    dispatcher.take(second, [])
+    assert dispatcher.finished
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_every_item_is_handed_out_until_it_is_settled_and_no_oftener(seed: int) -> None:
-    """Random items, outcomes and lost shards: nobody is forgotten, nobody is in two places, tries are counted."""
-    chance, clock = random.Random(seed), Clock()
-    items = planned(chance.randrange(1, 300), [chance.choice([0.0, 0.1, 1.0, 50.0]) for _ in range(7)])
-    retries = chance.randrange(4)
-    size = chance.choice([None, None, 1, 7])
-    found = dispatcher(items, chance.randrange(1, 6), clock, retries=retries, shard_size=size)
+def test_every_item_is_handed_out_until_settled(seed: int) -> None:
+    """With random outcomes and lost shards, no item is lost, none is in two shards, and attempts are counted."""
+    generator, clock = random.Random(seed), Clock()
+    items = plan_items(generator.randrange(1, 300), [generator.choice([0.0, 0.1, 1.0, 50.0]) for _ in range(7)])
+    retries = generator.randrange(4)
+    size = generator.choice([None, None, 1, 7])
+    dispatcher = create_dispatcher(items, generator.randrange(1, 6), clock, retries=retries, shard_size=size)
     tried, settled, flight = Counter[str](), Counter[str](), []
-    while not found.finished:
-        flight += take_all(found)
-        assert len(set(ids(flight))) == len(ids(flight))
+    while not dispatcher.finished:
+        flight += take_all(dispatcher)
+        assert len(set(list_ids(flight))) == len(list_ids(flight))
         assert sum(shard.alone for shard in flight) in (0, len(flight))
         if not flight:
-            wait = found.get_wait_seconds()
+            wait = dispatcher.get_wait_seconds()
             assert wait is not None
             clock.now += wait
             continue
-        shard = flight.pop(chance.randrange(len(flight)))
-        outcomes = [_some_outcome(chance, item) for item in shard.items[: chance.randrange(len(shard.items) + 1)]]
+        shard = flight.pop(generator.randrange(len(flight)))
+        outcomes = [
+            _choose_outcome(generator, item) for item in shard.items[: generator.randrange(len(shard.items) + 1)]
+        ]
         tried.update(outcome.id for outcome in outcomes)
-        settled.update(outcome.id for outcome in found.take(shard, outcomes))
+        settled.update(outcome.id for outcome in dispatcher.take(shard, outcomes))
     assert settled == Counter(item.item.id for item in items)
     assert max(tried.values()) <= retries + 1
 
 
-def _some_outcome(chance: random.Random, item: PlannedItem) -> Outcome:
+def _choose_outcome(generator: random.Random, item: PlannedItem) -> Outcome:
     kinds: list[FailureKind] = ["bad_input", "timeout", "crash", "out_of_memory", "error"]
-    if chance.random() < 0.6:
-        return done(item, chance.random())
-    return failed(item, chance.choice(kinds), chance.random() < 0.3)
+    if generator.random() < 0.6:
+        return create_done(item, generator.random())
+    return create_failed(item, generator.choice(kinds), generator.random() < 0.3)

@@ -26,7 +26,7 @@ from tasks.engine.store.publish import collect_outputs
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.tree import Tree, is_plain_path
 from tests.engine.faults import FaultParams, FaultStage
-from tests.engine.test_records import make, record
+from tests.engine.test_records import create_record, publish_files
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def layout(tmp_path: Path) -> Layout:
     """Create an output folder with a done and a failed item."""
     store = RecordStore(Layout(tmp_path / "out"), "stage")
     store.prepare()
-    make(store, "a", {"made/a.txt": "a"})
+    publish_files(store, "a", {"made/a.txt": "a"})
     for name in ("logs/stage", "runs"):
         (tmp_path / "out/.headrace" / name).mkdir(parents=True)
     return store.layout
@@ -109,7 +109,7 @@ def test_output_folder_may_be_a_symlink(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(layout.output_dir)
     linked = Layout(tmp_path / "link")
     with open_output_dir(linked, "run-1"):
-        make(RecordStore(linked, "stage"), "b", {"made/b.txt": "b"})
+        publish_files(RecordStore(linked, "stage"), "b", {"made/b.txt": "b"})
     assert set(RecordStore(layout, "stage").load()) == {"a", "b"}
 
 
@@ -131,14 +131,14 @@ def test_outputs_are_neither_written_nor_removed_through_a_symlink(layout: Layou
     def plan() -> None:
         (layout.records("stage")).rename(layout.records("faults"))
         item, other = Item("a"), RecordStore(layout, "faults")
-        done = replace(record("a", store_outputs), stage="faults")
+        done = replace(create_record("a", store_outputs), stage="faults")
         done = replace(done, key=plan_stage(stage, [item], other, Execution()).todo[0].key)
         other.write(done)
         plan_stage(stage, [item], other, Execution())
 
     store_outputs = (Output("made/a.txt", 1, hash_file(victim / "a.txt")),)
     uses: dict[str, Callable[[], object]] = {
-        "publish": lambda: make(store, "b", {"made/b.txt": "b"}),
+        "publish": lambda: publish_files(store, "b", {"made/b.txt": "b"}),
         "plan": plan,
         "tidy": lambda: store.tidy(set()),
         "forget": forget,
@@ -165,7 +165,7 @@ def test_symlink_in_place_of_an_output_is_replaced_without_its_target(layout: La
     kept_record = store.get("a")
     assert kept_record is not None
     assert not store.has_intact_outputs(kept_record, "size")
-    make(store, "a", {"made/a.txt": "a"})
+    publish_files(store, "a", {"made/a.txt": "a"})
     assert (victim / "one.txt").read_text() == "one.txt"
     assert not output.is_symlink()
 
@@ -181,7 +181,7 @@ WRONG_PATHS = [
 def test_record_with_an_invalid_output_path_is_ignored(layout: Layout, victim: Path, path: str) -> None:
     assert not is_output_path(path)
     store, before = RecordStore(layout, "stage"), read_contents(victim)
-    store.write(record("evil", (Output(path, 1, "0" * 64),)))
+    store.write(create_record("evil", (Output(path, 1, "0" * 64),)))
     assert store.get("evil") is None
     (store.folder / "evil.stale").write_text(json.dumps({"paths": [path], "former": None}))
     store.tidy({"a"})
@@ -237,11 +237,11 @@ def test_forgetting_an_item_keeps_outputs_of_other_items(layout: Layout) -> None
     store, other = RecordStore(layout, "stage"), RecordStore(layout, "other")
     claimed = (Output("made/a.txt", 1, hash_file(layout.output_dir / "made/a.txt")),)
     other.prepare()
-    other.write(replace(record("evil", claimed), stage="other"))
-    store.write(record("evil", claimed))
+    other.write(replace(create_record("evil", claimed), stage="other"))
+    store.write(create_record("evil", claimed))
     maintenance.apply(layout, maintenance.plan_forget(layout, ["evil"], outputs_too=True))
     assert (layout.output_dir / "made/a.txt").read_text() == "a"
-    other.write(replace(record("evil", claimed), stage="other"))
+    other.write(replace(create_record("evil", claimed), stage="other"))
     other.tidy(set())
     assert (layout.output_dir / "made/a.txt").read_text() == "a"
     maintenance.apply(layout, maintenance.plan_forget(layout, ["a"], outputs_too=True))

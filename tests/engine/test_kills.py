@@ -1,6 +1,6 @@
-"""A process killed while it publishes, again and again: an item is done or undone afterwards, never torn.
+"""Kill a process again and again while it publishes: afterwards each item is done or not done, never torn.
 
-The victim publishes items without end; each kill lands at a random moment, or between two chosen steps.
+The victim publishes items in a loop; each kill comes at a random moment, or between two chosen steps.
 """
 
 import os
@@ -27,7 +27,7 @@ ITEMS = 6
 VICTIM = """
 import os, signal, sys
 from pathlib import Path
-from tests.engine.test_records import make
+from tests.engine.test_records import publish_files
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.records import RecordStore
 
@@ -52,38 +52,39 @@ while not turns or turn < seed + turns:
     turn += 1
     for number in range(6):
         files = {f"made/{number}/{turn % 3}-{file}": f"{turn} {number} {file}" for file in range(1 + turn % 4)}
-        make(store, f"item-{number}", files, key=str(turn))
+        publish_files(store, f"item-{number}", files, key=str(turn))
     (folder / "turns").write_text(str(turn))
     store.tidy()
 """
 
 
-def start(folder: Path, seed: int, steps: int = 0, turns: int = 0) -> "subprocess.Popen[bytes]":
+def start_victim(folder: Path, seed: int, steps: int = 0, turns: int = 0) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", VICTIM, *map(str, (folder, seed, steps, turns))]
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def check(folder: Path) -> None:
-    """Every record's outputs are there to the byte, of one turn; then every other file is known to the records."""
+    """Check that the outputs of every record are intact and of one turn, and that every other file belongs to a
+    record."""
     store = RecordStore(Layout(folder), "stage")
     records = store.load()
     for item_id, record in records.items():
         assert store.has_intact_outputs(record, "digest"), item_id
         turns = {(folder / output.path).read_text().split()[0] for output in record.outputs}
         assert turns == {record.key}
-    known = {output.path for record in records.values() for output in record.outputs}
+    recorded_paths = {output.path for record in records.values() for output in record.outputs}
     in_the_making = {path for name in store._list_ids(".stale") for path in store._collect_paths(name)}
     made = {path.relative_to(folder).as_posix() for path in (folder / "made").rglob("*") if path.is_file()}
-    assert made <= known | in_the_making, "files that nobody knows"
-    if (folder / "turns").exists():  # every item was done once
+    assert made <= recorded_paths | in_the_making, "files without a record"
+    if (folder / "turns").exists():  # every item was done
         assert set(records) | store._list_ids(".stale") == {f"item-{number}" for number in range(ITEMS)}
 
 
 def recover(folder: Path, seed: int) -> None:
-    """Publish everything once more, as the next run would: nothing of the dead one is left."""
+    """Publish everything once more, as the next run would, and check that the killed process left no file."""
     Tree(folder).remove_temporary(".headrace/records/stage")
     shutil.rmtree(folder / ".headrace/private")
-    with start(folder, seed + 100, turns=1) as survivor:
+    with start_victim(folder, seed + 100, turns=1) as survivor:
         assert survivor.wait() == 0
     check(folder)
     assert [*folder.rglob("*.tmp"), *folder.rglob("*.stale")] == []
@@ -91,10 +92,10 @@ def recover(folder: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_at_a_random_moment(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    with start(tmp_path, seed) as victim:
+    generator = random.Random(seed)
+    with start_victim(tmp_path, seed) as victim:
         wait_until((tmp_path / "turns").exists, "a turn")
-        for _ in range(chance.randrange(1, 2000)):  # a moment of no particular length
+        for _ in range(generator.randrange(1, 2000)):  # a random delay
             assert victim.poll() is None
         victim.kill()
         assert victim.wait() == -signal.SIGKILL
@@ -104,6 +105,6 @@ def test_killed_at_a_random_moment(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 17, 23, 40, 61, 62, 63, 64, 65, 66])
 def test_killed_between_two_steps(tmp_path: Path, steps: int) -> None:
-    with start(tmp_path, steps, steps) as victim:
+    with start_victim(tmp_path, steps, steps) as victim:
         assert victim.wait() == -signal.SIGKILL
     check(tmp_path)

@@ -1,4 +1,4 @@
-"""Places of files in an output folder, and how published files are removed."""
+"""Test the places of files in an output folder, and the removal of published files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path)
 
 
-def test_every_file_of_the_engine_has_its_place(layout: Layout, tmp_path: Path) -> None:
-    """As docs/outputs.md names them."""
+def test_files_of_the_engine_are_at_documented_paths(layout: Layout, tmp_path: Path) -> None:
+    """The paths are those of docs/outputs.md."""
     own = tmp_path / ".headrace"
     assert layout.state_folder == own
     assert layout.lock == own / "lock"
@@ -30,34 +30,32 @@ def test_every_file_of_the_engine_has_its_place(layout: Layout, tmp_path: Path) 
     assert layout.tree == Tree(tmp_path)
 
 
-def test_a_relative_path_has_forward_slashes(layout: Layout, tmp_path: Path) -> None:
+def test_relative_path_has_forward_slashes(layout: Layout, tmp_path: Path) -> None:
     assert layout.relative(tmp_path / "a" / "b.txt") == "a/b.txt"
     with pytest.raises(ValueError, match="is not in the subpath"):
         layout.relative(tmp_path.parent / "elsewhere")
 
 
 @pytest.mark.parametrize("path", ["a", "made/a.jpg", "frames/summary.json", "frames/.headrace", ".headrace-2/a"])
-def test_a_stage_may_publish_any_other_path(path: str) -> None:
+def test_stage_may_publish_ordinary_paths(path: str) -> None:
     assert is_output_path(path)
 
 
-def test_a_removed_output_takes_its_empty_folders_along(layout: Layout, tmp_path: Path) -> None:
+def test_empty_folders_of_a_removed_output_are_removed(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "a/b/c").mkdir(parents=True)
     (tmp_path / "a/b/c/file").touch()
     remove_output(layout, "a/b/c/file")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_the_engine_is_no_output_to_remove(layout: Layout, tmp_path: Path) -> None:
+def test_file_of_the_engine_is_not_removed_as_an_output(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "summary.json").touch()
     remove_output(layout, "summary.json")
     assert (tmp_path / "summary.json").exists()
 
 
-def test_removed_outputs_are_gone_after_a_power_cut(
-    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every folder that lost a name and is still there is forced to the disk, the output folder included."""
+def test_removal_of_outputs_is_synced(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every remaining folder that lost a name is synced, including the output folder."""
     for name in ("a/kept", "a/gone", "b/c/gone"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -69,7 +67,7 @@ def test_removed_outputs_are_gone_after_a_power_cut(
 
 
 @pytest.mark.parametrize("folder", ["records", "failures", "logs"])
-def test_a_symlink_among_the_stages_is_refused(layout: Layout, tmp_path: Path, folder: str) -> None:
+def test_symlink_in_place_of_a_stage_folder_is_refused(layout: Layout, tmp_path: Path, folder: str) -> None:
     (layout.state_folder / folder).mkdir(parents=True)
     check_folders(layout)
     (layout.state_folder / folder / "frames").symlink_to(tmp_path)
@@ -83,21 +81,19 @@ def test_a_symlink_among_the_stages_is_refused(layout: Layout, tmp_path: Path, f
 
 
 @pytest.mark.parametrize("folder", ["private", "runs"])
-def test_a_symlink_below_private_and_runs_is_left_to_the_sweep(layout: Layout, tmp_path: Path, folder: str) -> None:
+def test_symlink_in_private_or_runs_is_left_to_the_sweep(layout: Layout, tmp_path: Path, folder: str) -> None:
     (layout.state_folder / folder).mkdir(parents=True)
     (layout.state_folder / folder / "linked").symlink_to(tmp_path)
     check_folders(layout)
 
 
 @pytest.mark.parametrize("path", [".headrace/lock", ".HEADRACE/records/x", "Summary.json", "a/../b", ""])
-def test_a_stage_may_not_publish_files_of_the_engine_or_outside(path: str) -> None:
+def test_stage_may_not_publish_engine_files_or_outside_paths(path: str) -> None:
     assert not is_output_path(path)
 
 
 @pytest.mark.parametrize("folder", ["", "records", "failures", "logs", "private", "runs"])
-def test_a_symlink_in_the_place_of_a_folder_of_the_engine_is_refused(
-    layout: Layout, tmp_path: Path, folder: str
-) -> None:
+def test_symlink_in_place_of_an_engine_folder_is_refused(layout: Layout, tmp_path: Path, folder: str) -> None:
     path = layout.state_folder / folder
     path.parent.mkdir(exist_ok=True)
     (tmp_path / "elsewhere").mkdir()

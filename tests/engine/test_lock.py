@@ -1,4 +1,4 @@
-"""The lock of an output folder: one run at a time, a dead owner holds nothing, an owner that lost it stops."""
+"""Test the lock of an output folder: one run at a time, dead owners are replaced, owners that lost it stop."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from tests.engine.containers import CONTAINER, FOREIGN_PROC, add_clock_step, req
 from tests.engine.processes import ROOT, child_environment, wait_until
 
 QUICK = 1.0  # seconds of silence after which an owner counts as dead
-PATIENT = 24.0  # its heart beats every other second
+PATIENT = 24.0  # it refreshes its lock every other second
 
-# argv: the lock, the run. Holds the lock until its standard input closes, and says what happens.
+# argv: the lock, the run. Holds the lock until its standard input closes, and prints what happens.
 HOLD = """
 import sys
 from pathlib import Path
@@ -53,7 +53,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Holder:
-    """A process that wants to hold a lock."""
+    """Process that tries to hold a lock."""
 
     def __init__(self, path: Path, run_id: str, prefix: Sequence[str] = (), seconds: float = PATIENT) -> None:
         command = [*prefix, sys.executable, "-c", HOLD, str(path), run_id]
@@ -62,18 +62,18 @@ class Holder:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables, cwd=ROOT
         )
 
-    def line(self) -> str:
-        """What it says next."""
+    def read_line(self) -> str:
+        """Return its next line of output."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().rstrip("\n")
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process that holds the lock, which a container's parent may stand before."""
+        """Send a signal to the process that holds the lock, which may be the child of a container's process."""
         within = psutil.Process(self.process.pid).children() or [self.process]
         within[0].send_signal(number)
 
     def end(self) -> list[str]:
-        """Let it go; returns what it says then."""
+        """Let it release the lock; return its remaining output."""
         said, _ = self.process.communicate()
         return [line for line in said.splitlines() if line]
 
@@ -95,11 +95,11 @@ def holder(path: Path, run_id: str = "other", prefix: Sequence[str] = (), second
 
 
 def contend(path: Path, prefix: Sequence[str] = (), seconds: float = PATIENT) -> list[str]:
-    """Have another process try to get the lock; returns what it says."""
+    """Try to get the lock in another process; return its output."""
     return Holder(path, "contender", prefix, seconds).end()
 
 
-def owner_of(path: Path) -> Owner:
+def read_owner(path: Path) -> Owner:
     owner = Owner.decode(path.read_bytes())
     assert owner is not None
     return owner
@@ -109,38 +109,38 @@ def write_lock(path: Path, owner: Owner, seconds: float = QUICK) -> None:
     path.write_bytes(replace(owner, seconds=seconds).encode())
 
 
-def test_a_second_run_says_who_is_at_work(path: Path) -> None:
+def test_second_run_names_the_owner(path: Path) -> None:
     with holder(path) as held:
-        assert held.line() == "held"
+        assert held.read_line() == "held"
         said = rf"in use by run other, process {held.process.pid} on .*another --output-dir"
         with pytest.raises(RunError, match=said), hold_lock(path, "mine"):
             pass
-    assert owner_of(path).run_id == "other"
+    assert read_owner(path).run_id == "other"
 
 
 @pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "zombie"])
-def test_a_killed_run_holds_nothing_at_once(path: Path, reaped: bool) -> None:
+def test_lock_of_a_killed_run_is_taken_over_immediately(path: Path, reaped: bool) -> None:
     with holder(path) as held:
-        assert held.line() == "held"
+        assert held.read_line() == "held"
         held.signal(signal.SIGKILL)
         os.waitid(os.P_PID, held.process.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
         waits: list[str] = []
         with hold_lock(path, "mine", waits.append):
-            assert owner_of(path).run_id == "mine"
+            assert read_owner(path).run_id == "mine"
         assert waits == []
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_process_with_the_number_of_the_dead_owner_is_not_the_owner(path: Path) -> None:
+def test_process_that_reuses_the_pid_of_a_dead_owner_is_not_the_owner(path: Path) -> None:
     process = ProcessIdentity.mine()
     write_lock(path, replace(Owner.mine("old"), process=replace(process, start_ticks=process.start_ticks - 1)), 600)
     with hold_lock(path, "mine"):
-        assert owner_of(path).run_id == "mine"
+        assert read_owner(path).run_id == "mine"
 
 
 @pytest.mark.parametrize("field", ["host", "boot_id", "pid_namespace", "time_namespace"])
-def test_an_owner_in_another_place_is_not_looked_up(field: str) -> None:
-    """It may be dead although a process here has its number and start time, and live although none has."""
+def test_liveness_of_an_owner_elsewhere_is_unknown(field: str) -> None:
+    """A process here may share its pid and start time by chance."""
     mine = ProcessIdentity.mine()
     assert mine.is_alive() is True
     assert replace(mine, start_ticks=1).is_alive() is False
@@ -149,14 +149,14 @@ def test_an_owner_in_another_place_is_not_looked_up(field: str) -> None:
 
 
 @pytest.mark.parametrize("damaged", ["boot_id", "pid_namespace", "start_ticks", "pid"])
-def test_what_is_unknown_of_an_owner_is_not_guessed(damaged: str) -> None:
+def test_liveness_of_an_incomplete_owner_is_unknown(damaged: str) -> None:
     empty = 0 if damaged in ("start_ticks", "pid") else ""
     assert replace(ProcessIdentity.mine(), **{damaged: empty}).is_alive() is None
 
 
 @pytest.mark.parametrize("mtime", [1.0, time.time() + 1e6], ids=["clock behind", "clock ahead"])
 @pytest.mark.parametrize("content", ["owner elsewhere", "torn", "of another version"])
-def test_a_silent_lock_is_taken_over_after_a_wait_whatever_its_time(
+def test_silent_lock_is_taken_over_after_a_wait_for_any_mtime(
     path: Path, mtime: float, content: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if content == "owner elsewhere":
@@ -168,14 +168,14 @@ def test_a_silent_lock_is_taken_over_after_a_wait_whatever_its_time(
     waits: list[str] = []
     begun = time.monotonic()
     with hold_lock(path, "mine", waits.append):
-        assert owner_of(path).run_id == "mine"
+        assert read_owner(path).run_id == "mine"
     assert time.monotonic() - begun >= QUICK * 0.9
     assert len(waits) == 1
     assert "waiting up to 1 s for a sign of life" in waits[0]
 
 
-def test_the_owner_decides_how_long_it_may_be_silent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A contender with another setting must not be quicker than the owner's heart."""
+def test_owner_decides_how_long_it_may_be_silent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contender with a shorter setting must not be faster than the owner's refresh."""
     far = replace(Owner.mine("far"), process=replace(ProcessIdentity.mine(), host="elsewhere"))
     write_lock(path, far, seconds=2.0)
     monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
@@ -185,7 +185,7 @@ def test_the_owner_decides_how_long_it_may_be_silent(path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "soon", "1e9"])
-def test_a_time_that_makes_no_sense_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+def test_invalid_lock_seconds_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, given)
     with (
         pytest.raises(RunError, match=rf"HEADRACE_LOCK_SECONDS: '{given}'; allowed: a number from"),
@@ -206,12 +206,10 @@ def test_a_time_that_makes_no_sense_is_refused(path: Path, monkeypatch: pytest.M
         "both with it",
     ],
 )
-def test_a_run_in_a_container_with_the_same_host_name_is_seen_to_live(
-    path: Path, inside: tuple[str, ...], outside: tuple[str, ...]
-) -> None:
+def test_live_run_in_a_container_keeps_its_lock(path: Path, inside: tuple[str, ...], outside: tuple[str, ...]) -> None:
     require_containers()
     with holder(path, "other", inside) as held:
-        assert held.line() == "held"
+        assert held.read_line() == "held"
         waits, refusal = contend(path, outside)
         assert waits.startswith("waits: ")
         assert "which cannot be looked up from here: waiting up to 24 s for a sign of life" in waits
@@ -219,10 +217,10 @@ def test_a_run_in_a_container_with_the_same_host_name_is_seen_to_live(
         assert held.end() == []  # it never lost its lock
 
 
-def test_a_run_that_died_in_a_container_is_taken_over(path: Path) -> None:
+def test_lock_of_a_run_that_died_in_a_container_is_taken_over(path: Path) -> None:
     require_containers()
     with holder(path, "other", CONTAINER, seconds=QUICK) as held:
-        assert held.line() == "held"
+        assert held.read_line() == "held"
         held.signal(signal.SIGKILL)
         held.process.wait()
         waits, taken = contend(path)
@@ -231,7 +229,7 @@ def test_a_run_that_died_in_a_container_is_taken_over(path: Path) -> None:
 
 
 @pytest.mark.parametrize("step_seconds", [2, -2, 3600])
-def test_a_step_of_the_wall_clock_kills_no_owner(path: Path, tmp_path: Path, step_seconds: int) -> None:
+def test_owner_survives_a_step_of_the_wall_clock(path: Path, tmp_path: Path, step_seconds: int) -> None:
     require_containers()
     with hold_lock(path, "other") as held:
         looked_up = [sys.executable, "-c", f"import psutil; print(psutil.Process({os.getpid()}).create_time())"]
@@ -244,24 +242,24 @@ def test_a_step_of_the_wall_clock_kills_no_owner(path: Path, tmp_path: Path, ste
         held.check()
 
 
-def test_an_owner_that_was_paused_for_too_long_finds_out(path: Path) -> None:
+def test_owner_that_was_paused_too_long_notices_the_loss(path: Path) -> None:
     require_containers()
     with holder(path, "paused", CONTAINER, seconds=QUICK) as held:
-        assert held.line() == "held"
+        assert held.read_line() == "held"
         held.signal(signal.SIGSTOP)
         with hold_lock(path, "mine"):
             held.signal(signal.SIGCONT)
             (said,) = held.end()
             assert "error: this run has lost its lock" in said
             assert "it is held by run mine" in said
-            assert owner_of(path).run_id == "mine"
+            assert read_owner(path).run_id == "mine"
 
 
-def test_an_owner_that_was_paused_while_nobody_came_goes_on(path: Path) -> None:
+def test_owner_that_was_paused_without_contender_continues(path: Path) -> None:
     with holder(path, seconds=QUICK) as held:
-        assert held.line() == "held"
+        assert held.read_line() == "held"
         held.signal(signal.SIGSTOP)
-        time.sleep(QUICK)  # nothing tells from outside that its silence is long enough
+        time.sleep(QUICK)  # no event shows from outside that the silence is long enough
         held.signal(signal.SIGCONT)
         assert held.end() == []
     assert not path.exists()
@@ -279,7 +277,7 @@ def lose(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "damaged", "another's"])
-def test_the_owner_notices_that_it_lost_its_lock(path: Path, how: str) -> None:
+def test_owner_notices_that_it_lost_its_lock(path: Path, how: str) -> None:
     with hold_lock(path, "mine") as held:
         check_lock(path, held.owner.token)
         lose(path, how)
@@ -289,10 +287,10 @@ def test_the_owner_notices_that_it_lost_its_lock(path: Path, how: str) -> None:
                 held.check()
         with pytest.raises(LockLost):
             check_lock(path, held.owner.token)
-    assert path.exists() is (how != "gone"), "it removed what is not its own"
+    assert path.exists() is (how != "gone"), "it removed another run's lock"
 
 
-def test_another_process_of_the_run_notices_the_loss(path: Path) -> None:
+def test_other_process_of_the_run_notices_the_lost_lock(path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tasks.engine.store.lock import check_lock;"
         "check_lock(Path(sys.argv[1]), sys.argv[2])"
@@ -305,7 +303,7 @@ def test_another_process_of_the_run_notices_the_loss(path: Path) -> None:
         assert "LockLost: this run has lost its lock" in failed.stderr
 
 
-def test_the_heart_notices_the_loss_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refresh_thread_notices_the_lost_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
     with hold_lock(path, "mine") as held:
         losses: list[LockLost] = []
@@ -314,7 +312,7 @@ def test_the_heart_notices_the_loss_by_itself(path: Path, monkeypatch: pytest.Mo
         wait_until(lambda: losses, "the loss")
 
 
-def test_the_heart_changes_the_time_of_its_own_file_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refresh_thread_touches_only_its_own_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, str(QUICK))
     with hold_lock(path, "mine"):
         os.utime(path, (1.0, 1.0))
@@ -325,8 +323,8 @@ def test_the_heart_changes_the_time_of_its_own_file_alone(path: Path, monkeypatc
         assert path.stat().st_mtime == 1.0
 
 
-def test_an_owner_that_shows_itself_at_the_last_moment_keeps_its_lock(path: Path) -> None:
-    """It changes the file after the contender's last look and before its rename."""
+def test_owner_that_refreshes_at_the_last_moment_keeps_its_lock(path: Path) -> None:
+    """It changes the file between the contender's last look and its rename."""
     with hold_lock(path, "mine") as held:
         look = lock_module._look(path)
         assert look is not None
@@ -336,7 +334,7 @@ def test_an_owner_that_shows_itself_at_the_last_moment_keeps_its_lock(path: Path
     assert list(path.parent.iterdir()) == []
 
 
-def test_an_owner_that_shows_itself_too_late_has_lost(path: Path) -> None:
+def test_owner_that_refreshes_too_late_loses_its_lock(path: Path) -> None:
     with hold_lock(path, "mine") as held:
         look = lock_module._look(path)
         assert look is not None
@@ -345,7 +343,7 @@ def test_an_owner_that_shows_itself_too_late_has_lost(path: Path) -> None:
             held.check()
 
 
-def test_a_lock_that_cannot_be_refreshed_is_lost_in_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_that_cannot_be_refreshed_is_lost(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise OSError("no connection")
 
@@ -357,7 +355,7 @@ def test_a_lock_that_cannot_be_refreshed_is_lost_in_the_end(path: Path, monkeypa
             held.check()
 
 
-def test_a_filesystem_without_links(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_works_without_hard_links(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError
 
@@ -367,7 +365,7 @@ def test_a_filesystem_without_links(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_filesystem_that_cannot_set_times(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_works_without_setting_mtimes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError
 
@@ -379,7 +377,7 @@ def test_a_filesystem_that_cannot_set_times(path: Path, monkeypatch: pytest.Monk
         held.check()
 
 
-def test_a_symlink_in_place_of_the_lock_is_not_followed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_symlink_in_place_of_the_lock_is_not_followed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
     target = path.parents[2] / "target"
     target.write_text("precious")
@@ -389,14 +387,14 @@ def test_a_symlink_in_place_of_the_lock_is_not_followed(path: Path, monkeypatch:
     assert target.read_text() == "precious"
 
 
-def test_what_a_hostile_lock_says_reaches_no_terminal(path: Path) -> None:
+def test_text_of_a_hostile_lock_is_escaped(path: Path) -> None:
     write_lock(path, replace(Owner.mine("\x1b]0;owned\x07\n"), token="x"), 600)
     with pytest.raises(RunError, match=r"in use by run \?\]0;owned\?\?, process"), hold_lock(path, "mine"):
         pass
 
 
 @pytest.mark.parametrize("number", [-1, 0, 2**31, 10**30, 1.5, None, "1"])
-def test_a_hostile_number_of_a_process_is_no_owner(path: Path, number: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_with_an_invalid_pid_has_no_live_owner(path: Path, number: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
     write_lock(path, replace(Owner.mine("x"), process=replace(ProcessIdentity.mine(), pid=number)), 0.5)
     with hold_lock(path, "mine"):
@@ -405,7 +403,7 @@ def test_a_hostile_number_of_a_process_is_no_owner(path: Path, number: Any, monk
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem without room for a file's content."""
+    """Mount a filesystem without space for a file's content."""
     folder = tmp_path / "disk"
     (folder / "out").mkdir(parents=True)
     mounted = subprocess.run(
@@ -425,7 +423,7 @@ def fill(folder: Path) -> None:
             stream.flush()
 
 
-def test_a_full_disk_is_one_message_and_leaves_nothing(full_disk: Path) -> None:
+def test_full_disk_gives_one_message_and_leaves_no_lock(full_disk: Path) -> None:
     layout = Layout(full_disk / "out")
     with (
         pytest.raises(RunError, match=r"cannot write to .*: the disk is full") as refused,
@@ -436,7 +434,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(full_disk: Path) -> None:
     assert [path.name for path in layout.state_folder.iterdir()] == ["private"]
 
 
-def test_a_full_disk_without_links_leaves_no_torn_lock(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_without_hard_links_leaves_no_torn_lock(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError
 
@@ -447,7 +445,7 @@ def test_a_full_disk_without_links_leaves_no_torn_lock(full_disk: Path, monkeypa
     assert [path.name for path in full_disk.iterdir()] == ["filler"]
 
 
-def test_a_disk_that_fills_while_the_lock_is_held(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_is_kept_on_a_disk_that_becomes_full(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECONDS_VARIABLE, "0.5")
     (full_disk / "filler").unlink()
     with hold_lock(full_disk / "lock", "mine") as held:
@@ -459,8 +457,8 @@ def test_a_disk_that_fills_while_the_lock_is_held(full_disk: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", [".lock.0123456789ab", ".lock.0123456789ab.tmp", ".lock.0123456789ab.dead"])
-def test_the_next_run_sweeps_what_lock_code_left(tmp_path: Path, name: str) -> None:
-    """The names of earlier versions are among them."""
+def test_next_run_sweeps_leftovers_of_locks(tmp_path: Path, name: str) -> None:
+    """Names of earlier versions are among them."""
     layout = Layout(tmp_path / "out")
     layout.state_folder.mkdir(parents=True)
     (layout.state_folder / name).touch()
@@ -482,7 +480,7 @@ def _race(path: Path, number: int, start: Any, winners: Any) -> None:
 
 
 @pytest.mark.parametrize("round_", range(2))
-def test_of_many_that_find_a_dead_lock_one_gets_it(path: Path, round_: int) -> None:
+def test_one_of_many_contenders_gets_a_dead_lock(path: Path, round_: int) -> None:
     write_lock(path, replace(Owner.mine("dead"), process=replace(ProcessIdentity.mine(), start_ticks=1)))
     context = get_context("spawn")
     start, winners = context.Barrier(4), context.Queue()
@@ -495,6 +493,6 @@ def test_of_many_that_find_a_dead_lock_one_gets_it(path: Path, round_: int) -> N
     assert len([winners.get() for _ in range(winners.qsize())]) == 1
 
 
-def test_a_lock_is_held_by_one_thread_of_many_in_a_process(path: Path) -> None:
+def test_lock_excludes_other_threads_of_the_process(path: Path) -> None:
     with hold_lock(path, "mine"), pytest.raises(RunError, match="in use by run mine"), hold_lock(path, "another"):
         pass

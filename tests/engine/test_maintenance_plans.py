@@ -1,4 +1,4 @@
-"""Repair by hand, step by step and without its command line."""
+"""Test the steps of maintenance without the command line."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from tasks.engine.store.lock import Lock, Owner
 from tasks.engine.store.outcomes import Failure, Usage
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.tree import Tree
-from tests.engine.test_maintenance import files, note_items
-from tests.engine.test_records import make
+from tests.engine.test_maintenance import list_files, write_items_table
+from tests.engine.test_records import publish_files
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A folder of two done items, of which one has failed since, and of one that failed; no process made it."""
+    """Create a folder with two done items, one of which has failed since, and a failed item."""
     store = RecordStore(Layout(tmp_path / "out"), "stage")
     store.prepare()
-    make(store, "a", {"made/a.txt": "a", "shared.txt": "s"})
-    make(store, "b", {"made/b.txt": "b" * 2**20, "shared.txt": "s"})
+    publish_files(store, "a", {"made/a.txt": "a", "shared.txt": "s"})
+    publish_files(store, "b", {"made/b.txt": "b" * 2**20, "shared.txt": "s"})
     for item_id in ("b", "c"):
         store.write_failure(Failure(item_id, "stage", "key", "timeout", "no result", 1, Usage(), "run"))
     shutil.rmtree(store.layout.private)
     return store.layout
 
 
-def keep_log(layout: Layout, item_id: str) -> str:
-    """Write the log of an item; returns its path in the output folder."""
+def write_log(layout: Layout, item_id: str) -> str:
+    """Write the log of an item; return its path in the output folder."""
     path = layout.log("stage", item_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("log")
     return f".headrace/logs/stage/{item_id}.log"
 
 
-def own_files(item_id: str) -> tuple[str, ...]:
+def list_record_files(item_id: str) -> tuple[str, ...]:
     records, failures = f".headrace/records/stage/{item_id}", f".headrace/failures/stage/{item_id}"
     return (f"{records}.json", f"{records}.stale", f"{failures}.json", f".headrace/logs/stage/{item_id}.log")
 
 
-def test_a_folder_of_no_run_is_refused(tmp_path: Path, layout: Layout) -> None:
+def test_folder_without_a_run_is_refused(tmp_path: Path, layout: Layout) -> None:
     assert maintenance.open_layout(layout.output_dir) == layout
     with pytest.raises(InvalidInput) as refused:
         maintenance.open_layout(tmp_path)
@@ -56,34 +56,34 @@ def test_a_folder_of_no_run_is_refused(tmp_path: Path, layout: Layout) -> None:
     )
 
 
-def test_a_relative_folder_is_that_of_now(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_folder_is_resolved(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(layout.output_dir.parent)
     assert maintenance.open_layout(Path("out")) == layout
 
 
-def test_entries_are_sorted_and_one_line_each(layout: Layout) -> None:
-    found = list(maintenance.read_entries(layout))
+def test_entries_are_sorted_and_on_one_line(layout: Layout) -> None:
+    entries = list(maintenance.read_entries(layout))
     assert maintenance.list_stages(layout) == ["stage"]
-    assert [(entry.stage, entry.id, bool(entry.record), bool(entry.failure)) for entry in found] == [
+    assert [(entry.stage, entry.id, bool(entry.record), bool(entry.failure)) for entry in entries] == [
         ("stage", "a", True, False),
         ("stage", "b", True, True),
         ("stage", "c", False, True),
     ]
-    assert [entry.line() for entry in found] == [
+    assert [entry.line() for entry in entries] == [
         "stage  a  done  2.50 s, 2 files, 0.0 MiB",
         "stage  b  failed  timeout: no result",
         "stage  c  failed  timeout: no result",
     ]
-    assert dataclasses.replace(found[1], failure=None).line() == "stage  b  done  2.50 s, 2 files, 1.0 MiB"
+    assert dataclasses.replace(entries[1], failure=None).line() == "stage  b  done  2.50 s, 2 files, 1.0 MiB"
 
 
-def test_a_stage_is_known_by_its_records_or_its_failures(layout: Layout) -> None:
+def test_stages_are_listed_by_records_and_failures(layout: Layout) -> None:
     layout.failures("early").mkdir()
     layout.records("late").mkdir()
     assert maintenance.list_stages(layout) == ["early", "late", "stage"]
 
 
-def test_items_are_found_by_id_and_unknown_ones_are_named(layout: Layout) -> None:
+def test_items_are_found_by_id_and_unknown_ids_are_reported(layout: Layout) -> None:
     assert [entry.id for entry in maintenance.find(layout, ["c", "a"])] == ["a", "c"]
     with pytest.raises(InvalidInput) as refused:
         maintenance.find(layout, ["y", "a", "x"])
@@ -92,7 +92,7 @@ def test_items_are_found_by_id_and_unknown_ones_are_named(layout: Layout) -> Non
     )
 
 
-def test_outputs_that_do_not_hold_are_one_line_each(layout: Layout) -> None:
+def test_broken_outputs_are_one_line_each(layout: Layout) -> None:
     (layout.output_dir / "made/a.txt").write_text("A")
     (layout.output_dir / "made/b.txt").unlink()
     assert list(maintenance.find_broken_outputs(layout)) == [
@@ -101,27 +101,27 @@ def test_outputs_that_do_not_hold_are_one_line_each(layout: Layout) -> None:
     ]
 
 
-def test_what_is_forgotten_is_said_and_outputs_of_others_stay(layout: Layout) -> None:
+def test_forget_plan_keeps_outputs_of_other_items(layout: Layout) -> None:
     assert maintenance.plan_forget(layout, ["a"], outputs_too=False) == [
-        maintenance.Action("forget stage a", own_files("a"))
+        maintenance.Action("forget stage a", list_record_files("a"))
     ]
     assert maintenance.plan_forget(layout, ["a", "c"], outputs_too=True) == [
         maintenance.Action("remove 1 output of stage a", ("made/a.txt",), (("stage", "a"),)),
-        maintenance.Action("forget stage a", own_files("a")),
-        maintenance.Action("forget stage c", own_files("c")),
+        maintenance.Action("forget stage a", list_record_files("a")),
+        maintenance.Action("forget stage c", list_record_files("c")),
     ]
     both = maintenance.plan_forget(layout, ["a", "b"], outputs_too=True)
     assert both[0].paths == ("made/a.txt", "shared.txt")
 
 
-def test_what_is_swept_is_said(layout: Layout) -> None:
+def test_sweep_plan_lists_leftovers(layout: Layout) -> None:
     (layout.private / "run-9/stage").mkdir(parents=True)
     (layout.private / "run-8").mkdir()
     (layout.output_dir / "made/.x.tmp").touch()
     (layout.output_dir / ".y.0123456789ab.tmp").touch()
     (layout.output_dir / ".folder.tmp").mkdir()
     for item_id in "abc":
-        keep_log(layout, item_id)
+        write_log(layout, item_id)
     assert maintenance.plan_sweep(layout) == [
         maintenance.Action("remove the private folder of run run-8", (".headrace/private/run-8",)),
         maintenance.Action("remove the private folder of run run-9", (".headrace/private/run-9",)),
@@ -131,17 +131,17 @@ def test_what_is_swept_is_said(layout: Layout) -> None:
     ]
 
 
-def test_what_is_pruned_is_said(layout: Layout) -> None:
-    note_items(layout.output_dir, stage=["b", "c"])
+def test_prune_plan_lists_items_missing_from_the_manifest(layout: Layout) -> None:
+    write_items_table(layout.output_dir, stage=["b", "c"])
     words = "remove stage a with 1 output, which is not in the last manifest"
     assert maintenance.plan_prune(layout) == [
-        maintenance.Action(words, ("made/a.txt", *own_files("a")), (("stage", "a"),))
+        maintenance.Action(words, ("made/a.txt", *list_record_files("a")), (("stage", "a"),))
     ]
-    note_items(layout.output_dir, another=["a"])
+    write_items_table(layout.output_dir, another=["a"])
     assert maintenance.plan_prune(layout) == []
 
 
-def test_nothing_is_pruned_without_a_table_of_a_run(layout: Layout) -> None:
+def test_prune_without_an_items_table_is_refused(layout: Layout) -> None:
     path = layout.output_dir / "items.parquet"
     with pytest.raises(InvalidInput) as refused:
         maintenance.plan_prune(layout)
@@ -153,7 +153,7 @@ def test_nothing_is_pruned_without_a_table_of_a_run(layout: Layout) -> None:
         maintenance.plan_prune(layout)
 
 
-def test_records_are_set_aside_before_outputs_go_and_files_of_the_engine_go_last(
+def test_actions_withdraw_records_then_remove_outputs_then_engine_files(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
@@ -172,30 +172,30 @@ def test_records_are_set_aside_before_outputs_go_and_files_of_the_engine_go_last
     ]
 
 
-def test_what_was_said_is_done(layout: Layout) -> None:
-    log = keep_log(layout, "a")
+def test_planned_actions_are_applied(layout: Layout) -> None:
+    log = write_log(layout, "a")
     maintenance.apply(layout, maintenance.plan_forget(layout, ["a"], outputs_too=True))
-    assert files(layout.output_dir) == {
+    assert list_files(layout.output_dir) == {
         *("made/b.txt", "shared.txt", ".headrace/records/stage/b.json"),
         *(".headrace/failures/stage/b.json", ".headrace/failures/stage/c.json"),
     }
     assert not (layout.output_dir / log).exists()
 
 
-def test_work_by_hand_holds_the_lock_and_ends_orphans_first(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[object] = []
+def test_maintenance_holds_the_lock_and_ends_orphans_first(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
 
     def end(of: Layout, say: object) -> None:
         owner = Owner.decode(of.lock.read_bytes())
-        told.extend([of, say, owner and owner.run_id])
+        calls.extend([of, say, owner and owner.run_id])
 
     monkeypatch.setattr(maintenance, "end_orphans", end)
     maintenance.apply(layout, [], print)
-    assert told == [layout, print, "upkeep"]
+    assert calls == [layout, print, "upkeep"]
     assert not layout.lock.exists()
 
 
-def test_an_error_of_the_disk_is_explained(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_error_of_maintenance_is_explained(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(tree: Tree, path: str) -> None:
         raise OSError(errno.EROFS, "Read-only", str(tree.root / path))
 

@@ -1,4 +1,4 @@
-"""Tables of every kind, whole and broken: all problems at once, each with its place, and never a traceback."""
+"""Read valid and damaged tables of every kind: all problems are reported together, each with its place."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def write(path, content):
     return path
 
 
-def as_text(problems):
+def join_problems(problems):
     return "\n".join(map(str, problems))
 
 
@@ -81,7 +81,7 @@ def test_separated_text_is_untyped_and_empty_cells_are_none(tmp_path, name, cont
     assert not any(row.typed for row in table.rows)
 
 
-def test_csv_rows_are_known_by_the_line_they_start_in(tmp_path):
+def test_csv_rows_are_numbered_by_their_first_line(tmp_path):
     table = read_table(write(tmp_path / "t.csv", 'id,q\na,"two\nlines"\n\nb,one\n'))
     assert [row.where for row in table.rows] == ["t.csv line 2", "t.csv line 5"]
 
@@ -114,40 +114,40 @@ def test_jsonl_may_hold_unicode_line_separators(tmp_path):
         ("text.xlsx", b"whatever", "allowed: a file ending in .json, .jsonl"),
     ],
 )
-def test_a_broken_file_is_a_problem_that_says_where(tmp_path, name, content, said):
+def test_damaged_file_is_a_problem_with_its_place(tmp_path, name, content, said):
     table = read_table(write(tmp_path / name, content))
-    assert said in as_text(table.problems)
+    assert said in join_problems(table.problems)
     assert all("\n" not in str(problem) for problem in table.problems)
 
 
-def test_a_truncated_parquet_file_is_a_problem(tmp_path):
+def test_truncated_parquet_file_is_a_problem(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "t.parquet")
     content = (tmp_path / "t.parquet").read_bytes()
     for size in (8, len(content) // 2, len(content) - 4):
-        assert "broken Parquet" in as_text(read_table(write(tmp_path / "cut.parquet", content[:size])).problems)
+        assert "broken Parquet" in join_problems(read_table(write(tmp_path / "cut.parquet", content[:size])).problems)
 
 
-def test_a_missing_file_and_a_folder_are_problems(tmp_path):
+def test_missing_file_and_folder_are_problems(tmp_path):
     (tmp_path / "folder.json").mkdir()
     for name in ("missing.json", "folder.json"):
-        assert "cannot be read" in as_text(read_table(tmp_path / name).problems)
+        assert "cannot be read" in join_problems(read_table(tmp_path / name).problems)
 
 
-def test_every_broken_line_is_reported_not_the_first(tmp_path):
+def test_every_invalid_line_is_reported(tmp_path):
     table = read_table(write(tmp_path / "t.jsonl", '{"id": 1}\n{\n[]\n{"id": 2}\nnull\n'))
     assert [row.values["id"] for row in table.rows] == [1, 2]
     assert sorted(problem.where for problem in table.problems) == ["t.jsonl line 2", "t.jsonl line 3", "t.jsonl line 5"]
 
 
-def test_missing_columns_name_what_was_found(tmp_path):
+def test_missing_column_names_the_existing_columns(tmp_path):
     table = read_table(write(tmp_path / "t.csv", "key,video_path\na,x\nb,\n"))
-    said = as_text(find_missing_columns(table, ("id", "video_path"), "t.csv"))
+    said = join_problems(find_missing_columns(table, ("id", "video_path"), "t.csv"))
     assert "no column 'id'" in said
     assert "its columns are key, video_path" in said
     assert "t.csv line 3, video_path: nothing" in said
 
 
-def test_ids_may_be_any_text_or_whole_numbers():
+def test_ids_may_be_text_or_whole_numbers():
     given = [
         "a",
         7,
@@ -166,7 +166,7 @@ def test_ids_may_be_any_text_or_whole_numbers():
     assert (ids, problems) == ([str(value) for value in given], [])
 
 
-def test_unusable_or_repeated_ids_are_problems():
+def test_invalid_or_repeated_ids_are_problems():
     bad = [
         "../up",
         "..",
@@ -190,7 +190,7 @@ def test_unusable_or_repeated_ids_are_problems():
     assert all(len(str(problem)) < 300 for problem in problems)
 
 
-def test_a_flood_of_like_problems_is_cut_to_twenty_and_a_count():
+def test_similar_problems_are_limited_to_twenty_and_a_count():
     flood = [Problem(f"t row {n}, id", f"'../{n}'", "safe ids") for n in range(1, 501)]
     rare = Problem("t row 7, video_path", "'x' is missing", "a file")
     capped = cap_problems([*flood[:250], rare, *flood[250:]])
@@ -201,7 +201,7 @@ def test_a_flood_of_like_problems_is_cut_to_twenty_and_a_count():
     assert cap_problems(flood[:21]) == flood[:21]
 
 
-def test_cells_are_carried_as_json_values():
+def test_extra_cells_become_json_values():
     values = {
         "id": 1,
         "n": 2,
@@ -217,7 +217,7 @@ def test_cells_are_carried_as_json_values():
 
 
 @pytest.mark.parametrize("value", [b"bytes", float("inf"), [float("-inf")], {"a": b""}, {1, 2}, "\ud800"])
-def test_a_cell_that_json_cannot_hold_is_a_problem(value):
+def test_cell_that_json_cannot_represent_is_a_problem(value):
     fields, problems = collect_extra_columns(Row("t row 1", {"x": value}), without=())
     assert fields == {}
     assert [problem.where for problem in problems] == ["t row 1, x"]
@@ -243,7 +243,7 @@ def folder(tmp_path):
     ("given", "normal"),
     [("a.mp4", "a.mp4"), ("sub/b.mp4", "sub/b.mp4"), ("./sub//b.mp4", "sub/b.mp4"), ("link_in.mp4", "link_in.mp4")],
 )
-def test_a_path_inside_the_folder_is_made_normal(folder, given, normal):
+def test_path_inside_the_folder_is_normalized(folder, given, normal):
     assert folder.relative(given, "t row 1, video_path") == normal
 
 
@@ -271,24 +271,24 @@ def test_a_path_inside_the_folder_is_made_normal(folder, given, normal):
         (["a.mp4"], "a relative path"),
     ],
 )
-def test_a_path_that_is_unsafe_or_leads_nowhere_is_a_problem(folder, given, said):
+def test_unsafe_or_missing_path_is_a_problem(folder, given, said):
     found = folder.relative(given, "t row 1, video_path")
     assert isinstance(found, Problem)
     assert said in str(found)
     assert len(str(found)) < 500
 
 
-def test_a_folder_that_is_itself_a_link_may_be_used(folder, tmp_path):
+def test_input_folder_may_be_a_symlink(folder, tmp_path):
     (tmp_path / "alias").symlink_to(folder.root)
     assert InputFolder(tmp_path / "alias", "--videos-dir").relative("sub/b.mp4", "") == "sub/b.mp4"
 
 
-def test_a_missing_input_folder_is_one_problem(tmp_path):
-    assert "does not exist" in as_text(InputFolder(tmp_path / "none", "--videos-dir").problems())
-    assert "is not a folder" in as_text(InputFolder(write(tmp_path / "file", "x"), "--videos-dir").problems())
+def test_missing_input_folder_is_one_problem(tmp_path):
+    assert "does not exist" in join_problems(InputFolder(tmp_path / "none", "--videos-dir").problems())
+    assert "is not a folder" in join_problems(InputFolder(write(tmp_path / "file", "x"), "--videos-dir").problems())
 
 
-def test_a_priority_that_no_row_has_is_refused_with_the_columns_there_are() -> None:
+def test_unknown_priority_column_lists_the_existing_columns() -> None:
     rows = [{"weight": 3, "question": "?"}, {"weight": 1}]
     (problem,) = check_priority(Execution(priority="wieght"), rows)
     assert str(problem).startswith("--priority: no column")
@@ -298,8 +298,8 @@ def test_a_priority_that_no_row_has_is_refused_with_the_columns_there_are() -> N
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".tsv", ".parquet"])
-def test_manifests_are_bounded(tmp_path: Path, suffix: str) -> None:
-    """A sparse file over the limit and a pipe are refused in one line, at once."""
+def test_too_large_manifests_and_pipes_are_refused(tmp_path: Path, suffix: str) -> None:
+    """Refuse a sparse file over the limit and a pipe immediately, in one line."""
     large, pipe = tmp_path / f"large{suffix}", tmp_path / f"pipe{suffix}"
     large.touch()
     os.truncate(large, 1 << 40)

@@ -1,4 +1,4 @@
-"""Every line about a wrong manifest, word by word: what was given, what is allowed, what to do."""
+"""Test every line about an invalid manifest word by word: what was given, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDS = "a whole number, or text without control or hidden characters and '..', of
 AS_LIST = "allowed: a list of objects, or {'data': [...]}"
 
 
-def lines(path: Path, content: str | bytes) -> list[str]:
+def read_problem_lines(path: Path, content: str | bytes) -> list[str]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return [str(problem).replace(str(path.parent), "DIR") for problem in read_table(path).problems]
 
@@ -86,8 +86,8 @@ def lines(path: Path, content: str | bytes) -> list[str]:
         ),
     ],
 )
-def test_line_about_a_file_that_cannot_be_used(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
-    found = lines(tmp_path / name, content)
+def test_message_about_an_invalid_file(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
+    found = read_problem_lines(tmp_path / name, content)
     assert len(found) == 1
     if name == "a.parquet":  # the rest is the library's
         assert found[0].startswith("DIR/a.parquet: broken Parquet: ")
@@ -96,13 +96,13 @@ def test_line_about_a_file_that_cannot_be_used(tmp_path: Path, name: str, conten
         assert found == [said]
 
 
-def test_line_about_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_message_about_an_unreadable_file(tmp_path: Path) -> None:
     (problem,) = read_table(tmp_path / "a.json").problems
     said = "cannot be read (No such file or directory); allowed: a readable file; check --manifest"
     assert str(problem) == f"{tmp_path / 'a.json'}: {said}"
 
 
-def test_readable_rows_beside_broken_ones_are_kept(tmp_path: Path) -> None:
+def test_valid_rows_among_invalid_ones_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('id , n\na,1\nb\n"c\nd",\n\ne,"x"y\n')
     table = read_table(path)
@@ -116,14 +116,14 @@ def test_readable_rows_beside_broken_ones_are_kept(tmp_path: Path) -> None:
     ]
 
 
-def test_rows_of_json_are_numbered_from_one(tmp_path: Path) -> None:
+def test_json_rows_are_numbered_from_one(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"data": [{"n": 1}, {"m": 2}]}')
     table = read_table(tmp_path / "a.json")
     assert table.rows == (Row("a.json row 1", {"n": 1}), Row("a.json row 2", {"m": 2}))
     assert table.columns == ("n", "m")
 
 
-def test_lines_about_ids() -> None:
+def test_messages_about_ids() -> None:
     given = [{"key": "a"}, {"key": "a"}, {"key": True}, {"key": "../x"}, {"key": ""}, {}]
     ids, problems = read_ids((Row(f"t line {place}", values) for place, values in enumerate(given)), "key")
     assert ids == ["a", None, None, None, None, None]
@@ -134,7 +134,7 @@ def test_lines_about_ids() -> None:
     ]
 
 
-def test_lines_about_missing_columns() -> None:
+def test_messages_about_missing_columns() -> None:
     table = Table((Row("t line 2", {"a": "x", "c\x1b": ""}), Row("t line 3", {"a": None, "c\x1b": 0})))
     found = manifest.find_missing_columns(table, ("b", "a", "c\x1b"), "t.csv")
     assert [str(problem) for problem in found] == [
@@ -149,7 +149,7 @@ def test_lines_about_missing_columns() -> None:
     assert problem.advice == "its columns are none; add 'b' or rename the column that holds it"
 
 
-def test_lines_about_priorities() -> None:
+def test_messages_about_priorities() -> None:
     rows = [{"b": 1}, {"a": 2}]
     assert [str(problem) for problem in manifest.check_priority(Execution(priority="c"), rows)] == [
         "--priority: no column 'c'; allowed: a, b; name a column of the manifest"
@@ -170,14 +170,14 @@ def test_lines_about_priorities() -> None:
         ([[float("-inf")]], "an infinite number"),
     ],
 )
-def test_line_about_a_cell_that_json_cannot_hold(value: object, said: str) -> None:
+def test_message_about_a_cell_that_json_cannot_represent(value: object, said: str) -> None:
     fields, problems = manifest.collect_extra_columns(Row("t line 2", {"id": 1, "x": value, "n": 2}), {"id"})
     assert fields == {"n": 2}
     allowed = "text, numbers, true, false, null, dates, and lists and objects of these"
     assert problems == [Problem("t line 2, x", said, allowed, "leave the column out or change its type")]
 
 
-def nested(depth: int, as_list: bool) -> Any:
+def nest(depth: int, as_list: bool) -> Any:
     value: Any = 1
     for _ in range(depth):
         value = [value] if as_list else {"a": value}
@@ -185,11 +185,11 @@ def nested(depth: int, as_list: bool) -> Any:
 
 
 @pytest.mark.parametrize("as_list", [True, False])
-def test_cells_may_be_nested_fifty_deep(as_list: bool) -> None:
-    value = nested(50, as_list)
+def test_cells_may_have_fifty_levels(as_list: bool) -> None:
+    value = nest(50, as_list)
     assert manifest.convert_to_json(value) == value
     with pytest.raises(ValueError, match=r"^lists and objects nested more than 50 deep$"):
-        manifest.convert_to_json(nested(51, as_list))
+        manifest.convert_to_json(nest(51, as_list))
 
 
 def test_names_and_times_become_text() -> None:
@@ -207,18 +207,18 @@ def test_names_and_times_become_text() -> None:
         (3, "3"),
     ],
 )
-def test_given_values_are_cut_to_eighty_characters(value: object, text: str) -> None:
+def test_given_values_are_shortened_to_eighty_characters(value: object, text: str) -> None:
     assert shorten(value) == text
 
 
-def test_values_nested_too_deep_are_named_by_their_type() -> None:
-    value: Any = nested(100_000, as_list=True)
+def test_too_deeply_nested_values_are_shown_by_type() -> None:
+    value: Any = nest(100_000, as_list=True)
     assert shorten(value) == "a list nested too deep to show"
-    while value != 1:  # not all at once, which would end the process
+    while value != 1:  # level by level, because deleting all at a time overflows the stack
         (value,) = value
 
 
-def test_problems_of_one_kind_are_capped() -> None:
+def test_similar_problems_are_capped() -> None:
     alike = [Problem(f"t line {place}", str(place), "texts", "rename it") for place in range(1, 6)]
     other = [Problem("t line 1", "x", "numbers"), Problem("u line 1", "x", "texts")]
     assert cap_problems([*alike, *other], 4) == [*alike, *other]
@@ -232,7 +232,7 @@ def test_problems_of_one_kind_are_capped() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> InputFolder:
-    """A folder with a file, a folder, and links that lead out of it."""
+    """Create a folder with a file, a folder, and symlinks that point outside."""
     root = tmp_path / "in"
     (root / "sub").mkdir(parents=True)
     (root / "a.mp4").touch()
@@ -283,16 +283,16 @@ def folder(tmp_path: Path) -> InputFolder:
         ("sub", "'sub' is not a file; allowed: a file in ROOT; check it and --videos-dir"),
     ],
 )
-def test_line_about_a_path_that_cannot_be_used(folder: InputFolder, given: object, said: str) -> None:
+def test_message_about_an_invalid_path(folder: InputFolder, given: object, said: str) -> None:
     found = folder.relative(given, "row 1\x1b, path")
     assert str(found) == f"row 1\\x1b, path: {said.replace('ROOT', str(folder.root))}"
 
 
-def test_a_file_may_be_named_like_a_url(folder: InputFolder) -> None:
+def test_file_may_be_named_like_a_url(folder: InputFolder) -> None:
     assert folder.relative("s3://b.mp4", "row 1, path") == "s3:/b.mp4"
 
 
-def test_lines_about_the_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_about_the_input_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     said = "; allowed: a folder that exists; check --videos-dir"
@@ -302,7 +302,7 @@ def test_lines_about_the_folder_itself(tmp_path: Path, monkeypatch: pytest.Monke
     assert InputFolder(tmp_path, "--videos-dir").problems() == []
 
 
-def test_links_of_a_folder_are_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_symlinks_of_a_folder_are_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for place in range(5):
         (tmp_path / f"{place}.mp4").touch()
     folder = InputFolder(tmp_path, "--videos-dir")

@@ -1,8 +1,8 @@
-"""What is said of hostile and wrong manifests is that of a reviewed snapshot: every line, word by word.
+"""Compare all messages about hostile and invalid manifests with a reviewed snapshot.
 
-The manifests are those of tests/hostile that say the same on every machine: Parquet ones are read by a process of its
-own, damaged JSON has the words of the Python version, and long paths are shortened. After a change
-that is meant, ``python -m tests.engine.test_manifest_snapshots`` writes the snapshot anew: look at what changed in it.
+The manifests are those of tests/hostile with equal messages on every machine: Parquet files are read by another
+process, messages about damaged JSON depend on the Python version, and long paths are shortened. After an intended
+change, ``python -m tests.engine.test_manifest_snapshots`` rewrites the snapshot: review its diff.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MAX_LINES = 5
 MAX_CHARACTERS = 400
 
 
-def problems_of_all(folder: Path) -> dict[str, list[str]]:
-    """The first problems of each manifest, and how many there are; samples of those that are read."""
-    outside, said = folder / "outside", {}
+def collect_problems(folder: Path) -> dict[str, list[str]]:
+    """Return the first problems of each manifest and their number, or samples of its rows."""
+    outside, messages = folder / "outside", {}
     outside.mkdir()
     (outside / "canary.txt").write_text("canary")
     write_video_folder(folder / "listed", outside, b"video")
@@ -32,19 +32,19 @@ def problems_of_all(folder: Path) -> dict[str, list[str]]:
         if case.family in FAMILIES and "outside" not in (folder / "manifests" / case.name).read_text("latin-1"):
             samples, problems = read_samples(folder / "manifests" / case.name, folder / "listed")
             lines = [str(problem).replace(str(folder), "FOLDER")[:MAX_CHARACTERS] for problem in problems[:MAX_LINES]]
-            said[case.name] = [f"{len(samples)} samples, {len(problems)} problems", *lines]
-    return said
+            messages[case.name] = [f"{len(samples)} samples, {len(problems)} problems", *lines]
+    return messages
 
 
-def test_what_is_said_of_wrong_manifests_is_that_of_the_snapshot(tmp_path: Path) -> None:
+def test_messages_about_invalid_manifests_match_the_snapshot(tmp_path: Path) -> None:
     expected = json.loads(SNAPSHOT.read_bytes())
-    said = problems_of_all(tmp_path)
-    assert said.keys() == expected.keys()
-    for name, lines in said.items():
+    messages = collect_problems(tmp_path)
+    assert messages.keys() == expected.keys()
+    for name, lines in messages.items():
         assert lines == expected[name], name
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as made:
-        text = json.dumps(problems_of_all(Path(made)), indent=1, ensure_ascii=False)
+    with tempfile.TemporaryDirectory() as temporary:
+        text = json.dumps(collect_problems(Path(temporary)), indent=1, ensure_ascii=False)
     SNAPSHOT.write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A run and its watchdog are killed together: the next run ends what the items left running, and nothing else."""
+"""Kill a run together with its watchdog: the next run ends only the orphans of its items."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.engine.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Forks and exits again and again, so that its number is another one all the time; ends by itself after half a minute.
+# Forks and exits repeatedly, so that its pid changes all the time; ends after half a minute.
 HOP = """
 import os, time
 end = time.monotonic() + 30
@@ -40,7 +40,7 @@ while time.monotonic() < end:
     if os.fork():
         os._exit(0)
 """
-# argv: the output folder, a word that all orphans have on their command lines.
+# argv: the output folder, and a word on the command lines of all orphans.
 RUN = """
 import sys
 from pathlib import Path
@@ -53,7 +53,7 @@ ORPHANS = 5  # of an item of this stage, that have the word on their command lin
 
 
 class OrphanStage(FaultStage):
-    """Its item starts processes that nobody waits for, and goes on for ever."""
+    """Stage whose item starts orphans and runs forever."""
 
     name = "orphans"
 
@@ -78,8 +78,8 @@ def run_items(output_dir: Path, word: str) -> None:
         run_shard(ShardOrder(context, OrphanStage(FaultParams()), items), lambda _: None)
 
 
-def with_word(word: str) -> dict[int, list[str]]:
-    """Processes with ``word`` on their command lines, but for the run itself and its watchdog."""
+def find_with_word(word: str) -> dict[int, list[str]]:
+    """Return the processes with ``word`` on their command lines, without the run and its watchdog."""
     return {
         process.pid: process.info["cmdline"]
         for process in psutil.process_iter(["cmdline"])
@@ -89,18 +89,18 @@ def with_word(word: str) -> dict[int, list[str]]:
 
 @pytest.fixture
 def word() -> Iterator[str]:
-    """A word for command lines; what has it is gone afterwards."""
-    made = f"orphan-{uuid.uuid4().hex}"
-    yield made
-    for pid in with_word(made):
+    """Yield a word for command lines; kill the processes that have it afterwards."""
+    unique_word = f"orphan-{uuid.uuid4().hex}"
+    yield unique_word
+    for pid in find_with_word(unique_word):
         os.kill(pid, signal.SIGKILL)
 
 
 def kill_run_and_watchdog(output_dir: Path, word: str) -> None:
-    """Start a run, and kill it with its watchdog when its item has started everything."""
+    """Start a run, and kill it with its watchdog once its item has started all orphans."""
     with subprocess.Popen([sys.executable, "-c", RUN, str(output_dir), word], cwd=ROOT) as run:
         try:
-            wait_until(lambda: len(with_word(word)) == ORPHANS, "the orphans")
+            wait_until(lambda: len(find_with_word(word)) == ORPHANS, "the orphans")
             (watchdog,) = (p for p in psutil.Process(run.pid).children() if p.cmdline()[-1].endswith("watchdog.py"))
             watchdog.suspend()
             watchdog.kill()
@@ -108,38 +108,38 @@ def kill_run_and_watchdog(output_dir: Path, word: str) -> None:
             run.kill()
 
 
-def test_the_next_run_ends_what_is_left(tmp_path: Path, word: str) -> None:
+def test_next_run_ends_orphans(tmp_path: Path, word: str) -> None:
     kill_run_and_watchdog(tmp_path, word)
-    assert len(with_word(word)) == ORPHANS
+    assert len(find_with_word(word)) == ORPHANS
     said: list[str] = []
     with open_output_dir(Layout(tmp_path), "second", said.append):
-        assert with_word(word) == {}
+        assert find_with_word(word) == {}
     (line,) = said
     assert line.startswith("ended ")
     assert line.endswith("processes that an earlier run had left running")
 
 
-def test_so_does_a_sweep_by_hand(tmp_path: Path, word: str) -> None:
+def test_manual_sweep_ends_orphans(tmp_path: Path, word: str) -> None:
     kill_run_and_watchdog(tmp_path, word)
     layout = Layout(tmp_path)
     said: list[str] = []
     apply(layout, plan_sweep(layout), said.append)
-    assert with_word(word) == {}
+    assert find_with_word(word) == {}
     assert len(said) == 1
 
 
-def test_a_process_that_forks_and_exits_all_the_time_is_found(word: str) -> None:
+def test_orphan_that_forks_and_exits_repeatedly_is_ended(word: str) -> None:
     mark = new_mark()
     environment = {**os.environ, **build_watched_environment(mark)}
-    subprocess.Popen([sys.executable, "-c", HOP, word], env=environment).wait()  # the first of them; others follow
+    subprocess.Popen([sys.executable, "-c", HOP, word], env=environment).wait()  # its forks follow
     assert end_marked({mark}) >= 1
-    assert with_word(word) == {}
+    assert find_with_word(word) == {}
 
 
-def test_a_process_that_does_not_end_is_reported_in_one_line(
+def test_orphan_that_does_not_end_is_reported_in_one_line(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one that the kernel holds: the signal reaches it and it stays."""
+    """Emulate a process that the kernel blocks: the signal is sent, but it stays."""
     mark, said = new_mark(), list[str]()
     monkeypatch.setattr(watchdog._Signs, "kill", lambda self, pid: True)
     monkeypatch.setattr(watchdog, "_KILL_SECONDS", 0.1)
@@ -171,18 +171,18 @@ def others() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def test_other_runs_of_the_same_process_are_left_alone(tmp_path: Path, others: list[subprocess.Popen[bytes]]) -> None:
-    """As when a cluster's worker serves two flows, of which one was killed."""
+def test_other_runs_of_the_same_process_continue(tmp_path: Path, others: list[subprocess.Popen[bytes]]) -> None:
+    """A cluster's worker may serve two flows, one of which was killed."""
     dead, alive = new_mark(), new_mark()
     others += [start_marked(dead), start_marked(alive)]
-    note_mark_of(tmp_path / "one", dead)
-    note_mark_of(tmp_path / "two", alive)
+    write_mark(tmp_path / "one", dead)
+    write_mark(tmp_path / "two", alive)
     with open_output_dir(Layout(tmp_path / "one"), "second"):
         others[0].wait(10)
     assert is_running(others[1])
 
 
-def note_mark_of(output_dir: Path, mark: str, run_id: str = "first") -> Path:
+def write_mark(output_dir: Path, mark: str, run_id: str = "first") -> Path:
     private = Layout(output_dir).private / run_id
     private.mkdir(parents=True)
     note_mark(private, mark)
@@ -190,11 +190,11 @@ def note_mark_of(output_dir: Path, mark: str, run_id: str = "first") -> Path:
 
 
 @pytest.mark.parametrize("link", ["run", "marks", "mark"])
-def test_marks_behind_symlinks_do_not_count(tmp_path: Path, link: str, others: list[subprocess.Popen[bytes]]) -> None:
-    """Someone who may write into one output folder must not end the items of a run in another."""
+def test_marks_behind_symlinks_are_ignored(tmp_path: Path, link: str, others: list[subprocess.Popen[bytes]]) -> None:
+    """A user with write access to one output folder must not end the items of a run in another."""
     mark = new_mark()
     others.append(start_marked(mark))
-    elsewhere = note_mark_of(tmp_path / "alive", mark)
+    elsewhere = write_mark(tmp_path / "alive", mark)
     private = Layout(tmp_path / "out").private
     private.mkdir(parents=True)
     if link == "run":
@@ -208,17 +208,17 @@ def test_marks_behind_symlinks_do_not_count(tmp_path: Path, link: str, others: l
     assert read_marks(private / "first") == set()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_marks_of_another_user_do_not_count(tmp_path: Path) -> None:
-    private = note_mark_of(tmp_path, new_mark())
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the owner of files")
+def test_marks_of_another_user_are_ignored(tmp_path: Path) -> None:
+    private = write_mark(tmp_path, new_mark())
     (mark,) = (private / "marks").iterdir()
     assert read_marks(private) == {mark.name}
     os.chown(mark, 12345, 12345)
     assert read_marks(private) == set()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes of others")
-def test_processes_of_another_user_are_left_alone(others: list[subprocess.Popen[bytes]]) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes of other users")
+def test_processes_of_another_user_are_not_ended(others: list[subprocess.Popen[bytes]]) -> None:
     mark = new_mark()
     environment = {**os.environ, **build_watched_environment(mark)}
     others.append(subprocess.Popen(["sleep", "3600"], env=environment, user=12345))
@@ -227,22 +227,20 @@ def test_processes_of_another_user_are_left_alone(others: list[subprocess.Popen[
 
 
 def test_names_that_are_no_marks_do_not_count(tmp_path: Path) -> None:
-    private = note_mark_of(tmp_path, new_mark())
+    private = write_mark(tmp_path, new_mark())
     for name in ("", "x" * 32, "0" * 31, "0" * 33):
         (private / "marks" / f"{name}~").touch()
     assert len(read_marks(private)) == 1
 
 
 def test_marks_outlive_a_run_that_was_killed_before_its_workers_looked(tmp_path: Path) -> None:
-    private = note_mark_of(tmp_path, own := new_mark(), "second")
+    private = write_mark(tmp_path, own := new_mark(), "second")
     note_dead_marks(private, {earlier := new_mark()})
     with open_output_dir(Layout(tmp_path), "third"):
         assert read_marks(Layout(tmp_path).private / "third") == {own, earlier}
 
 
-def test_a_worker_of_the_next_run_ends_what_is_left_on_its_host(
-    tmp_path: Path, others: list[subprocess.Popen[bytes]]
-) -> None:
+def test_worker_of_the_next_run_ends_orphans_on_its_host(tmp_path: Path, others: list[subprocess.Popen[bytes]]) -> None:
     mark = new_mark()
     others.append(start_marked(mark))
     private = Layout(tmp_path).private / "second"
@@ -257,7 +255,7 @@ def test_a_worker_of_the_next_run_ends_what_is_left_on_its_host(
     others[0].wait(10)
 
 
-def test_a_mark_in_the_limits_holds_without_an_environment(
+def test_mark_in_resource_limits_works_without_an_environment(
     monkeypatch: pytest.MonkeyPatch, others: list[subprocess.Popen[bytes]]
 ) -> None:
     mark = new_mark()

@@ -1,4 +1,4 @@
-"""Outcomes: how records and failures become them, how many are kept in little memory, and how they are counted."""
+"""Test outcomes: their creation from records and failures, compact storage, and counts."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ RECORD = Record("a", "frames", 3, "key", (Output("a/1.jpg", 7, "0" * 64),), {"n"
 FAILURE = Failure("b", "frames", "key", "timeout", "no result", 3, USAGE, "run-2", True, ".headrace/logs/frames/b.log")
 
 
-def outcome(item_id: str, name: str = "") -> Outcome:
+def create_outcome(item_id: str, name: str = "") -> Outcome:
     return Outcome(item_id, "frames", "remaining", name=name)
 
 
-def full_outcome() -> Outcome:
-    """An outcome in which no field has its default."""
+def create_full_outcome() -> Outcome:
+    """Return an outcome in which no field has its default."""
     return Outcome(
         "a", "frames", "failed", 3, USAGE, "run", ("x", "y"), {"n": [1.0], "t": "é"}, "crash", "m", "l", True, "N", "p"
     )
 
 
-def test_a_try_is_one_line() -> None:
-    """Moment in UTC, outcome, seconds, run, and the message of a failure."""
+def test_attempt_is_one_line() -> None:
+    """The line has the UTC time, outcome, seconds, run, and the message of a failure."""
     started = Usage(started_at=1_700_000_000.9, seconds=12.345)
     assert Try("run-1", "done", started).line() == "2023-11-14T22:13:20+00:00  done  12.35 s  run run-1"
     failed = Try("run-1", "failed", started, "crash: gone").line()
     assert failed == "2023-11-14T22:13:20+00:00  failed  12.35 s  run run-1  crash: gone"
 
 
-def test_records_and_failures_enter_the_history() -> None:
+def test_records_and_failures_become_attempts_of_the_history() -> None:
     assert RECORD.to_attempt() == Try("run-1", "done", USAGE)
     assert FAILURE.to_attempt() == Try("run-2", "failed", USAGE, "timeout: no result")
 
 
-def test_a_record_is_done_or_cached() -> None:
+def test_record_becomes_a_done_or_cached_outcome() -> None:
     made = Outcome.of_record(RECORD)
     assert made == Outcome("a", "frames", "done", 2, USAGE, "run-1", ("a/1.jpg",), {"n": 1})
     assert Outcome.of_record(RECORD, "cached").outcome == "cached"
 
 
-def test_a_failure_keeps_its_reason() -> None:
+def test_failure_becomes_an_outcome_with_its_reason() -> None:
     assert Outcome.of_failure(FAILURE) == Outcome(
         "b",
         "frames",
@@ -58,27 +58,27 @@ def test_a_failure_keeps_its_reason() -> None:
     )
 
 
-def test_an_outcome_takes_name_and_path_of_its_item() -> None:
-    named = outcome("a").named(Item("a", name="Clip A", path="clips/a.mp4"))
+def test_outcome_gets_name_and_path_of_its_item() -> None:
+    named = create_outcome("a").named(Item("a", name="Clip A", path="clips/a.mp4"))
     assert (named.name, named.path, named.title) == ("Clip A", "clips/a.mp4", "Clip A")
-    assert outcome("a").title == "a"
+    assert create_outcome("a").title == "a"
 
 
-def test_packed_outcomes_are_the_same_again() -> None:
-    assert list(Outcomes([full_outcome(), outcome("b")])) == [full_outcome(), outcome("b")]
-    assert Outcomes([full_outcome()])[0] == full_outcome()
+def test_packed_outcomes_are_unpacked_unchanged() -> None:
+    assert list(Outcomes([create_full_outcome(), create_outcome("b")])) == [create_full_outcome(), create_outcome("b")]
+    assert Outcomes([create_full_outcome()])[0] == create_full_outcome()
 
 
-def test_a_name_that_is_not_utf_8_is_escaped() -> None:
+def test_name_that_is_not_utf_8_is_escaped() -> None:
     kept = Outcomes([Outcome("a", "frames", "done", name="clip\udcff", path="in/\udcfe")])[0]
     assert (kept.name, kept.path) == ("clip\\udcff", "in/\\udcfe")
 
 
-def test_outcomes_are_a_list_that_can_be_changed() -> None:
-    outcomes = Outcomes([outcome("a"), outcome("b")])
-    outcomes.append(outcome("c"))
-    outcomes.extend(Outcomes([outcome("d"), outcome("e")]))
-    outcomes[1] = outcome("B")
+def test_outcomes_are_a_mutable_sequence() -> None:
+    outcomes = Outcomes([create_outcome("a"), create_outcome("b")])
+    outcomes.append(create_outcome("c"))
+    outcomes.extend(Outcomes([create_outcome("d"), create_outcome("e")]))
+    outcomes[1] = create_outcome("B")
     assert [each.id for each in outcomes] == ["a", "B", "c", "d", "e"]
     assert [each.id for each in outcomes[1:3]] == ["B", "c"]
     assert isinstance(outcomes[1:3], Outcomes)
@@ -86,16 +86,16 @@ def test_outcomes_are_a_list_that_can_be_changed() -> None:
     assert outcomes[-1].id == "e"
 
 
-def test_failed_outcomes_are_those_that_failed() -> None:
-    """A text that looks like the word in an outcome that did not fail is no failure."""
+def test_only_failed_outcomes_are_returned_as_failed() -> None:
+    """The text "failed" elsewhere in an outcome does not make it a failure."""
     looks_like_it = Outcome("a", "frames", "done", message='"failed"', values={"outcome?": "failed"})
-    outcomes = Outcomes([looks_like_it, Outcome("b", "frames", "failed"), outcome("c")])
+    outcomes = Outcomes([looks_like_it, Outcome("b", "frames", "failed"), create_outcome("c")])
     assert [each.id for each in outcomes.failed()] == ["b"]
 
 
-def test_gaps_are_filled_each_at_its_place() -> None:
-    outcomes = Outcomes([outcome("b"), outcome("d")])
-    whole = outcomes.with_gaps({0: outcome("a"), 2: outcome("c"), 4: outcome("e")})
+def test_gaps_are_filled_at_their_places() -> None:
+    outcomes = Outcomes([create_outcome("b"), create_outcome("d")])
+    whole = outcomes.with_gaps({0: create_outcome("a"), 2: create_outcome("c"), 4: create_outcome("e")})
     assert [each.id for each in whole] == ["a", "b", "c", "d", "e"]
 
 
@@ -108,7 +108,7 @@ def test_counts_add_up() -> None:
 
 
 @pytest.mark.parametrize("path", ["logs/frames/b.log", ".headrace/logs/../lock", ".headrace/records/b.json", "/etc/x"])
-def test_a_failure_with_the_log_of_something_else_is_none(path: str) -> None:
+def test_failure_with_an_invalid_log_path_is_refused(path: str) -> None:
     adapter = TypeAdapter(Failure)
     assert adapter.validate_json(adapter.dump_json(FAILURE)) == FAILURE
     forged = adapter.dump_json(FAILURE).replace(b".headrace/logs/frames/b.log", path.encode())
@@ -116,7 +116,7 @@ def test_a_failure_with_the_log_of_something_else_is_none(path: str) -> None:
         adapter.validate_json(forged)
 
 
-def test_values_and_outputs_of_a_forged_record_are_refused_by_name() -> None:
+def test_invalid_values_and_outputs_of_a_record_are_named() -> None:
     adapter = TypeAdapter(Record)
     content = adapter.dump_json(RECORD)
     assert adapter.validate_json(content) == RECORD

@@ -1,4 +1,4 @@
-"""Parquet manifests: limits on what they unpack to, and what the process that reads them first says and does."""
+"""Test Parquet manifests: limits of the unpacked size, and the process that checks them first."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tasks.engine.contract.parquet import read_rows
 ROWS = [{"id": "a", "n": 1}, {"id": "b", "n": 2}]
 
 
-def parquet_of(table: pa.Table, **options: Any) -> bytes:
+def write_parquet(table: pa.Table, **options: Any) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, **options)
     return sink.getvalue()
 
 
-CONTENT = parquet_of(pa.Table.from_pylist(ROWS))
+CONTENT = write_parquet(pa.Table.from_pylist(ROWS))
 
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Replace the process that reads first; returns the arguments with which it was started."""
+    """Replace the process that checks the file; return the arguments of its start."""
     seen: dict[str, Any] = {"code": 0, "stdout": b""}
 
     def run(command: list[str], **options: Any) -> SimpleNamespace:
@@ -43,17 +43,17 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return seen
 
 
-def test_rows_of_all_columns_or_of_chosen_ones() -> None:
+def test_rows_of_all_or_chosen_columns_are_read() -> None:
     assert read_rows(CONTENT) == ROWS
     assert read_rows(CONTENT, ("id",)) == [{"id": "a"}, {"id": "b"}]
 
 
-def test_chosen_columns_must_be_there_and_of_text() -> None:
+def test_chosen_columns_must_exist_and_be_text() -> None:
     with pytest.raises(ValueError, match=r"^it has no column of text named n, x$"):
         read_rows(CONTENT, ("x", "id", "n"))
 
 
-def test_process_that_reads_first_gets_the_file_and_finds_the_engine(
+def test_check_process_gets_the_file_and_finds_the_engine(
     unchecked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/more")
@@ -78,7 +78,7 @@ def test_process_that_reads_first_gets_the_file_and_finds_the_engine(
         (-1, "reading it ends the process that does (SIGHUP)"),
     ],
 )
-def test_end_of_the_process_that_reads_first_is_a_reason(unchecked: dict[str, Any], code: int, said: str) -> None:
+def test_failed_check_process_is_the_reason(unchecked: dict[str, Any], code: int, said: str) -> None:
     unchecked.update(code=code, stdout=b"r\xffefused")
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         read_rows(CONTENT)
@@ -100,7 +100,7 @@ def run_main(content: bytes, monkeypatch: pytest.MonkeyPatch, *columns: str) -> 
     return code, said.getvalue()
 
 
-def test_process_says_why_it_refuses_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_process_reports_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_main(CONTENT, monkeypatch) == (0, "")
     assert run_main(CONTENT, monkeypatch, "id") == (0, "")
     assert run_main(CONTENT, monkeypatch, "parquet") == (3, "it has no column of text named parquet")
@@ -113,7 +113,7 @@ def test_two_columns_of_one_name_are_refused(unchecked: dict[str, Any]) -> None:
     assert unchecked["code"] == 0
     table = pa.table([pa.array(["a"]), pa.array(["b"])], names=["id", "id"])
     with pytest.raises(ValueError, match=r"^it has two columns of one name$"):
-        read_rows(parquet_of(table))
+        read_rows(write_parquet(table))
 
 
 @pytest.mark.parametrize(("limit", "is_refused"), [(1, True), (2, False)])
@@ -133,7 +133,7 @@ def test_rows_are_limited(
 def test_unpacked_bytes_are_counted_and_limited(
     unchecked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, limit: int, is_refused: bool
 ) -> None:
-    """One text repeated is small in the file's own figures, and large as rows."""
+    """One repeated text is small in the file's metadata but large as rows."""
     assert unchecked["code"] == 0
     row = {"number": 7, "list": ["x" * 40, "y" * 40], "object": {"text": "zz", "nothing": None}}  # 8 + 80 + 2 + 8 bytes
     schema = pa.schema(
@@ -143,7 +143,7 @@ def test_unpacked_bytes_are_counted_and_limited(
             "object": pa.struct({"text": pa.string(), "nothing": pa.int64()}),
         }
     )
-    content = parquet_of(pa.Table.from_pylist([row] * 100, schema))
+    content = write_parquet(pa.Table.from_pylist([row] * 100, schema))
     monkeypatch.setattr(parquet, "MAX_UNPACKED_BYTES", limit)
     if is_refused:
         with pytest.raises(ValueError, match=r"^it unpacks to more than"):
@@ -152,9 +152,9 @@ def test_unpacked_bytes_are_counted_and_limited(
         assert read_rows(content) == [row] * 100
 
 
-def test_bytes_that_a_file_states_are_limited(unchecked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stated_uncompressed_size_is_limited(unchecked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert unchecked["code"] == 0
-    content = parquet_of(pa.table({"n": pa.array(range(100)), "m": pa.array(range(100))}), row_group_size=50)
+    content = write_parquet(pa.table({"n": pa.array(range(100)), "m": pa.array(range(100))}), row_group_size=50)
     with pq.ParquetFile(io.BytesIO(content)) as file:
         groups = [file.metadata.row_group(number) for number in range(2)]
         stated = sum(group.column(number).total_uncompressed_size for group in groups for number in range(2))
@@ -168,7 +168,7 @@ def test_bytes_that_a_file_states_are_limited(unchecked: dict[str, Any], monkeyp
 
 
 @pytest.mark.parametrize(("at_once", "rows"), [(0, 4), (10 * 1024, 10), (10**9, 4096)])
-def test_rows_unpacked_at_once_depend_on_the_largest_column(
+def test_batch_size_depends_on_the_largest_column(
     unchecked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, at_once: int, rows: int
 ) -> None:
     assert unchecked["code"] == 0
@@ -212,4 +212,4 @@ def test_errors_of_the_library_are_one_line(
     monkeypatch.setattr(pq, "ParquetFile", fail)
     with pytest.raises(ValueError, match="first line") as raised:
         read_rows(CONTENT)
-    assert "second" not in str(raised.value) or error is KeyError  # which shows its text as Python would write it
+    assert "second" not in str(raised.value) or error is KeyError  # KeyError shows its text as repr

@@ -1,4 +1,4 @@
-"""Paths among parameters: what only looks like one is refused before anything is written."""
+"""Test paths among parameters: text that only looks like a path is refused before any file is written."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tasks.engine.contract.manifest import InputFolder
 from tasks.engine.contract.paths import find_path_problems
 
 
-def lines(**parameters: Any) -> list[str]:
+def find_problem_lines(**parameters: Any) -> list[str]:
     return [str(problem) for problem in find_path_problems(parameters)]
 
 
 @pytest.fixture(autouse=True)
 def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Relative paths start from an empty folder."""
+    """Change to an empty folder, where relative paths start."""
     empty = tmp_path / "here"
     empty.mkdir()
     monkeypatch.chdir(empty)
@@ -31,26 +31,28 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "url", ["s3://bucket/out", "gs://b", "https://host/x?y=1", "S3:/bucket", "az+blob://x", "file:///data"]
 )
 def test_urls_are_refused(name: str, url: str) -> None:
-    found = lines(**{name: Path(url)})
+    found = find_problem_lines(**{name: Path(url)})
     assert len(found) == 1
     option = f"--{name.replace('_', '-')}"
     assert found[0].startswith(f"{option}: the URL '{url.partition(':')[0]}://")
     assert "allowed: a path on this machine" in found[0]
 
 
-def test_a_file_url_is_told_as_the_path_that_it_means() -> None:
-    assert lines(output_dir=Path("file:///data/out"))[0].endswith("give the plain path: /data/out")
-    assert lines(output_dir=Path("file://localhost/data/out"))[0].endswith("give the plain path: /data/out")
+def test_file_url_is_refused_with_its_plain_path() -> None:
+    assert find_problem_lines(output_dir=Path("file:///data/out"))[0].endswith("give the plain path: /data/out")
+    assert find_problem_lines(output_dir=Path("file://localhost/data/out"))[0].endswith(
+        "give the plain path: /data/out"
+    )
 
 
 @pytest.mark.parametrize("name", ["model", "weights", "mask"])
 def test_urls_are_refused_in_texts_that_may_be_paths(name: str) -> None:
-    assert len(lines(**{name: "https://host/x.task"})) == 1
-    assert lines(**{name: "holistic"}) == []
+    assert len(find_problem_lines(**{name: "https://host/x.task"})) == 1
+    assert find_problem_lines(**{name: "holistic"}) == []
 
 
 def test_other_texts_may_be_urls() -> None:
-    assert lines(input="https://host/video.mp4", command="curl https://host {input} {output}") == []
+    assert find_problem_lines(input="https://host/video.mp4", command="curl https://host {input} {output}") == []
 
 
 @pytest.mark.parametrize(
@@ -69,48 +71,48 @@ def test_other_texts_may_be_urls() -> None:
         ("a /out", "remove the blanks"),
     ],
 )
-def test_what_a_shell_would_replace_is_refused(path: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpanded_shell_patterns_are_refused(path: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(Path.home()))
-    found = lines(output_dir=Path(path))
+    found = find_problem_lines(output_dir=Path(path))
     assert len(found) == 1
     assert found[0].endswith(advice.replace("{HOME}", str(Path.home())))
 
 
 @pytest.mark.parametrize("name", ["~", "$HOME", "a*b", "what?", "blank ", "s3 bucket", "out[1]", "50% off"])
-def test_names_that_exist_are_taken_as_they_are(name: str) -> None:
+def test_existing_names_are_accepted(name: str) -> None:
     Path(name).mkdir()
-    assert lines(output_dir=Path(name), input=Path(name, "within")) == []
+    assert find_problem_lines(output_dir=Path(name), input=Path(name, "within")) == []
 
 
 @pytest.mark.parametrize("name", ["out", "out[1]", "a b/c", "50% off", "C:/x", "über", "a:b/c", "x~/y"])
-def test_plain_names_are_taken(name: str) -> None:
-    assert lines(output_dir=Path(name)) == []
+def test_ordinary_names_are_accepted(name: str) -> None:
+    assert find_problem_lines(output_dir=Path(name)) == []
 
 
 @pytest.mark.parametrize("name", ["out\n", "out\x1b[31m", "out\udcff"])
-def test_names_that_no_record_can_hold_are_refused(name: str) -> None:
-    found = lines(output_dir=Path(name))
+def test_names_that_records_cannot_store_are_refused(name: str) -> None:
+    found = find_problem_lines(output_dir=Path(name))
     assert "allowed: a path in UTF-8 without control or hidden characters" in found[0]
     found[0].encode()
     assert "\n" not in found[0]
 
 
 @pytest.mark.parametrize("name", ["input", "videos_dir", "light_curves"])
-def test_the_output_folder_must_not_be_the_scanned_one(name: str, tmp_path: Path) -> None:
+def test_output_folder_must_not_be_the_scanned_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    found = lines(**{name: tmp_path, "output_dir": tmp_path / "link"})
+    found = find_problem_lines(**{name: tmp_path, "output_dir": tmp_path / "link"})
     assert "would take the outputs for inputs" in found[0]
-    assert lines(**{name: tmp_path, "output_dir": tmp_path / "out"}) == []
+    assert find_problem_lines(**{name: tmp_path, "output_dir": tmp_path / "out"}) == []
 
 
-def test_a_folder_that_only_a_manifest_names_files_of_may_take_the_outputs(tmp_path: Path) -> None:
+def test_output_folder_may_be_the_folder_of_manifest_paths(tmp_path: Path) -> None:
     manifest = tmp_path / "train.json"
-    assert lines(videos_dir=tmp_path, output_dir=tmp_path, manifest=manifest) == []
-    assert len(lines(videos_dir=tmp_path, output_dir=tmp_path, manifest=None)) == 1
+    assert find_problem_lines(videos_dir=tmp_path, output_dir=tmp_path, manifest=manifest) == []
+    assert len(find_problem_lines(videos_dir=tmp_path, output_dir=tmp_path, manifest=None)) == 1
 
 
-def test_a_run_refuses_them_too(in_empty_folder: Path) -> None:
-    """Without the command line: in Prefect's UI, or from Python."""
+def test_run_refuses_urls_as_paths(in_empty_folder: Path) -> None:
+    """Test runs without the command line: from Prefect's UI or from Python."""
     from tasks.batch import batch_run
 
     with (
@@ -126,6 +128,6 @@ def test_a_run_refuses_them_too(in_empty_folder: Path) -> None:
     assert list(in_empty_folder.iterdir()) == []
 
 
-def test_a_url_in_a_manifest_is_told_as_one(tmp_path: Path) -> None:
+def test_url_in_a_manifest_is_refused(tmp_path: Path) -> None:
     problem = InputFolder(tmp_path, "--videos-dir").relative("s3://bucket/a.mp4", "row 1, video_path")
     assert str(problem).startswith("row 1, video_path: the URL 's3://bucket/a.mp4'; allowed: a relative path; download")

@@ -1,4 +1,4 @@
-"""Keys and plans: what makes an item another item, and who comes first."""
+"""Test item keys and plans: changes that create a new key, and the order of items."""
 
 import math
 import os
@@ -50,36 +50,36 @@ class WithModel(PlainStage):
 ITEM = Item("a", {"start": 0.5})
 
 
-def key(stage: Stage | None = None, item: Item = ITEM) -> str:
+def compute_key(stage: Stage | None = None, item: Item = ITEM) -> str:
     return compute_item_key(compute_stage_digest(stage or PlainStage(Params())), item, "stat")
 
 
-def test_a_key_changes_with_what_changes_the_result() -> None:
+def test_key_depends_on_everything_that_affects_the_result() -> None:
     stages = [NextVersion(Params()), OtherName(Params()), WithModel(Params()), PlainStage(Params(size=2))]
     items = [Item("b", ITEM.payload), Item("a", {"start": 0.6}), Item("a", {"start": "0.5"}), Item("a")]
-    keys = [key(), *(key(stage) for stage in stages), *(key(item=item) for item in items)]
+    keys = [compute_key(), *(compute_key(stage) for stage in stages), *(compute_key(item=item) for item in items)]
     assert len(set(keys)) == len(keys)
     assert all(len(found) == 64 for found in keys)
 
 
-def test_a_key_does_not_change_with_what_changes_no_result() -> None:
-    assert key() == key(PlainStage(Params(size=1)))
-    assert key() == key(item=Item("a", {"start": 0.5}, cost=9.0, fields={"rank": 3}))
-    assert key(item=Item("a", {"x": 1, "y": [2]})) == key(item=Item("a", {"y": [2], "x": 1}))
+def test_key_does_not_depend_on_cost_fields_or_order() -> None:
+    assert compute_key() == compute_key(PlainStage(Params(size=1)))
+    assert compute_key() == compute_key(item=Item("a", {"start": 0.5}, cost=9.0, fields={"rank": 3}))
+    assert compute_key(item=Item("a", {"x": 1, "y": [2]})) == compute_key(item=Item("a", {"y": [2], "x": 1}))
 
 
-def test_keys_are_the_same_on_every_machine_and_in_every_version() -> None:
-    """A changed digest makes every user's items run again: raise a stage's version instead."""
-    assert key() == "9e5577b51a244b10afbc8b6fb1f09144a6b7002f0efb3e0c33dda81c2e300e47"
+def test_keys_are_stable_across_machines_and_versions() -> None:
+    """A changed digest would re-run all items of every user: raise a stage's version instead."""
+    assert compute_key() == "9e5577b51a244b10afbc8b6fb1f09144a6b7002f0efb3e0c33dda81c2e300e47"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_numbers_that_json_lacks_have_no_key(value: float) -> None:
+def test_numbers_that_json_lacks_are_refused(value: float) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         canonicalize({"x": value})
 
 
-def test_identity_of_an_input(tmp_path: Path) -> None:
+def test_identity_of_a_file_has_size_and_mtime_or_digest(tmp_path: Path) -> None:
     path, copy = tmp_path / "one", tmp_path / "two"
     path.write_bytes(b"content")
     os.utime(path, ns=(0, 1_000_000_001))
@@ -94,24 +94,24 @@ def test_identity_of_an_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
-def test_identity_of_a_folder_is_that_of_what_is_in_it(tmp_path: Path, identity: str) -> None:
-    def now() -> object:
+def test_identity_of_a_folder_depends_on_its_content(tmp_path: Path, identity: str) -> None:
+    def identify_now() -> object:
         return identify_input(str(tmp_path), identity)  # type: ignore[arg-type]
 
-    seen = [now()]
+    seen = [identify_now()]
     for name in ("b", "a", "deep/c"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("same")
-        seen.append(now())
+        seen.append(identify_now())
     (tmp_path / "a").rename(tmp_path / "A")
-    seen.append(now())
+    seen.append(identify_now())
     (tmp_path / "deep/c").write_text("other")
-    seen.append(now())
+    seen.append(identify_now())
     assert len({str(identity) for identity in seen}) == len(seen)
 
 
-def plan(*costs_and_ranks: tuple[float, object], **options: object) -> str:
-    """The order in which items a, b, c, ... come."""
+def plan_order(*costs_and_ranks: tuple[float, object], **options: object) -> str:
+    """Return the planned order of items a, b, c, ..."""
     items = [
         PlannedItem(Item("abcdefgh"[place], cost=cost, fields={"rank": rank}), "key", place)
         for place, (cost, rank) in enumerate(costs_and_ranks)
@@ -119,28 +119,28 @@ def plan(*costs_and_ranks: tuple[float, object], **options: object) -> str:
     return "".join(planned.item.id for planned in order_items(items, Execution.model_validate(options)))
 
 
-def test_order_by_cost_and_place() -> None:
+def test_items_are_ordered_by_cost_and_place() -> None:
     costs = [(1.0, None), (3.0, None), (1.0, None), (2.0, None)]
-    assert plan(*costs) == "bdac"
-    assert plan(*costs, order="lightest") == "acdb"
-    assert plan(*costs, order="manifest") == "abcd"
+    assert plan_order(*costs) == "bdac"
+    assert plan_order(*costs, order="lightest") == "acdb"
+    assert plan_order(*costs, order="manifest") == "abcd"
 
 
-def test_priority_puts_numbers_over_texts_over_nothing() -> None:
+def test_priority_orders_numbers_before_texts_before_missing() -> None:
     ranks = [None, "x", 1, 2.5, math.nan, "y", -7, True]
-    assert plan(*[(1.0, rank) for rank in ranks], priority="rank") == "dchgfbae"
-    assert plan((1.0, 5), (2.0, 5), (3.0, 4), priority="rank") == "bac"
-    assert plan((1.0, 5), (2.0, 5), priority="no such field", order="lightest") == "ab"
+    assert plan_order(*[(1.0, rank) for rank in ranks], priority="rank") == "dchgfbae"
+    assert plan_order((1.0, 5), (2.0, 5), (3.0, 4), priority="rank") == "bac"
+    assert plan_order((1.0, 5), (2.0, 5), priority="no such field", order="lightest") == "ab"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> RecordStore:
-    made = RecordStore(Layout(tmp_path), PlainStage.name)
-    made.prepare()
-    return made
+    new_store = RecordStore(Layout(tmp_path), PlainStage.name)
+    new_store.prepare()
+    return new_store
 
 
-def test_a_plan_parts_what_is_settled_from_what_is_to_do(store: RecordStore) -> None:
+def test_plan_separates_settled_items_from_the_rest(store: RecordStore) -> None:
     (store.layout.output_dir / "there").write_text("x")
     items = [Item(name) for name in ("done", "other-key", "lost-output", "failed", "failed-before", "new")]
     digest = compute_stage_digest(PlainStage(Params()))
@@ -172,10 +172,10 @@ def test_a_plan_parts_what_is_settled_from_what_is_to_do(store: RecordStore) -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_text_becomes_a_safe_id_of_its_own(seed: int) -> None:
-    chance = random.Random(seed)
+def test_every_text_becomes_a_unique_safe_id(seed: int) -> None:
+    generator = random.Random(seed)
     letters = "aZ0._-/ \\\n\0é漢'\"$%:*"
-    texts = {"".join(chance.choices(letters, k=chance.randrange(200))) for _ in range(500)}
+    texts = {"".join(generator.choices(letters, k=generator.randrange(200))) for _ in range(500)}
     ids = {text: make_safe_id(text) for text in texts}
     assert all(is_safe_id(found) for found in ids.values())
     assert len(set(ids.values())) == len(texts)
@@ -183,26 +183,26 @@ def test_any_text_becomes_a_safe_id_of_its_own(seed: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", ".hidden", "-x", "a/b", "a\n", "a b", "é", "a" * (MAX_ID_LENGTH + 1)])
-def test_unsafe_ids(text: str) -> None:
+def test_unsafe_ids_are_recognized(text: str) -> None:
     assert not is_safe_id(text)
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, tree = tmp_path / "file", Tree(tmp_path)
     tree.write("file", b"first")
     assert path.read_bytes() == b"first"
 
-    def no_room(descriptor: int) -> None:
+    def raise_disk_full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", no_room)
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
     with pytest.raises(OSError, match="No space"):
         tree.write("file", b"second")
     assert path.read_bytes() == b"first"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_half_written_files_are_told_from_others(tmp_path: Path) -> None:
+def test_only_temporary_files_are_removed(tmp_path: Path) -> None:
     others = ["a.json", ".a.tmp", ".hidden", "a.0123456789ab.tmp", ".a.json.0123456789AB.tmp"]
     for name in [*others, ".a.json.0123456789ab.tmp"]:
         (tmp_path / name).touch()
@@ -211,7 +211,7 @@ def test_half_written_files_are_told_from_others(tmp_path: Path) -> None:
     Tree(tmp_path / "nowhere").remove_temporary()
 
 
-def test_a_folder_that_is_named_like_a_half_written_file_stays(tmp_path: Path) -> None:
+def test_folder_with_the_name_of_a_temporary_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / ".a.0123456789ab.tmp").mkdir()
     Tree(tmp_path).remove_temporary()
     assert (tmp_path / ".a.0123456789ab.tmp").is_dir()

@@ -1,4 +1,4 @@
-"""The order of items by a column that may hold anything, and the tries of an item."""
+"""Test the order of items by a column of mixed types, and the attempts of an item."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tasks.engine.planning.plan import PlannedItem, order_items
         ([0, -0.5, False], "acb"),
     ],
 )
-def test_numbers_come_before_texts_before_nothing(ranks: list[object], order: str) -> None:
+def test_priority_orders_mixed_types(ranks: list[object], order: str) -> None:
     todo = [PlannedItem(Item("abc"[place], fields={"rank": rank}), "key", place) for place, rank in enumerate(ranks)]
     assert "".join(planned.item.id for planned in order_items(todo, Execution(priority="rank"))) == order
 
 
-def test_a_further_try_counts_and_changes_nothing_else() -> None:
+def test_retry_changes_only_the_attempt() -> None:
     planned = PlannedItem(Item("a"), "key", 3, 1, ("state",))
     assert plan.retry_failed(planned) == PlannedItem(Item("a"), "key", 3, 2, ("state",))

@@ -1,4 +1,4 @@
-"""The bar and the lines of a run's progress, character by character and style by style."""
+"""Test the progress bar and the progress lines character by character."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
 
 
 class Clock:
-    """A clock that the test turns."""
+    """Clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -31,26 +31,26 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of the display, which waits between two lines by it."""
+    """Replace the clock by which the display waits between lines."""
     clock = Clock()
     monkeypatch.setattr(progress_module, "time", type("Time", (), {"monotonic": staticmethod(clock)}))
     return clock
 
 
-def plan_of(items: int, left: int = 0, cached: int = 0) -> Plan:
+def create_plan(items: int, left: int = 0, cached: int = 0) -> Plan:
     planned = [PlannedItem(Item(f"item-{place}", cost=2.0), "key", place) for place in range(items + left)]
     settled = Outcomes(Outcome(f"cached-{place}", "stage", "cached") for place in range(cached))
     return Plan(settled, tuple(planned[:items]), tuple(planned[items:]))
 
 
-def test_line_of_a_stage() -> None:
+def test_progress_line_of_a_stage() -> None:
     standing = Standing("frames", Counts(3, 2, 1, 4), 12.0, 1.5, 130.0)
     assert standing.line() == "frames: 6/10 (60%), 3 done, 2 cached, 1 failed, 1.5 items/s, ETA 2:10"
     assert standing.share == 0.6
 
 
-def test_standing_of_a_stage(clock: Clock) -> None:
-    progress = StageProgress("frames", plan_of(3, left=2, cached=1), clock)
+def test_standing_counts_settled_items(clock: Clock) -> None:
+    progress = StageProgress("frames", create_plan(3, left=2, cached=1), clock)
     clock.now += 4.0
     assert progress.standing() == Standing("frames", Counts(0, 1, 0, 5), 4.0, 0.0, None)
     progress.settle("item-0", "done")
@@ -58,8 +58,8 @@ def test_standing_of_a_stage(clock: Clock) -> None:
     assert progress.standing() == Standing("frames", Counts(1, 1, 1, 3), 4.0, 0.5, 2.0)
 
 
-def test_no_time_has_passed_at_the_start(clock: Clock) -> None:
-    progress = StageProgress("frames", plan_of(1), clock)
+def test_standing_at_the_start_has_no_rate_error(clock: Clock) -> None:
+    progress = StageProgress("frames", create_plan(1), clock)
     progress.settle("item-0", "done")
     assert progress.standing() == Standing("frames", Counts(done=1), 1e-9, 1 / 1e-9, 0.0)
 
@@ -74,15 +74,15 @@ def test_rates_below_one_are_seconds_per_item(rate: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(59.4, "0:59"), (60, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (36610, "10:10:10")]
 )
-def test_durations_have_hours_if_there_are_any(seconds: float, text: str) -> None:
+def test_durations_show_hours_if_needed(seconds: float, text: str) -> None:
     assert progress_module.format_duration(seconds) == text
 
 
-def test_a_line_every_five_seconds_off_a_terminal(clock: Clock) -> None:
+def test_progress_line_every_five_seconds_without_a_terminal(clock: Clock) -> None:
     stream = io.StringIO()
     display = ProgressDisplay(Console(file=stream, width=200))
     display.tick()
-    display.start(StageProgress("frames", plan_of(3), clock))
+    display.start(StageProgress("frames", create_plan(3), clock))
     for moment in (104.9, 105.0, 105.1, 109.9, 110.0, 110.1):
         clock.now = moment
         display.tick()
@@ -93,24 +93,24 @@ def test_a_line_every_five_seconds_off_a_terminal(clock: Clock) -> None:
     assert stream.getvalue().splitlines() == ["104.9", line, "105.0", "105.1", "109.9", line, "110.0", "110.1", line]
 
 
-def test_words_are_printed_as_they_are_on_a_terminal() -> None:
+def test_messages_are_printed_literally_on_a_terminal() -> None:
     stream = io.StringIO()
     display = ProgressDisplay(Console(file=stream, width=20, force_terminal=True, color_system="standard"))
     display.say("12 'words' at https://host/path [bold]or[/bold] :smile:, longer than the line\x07")
     assert stream.getvalue() == ("12 'words' at https://host/path [bold]or[/bold] :smile:, longer than the line\\x07\n")
 
 
-def bar_of(display: ProgressDisplay) -> Progress:
+def get_bar(display: ProgressDisplay) -> Progress:
     assert display._bar is not None
     return display._bar
 
 
-def test_bar_on_a_terminal(clock: Clock) -> None:
+def test_progress_bar_on_a_terminal(clock: Clock) -> None:
     stream = io.StringIO()
     display = ProgressDisplay(Console(file=stream, width=120, force_terminal=True, color_system=None))
-    progress = StageProgress("frames", plan_of(2, cached=2), clock)
+    progress = StageProgress("frames", create_plan(2, cached=2), clock)
     display.start(progress)
-    bar = bar_of(display)
+    bar = get_bar(display)
     assert [task.fields["standing"] for task in bar.tasks] == [progress.standing()]
     assert (bar.tasks[0].completed, bar.tasks[0].total) == (0, 1.0)
     clock.now += 4.0
@@ -127,11 +127,11 @@ def test_bar_on_a_terminal(clock: Clock) -> None:
     assert stream.getvalue().endswith("frames: 3/4 (75%), 1 done, 2 cached, 0 failed, 4.0 s/item, ETA 0:04\n")
 
 
-def test_bar_is_thirty_wide_drawn_four_times_a_second_and_leaves_nothing() -> None:
+def test_progress_bar_settings() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     display = ProgressDisplay(console)
-    display.start(StageProgress("frames", plan_of(2)))
-    bar = bar_of(display)
+    display.start(StageProgress("frames", create_plan(2)))
+    bar = get_bar(display)
     assert bar.console is console
     assert bar.live.refresh_per_second == 4
     assert bar.live.transient
@@ -142,12 +142,12 @@ def test_bar_is_thirty_wide_drawn_four_times_a_second_and_leaves_nothing() -> No
 @pytest.mark.parametrize(("failed", "style"), [(0, "dim"), (2, "red")])
 def test_colors_of_the_outcomes(clock: Clock, failed: int, style: str) -> None:
     display = ProgressDisplay(Console(file=io.StringIO(), width=120, force_terminal=True))
-    progress = StageProgress("frames", plan_of(4, cached=1), clock)
+    progress = StageProgress("frames", create_plan(4, cached=1), clock)
     for place in range(failed):
         progress.settle(f"item-{place}", "failed")
     display.start(progress)
     clock.now += 1.0
-    bar = bar_of(display)
+    bar = get_bar(display)
     display.tick()
     text = cast("Any", bar.columns[-1]).render(bar.tasks[0])
     rates = "2.0 items/s ETA 0:01" if failed else "0.0 items/s ETA ?"
@@ -157,7 +157,7 @@ def test_colors_of_the_outcomes(clock: Clock, failed: int, style: str) -> None:
     display.end()
 
 
-def test_stages_without_their_own_clock_measure_real_time() -> None:
+def test_stage_without_a_given_clock_uses_real_time() -> None:
     started = time.monotonic()
-    progress = StageProgress("frames", plan_of(1))
+    progress = StageProgress("frames", create_plan(1))
     assert progress.standing().elapsed_seconds <= time.monotonic() - started + 1e-9

@@ -1,4 +1,4 @@
-"""What an item wrote is listed whole or refused, and moved into place in an order that survives a power cut."""
+"""Test the publication of outputs: complete or refused, and moved in an order that survives a power loss."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tasks.engine.store.outcomes import Output
 from tasks.engine.store.publish import collect_outputs
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.tree import Tree
-from tests.engine.test_records import make
+from tests.engine.test_records import publish_files
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> RecordStore:
-    made = RecordStore(Layout(tmp_path / "out"), "stage")
-    made.prepare()
-    return made
+    new_store = RecordStore(Layout(tmp_path / "out"), "stage")
+    new_store.prepare()
+    return new_store
 
 
-def test_an_output_has_its_path_size_and_checksum(tmp_path: Path) -> None:
+def test_output_has_path_size_and_checksum(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/b.txt").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -43,15 +43,15 @@ def test_only_plain_files_are_published(tmp_path: Path, kind: str) -> None:
         collect_outputs(tmp_path)
 
 
-def test_a_file_of_the_engine_s_own_is_named(tmp_path: Path) -> None:
+def test_output_at_an_engine_path_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / ".headrace").mkdir()
     (tmp_path / ".headrace/lock").touch()
     with pytest.raises(ValueError, match=r"^a stage may not publish a file of the engine's own: \.headrace/lock$"):
         collect_outputs(tmp_path)
 
 
-def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The item would be done without the outputs in it."""
+def test_unreadable_output_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the item would be done without the outputs in it."""
 
     def refuse(path: str) -> None:
         raise PermissionError(path)
@@ -61,27 +61,25 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch:
         collect_outputs(tmp_path)
 
 
-def test_every_folder_that_got_a_file_or_a_folder_is_forced_to_the_disk(
-    store: RecordStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_changed_folder_is_synced(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr(Tree, "sync_folder", lambda _, folder="": synced.append(folder))
-    make(store, "a", {"top.txt": "1", "a/b/c/file": "2", "d/file": "3"})
+    publish_files(store, "a", {"top.txt": "1", "a/b/c/file": "2", "d/file": "3"})
     assert sorted({folder for folder in synced if not folder.startswith(".headrace")}) == ["", "a/b", "a/b/c", "d"]
 
 
-def test_an_obstacle_blocks_the_item_and_nothing_is_moved(store: RecordStore) -> None:
+def test_obstacle_blocks_the_item_before_any_file_is_moved(store: RecordStore) -> None:
     (store.layout.output_dir / "taken").mkdir()
     with pytest.raises(OutputBlocked) as refused:
-        make(store, "a", {"free": "1", "taken": "2"})
+        publish_files(store, "a", {"free": "1", "taken": "2"})
     assert str(refused.value).startswith(f"cannot write {store.layout.output_dir}/taken: it is a folder")
     assert not (store.layout.output_dir / "free").exists()
     assert store.get("a") is None
 
 
-def test_an_obstacle_in_the_engine_s_folder_ends_the_run(store: RecordStore) -> None:
+def test_obstacle_in_an_engine_folder_ends_the_run(store: RecordStore) -> None:
     (store.folder / "a.stale").mkdir()
     with pytest.raises(RunError) as refused:
-        make(store, "a", {"free": "1"})
+        publish_files(store, "a", {"free": "1"})
     assert str(refused.value).startswith(f"cannot write to {store.layout.output_dir}: it is a folder")
     assert f"({store.folder}/a.stale)" in str(refused.value)

@@ -1,4 +1,4 @@
-"""The report page: what it says, with nothing, with little and with very much in it."""
+"""Test the report page with no, few and very many items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.engine.reporting.report.page import MAX_FAILURES
 HOSTILE = "</title><script>alert('x')</script>&\"'"
 
 
-def summary(total: int = 0, **changes: Any) -> dict[str, Any]:
+def create_summary(total: int = 0, **changes: Any) -> dict[str, Any]:
     counts = {"total": total, "done": total, "cached": 0, "failed": 0, "remaining": 0}
     base = {
         "flow": "dataset-prep",
@@ -39,7 +39,7 @@ def summary(total: int = 0, **changes: Any) -> dict[str, Any]:
     return {**base, **changes}
 
 
-def bars(number: int, slots: int = 4) -> list[Bar]:
+def create_bars(number: int, slots: int = 4) -> list[Bar]:
     return [
         Bar(
             f"slot {place % slots}",
@@ -53,7 +53,7 @@ def bars(number: int, slots: int = 4) -> list[Bar]:
 
 
 class Elements(HTMLParser):
-    """The page's elements, and whether each that was opened was closed."""
+    """Elements of a page, and those that are not closed."""
 
     VOID = frozenset({"meta", "link", "img", "input", "line", "rect"})
 
@@ -76,10 +76,10 @@ class Elements(HTMLParser):
 
 
 @pytest.mark.parametrize("number", [0, 1, 5, 300])
-def test_page_is_well_formed_and_fetches_nothing(number: int) -> None:
+def test_page_is_well_formed_and_loads_no_resources(number: int) -> None:
     failures = [Failure(f"bad-{place}", "frames", "bad_input", "broken", 1, "") for place in range(number)]
     pictures = [Picture("p", "c", b"\xff\xd8")] * min(number, 2)
-    page = render_report(summary(number), bars(number), [1.0] * number, pictures, failures)
+    page = render_report(create_summary(number), create_bars(number), [1.0] * number, pictures, failures)
     elements = Elements(page)
     assert elements.open == []
     assert not any(tag in {"script", "iframe", "object"} for tag, _ in elements.seen)
@@ -91,8 +91,8 @@ def test_page_is_well_formed_and_fetches_nothing(number: int) -> None:
     assert "@import" not in page
 
 
-def test_every_text_is_escaped() -> None:
-    hostile = summary(1, flow=HOSTILE, run_id=HOSTILE, state=HOSTILE, started_at=HOSTILE, finished_at=HOSTILE)
+def test_texts_of_the_report_are_escaped() -> None:
+    hostile = create_summary(1, flow=HOSTILE, run_id=HOSTILE, state=HOSTILE, started_at=HOSTILE, finished_at=HOSTILE)
     hostile["parameters"] = hostile["versions"] = {HOSTILE: HOSTILE}
     hostile["stages"] = {HOSTILE: hostile["items"], "two": hostile["items"]}
     page = render_report(
@@ -107,17 +107,17 @@ def test_every_text_is_escaped() -> None:
     assert all("alert" not in name for _, attributes in Elements(page).seen for name in attributes)
 
 
-def test_ten_thousand_items_are_capped() -> None:
+def test_report_of_ten_thousand_items_is_limited() -> None:
     failures = [Failure(f"bad-{place}", "frames", "crash", "signal 11", 2, "log") for place in range(1200)]
-    page = render_report(summary(10_000), bars(10_000), [0.5] * 10_000, [], failures)
+    page = render_report(create_summary(10_000), create_bars(10_000), [0.5] * 10_000, [], failures)
     assert page.count('class="item') <= MAX_BLOCKS + 50
     assert page.count('<td class="id">') == MAX_FAILURES
     assert "The first 500 of 1,200 failures; all of them are in failures.json." in page
     assert "10,000 items ran: neighbours of one outcome are drawn as one block." in page
 
 
-def test_figures_are_on_the_page() -> None:
-    text = re.sub(r"<[^>]+>", " ", render_report(summary(1234), bars(3), [1.0, 2.0, 3.0], [], []))
+def test_report_shows_all_figures() -> None:
+    text = re.sub(r"<[^>]+>", " ", render_report(create_summary(1234), create_bars(3), [1.0, 2.0, 3.0], [], []))
     for figure in (
         "1,234",
         "1 min 00 s",
@@ -131,10 +131,10 @@ def test_figures_are_on_the_page() -> None:
         assert figure in text, figure
 
 
-def test_states_are_named_and_explained() -> None:
+def test_report_names_and_explains_the_state() -> None:
     message = "interrupted: 1 done; the same command goes on from here"
-    assert message in render_report(summary(3, state="interrupted", message=message), [], [], [], [])
-    page = render_report(summary(3, state="completed_with_failures", message="2 done, 1 failed"), [], [], [], [])
+    assert message in render_report(create_summary(3, state="interrupted", message=message), [], [], [], [])
+    page = render_report(create_summary(3, state="completed_with_failures", message="2 done, 1 failed"), [], [], [], [])
     assert '<span class="badge warn">completed with failures</span>' in page
     assert "2 done, 1 failed" not in page
 
@@ -147,15 +147,15 @@ def test_states_are_named_and_explained() -> None:
         ({"total": 7, "remaining": 7}, "No item ran."),
     ],
 )
-def test_an_empty_time_line_says_why(counts: dict[str, int], said: str) -> None:
-    assert said in render_report(summary(items=counts, stages={}), [], [], [], [])
+def test_empty_time_line_gives_the_reason(counts: dict[str, int], said: str) -> None:
+    assert said in render_report(create_summary(items=counts, stages={}), [], [], [], [])
 
 
-def test_a_summary_without_figures_still_makes_a_page() -> None:
+def test_summary_without_figures_renders_a_page() -> None:
     assert Elements(render_report({}, [], [], [], [])).open == []
 
 
-def test_logs_of_the_run_are_linked_and_nothing_else_is() -> None:
+def test_only_logs_of_the_run_are_linked() -> None:
     logs = (".headrace/logs/frames/a b.log", "javascript:alert(1)", "/etc/passwd", "")
     failures = [Failure(str(place), "frames", "crash", "", 1, log) for place, log in enumerate(logs)]
     links = [
@@ -166,7 +166,7 @@ def test_logs_of_the_run_are_linked_and_nothing_else_is() -> None:
     assert links == [".headrace/logs/frames/a%20b.log"]
 
 
-def test_lanes_are_in_natural_order_and_failures_on_top() -> None:
+def test_lanes_are_naturally_sorted_and_failures_are_on_top() -> None:
     line = build_time_line(
         [Bar("slot 10", 0, 1, "a", "failed"), Bar("slot 2", 0, 4, "b", "done"), Bar("slot 10", 1, 2, "c", "done")], 4
     )
@@ -177,15 +177,15 @@ def test_lanes_are_in_natural_order_and_failures_on_top() -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 2, 64, 500])
-def test_blocks_stay_few_and_inside(slots: int) -> None:
-    line = build_time_line(bars(5000, slots), 0.0)
+def test_blocks_are_limited_and_inside_the_time_line(slots: int) -> None:
+    line = build_time_line(create_bars(5000, slots), 0.0)
     assert line is not None
     blocks = [block for lane in line.lanes for block in lane.blocks]
     assert len(blocks) <= MAX_BLOCKS + len(line.lanes)
     assert all(block.x >= 0 and block.x + block.width <= 100.2 for block in blocks)
 
 
-def test_spread_counts_every_item() -> None:
+def test_histogram_counts_every_item() -> None:
     seconds = [0.1] * 50 + [0.2] * 30 + [9.0]
     shown = build_spread(seconds)
     assert shown is not None
@@ -205,7 +205,7 @@ def test_axis_has_few_round_marks(span: float) -> None:
     assert marks[-1].x <= 100.001
 
 
-def test_numbers_as_people_read_them() -> None:
+def test_report_formats_of_durations_memory_and_rates() -> None:
     assert [format_duration(s) for s in (0, 0.0124, 0.9999, 3.21, 59.96, 125, 3725)] == [
         "0 ms", "12 ms", "1.0 s", "3.2 s", "1 min 00 s", "2 min 05 s", "1 h 02 min",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A run's beginning and end in its output folder."""
+"""Test the beginning and the end of a run in its output folder."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def fill(layout: Layout, *names: str) -> None:
         path.write_text(name)
 
 
-def files(layout: Layout) -> list[str]:
+def list_files(layout: Layout) -> list[str]:
     return sorted(layout.relative(path) for path in layout.output_dir.rglob("*") if path.is_file())
 
 
-def test_a_run_has_its_folder_and_lock_until_it_ends(layout: Layout) -> None:
+def test_run_has_a_folder_and_a_lock_until_it_ends(layout: Layout) -> None:
     with open_output_dir(layout, "run-1") as lock:
         owner = Owner.decode(layout.lock.read_bytes())
         assert owner is not None
@@ -45,21 +45,21 @@ def test_a_run_has_its_folder_and_lock_until_it_ends(layout: Layout) -> None:
         assert [path.name for path in layout.private.iterdir()] == ["run-1"]
         assert (layout.private / "run-1").stat().st_mode & 0o777 == 0o700
         fill(layout, ".headrace/private/run-1/stage/file")
-    assert files(layout) == []
+    assert list_files(layout) == []
     assert list(layout.private.iterdir()) == []
 
 
-def test_leftovers_of_dead_runs_are_swept_and_nothing_else(layout: Layout) -> None:
+def test_only_leftovers_of_dead_runs_are_swept(layout: Layout) -> None:
     left = ".x.0123456789ab.tmp"
     kept = ["made/a.txt", f"made/{left}", ".headrace/records/stage/a.json", ".headrace/records/stage/deep/" + left]
     kept += [".headrace/lock-of-a-user", ".other"]
     folders = ("", ".headrace/", ".headrace/records/", ".headrace/records/stage/", ".headrace/logs/stage/")
     fill(layout, *kept, *(folder + left for folder in folders), ".headrace/.lock.0123", ".headrace/private/run-0/a")
     with open_output_dir(layout, "run-1"):
-        assert files(layout) == sorted([*kept, ".headrace/lock"])
+        assert list_files(layout) == sorted([*kept, ".headrace/lock"])
 
 
-def test_scratch_of_dead_runs_and_of_this_one_goes(layout: Layout) -> None:
+def test_scratch_of_dead_and_finished_runs_is_removed(layout: Layout) -> None:
     dead, own = (get_local_scratch(layout.output_dir, run_id) for run_id in ("run-0", "run-1"))
     make_local_scratch(dead)
     with open_output_dir(layout, "run-1"):
@@ -68,7 +68,7 @@ def test_scratch_of_dead_runs_and_of_this_one_goes(layout: Layout) -> None:
     assert not own.parent.exists()
 
 
-def test_marks_of_the_dead_are_handed_on(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remaining_marks_of_dead_runs_are_passed_on(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
 
     def end(*arguments: object) -> set[str]:
@@ -81,7 +81,7 @@ def test_marks_of_the_dead_are_handed_on(layout: Layout, monkeypatch: pytest.Mon
         assert calls == [(layout, print), (layout.private / "run-1", {"mark"})]
 
 
-def test_what_cannot_be_written_is_explained(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_error_is_explained(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(tree: Tree, folder: str, mode: int = 0) -> None:
         raise OSError(errno.EROFS, "Read-only", str(tree.root / folder))
 
@@ -95,8 +95,8 @@ def test_what_cannot_be_written_is_explained(layout: Layout, monkeypatch: pytest
     assert not layout.lock.exists()
 
 
-def test_the_report_is_made_of_the_summary_and_the_outcomes(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bars are of this run alone, in seconds since its start; times are of all items that are done."""
+def test_report_shows_the_summary_and_the_outcomes(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars show only this run, in seconds since its start; durations include all done items."""
     layout.output_dir.mkdir()
     usage = Usage(1005.0, 2.0, slot="slot-1")
     outcomes = Outcomes([
@@ -127,4 +127,4 @@ def test_the_report_is_made_of_the_summary_and_the_outcomes(layout: Layout, monk
     assert [failure.id for failure in failures] == ["c", "d"]
     assert (layout.output_dir / "report.html").read_bytes() == "<p>é</p>".encode()
     results = ["failures.json", "items.parquet", "report.html", "summary.json"]
-    assert files(layout) == [".headrace/runs/run-1.json", *results]
+    assert list_files(layout) == [".headrace/runs/run-1.json", *results]

@@ -1,4 +1,4 @@
-"""Local scratch lies in a folder that everybody may write to: what others place there is neither used nor touched."""
+"""Test local scratch in a shared folder: files placed there by others are neither used nor changed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as an
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for temporary files like /tmp."""
+    """Create a folder for temporary files like /tmp."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     folder.chmod(0o1777)
@@ -50,7 +50,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def own(shared: Path) -> Path:
-    """Where this user's scratch is, or is to be."""
+    """Return the path of this user's scratch."""
     return shared / f"headrace-{os.geteuid()}"
 
 
@@ -63,7 +63,7 @@ def victim(tmp_path: Path) -> Path:
 
 
 def stage_item(tmp_path: Path) -> str:
-    """Run an item with ``stage_inputs``; returns where it read its input."""
+    """Run an item with ``stage_inputs``; return the path of its input."""
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
     context = RunContext("run-1", tmp_path / "out", Limits(60.0, 1 << 30), 1, None, stage_inputs=True)
@@ -79,25 +79,25 @@ def stage_item(tmp_path: Path) -> str:
     return str(places[0])
 
 
-def test_staged_inputs_lie_where_nobody_else_can_look(tmp_path: Path, own: Path) -> None:
+def test_staged_inputs_are_in_a_private_folder(tmp_path: Path, own: Path) -> None:
     place = stage_item(tmp_path)
     assert place.startswith(f"{own}/")
     assert own.stat().st_mode & 0o777 == 0o700
     assert list(own.iterdir()) == []
 
 
-def link(own: Path, victim: Path) -> None:
+def plant_link(own: Path, victim: Path) -> None:
     own.symlink_to(victim)
 
 
-def link_to_a_private_folder(own: Path, victim: Path) -> None:
-    """Only looking at the link itself tells it from a folder of this user's."""
+def plant_link_to_a_private_folder(own: Path, victim: Path) -> None:
+    """Only the status of the link itself distinguishes it from a folder of this user."""
     victim.chmod(0o700)
     own.symlink_to(victim)
 
 
-def folder_of_another(own: Path, victim: Path) -> None:
-    """As another user makes it in advance, for all to write into."""
+def plant_folder_of_another(own: Path, victim: Path) -> None:
+    """Create the folder in advance as another user, writable for all."""
     descriptor = os.open(own.parent, os.O_RDONLY)
     child = os.fork()
     if child == 0:
@@ -111,31 +111,31 @@ def folder_of_another(own: Path, victim: Path) -> None:
     assert own.stat().st_uid == NOBODY
 
 
-def open_folder(own: Path, victim: Path) -> None:
+def plant_open_folder(own: Path, victim: Path) -> None:
     own.mkdir()
     own.chmod(0o755)
 
 
-def plain_file(own: Path, victim: Path) -> None:
+def plant_file(own: Path, victim: Path) -> None:
     own.write_text("")
 
 
 PLANTED = [
-    (link, "is a symlink"),
-    (link_to_a_private_folder, "is a symlink"),
-    pytest.param(folder_of_another, f"belongs to the user {NOBODY}", marks=as_root),
-    (open_folder, "has the mode 755"),
-    (plain_file, "is no folder"),
+    (plant_link, "is a symlink"),
+    (plant_link_to_a_private_folder, "is a symlink"),
+    pytest.param(plant_folder_of_another, f"belongs to the user {NOBODY}", marks=as_root),
+    (plant_open_folder, "has the mode 755"),
+    (plant_file, "is no folder"),
 ]
 Plant = Callable[[Path, Path], None]
 
 
-def all_files(folder: Path) -> list[str]:
+def list_all_files(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("*"))
 
 
 @pytest.mark.parametrize(("plant", "given"), PLANTED)
-def test_what_others_planted_there_is_refused_for_private_copies(
+def test_planted_scratch_folder_is_refused_for_staged_inputs(
     tmp_path: Path, own: Path, victim: Path, plant: Plant, given: str
 ) -> None:
     plant(own, victim)
@@ -151,27 +151,29 @@ def test_what_others_planted_there_is_refused_for_private_copies(
         assert str(own) in str(error.value)
         assert "set TMPDIR to a folder of your own" in str(error.value)
         assert "\n" not in str(error.value)
-    assert all_files(victim) == [str(victim / "deep"), str(victim / "deep/file")]
+    assert list_all_files(victim) == [str(victim / "deep"), str(victim / "deep/file")]
     assert own.is_symlink() or own.is_file() or list(own.iterdir()) == []
 
 
 @pytest.mark.parametrize(("plant", "given"), PLANTED)
-def test_a_plain_run_leaves_it_alone(tmp_path: Path, own: Path, victim: Path, plant: Plant, given: str) -> None:
-    """Also folders in it of the name that the run would clear."""
+def test_run_without_staging_ignores_a_planted_scratch_folder(
+    tmp_path: Path, own: Path, victim: Path, plant: Plant, given: str
+) -> None:
+    """It contains folders with the name that the run would clear."""
     plant(own, victim)
     digest = scratch._make_folder_name(tmp_path / "out")
     target = victim if own.is_symlink() else own
     if target.is_dir():
         (target / digest / "run-0").mkdir(parents=True)
         (target / digest / "run-0/file").write_text("mine")
-    before = all_files(tmp_path / "victim") + all_files(own)
+    before = list_all_files(tmp_path / "victim") + list_all_files(own)
     with open_output_dir(Layout(tmp_path / "out"), "run-1"):
         sweep_local_scratch(tmp_path / "out", but="run-1")
-    assert all_files(tmp_path / "victim") + all_files(own) == before
+    assert list_all_files(tmp_path / "victim") + list_all_files(own) == before
 
 
-def test_a_link_inside_is_removed_and_not_followed(tmp_path: Path, own: Path, victim: Path) -> None:
-    """Not that others can place one there; an item of this user's could."""
+def test_symlink_in_the_scratch_folder_is_removed_and_not_followed(tmp_path: Path, own: Path, victim: Path) -> None:
+    """Others cannot place one there, but an item of this user could."""
     make_local_scratch(get_local_scratch(tmp_path / "out", "run-0"))
     digest = scratch._make_folder_name(tmp_path / "out")
     (own / digest / "run-2").symlink_to(victim)
@@ -181,20 +183,20 @@ def test_a_link_inside_is_removed_and_not_followed(tmp_path: Path, own: Path, vi
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o775])
-def test_a_folder_whose_entries_others_can_rename_is_refused(tmp_path: Path, shared: Path, mode: int) -> None:
+def test_temporary_folder_without_sticky_bit_is_refused(tmp_path: Path, shared: Path, mode: int) -> None:
     shared.chmod(mode)
     with pytest.raises(RunError, match=rf"{shared} has the mode {mode:o}; allowed: .*sticky"):
         check_local_scratch([], 1)
 
 
 @as_root
-def test_a_folder_for_temporary_files_of_another_user_is_refused(shared: Path) -> None:
+def test_temporary_folder_of_another_user_is_refused(shared: Path) -> None:
     os.chown(shared, 12345, -1)
     with pytest.raises(RunError, match=rf"{shared} belongs to the user 12345"):
         check_local_scratch([], 1)
 
 
-def test_the_next_run_clears_what_a_dead_one_left(tmp_path: Path, own: Path) -> None:
+def test_next_run_clears_scratch_of_a_dead_run(tmp_path: Path, own: Path) -> None:
     for run in ("run-0", "run-1"):
         make_local_scratch(get_local_scratch(tmp_path / "out", run) / "stage/a")
     make_local_scratch(get_local_scratch(tmp_path / "other", "run-0"))
@@ -202,7 +204,7 @@ def test_the_next_run_clears_what_a_dead_one_left(tmp_path: Path, own: Path) -> 
         assert [path.name for path in own.iterdir()] == [scratch._make_folder_name(tmp_path / "other")]
 
 
-def test_probes_of_the_dead_go_and_those_of_the_living_stay(own: Path) -> None:
+def test_only_probe_folders_of_dead_processes_are_removed(own: Path) -> None:
     with probe_scratch() as living:
         (living / "file").touch()
         dead = living.parent / "dead"
@@ -213,7 +215,7 @@ def test_probes_of_the_dead_go_and_those_of_the_living_stay(own: Path) -> None:
     assert list((own / "probes").iterdir()) == []
 
 
-def test_a_killed_probe_holds_no_lock(own: Path) -> None:
+def test_killed_probe_releases_its_lock(own: Path) -> None:
     load = "import os; from tasks.engine.running.scratch import probe_scratch"
     code = f"{load}\nwith probe_scratch(): os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
@@ -227,7 +229,7 @@ def test_a_killed_probe_holds_no_lock(own: Path) -> None:
 
 
 @pytest.mark.parametrize("free", [29, 30])
-def test_the_largest_inputs_must_fit_at_the_same_time(
+def test_largest_inputs_must_fit_together(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
     for name, size in (("a", 5), ("b", 20), ("c", 4), ("d", 6)):
@@ -254,7 +256,9 @@ def test_the_largest_inputs_must_fit_at_the_same_time(
     assert set(asked) == {str(shared)}
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(shared: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scratch_folder_that_cannot_be_created_is_one_line(
+    shared: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -264,7 +268,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(shared: Path, own: Path, monke
     assert str(refused.value) == f"cannot make {own}: Permission denied; set TMPDIR to a folder of your own"
 
 
-def test_a_refusal_says_what_is_there_and_what_is_allowed(own: Path, shared: Path) -> None:
+def test_refusal_names_the_mode_and_what_is_allowed(own: Path, shared: Path) -> None:
     own.mkdir()
     own.chmod(0o750)
     with pytest.raises(RunError) as refused:
@@ -282,10 +286,10 @@ def test_a_refusal_says_what_is_there_and_what_is_allowed(own: Path, shared: Pat
     )
 
 
-def test_copies_of_one_item_go_and_those_of_others_stay(tmp_path: Path, own: Path) -> None:
+def test_only_copies_of_the_item_are_removed(tmp_path: Path, own: Path) -> None:
     place = get_local_scratch(tmp_path / "out", "run-1")
     remove_local_scratch(place / "a")
-    assert not own.exists(), "nothing is made only to remove something"
+    assert not own.exists(), "no folder is created only to remove another"
     for item_id in "ab":
         make_local_scratch(place / item_id)
     remove_local_scratch(place / "a")
@@ -296,9 +300,7 @@ def test_copies_of_one_item_go_and_those_of_others_stay(tmp_path: Path, own: Pat
     assert list(own.iterdir()) == []
 
 
-def test_a_place_under_another_tmpdir_is_still_this_user_s(
-    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scratch_under_another_tmpdir_is_accepted(tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker may have another TMPDIR than the flow."""
     place = get_local_scratch(tmp_path / "out", "run-1")
     (tmp_path / "elsewhere").mkdir(mode=0o700)
@@ -315,16 +317,16 @@ HOST_MAP, CONTAINER_MAP = "         0          0 4294967295\n", "         0     
     ("uid_map", "overflow", "user", "trusted"),
     [
         (HOST_MAP, "65534\n", 0, True),
-        (HOST_MAP, "65534\n", 1000, True),  # oneself
+        (HOST_MAP, "65534\n", 1000, True),  # this user
         (HOST_MAP, "65534\n", 1, False),
-        (HOST_MAP, "65534\n", 65534, False),  # a user of its own here
+        (HOST_MAP, "65534\n", 65534, False),  # another user of this machine
         (CONTAINER_MAP, "65534\n", 65534, True),  # root outside the container
         (CONTAINER_MAP, "65534\n", 1, False),
         (CONTAINER_MAP, "unknown", 65534, False),
         (None, "65534\n", 65534, False),
     ],
 )
-def test_folders_of_root_are_trusted_inside_and_outside_a_container(
+def test_folders_of_root_are_trusted_in_and_outside_containers(
     monkeypatch: pytest.MonkeyPatch, uid_map: str | None, overflow: str, user: int, trusted: bool
 ) -> None:
     texts = {"/proc/self/uid_map": uid_map, "/proc/sys/kernel/overflowuid": overflow}
@@ -341,7 +343,7 @@ def test_folders_of_root_are_trusted_inside_and_outside_a_container(
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o711, 0o755, 0o1777, 0o1775])
-def test_a_folder_whose_entries_nobody_else_can_rename_is_used(shared: Path, own: Path, mode: int) -> None:
+def test_temporary_folder_with_sticky_bit_is_used(shared: Path, own: Path, mode: int) -> None:
     shared.chmod(mode)
     check_local_scratch([], 1)
     assert own.stat().st_mode & 0o777 == 0o700

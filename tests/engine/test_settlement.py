@@ -1,4 +1,4 @@
-"""What becomes of an item that has run: its result is published, or its failure is kept, without starting a process."""
+"""Test how finished items are settled: results are published and failures kept, without starting a process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ USAGE = Usage(1000.0, 2.0, 1.5, 4096, "slot-1")
 
 
 def make_settler(tmp_path: Path, slots: int | None = 1, **more: Any) -> ItemSettler:
-    """Return what settles a shard of one item, in a run that has begun."""
+    """Return the settler of a shard of one item, in a started run."""
     context = RunContext("run-1", tmp_path / "out", Limits(60.0, 1 << 30), slots, **more)
     path = tmp_path / "input.txt"
     path.write_text("input")
@@ -44,8 +44,8 @@ def make_settler(tmp_path: Path, slots: int | None = 1, **more: Any) -> ItemSett
     return ItemSettler(ShardOrder(context, STAGE, (planned,)))
 
 
-def start(settler: ItemSettler, *names: str) -> StartedItem:
-    """Return the item as it is when its child has answered, with the files that it wrote."""
+def start_item(settler: ItemSettler, *names: str) -> StartedItem:
+    """Return the item after its child has answered, with the files that it wrote."""
     (planned,) = settler.order.items
     private = settler.context.private / "process" / STAGE.name / "slot-1" / "a"
     for folder in ("outputs", "scratch"):
@@ -61,9 +61,9 @@ def finish(item: StartedItem) -> Finished:
     return Finished(StageResult({"n": 1}, {"d": 2}), collect_outputs(item.private / "outputs"), USAGE)
 
 
-def test_a_result_is_published_and_recorded(tmp_path: Path) -> None:
+def test_result_is_published_and_recorded(tmp_path: Path) -> None:
     settler = make_settler(tmp_path)
-    item = start(settler, "made/x.txt")
+    item = start_item(settler, "made/x.txt")
     reply = finish(item)
     outcome = settler.settle(item, reply, b"")
     record = Record("a", "faults", 1, "key", reply.outputs, {"n": 1}, {"d": 2}, USAGE, 3, "run-1")
@@ -74,9 +74,9 @@ def test_a_result_is_published_and_recorded(tmp_path: Path) -> None:
     assert list((item.private / "scratch").iterdir()) == []
 
 
-def test_a_failure_is_kept_with_its_log(tmp_path: Path) -> None:
+def test_failure_is_kept_with_its_log(tmp_path: Path) -> None:
     settler = make_settler(tmp_path)
-    item = start(settler, "made/x.txt")
+    item = start_item(settler, "made/x.txt")
     outcome = settler.settle(item, Failed("crash", "gone\nfor good", USAGE, transient=True), b"what it said")
     log = ".headrace/logs/faults/a.log"
     failure = Failure("a", "faults", "key", "crash", "gone for good", 3, USAGE, "run-1", True, log)
@@ -87,15 +87,15 @@ def test_a_failure_is_kept_with_its_log(tmp_path: Path) -> None:
     assert list((item.private / "outputs").iterdir()) == []
 
 
-def test_a_failure_that_wrote_nothing_has_no_log(tmp_path: Path) -> None:
+def test_failure_without_output_has_no_log(tmp_path: Path) -> None:
     settler = make_settler(tmp_path)
-    assert settler.settle(start(settler), Failed("timeout", "no result", USAGE), b"").log == ""
+    assert settler.settle(start_item(settler), Failed("timeout", "no result", USAGE), b"").log == ""
     assert not (tmp_path / "out/.headrace/logs").exists()
 
 
-def test_an_obstacle_at_an_output_fails_the_item(tmp_path: Path) -> None:
+def test_obstacle_at_an_output_fails_the_item(tmp_path: Path) -> None:
     settler = make_settler(tmp_path)
-    item = start(settler, "made")
+    item = start_item(settler, "made")
     (tmp_path / "out/made").mkdir()
     outcome = settler.settle(item, finish(item), b"")
     assert (outcome.failure_kind, outcome.usage) == ("error", USAGE)
@@ -104,11 +104,9 @@ def test_an_obstacle_at_an_output_fails_the_item(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("identity", ["stat", "content"])
 @pytest.mark.parametrize("kind", ["finished", "bad_input", "error", "timeout"])
-def test_an_input_that_changed_explains_a_result_or_an_error_of_the_stage(
-    tmp_path: Path, identity: Any, kind: Any
-) -> None:
+def test_changed_input_replaces_a_result_or_an_error_of_the_stage(tmp_path: Path, identity: Any, kind: Any) -> None:
     settler = make_settler(tmp_path, identity=identity)
-    item = start(settler)
+    item = start_item(settler)
     Path(item.planned.item.inputs[0]).write_text("another input")
     outcome = settler.settle(item, finish(item) if kind == "finished" else Failed(kind, "x", USAGE), b"")
     if kind == "timeout":
@@ -118,7 +116,7 @@ def test_an_input_that_changed_explains_a_result_or_an_error_of_the_stage(
     assert outcome.message.startswith(f"its input {tmp_path}/input.txt changed while the item was processed")
 
 
-def test_only_another_process_of_this_run_can_have_done_the_item(tmp_path: Path) -> None:
+def test_record_of_this_run_settles_the_item(tmp_path: Path) -> None:
     settler = make_settler(tmp_path, slots=None)
     (planned,) = settler.order.items
     assert settler.find_settled(planned) is None
@@ -130,15 +128,15 @@ def test_only_another_process_of_this_run_can_have_done_the_item(tmp_path: Path)
     assert settler.find_settled(planned) is None
 
 
-def test_a_process_that_has_all_slots_looks_for_no_record_of_its_run(tmp_path: Path) -> None:
+def test_process_with_all_slots_ignores_records_of_its_run(tmp_path: Path) -> None:
     settler = make_settler(tmp_path)
     settler.store.write(Record("a", "faults", 1, "key", (), {}, {}, USAGE, 1, "run-1"))
     assert settler.find_settled(settler.order.items[0]) is None
 
 
-def test_of_two_processes_the_second_finds_what_the_first_has_published(tmp_path: Path) -> None:
+def test_second_process_uses_the_record_of_the_first(tmp_path: Path) -> None:
     settler = make_settler(tmp_path, slots=None)
-    item = start(settler, "made/second.txt")
+    item = start_item(settler, "made/second.txt")
     reply = finish(item)
     first = Record("a", "faults", 1, "key", (), {}, {}, USAGE, 1, "run-1")
     settler.store.write(first)
@@ -152,9 +150,9 @@ def start_again(item: StartedItem) -> StartedItem:
     return replace(item, private=item.private.with_name("b"))
 
 
-def test_an_item_is_claimed_while_it_is_published_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_item_is_claimed_during_publication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settler = make_settler(tmp_path, slots=None)
-    item = start(settler, "made/x.txt")
+    item = start_item(settler, "made/x.txt")
     claim = settler.context.private / "claims/faults/a"
     owners: list[Owner | None] = []
     real = settlement.publish
@@ -171,24 +169,22 @@ def test_an_item_is_claimed_while_it_is_published_elsewhere(tmp_path: Path, monk
     assert not claim.exists()
 
 
-def test_an_item_whose_claim_was_lost_is_left_to_the_other_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_item_with_a_lost_claim_is_left_to_the_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settler = make_settler(tmp_path, slots=None)
-    item = start(settler, "made/x.txt")
+    item = start_item(settler, "made/x.txt")
 
     @contextmanager
     def lose(*_: object) -> Iterator[None]:
         raise LockLost("lost")
         yield
 
-    monkeypatch.setattr(settlement, "claimed", lose)
+    monkeypatch.setattr(settlement, "claim_lock", lose)
     assert settler.settle(item, finish(item), b"") == Outcome("a", "faults", "remaining")
 
 
-def test_nothing_is_published_or_kept_without_the_lock_of_the_run(tmp_path: Path) -> None:
+def test_item_is_not_settled_without_the_lock_of_the_run(tmp_path: Path) -> None:
     settler = make_settler(tmp_path, lock_token="gone")
-    item = start(settler, "made/x.txt")
+    item = start_item(settler, "made/x.txt")
     with pytest.raises(LockLost):
         settler.settle(item, finish(item), b"")
     assert not (tmp_path / "out/made").exists()
@@ -199,7 +195,7 @@ def test_nothing_is_published_or_kept_without_the_lock_of_the_run(tmp_path: Path
     assert settler.store.load_failures() == {}
 
 
-def test_a_loss_explains_better_why_nothing_could_be_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_lock_is_raised_instead_of_a_write_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settler = make_settler(tmp_path)
     checks: list[LockLost | None] = [None, LockLost("lost")]
 
@@ -212,13 +208,13 @@ def test_a_loss_explains_better_why_nothing_could_be_published(tmp_path: Path, m
 
     monkeypatch.setattr(RunContext, "check_lock", check)
     monkeypatch.setattr(settlement, "publish", fail)
-    item = start(settler)
+    item = start_item(settler)
     with pytest.raises(LockLost, match="lost"):
         settler._publish_claimed(item.private, Record("a", "", 1, "", (), {}, {}, USAGE, 1, ""), None)
 
 
 class LostClaim:
-    """A claim that is lost when it is checked for the last of so many times."""
+    """Claim that is lost at its last check."""
 
     def __init__(self, checks: int) -> None:
         self.checks = checks
@@ -230,7 +226,7 @@ class LostClaim:
 
 
 @pytest.mark.parametrize("checks", [1, 2])
-def test_the_claim_is_checked_before_and_after_a_publication_that_fails(
+def test_claim_is_checked_before_and_after_a_failed_publication(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: int
 ) -> None:
     settler = make_settler(tmp_path)
@@ -258,9 +254,9 @@ def test_the_claim_is_checked_before_and_after_a_publication_that_fails(
         ("/process/faults/slot-1", False),
     ],
 )
-def test_only_a_private_folder_of_an_item_is_fenced(tmp_path: Path, folder: str, removed: bool) -> None:
+def test_only_private_folders_of_items_are_fenced(tmp_path: Path, folder: str, removed: bool) -> None:
     settler = make_settler(tmp_path, slots=None)
-    item = start(settler, "made/x.txt")
+    item = start_item(settler, "made/x.txt")
     (settler.context.private / "process/slot-1").mkdir()
     settler._fence(folder)
     settler._fence("process/faults/slot-1/never-was")
@@ -269,10 +265,12 @@ def test_only_a_private_folder_of_an_item_is_fenced(tmp_path: Path, folder: str,
     assert not list(settler.context.private.glob("fenced-*"))
 
 
-def test_a_failure_without_inputs_or_room_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_without_input_folder_or_disk_space_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settler = make_settler(tmp_path, input_root=tmp_path / "gone")
     with pytest.raises(RunError) as refused:
-        settler.settle(start(settler), Failed("bad_input", "x", USAGE), b"")
+        settler.settle(start_item(settler), Failed("bad_input", "x", USAGE), b"")
     vanished = f"the input folder {tmp_path}/gone has vanished; bring it back, then run the same command again"
     assert str(refused.value) == vanished
     (tmp_path / "gone").mkdir()
@@ -280,13 +278,13 @@ def test_a_failure_without_inputs_or_room_ends_the_run(tmp_path: Path, monkeypat
     started = StartedItem(planned, settler.context.private / "process", planned.states)
     with pytest.raises(RunError, match=r"nothing more can be written: the disk is full \(.*\); x; free some space"):
         settler.settle(started, Failed("error", "x", USAGE, no_room="the disk is full"), b"")
-    monkeypatch.setattr(settlement, "write_obstacle", lambda folder: OSError(errno.EROFS, "Read-only", str(folder)))
+    monkeypatch.setattr(settlement, "probe_write", lambda folder: OSError(errno.EROFS, "Read-only", str(folder)))
     with pytest.raises(RunError, match="nothing more can be written: the filesystem is read-only"):
         settler.settle(started, Failed("error", "x", USAGE), b"")
     assert settler.store.load_failures() == {}
 
 
-def test_an_error_of_the_disk_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_error_of_settling_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settler = make_settler(tmp_path)
 
     def fail(store: RecordStore, _: object) -> None:
@@ -294,16 +292,18 @@ def test_an_error_of_the_disk_is_explained(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(RecordStore, "write_failure", fail)
     with pytest.raises(RunError, match=rf"^cannot write to {tmp_path}/out: the disk reports an input/output error"):
-        settler.settle(start(settler), Failed("error", "x", USAGE), b"")
+        settler.settle(start_item(settler), Failed("error", "x", USAGE), b"")
 
 
 @pytest.mark.parametrize("staged", [True, False])
-def test_a_copy_that_a_killed_child_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, staged: bool) -> None:
+def test_staged_copy_of_a_killed_child_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, staged: bool
+) -> None:
     (tmp_path / "tmp").mkdir(mode=0o700)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     settler = make_settler(tmp_path, stage_inputs=staged)
     copy = get_local_scratch(tmp_path / "out", "run-1") / "faults" / "a"
     make_local_scratch(copy)
     assert settler.local_folder(settler.order.items[0]) == (copy if staged else None)
-    settler.clear(start(settler))
+    settler.clear(start_item(settler))
     assert copy.exists() is not staged

@@ -1,4 +1,4 @@
-"""Slots from figures that know of control groups: files in a folder that stands for /sys/fs/cgroup."""
+"""Test the number of slots with control groups, emulated by files in a folder."""
 
 from pathlib import Path
 from typing import Any
@@ -12,53 +12,53 @@ from tasks.engine.planning.sizing import Host, read_host, size_stage
 from tests.engine.faults import FaultParams, FaultStage
 
 GIB = 2**30
-STAGE = FaultStage(FaultParams())  # 64 MiB an item
+STAGE = FaultStage(FaultParams())  # 64 MiB per item
 
 
-def size(items: int = 1000, cores: float = 8, free: int = 16 * GIB, **options: Any) -> sizing.Size:
+def compute_size(items: int = 1000, cores: float = 8, free: int = 16 * GIB, **options: Any) -> sizing.Size:
     return size_stage(STAGE, items, Execution.model_validate(options), Host(cores, free))
 
 
 @pytest.mark.parametrize(
     ("cores", "slots"), [(1, 1), (2, 2), (4, 4), (8, 7), (16, 15), (32, 30), (0.5, 1), (2.9, 2), (96, 94)]
 )
-def test_slots_leave_some_cores_to_others_on_a_big_machine(cores: float, slots: int) -> None:
-    assert size(cores=cores, free=1000 * GIB).slots == slots
+def test_slots_reserve_some_cores_on_a_big_machine(cores: float, slots: int) -> None:
+    assert compute_size(cores=cores, free=1000 * GIB).slots == slots
 
 
 def test_slots_fit_the_memory_and_the_items() -> None:
-    assert size(free=GIB).slots == 7
-    assert size(free=GIB, memory_per_item="300MiB").slots == 2
-    assert size(free=GIB, memory_per_item="30GiB").slots == 1
-    assert size(free=0).slots == 1
-    assert size(items=3).slots == 3
-    assert size(items=0).slots == 1
+    assert compute_size(free=GIB).slots == 7
+    assert compute_size(free=GIB, memory_per_item="300MiB").slots == 2
+    assert compute_size(free=GIB, memory_per_item="30GiB").slots == 1
+    assert compute_size(free=0).slots == 1
+    assert compute_size(items=3).slots == 3
+    assert compute_size(items=0).slots == 1
 
 
-def test_workers_are_what_the_user_says() -> None:
-    found = size(items=3, workers=20, cores=2)
-    assert found.slots == 20
-    assert "--workers 20" in found.reason
+def test_workers_option_sets_the_slots() -> None:
+    computed = compute_size(items=3, workers=20, cores=2)
+    assert computed.slots == 20
+    assert "--workers 20" in computed.reason
 
 
-def test_an_item_may_use_its_share_of_the_memory_and_all_of_it_alone() -> None:
-    found = size(cores=4, free=10 * GIB)
-    assert found.memory_per_slot_bytes == 2 * GIB
-    assert found.memory_alone_bytes == 8 * GIB
-    found = size(cores=4, free=10 * GIB, memory_per_item="500MiB")
-    assert found.memory_per_slot_bytes == found.memory_alone_bytes == 500 * 2**20
-    assert size(cores=4, free=0).memory_per_slot_bytes == STAGE.memory_bytes
+def test_item_may_use_its_share_of_memory_or_all_if_alone() -> None:
+    computed = compute_size(cores=4, free=10 * GIB)
+    assert computed.memory_per_slot_bytes == 2 * GIB
+    assert computed.memory_alone_bytes == 8 * GIB
+    computed = compute_size(cores=4, free=10 * GIB, memory_per_item="500MiB")
+    assert computed.memory_per_slot_bytes == computed.memory_alone_bytes == 500 * 2**20
+    assert compute_size(cores=4, free=0).memory_per_slot_bytes == STAGE.memory_bytes
 
 
-def test_the_reason_is_one_line_with_the_figures() -> None:
-    reason = size(cores=4, free=10 * GIB, items=77).reason
+def test_reason_of_the_slots_is_one_line_with_figures() -> None:
+    reason = compute_size(cores=4, free=10 * GIB, items=77).reason
     assert reason.startswith("4 slots (4 cores, 0 reserved; memory would allow 128; 77 items); up to 2 GiB per item")
     assert "\n" not in reason
 
 
 @pytest.fixture
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty /sys/fs/cgroup, this process in ``/outer/inner`` of it, on a host of 16 cores and 64 GiB."""
+    """Create an empty /sys/fs/cgroup with this process in ``/outer/inner``, on a host of 16 cores and 64 GiB."""
     root = tmp_path / "cgroup"
     (root / "outer/inner").mkdir(parents=True)
     (root / "memory").mkdir()
@@ -76,20 +76,20 @@ def write(folder: Path, **files: object) -> None:
         (folder / name.replace("__", ".")).write_text(f"{content}\n")
 
 
-def test_without_limits_the_machine_counts(cgroup: Path) -> None:
+def test_host_without_limits_has_the_resources_of_the_machine(cgroup: Path) -> None:
     assert read_host() == Host(16.0, 64 * GIB)
     write(cgroup / "outer", cpu__max="max 100000", memory__max="max", memory__current=GIB)
     assert read_host() == Host(16.0, 64 * GIB)
 
 
-def test_the_tightest_limit_of_all_parents_counts(cgroup: Path) -> None:
+def test_smallest_limit_of_all_parents_applies(cgroup: Path) -> None:
     write(cgroup / "outer/inner", cpu__max="600000 100000", memory__max=8 * GIB, memory__current=GIB)
     assert read_host() == Host(6.0, 7 * GIB)
     write(cgroup / "outer", cpu__max="150000 100000", memory__max=3 * GIB, memory__current=2 * GIB)
     assert read_host() == Host(1.5, GIB)
 
 
-def test_page_cache_that_can_go_counts_as_free(cgroup: Path) -> None:
+def test_reclaimable_page_cache_counts_as_free(cgroup: Path) -> None:
     stat = f"anon 5\ninactive_file {GIB}\nactive_file 7"
     write(cgroup / "outer", memory__max=4 * GIB, memory__current=4 * GIB, memory__stat=stat)
     assert read_host().free_memory_bytes == GIB
@@ -97,7 +97,7 @@ def test_page_cache_that_can_go_counts_as_free(cgroup: Path) -> None:
     assert read_host().free_memory_bytes == 0
 
 
-def test_control_groups_of_version_1(cgroup: Path) -> None:
+def test_limits_of_control_groups_version_1_apply(cgroup: Path) -> None:
     write(cgroup / "cpu", cpu__cfs_quota_us=250000, cpu__cfs_period_us=100000)
     used = f"total_inactive_file {GIB}"
     write(cgroup / "memory", memory__limit_in_bytes=4 * GIB, memory__usage_in_bytes=2 * GIB, memory__stat=used)
@@ -108,27 +108,27 @@ def test_control_groups_of_version_1(cgroup: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "max max", "-1 100000"])
-def test_files_that_say_nothing_are_no_limits(cgroup: Path, content: str) -> None:
+def test_invalid_limit_files_are_ignored(cgroup: Path, content: str) -> None:
     write(cgroup / "outer", cpu__max=content, memory__max=content, memory__current=content)
     assert read_host() == Host(16.0, 64 * GIB)
 
 
-def test_this_host_has_something() -> None:
+def test_this_host_has_cores_and_memory() -> None:
     host = read_host()
     assert host.cores > 0
     assert host.free_memory_bytes > 0
 
 
 class DeviceStage(FaultStage):
-    """Each of its items has one of two devices to itself."""
+    """Stage whose items each use one of two devices."""
 
     def needs(self) -> Needs:
         return Needs(self.memory_bytes, max_slots=2)
 
 
-def test_no_more_slots_than_devices() -> None:
+def test_slots_do_not_exceed_devices() -> None:
     stage, host = DeviceStage(FaultParams()), Host(16, 64 * GIB)
-    found = size_stage(stage, 1000, Execution(), host)
-    assert (found.slots, "limit of the stage: 2" in found.reason) == (2, True)
+    computed = size_stage(stage, 1000, Execution(), host)
+    assert (computed.slots, "limit of the stage: 2" in computed.reason) == (2, True)
     assert size_stage(stage, 1000, Execution(workers=8), host).slots == 2
     assert size_stage(stage, 1, Execution(), host).slots == 1

@@ -1,4 +1,4 @@
-"""The workspace of an item, published files, and the ids and the folder of items."""
+"""Test the workspace of an item, published files, and the ids and input folder of items."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tasks.engine.contract.stage import Needs, NoParams, Stage, StageResult, Wor
 
 
 class PlainStage(Stage):
-    """A stage with the defaults of all stages."""
+    """Stage with the defaults of all stages."""
 
     name = "plain"
     version = 1
 
     def run(self, item: Item, work: Workspace) -> StageResult:
-        """Return nothing."""
+        """Return an empty result."""
         return StageResult()
 
 
@@ -30,7 +30,7 @@ def work(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "outputs", tmp_path / "scratch", tmp_path / "out", {"/in/a.mp4": "/scratch/0.mp4"})
 
 
-def test_defaults_of_a_stage() -> None:
+def test_stage_defaults() -> None:
     stage = PlainStage(NoParams())
     assert stage.needs() == Needs(256 * 2**20)
     assert stage.needs().max_slots is None
@@ -38,7 +38,7 @@ def test_defaults_of_a_stage() -> None:
     assert stage.params == NoParams()
 
 
-def test_folder_of_an_output_is_made(work: Workspace) -> None:
+def test_folder_of_an_output_is_created(work: Workspace) -> None:
     for _ in range(2):
         assert work.output("a/b/c.txt") == work.outputs / "a/b/c.txt"
     assert (work.outputs / "a/b").is_dir()
@@ -51,12 +51,12 @@ def test_outputs_must_stay_in_the_output_folder(work: Workspace, path: str) -> N
     assert not work.outputs.exists()
 
 
-def test_inputs_are_read_from_their_copies_if_there_are_any(work: Workspace) -> None:
+def test_inputs_are_read_from_staged_copies(work: Workspace) -> None:
     assert work.input("/in/a.mp4") == Path("/scratch/0.mp4")
     assert work.input("/in/b.mp4") == Path("/in/b.mp4")
 
 
-def test_published_files_lie_in_the_output_folder(tmp_path: Path) -> None:
+def test_published_files_must_be_in_the_output_folder(tmp_path: Path) -> None:
     root = tmp_path / "out"
     (root / "sub").mkdir(parents=True)
     (root / "sub/inside").symlink_to(root)
@@ -70,7 +70,7 @@ def test_published_files_lie_in_the_output_folder(tmp_path: Path) -> None:
         assert raised.value.filename == path
 
 
-def test_common_folder_of_all_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_root_is_the_common_folder_of_all_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [Item("a", inputs=("/in/a/1.mp4", "/in/a/2.mp4")), Item("b", inputs=("/in/b/c/1.mp4",))]
     assert find_input_root(both) == Path("/in")
     assert find_input_root(both[:1]) == Path("/in/a")

@@ -1,4 +1,4 @@
-"""Inputs that hold symlinks, pipes and loops: their identity, their size, and their copies on local scratch."""
+"""Test inputs with symlinks, pipes and loops: identity, size, and copies in local scratch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.engine.running.staging import copy_input, measure_inputs
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a file, a folder with another, and two symlinks to itself: 2 ** 40 paths lead to each file."""
+    """Create a folder with a file, a nested file, and two symlinks to itself: 2 ** 40 paths lead to each file."""
     root = tmp_path / "input"
     (root / "within").mkdir(parents=True)
     (root / "a.png").write_bytes(b"first")
@@ -36,7 +36,7 @@ def test_identity_of_a_folder_with_loops_ends(folder: Path, identity: Identity) 
 
 
 def test_identity_of_folders_that_link_to_each_other_in_pairs_ends(tmp_path: Path) -> None:
-    """No loop, but 2 ** 30 ways from the first to the last."""
+    """There is no loop, but 2 ** 30 paths lead from the first to the last folder."""
     for number in range(30):
         (tmp_path / str(number)).mkdir()
         for name in ("left", "right"):
@@ -48,7 +48,7 @@ def test_identity_of_folders_that_link_to_each_other_in_pairs_ends(tmp_path: Pat
     assert identify_input(str(tmp_path / "0"), "content") != before
 
 
-def test_identity_of_a_folder_does_not_depend_on_where_it_is(folder: Path, tmp_path: Path) -> None:
+def test_identity_of_a_folder_does_not_depend_on_its_path(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "copy", symlinks=True)
     assert identify_input(str(tmp_path / "copy"), "content") == identify_input(str(folder), "content")
 
@@ -71,10 +71,10 @@ def test_identity_of_very_deep_folders_ends(tmp_path: Path) -> None:
     try:
         assert identify_input(str(tmp_path), "stat")
     finally:
-        subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # Python cannot remove that many
+        subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # Python cannot remove so many levels
 
 
-def test_the_size_of_a_folder_with_loops_counts_each_file_once(folder: Path) -> None:
+def test_size_of_a_folder_with_loops_counts_each_file_once(folder: Path) -> None:
     os.mkfifo(folder / "pipe.png")
     (folder / "broken.png").symlink_to("nothing")
     (folder / "device.png").symlink_to("/dev/zero")
@@ -83,7 +83,7 @@ def test_the_size_of_a_folder_with_loops_counts_each_file_once(folder: Path) -> 
     assert measure_inputs(str(folder / "broken.png")) == 0
 
 
-def test_a_copy_holds_what_the_original_shows(folder: Path, tmp_path: Path) -> None:
+def test_copy_has_the_visible_content_of_the_original(folder: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.png"
     elsewhere.write_bytes(b"beside")
     (folder / "linked.png").symlink_to("../elsewhere.png")
@@ -102,14 +102,14 @@ def test_a_copy_holds_what_the_original_shows(folder: Path, tmp_path: Path) -> N
     assert (copy / "loop").is_symlink()
 
 
-def test_a_copy_of_a_linked_folder_holds_its_files(folder: Path, tmp_path: Path) -> None:
+def test_copy_of_a_linked_folder_has_its_files(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
     copy_input(str(tmp_path / "link"), str(tmp_path / "copy"))
     assert (tmp_path / "copy" / "a.png").read_bytes() == b"first"
     assert measure_inputs(str(tmp_path / "link")) == measure_inputs(str(folder))
 
 
-def test_a_copied_file_has_its_content_alone(tmp_path: Path) -> None:
+def test_copy_of_a_file_is_a_plain_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"first")
     copy_input(str(tmp_path / "a.png"), str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == b"first"

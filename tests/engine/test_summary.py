@@ -1,4 +1,4 @@
-"""What a run leaves in its files: figures, states, exit codes, columns of any type."""
+"""Test the files of a run: figures, states, exit codes, and columns of any type."""
 
 import json
 import tracemalloc
@@ -15,7 +15,9 @@ from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import COLUMNS, Counts, Failure, Outcome, OutcomeName, Outcomes, Output, Record, Usage
 
 
-def outcome(item_id: str, what: OutcomeName, stage: str = "frames", run_id: str = "run", **values: Any) -> Outcome:
+def create_outcome(
+    item_id: str, what: OutcomeName, stage: str = "frames", run_id: str = "run", **values: Any
+) -> Outcome:
     usage = Usage(1000.0, 2.0, 1.5, 1 << 20, "host-01")
     if what == "failed":
         failure = Failure(item_id, stage, "key", "timeout", "no result within 2 s", 2, usage, run_id, log="x.log")
@@ -27,7 +29,7 @@ def outcome(item_id: str, what: OutcomeName, stage: str = "frames", run_id: str 
     return Outcome.of_record(record, "cached" if what == "cached" else "done")
 
 
-def figures(**more: Any) -> RunFigures:
+def create_figures(**more: Any) -> RunFigures:
     return RunFigures("flow", "run", 1000.0, 1010.0, 2, 5, {"quality": 90}, **more)
 
 
@@ -48,22 +50,22 @@ def figures(**more: Any) -> RunFigures:
 def test_state_and_exit_code(
     outcomes: list[OutcomeName], max_failed: float, more: dict[str, Any], state: str, code: int
 ) -> None:
-    found = [outcome(f"item-{number}", what) for number, what in enumerate(outcomes)]
-    summary = summarize(figures(**more), found, max_failed)
+    found = [create_outcome(f"item-{number}", what) for number, what in enumerate(outcomes)]
+    summary = summarize(create_figures(**more), found, max_failed)
     assert (summary.state, summary.exit_code) == (state, code)
     if "error" in more:
         assert summary.message == "no room"
 
 
-def test_figures_count_what_this_run_did() -> None:
+def test_figures_count_only_this_run() -> None:
     outcomes = [
-        outcome("a", "done"),
-        outcome("b", "cached", run_id="earlier"),
-        outcome("c", "failed"),
-        outcome("d", "failed", run_id="earlier"),
-        outcome("a", "remaining", stage="dataset"),
+        create_outcome("a", "done"),
+        create_outcome("b", "cached", run_id="earlier"),
+        create_outcome("c", "failed"),
+        create_outcome("d", "failed", run_id="earlier"),
+        create_outcome("a", "remaining", stage="dataset"),
     ]
-    summary = summarize(figures(), outcomes, 1.0)
+    summary = summarize(create_figures(), outcomes, 1.0)
     assert summary.items == {"total": 5, "done": 1, "cached": 1, "failed": 2, "remaining": 1}
     assert list(summary.stages) == ["frames", "dataset"]
     assert summary.stages["dataset"]["remaining"] == 1
@@ -74,10 +76,12 @@ def test_figures_count_what_this_run_did() -> None:
     assert summary.started_seconds == 1000.0
 
 
-def test_the_files_say_the_same(tmp_path: Path) -> None:
+def test_files_of_a_run_agree(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    outcomes = Outcomes([outcome("a", "done", frames=3), outcome("b", "failed"), outcome("c", "remaining")])
-    summary = summarize(figures(), outcomes, 1.0)
+    outcomes = Outcomes(
+        [create_outcome("a", "done", frames=3), create_outcome("b", "failed"), create_outcome("c", "remaining")]
+    )
+    summary = summarize(create_figures(), outcomes, 1.0)
     write_summary(layout, summary, outcomes)
     content = json.loads((tmp_path / "summary.json").read_bytes())
     assert content["items"] == {"total": 3, "done": 1, "cached": 0, "failed": 1, "remaining": 1}
@@ -122,21 +126,21 @@ def test_the_files_say_the_same(tmp_path: Path) -> None:
         ([None, None], pa.null()),
     ],
 )
-def test_values_of_any_type_have_a_column(tmp_path: Path, values: list[Any], expected: pa.DataType) -> None:
-    outcomes = Outcomes(outcome(f"item-{number}", "done", value=value) for number, value in enumerate(values))
-    write_summary(Layout(tmp_path), summarize(figures(), outcomes, 1.0), outcomes)
+def test_values_of_every_type_get_a_column(tmp_path: Path, values: list[Any], expected: pa.DataType) -> None:
+    outcomes = Outcomes(create_outcome(f"item-{number}", "done", value=value) for number, value in enumerate(values))
+    write_summary(Layout(tmp_path), summarize(create_figures(), outcomes, 1.0), outcomes)
     assert pq.read_table(tmp_path / "items.parquet").schema.field("value").type == expected
 
 
-def test_a_run_of_nothing_leaves_its_files_too(tmp_path: Path) -> None:
-    write_summary(Layout(tmp_path), summarize(figures(), [], 1.0), Outcomes())
+def test_run_without_items_writes_its_files(tmp_path: Path) -> None:
+    write_summary(Layout(tmp_path), summarize(create_figures(), [], 1.0), Outcomes())
     assert pq.read_table(tmp_path / "items.parquet").num_rows == 0
     assert json.loads((tmp_path / "failures.json").read_bytes()) == []
 
 
-def test_closing_lines_name_the_failures_up_to_a_number(tmp_path: Path) -> None:
-    outcomes = Outcomes(outcome(f"item-{number:02d}", "failed") for number in range(25))
-    lines = format_closing_lines(summarize(figures(), outcomes, 1.0), outcomes, Layout(tmp_path))
+def test_closing_lines_name_a_limited_number_of_failures(tmp_path: Path) -> None:
+    outcomes = Outcomes(create_outcome(f"item-{number:02d}", "failed") for number in range(25))
+    lines = format_closing_lines(summarize(create_figures(), outcomes, 1.0), outcomes, Layout(tmp_path))
     assert lines[0] == "flow: 0 done, 0 cached, 25 failed (0:10, 2 slots)"
     assert lines[1] == "  failed: item-00: timeout: no result within 2 s"
     assert lines[-2] == f"  and 15 more in {tmp_path / 'failures.json'}"
@@ -148,7 +152,7 @@ def test_counts_add_up() -> None:
     assert Counts(1, 2, 3, 4).total == 10
 
 
-def test_everything_of_the_engine_lies_in_its_own_folder(tmp_path: Path) -> None:
+def test_engine_files_are_in_the_state_folder(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     places = [layout.records("s"), layout.failures("s"), layout.log("s", "a"), layout.private, layout.runs]
     assert all(place.is_relative_to(layout.state_folder) for place in places)
@@ -156,7 +160,7 @@ def test_everything_of_the_engine_lies_in_its_own_folder(tmp_path: Path) -> None
     assert layout.relative(layout.log("s", "a")) == ".headrace/logs/s/a.log"
 
 
-def test_packed_outcomes_are_what_they_were() -> None:
+def test_packed_outcomes_are_unchanged() -> None:
     values = {
         "text": 'ä\n"',
         "number": 2,
@@ -167,29 +171,36 @@ def test_packed_outcomes_are_what_they_were() -> None:
         "flags": [True],
         "yes": True,
     }
-    given = [outcome("a", "done", **values), outcome("b", "failed"), outcome("c", "remaining"), outcome("d", "cached")]
+    given = [
+        create_outcome("a", "done", **values),
+        create_outcome("b", "failed"),
+        create_outcome("c", "remaining"),
+        create_outcome("d", "cached"),
+    ]
     packed = Outcomes(given)
     assert list(packed) == given
     assert repr(packed[0]) == repr(given[0]), "1.0 stays 1.0, True stays True"
     assert list(packed[1:3]) == given[1:3]
     assert list(packed.failed()) == [given[1]]
-    assert list(Outcomes([outcome("a", "done", text="failed")]).failed()) == []
+    assert list(Outcomes([create_outcome("a", "done", text="failed")]).failed()) == []
     packed[2] = given[0]
     packed.extend(Outcomes(given[:1]))
-    assert [one.id for one in packed] == ["a", "b", "a", "d", "a"]
+    assert [packed_outcome.id for packed_outcome in packed] == ["a", "b", "a", "d", "a"]
     between = Outcomes([given[0], given[3]]).with_gaps({0: given[1], 3: given[2]})
-    assert [one.id for one in between] == ["b", "a", "d", "c"]
+    assert [packed_outcome.id for packed_outcome in between] == ["b", "a", "d", "c"]
 
 
-def test_a_value_that_only_late_items_have_is_null_before_and_after(tmp_path: Path, monkeypatch: Any) -> None:
+def test_value_of_late_items_is_null_for_others(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(summary_module, "_ROWS_AT_ONCE", 2)
     outcomes = [
-        outcome("a", "done", x=1),
-        *(outcome(f"b{n}", "remaining") for n in range(4)),
-        outcome("c", "done", y=2.5),
+        create_outcome("a", "done", x=1),
+        *(create_outcome(f"b{n}", "remaining") for n in range(4)),
+        create_outcome("c", "done", y=2.5),
     ]
     write_summary(
-        Layout(tmp_path), summarize(figures(), outcomes, 1.0), Outcomes([*outcomes, outcome("d", "done", x=3)])
+        Layout(tmp_path),
+        summarize(create_figures(), outcomes, 1.0),
+        Outcomes([*outcomes, create_outcome("d", "done", x=3)]),
     )
     table = pq.read_table(tmp_path / "items.parquet")
     assert table["x"].to_pylist() == [1, None, None, None, None, None, 3]
@@ -197,8 +208,8 @@ def test_a_value_that_only_late_items_have_is_null_before_and_after(tmp_path: Pa
     assert table["outputs"].to_pylist() == [["made/a"], [], [], [], [], ["made/c"], ["made/d"]]
 
 
-def test_the_outcomes_of_a_long_run_take_little_memory() -> None:
-    """A record and its outcome as objects take 2 to 3 KB; the packed bytes are all that stays of an item."""
+def test_outcomes_of_a_long_run_use_little_memory() -> None:
+    """A record and its outcome take 2 to 3 KB as objects; only the packed bytes of an item stay."""
     outputs = tuple(Output(f"made/item-00000/{name}", 1, "0" * 64) for name in ("note.txt", "more/data.bin"))
     tracemalloc.start()
     try:
@@ -216,5 +227,5 @@ def test_the_outcomes_of_a_long_run_take_little_memory() -> None:
     assert taken / 2000 < 400
 
 
-def test_the_names_that_stages_may_not_use_are_those_of_the_columns() -> None:
+def test_reserved_value_names_are_the_common_columns() -> None:
     assert set(summary_module._COMMON.names) == COLUMNS

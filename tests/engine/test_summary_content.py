@@ -1,4 +1,4 @@
-"""Every field of a run's files, and every word of its last lines."""
+"""Test every field of a run's files, and every word of its closing lines."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ FAILED = Outcome.of_failure(
 REMAINING = Outcome("c", "dataset", "remaining")
 
 
-def figures(finished_at: float = 1013.0) -> RunFigures:
+def create_figures(finished_at: float = 1013.0) -> RunFigures:
     return RunFigures("flow", "run", 1000.0, finished_at, 2, 5, {"quality": 90}, ("numpy", "dask"), notes=("a note",))
 
 
-def summary_of(outcomes: list[Outcome], max_failed: float = 1.0, given: RunFigures | None = None) -> Summary:
-    return summary_module.summarize(given or figures(), outcomes, max_failed)
+def create_summary(outcomes: list[Outcome], max_failed: float = 1.0, given: RunFigures | None = None) -> Summary:
+    return summary_module.summarize(given or create_figures(), outcomes, max_failed)
 
 
 def test_summary_json_has_every_field(tmp_path: Path) -> None:
     outcomes = [DONE, FAILED, REMAINING]
-    write_summary(Layout(tmp_path), summary_of(outcomes), Outcomes(outcomes))
+    write_summary(Layout(tmp_path), create_summary(outcomes), Outcomes(outcomes))
     versions = {name: metadata.version(name) for name in ("headrace", "prefect", "dask", "distributed", "numpy")}
     assert json.loads((tmp_path / "summary.json").read_bytes()) == {
         "flow": "flow",
@@ -66,9 +66,9 @@ def test_summary_json_has_every_field(tmp_path: Path) -> None:
     }
 
 
-def test_line_of_a_run_names_its_state_times_and_items(tmp_path: Path) -> None:
+def test_run_file_has_state_times_and_items(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    write_summary(layout, summary_of([DONE], given=figures(1001.235)), Outcomes([DONE]))
+    write_summary(layout, create_summary([DONE], given=create_figures(1001.235)), Outcomes([DONE]))
     content = (layout.runs / "run.json").read_bytes()
     assert content.endswith(b"}\n")
     assert json.loads(content) == {
@@ -83,7 +83,7 @@ def test_line_of_a_run_names_its_state_times_and_items(tmp_path: Path) -> None:
 
 def test_items_parquet_has_every_column_of_every_item(tmp_path: Path) -> None:
     outcomes = [DONE, FAILED, REMAINING]
-    write_summary(Layout(tmp_path), summary_of(outcomes), Outcomes(outcomes))
+    write_summary(Layout(tmp_path), create_summary(outcomes), Outcomes(outcomes))
     table = pq.read_table(tmp_path / "items.parquet")
     assert {field.name: str(field.type) for field in table.schema} == {
         "id": "string",
@@ -135,46 +135,44 @@ def test_items_parquet_has_every_column_of_every_item(tmp_path: Path) -> None:
     ]
 
 
-def test_start_of_an_item_is_exact_to_the_millisecond(tmp_path: Path) -> None:
+def test_start_of_an_item_has_millisecond_precision(tmp_path: Path) -> None:
     started = replace(DONE, usage=replace(USAGE, started_at=1000.7509))
-    write_summary(Layout(tmp_path), summary_of([started]), Outcomes([started]))
+    write_summary(Layout(tmp_path), create_summary([started]), Outcomes([started]))
     (moment,) = pq.read_table(tmp_path / "items.parquet")["started_at"].to_pylist()
     assert moment.timestamp() == 1000.750
 
 
 def test_values_of_mixed_types_are_text_and_missing_ones_null(tmp_path: Path) -> None:
     outcomes = [replace(DONE, id=str(place), values={"n": value}) for place, value in enumerate([1, None, "x"])]
-    write_summary(Layout(tmp_path), summary_of(outcomes), Outcomes(outcomes))
+    write_summary(Layout(tmp_path), create_summary(outcomes), Outcomes(outcomes))
     table = pq.read_table(tmp_path / "items.parquet")
     assert table["n"].to_pylist() == ["1", None, "x"]
     assert table["n"].type == pa.string()
 
 
-def test_columns_are_in_one_chunk_however_many_parts_they_are_made_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_columns_have_one_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary_module, "_ROWS_AT_ONCE", 2)
     outcomes = Outcomes(replace(DONE, id=str(place), values={"n": place}) for place in range(5))
-    write_summary(Layout(tmp_path), summary_of(list(outcomes)), outcomes)
+    write_summary(Layout(tmp_path), create_summary(list(outcomes)), outcomes)
     table = pq.read_table(tmp_path / "items.parquet")
     assert table["id"].to_pylist() == ["0", "1", "2", "3", "4"]
     assert table["n"].to_pylist() == [0, 1, 2, 3, 4]
 
 
-def test_a_run_that_took_no_time_has_no_rates() -> None:
-    summary = summary_of([DONE], given=figures(1000.0))
+def test_run_of_zero_duration_has_no_rates() -> None:
+    summary = create_summary([DONE], given=create_figures(1000.0))
     assert (summary.wall_seconds, summary.speedup, summary.items_per_second) == (0.0, 0.0, 0.0)
 
 
 def test_rates_of_a_run_of_less_than_a_second() -> None:
-    summary = summary_of([DONE], given=figures(1000.5))
+    summary = create_summary([DONE], given=create_figures(1000.5))
     assert (summary.wall_seconds, summary.speedup, summary.items_per_second) == (0.5, 4.001, 2.0)
 
 
-def test_memory_and_time_are_those_of_items_that_ran() -> None:
+def test_memory_and_time_count_only_items_that_ran() -> None:
     cached = replace(DONE, outcome="cached", usage=replace(USAGE, peak_memory_bytes=9 << 30))
     earlier = replace(FAILED, run_id="earlier", usage=replace(USAGE, peak_memory_bytes=4 << 20))
-    summary = summary_of([cached, DONE, earlier])
+    summary = create_summary([cached, DONE, earlier])
     assert summary.peak_memory_bytes == 4 << 20
     assert summary.sequential_seconds == 2.0
 
@@ -196,15 +194,15 @@ def test_memory_and_time_are_those_of_items_that_ran() -> None:
     ],
 )
 def test_message_of_a_run(outcomes: list[Outcome], more: dict[str, object], max_failed: float, message: str) -> None:
-    summary = summary_of(outcomes, max_failed, replace(figures(), **more))  # type: ignore[arg-type]
+    summary = create_summary(outcomes, max_failed, replace(create_figures(), **more))  # type: ignore[arg-type]
     assert summary.message == message
     assert summary.finished_at == "1970-01-01T00:16:53.000+00:00"
 
 
 @pytest.mark.parametrize(("failures", "named"), [(0, 0), (1, 1), (10, 10), (11, 10)])
-def test_last_lines_name_ten_failures_and_count_the_rest(tmp_path: Path, failures: int, named: int) -> None:
+def test_closing_lines_name_ten_failures_and_count_the_rest(tmp_path: Path, failures: int, named: int) -> None:
     outcomes = Outcomes(replace(FAILED, id=f"item-{place}") for place in range(failures))
-    summary = replace(summary_of(list(outcomes)), slots=0)
+    summary = replace(create_summary(list(outcomes)), slots=0)
     assert summary_module.format_closing_lines(summary, outcomes, Layout(tmp_path)) == [
         f"flow: 0 done, 0 cached, {failures} failed (0:13)",
         *(f"  failed: item-{place}: timeout: no result within 2 s" for place in range(named)),
@@ -213,6 +211,6 @@ def test_last_lines_name_ten_failures_and_count_the_rest(tmp_path: Path, failure
     ]
 
 
-def test_last_lines_name_the_slots_if_any_item_ran(tmp_path: Path) -> None:
-    lines = summary_module.format_closing_lines(summary_of([DONE]), Outcomes([DONE]), Layout(tmp_path))
+def test_closing_lines_name_the_slots_if_an_item_ran(tmp_path: Path) -> None:
+    lines = summary_module.format_closing_lines(create_summary([DONE]), Outcomes([DONE]), Layout(tmp_path))
     assert lines[0] == "flow: 1 done, 0 cached, 0 failed (0:13, 2 slots)"

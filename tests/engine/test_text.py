@@ -1,4 +1,4 @@
-"""Text from elsewhere cannot drive a terminal, forge lines, or put links and HTML into Prefect's pages."""
+"""Test that external text cannot control a terminal, forge lines, or add links and HTML to Prefect's pages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_control_characters_are_escaped(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_ordinary_text_stays_as_it_is(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert showable(text) == text
     assert one_line(text) == text
     assert json.loads(json_text([text])) == [text]
@@ -70,7 +70,7 @@ def test_hidden_characters_are_escaped(sign: str) -> None:
     assert [problem.where for problem in problems] == ["row 1, id"]
 
 
-def test_joiners_stay_between_letters_that_they_join_only() -> None:
+def test_joiners_are_kept_only_between_letters_that_they_join() -> None:
     assert showable("\u0645\u200d") == "\u0645\\u200d"
     assert showable("\u200c\u0645") == "\\u200c\u0645"
     assert showable("\u0645\u200c\u200c\u0645") == "\u0645\\u200c\\u200c\u0645"
@@ -82,19 +82,19 @@ def test_messages_are_one_line_of_bounded_length() -> None:
     assert short_line("x" * 100_000).endswith(" ...")
 
 
-def test_markdown_shows_what_it_would_act_on() -> None:
+def test_markdown_syntax_is_escaped() -> None:
     shown = markdown("[free](http://evil.example) | <img src=x> `a` www.evil.example\n# title")
     expected = r"\[free\]\(http:\/\/evil.example\) \| \<img src=x\> \`a\` www\.evil.example \# title"
     assert shown == expected
 
 
-def test_json_holds_the_text_and_no_control_characters() -> None:
+def test_json_text_has_no_control_characters() -> None:
     text = json_text([TITLE, "\u202e", "\udcff"])
     assert not any(sign in text for sign in "\x1b\x07\u202e\udcff")
     assert json.loads(text) == [TITLE, "\u202e", "\udcff"]
 
 
-def test_errors_are_shown_escaped() -> None:
+def test_error_messages_are_escaped() -> None:
     error = InvalidInput([Problem(f"a.csv row 1, {TITLE}", TITLE, "a number", "correct it")])
     assert "\x1b" not in str(error)
     assert "\x07" not in str(error)

@@ -1,4 +1,4 @@
-"""Lines about paths among parameters, and lengths and forms of text, character by character."""
+"""Test messages about paths among parameters, and lengths and forms of text, character by character."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.engine.contract import text
 from tasks.engine.contract.paths import find_path_problems
 
 
-def lines(**parameters: Any) -> list[str]:
+def find_problem_lines(**parameters: Any) -> list[str]:
     return [str(problem) for problem in find_path_problems(parameters)]
 
 
@@ -59,36 +59,40 @@ def lines(**parameters: Any) -> list[str]:
         ("a / b", "'a / b'; allowed: a path without blanks around its names; remove the blanks"),
     ],
 )
-def test_line_about_a_path_that_only_looks_like_one(
+def test_message_about_text_that_only_looks_like_a_path(
     path: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
-    assert lines(output_dir=Path(path), other=3) == [f"--output-dir: {said}"]
+    assert find_problem_lines(output_dir=Path(path), other=3) == [f"--output-dir: {said}"]
 
 
 def test_only_the_missing_part_of_a_path_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a*").mkdir()
     Path("b ").symlink_to("nowhere")
-    assert lines(output_dir=Path("a*/b/c")) == []
-    assert lines(output_dir=Path("b ")) == []
-    assert len(lines(output_dir=Path("a*/b*"))) == 1
+    assert find_problem_lines(output_dir=Path("a*/b/c")) == []
+    assert find_problem_lines(output_dir=Path("b ")) == []
+    assert len(find_problem_lines(output_dir=Path("a*/b*"))) == 1
 
 
 @pytest.mark.parametrize("folder", ["input", "videos_dir", "light_curves"])
-def test_line_about_a_scanned_output_folder(tmp_path: Path, folder: str) -> None:
+def test_message_about_a_scanned_output_folder(tmp_path: Path, folder: str) -> None:
     said = f"--output-dir: {str(tmp_path)!r}, the folder of --{folder.replace('_', '-')}; allowed: another folder; "
     advice = "name another folder: the next run would take the outputs for inputs"
-    assert lines(**{folder: str(tmp_path), "output_dir": tmp_path}) == [said + advice]
-    assert lines(**{folder: str(tmp_path)}) == []
-    assert lines(**{folder: 3, "output_dir": tmp_path}) == []
-    assert lines(**{folder: tmp_path / "missing", "output_dir": tmp_path}) == []
+    assert find_problem_lines(**{folder: str(tmp_path), "output_dir": tmp_path}) == [said + advice]
+    assert find_problem_lines(**{folder: str(tmp_path)}) == []
+    assert find_problem_lines(**{folder: 3, "output_dir": tmp_path}) == []
+    assert find_problem_lines(**{folder: tmp_path / "missing", "output_dir": tmp_path}) == []
 
 
-def test_a_listed_input_folder_beside_a_scanned_one(tmp_path: Path) -> None:
-    found = lines(input=tmp_path, videos_dir=tmp_path, manifest=tmp_path / "a.csv", output_dir=tmp_path)
-    assert [line.partition(";")[0] for line in found] == [f"--output-dir: {str(tmp_path)!r}, the folder of --input"]
+def test_only_the_scanned_input_folder_is_reported(tmp_path: Path) -> None:
+    problem_lines = find_problem_lines(
+        input=tmp_path, videos_dir=tmp_path, manifest=tmp_path / "a.csv", output_dir=tmp_path
+    )
+    assert [line.partition(";")[0] for line in problem_lines] == [
+        f"--output-dir: {str(tmp_path)!r}, the folder of --input"
+    ]
 
 
 @pytest.mark.parametrize(("length", "shown"), [(2000, "x" * 2000), (2001, "x" * 1996 + " ...")])

@@ -1,4 +1,4 @@
-"""Files below one folder: what is read, written and removed, what is never followed, and which path an error names."""
+"""Test file access in one folder: reads, writes and removals, symlinks that are never followed, and paths in errors."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def tree(root: Path) -> Tree:
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Paths that were forced to the disk."""
+    """Return the paths that were synced to disk."""
     paths: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda fd: paths.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
     return paths
 
 
-def fill(folder: Path, *names: str) -> None:
-    for name in names:
+def fill(folder: Path, *list_names: str) -> None:
+    for name in list_names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
 
 
-def names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
@@ -56,7 +56,7 @@ def refuse(code: int) -> object:
     return raise_error
 
 
-def test_names_and_folders_are_sorted_and_symlinks_are_no_folders(tree: Tree, root: Path) -> None:
+def test_names_and_folders_are_sorted_without_symlinks_as_folders(tree: Tree, root: Path) -> None:
     fill(root, "t-b/file", "t-a/within/file", "t-file")
     (root / "t-link").symlink_to(root / "t-a")
     assert tree.names() == ["t-a", "t-b", "t-file", "t-link"]
@@ -67,7 +67,7 @@ def test_names_and_folders_are_sorted_and_symlinks_are_no_folders(tree: Tree, ro
     assert [tree.is_folder(name) for name in ("t-a", "t-file", "t-link", "t-missing")] == [True, False, False, False]
 
 
-def test_the_status_is_that_of_the_name_itself(tree: Tree, root: Path) -> None:
+def test_status_does_not_follow_symlinks(tree: Tree, root: Path) -> None:
     fill(root, "t-a/file")
     (root / "t-link").symlink_to("t-a/file")
     (root / "t-broken").symlink_to("nowhere")
@@ -82,7 +82,7 @@ def test_the_status_is_that_of_the_name_itself(tree: Tree, root: Path) -> None:
     assert tree.status("t-missing/file") is None
 
 
-def test_a_symlink_is_refused_by_its_path(tree: Tree, root: Path) -> None:
+def test_symlink_is_refused(tree: Tree, root: Path) -> None:
     fill(root, "t-a/file")
     (root / "t-a/link").symlink_to(root)
     tree.refuse_link("t-a/file")
@@ -100,13 +100,13 @@ def test_a_symlink_is_refused_by_its_path(tree: Tree, root: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../t", "/t", "t/../../t", "t//t", "t/."])
-def test_a_path_out_of_the_folder_is_refused(tree: Tree, path: str) -> None:
+def test_path_outside_the_folder_is_refused(tree: Tree, path: str) -> None:
     with pytest.raises(RunError) as refused:
         tree.unlink(path)
     assert str(refused.value) == f"{path!r} is not a path inside the output folder; it was left alone"
 
 
-def test_a_file_of_at_most_so_many_bytes_is_read(tree: Tree, root: Path) -> None:
+def test_too_large_file_is_not_read(tree: Tree, root: Path) -> None:
     fill(root, "t-a/file")
     assert tree.read("t-a/file", 8) == b"t-a/file"
     with pytest.raises(OSError, match=re.escape(f"{root}/t-a/file has more than 7 bytes")):
@@ -119,14 +119,14 @@ def test_a_file_of_at_most_so_many_bytes_is_read(tree: Tree, root: Path) -> None
         tree.read("t-pipe", 7)
 
 
-def test_the_checksum_is_that_of_all_chunks(tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksum_covers_all_chunks(tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "_CHUNK_BYTES", 3)
     fill(root, "t-a/file")
     assert tree.sha256("t-a/file") == hashlib.sha256(b"t-a/file").hexdigest()
 
 
 @pytest.mark.parametrize("path", ["t-missing", "t-missing/file", "t-a/missing"])
-def test_what_cannot_be_read_is_named(tree: Tree, root: Path, path: str) -> None:
+def test_read_error_names_the_path(tree: Tree, root: Path, path: str) -> None:
     fill(root, "t-a/file")
     with pytest.raises(FileNotFoundError) as refused:
         tree.read(path, 100)
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_named(tree: Tree, root: Path, path: str) -> None
     assert refused.value.filename == str(root / named)
 
 
-def test_a_written_file_is_whole_and_on_the_disk(tree: Tree, root: Path, synced: list[str]) -> None:
+def test_written_file_is_complete_and_synced(tree: Tree, root: Path, synced: list[str]) -> None:
     (root / "t-a").mkdir()
     former = os.umask(0o002)
     try:
@@ -145,13 +145,13 @@ def test_a_written_file_is_whole_and_on_the_disk(tree: Tree, root: Path, synced:
     assert (root / "t-a/file").stat().st_mode & 0o777 == 0o664
     assert len(synced) == 1
     assert re.fullmatch(rf"{root}/t-a/\.file\.[0-9a-f]{{12}}\.tmp", synced[0])
-    assert names(root) == ["t-a", "t-a/file"]
+    assert list_names(root) == ["t-a", "t-a/file"]
     tree.write("t-a/file", b"other", durable=False)
     assert (root / "t-a/file").read_bytes() == b"other"
     assert len(synced) == 1
 
 
-def test_a_write_that_fails_names_its_target_and_leaves_nothing(
+def test_failed_write_names_its_target_and_leaves_no_file(
     tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(root, "t-file")
@@ -160,16 +160,16 @@ def test_a_write_that_fails_names_its_target_and_leaves_nothing(
         with pytest.raises(OSError, match="Input/output error") as refused:
             tree.write("t-file", b"new")
     assert (refused.value.filename, refused.value.filename2) == (str(root / "t-file"), None)
-    assert names(root) == ["t-file"]
+    assert list_names(root) == ["t-file"]
     assert (root / "t-file").read_text() == "t-file"
     (root / "t-a").mkdir()
     with pytest.raises(OSError, match="directory") as refused:
         tree.write("t-a", b"new")
     assert (refused.value.filename, refused.value.filename2) == (str(root / "t-a"), None)
-    assert names(root) == ["t-a", "t-file"]
+    assert list_names(root) == ["t-a", "t-file"]
 
 
-def test_files_and_folders_are_forced_to_the_disk(tree: Tree, root: Path, synced: list[str]) -> None:
+def test_files_and_folders_are_synced(tree: Tree, root: Path, synced: list[str]) -> None:
     fill(root, "t-a/file")
     tree.sync("t-a/file")
     tree.sync_folder("t-a")
@@ -177,9 +177,7 @@ def test_files_and_folders_are_forced_to_the_disk(tree: Tree, root: Path, synced
     assert synced == [f"{root}/t-a/file", f"{root}/t-a", str(root)]
 
 
-def test_a_filesystem_that_cannot_sync_folders_is_left_as_it_is(
-    tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsupported_folder_sync_is_ignored(tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "t-a").mkdir()
     monkeypatch.setattr(os, "fsync", refuse(errno.EINVAL))
     tree.sync_folder("t-a")
@@ -189,7 +187,7 @@ def test_a_filesystem_that_cannot_sync_folders_is_left_as_it_is(
     assert refused.value.filename == str(root / "t-a")
 
 
-def test_a_moved_file_gets_its_folders_and_replaces_what_is_there(tree: Tree, root: Path) -> None:
+def test_move_creates_folders_and_replaces_the_target(tree: Tree, root: Path) -> None:
     fill(root, "t-from/file", "t-from/other", "t-to/there")
     tree.move("t-from/file", "t-new/deep/file")
     tree.move("t-from/other", "t-to/there")
@@ -203,7 +201,7 @@ def test_a_moved_file_gets_its_folders_and_replaces_what_is_there(tree: Tree, ro
     assert (str(refused.value), refused.value.filename2) == (text, None)
 
 
-def test_a_made_folder_has_its_mode_and_must_be_new(tree: Tree, root: Path) -> None:
+def test_new_folder_has_the_given_mode(tree: Tree, root: Path) -> None:
     former = os.umask(0)
     try:
         tree.make("t-a/private", mode=0o700)
@@ -217,7 +215,7 @@ def test_a_made_folder_has_its_mode_and_must_be_new(tree: Tree, root: Path) -> N
     assert refused.value.filename == str(root / "t-a/open")
 
 
-def test_the_root_is_made_only_if_the_tree_may_make_it(tmp_path: Path) -> None:
+def test_root_is_created_only_if_allowed(tmp_path: Path) -> None:
     with Tree(tmp_path / "t-one/two").opened("a", make=True):
         assert (tmp_path / "t-one/two/a").is_dir()
     with pytest.raises(FileNotFoundError), Tree(tmp_path / "t-other", makes_root=False).opened("a", make=True):
@@ -227,57 +225,55 @@ def test_the_root_is_made_only_if_the_tree_may_make_it(tmp_path: Path) -> None:
     assert not (tmp_path / "t-other").exists()
 
 
-def test_a_removed_file_may_be_missing(tree: Tree, root: Path) -> None:
+def test_removal_of_a_missing_file_is_not_an_error(tree: Tree, root: Path) -> None:
     fill(root, "t-a/file", "t-a/kept")
     (root / "t-link").symlink_to(root / "t-a")
     for path in ("t-a/file", "t-link", "t-a/missing", "t-missing/file", "t-a/kept/below"):
         tree.unlink(path)
-    assert names(root) == ["t-a", "t-a/kept"]
+    assert list_names(root) == ["t-a", "t-a/kept"]
     with pytest.raises(OSError, match="directory") as refused:
         tree.unlink("t-a")
     assert refused.value.filename == str(root / "t-a")
 
 
-def test_a_removed_folder_goes_with_what_is_in_it_and_no_symlink_is_followed(
-    tree: Tree, root: Path, tmp_path: Path
-) -> None:
+def test_folder_is_removed_with_its_content_without_following_symlinks(tree: Tree, root: Path, tmp_path: Path) -> None:
     fill(tmp_path / "t-elsewhere", "precious")
     fill(root, "t-a/b/file", "t-a/file", "t-kept", "t-file")
     (root / "t-a/b/link").symlink_to(tmp_path / "t-elsewhere")
     (root / "t-link").symlink_to(tmp_path / "t-elsewhere")
     for path in ("t-a", "t-file", "t-link", "t-missing", "t-missing/file", "t-kept/below"):
         tree.remove(path)
-    assert names(root) == ["t-kept"]
-    assert names(tmp_path / "t-elsewhere") == ["precious"]
+    assert list_names(root) == ["t-kept"]
+    assert list_names(tmp_path / "t-elsewhere") == ["precious"]
 
 
-def test_what_vanishes_while_a_folder_is_removed_is_no_error(
+def test_concurrent_change_during_removal_is_not_an_error(
     tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(root, "t-a/one", "t-a/two")
     monkeypatch.setattr(os, "rmdir", refuse(errno.EBUSY))
     tree.remove("t-a")
-    assert names(root) == ["t-a"]
+    assert list_names(root) == ["t-a"]
 
 
-def test_a_file_that_cannot_be_removed_is_an_error(tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_cannot_be_removed_is_an_error(tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(root, "t-a/file")
     monkeypatch.setattr(os, "unlink", refuse(errno.EPERM))
     with pytest.raises(PermissionError):
         tree.remove("t-a/file")
 
 
-def test_a_cleared_folder_stays_and_what_is_in_its_place_goes(tree: Tree, root: Path, tmp_path: Path) -> None:
+def test_clear_keeps_the_folder_and_removes_other_entries_of_its_name(tree: Tree, root: Path, tmp_path: Path) -> None:
     fill(tmp_path / "t-elsewhere", "precious")
     fill(root, "t-a/b/file", "t-a/file", "t-file")
     (root / "t-link").symlink_to(tmp_path / "t-elsewhere")
     for folder in ("t-a", "t-file", "t-link", "t-missing"):
         tree.clear(folder)
-    assert names(root) == ["t-a"]
-    assert names(tmp_path / "t-elsewhere") == ["precious"]
+    assert list_names(root) == ["t-a"]
+    assert list_names(tmp_path / "t-elsewhere") == ["precious"]
 
 
-def test_temporary_files_go_and_everything_else_stays(tree: Tree, root: Path) -> None:
+def test_only_temporary_files_are_removed(tree: Tree, root: Path) -> None:
     left, folder = ".a.json.0123456789ab.tmp", ".b.0123456789ab.tmp"
     others = [".a.0123456789a.tmp", ".a.0123456789AB.tmp", "a.0123456789ab.tmp", ".0123456789ab.tmp", ".a.tmp"]
     for parent in ("", "t-a/"):
@@ -290,16 +286,16 @@ def test_temporary_files_go_and_everything_else_stays(tree: Tree, root: Path) ->
     tree.remove_temporary("t-missing")
 
 
-def test_only_an_empty_folder_is_removed_as_empty(tree: Tree, root: Path) -> None:
+def test_only_empty_folders_are_removed(tree: Tree, root: Path) -> None:
     fill(root, "t-a/file")
     (root / "t-a/b").mkdir()
     tree.remove_empty("t-a/b")
-    assert names(root) == ["t-a", "t-a/file"]
+    assert list_names(root) == ["t-a", "t-a/file"]
     with pytest.raises(OSError, match="not empty"):
         tree.remove_empty("t-a")
 
 
-def test_no_descriptor_stays_open(tree: Tree, root: Path) -> None:
+def test_file_descriptors_are_closed(tree: Tree, root: Path) -> None:
     fill(root, "t-a/b/file")
     before = count_descriptors()
     tree.read("t-a/b/file", 100)
@@ -317,9 +313,7 @@ def test_no_descriptor_stays_open(tree: Tree, root: Path) -> None:
     assert count_descriptors() == before
 
 
-def test_a_tree_that_holds_folders_sees_them_as_they_were_and_holds_few(
-    tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_held_folders_stay_open_up_to_a_limit(tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "_MAX_HELD", 2)
     fill(root, "t-a/file", "t-b/file", "t-c/file")
     before = count_descriptors()
@@ -335,7 +329,7 @@ def test_a_tree_that_holds_folders_sees_them_as_they_were_and_holds_few(
             assert (root / "t-new").is_dir()
 
 
-def test_an_error_that_names_a_path_keeps_it(root: Path) -> None:
+def test_absolute_path_of_an_error_is_kept(root: Path) -> None:
     with pytest.raises(OSError, match="x") as refused, tree_module._name_errors(root):
         raise OSError(errno.EIO, "x", "/already/named")
     assert refused.value.filename == "/already/named"

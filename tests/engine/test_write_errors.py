@@ -1,4 +1,4 @@
-"""Errors of writing: each is told by its true cause, and concerns its item or the run."""
+"""Test write errors: each is reported with its cause, and fails its item or stops the run."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from tests.engine.test_ground import STAGE, small_disk
 __all__ = ["small_disk"]
 
 
-def run(output_dir: Path, items: list[Item]) -> list[Outcome]:
-    """Run what is to do of ``items`` as one shard of a run of its own."""
+def run_items(output_dir: Path, items: list[Item]) -> list[Outcome]:
+    """Run the unfinished items of ``items`` as one shard of a new run."""
     run_id = uuid.uuid4().hex
     planned = plan_stage(STAGE, items, RecordStore(Layout(output_dir), STAGE.name), Execution())
     context = RunContext(run_id, output_dir, Limits(60.0, 1 << 30))
@@ -52,8 +52,8 @@ def run(output_dir: Path, items: list[Item]) -> list[Outcome]:
         shutil.rmtree(context.private, ignore_errors=True)
 
 
-def os_error(code: int, path: Path | None = None, target: Path | None = None) -> OSError:
-    """The error as the system raises it; ``target`` is where a rename led to."""
+def create_error(code: int, path: Path | None = None, target: Path | None = None) -> OSError:
+    """Return the error as the system raises it; ``target`` is the target of a rename."""
     named = [str(path)] if path else []
     return OSError(code, os.strerror(code), *named, *([None, str(target)] if target else []))
 
@@ -76,8 +76,8 @@ def os_error(code: int, path: Path | None = None, target: Path | None = None) ->
         (errno.EXDEV, "link; check the folder"),
     ],
 )
-def test_each_error_is_told_by_its_cause(code: int, words: str, tmp_path: Path) -> None:
-    error = explain_write_error(tmp_path, os_error(code))
+def test_write_error_names_its_cause(code: int, words: str, tmp_path: Path) -> None:
+    error = explain_write_error(tmp_path, create_error(code))
     assert isinstance(error, RunError)
     with pytest.raises(RunError, match=f"cannot write to {tmp_path}: .*{words}.*run the same command again"):
         raise error
@@ -87,116 +87,116 @@ def test_each_error_is_told_by_its_cause(code: int, words: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("code", [errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EACCES])
-def test_an_obstacle_at_an_output_concerns_its_item(code: int, tmp_path: Path) -> None:
+def test_obstacle_at_an_output_concerns_its_item(code: int, tmp_path: Path) -> None:
     own, path = tmp_path / ".headrace", tmp_path / "frames" / "a.jpg"
-    renamed = write_failure(tmp_path, own, os_error(code, own / "private" / "a.jpg", path))
+    renamed = write_failure(tmp_path, own, create_error(code, own / "private" / "a.jpg", path))
     assert isinstance(renamed, OutputBlocked)
     assert str(path) in str(renamed)
-    assert isinstance(write_failure(tmp_path, own, os_error(code, path)), OutputBlocked)
+    assert isinstance(write_failure(tmp_path, own, create_error(code, path)), OutputBlocked)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE])
-def test_a_disk_that_takes_nothing_concerns_the_run(code: int, tmp_path: Path) -> None:
-    assert isinstance(write_failure(tmp_path, tmp_path / ".headrace", os_error(code, tmp_path / "a.jpg")), RunError)
+def test_unwritable_disk_concerns_the_run(code: int, tmp_path: Path) -> None:
+    assert isinstance(write_failure(tmp_path, tmp_path / ".headrace", create_error(code, tmp_path / "a.jpg")), RunError)
 
 
-def test_an_obstacle_in_the_engine_s_own_folder_concerns_the_run(tmp_path: Path) -> None:
+def test_obstacle_in_an_engine_folder_concerns_the_run(tmp_path: Path) -> None:
     own = tmp_path / ".headrace"
-    error = write_failure(tmp_path, own, os_error(errno.EISDIR, own / "records" / "a.json"))
+    error = write_failure(tmp_path, own, create_error(errno.EISDIR, own / "records" / "a.json"))
     assert isinstance(error, RunError)
     assert str(own / "records" / "a.json") in str(error)
 
 
-def test_an_output_that_is_a_folder_fails_its_item_and_the_rest_runs(tmp_path: Path) -> None:
+def test_folder_in_place_of_an_output_fails_only_its_item(tmp_path: Path) -> None:
     output = tmp_path / "out"
     items = [Item(name, {"do": "write"}) for name in ("a", "b", "c")]
-    first = run(output, items)
+    first = run_items(output, items)
     assert [outcome.outcome for outcome in first] == ["done"] * 3
     taken = output / first[1].outputs[0]
     taken.unlink()
     taken.mkdir()
-    again = run(output, items)
+    again = run_items(output, items)
     assert [(outcome.id, outcome.outcome, outcome.failure_kind) for outcome in again] == [("b", "failed", "error")]
     assert str(taken) in again[0].message
     assert "move or rename" in again[0].message
     assert taken.is_dir()
     taken.rmdir()
-    assert [outcome.outcome for outcome in run(output, items)] == ["done"]
+    assert [outcome.outcome for outcome in run_items(output, items)] == ["done"]
 
 
-def test_a_file_where_a_folder_must_be_fails_its_item_and_the_rest_runs(tmp_path: Path) -> None:
+def test_file_in_place_of_a_folder_fails_only_its_item(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    done = run(output, [Item("a", {"do": "write"})])
+    done = run_items(output, [Item("a", {"do": "write"})])
     assert done[0].outcome == "done"
     parent = output / "made" / "b"
     parent.write_text("in the way")
-    again = run(output, [Item("b", {"do": "write"}), Item("c", {"do": "write"})])
+    again = run_items(output, [Item("b", {"do": "write"}), Item("c", {"do": "write"})])
     assert [outcome.outcome for outcome in again] == ["failed", "done"]
     assert f"cannot write {parent}: a file is where a folder must be" in again[0].message
 
 
-def test_the_old_record_stays_when_a_folder_is_in_the_way(tmp_path: Path) -> None:
-    """Nothing was replaced: what the record says still holds, but for the file that is gone."""
+def test_old_record_is_kept_if_a_folder_blocks_an_output(tmp_path: Path) -> None:
+    """No file was replaced: the record is still valid, except for the missing file."""
     output = tmp_path / "out"
-    first = run(output, [Item("a", {"do": "write"})])
+    first = run_items(output, [Item("a", {"do": "write"})])
     taken = output / first[0].outputs[-1]
     taken.unlink()
     taken.mkdir()
-    run(output, [Item("a", {"do": "write"})])
+    run_items(output, [Item("a", {"do": "write"})])
     assert RecordStore(Layout(output), STAGE.name).get("a") is not None
 
 
 @pytest.mark.parametrize("name", ["summary.json", "items.parquet", "failures.json", "report.html"])
-def test_a_folder_in_the_place_of_a_result_is_refused_before_anything_runs(name: str, tmp_path: Path) -> None:
+def test_folder_in_place_of_a_run_file_is_refused_before_the_run(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(RunError, match=f"{name}.*move or rename"), open_output_dir(Layout(tmp_path), "run"):
         pass
 
 
-def test_an_exceeded_quota_ends_the_run_and_is_no_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def exceeded(descriptor: int) -> None:
-        raise os_error(errno.EDQUOT)
+def test_exceeded_quota_ends_the_run_with_its_own_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_quota_exceeded(descriptor: int) -> None:
+        raise create_error(errno.EDQUOT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", exceeded)
+        patch.setattr(os, "fsync", raise_quota_exceeded)
         with pytest.raises(RunError, match="the disk quota is exceeded") as refused:
-            run(tmp_path / "out", [Item("a", {"do": "write"})])
+            run_items(tmp_path / "out", [Item("a", {"do": "write"})])
     assert "full" not in str(refused.value)
 
 
-def test_a_quota_that_a_program_reports_ends_the_run(tmp_path: Path) -> None:
+def test_quota_reported_by_a_program_ends_the_run(tmp_path: Path) -> None:
     item = Item("a", {"do": "raise", "words": "ffmpeg: av_interleaved_write_frame(): Disk quota exceeded"})
     with pytest.raises(RunError, match="nothing more can be written: the disk quota is exceeded") as refused:
-        run(tmp_path / "out", [item])
+        run_items(tmp_path / "out", [item])
     assert "full" not in str(refused.value)
 
 
-def test_a_filesystem_without_inodes_is_not_called_full(small_disk: Path) -> None:
+def test_missing_inodes_are_reported_as_such(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,nr_inodes=60", small_disk], check=True)
     items = [Item(f"item-{number:03d}", {"do": "write"}) for number in range(60)]
     with pytest.raises(RunError, match="no inodes left") as refused:
-        run(small_disk / "out", items)
+        run_items(small_disk / "out", items)
     assert "is full" not in str(refused.value)
 
 
-def test_the_disk_that_is_full_is_named(tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_named(tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
     error = explain_no_writes(tmp_path, "a message", "the disk is full", None)
     assert f"{tmp_path} has" in str(error)
     assert f"{small_disk} has 1 MiB free" in str(error)
 
 
-def test_the_cause_is_found_in_what_led_to_an_error() -> None:
+def test_full_disk_is_found_in_the_causes_of_an_error() -> None:
     error = BadInput("the file is damaged")
-    error.__cause__ = os_error(errno.EDQUOT)
+    error.__cause__ = create_error(errno.EDQUOT)
     assert find_full_disk(error) == "the disk quota is exceeded"
-    assert find_full_disk(os_error(errno.EIO)) == ""
+    assert find_full_disk(create_error(errno.EIO)) == ""
     assert find_full_disk(None) == ""
 
 
-def test_what_fails_outside_the_output_folder_is_left_alone(tmp_path: Path) -> None:
+def test_error_outside_the_output_folder_is_not_explained(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError), explain_write_errors(tmp_path / "out"):
-        raise os_error(errno.EISDIR, tmp_path / "elsewhere")
+        raise create_error(errno.EISDIR, tmp_path / "elsewhere")
     with pytest.raises(RunError, match="move or rename"), explain_write_errors(tmp_path / "out"):
         write_atomically_onto_a_folder(tmp_path / "out")
 
@@ -239,28 +239,28 @@ def test_sizes_are_readable(size: float, text: str) -> None:
 
 def test_an_item_that_is_refused_fails_alone_and_the_stage_never_sees_it(tmp_path: Path) -> None:
     items = [Item("a", {"do": "write"}, refusal="its name is not UTF-8; rename it"), Item("b", {"do": "write"})]
-    first, second = run(tmp_path / "out", items)
+    first, second = run_items(tmp_path / "out", items)
     assert (first.failure_kind, first.message, first.attempts) == ("bad_input", "its name is not UTF-8; rename it", 1)
     assert second.outcome == "done"
-    assert [outcome.outcome for outcome in run(tmp_path / "out", [Item("a", {"do": "write"})])] == ["done"]
+    assert [outcome.outcome for outcome in run_items(tmp_path / "out", [Item("a", {"do": "write"})])] == ["done"]
 
 
 def test_the_message_names_folder_path_cause_and_advice(tmp_path: Path) -> None:
     own = tmp_path / ".headrace"
-    lock = os_error(errno.EIO, own / "lock")
+    lock = create_error(errno.EIO, own / "lock")
     text = "the disk reports an input/output error"
     end = "check the disk or the mount or give another --output-dir, then run the same command again"
     assert str(explain_write_error(tmp_path, lock)) == f"cannot write to {tmp_path}: {text} ({own / 'lock'}); {end}"
     assert (
-        str(explain_write_error(tmp_path, os_error(errno.EIO, tmp_path)))
+        str(explain_write_error(tmp_path, create_error(errno.EIO, tmp_path)))
         == f"cannot write to {tmp_path}: {text}; {end}"
     )
-    assert str(explain_write_error(tmp_path, os_error(errno.EIO))) == f"cannot write to {tmp_path}: {text}; {end}"
-    failed = write_failure(tmp_path, own, os_error(errno.EIO, tmp_path / "a.jpg"))
+    assert str(explain_write_error(tmp_path, create_error(errno.EIO))) == f"cannot write to {tmp_path}: {text}; {end}"
+    failed = write_failure(tmp_path, own, create_error(errno.EIO, tmp_path / "a.jpg"))
     assert str(failed) == f"cannot write to {tmp_path}: {text} ({tmp_path / 'a.jpg'}); {end}"
     inside = write_failure(tmp_path, own, lock)
     assert str(inside) == f"cannot write to {tmp_path}: {text} ({own / 'lock'}); {end}"
-    blocked = write_failure(tmp_path, own, os_error(errno.EBUSY, tmp_path / "a.jpg"))
+    blocked = write_failure(tmp_path, own, create_error(errno.EBUSY, tmp_path / "a.jpg"))
     assert str(blocked) == (
         f"cannot write {tmp_path / 'a.jpg'}: it is in use; "
         "close whatever uses it or give another --output-dir, then run the same command again"
@@ -276,7 +276,7 @@ def test_an_error_without_a_number_is_told_in_its_own_words(tmp_path: Path) -> N
 @pytest.mark.parametrize("named", ["nothing", "the output folder", "another folder"])
 def test_what_is_not_at_the_path_of_an_output_concerns_the_run(named: str, tmp_path: Path) -> None:
     path = {"nothing": None, "the output folder": tmp_path, "another folder": tmp_path.parent / "elsewhere"}[named]
-    error = write_failure(tmp_path, tmp_path / ".headrace", os_error(errno.EISDIR, path))
+    error = write_failure(tmp_path, tmp_path / ".headrace", create_error(errno.EISDIR, path))
     assert isinstance(error, RunError)
     assert not isinstance(error, OutputBlocked)
 
@@ -292,7 +292,7 @@ def test_a_forbidden_output_concerns_its_item_while_the_folder_takes_files(
         return allowed
 
     monkeypatch.setattr(os, "access", has_access)
-    error = write_failure(tmp_path, tmp_path / ".headrace", os_error(errno.EACCES, tmp_path / "a.jpg"))
+    error = write_failure(tmp_path, tmp_path / ".headrace", create_error(errno.EACCES, tmp_path / "a.jpg"))
     assert isinstance(error, OutputBlocked) is allowed
     assert asked == [(tmp_path, os.W_OK | os.X_OK)]
 
@@ -307,8 +307,8 @@ def test_a_folder_in_the_place_of_a_file_is_an_error_that_names_it(tmp_path: Pat
 
 
 def test_a_cause_names_the_file_and_is_found_in_words(tmp_path: Path) -> None:
-    assert find_full_disk(os_error(errno.ENOSPC, tmp_path / "a")) == f"the disk is full ({tmp_path / 'a'})"
-    assert find_full_disk(os_error(errno.EROFS)) == "the filesystem is read-only"
+    assert find_full_disk(create_error(errno.ENOSPC, tmp_path / "a")) == f"the disk is full ({tmp_path / 'a'})"
+    assert find_full_disk(create_error(errno.EROFS)) == "the filesystem is read-only"
     assert find_full_disk(ValueError("ffmpeg: NO SPACE left on device")) == "the disk is full"
     assert find_full_disk(ValueError("no room")) == ""
 
@@ -325,7 +325,7 @@ def test_what_ends_a_run_for_want_of_room_says_why_and_where(
     )
     mounted = "the filesystem is read-only ({}); item a failed; make it writable or give another --output-dir"
     again = "then run the same command again"
-    assert str(explain_no_writes(tmp_path, "item a failed", "", os_error(errno.EROFS))) == (
+    assert str(explain_no_writes(tmp_path, "item a failed", "", create_error(errno.EROFS))) == (
         f"nothing more can be written: {mounted.format(places)}, {again}"
     )
     gone = tmp_path / "gone"
@@ -353,11 +353,11 @@ def test_inodes_are_missing_only_if_the_filesystem_counts_them(
         return status
 
     monkeypatch.setattr(os, "statvfs", asked)
-    error = explain_write_error(tmp_path, os_error(errno.ENOSPC, tmp_path / "not-yet" / "a.jpg"))
+    error = explain_write_error(tmp_path, create_error(errno.ENOSPC, tmp_path / "not-yet" / "a.jpg"))
     no_inodes = "the filesystem has no inodes left: it holds too many files"
     assert (f"{no_inodes} ({tmp_path / 'not-yet' / 'a.jpg'}); remove some files or give" in str(error)) is none_left
     assert ("the disk is full" in str(error)) is not none_left
-    assert "no inodes" not in str(explain_write_error(tmp_path, os_error(errno.EIO, tmp_path / "a.jpg")))
+    assert "no inodes" not in str(explain_write_error(tmp_path, create_error(errno.EIO, tmp_path / "a.jpg")))
 
 
 def test_a_filesystem_that_cannot_be_asked_is_not_said_to_lack_inodes(
@@ -367,4 +367,4 @@ def test_a_filesystem_that_cannot_be_asked_is_not_said_to_lack_inodes(
         raise PermissionError(folder)
 
     monkeypatch.setattr(os, "statvfs", refuse)
-    assert "the disk is full" in str(explain_write_error(tmp_path, os_error(errno.ENOSPC, tmp_path / "a.jpg")))
+    assert "the disk is full" in str(explain_write_error(tmp_path, create_error(errno.ENOSPC, tmp_path / "a.jpg")))

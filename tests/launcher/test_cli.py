@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_maintenance import run
+from tests.engine.test_maintenance import run_actions
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADRACE = Path(sys.executable).with_name("headrace")
@@ -75,7 +75,7 @@ def test_usage_error_is_one_line(words: list[str], message: str) -> None:
 
 
 def test_items_are_listed_verified_and_forgotten(tmp_path: Path, foreign_folder: Path) -> None:
-    run(tmp_path / "out", "run-1", first="write", second="write")
+    run_actions(tmp_path / "out", "run-1", first="write", second="write")
     listed = run_headrace("items", "list", tmp_path / "out", cwd=foreign_folder)
     assert [line.split()[1] for line in listed.stdout.splitlines()] == ["first", "second"]
     assert run_headrace("items", "verify", tmp_path / "out").returncode == 0

@@ -11,7 +11,7 @@ import pytest
 from tasks.overlays.options import CleaningOptions, Method
 from tasks.overlays.removal.command import PLACEHOLDERS
 from tasks.overlays.wishes import check_codec, check_program, read_detection
-from tests.test_docs import ROOT, commands, rows
+from tests.test_docs import ROOT, find_commands, read_rows
 
 PAGE = ROOT / "docs" / "overlay_removal.md"
 WORKS = f"{sys.executable} {{input}} {{masks}} {{output}}"
@@ -79,8 +79,8 @@ def test_invalid_combinations_of_method_and_command_are_problems(
 
 
 def test_documentation_lists_all_placeholders_and_a_valid_example() -> None:
-    assert sorted({f"{{{name}}}" for name in PLACEHOLDERS} - set(rows(PAGE))) == []
-    (words,) = [words for words in commands(PAGE) if "--command" in words]
+    assert sorted({f"{{{name}}}" for name in PLACEHOLDERS} - set(read_rows(PAGE))) == []
+    (words,) = [words for words in find_commands(PAGE) if "--command" in words]
     given = words[words.index("--command") + 1]
     assert check_program("command", given, int(words[words.index("--devices") + 1])) == []
     assert re.search(r"inference_propainter\.py .*--save_frames", given)

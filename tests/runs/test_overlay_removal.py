@@ -21,7 +21,7 @@ from tests.engine.processes import wait_until, wait_until_gone
 from tests.landmarks.models.server import ModelServer, send_endlessly
 from tests.overlays.detection.networks import build, count_candidates
 from tests.runs.bench import ROOT, Bench, count_stage_items, create_bench, list_files, load_values, read_frame_times
-from tests.test_docs import rows as told
+from tests.test_docs import read_rows
 
 FLOW = "flows.overlay_removal"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -126,7 +126,7 @@ def test_run_writes_all_outputs(whole_run: Bench) -> None:
 def test_documentation_lists_every_column(whole_run: Bench) -> None:
     columns = set(pq.read_schema(whole_run.output / "items.parquet").names)
     page = ROOT / "docs" / "overlay_removal.md"
-    assert columns - set(told(page)) - set(told(ROOT / "docs" / "outputs.md")) == set()
+    assert columns - set(read_rows(page)) - set(read_rows(ROOT / "docs" / "outputs.md")) == set()
 
 
 def test_every_row_names_its_video(whole_run: Bench) -> None:

@@ -30,7 +30,7 @@ from tests.runs.bench import (
     load_values,
     read_frame_times,
 )
-from tests.test_docs import rows as told
+from tests.test_docs import read_rows
 
 FLOW = "flows.vhs_batch"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -181,7 +181,7 @@ def test_output_files_of_a_run(whole_run: Bench) -> None:
 
 def test_every_column_is_documented(whole_run: Bench) -> None:
     columns = set(pq.read_schema(whole_run.output / "items.parquet").names)
-    documented = set(told(ROOT / "docs" / "vhs_batch.md")) | set(told(ROOT / "docs" / "outputs.md"))
+    documented = set(read_rows(ROOT / "docs" / "vhs_batch.md")) | set(read_rows(ROOT / "docs" / "outputs.md"))
     assert columns - documented == set()
 
 
