@@ -1,6 +1,6 @@
-"""An archive on this machine: MAST's search, its downloads, its name resolver and its public bucket, over real HTTP.
+"""A local archive that imitates MAST over HTTP: search, downloads, name resolver and public bucket.
 
-Answers have the form of those that astroquery's own tests recorded (``astroquery/mast/tests/data``: ``advSearch.json``,
+Responses have the format of those recorded for astroquery's tests (``astroquery/mast/tests/data``: ``advSearch.json``,
 ``products.json``, ``columnsconfig.json``, ``resolver.json``), with the columns that lightkurve reads.
 """
 
@@ -51,16 +51,16 @@ _COLUMNS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request. Faults are functions of it, called in the place of the proper answer."""
+    """Handler of one request. Faults are functions of it, called instead of the proper response."""
 
     protocol_version = "HTTP/1.1"
     archive: "Archive"
 
     def do_GET(self) -> None:
-        self.archive.note(self)
+        self.archive.record(self)
         address = urlsplit(self.path)
         if address.path == "/Santa-war/query":
-            self.json(self.archive.resolved(parse_qs(address.query)["name"][0]))
+            self.json(self.archive.resolve(parse_qs(address.query)["name"][0]))
         elif address.path == DOWNLOAD:
             self.download(self.archive.files.get(parse_qs(address.query)["uri"][0]))
         else:
@@ -68,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.archive.note(self)
+        self.archive.record(self)
         columns = self.path.endswith("/columnsconfig")
         faults = self.archive.column_faults if columns else self.archive.search_faults
         if faults:
@@ -85,21 +85,21 @@ class Handler(BaseHTTPRequestHandler):
             if self.archive.faults:
                 self.archive.faults.popleft()(self, content or b"")
             elif content is None:
-                self.whole(b"no such file", 404)
+                self.send(b"no such file", 404)
             else:
                 self.serve(content)
 
     def serve(self, content: bytes) -> None:
-        """The file, or the rest of it, as a good server does."""
-        wish = self.headers.get("Range")
-        if wish and self.headers.get("If-Range") == self.archive.etag(content):
-            start = int(wish.removeprefix("bytes=").rstrip("-"))
+        """Send the file, or the requested rest of it."""
+        requested = self.headers.get("Range")
+        if requested and self.headers.get("If-Range") == self.archive.etag(content):
+            start = int(requested.removeprefix("bytes=").rstrip("-"))
             span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            self.whole(content[start:], 206, {"Content-Range": span, "ETag": self.archive.etag(content)})
+            self.send(content[start:], 206, {"Content-Range": span, "ETag": self.archive.etag(content)})
         else:
-            self.whole(content, 200, {"ETag": self.archive.etag(content)})
+            self.send(content, 200, {"ETag": self.archive.etag(content)})
 
-    def whole(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    def send(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self.begin(len(body), status, headers)
         self.wfile.write(body)
 
@@ -111,24 +111,24 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def json(self, content: Any) -> None:
-        self.whole(json.dumps(content).encode(), 200, {"Content-Type": "application/json"})
+        self.send(json.dumps(content).encode(), 200, {"Content-Type": "application/json"})
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: requests are kept in the archive."""
+        """Suppress the log: the archive records the requests."""
 
 
 class Crowd:
-    """How many were inside at a time, at most."""
+    """Counts the maximum number of concurrent entries."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self.most = 0
+        self.max_inside = 0
 
     def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
-            self.most = max(self.most, self._inside)
+            self.max_inside = max(self.max_inside, self._inside)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -140,12 +140,12 @@ Fault = Callable[[Handler, bytes], None]
 
 @dataclass
 class Archive:
-    """What the server has and what it was asked.
+    """The content of the server, and the requests that it received.
 
     files      by data URI;  bucket  by path
-    faults     of the next downloads; search_faults of the next searches; column_faults of the next answers about
-               columns, for which astroquery asks before it searches; then all is well
-    busy       held while a download is answered, so that two at a time are noticed: see ``most_at_a_time``
+    faults     for the next downloads; search_faults for the next searches; column_faults for the next requests about
+               columns, which astroquery sends before a search; after them, responses are correct
+    busy       entered while a download is sent; ``busy.max_inside`` is the maximum number of concurrent downloads
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -171,12 +171,12 @@ class Archive:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return server
 
-    def note(self, handler: Handler) -> None:
+    def record(self, handler: Handler) -> None:
         self.requests.append((handler.path, dict(handler.headers)))
 
     @property
     def downloads(self) -> list[dict[str, str]]:
-        """The headers of each request for a file of MAST's."""
+        """Return the headers of each request for a file of MAST."""
         return [headers for path, headers in self.requests if path.startswith(DOWNLOAD)]
 
     def etag(self, content: bytes) -> str:
@@ -196,10 +196,10 @@ class Archive:
         uri: str = "",
         description: str = "Light curves",
         size: int | None = None,
-        beside: Iterable[str] = (),
+        other_files: Iterable[str] = (),
         observation: str = "",
     ) -> str:
-        """Have the light curve ``file`` of ``star``, and ``beside`` it files of other kinds; gives back its URI."""
+        """Add the light curve ``file`` of ``star``, with the ``other_files`` of its observation, and return its URI."""
         uri = uri or f"mast:{project}/product/{file}"
         identity = observation or file.removesuffix("_lc.fits")
         collection = "HLSP" if "hlsp" in file else project
@@ -222,7 +222,7 @@ class Archive:
                 "obsid": obsid,
             }
             self.observations.append(row)
-        for name in (file, *beside):
+        for name in (file, *other_files):
             path = uri if name == file else f"{uri.rpartition('/')[0]}/{name}"
             row = dict.fromkeys(_PRODUCT) | {
                 "obsID": obsid,
@@ -245,41 +245,43 @@ class Archive:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         params = request["params"]
         if request["service"] == "Mast.Caom.Products":
-            wanted = set(params["obsid"].split(","))
-            return _table(_PRODUCT, [row for row in self.products if row["obsID"] in wanted])
-        rows = [row for row in self.observations if all(_passes(row, one) for one in params["filters"])]
+            obsids = set(params["obsid"].split(","))
+            return _format_table(_PRODUCT, [row for row in self.products if row["obsID"] in obsids])
+        rows = [
+            row for row in self.observations if all(_matches(row, query_filter) for query_filter in params["filters"])
+        ]
         if request["service"] == "Mast.Caom.Filtered":
-            return _table(_OBSERVATION, rows)
+            return _format_table(_OBSERVATION, rows)
         assert request["service"] == "Mast.Caom.Filtered.Position"
         ra, dec, _ = map(float, params["position"].split(", "))
         near = [row | {"distance": 3600 * max(abs(row["s_ra"] - ra), abs(row["s_dec"] - dec))} for row in rows]
-        return _table(_OBSERVATION | {"distance": "float"}, [row for row in near if row["distance"] < 5])
+        return _format_table(_OBSERVATION | {"distance": "float"}, [row for row in near if row["distance"] < 5])
 
-    def resolved(self, name: str) -> dict[str, Any]:
+    def resolve(self, name: str) -> dict[str, Any]:
         place = self.places.get(name.lower())
-        found = {"searchString": name.lower(), "resolver": "SIMBAD", "cached": True, "canonicalName": name}
-        rows = [found | {"ra": place[0], "decl": place[1]}] if place else []
+        entry = {"searchString": name.lower(), "resolver": "SIMBAD", "cached": True, "canonicalName": name}
+        rows = [entry | {"ra": place[0], "decl": place[1]}] if place else []
         return {"resolvedCoordinate": rows, "status": ""}
 
 
-def _table(columns: dict[str, str], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _format_table(columns: dict[str, str], rows: list[dict[str, Any]]) -> dict[str, Any]:
     paging = {"page": 1, "pageSize": 50000, "pagesFiltered": 1, "rows": len(rows), "rowsFiltered": len(rows)}
     fields = [{"name": name, "type": kind} for name, kind in columns.items()]
     return {"status": "COMPLETE", "msg": "", "data": rows, "fields": fields, "paging": paging}
 
 
-def _passes(row: dict[str, Any], one: dict[str, Any]) -> bool:
-    return str(row[one["paramName"]]).lower() in {str(value).lower() for value in one["values"]}
+def _matches(row: dict[str, Any], query_filter: dict[str, Any]) -> bool:
+    return str(row[query_filter["paramName"]]).lower() in {str(value).lower() for value in query_filter["values"]}
 
 
-def busy(status: int, retry_after: str | None = None) -> Fault:
-    """Says that it is busy."""
+def send_busy(status: int, retry_after: str | None = None) -> Fault:
+    """Send an error status, with Retry-After if given."""
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    return lambda handler, _: handler.whole(b"busy", status, headers)
+    return lambda handler, _: handler.send(b"busy", status, headers)
 
 
-def cut(share: float, *, etag: bool = True) -> Fault:
-    """Sends a part and closes the connection."""
+def send_part(share: float, *, etag: bool = True) -> Fault:
+    """Send a part and close the connection."""
 
     def fault(handler: Handler, content: bytes) -> None:
         handler.begin(len(content), 200, {"ETag": handler.archive.etag(content)} if etag else {})
@@ -289,8 +291,8 @@ def cut(share: float, *, etag: bool = True) -> Fault:
     return fault
 
 
-def reset(handler: Handler, content: bytes) -> None:
-    """Sends a part and resets the connection."""
+def send_reset(handler: Handler, content: bytes) -> None:
+    """Send a part and reset the connection."""
     import socket
     import struct
 
@@ -301,8 +303,8 @@ def reset(handler: Handler, content: bytes) -> None:
     handler.connection.close()
 
 
-def stall(handler: Handler, content: bytes) -> None:
-    """Sends a part and then nothing, until the test lets it."""
+def send_stalled(handler: Handler, content: bytes) -> None:
+    """Send a part, then wait until the test releases it."""
     handler.begin(len(content), 200, {"ETag": handler.archive.etag(content)})
     handler.wfile.write(content[: len(content) * 3 // 4])
     handler.wfile.flush()
@@ -311,24 +313,24 @@ def stall(handler: Handler, content: bytes) -> None:
     handler.close_connection = True
 
 
-def hold(handler: Handler, content: bytes) -> None:
-    """Sends all, once the test lets it."""
+def send_when_released(handler: Handler, content: bytes) -> None:
+    """Send the file when the test releases it."""
     handler.archive.reached.set()
     handler.archive.released.wait(30)
     handler.serve(content)
 
 
-def instead(content: bytes, **headers: str) -> Fault:
-    """Sends something else."""
+def send_instead(content: bytes, **headers: str) -> Fault:
+    """Send other content."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda handler, _: handler.whole(content, 200, named)
+    return lambda handler, _: handler.send(content, 200, named)
 
 
-def short_length(handler: Handler, content: bytes) -> None:
-    """Says that the file is half as long as it is, and sends so much."""
-    handler.whole(content[: len(content) // 2])
+def send_short_length(handler: Handler, content: bytes) -> None:
+    """Send the first half of the file, and declare only its length."""
+    handler.send(content[: len(content) // 2])
 
 
-def redirect(address: str) -> Fault:
-    """Sends on to another address."""
-    return lambda handler, _: handler.whole(b"", 302, {"Location": address})
+def send_redirect(address: str) -> Fault:
+    """Redirect to another address."""
+    return lambda handler, _: handler.send(b"", 302, {"Location": address})

@@ -1,10 +1,10 @@
-"""What the tests of the sources share.
+"""Shared fixtures of the tests of sources.
 
-archive      a server that is MAST, with nothing in it
-settings     that ask it, with a cache of the test's own
-clock        time that passes by waiting only, and what was waited
-light_curve  bytes of a FITS file as the missions write them
-downloads    the part that fetches files, in time of ``clock``
+archive      a server that imitates MAST, initially empty
+settings     settings for this server, with a separate cache
+clock        a clock that advances only by waiting, and the waits
+light_curve  bytes of a FITS file in the missions' format
+downloads    creates the downloader, with the time of ``clock``
 stage        runs the stage on a target
 """
 
@@ -30,7 +30,7 @@ from tests.transits.sources.archive import Archive
 
 @dataclass
 class Clock:
-    """Seconds that pass by waiting only; chance is always one half."""
+    """A clock that advances only by waiting; its random numbers are always one half."""
 
     seconds: float = 1_800_000_000.0
     waits: list[float] = field(default_factory=list)
@@ -45,8 +45,8 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A stage's result, the files that it wrote, by path, and their folder."""
+class StageRun:
+    """The result of a stage, its output files by path, and their folder."""
 
     result: StageResult
     files: dict[str, bytes]
@@ -55,10 +55,10 @@ class Ran:
 
 @pytest.fixture
 def archive() -> Iterator[Archive]:
-    own = Archive()
-    server = own.start()
-    yield own
-    own.released.set()
+    fake = Archive()
+    server = fake.start()
+    yield fake
+    fake.released.set()
     server.shutdown()
     server.server_close()
 
@@ -75,7 +75,7 @@ def clock() -> Clock:
 
 
 def make_light_curve(points: int = 16_000, table: str = "TIME", seed: int = 0, note: str = "") -> bytes:
-    """A primary header and a table of 16 bytes a point, with checksums in the missions' way: CHECKSUM, no DATASUM."""
+    """Return a FITS file with a table of 16 bytes per point, with CHECKSUM and without DATASUM, as the missions do."""
     rng = np.random.default_rng(seed)
     columns = [
         fits.Column(table, "D", array=1325.0 + np.arange(points) / 720),
@@ -106,14 +106,14 @@ def downloads(settings: MastSettings, clock: Clock) -> Callable[..., Downloads]:
 
 
 @pytest.fixture
-def stage(settings: MastSettings, clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
-    def run(**payload: Any) -> Ran:
+def stage(settings: MastSettings, clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StageRun]:
+    def run(**payload: Any) -> StageRun:
         folder = tmp_path_factory.mktemp("run")
         work = Workspace(folder / "outputs", folder / "scratch", folder)
         own = LightCurvesStage(settings, pace=clock.pace)
         own.open()
         result = own.run(Item("star", payload), work)
         files = {path.relative_to(work.outputs).as_posix(): path.read_bytes() for path in work.outputs.rglob("*.*")}
-        return Ran(result, files, work.outputs)
+        return StageRun(result, files, work.outputs)
 
     return run

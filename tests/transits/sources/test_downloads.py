@@ -1,4 +1,4 @@
-"""Downloads against a server that does everything wrong: the cache has the right file, or none."""
+"""Tests of downloads from a faulty server: the cache contains the correct file, or none."""
 
 import dataclasses
 import email.utils
@@ -22,14 +22,14 @@ from tests.transits.sources.archive import (
     Archive,
     Fault,
     Handler,
-    busy,
-    cut,
-    hold,
-    instead,
-    redirect,
-    reset,
-    short_length,
-    stall,
+    send_busy,
+    send_instead,
+    send_part,
+    send_redirect,
+    send_reset,
+    send_short_length,
+    send_stalled,
+    send_when_released,
 )
 from tests.transits.sources.conftest import Clock, make_light_curve
 
@@ -40,44 +40,44 @@ KEY = f"/tess/public/tid/s0001/0000/0000/2515/5310/{FILE}"
 Make = Callable[..., Downloads]
 
 
-def product(content: bytes | None, file: str = FILE, uri: str = URI) -> Product:
+def create_product(content: bytes | None, file: str = FILE, uri: str = URI) -> Product:
     return Product(file, uri, content and len(content), "SPOC", 120.0, "TESS", "S1", "25155310", 0.0)
 
 
-def fetched(archive: Archive, downloads: Downloads, content: bytes, *faults: Fault) -> CachedFile:
-    """The file, fetched through ``faults``; it is right and nothing else is in the cache."""
+def fetch_and_check(archive: Archive, downloads: Downloads, content: bytes, *faults: Fault) -> CachedFile:
+    """Fetch the file despite ``faults``; check its content, and that the cache contains no other file."""
     archive.files[URI] = content
     archive.faults.extend(faults)
-    file = downloads.fetch(product(content))
+    file = downloads.fetch(create_product(content))
     assert file.path.read_bytes() == content
     assert (file.size_bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert names(file.path.parent) == sorted([FILE, f"{FILE}.json"])
+    assert list_names(file.path.parent) == sorted([FILE, f"{FILE}.json"])
     assert not archive.faults
     return file
 
 
-def names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def files_in(settings: MastSettings) -> list[str]:
-    """The names of all that the cache has of files."""
+def list_cached_files(settings: MastSettings) -> list[str]:
+    """Return the names of all files in the cache."""
     return sorted(path.name for path in (settings.folder / "files").rglob("*") if path.is_file())
 
 
-def test_once_downloaded_it_is_taken_from_the_cache(archive: Archive, downloads: Make, light_curve: bytes) -> None:
-    first = fetched(archive, downloads(), light_curve)
+def test_second_fetch_uses_the_cache(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    first = fetch_and_check(archive, downloads(), light_curve)
     assert first.url == f"{archive.url}/api/v0.1/Download/file?uri={URI}"
     assert not first.from_cache
-    again = downloads().fetch(product(light_curve))
+    again = downloads().fetch(create_product(light_curve))
     assert again == dataclasses.replace(first, from_cache=True)
     assert len(archive.downloads) == 1
 
 
-def test_a_file_that_was_cut_is_resumed_where_it_ends(
+def test_interrupted_download_resumes_at_its_end(
     archive: Archive, downloads: Make, light_curve: bytes, clock: Clock
 ) -> None:
-    fetched(archive, downloads(), light_curve, cut(0.6), cut(0.6))
+    fetch_and_check(archive, downloads(), light_curve, send_part(0.6), send_part(0.6))
     first, second, third = archive.downloads
     assert "Range" not in first
     for headers in (second, third):
@@ -87,276 +87,268 @@ def test_a_file_that_was_cut_is_resumed_where_it_ends(
     assert clock.waits == [0.5, 1.0]  # half of 1 s, half of 2 s
 
 
-def test_without_an_etag_it_is_begun_again(archive: Archive, downloads: Make, light_curve: bytes) -> None:
-    fetched(archive, downloads(), light_curve, cut(0.6, etag=False))
+def test_download_restarts_without_etag(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    fetch_and_check(archive, downloads(), light_curve, send_part(0.6, etag=False))
     assert ["Range" in headers for headers in archive.downloads] == [False, False]
 
 
-def test_a_file_that_changed_meanwhile_is_begun_again(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+def test_download_restarts_if_the_file_changed(archive: Archive, downloads: Make, light_curve: bytes) -> None:
     other = make_light_curve(seed=1)
     assert len(other) == len(light_curve)
 
-    def cut_other(handler: Handler, _: bytes) -> None:
-        cut(0.6)(handler, other)
+    def send_part_of_other(handler: Handler, _: bytes) -> None:
+        send_part(0.6)(handler, other)
 
-    fetched(archive, downloads(), light_curve, cut_other)
+    fetch_and_check(archive, downloads(), light_curve, send_part_of_other)
     assert ["Range" in headers for headers in archive.downloads] == [False, True]
 
 
-def test_a_server_that_gives_another_part_is_not_believed(
-    archive: Archive, downloads: Make, light_curve: bytes
-) -> None:
-    def wrong_part(handler: Handler, content: bytes) -> None:
+def test_download_restarts_after_a_wrong_range(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    def send_wrong_part(handler: Handler, content: bytes) -> None:
         span = {"Content-Range": f"bytes 5-{len(content) - 1}/{len(content)}"}
-        handler.whole(content[5:], 206, span)
+        handler.send(content[5:], 206, span)
 
-    fetched(archive, downloads(), light_curve, cut(0.6), wrong_part)
+    fetch_and_check(archive, downloads(), light_curve, send_part(0.6), send_wrong_part)
     assert ["Range" in headers for headers in archive.downloads] == [False, True, False]
 
 
-def test_a_reset_connection_is_tried_again(archive: Archive, downloads: Make, light_curve: bytes) -> None:
-    fetched(archive, downloads(), light_curve, reset, reset)
+def test_reset_connection_is_retried(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    fetch_and_check(archive, downloads(), light_curve, send_reset, send_reset)
 
 
-def test_a_stall_ends_and_is_tried_again(archive: Archive, downloads: Make, light_curve: bytes) -> None:
-    fetched(archive, downloads(stall_seconds=0.3), light_curve, stall)
+def test_stalled_download_times_out_and_resumes(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    fetch_and_check(archive, downloads(stall_seconds=0.3), light_curve, send_stalled)
     assert "Range" in archive.downloads[1]
 
 
-def test_seconds_of_retry_after_are_waited(archive: Archive, downloads: Make, light_curve: bytes, clock: Clock) -> None:
-    fetched(archive, downloads(), light_curve, busy(429, "7"), busy(503, "2"))
-    assert clock.waits == [7.5, 3.0]  # what was asked for, and half of 1 s, of 2 s
-
-
-def test_a_date_of_retry_after_is_waited_for(
+def test_retry_after_in_seconds_is_respected(
     archive: Archive, downloads: Make, light_curve: bytes, clock: Clock
 ) -> None:
-    fetched(archive, downloads(), light_curve, busy(429, email.utils.formatdate(clock.seconds + 30, usegmt=True)))
+    fetch_and_check(archive, downloads(), light_curve, send_busy(429, "7"), send_busy(503, "2"))
+    assert clock.waits == [7.5, 3.0]  # Retry-After, plus half of 1 s and of 2 s
+
+
+def test_retry_after_as_date_is_respected(archive: Archive, downloads: Make, light_curve: bytes, clock: Clock) -> None:
+    fetch_and_check(
+        archive, downloads(), light_curve, send_busy(429, email.utils.formatdate(clock.seconds + 30, usegmt=True))
+    )
     assert clock.waits == [30.5]
 
 
-def test_a_retry_after_without_end_is_capped(
-    archive: Archive, downloads: Make, light_curve: bytes, clock: Clock
-) -> None:
-    fetched(archive, downloads(), light_curve, busy(503, "99999999999"), busy(503, "nonsense"))
+def test_excessive_retry_after_is_capped(archive: Archive, downloads: Make, light_curve: bytes, clock: Clock) -> None:
+    fetch_and_check(archive, downloads(), light_curve, send_busy(503, "99999999999"), send_busy(503, "nonsense"))
     assert clock.waits == [300.5, 1.0]
 
 
-def test_who_comes_later_heeds_the_wait_too(
-    archive: Archive, downloads: Make, light_curve: bytes, clock: Clock
-) -> None:
-    """A server that is asked too much is left alone by all, not only by the one that it told."""
-    archive.faults.append(busy(429, "40"))
+def test_later_downloads_respect_the_wait(archive: Archive, downloads: Make, light_curve: bytes, clock: Clock) -> None:
+    """Make all processes wait for an overloaded server, not only the one that received Retry-After."""
+    archive.faults.append(send_busy(429, "40"))
     with pytest.raises(TransientError, match="HTTP 429; tried 1 times"):
-        downloads(tries=1).fetch(product(light_curve))
-    fetched(archive, downloads(), light_curve)
+        downloads(tries=1).fetch(create_product(light_curve))
+    fetch_and_check(archive, downloads(), light_curve)
     assert clock.waits == [40.5]
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_server_that_stays_busy_is_given_up(
+def test_busy_server_fails_after_all_attempts(
     status: int, archive: Archive, downloads: Make, light_curve: bytes, clock: Clock, settings: MastSettings
 ) -> None:
-    archive.faults.extend([busy(status)] * 6)
+    archive.faults.extend([send_busy(status)] * 6)
     with pytest.raises(TransientError, match=rf"download of {FILE}: HTTP {status}; tried 6 times; run the same"):
-        downloads().fetch(product(light_curve))
+        downloads().fetch(create_product(light_curve))
     assert clock.waits == [0.5, 1.0, 2.0, 4.0, 8.0]
-    assert files_in(settings) == []
+    assert list_cached_files(settings) == []
 
 
-def test_a_server_that_is_not_there_is_given_up(downloads: Make, light_curve: bytes, clock: Clock) -> None:
+def test_unreachable_server_fails_after_all_attempts(downloads: Make, light_curve: bytes, clock: Clock) -> None:
     with pytest.raises(TransientError, match="ConnectionError"):
-        downloads(server="http://127.0.0.1:9").fetch(product(light_curve))
+        downloads(server="http://127.0.0.1:9").fetch(create_product(light_curve))
     assert len(clock.waits) == 5
 
 
-def test_a_web_page_is_no_file(archive: Archive, downloads: Make, light_curve: bytes, settings: MastSettings) -> None:
-    page = instead(b"<html>Back at noon</html>", Content_Type="text/html; charset=utf-8")
-    fetched(archive, downloads(), light_curve, page)
+def test_web_page_is_not_cached(archive: Archive, downloads: Make, light_curve: bytes, settings: MastSettings) -> None:
+    page = send_instead(b"<html>Back at noon</html>", Content_Type="text/html; charset=utf-8")
+    fetch_and_check(archive, downloads(), light_curve, page)
     archive.faults.extend([page] * 6)
     with pytest.raises(TransientError, match="a web page arrived instead of the file"):
-        downloads().fetch(product(light_curve, "other_lc.fits", "mast:TESS/product/other_lc.fits"))
-    assert files_in(settings) == [FILE, f"{FILE}.json"]
+        downloads().fetch(create_product(light_curve, "other_lc.fits", "mast:TESS/product/other_lc.fits"))
+    assert list_cached_files(settings) == [FILE, f"{FILE}.json"]
 
 
-def flipped(content: bytes) -> bytes:
-    """One bit of the table is another."""
+def flip_bit(content: bytes) -> bytes:
+    """Flip one bit of the table."""
     place = len(content) // 2
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
-def renamed(content: bytes) -> bytes:
-    """A light curve's table, but without times."""
+def remove_times(content: bytes) -> bytes:
+    """Return a light curve without times."""
     return make_light_curve(table="CADENCENO")
 
 
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "a bit flipped": (flipped, "the checksum of unit 1 is wrong"),
-    "cut at the archive": (lambda content: content[: len(content) // 2], "it is truncated: unit 1 ends at byte"),
+    "a flipped bit": (flip_bit, "the checksum of unit 1 is wrong"),
+    "truncated at the archive": (lambda content: content[: len(content) // 2], "it is truncated: unit 1 ends at byte"),
     "no FITS": (lambda _: b"nothing" * 1000, "it is not a FITS file: it begins with b'nothingno'"),
     "empty": (lambda _: b"", "it is not a FITS file: it begins with b''"),
-    "no times": (renamed, "it has no table with a column TIME"),
+    "no times": (remove_times, "it has no table with a column TIME"),
     "header only": (lambda content: content[:2880], "it has no table with a column TIME"),
-    "torn header": (lambda content: content[:9] + b"\xff" * 5000, "it is a damaged FITS file"),
+    "damaged header": (lambda content: content[:9] + b"\xff" * 5000, "it is a damaged FITS file"),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_file_is_fetched_once_more_and_then_refused(
+def test_damaged_file_is_rejected_after_a_second_download(
     kind: str, archive: Archive, downloads: Make, light_curve: bytes, settings: MastSettings
 ) -> None:
     damage, words = DAMAGE[kind]
     archive.files[URI] = damage(light_curve)
     with pytest.raises(BadInput, match=r"in two downloads from http.*tell the archive") as caught:
-        downloads().fetch(product(None))
+        downloads().fetch(create_product(None))
     assert words in str(caught.value)
     assert len(archive.downloads) == 2
-    assert files_in(settings) == []
+    assert list_cached_files(settings) == []
 
 
-def test_a_file_that_is_damaged_once_only_is_kept(archive: Archive, downloads: Make, light_curve: bytes) -> None:
-    fetched(archive, downloads(), light_curve, instead(flipped(light_curve)))
+def test_intact_second_download_is_kept(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    fetch_and_check(archive, downloads(), light_curve, send_instead(flip_bit(light_curve)))
 
 
-def test_a_length_that_is_a_lie_does_not_pass(archive: Archive, downloads: Make, light_curve: bytes) -> None:
-    fetched(archive, downloads(), light_curve, short_length)
+def test_wrong_content_length_is_detected(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    fetch_and_check(archive, downloads(), light_curve, send_short_length)
 
 
-def test_a_server_that_compresses_unasked_is_understood(archive: Archive, downloads: Make, light_curve: bytes) -> None:
-    compressed = instead(gzip.compress(light_curve), Content_Encoding="gzip")
-    fetched(archive, downloads(), light_curve, compressed)
+def test_unrequested_compression_is_decoded(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    compressed = send_instead(gzip.compress(light_curve), Content_Encoding="gzip")
+    fetch_and_check(archive, downloads(), light_curve, compressed)
     assert archive.downloads[0]["Accept-Encoding"] == "identity"
     assert len(archive.downloads) == 1
 
 
-def test_a_length_that_nobody_says_is_no_trouble(archive: Archive, downloads: Make, light_curve: bytes) -> None:
-    def unsaid(handler: Handler, content: bytes) -> None:
+def test_download_works_without_content_length(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    def send_without_length(handler: Handler, content: bytes) -> None:
         handler.begin(None, 200, {"Connection": "close"})
         handler.wfile.write(content)
         handler.close_connection = True
 
-    fetched(archive, downloads(), light_curve, unsaid)
+    fetch_and_check(archive, downloads(), light_curve, send_without_length)
 
 
-def test_a_file_cut_where_nobody_said_its_length_is_noticed(
-    archive: Archive, downloads: Make, light_curve: bytes
-) -> None:
-    def unsaid(handler: Handler, content: bytes) -> None:
+def test_truncation_without_content_length_is_detected(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+    def send_without_length(handler: Handler, content: bytes) -> None:
         handler.begin(None, 200, {"Connection": "close"})
         handler.wfile.write(content[:-2880])
         handler.close_connection = True
 
-    fetched(archive, downloads(), light_curve, unsaid)
+    fetch_and_check(archive, downloads(), light_curve, send_without_length)
     assert len(archive.downloads) == 2
 
 
-def test_a_sound_file_of_another_size_than_listed_is_believed_the_second_time(
-    archive: Archive, downloads: Make, light_curve: bytes
-) -> None:
+def test_unlisted_size_is_accepted_if_it_arrives_twice(archive: Archive, downloads: Make, light_curve: bytes) -> None:
     archive.files[URI] = light_curve
-    file = downloads().fetch(dataclasses.replace(product(light_curve), listed_bytes=5))
+    file = downloads().fetch(dataclasses.replace(create_product(light_curve), listed_bytes=5))
     assert file.size_bytes == len(light_curve)
     assert len(archive.downloads) == 2
 
 
-def test_two_sound_files_of_other_sizes_are_refused(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+def test_two_different_files_of_unlisted_size_are_rejected(
+    archive: Archive, downloads: Make, light_curve: bytes
+) -> None:
     archive.files[URI] = light_curve
-    archive.faults.append(instead(make_light_curve(seed=1)))
+    archive.faults.append(send_instead(make_light_curve(seed=1)))
     with pytest.raises(BadInput, match=f"it has {len(light_curve)} bytes, but the archive lists 5, in two downloads"):
-        downloads().fetch(dataclasses.replace(product(light_curve), listed_bytes=5))
+        downloads().fetch(dataclasses.replace(create_product(light_curve), listed_bytes=5))
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_what_the_archive_does_not_have_is_bad_input(
+def test_missing_file_is_bad_input(
     status: int, archive: Archive, downloads: Make, light_curve: bytes, clock: Clock
 ) -> None:
-    archive.faults.append(busy(status))
+    archive.faults.append(send_busy(status))
     with pytest.raises(BadInput, match=f"{FILE}: the archive lists it but does not have it"):
-        downloads().fetch(product(light_curve))
+        downloads().fetch(create_product(light_curve))
     assert clock.waits == []
 
 
-def test_the_archive_s_own_redirects_are_followed(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+def test_redirects_within_the_archive_are_followed(archive: Archive, downloads: Make, light_curve: bytes) -> None:
     archive.bucket["/elsewhere"] = light_curve
-    fetched(archive, downloads(), light_curve, redirect(f"{archive.url}/elsewhere"))
+    fetch_and_check(archive, downloads(), light_curve, send_redirect(f"{archive.url}/elsewhere"))
 
 
 @pytest.mark.parametrize("scheme", ["http", "ftp"])
-def test_redirects_to_another_host_are_refused(
+def test_redirects_to_another_host_are_rejected(
     scheme: str, archive: Archive, downloads: Make, light_curve: bytes, settings: MastSettings
 ) -> None:
     other = Archive(bucket={"/secret": light_curve})
     server = other.start()
     address = other.url.replace("http", scheme)
     archive.files[URI] = light_curve
-    archive.faults.extend([redirect(f"{address}/secret")] * 6)
+    archive.faults.extend([send_redirect(f"{address}/secret")] * 6)
     with pytest.raises((BadInput, TransientError), match=r"not allowed; allowed: http|No connection adapters"):
-        downloads().fetch(product(light_curve))
+        downloads().fetch(create_product(light_curve))
     server.shutdown()
     server.server_close()
     assert other.requests == []
-    assert files_in(settings) == []
+    assert list_cached_files(settings) == []
 
 
-def test_a_file_larger_than_any_light_curve_is_not_begun(archive: Archive, downloads: Make, light_curve: bytes) -> None:
+def test_oversized_file_is_not_downloaded(archive: Archive, downloads: Make, light_curve: bytes) -> None:
     archive.faults.append(lambda handler, _: handler.begin(1 << 40))
     with pytest.raises(BadInput, match="more than the 67108864 bytes"):
-        downloads().fetch(product(light_curve))
+        downloads().fetch(create_product(light_curve))
 
 
-def test_the_mirror_is_asked_first_and_mast_for_what_it_lacks(
-    archive: Archive, downloads: Make, light_curve: bytes
-) -> None:
+def test_mirror_is_tried_before_mast(archive: Archive, downloads: Make, light_curve: bytes) -> None:
     mirror = f"{archive.url}/bucket"
     archive.bucket[f"/bucket{KEY}"] = light_curve
-    assert downloads(mirror=mirror).fetch(product(light_curve)).url == f"{mirror}{KEY}"
+    assert downloads(mirror=mirror).fetch(create_product(light_curve)).url == f"{mirror}{KEY}"
     assert archive.downloads == []
     uri = "mast:HLSP/qlp/s0001/hlsp_qlp_s0001_llc.fits"
     archive.files[uri] = light_curve
-    elsewhere = downloads(mirror=mirror).fetch(product(light_curve, "hlsp_qlp_s0001_llc.fits", uri))
+    elsewhere = downloads(mirror=mirror).fetch(create_product(light_curve, "hlsp_qlp_s0001_llc.fits", uri))
     assert elsewhere.url.endswith(uri)
-    lacking = FILE.replace("25155310", "25155311")
-    uri = f"mast:TESS/product/{lacking}"
+    missing = FILE.replace("25155310", "25155311")
+    uri = f"mast:TESS/product/{missing}"
     archive.files[uri] = light_curve
-    assert downloads(mirror=mirror).fetch(product(light_curve, lacking, uri)).url.endswith(uri)
+    assert downloads(mirror=mirror).fetch(create_product(light_curve, missing, uri)).url.endswith(uri)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "altered", "note gone", "note broken", "file gone"])
-def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(
+@pytest.mark.parametrize("damage", ["truncated", "changed", "note missing", "note damaged", "file missing"])
+def test_file_damaged_in_the_cache_is_downloaded_again(
     damage: str, archive: Archive, downloads: Make, light_curve: bytes
 ) -> None:
-    path = fetched(archive, downloads(), light_curve).path
+    path = fetch_and_check(archive, downloads(), light_curve).path
     note = path.with_name(f"{FILE}.json")
     path.chmod(0o644)
     if damage == "truncated":
         path.write_bytes(light_curve[:-2880])
-    elif damage == "altered":
-        path.write_bytes(flipped(light_curve))
-    elif damage == "note broken":
+    elif damage == "changed":
+        path.write_bytes(flip_bit(light_curve))
+    elif damage == "note damaged":
         note.write_text("{")
     else:
-        (path if damage == "file gone" else note).unlink()
-    assert not fetched(archive, downloads(), light_curve).from_cache
+        (path if damage == "file missing" else note).unlink()
+    assert not fetch_and_check(archive, downloads(), light_curve).from_cache
     assert len(archive.downloads) == 2
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(
+def test_full_disk_raises_and_leaves_no_files(
     archive: Archive, downloads: Make, light_curve: bytes, settings: MastSettings
 ) -> None:
-    """As far as a process can make one: no file may grow beyond a limit."""
+    """Imitate a full disk by a file size limit."""
     archive.files[URI] = light_curve
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(light_curve) // 2, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            downloads().fetch(product(light_curve))
+            downloads().fetch(create_product(light_curve))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert files_in(settings) == []
+    assert list_cached_files(settings) == []
     assert len(archive.downloads) == 1
 
 
-# argv: the server and the cache. Says when it is about to ask, then what it got.
+# argv: the server and the cache. Prints "asking" before the request, then the result.
 FETCH = f"""
 import sys
 from pathlib import Path
@@ -375,8 +367,8 @@ print(file.sha256, file.from_cache, flush=True)
 """
 
 
-def another_process(settings: MastSettings) -> subprocess.Popen[str]:
-    """A process that fetches the file, once it is about to ask."""
+def start_process(settings: MastSettings) -> subprocess.Popen[str]:
+    """Start a process that fetches the file, and return it when it is about to send the request."""
     command = [sys.executable, "-c", FETCH, settings.server, str(settings.folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -384,30 +376,30 @@ def another_process(settings: MastSettings) -> subprocess.Popen[str]:
     return process
 
 
-def test_two_processes_download_a_file_once(archive: Archive, settings: MastSettings, light_curve: bytes) -> None:
+def test_two_processes_download_a_file_only_once(archive: Archive, settings: MastSettings, light_curve: bytes) -> None:
     archive.files[URI] = light_curve
-    archive.faults.append(hold)
-    processes = [another_process(settings) for _ in range(2)]
+    archive.faults.append(send_when_released)
+    processes = [start_process(settings) for _ in range(2)]
     assert archive.reached.wait(30)
     archive.released.set()
-    said = sorted(process.communicate(timeout=60)[0].split()[1] for process in processes)
-    assert said == ["False", "True"]
+    flags = sorted(process.communicate(timeout=60)[0].split()[1] for process in processes)
+    assert flags == ["False", "True"]
     assert len(archive.downloads) == 1
 
 
-def test_after_a_kill_in_mid_download_the_right_file_is_fetched(
+def test_download_after_a_killed_one_is_correct(
     archive: Archive, settings: MastSettings, downloads: Make, light_curve: bytes
 ) -> None:
     archive.files[URI] = light_curve
-    archive.faults.append(stall)
-    process = another_process(settings)
+    archive.faults.append(send_stalled)
+    process = start_process(settings)
     assert archive.reached.wait(30)
     parts = settings.folder.glob
-    wait_until(lambda: any(path.stat().st_size for path in parts("files/*/.*.partial")), "a part that has come")
+    wait_until(lambda: any(path.stat().st_size for path in parts("files/*/.*.partial")), "a partial file")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
-    (stray,) = settings.folder.glob("files/*/.*.partial")
-    assert 0 < stray.stat().st_size < len(light_curve)
-    assert files_in(settings) == [stray.name]
-    assert not fetched(archive, downloads(), light_curve).from_cache
-    assert files_in(settings) == [FILE, f"{FILE}.json"]
+    (orphan,) = settings.folder.glob("files/*/.*.partial")
+    assert 0 < orphan.stat().st_size < len(light_curve)
+    assert list_cached_files(settings) == [orphan.name]
+    assert not fetch_and_check(archive, downloads(), light_curve).from_cache
+    assert list_cached_files(settings) == [FILE, f"{FILE}.json"]

@@ -1,4 +1,4 @@
-"""The stage as a whole: a target goes in, its files and what is said of them come out."""
+"""Tests of the whole stage: from a target to its files and values."""
 
 import errno
 import hashlib
@@ -20,27 +20,27 @@ from tasks.engine.running.child import run_item
 from tasks.engine.running.messages import Failed, Finished, Request
 from tasks.transits.sources.settings import MastSettings
 from tasks.transits.sources.stage import LightCurvesStage
-from tests.transits.sources.archive import Archive, busy
-from tests.transits.sources.conftest import Clock, Ran, make_light_curve
+from tests.transits.sources.archive import Archive, send_busy
+from tests.transits.sources.conftest import Clock, StageRun, make_light_curve
 
 ROOT = Path(__file__).resolve().parents[3]
-Run = Callable[..., Ran]
+Run = Callable[..., StageRun]
 FILES = [f"tess2018206045859-s000{number}-0000000025155310-0120-s_lc.fits" for number in (1, 2)]
 
 
 @pytest.fixture
 def listed(archive: Archive) -> list[bytes]:
-    """Two sectors of one star, small."""
+    """Add two small sectors of one star."""
     contents = [make_light_curve(50, seed=number) for number in (1, 2)]
     for number, (file, content) in enumerate(zip(FILES, contents, strict=True), start=1):
-        archive.list(file, content, star="25155310", number=number, beside=[file.replace("_lc", "_tp")])
+        archive.list(file, content, star="25155310", number=number, other_files=[file.replace("_lc", "_tp")])
     return contents
 
 
-def test_files_values_and_detail(archive: Archive, listed: list[bytes], stage: Run) -> None:
-    ran = stage(name="TIC 25155310", mission="TESS")
-    assert ran.files == {f"light_curves/star/{file}": content for file, content in zip(FILES, listed, strict=True)}
-    assert ran.result.values == {
+def test_stage_publishes_files_with_values_and_detail(archive: Archive, listed: list[bytes], stage: Run) -> None:
+    run = stage(name="TIC 25155310", mission="TESS")
+    assert run.files == {f"light_curves/star/{file}": content for file, content in zip(FILES, listed, strict=True)}
+    assert run.result.values == {
         "light_curve_files": 2,
         "light_curve_bytes": sum(map(len, listed)),
         "files_from_cache": 0,
@@ -49,7 +49,7 @@ def test_files_values_and_detail(archive: Archive, listed: list[bytes], stage: R
         "missing_segments": [],
         "other_missions": [],
     }
-    first = ran.result.detail["products"][0]
+    first = run.result.detail["products"][0]
     assert first == {
         "file": FILES[0],
         "path": f"light_curves/star/{FILES[0]}",
@@ -66,33 +66,31 @@ def test_files_values_and_detail(archive: Archive, listed: list[bytes], stage: R
         "distance_arcsec": 0.0,
         "from_cache": False,
     }
-    json.dumps(ran.result.detail, allow_nan=False)
-    assert len(archive.downloads) == 2  # of light curves alone
+    json.dumps(run.result.detail, allow_nan=False)
+    assert len(archive.downloads) == 2  # only light curves
 
 
-def test_another_run_takes_all_of_it_from_the_cache(archive: Archive, listed: list[bytes], stage: Run) -> None:
+def test_second_run_uses_only_the_cache(archive: Archive, listed: list[bytes], stage: Run) -> None:
     first = stage(name="TIC 25155310")
-    asked = len(archive.requests)
+    requests = len(archive.requests)
     second = stage(name="TIC 25155310", segments=[2, 7])
-    assert len(archive.requests) == asked
+    assert len(archive.requests) == requests
     assert second.files == {f"light_curves/star/{FILES[1]}": listed[1]}
     assert second.result.values["files_from_cache"] == 1
     assert second.result.values["missing_segments"] == ["7"]
     assert first.files.items() > second.files.items()
 
 
-def test_outputs_are_links_that_cannot_be_written_to(
-    archive: Archive, listed: list[bytes], stage: Run, settings: MastSettings
-) -> None:
-    ran = stage(name="TIC 25155310")
+def test_outputs_are_read_only_links(archive: Archive, listed: list[bytes], stage: Run, settings: MastSettings) -> None:
+    run = stage(name="TIC 25155310")
     (cached,) = settings.folder.glob(f"files/*/{FILES[0]}")
-    published = ran.folder / "light_curves/star" / FILES[0]
+    published = run.folder / "light_curves/star" / FILES[0]
     assert published.samefile(cached)
     assert published.stat().st_mode & 0o222 == 0
 
 
 @pytest.mark.parametrize("reason", [errno.EXDEV, errno.EPERM, errno.EMLINK])
-def test_where_links_cannot_be_made_files_are_copied(
+def test_files_are_copied_if_links_are_impossible(
     reason: int,
     archive: Archive,
     listed: list[bytes],
@@ -104,10 +102,10 @@ def test_where_links_cannot_be_made_files_are_copied(
         raise OSError(reason, os.strerror(reason))
 
     monkeypatch.setattr(os, "link", no_link)
-    ran = stage(name="TIC 25155310", segments=[1])
-    assert ran.files == {f"light_curves/star/{FILES[0]}": listed[0]}
+    run = stage(name="TIC 25155310", segments=[1])
+    assert run.files == {f"light_curves/star/{FILES[0]}": listed[0]}
     (cached,) = settings.folder.glob(f"files/*/{FILES[0]}")
-    assert not (ran.folder / "light_curves/star" / FILES[0]).samefile(cached)
+    assert not (run.folder / "light_curves/star" / FILES[0]).samefile(cached)
 
 
 @pytest.mark.parametrize(
@@ -124,15 +122,15 @@ def test_where_links_cannot_be_made_files_are_copied(
         ({"name": "Nobody"}, r"Nobody \(Kepler or K2 or TESS\).*; check the spelling"),
     ],
 )
-def test_a_target_that_mast_does_not_have(
+def test_target_missing_from_mast_is_bad_input(
     payload: dict[str, Any], words: str, archive: Archive, listed: list[bytes], stage: Run
 ) -> None:
     with pytest.raises(BadInput, match=words):
         stage(**payload)
 
 
-def test_a_real_file_of_each_mission_passes(archive: Archive, stage: Run, shared_data: Path) -> None:
-    """Their checksums are the missions' own: of a whole unit, without one of its data alone."""
+def test_real_files_of_each_mission_are_accepted(archive: Archive, stage: Run, shared_data: Path) -> None:
+    """Accept checksums of whole units without one of their data, as the missions write them."""
     folder = shared_data / "lightcurves"
     tess = next(folder.glob("tess2018206045859-s0001-0000000025155310-*"))
     kepler = next(folder.glob("**/kplr006850504-2009166043257_llc.fits"))
@@ -143,11 +141,11 @@ def test_a_real_file_of_each_mission_passes(archive: Archive, stage: Run, shared
     archive.list(kepler.name, kepler.read_bytes(), **star, **quarter)
     archive.list(k2.name, k2.read_bytes(), star="ktwo206103150", project="K2", author="K2", exposure=1800.0, number=3)
     for name, file in (("TIC 25155310", tess), ("KIC 6850504", kepler), ("EPIC 206103150", k2)):
-        ran = stage(name=name)
-        assert ran.files == {f"light_curves/star/{file.name}": file.read_bytes()}
+        run = stage(name=name)
+        assert run.files == {f"light_curves/star/{file.name}": file.read_bytes()}
 
 
-# stdin: a pickled stage; argv: where to publish. Prints how many files came, and which heavy libraries were loaded.
+# stdin: a pickled stage; argv: output folder. Prints the number of files from the cache, and the imported libraries.
 CHILD = """
 import pickle, sys
 from pathlib import Path
@@ -163,24 +161,24 @@ print(result.values["files_from_cache"], heavy)
 """
 
 
-def test_a_fresh_child_with_a_full_cache_loads_no_lightkurve(
+def test_child_with_a_full_cache_does_not_import_lightkurve(
     archive: Archive, listed: list[bytes], stage: Run, settings: MastSettings, tmp_path: Path
 ) -> None:
-    """It would cost each child seconds."""
+    """Avoid the import, which takes seconds per child."""
     stage(name="TIC 25155310")
-    # As after the wall clock: the test's own one stands still.
-    for kept in settings.folder.glob("queries/*/*.json"):
-        kept.write_text(json.dumps(json.loads(kept.read_text()) | {"completed_at": time.time()}))
+    # The child uses the wall clock, not the test's clock.
+    for note in settings.folder.glob("queries/*/*.json"):
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"completed_at": time.time()}))
     command = [sys.executable, "-c", CHILD, str(tmp_path / "run")]
     pickled = pickle.dumps(LightCurvesStage(settings))
-    said = subprocess.run(command, input=pickled, cwd=ROOT, check=True, capture_output=True, timeout=60).stdout
-    assert said.decode() == "2 []\n"
+    output = subprocess.run(command, input=pickled, cwd=ROOT, check=True, capture_output=True, timeout=60).stdout
+    assert output.decode() == "2 []\n"
 
 
-def test_the_engine_s_child_runs_it(
+def test_child_process_reports_results_and_failures(
     archive: Archive, listed: list[bytes], settings: MastSettings, tmp_path: Path, clock: Clock
 ) -> None:
-    """What the engine makes of its results and of its failures."""
+    """Return messages with the outputs, or with the kind of the failure."""
     stage = LightCurvesStage(settings, pace=clock.pace)
     stage.open()
 
@@ -196,10 +194,10 @@ def test_the_engine_s_child_runs_it(
     unknown = reply("TIC 1")
     assert isinstance(unknown, Failed)
     assert (unknown.kind, unknown.transient) == ("bad_input", False)
-    archive.search_faults.extend([busy(503)] * 6)
-    away = reply("TIC 2")
-    assert isinstance(away, Failed)
-    assert (away.kind, away.transient) == ("error", True)
-    assert away.message.startswith(
+    archive.search_faults.extend([send_busy(503)] * 6)
+    unreachable = reply("TIC 2")
+    assert isinstance(unreachable, Failed)
+    assert (unreachable.kind, unreachable.transient) == ("error", True)
+    assert unreachable.message.startswith(
         "search for TIC 2 (TESS, segments 1): MAST's search is busy (HTTP 503); tried 6 times"
     )

@@ -1,4 +1,4 @@
-"""Waiting, addresses, settings, and what processes agree on through the cache's folder."""
+"""Tests of waits, allowed addresses, settings, and the coordination of processes through the cache folder."""
 
 import math
 import random
@@ -26,7 +26,7 @@ from tasks.transits.sources.downloads import Downloads
 from tasks.transits.sources.products import Product
 from tasks.transits.sources.settings import MastSettings, read_settings
 from tests.engine.processes import wait_until
-from tests.transits.sources.archive import Archive, hold
+from tests.transits.sources.archive import Archive, send_when_released
 from tests.transits.sources.conftest import Clock
 
 NOW = 1_800_000_000.0
@@ -50,11 +50,11 @@ NOW = 1_800_000_000.0
         ("", None),
     ],
 )
-def test_retry_after(value: str | None, seconds: float | None) -> None:
+def test_parse_retry_after(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, NOW) == seconds
 
 
-def test_waits_are_jittered_fully_and_bounded() -> None:
+def test_backoff_has_full_jitter_and_a_maximum() -> None:
     chance = random.Random(1).random
     for number in range(1, 40):
         bound = min(60.0, 2.0 ** (number - 1))
@@ -64,7 +64,7 @@ def test_waits_are_jittered_fully_and_bounded() -> None:
     assert compute_backoff_seconds(1, math.inf, 0.0) == 300.0
 
 
-def test_what_may_pass_is_tried_and_all_else_is_raised_at_once(clock: Clock) -> None:
+def test_only_transient_failures_are_retried(clock: Clock) -> None:
     answers = iter([TransientFailure("no"), TransientFailure("no", 3.0), None])
 
     def action() -> str:
@@ -75,19 +75,19 @@ def test_what_may_pass_is_tried_and_all_else_is_raised_at_once(clock: Clock) -> 
     assert retry(action, "it", 3, clock.pace) == "yes"
     assert clock.waits == [0.5, 4.0]
 
-    def wrong() -> str:
-        raise KeyError("wrong")
+    def fail() -> str:
+        raise KeyError("no retry")
 
     with pytest.raises(KeyError):
-        retry(wrong, "it", 3, clock.pace)
+        retry(fail, "it", 3, clock.pace)
     assert len(clock.waits) == 2
 
-    def never() -> str:
+    def fail_transiently() -> str:
         raise TransientFailure("HTTP 503")
 
     with pytest.raises(TransientError, match="it: HTTP 503; tried 2 times; run the same command later"):
-        retry(never, "it", 2, clock.pace)
-    assert len(clock.waits) == 3  # none after the last try
+        retry(fail_transiently, "it", 2, clock.pace)
+    assert len(clock.waits) == 3  # no wait after the last attempt
 
 
 @pytest.mark.parametrize(
@@ -101,29 +101,31 @@ def test_what_may_pass_is_tried_and_all_else_is_raised_at_once(clock: Clock) -> 
         ("http://user@{host}/x", True),
     ],
 )
-def test_only_configured_addresses_are_asked(url: str, allowed: bool, archive: Archive, settings: MastSettings) -> None:
+def test_only_configured_addresses_are_requested(
+    url: str, allowed: bool, archive: Archive, settings: MastSettings
+) -> None:
     archive.bucket["/x"] = b"x"
     address = url.format(url=archive.url, host=archive.url.removeprefix("http://"))
     session = open_session(settings)
     if allowed:
         assert session.get(address).content == b"x"
         assert archive.requests[0][1]["User-Agent"].startswith("headrace python-requests/")
-        assert archive.requests[0][1]["Connection"] == "close"  # none is kept open beside the few that count
+        assert archive.requests[0][1]["Connection"] == "close"  # kept-alive connections would exceed the maximum
     else:
         with pytest.raises(RefusedAddress, match="which is not allowed; allowed: http://127"):
             session.get(address)
         assert archive.requests == []
 
 
-def test_nobody_waits_for_ever_whatever_a_library_asks_for(archive: Archive, settings: MastSettings) -> None:
+def test_session_times_out_even_if_a_library_disables_timeouts(archive: Archive, settings: MastSettings) -> None:
     archive.bucket["/x"] = b"x" * 100
-    archive.faults.append(hold)
+    archive.faults.append(send_when_released)
     session = open_session(MastSettings(**{**vars(settings), "stall_seconds": 0.1}))
     with pytest.raises(requests.Timeout):
         session.get(f"{archive.url}/x", timeout=None)
 
 
-def test_the_public_copies_count_as_mast_and_as_nobody_else() -> None:
+def test_public_copies_are_allowed_only_for_mast() -> None:
     copies = {"mast.stsci.edu", "mastresolver.stsci.edu", "archive.stsci.edu"}
     copies |= {"stpubdata.s3.amazonaws.com", "stpubdata.s3.us-east-1.amazonaws.com"}
     assert MastSettings().origins == {("https", host) for host in copies}
@@ -131,7 +133,7 @@ def test_the_public_copies_count_as_mast_and_as_nobody_else() -> None:
     assert own.origins == {("https", "mast.example:8443"), ("https", "names.example")}
 
 
-def test_settings_from_the_environment() -> None:
+def test_read_settings_from_the_environment() -> None:
     assert read_settings({}) == read_settings({"HEADRACE_MAST_SERVER": ""}) == MastSettings()
     environment = {
         "HEADRACE_MAST_SERVER": "https://mast.example/",
@@ -144,7 +146,7 @@ def test_settings_from_the_environment() -> None:
     assert (own.mirror, own.connections) == ("https://stpubdata.s3.amazonaws.com", 2)
 
 
-def test_every_wrong_setting_is_told_at_once() -> None:
+def test_all_invalid_settings_are_reported_together() -> None:
     environment = {
         "HEADRACE_MAST_SERVER": "mast.stsci.edu",
         "HEADRACE_MAST_RESOLVER": "file:///etc/passwd",
@@ -157,7 +159,7 @@ def test_every_wrong_setting_is_told_at_once() -> None:
     assert "a whole number from 1 to 16" in str(caught.value)
 
 
-def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert get_default_cache({}, "mast") == tmp_path / ".cache/headrace/mast"
     assert get_default_cache({"XDG_CACHE_HOME": "relative"}, "mast") == tmp_path / ".cache/headrace/mast"
@@ -165,7 +167,7 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert get_default_cache({"XDG_CACHE_HOME": "/x", "HEADRACE_CACHE": "~/own"}, "mast") == tmp_path / "own/mast"
 
 
-def test_a_cache_that_takes_no_files_is_told(tmp_path: Path) -> None:
+def test_unwritable_cache_is_reported(tmp_path: Path) -> None:
     assert find_cache_problems(tmp_path / "a/b") == []
     assert list((tmp_path / "a/b").iterdir()) == []
     (tmp_path / "file").touch()
@@ -175,8 +177,8 @@ def test_a_cache_that_takes_no_files_is_told(tmp_path: Path) -> None:
     )
 
 
-def fetchers(archive: Archive, settings: MastSettings, content: bytes, count: int) -> list[Callable[[], object]]:
-    """Downloads of different files, each with a cache object and a session of its own, as processes have."""
+def create_fetches(archive: Archive, settings: MastSettings, content: bytes, count: int) -> list[Callable[[], object]]:
+    """Return downloads of different files, each with a separate cache object and session, as in separate processes."""
     fetches: list[Callable[[], object]] = []
     for number in range(count):
         cache = SharedCache(settings.folder, settings.connections, Pace())
@@ -187,21 +189,21 @@ def fetchers(archive: Archive, settings: MastSettings, content: bytes, count: in
     return fetches
 
 
-def test_no_more_connections_than_are_allowed(archive: Archive, settings: MastSettings, light_curve: bytes) -> None:
+def test_connections_stay_below_the_maximum(archive: Archive, settings: MastSettings, light_curve: bytes) -> None:
     own = MastSettings(**{**vars(settings), "connections": 2})
-    fetches = fetchers(archive, own, light_curve, 6)
-    archive.faults.extend([hold, hold])
+    fetches = create_fetches(archive, own, light_curve, 6)
+    archive.faults.extend([send_when_released, send_when_released])
     with ThreadPoolExecutor(6) as pool:
         running = [pool.submit(fetch) for fetch in fetches]
         wait_until(lambda: len(archive.downloads) == 2, "two downloads at a time")
         archive.released.set()
-        for one in running:
-            one.result(60)
-    assert archive.busy.most == 2
+        for future in running:
+            future.result(60)
+    assert archive.busy.max_inside == 2
     assert len(archive.downloads) == 6
 
 
-def test_a_connection_is_free_again_after_a_failure(settings: MastSettings, clock: Clock) -> None:
+def test_failure_releases_the_connection(settings: MastSettings, clock: Clock) -> None:
     cache = SharedCache(settings.folder, 1, clock.pace)
 
     def fail() -> None:
@@ -214,23 +216,23 @@ def test_a_connection_is_free_again_after_a_failure(settings: MastSettings, cloc
     assert clock.waits == []
 
 
-def test_without_locks_two_may_download_and_the_file_is_right(
+def test_concurrent_downloads_without_locks_are_correct(
     archive: Archive, settings: MastSettings, light_curve: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache_module, "_acquire_lock", lambda *_: False)
-    fetch = fetchers(archive, settings, light_curve, 1)[0]
-    archive.faults.extend([hold, hold])
+    fetch = create_fetches(archive, settings, light_curve, 1)[0]
+    archive.faults.extend([send_when_released, send_when_released])
     with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(fetch), pool.submit(fetchers(archive, settings, light_curve, 1)[0])]
+        running = [pool.submit(fetch), pool.submit(create_fetches(archive, settings, light_curve, 1)[0])]
         wait_until(lambda: len(archive.downloads) == 2, "both downloads")
         archive.released.set()
-        files = [one.result(60) for one in running]
+        files = [future.result(60) for future in running]
     for file in files:
         assert file.path.read_bytes() == light_curve  # type: ignore[attr-defined]
     assert len(list(settings.folder.glob("files/*/*"))) == 2
 
 
-def test_a_wait_that_a_set_back_clock_makes_too_long_is_ignored(settings: MastSettings, clock: Clock) -> None:
+def test_wait_is_ignored_if_the_clock_was_set_back(settings: MastSettings, clock: Clock) -> None:
     cache = SharedCache(settings.folder, 1, clock.pace)
     with cache.hold_connection("host"):
         pass
@@ -240,7 +242,7 @@ def test_a_wait_that_a_set_back_clock_makes_too_long_is_ignored(settings: MastSe
         assert clock.waits == []
 
 
-def test_a_shorter_wait_does_not_end_a_longer_one(settings: MastSettings, clock: Clock) -> None:
+def test_shorter_wait_does_not_replace_a_longer_one(settings: MastSettings, clock: Clock) -> None:
     cache = SharedCache(settings.folder, 1, clock.pace)
     with cache.hold_connection("host"):
         pass
@@ -255,7 +257,7 @@ def test_a_shorter_wait_does_not_end_a_longer_one(settings: MastSettings, clock:
 @pytest.mark.parametrize(
     "content", ["", "[]", "{", '{"until": "x"}', '{"until": NaN}', '{"until": 1e999}', "[" * 10**5]
 )
-def test_a_broken_note_of_a_wait_is_ignored(content: str, settings: MastSettings, clock: Clock) -> None:
+def test_damaged_note_of_a_wait_is_ignored(content: str, settings: MastSettings, clock: Clock) -> None:
     cache = SharedCache(settings.folder, 1, clock.pace)
     with cache.hold_connection("host"):
         pass
@@ -266,7 +268,7 @@ def test_a_broken_note_of_a_wait_is_ignored(content: str, settings: MastSettings
         assert clock.waits == []
 
 
-def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_write_json_is_atomic(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"a": 1})
     with pytest.raises(TypeError):
@@ -275,7 +277,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_lock_is_waited_for(settings: MastSettings) -> None:
+def test_second_lock_waits_for_the_first(settings: MastSettings) -> None:
     first, second = (SharedCache(settings.folder, 1, Pace()) for _ in range(2))
     order: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What may be asked for, and which of the listed files are taken."""
+"""Tests of queries and of the choice among listed files."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tasks.transits.sources.products import (
 _EXPOSURES = {"TESS": 120.0, "Kepler": 1800.0, "K2": 1800.0}
 
 
-def listed(
+def create(
     segment: str,
     author: str,
     exposure: float | None = None,
@@ -36,11 +36,11 @@ def listed(
     )  # fmt: skip
 
 
-def chosen(products: list[Product], **payload: Any) -> Choice:
+def choose_for(products: list[Product], **payload: Any) -> Choice:
     return choose(products, read_query({"name": "TIC 25155310", **payload}))
 
 
-def said(choice: Choice) -> list[tuple[str, str, float]]:
+def list_chosen(choice: Choice) -> list[tuple[str, str, float]]:
     return [(product.segment, product.author, product.exposure_seconds) for product in choice.products]
 
 
@@ -58,7 +58,7 @@ def said(choice: Choice) -> list[tuple[str, str, float]]:
         ),
     ],
 )
-def test_targets(payload: dict[str, Any], target: Query) -> None:
+def test_read_query(payload: dict[str, Any], target: Query) -> None:
     assert read_query(payload) == target
 
 
@@ -77,50 +77,59 @@ def test_targets(payload: dict[str, Any], target: Query) -> None:
         ({"name": "TIC 1", "segments": [-1]}, "allowed are numbers from 0 to 9999"),
     ],
 )
-def test_targets_that_cannot_be_asked_for(payload: dict[str, Any], words: str) -> None:
+def test_read_query_rejects_invalid_targets(payload: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         read_query(payload)
 
 
-def test_of_each_sector_the_preferred_product() -> None:
-    everything = [
-        listed("S1", "QLP", 1800.0), listed("S1", "SPOC", 20.0), listed("S1", "TESS-SPOC", 1800.0),
-        listed("S1", "SPOC", 120.0),
-        listed("S27", "QLP", 600.0), listed("S27", "SPOC", 20.0), listed("S27", "TESS-SPOC", 600.0),
-        listed("S56", "QLP", 200.0), listed("S56", "TESS-SPOC", 200.0),
-        listed("S2", "QLP", 1800.0), listed("S2", "ELEANOR", 1800.0),
+def test_preferred_product_of_each_sector_is_chosen() -> None:
+    products = [
+        create("S1", "QLP", 1800.0), create("S1", "SPOC", 20.0), create("S1", "TESS-SPOC", 1800.0),
+        create("S1", "SPOC", 120.0),
+        create("S27", "QLP", 600.0), create("S27", "SPOC", 20.0), create("S27", "TESS-SPOC", 600.0),
+        create("S56", "QLP", 200.0), create("S56", "TESS-SPOC", 200.0),
+        create("S2", "QLP", 1800.0), create("S2", "ELEANOR", 1800.0),
     ]  # fmt: skip
-    wanted = [("S1", "SPOC", 120.0), ("S2", "QLP", 1800.0), ("S27", "SPOC", 20.0), ("S56", "TESS-SPOC", 200.0)]
-    assert said(chosen(everything)) == wanted
-    assert said(chosen(everything[::-1])) == wanted
+    expected = [("S1", "SPOC", 120.0), ("S2", "QLP", 1800.0), ("S27", "SPOC", 20.0), ("S56", "TESS-SPOC", 200.0)]
+    assert list_chosen(choose_for(products)) == expected
+    assert list_chosen(choose_for(products[::-1])) == expected
 
 
-def test_a_cadence_that_is_asked_for_is_the_only_one() -> None:
-    everything = [listed("S1", "SPOC"), listed("S1", "SPOC", 20.0), listed("S2", "SPOC"), listed("S2", "QLP", 1800.0)]
-    assert said(chosen(everything, cadence="fast")) == [("S1", "SPOC", 20.0)]
-    assert said(chosen(everything, cadence="long", segments=[2])) == [("S2", "QLP", 1800.0)]
+def test_requested_cadence_excludes_others() -> None:
+    products = [
+        create("S1", "SPOC"),
+        create("S1", "SPOC", 20.0),
+        create("S2", "SPOC"),
+        create("S2", "QLP", 1800.0),
+    ]
+    assert list_chosen(choose_for(products, cadence="fast")) == [("S1", "SPOC", 20.0)]
+    assert list_chosen(choose_for(products, cadence="long", segments=[2])) == [("S2", "QLP", 1800.0)]
 
 
-def test_segments_that_are_asked_for_and_are_not_there() -> None:
-    choice = chosen([listed("S1", "SPOC"), listed("S3", "SPOC")], segments=[1, 2, 4])
-    assert said(choice) == [("S1", "SPOC", 120.0)]
+def test_missing_requested_segments_are_listed() -> None:
+    choice = choose_for([create("S1", "SPOC"), create("S3", "SPOC")], segments=[1, 2, 4])
+    assert list_chosen(choice) == [("S1", "SPOC", 120.0)]
     assert choice.missing == (2, 4)
-    assert chosen([listed("S3", "SPOC")], segments=[1]) == Choice((), (1,))
+    assert choose_for([create("S3", "SPOC")], segments=[1]) == Choice((), (1,))
 
 
-def test_kepler_takes_long_cadence_and_every_month_of_short() -> None:
+def test_kepler_prefers_long_cadence_else_all_months_of_short() -> None:
     star = {"mission": "Kepler", "star": "kplr006850504"}
-    months = [listed("Q2", "Kepler", 60.0, version=month, **star) for month in (1, 2, 3)]
-    everything = [*months, listed("Q1", "Kepler", 60.0, **star), listed("Q1", "Kepler", 1800.0, **star)]
-    choice = chosen(everything, name="KIC 6850504")
-    assert said(choice) == [("Q1", "Kepler", 1800.0), *[("Q2", "Kepler", 60.0)] * 3]
+    months = [create("Q2", "Kepler", 60.0, version=month, **star) for month in (1, 2, 3)]
+    products = [*months, create("Q1", "Kepler", 60.0, **star), create("Q1", "Kepler", 1800.0, **star)]
+    choice = choose_for(products, name="KIC 6850504")
+    assert list_chosen(choice) == [("Q1", "Kepler", 1800.0), *[("Q2", "Kepler", 60.0)] * 3]
 
 
-def test_k2_takes_its_own_pipeline_first_and_both_halves_of_a_campaign() -> None:
+def test_k2_prefers_its_own_pipeline_and_both_halves_of_a_campaign() -> None:
     star = {"mission": "K2", "star": "ktwo201367065"}
-    everything = [listed("C1", "EVEREST", **star), listed("C1", "K2", **star), listed("C10", "EVEREST", **star)]
-    everything += [listed(half, "K2", **star) for half in ("C9b", "C9a")]
-    choice = chosen(everything, name="EPIC 201367065", segments=[1, 9, 10])
+    products = [
+        create("C1", "EVEREST", **star),
+        create("C1", "K2", **star),
+        create("C10", "EVEREST", **star),
+    ]
+    products += [create(half, "K2", **star) for half in ("C9b", "C9a")]
+    choice = choose_for(products, name="EPIC 201367065", segments=[1, 9, 10])
     assert [(product.segment, product.author) for product in choice.products] == [
         ("C1", "K2"),
         ("C9a", "K2"),
@@ -130,25 +139,25 @@ def test_k2_takes_its_own_pipeline_first_and_both_halves_of_a_campaign() -> None
     assert choice.missing == ()
 
 
-def test_of_versions_the_last() -> None:
-    (product,) = chosen([listed("S1", "QLP", version=version) for version in (2, 3, 1)]).products
+def test_last_version_is_chosen() -> None:
+    (product,) = choose_for([create("S1", "QLP", version=version) for version in (2, 3, 1)]).products
     assert product.file.endswith("v3_lc.fits")
 
 
-def test_another_star_beside_it_is_not_taken() -> None:
-    assert chosen([listed("S1", "SPOC", star="25155311")]).products == ()
-    everything = [
-        listed("S1", "SPOC", star="2", distance=0.4),
-        listed("S2", "SPOC", star="1", distance=0.1),
-        listed("S3", "QLP", star="TIC 1", distance=0.3),
+def test_neighboring_star_is_not_chosen() -> None:
+    assert choose_for([create("S1", "SPOC", star="25155311")]).products == ()
+    products = [
+        create("S1", "SPOC", star="2", distance=0.4),
+        create("S2", "SPOC", star="1", distance=0.1),
+        create("S3", "QLP", star="TIC 1", distance=0.3),
     ]
-    assert [product.star for product in chosen(everything, name="X").products] == ["1", "TIC 1"]
+    assert [product.star for product in choose_for(products, name="X").products] == ["1", "TIC 1"]
 
 
-def test_of_several_missions_one_is_taken_and_the_others_are_told() -> None:
-    everything = [listed("S14", "SPOC"), listed("Q3", "Kepler", mission="Kepler", star="kplr1")]
-    choice = chosen(everything, name="Kepler-10")
-    assert said(choice) == [("Q3", "Kepler", 1800.0)]
+def test_one_mission_is_chosen_and_others_are_listed() -> None:
+    products = [create("S14", "SPOC"), create("Q3", "Kepler", mission="Kepler", star="kplr1")]
+    choice = choose_for(products, name="Kepler-10")
+    assert list_chosen(choice) == [("Q3", "Kepler", 1800.0)]
     assert choice.other_missions == ("TESS",)
 
 
@@ -162,7 +171,7 @@ def test_of_several_missions_one_is_taken_and_the_others_are_told() -> None:
         ("K2", "K2 Campaign 102", "C102"),
     ],
 )
-def test_segment_names(mission: Mission, described: str, name: str) -> None:
+def test_format_segment_name(mission: Mission, described: str, name: str) -> None:
     assert format_segment_name(mission, described) == name
 
 
@@ -184,12 +193,12 @@ def test_segment_names(mission: Mission, described: str, name: str) -> None:
         ("mast:HLSP/qlp/s0005/0000/0002/1934/5200/hlsp_qlp_tess_ffi_s0005_llc.fits", None),
     ],
 )
-def test_places_in_the_public_bucket(uri: str, key: str | None) -> None:
-    """The keys are those that lightkurve's and astroquery's documentation show."""
+def test_get_bucket_key(uri: str, key: str | None) -> None:
+    """The keys are examples from the documentation of lightkurve and astroquery."""
     product = Product(uri.rpartition("/")[2], uri, 1, "", 120.0, "TESS", "S1", "1", 0.0)
     assert get_bucket_key(product) == key
 
 
-def test_products_survive_json() -> None:
-    product = listed("C9a", "K2", mission="K2")
+def test_products_round_trip_through_json() -> None:
+    product = create("C9a", "K2", mission="K2")
     assert read_product(convert_to_json(product)) == product

@@ -1,4 +1,4 @@
-"""lightkurve's own search against a server with answers in MAST's form: what it asks, and what becomes of it."""
+"""Tests of lightkurve's search against a server that imitates MAST: its requests and its results."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.transits.sources.products import Choice, read_query
 from tasks.transits.sources.queries import Queries
 from tasks.transits.sources.settings import MastSettings
-from tests.transits.sources.archive import Archive, busy, instead, redirect
+from tests.transits.sources.archive import Archive, send_busy, send_instead, send_redirect
 from tests.transits.sources.conftest import Clock
 
 Ask = Callable[..., Choice]
@@ -38,18 +38,18 @@ def ask(queries: Callable[..., Queries]) -> Ask:
 
 
 @pytest.fixture(autouse=True)
-def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Whatever is looked up besides this machine, by us or by a library: nothing."""
+def forbid_lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Fail if this project or a library looks up a host other than this machine."""
     asked: list[str] = []
     look_up = socket.getaddrinfo
 
-    def noting(host: Any, *rest: Any, **options: Any) -> Any:
+    def record(host: Any, *rest: Any, **options: Any) -> Any:
         if host != "127.0.0.1":
             asked.append(str(host))
-            raise socket.gaierror(f"{host} is not to be looked up")
+            raise socket.gaierror(f"{host} must not be looked up")
         return look_up(host, *rest, **options)
 
-    monkeypatch.setattr(socket, "getaddrinfo", noting)
+    monkeypatch.setattr(socket, "getaddrinfo", record)
     yield asked
     assert asked == []
 
@@ -58,9 +58,9 @@ def files(choice: Choice) -> list[str]:
     return [product.file for product in choice.products]
 
 
-def test_what_a_number_asks_of_mast(archive: Archive, ask: Ask) -> None:
-    """The exact number, the mission, time series, the pipelines that are read; the resolver is not asked."""
-    archive.list(SPOC, b"x", beside=["tess-s0001_tp.fits", "tess-s0001_dvt.fits", "preview.png"], **_STAR)
+def test_search_by_number_sends_exact_filters(archive: Archive, ask: Ask) -> None:
+    """Filter by number, mission, type and pipeline, without the resolver."""
+    archive.list(SPOC, b"x", other_files=["tess-s0001_tp.fits", "tess-s0001_dvt.fits", "preview.png"], **_STAR)
     choice = ask(name="TIC 0025155310")
     assert files(choice) == [SPOC]
     (product,) = choice.products
@@ -69,7 +69,7 @@ def test_what_a_number_asks_of_mast(archive: Archive, ask: Ask) -> None:
     assert (product.listed_bytes, product.star, product.distance_arcsec) == (1, "25155310", 0.0)
     filtered, listed = archive.searches
     assert filtered["service"] == "Mast.Caom.Filtered"
-    assert {one["paramName"]: one["values"] for one in filtered["params"]["filters"]} == {
+    assert {entry["paramName"]: entry["values"] for entry in filtered["params"]["filters"]} == {
         "target_name": ["25155310"],
         "project": ["TESS"],
         "dataproduct_type": ["cube", "timeseries"],
@@ -82,7 +82,7 @@ def test_what_a_number_asks_of_mast(archive: Archive, ask: Ask) -> None:
         assert headers["Connection"] == "close"
 
 
-def test_kepler_and_k2_by_number(archive: Archive, ask: Ask) -> None:
+def test_search_by_number_finds_kepler_and_k2(archive: Archive, ask: Ask) -> None:
     kepler = {"star": "kplr006850504", "project": "Kepler", "author": "Kepler", "number": None}
     for quarter, moment in ((1, "2009166043257"), (10, "2011177032512")):
         archive.list(
@@ -110,7 +110,7 @@ def test_kepler_and_k2_by_number(archive: Archive, ask: Ask) -> None:
     assert [product.segment for product in ask(name="EPIC 201367065").products] == ["C1"]
 
 
-def test_a_name_is_looked_up_at_the_resolver_and_its_nearest_star_taken(archive: Archive, ask: Ask) -> None:
+def test_search_by_name_uses_the_resolver_and_the_nearest_star(archive: Archive, ask: Ask) -> None:
     archive.places["pi mensae"] = (84.2912, -80.4691)
     near = {"star": "261136679", "place": (84.2912, -80.4691)}
     archive.list("tess-s0001-0000000261136679_lc.fits", b"x", number=1, **near)
@@ -123,15 +123,15 @@ def test_a_name_is_looked_up_at_the_resolver_and_its_nearest_star_taken(archive:
     ]
 
 
-def test_a_number_of_another_mission_s_catalogue_is_looked_for_by_its_place(archive: Archive, ask: Ask) -> None:
+def test_number_of_another_catalogue_is_searched_by_position(archive: Archive, ask: Ask) -> None:
     archive.places["kic 6850504"] = (280.0, 42.0)
     archive.list("tess-s0014-0000000120571842_lc.fits", b"x", star="120571842", number=14, place=(280.0, 42.0))
     assert files(ask(name="KIC 6850504", mission="TESS")) == ["tess-s0014-0000000120571842_lc.fits"]
     assert ask(name="KIC 6850504").products == ()
 
 
-def test_what_is_not_there(archive: Archive, ask: Ask) -> None:
-    """Neither a number nor a name without data, nor a name that nobody knows, leads to another star."""
+def test_unknown_targets_have_no_products(archive: Archive, ask: Ask) -> None:
+    """Numbers and names without data, and unknown names, do not match another star."""
     archive.list(SPOC, b"x", **_STAR)
     archive.places["empty field"] = (10.0, 10.0)
     assert ask(name="TIC 1").products == ()
@@ -139,7 +139,7 @@ def test_what_is_not_there(archive: Archive, ask: Ask) -> None:
     assert ask(name="no such star").products == ()
 
 
-def test_a_search_is_kept_for_a_week_for_all_segments(archive: Archive, ask: Ask, clock: Clock) -> None:
+def test_search_is_cached_for_a_week_for_all_segments(archive: Archive, ask: Ask, clock: Clock) -> None:
     archive.list(SPOC, b"x", **_STAR)
     assert len(ask(name="TIC 25155310").products) == 1
     clock.seconds += 7 * 86_400 - 1
@@ -150,7 +150,7 @@ def test_a_search_is_kept_for_a_week_for_all_segments(archive: Archive, ask: Ask
     assert len(archive.searches) == 4
 
 
-def test_a_search_that_lacks_something_is_believed_for_an_hour(archive: Archive, ask: Ask, clock: Clock) -> None:
+def test_search_without_a_requested_segment_expires_after_an_hour(archive: Archive, ask: Ask, clock: Clock) -> None:
     archive.list(SPOC, b"x", **_STAR)
     assert ask(name="TIC 25155310", segments=[1, 2]).missing == (2,)
     archive.list(SPOC.replace("s0001", "s0002"), b"x", star="25155310", number=2)
@@ -161,23 +161,21 @@ def test_a_search_that_lacks_something_is_believed_for_an_hour(archive: Archive,
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"completed_at": 1e12, "products": []}', "nan", "\x80"])
-def test_a_kept_search_that_is_damaged_is_asked_again(
-    content: str, archive: Archive, ask: Ask, settings: MastSettings
-) -> None:
+def test_damaged_cached_search_is_repeated(content: str, archive: Archive, ask: Ask, settings: MastSettings) -> None:
     archive.list(SPOC, b"x", **_STAR)
     first = ask(name="TIC 25155310")
-    (kept,) = settings.folder.glob("queries/*/*.json")
-    kept.write_text(content, encoding="latin-1")
+    (note,) = settings.folder.glob("queries/*/*.json")
+    note.write_text(content, encoding="latin-1")
     assert ask(name="TIC 25155310") == first
-    assert json.loads(kept.read_text())["products"][0]["file"] == SPOC
+    assert json.loads(note.read_text())["products"][0]["file"] == SPOC
 
 
-def test_a_kept_search_cannot_name_a_file_outside(archive: Archive, ask: Ask, settings: MastSettings) -> None:
-    """Whoever can write into a shared cache still cannot have us write elsewhere."""
+def test_cached_search_cannot_name_a_file_outside(archive: Archive, ask: Ask, settings: MastSettings) -> None:
+    """Reject a manipulated cache file, which must not redirect the download."""
     archive.list(SPOC, b"x", **_STAR)
     ask(name="TIC 25155310")
-    (kept,) = settings.folder.glob("queries/*/*.json")
-    kept.write_text(kept.read_text().replace(SPOC, "../../x_lc.fits"))
+    (note,) = settings.folder.glob("queries/*/*.json")
+    note.write_text(note.read_text().replace(SPOC, "../../x_lc.fits"))
     with pytest.raises(BadInput, match="not a valid name of a light curve"):
         ask(name="TIC 25155310")
 
@@ -193,16 +191,18 @@ def test_a_kept_search_cannot_name_a_file_outside(archive: Archive, ask: Ask, se
         ("x y_lc.fits", "mast:TESS/product/x y_lc.fits"),
     ],
 )
-def test_a_file_name_of_no_light_curve_is_refused(file: str, uri: str, archive: Archive, ask: Ask) -> None:
+def test_unsafe_file_names_are_rejected(file: str, uri: str, archive: Archive, ask: Ask) -> None:
     archive.list(file, b"x", uri=uri, **_STAR)
     with pytest.raises(BadInput, match="not a valid name of a light curve; it is not downloaded"):
         ask(name="TIC 25155310")
     assert archive.downloads == []
 
 
-def test_a_busy_search_is_tried_again_after_the_wait(archive: Archive, ask: Ask, clock: Clock) -> None:
+def test_busy_search_is_retried_after_the_wait(archive: Archive, ask: Ask, clock: Clock) -> None:
     archive.list(SPOC, b"x", **_STAR)
-    archive.search_faults.extend([busy(429, "5"), busy(503), instead(b"<html>", Content_Type="text/html")])
+    archive.search_faults.extend(
+        [send_busy(429, "5"), send_busy(503), send_instead(b"<html>", Content_Type="text/html")]
+    )
     assert files(ask(name="TIC 25155310")) == [SPOC]
     assert clock.waits == [5.5, 1.0, 2.0]
 
@@ -216,44 +216,44 @@ def test_a_busy_search_is_tried_again_after_the_wait(archive: Archive, ask: Ask,
         (b"", "JSONDecodeError"),
     ],
 )
-def test_a_search_that_keeps_failing_is_given_up(
+def test_failing_search_stops_after_all_attempts(
     answer: bytes, words: str, archive: Archive, queries: Callable[..., Queries], settings: MastSettings
 ) -> None:
-    archive.search_faults.extend([instead(answer, Content_Type="application/json")] * 20)
+    archive.search_faults.extend([send_instead(answer, Content_Type="application/json")] * 20)
     with pytest.raises(TransientError, match=f"search for TIC 9 .TESS.: .*{words}.*; tried 2 times; run the same"):
         queries(tries=2).ask(read_query({"name": "TIC 9"}))
     assert list(settings.folder.glob("queries/*/*.json")) == []
 
 
-def test_an_error_in_place_of_the_columns_is_not_kept(archive: Archive, ask: Ask, clock: Clock) -> None:
-    """astroquery would keep it for the rest of the process, and refuse every search."""
+def test_column_error_is_not_cached(archive: Archive, ask: Ask, clock: Clock) -> None:
+    """astroquery would cache the error and reject every search of this process."""
     archive.list(SPOC, b"x", **_STAR)
-    error = instead(b'{"status": "ERROR", "msg": "down"}', Content_Type="application/json")
-    archive.column_faults.extend([error, busy(503), error])
+    error = send_instead(b'{"status": "ERROR", "msg": "down"}', Content_Type="application/json")
+    archive.column_faults.extend([error, send_busy(503), error])
     assert files(ask(name="TIC 25155310")) == [SPOC]
     assert clock.waits == [0.5, 1.0, 2.0]
 
 
-def test_a_search_that_is_refused_says_what_to_check(archive: Archive, ask: Ask, clock: Clock) -> None:
-    archive.search_faults.append(busy(404))
+def test_rejected_search_names_the_variable_to_check(archive: Archive, ask: Ask, clock: Clock) -> None:
+    archive.search_faults.append(send_busy(404))
     with pytest.raises(BadInput, match=r"HTTP 404 from http.*check HEADRACE_MAST_SERVER"):
         ask(name="TIC 9")
     assert clock.waits == []
 
 
-def test_a_search_that_is_sent_elsewhere_is_refused(archive: Archive, ask: Ask) -> None:
-    archive.search_faults.append(redirect("http://127.0.0.1:9/api/v0/invoke"))
+def test_redirected_search_is_rejected(archive: Archive, ask: Ask) -> None:
+    archive.search_faults.append(send_redirect("http://127.0.0.1:9/api/v0/invoke"))
     with pytest.raises(BadInput, match=r"redirected to http://127\.0\.0\.1:9/api/v0/invoke, which is not allowed"):
         ask(name="TIC 9")
 
 
-def test_a_resolver_that_is_down_is_no_unknown_name(archive: Archive, queries: Callable[..., Queries]) -> None:
-    """Else a name would be kept as one without data."""
+def test_unreachable_resolver_is_a_transient_error(archive: Archive, queries: Callable[..., Queries]) -> None:
+    """Otherwise the name would be cached as one without data."""
     with pytest.raises(TransientError, match="search for Pi Mensae"):
         queries(resolver="http://127.0.0.1:9/query", tries=1).ask(read_query({"name": "Pi Mensae"}))
 
 
-def test_astroquery_is_as_it_was_afterwards(archive: Archive, ask: Ask) -> None:
+def test_search_restores_the_state_of_astroquery(archive: Archive, ask: Ask) -> None:
     from astropy.utils import data, iers
     from astroquery.mast import Observations, utils
 
