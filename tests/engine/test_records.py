@@ -21,9 +21,9 @@ from tasks.engine.store.tree import Tree
 
 @pytest.fixture
 def store(tmp_path: Path) -> RecordStore:
-    published = RecordStore(Layout(tmp_path / "out"), "stage")
-    published.prepare()
-    return published
+    new_store = RecordStore(Layout(tmp_path / "out"), "stage")
+    new_store.prepare()
+    return new_store
 
 
 def create_record(item_id: str, outputs: tuple[Output, ...] = (), key: str = "key") -> Record:
