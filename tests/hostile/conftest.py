@@ -73,7 +73,7 @@ def traced_run(tmp_path_factory: pytest.TempPathFactory, listener: Listener, tra
     outside.mkdir()
     (outside / "canary.txt").write_text("no process may read this file")
     targets = Targets(outside / "canary.txt", listener.port)
-    bases = write_bases(folder / "bases", find_real_videos())
+    bases = write_bases(folder / "bases", ROOT / "tests/data/video")
     videos = write_videos(folder / "videos", bases, targets, SEED)
     write_video_folder(folder / "listed", outside, (folder / "bases/end.mp4").read_bytes())
     manifests = write_manifests(folder / "manifests", targets, SEED)
@@ -90,12 +90,6 @@ def traced_run(tmp_path_factory: pytest.TempPathFactory, listener: Listener, tra
     actions = trace_command(command, folder / "trace", ROOT, create_environment(folder), _TIMEOUT_SECONDS)
     results = json.loads((folder / "output/results.json").read_text(encoding="utf-8"))
     return TracedRun(folder, videos, manifests, results, actions, targets, listener, before)
-
-
-def find_real_videos() -> Path | None:
-    """Return the folder of real videos if it exists; the corpus is large enough without it."""
-    videos = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data" / "video"
-    return videos if videos.is_dir() else None
 
 
 def create_environment(folder: Path) -> dict[str, str]:

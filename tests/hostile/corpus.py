@@ -100,13 +100,13 @@ class Targets:
         }
 
 
-def write_bases(folder: Path, real: Path | None) -> list[Path]:
-    """Write the intact videos: those that ffmpeg generates, and the real ones if they are available."""
+def write_bases(folder: Path, real: Path) -> list[Path]:
+    """Write the intact videos: those that ffmpeg generates, and the real ones from ``real``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, arguments in _GENERATED.items():
         _run_ffmpeg(*arguments.split(), str(folder / name))
-    for name in _REAL if real else ():
-        (folder / name).write_bytes((Path(real or "") / name).read_bytes())
+    for name in _REAL:
+        (folder / name).write_bytes((real / name).read_bytes())
     return sorted(folder.iterdir())
 
 

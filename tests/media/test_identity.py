@@ -12,14 +12,15 @@ import pytest
 
 from tasks.media import demuxing
 from tasks.media.reading import UnreliableIndexError, VideoReader
+from tests.real_data import list_video_names
 
 from .conftest import DEFECTS, digest
 
 Reference = Callable[..., list[tuple[int | None, str]]]
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data" / "video"
-SHARED_FILES = sorted(path.name for path in SHARED.glob("*.*")) if SHARED.is_dir() else ["no file"]
+LARGE = Path(os.environ.get("HEADRACE_SHARED") or ROOT.parent / "shared") / "data" / "video"
+LARGE_FILES = sorted({path.name for path in LARGE.glob("*.*")} - {*list_video_names()}) or ["no file"]
 LONG = {"v2d_test_video.mp4": 80}  # every 80th frame of this one is compared
 
 
@@ -71,9 +72,14 @@ def test_frames_are_the_same_if_every_step_seeks(
     assert read(path, indices) == [expected[index][1] for index in indices]
 
 
-@pytest.mark.parametrize("name", SHARED_FILES)
+@pytest.mark.parametrize("name", list_video_names())
 def test_frames_of_real_videos_equal_a_full_decode(name: str, shared_data: Path, reference: Reference) -> None:
     check(shared_data / "video" / name, reference)
+
+
+@pytest.mark.parametrize("name", LARGE_FILES)
+def test_frames_of_large_videos_equal_a_full_decode(name: str, large_data: Path, reference: Reference) -> None:
+    check(large_data / "video" / name, reference)
 
 
 @pytest.mark.parametrize("name", ["vfr.mp4", "open-gop-h264.mp4", "edit-list.mp4", "non-zero-start.mkv"])

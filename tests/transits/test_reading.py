@@ -62,7 +62,8 @@ def test_points_and_flux_equal_those_of_lightkurve(stars: Path, flux: str) -> No
         import lightkurve
 
         files = [*sorted(stars.glob("*.fits")), *sorted(stars.glob("kplr006850504/*_llc.fits"))[:3]]
-        assert files
+        files = [path for path in files if f"{flux.upper()}_FLUX" in fits.getdata(path, 1).names]
+        assert len(files) == {"pdcsap": 11, "sap": 8}[flux]
         for path in files:
             reference = lightkurve.read(str(path), flux_column=f"{flux}_flux").remove_nans()
             ours = read_light_curve([path], Star(), flux)

@@ -54,8 +54,8 @@ def test_ranges_follow_the_strength():
 
 
 @pytest.fixture(scope="module")
-def marked_clip(shared_data):
-    path = shared_data / "watermark" / "psd_testvideo.mp4"
+def marked_clip(large_data):
+    path = large_data / "watermark" / "psd_testvideo.mp4"
     survey = survey_video(path)
     return path, survey, find_static(path, survey)
 

@@ -58,7 +58,7 @@ def test_other_repeated_frames_are_not_telecine(filters: str, shared_data: Path,
 
 def test_tape_with_both_kinds_is_mixed(shared_data: Path, tmp_path: Path) -> None:
     video = shared_data / "video"
-    fields = read_clip(video / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['bff']}")
+    fields = read_clip(video / "skv_bikes.mp4", f"{SIZE},{FIELDS['bff']}")
     frames = read_clip(video / "skv_bigbuckbunny.mp4")
     diagnosis = diagnose_file(record(fields + frames, tmp_path / "tape.nut"))
     assert (diagnosis.field_order, diagnosis.is_mixed) == ("bff", True)
@@ -69,7 +69,7 @@ def test_tape_with_both_kinds_is_mixed(shared_data: Path, tmp_path: Path) -> Non
 
 def test_still_windows_are_undecided(shared_data: Path, tmp_path: Path) -> None:
     """Record a still, noisy title in half of the tape: missing combs are no evidence there."""
-    moving = read_clip(shared_data / "video" / "kivy_cityCC0.mpg", f"{SIZE},{FIELDS['tff']}")
+    moving = read_clip(shared_data / "video" / "skv_bikes.mp4", f"{SIZE},{FIELDS['tff']}")
     title = moving.cut(0, 1)
     still = Clip(*(np.repeat(plane, 60, axis=0) for plane in (title.luma, title.blue, title.red)))
     diagnosis = diagnose_file(record(add_noise(4)(still + moving), tmp_path / "tape.nut"))

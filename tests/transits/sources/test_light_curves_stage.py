@@ -129,9 +129,9 @@ def test_target_missing_from_mast_is_bad_input(
         stage(**payload)
 
 
-def test_real_files_of_each_mission_are_accepted(archive: Archive, stage: Run, shared_data: Path) -> None:
+def test_real_files_of_each_mission_are_accepted(archive: Archive, stage: Run, large_data: Path) -> None:
     """Accept checksums of whole units without one of their data, as the missions write them."""
-    folder = shared_data / "lightcurves"
+    folder = large_data / "lightcurves"
     tess = next(folder.glob("tess2018206045859-s0001-0000000025155310-*"))
     kepler = next(folder.glob("**/kplr006850504-2009166043257_llc.fits"))
     k2 = next(folder.glob("ktwo206103150-c03_llc.fits"))
