@@ -19,6 +19,7 @@ from tests.engine.processes import wait_until
 from tests.runs.bench import Bench
 
 FLOW = "flows.landmark_extraction"
+SHORT_FRAMES = 8
 ALL = "--rescue-hands", "--overlay", "--fill-gaps", 3
 
 
@@ -64,6 +65,18 @@ def write_sample(folder: Path, frames: list[np.ndarray]) -> None:
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def write_truncated_video(path: Path, frames: list[np.ndarray]) -> None:
+    """Write a video of 25 keyframes per second without the second half of its bytes."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.pix_fmt = "yuvj420p"
+        stream.height, stream.width = frames[0].shape[:2]
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
+        container.mux(stream.encode())
+    truncate(path)
 
 
 def build_options(bench: Bench, corpus: Path, models: Path, *more: object) -> tuple[object, ...]:
@@ -281,3 +294,30 @@ def test_dry_run_predicts_and_writes_no_files(
     assert bench.run(*build_options(bench, corpus, models, "--dry-run"), flow=FLOW) == 0
     assert "landmarks: predicted from" in capsys.readouterr().err
     assert not bench.output.exists()
+
+
+def test_on_damage_decides_about_damaged_samples(bench: Bench, frames: list[np.ndarray], models: Path) -> None:
+    """Keep the good frames of damaged samples by default; reject these samples, and no others, with "fail"."""
+    corpus = bench.folder / "corpus"
+    write_sample(corpus / "train" / "good", frames[:2])
+    write_sample(corpus / "train" / "torn", frames[:3])
+    truncate(corpus / "train" / "torn" / "img1.png")
+    write_truncated_video(corpus / "train" / "short.mkv", frames[:SHORT_FRAMES])
+    manifest = corpus / "samples.csv"
+    manifest.write_text("path,name,split\ntrain/good,good,train\ntrain/torn,torn,train\ntrain/short.mkv,short,train\n")
+    assert bench.run(*build_options(bench, manifest, models), flow=FLOW) == 0
+    rows = read_metrics(bench, "train")
+    assert {name: row["truncated"] for name, row in rows.items()} == {"good": "false", "short": "true", "torn": "false"}
+    assert {name: row["bad_frames"] for name, row in rows.items()} == {"good": "0", "short": "0", "torn": "1"}
+    assert "of at least" in rows["short"]["missing"]
+    assert rows["good"]["missing"] == rows["torn"]["missing"] == ""
+    assert int(rows["short"]["frames"]) < SHORT_FRAMES
+    assert float(rows["short"]["stated_seconds"]) == pytest.approx(SHORT_FRAMES / 25, abs=0.1)
+    assert bench.run(*build_options(bench, manifest, models, "--on-damage", "fail"), flow=FLOW) == 3
+    assert {name: row["failure_kind"] for name, row in bench.failures.items()} == {
+        "train.torn": "bad_input",
+        "train.short": "bad_input",
+    }
+    assert "is truncated" in bench.failures["train.short"]["message"]
+    assert "img1.png" in bench.failures["train.torn"]["message"]
+    assert list(read_metrics(bench, "train")) == ["good"]
