@@ -21,7 +21,14 @@ SOURCE = ROOT / "build" / "docs"
 SITE = ROOT / "build" / "site"
 # The sections of the site, with their pages in order.
 SECTIONS = {
-    "User guide": ["docs/tutorials", "docs/execution", "docs/inputs", "docs/outputs", "docs/troubleshooting"],
+    "User guide": [
+        "docs/tutorials",
+        "docs/recipes",
+        "docs/execution",
+        "docs/inputs",
+        "docs/outputs",
+        "docs/troubleshooting",
+    ],
     "Flows": [
         *("docs/dataset_prep", "docs/landmark_extraction", "docs/vhs_batch", "docs/vhs_presets"),
         *("docs/overlay_removal", "docs/exoplanet_features"),
