@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from environment import pip_settings, uv_variables
+from environment import build_uv_variables, read_pip_settings
 
 PIECES = Path(__file__).resolve().parents[1] / "tests" / "data" / "models"
 LITERALS = "literals"
@@ -50,7 +50,7 @@ def main() -> int:
 def install(package: str, folder: Path) -> None:
     """Unpack ``package``, without what it requires, into ``folder``. Raises CalledProcessError; uv says why."""
     command = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--no-deps", *PLATFORM]
-    variables = {**os.environ, **uv_variables(pip_settings(os.environ), os.environ)}
+    variables = {**os.environ, **build_uv_variables(read_pip_settings(os.environ), os.environ)}
     subprocess.run([*command, "--target", str(folder), package], env=variables, check=True)
 
 
