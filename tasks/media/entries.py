@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from tasks.media.bits import START_CODE, BitReader, OutOfBitsError, split_units
 from tasks.media.h264 import H264Parser
+from tasks.media.jpeg import JpegTables
 
 _HEVC_IRAP = range(16, 22)
 _HEVC_PARAMETERS = range(32, 35)
@@ -410,7 +411,6 @@ _SIMPLE: dict[str, Inspect] = {
     "flv1": _inspect_flv1,
     "h263": _inspect_h263,
     "h263p": _inspect_h263,
-    "mjpeg": _accept_if(lambda packet: b"\xff\xdb" in packet),  # includes its quantization tables
     "msmpeg4v1": _inspect_msmpeg4v1,
     "msmpeg4v2": _accept_if(lambda packet: packet[0] >> 6 == 0),
     "msmpeg4v3": _accept_if(lambda packet: packet[0] >> 6 == 0),
@@ -437,4 +437,6 @@ def _create_inspector(codec: str, extradata: bytes) -> Inspect | None:
         return _Mpeg12()
     if codec == "mpeg4":
         return _Mpeg4(extradata)
+    if codec == "mjpeg":
+        return _accept_if(JpegTables().is_independent)
     return _SIMPLE.get(codec)

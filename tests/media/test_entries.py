@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tasks.media.demuxing import PacketSource
 from tasks.media.h264 import is_exact_recovery_point
@@ -223,3 +226,39 @@ def test_keyframes_without_their_parameter_sets_are_no_entries(tmp_path: Path) -
 def test_exact_recovery_points_are_detected(payload: str, is_exact: bool) -> None:
     """recovery_frame_cnt ue(v), exact_match_flag: 1 1 is exact, 1 0 approximate, 00100 after three frames."""
     assert is_exact_recovery_point(bytes.fromhex(payload + " 80")) == is_exact
+
+
+def cut_segments(image: bytes, kind: int, keep: int) -> bytes:
+    """Return a JPEG image without the segments of that kind after the first ``keep``."""
+    kept, place, count = bytearray(image[:2]), 2, 0
+    while image[place + 1] != 0xDA:  # start of scan
+        end = place + 2 + int.from_bytes(image[place + 2 : place + 4], "big")
+        count += image[place + 1] == kind
+        if image[place + 1] != kind or count <= keep:
+            kept += image[place:end]
+        place = end
+    return bytes(kept + image[place:])
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+@pytest.mark.parametrize("kind", [0xDB, 0xC4], ids=["quantization", "Huffman"])
+def test_jpeg_that_takes_tables_from_earlier_images(
+    kind: int, suffix: str, tmp_path: Path, reference: Reference
+) -> None:
+    """Chroma is quantized, or everything is coded, by tables that only the first image has."""
+    path = tmp_path / f"video{suffix}"
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        y, x = np.mgrid[:64, :96]
+        for number in range(12):
+            shift = number if kind == 0xDB else 0  # optimal Huffman tables are those of one image
+            pixels = np.stack([x * 2 + 9 * shift, y * 3 + 5 * shift, x + y], 2).astype(np.uint8)
+            written = BytesIO()
+            Image.fromarray(pixels).save(written, "JPEG", quality=80, optimize=kind == 0xC4)
+            data = written.getvalue()
+            packet = av.Packet(cut_segments(data, kind, int(kind == 0xDB)) if number else data)
+            packet.pts = packet.dts = number
+            packet.stream, packet.is_keyframe, packet.time_base = stream, True, stream.time_base or Fraction(1, 25)
+            video.mux(packet)
+    check(path, [picture for _, picture in reference(path)])
