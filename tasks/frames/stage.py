@@ -79,7 +79,7 @@ class FramesStage(Stage):
     """
 
     name: ClassVar[str] = "frames"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     # Measured: 130 MiB for 720p, 190 for 1080p, 470 for 2160p; 780 for 10-bit HEVC at 2160p with 16 references.
     memory_bytes: ClassVar[int] = 512 * 2**20
     packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python")

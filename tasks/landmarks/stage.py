@@ -39,7 +39,7 @@ class LandmarksStage(Stage):
     """
 
     name: ClassVar[str] = "landmarks"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     memory_bytes: ClassVar[int] = 450 * 2**20
     timeout_seconds: ClassVar[float] = 3600.0  # an hour of video takes about an hour
     packages: ClassVar[tuple[str, ...]] = ("mediapipe", "opencv-contrib-python", "av", "pose-format")

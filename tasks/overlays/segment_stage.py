@@ -38,7 +38,7 @@ class CleanStage(Stage):
     """
 
     name: ClassVar[str] = "segments"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 6 * 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python", "scipy")

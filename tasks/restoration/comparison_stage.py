@@ -23,7 +23,7 @@ class ComparisonStage(Stage):
     """Compares presets. The item's only input is the tape; its payload is the work of each preset, on all pieces."""
 
     name: ClassVar[str] = "comparison"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 1800.0
     packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python")

@@ -26,7 +26,7 @@ class SegmentStage(Stage):
     """
 
     name: ClassVar[str] = "segments"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 6 * 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "imageio-ffmpeg", "ffmpeg-python")

@@ -279,7 +279,8 @@ def test_code_never_unpickles_or_evaluates() -> None:
             if isinstance(node, ast.Call) and any(
                 word.arg == "shell" and getattr(word.value, "value", True) for word in node.keywords
             ):
-                violations.append(f"{place} shell")
+                names_a_shell = isinstance(node.func, ast.Attribute) and node.func.attr == "generate_completion"
+                violations += [] if names_a_shell else [f"{place} shell"]
             if isinstance(node, ast.Attribute) and node.attr in {"read_pickle", "to_pickle", "unpickle"}:
                 violations.append(f"{place} {node.attr}")
     assert violations == []
