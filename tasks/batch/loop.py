@@ -112,7 +112,7 @@ class StageLoop:
         If the client reconnects, the scheduler has forgotten the shards and the workers have dropped them.
         """
         if self._cut_off or self.runner.client.status != "running":
-            advice = "start one and give the same command again, or leave --scheduler out: what is done stays done"
+            advice = "start one and give the same command again, or leave --scheduler out: finished items stay done"
             self.control.fail(RunError(f"the Dask scheduler at {self.shards.scheduler} is gone; {advice}"))
             return True
         return False
@@ -132,7 +132,7 @@ class StageLoop:
             self.display.say(f"{address} has no workers any more: waiting {patience:g} s for one; {advice}")
         if time.monotonic() - self._deserted_at < patience:
             return self.control.level is not None
-        again = "then give the same command again: what is done stays done"
+        again = "then give the same command again: finished items stay done"
         self.control.fail(RunError(f"{address} has had no workers for {patience:g} s; {advice}, {again}"))
         return True
 

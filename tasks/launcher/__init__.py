@@ -1,1 +1,1 @@
-"""Starts what a run needs and the host does not have yet: the command line, the local Prefect API, the Dask cluster."""
+"""Start flows from the command line, with a local Prefect API and a local Dask cluster if there are none."""

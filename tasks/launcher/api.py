@@ -31,7 +31,7 @@ _STOP_SECONDS = 10.0
 _USER = "headrace"
 _SERVER_ERROR_CHARACTERS = 300
 
-# What a server for one run does not need: it schedules nothing and watches over no other work.
+# Services that the server of a single run does not need, such as the scheduler.
 SERVICES_OFF = (
     "CANCELLATION_CLEANUP",
     "CLEANUP_RECONCILER",
@@ -78,7 +78,7 @@ class LocalApi:
         return self.home / "password"
 
     def __enter__(self) -> Self:
-        """Let the server's process import what it needs; :meth:`start` lets it start. Raises RunError."""
+        """Start the server's process and its imports; :meth:`start` starts the server. Raises RunError."""
         remove_dead_folders()
         try:
             self._folder = PrivateFolder()
@@ -165,7 +165,7 @@ class LocalApi:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.close()
-        if not self._started:  # it has touched nothing yet
+        if not self._started:  # it has not changed any file yet
             self._process.kill()
         try:
             self._process.wait(_STOP_SECONDS)

@@ -65,7 +65,7 @@ def _check_private(status: os.stat_result) -> None:
 
 
 def _back_up(database: Path, copy: Path) -> None:
-    """Copy ``database`` with what its write-ahead log holds."""
+    """Copy ``database`` including its write-ahead log."""
     with contextlib.closing(sqlite3.connect(database)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
         source.backup(target)
 

@@ -1,6 +1,6 @@
 """Refuses calls to the server of a run under other names than its own, and calls from pages of other sites.
 
-A web page of another site cannot send the password, but it could reach the server under a name of its own (DNS
+A web page of another site cannot send the password, but it could reach the server under its own host name (DNS
 rebinding) or open a WebSocket, to which browsers apply no CORS.
 """
 

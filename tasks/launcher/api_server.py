@@ -32,7 +32,7 @@ def main(descriptor: int) -> None:
     listener = socket.socket(fileno=descriptor)
     database, template = Path(DATABASE).absolute(), template_path()
     copied = copy_template(template, database)
-    if copied:  # it has the tables and the block types: looking for what to add takes seconds
+    if copied:  # it has the tables and the block types; checking them takes seconds
         os.environ["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] = "false"
         os.environ["PREFECT_SERVER_REGISTER_BLOCKS_ON_START"] = "false"
     from prefect.server.api.server import create_app  # the long import, done while the flow's process imports Prefect
@@ -57,7 +57,7 @@ def serve(app: Callable[..., Any], listener: socket.socket) -> None:
 
 
 def _end_with_input(server: uvicorn.Server) -> None:
-    """Let the server finish what it is at when our parent is gone, then end whatever hangs."""
+    """When the parent process ends, let the server finish its requests, then end it."""
     sys.stdin.read()
     server.should_exit = True
     threading.Timer(5.0, os._exit, (0,)).start()

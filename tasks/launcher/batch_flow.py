@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Steps(Protocol):
-    """What a flow does once its inputs are read: run its stages and return the final state."""
+    """The steps of a flow after its inputs are read: run its stages and return the final state."""
 
     def __call__(self, run: BatchRun) -> State[Any]:
         """Run the stages by ``run``."""
@@ -35,9 +35,9 @@ class Steps(Protocol):
 
 
 class BatchFlow:
-    """A flow that is declared without importing Prefect, and acts as a Prefect flow as soon as it is used as one.
+    """A flow that is declared without importing Prefect, and behaves like a Prefect flow when it is used.
 
-    ``name`` is the flow's name in Prefect, ``extra`` names what must be installed, ``function`` reads the inputs and
+    ``name`` is the flow's name in Prefect, ``extra`` is the required extra, ``function`` reads the inputs and
     returns the steps. Prefect loads flows by
     the names of module attributes and checks with ``isinstance`` that they are flows, which holds for this class.
     """
@@ -97,13 +97,13 @@ class BatchFlow:
         return decorate(run)
 
     def load(self) -> None:
-        """Import what the steps need: Prefect, Dask and ``steps/MODULE.py`` beside the flow's module, if it exists."""
+        """Import Prefect, Dask and, if it exists, ``steps/MODULE.py`` next to the flow's module."""
         package, _, module = self.function.__module__.rpartition(".")
         names = ["tasks.batch", f"{package}.steps.{module}" if package else f"steps.{module}"]
         gc.disable()  # nearly everything that imports create stays
         try:
             with warnings.catch_warnings():
-                # Nothing needs that folder: without a server the run has a home of its own.
+                # The folder is not needed: without a server, the run has its own Prefect home.
                 warnings.filterwarnings("ignore", "Failed to create the Prefect home directory")
                 for name in filter(_exists, names):
                     importlib.import_module(name)
@@ -149,7 +149,7 @@ def _run_by_key(key: str, *arguments: Any, **options: Any) -> State[Any]:
 
 
 def batch_flow(name: str, extra: Extra | None = None) -> Callable[[Callable[..., Steps]], BatchFlow]:
-    """Return a decorator that declares a flow with this name. ``extra``: what must be installed for it."""
+    """Return a decorator that declares a flow with this name. ``extra``: the required extra."""
     return functools.partial(BatchFlow, name, extra)
 
 

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_flow(flow: str, arguments: list[str]) -> int:
-    """Run a flow with its own command line, which reports all mistakes at once."""
+    """Run a flow with its own command line, which reports all mistakes together."""
     name = flow.replace("_", "-")
     if name not in flow_names():
         raise InvalidInput([Problem(flow, "no such flow", ", ".join(flow_names()), "see headrace flows")])
@@ -55,7 +55,9 @@ def _run_command(words: list[str]) -> int:
     try:
         result = build_app()(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        raise InvalidInput([Problem(PROGRAM, one_line(str(error)), "what --help lists", "see --help")]) from None
+        raise InvalidInput(
+            [Problem(PROGRAM, one_line(str(error)), "the commands and options of --help", "see --help")]
+        ) from None
     return result if isinstance(result, int) else 0
 
 

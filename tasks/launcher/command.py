@@ -28,7 +28,7 @@ def main(module: str, arguments: Sequence[str] | None = None, program: str = "")
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     program = program or f"python {module.replace('.', '/')}.py"
-    set_prefect_defaults()  # Prefect reads them as it is imported, which the flow's module may do
+    set_prefect_defaults()  # Prefect reads them during its import, which the flow's module may trigger
     return report_errors(lambda: _main(load_flow(module), program, arguments))
 
 
@@ -52,7 +52,7 @@ def _main(flow: BatchFlow, program: str, arguments: list[str]) -> int:
 
 def set_prefect_defaults() -> None:
     """Set how Prefect behaves in a run from the command line, unless the user has."""
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the run prints what matters
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the run prints its own lines
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # if a server is away: a page per event
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -71,9 +71,9 @@ def read_command(flow: BatchFlow, arguments: Sequence[str]) -> tuple[dict[str, A
 
 
 def _input_problems(flow: BatchFlow, parameters: dict[str, Any], wrong: set[str]) -> list[Problem]:
-    """Return what is wrong with the inputs, as far as it does not depend on the options ``wrong``.
+    """Return the problems of the inputs that do not depend on the invalid options ``wrong``.
 
-    Those have their defaults while the inputs are read. Nothing is read if one of them names or needs a path.
+    Invalid options have their defaults while the inputs are read. If one of them is a path, no input is read.
     """
     declared = flow.signature.parameters.values()
     if any(option_name(parameter.name) in wrong and _locates_inputs(parameter) for parameter in declared):

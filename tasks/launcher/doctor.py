@@ -1,4 +1,4 @@
-"""``headrace doctor``: what this machine lacks, each with the command that fixes it."""
+"""``headrace doctor``: report missing software and resources, each with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TIMEOUT_SECONDS = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked. ``command`` fixes what is missing, or adds what is optional."""
+    """The result of one check. ``command`` installs the missing or optional part."""
 
     subject: str
     state: Literal["ok", "missing", "optional"]
@@ -50,7 +50,7 @@ class Finding:
 
 
 def check_installation(*fields: Extra) -> int:
-    """Report what this machine lacks, each with the command that fixes it; exit code 1 if anything is missing.
+    """Report missing software and resources, each with the command that fixes it; exit code 1 if any is missing.
 
     Args:
         fields: Extras that must be installed: video, signs, stars (default: those that are installed in part)
@@ -60,12 +60,12 @@ def check_installation(*fields: Extra) -> int:
         for line in finding.lines():
             print(line)
     missing = sum(finding.state == "missing" for finding in findings)
-    print(f"{missing} missing" if missing else "nothing is missing")
+    print(f"{missing} missing" if missing else "all requirements are met")
     return 1 if missing else 0
 
 
 def examine(required: set[Extra]) -> Iterator[Finding]:
-    """Yield the findings. ``required``: extras that are missing even if nothing of them is installed."""
+    """Yield the findings. ``required``: extras that count as missing even if none of their packages is installed."""
     fields = [extra for extra in get_args(Extra) if extra in required or _is_in_use(extra)]
     for extra in get_args(Extra):
         yield check_field(extra, extra in fields)

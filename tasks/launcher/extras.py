@@ -37,10 +37,10 @@ def check_extra(flow: str, extra: str) -> None:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs ``extra`` beside the extras that are complete."""
+    """Return the command that installs ``extra`` in addition to the complete extras."""
     if not is_checkout():
         return f"pip install '{DISTRIBUTION}[{extra}]'"
-    if extra == "torch":  # in no lock
+    if extra == "torch":  # not in the locks
         return "make torch"
     others = [name for name in ALL_EXTRAS if name not in (extra, "torch") and not missing_distributions(name)]
     return f"make setup EXTRAS='{' '.join([*others, extra])}'"

@@ -1,4 +1,4 @@
-"""Options of a flow: derived from its signature, parsed from the command line with every mistake at once."""
+"""Derive the options of a flow from its signature, and parse the command line; report all mistakes together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_app(function: Callable[..., Any], name: str, optional: bool = False) -
         version_flags=[],
         help_flags=list(HELP_FLAGS),
         result_action="return_value",
-        default_parameter=Parameter(negative_iterable=()),  # no --empty-x beside an option that may be repeated
+        default_parameter=Parameter(negative_iterable=()),  # no --empty-x for repeatable options
     )
     app.default(build_command(function, optional))
     return app
@@ -90,7 +90,7 @@ class _Mistake:
 
 
 def _parse(app: App, arguments: list[str]) -> tuple[dict[str, Any], list[Problem]]:
-    """Parse ``arguments``, leave out what is wrong and parse again, until all mistakes are found."""
+    """Parse ``arguments``, drop invalid ones and parse again, until all mistakes are found."""
     problems: list[Problem] = []
     while True:
         try:
@@ -100,7 +100,7 @@ def _parse(app: App, arguments: list[str]) -> tuple[dict[str, Any], list[Problem
             mistake = _describe_mistake(error)
         problems += mistake.problems
         shorter = list(_leave_out(arguments, mistake))
-        if len(shorter) == len(arguments):  # a missing option: there is nothing to leave out
+        if len(shorter) == len(arguments):  # a missing option cannot be dropped
             return {}, problems
         arguments = shorter
 
@@ -135,7 +135,7 @@ def _describe_unknown_option(error: cyclopts.UnknownOptionError) -> _Mistake:
 
 
 def _describe_invalid_values(error: CycloptsError, cause: ValidationError) -> _Mistake:
-    """Describe what Pydantic refuses: one option, or several of Execution's at once."""
+    """Describe what Pydantic refuses: one option, or several execution options."""
     problems = []
     for detail in cause.errors():
         place = option_name("-".join(str(part) for part in detail["loc"]))
@@ -153,7 +153,7 @@ def _allowed_by(message: str) -> str:
 def _allowed_values(error: CycloptsError) -> str:
     """Describe the values that the option takes."""
     if error.argument is None:
-        return "what --help lists"
+        return "the options of --help"
     choices = error.argument.get_choices()
     if choices:
         return ", ".join(choices)

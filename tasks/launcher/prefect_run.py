@@ -116,7 +116,7 @@ def _run(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> int:
         _drop_pending_events()
         raise RunError(
             f"the Prefect server at {PREFECT_API_URL.value()} does not answer: {error};"
-            " start it and give the same command again: what is done stays done"
+            " start it and give the same command again: finished items stay done"
         ) from None
     return _exit_code(state.result(raise_on_failure=False))
 

@@ -54,7 +54,7 @@ def test_run_waits_for_lost_workers_and_gives_up_after_a_time(
     if workers_return:
         assert bench.count_items() == (6, 0, 0, 0)
         return
-    assert log.count("then give the same command again: what is done stays done") == 1
+    assert log.count("then give the same command again: finished items stay done") == 1
     assert bench.summary["state"] == "failed"
     assert bench.count_items() == (0, 0, 0, 6)
     repaired_cluster.repair()
