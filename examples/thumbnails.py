@@ -1,9 +1,22 @@
-"""Write a thumbnail of every image in a folder: ``python examples/thumbnails.py --help``."""
+"""Write a thumbnail of every PNG and JPEG in a folder: ``python examples/thumbnails.py --help``."""
 
 from pathlib import Path
 from typing import Any
 
-from tasks.api import BadInput, Execution, Item, NoParams, Stage, StageResult, Steps, Workspace, batch_flow
+from tasks.api import (
+    BadInput,
+    Execution,
+    InvalidInput,
+    Item,
+    NoParams,
+    Problem,
+    Stage,
+    StageResult,
+    Steps,
+    Workspace,
+    batch_flow,
+    make_distinct_ids,
+)
 
 
 class Thumbnails(Stage):
@@ -28,14 +41,18 @@ class Thumbnails(Stage):
 
 @batch_flow("thumbnails")
 def thumbnails(images: Path, output_dir: Path, execution: Execution = Execution()) -> Steps:
-    """Write a thumbnail of every image in a folder.
+    """Write a thumbnail of every PNG and JPEG in a folder.
 
     Args:
         images: Folder of the images
         output_dir: Folder for thumbnails/ and the report
         execution: Execution options
     """
-    items = [Item(path.stem, inputs=(str(path.absolute()),), name=path.name) for path in sorted(images.glob("*.png"))]
+    paths = [path.absolute() for path in sorted(images.glob("*")) if path.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    if not paths:
+        raise InvalidInput([Problem("--images", f"no images in {images}", "a folder with PNG or JPEG files")])
+    ids = make_distinct_ids([path.name for path in paths])
+    items = [Item(key, inputs=(str(path),), name=path.name) for key, path in zip(ids, paths, strict=True)]
 
     def run_stage(run: Any) -> Any:
         run.stage(Thumbnails(NoParams()), items)

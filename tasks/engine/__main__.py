@@ -11,6 +11,7 @@ from cyclopts import App
 
 from tasks.engine import maintenance
 from tasks.engine.contract.errors import HeadraceError
+from tasks.engine.contract.parquet import end_process
 from tasks.engine.contract.text import count_noun, showable
 from tasks.engine.store.outcomes import Try
 
@@ -147,4 +148,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    end_process(main())

@@ -97,8 +97,16 @@ def find_broken_outputs(layout: Layout) -> Iterator[str]:
         for output in entry.record.outputs if entry.record else ():
             store = RecordStore(layout, entry.stage)
             if not store.is_intact(output, "digest"):
-                there = layout.tree.status(output.path)
-                yield f"{entry.stage}  {entry.id}  {'altered' if there else 'missing'}  {output.path}"
+                state = "altered" if _exists(layout, output.path) else "missing"
+                yield f"{entry.stage}  {entry.id}  {state}  {output.path}"
+
+
+def _exists(layout: Layout, path: str) -> bool:
+    """Return True if there is something at ``path``; False for a path that no filesystem can have."""
+    try:
+        return layout.tree.status(path) is not None
+    except OSError:
+        return False
 
 
 def plan_forget(layout: Layout, ids: Sequence[str], outputs_too: bool) -> list[Action]:

@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import inspect
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -102,11 +101,8 @@ class BatchFlow:
         names = ["tasks.batch", f"{package}.steps.{module}" if package else f"steps.{module}"]
         gc.disable()  # nearly everything that imports create stays
         try:
-            with warnings.catch_warnings():
-                # The folder is not needed: without a server, the run has its own Prefect home.
-                warnings.filterwarnings("ignore", "Failed to create the Prefect home directory")
-                for name in filter(_exists, names):
-                    importlib.import_module(name)
+            for name in filter(_exists, names):
+                importlib.import_module(name)
         finally:
             gc.freeze()
             gc.enable()
@@ -144,6 +140,9 @@ def _return(flow: Flow[..., Any]) -> Flow[..., Any]:
 
 
 def _run_by_key(key: str, *arguments: Any, **options: Any) -> State[Any]:
+    if key not in _RUNS:  # this process has unpickled the Prefect flow
+        module, _, name = key.partition(" ")[0].rpartition(".")
+        _RUNS[key] = getattr(importlib.import_module(module), name), None
     flow, steps = _RUNS[key]
     return flow.run(flow.signature.bind(*arguments, **options).arguments, steps)
 

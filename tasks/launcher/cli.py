@@ -8,7 +8,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NoReturn
 
 from cyclopts import App, CycloptsError
 
@@ -41,6 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as `... | head` causes it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def start() -> NoReturn:
+    """Run ``headrace`` as a program."""
+    code = main()
+    if sys.argv[1:2] == ["items"]:
+        from tasks.engine.contract.parquet import end_process
+
+        end_process(code)
+    raise SystemExit(code)
 
 
 def _run_flow(flow: str, arguments: list[str]) -> int:

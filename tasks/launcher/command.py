@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -33,9 +34,17 @@ def main(module: str, arguments: Sequence[str] | None = None, program: str = "")
 
 
 def load_flow(module: str) -> BatchFlow:
-    """Import the flow ``x`` of the module ``flows.x``."""
-    flow = getattr(importlib.import_module(module), module.rpartition(".")[2])
-    assert type(flow) is BatchFlow
+    """Import the flow ``x`` of the module ``flows.x``. Raises RunError if the module has no such flow."""
+    name = module.rpartition(".")[2]
+    try:
+        flow = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        flow = None
+    if type(flow) is not BatchFlow:
+        advice = f"the file, the flow function and the argument of main must all be named {name}"
+        raise RunError(f"the module {module} has no flow {name}; {advice}")
     return flow
 
 
@@ -56,6 +65,8 @@ def set_prefect_defaults() -> None:
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # if a server is away: a page per event
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    # The folder is not needed: without a server, the run has its own Prefect home.
+    warnings.filterwarnings("ignore", "Failed to create the Prefect home directory")
 
 
 def read_command(flow: BatchFlow, arguments: Sequence[str]) -> tuple[dict[str, Any], Steps]:

@@ -116,6 +116,8 @@ def find_ids(words: Iterable[str], ids: set[str], labels: Mapping[str, Label]) -
 def _matches(word: str, ids: set[str], labels: Mapping[str, Label]) -> set[str]:
     """Return the ids of the items that have this name or path. A path may start anywhere above the input folder."""
     known = {item_id: label for item_id, label in labels.items() if item_id in ids}
+    if not word:
+        return set()
     by_name = {item_id for item_id, label in known.items() if word in (label.name, label.path)}
     return by_name or {item_id for item_id, label in known.items() if label.path and _ends_with(word, label.path)}
 

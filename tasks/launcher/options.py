@@ -170,7 +170,7 @@ def _leave_out(arguments: Sequence[str], mistake: _Mistake) -> Iterator[str]:
     """Yield ``arguments`` without the options of ``mistake``, their values, and its words."""
     skipping = False
     for argument in arguments:
-        if argument.startswith("--"):
+        if argument.startswith("--") or argument in mistake.options:
             skipping = argument.partition("=")[0] in mistake.options
             if not skipping:
                 yield argument

@@ -21,7 +21,7 @@ def test_example_writes_thumbnails_and_reports_a_damaged_image(bench: Bench, tmp
     (images / "damaged.png").write_text("not an image")
     options = ("--images", images, "--output-dir", bench.output, "--workers", 1)
     assert bench.run(*options, flow="examples.thumbnails", small=False) == 3
-    assert cv2.imread(str(bench.output / "thumbnails" / "good.jpg")).shape == (96, 128, 3)
+    assert cv2.imread(str(bench.output / "thumbnails" / "good.png.jpg")).shape == (96, 128, 3)
     (failure,) = json.loads((bench.output / "failures.json").read_bytes())
     assert (failure["name"], failure["failure_kind"]) == ("damaged.png", "bad_input")
 

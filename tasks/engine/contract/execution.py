@@ -29,7 +29,7 @@ class Execution(BaseModel):
     max_items: Annotated[int | None, Field(ge=1, description="Run at most this many pending items")] = None
     order: Annotated[Order, Field(description="Which items run first, by predicted cost")] = "heaviest"
     priority: Annotated[str | None, Field(description="Manifest column; items with larger values run first")] = None
-    dry_run: Annotated[bool, Field(description="Predict time, memory and disk space; run and keep nothing")] = False
+    dry_run: Annotated[bool, Field(description="Predict time, memory and disk from a few items; keep nothing")] = False
     refresh: Annotated[bool, Field(description="Run every item again, also those that are done")] = False
     keep_failed: Annotated[bool, Field(description="Do not retry items that failed in an earlier run")] = False
     max_failed: Annotated[float, Field(ge=0, le=1, description="Share of failed items above which the run fails")] = 1.0

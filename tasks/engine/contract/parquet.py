@@ -6,13 +6,14 @@ process reads the file first, and the limits below apply to every read.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 MAX_ROWS = 10_000_000
 MAX_UNPACKED_BYTES = 2**30
@@ -105,8 +106,13 @@ def _measure_bytes(value: Any) -> int:
     return sum(map(_measure_bytes, value)) if isinstance(value, list | tuple) else 8
 
 
+def end_process(code: int) -> NoReturn:
+    """End this process without Arrow's shutdown, which aborts at times in short-lived processes."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a closed pipe, as in `... | head`
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    # Skip Arrow's shutdown: a crash there would not be caused by the file.
-    verdict = main()
-    sys.stdout.flush()
-    os._exit(verdict)
+    end_process(main())
