@@ -22,7 +22,7 @@ def test_mask_is_a_box_or_an_image(tmp_path: Path) -> None:
     assert (detection.params.mask, detection.extra, problems) == ("4,6,20x10", None, [])
     _, (problem,) = read_detection("mask", None, None, 0.4, [], "cpu")
     assert str(problem).startswith("--mask: missing")
-    _, (problem,) = read_detection("mask", str(tmp_path / "none.png"), None, 0.4, [], "cpu")
+    _, (problem,) = read_detection("mask", "none.png", None, 0.4, [], "cpu")
     assert "none.png" in str(problem)
 
 
