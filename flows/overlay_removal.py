@@ -80,6 +80,7 @@ def overlay_removal(
         keep_segments: Keep segments/ after joining
         execution: Execution options
     """
+    from tasks.engine.contract.manifest import check_priority
     from tasks.overlays.sources import ALL_NETWORKS, MAX_BYTES, FetchLimits, read_sources
     from tasks.overlays.wishes import check_codec, check_program, read_detection
 
@@ -89,6 +90,7 @@ def overlay_removal(
     sources, problems = read_sources(input, limits, notes)
     detection, detection_problems = read_detection(detector, mask, model, score, classes or [], device)
     problems += [*detection_problems, *check_codec(options), *check_program(method, command, devices)]
+    problems += check_priority(execution, ())
     if problems:
         raise InvalidInput(problems)
 

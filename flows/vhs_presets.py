@@ -51,6 +51,7 @@ def vhs_presets(
         override: KEY=VALUE, a key of all presets to change; repeatable
         execution: Execution options
     """
+    from tasks.engine.contract.manifest import check_priority
     from tasks.restoration.request import Request, read_presets, read_recipe
     from tasks.restoration.tapes import read_tape
 
@@ -60,7 +61,7 @@ def vhs_presets(
         input, presets.split(","), available, height=height, deinterlace=deinterlace
     )
     recipe, engines, recipe_problems = read_recipe(request, available, {"ffmpeg"})
-    problems += [*tape_problems, *recipe_problems]
+    problems += [*tape_problems, *recipe_problems, *check_priority(execution, ())]
     if problems or tape is None:
         raise InvalidInput(problems)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.parquet import read_rows
@@ -86,7 +87,7 @@ def find(layout: Layout, ids: Sequence[str]) -> list[Entry]:
     found = [entry for entry in read_entries(layout) if entry.id in ids]
     unknown = sorted(set(ids) - {entry.id for entry in found})
     if unknown:
-        advice = "see `python -m tasks.engine list`"
+        advice = "see headrace items list"
         raise InvalidInput([Problem(item_id, "not known", "an item with a record", advice) for item_id in unknown])
     return found
 
@@ -168,14 +169,19 @@ def plan_prune(layout: Layout) -> list[Action]:
     return actions
 
 
+def read_items_table(layout: Layout, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return text columns of the last run's ``items.parquet``. Raises OSError or ValueError if it cannot be read."""
+    return read_rows(layout.tree.read("items.parquet", _MAX_TABLE_BYTES), columns)
+
+
 def _read_last_items(layout: Layout) -> dict[str, set[str]]:
     """Return the ids of all items of the last run, by stage."""
     path = layout.output_dir / "items.parquet"
     try:
-        rows = read_rows(layout.tree.read("items.parquet", _MAX_TABLE_BYTES), ("stage", "id"))
+        rows = read_items_table(layout, ("stage", "id"))
     except (OSError, ValueError) as error:
         advice = "run the flow once to its end"
-        raise InvalidInput([Problem(str(path), str(error), "what a run has left", advice)]) from None
+        raise InvalidInput([Problem(str(path), str(error), "the table of a finished run", advice)]) from None
     named: dict[str, set[str]] = {}
     for row in rows:
         named.setdefault(row["stage"], set()).add(row["id"])

@@ -62,15 +62,15 @@ def assign_splits(
     """
     all_samples = list(samples)
     has_split_column = any(COLUMN in sample.fields for sample in all_samples)
+    problems = [_describe_two_sources()] if splits and has_split_column else []
+    if all_samples and group_by is not None and not any(_get_group(sample, group_by) for sample in all_samples):
+        return {}, [*problems, _describe_missing_column(all_samples, group_by)]
     if not splits:
         return (
             _read_split_column(all_samples)
             if has_split_column
             else ({sample.id: DEFAULT_SPLIT for sample in all_samples}, [])
         )
-    problems = [_describe_two_sources()] if has_split_column else []
-    if all_samples and group_by is not None and not any(_get_group(sample, group_by) for sample in all_samples):
-        return {}, [*problems, _describe_missing_column(all_samples, group_by)]
     chosen, ungrouped = _assign_by_group(all_samples, sorted(splits, key=lambda split: split.name), group_by)
     return chosen, cap_problems([*problems, *ungrouped])
 

@@ -10,13 +10,13 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from tasks.engine.contract.errors import InvalidInput, Problem, RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.paths import find_path_problems
 from tasks.launcher.batch_flow import BatchFlow, Steps
-from tasks.launcher.options import HELP_FLAGS, build_app, option_name, parse_options
+from tasks.launcher.options import HELP_FLAGS, accepts_path, build_app, option_name, parse_options
 from tasks.launcher.terminal import report_errors
 
 _OUTPUT_DIR = "output_dir"  # the one parameter that inputs never depend on
@@ -100,9 +100,8 @@ def _input_problems(flow: BatchFlow, parameters: dict[str, Any], wrong: set[str]
 
 def _locates_inputs(parameter: inspect.Parameter) -> bool:
     """Return True if inputs cannot be read without this parameter."""
-    is_path = Path in (parameter.annotation, *get_args(parameter.annotation))
     is_required = parameter.default is inspect.Parameter.empty
-    return parameter.name != _OUTPUT_DIR and (is_path or is_required)
+    return parameter.name != _OUTPUT_DIR and (accepts_path(parameter) or is_required)
 
 
 def _mentions(problem: Problem, options: Iterable[str]) -> bool:

@@ -155,7 +155,8 @@ def check_models() -> Iterator[Finding]:
             yield Finding(f"model {name}", "ok", file.file_name)
         else:
             text = f"{file.file_name} is not in {settings.folder or settings.cache}; a run would download it"
-            yield Finding(f"model {name}", "missing", text, f"headrace models {name}")
+            program = Path(sys.executable).with_name("headrace")
+            yield Finding(f"model {name}", "optional", text, f"{program} models {name}")
 
 
 def check_ffmpeg() -> Finding:

@@ -12,11 +12,9 @@ from cyclopts import App
 from tasks.engine import __main__ as engine
 from tasks.engine import maintenance
 from tasks.engine.contract.errors import InvalidInput, Problem
-from tasks.engine.contract.parquet import read_rows
 from tasks.engine.contract.text import showable
 from tasks.engine.store.layout import Layout
 
-_MAX_TABLE_BYTES = 2**30
 _MAX_NAMED = 5
 
 app = App(name="items", help="List, show, verify and forget the items of an output folder.", version_flags=[])
@@ -55,7 +53,7 @@ def list_items(output_dir: Path, *items: str) -> int:
 
 @app.command
 def show(output_dir: Path, *items: str) -> int:
-    """Show items: state, outputs, and all tries.
+    """Show the state, the outputs and all attempts of items.
 
     Args:
         output_dir: The --output-dir of a run
@@ -73,8 +71,8 @@ def forget(output_dir: Path, *items: str, outputs: bool = False, yes: bool = Fal
     Args:
         output_dir: The --output-dir of a run
         items: Ids, names or paths of items
-        outputs: Remove their outputs too
-        yes: Do it; without this option, only print what would be done
+        outputs: Also remove their outputs
+        yes: Apply the changes (default: only print them)
     """
     return engine.forget(output_dir, *_find(output_dir, items), outputs=outputs, yes=yes)
 
@@ -89,7 +87,7 @@ def _find(output_dir: Path, items: Sequence[str]) -> list[str]:
 def read_labels(layout: Layout) -> dict[str, Label]:
     """Return the labels of the last run's items by id; none if no run has finished."""
     try:
-        rows = read_rows(layout.tree.read("items.parquet", _MAX_TABLE_BYTES), ("id", "name", "path"))
+        rows = maintenance.read_items_table(layout, ("id", "name", "path"))
     except (OSError, ValueError):
         return {}
     return {row["id"]: Label(row["name"] or row["id"], row["path"] or "") for row in rows}
@@ -115,9 +113,7 @@ def find_ids(words: Iterable[str], ids: set[str], labels: Mapping[str, Label]) -
 
 def _matches(word: str, ids: set[str], labels: Mapping[str, Label]) -> set[str]:
     """Return the ids of the items that have this name or path. A path may start anywhere above the input folder."""
-    known = {item_id: label for item_id, label in labels.items() if item_id in ids}
-    if not word:
-        return set()
+    known = {item_id: label for item_id, label in labels.items() if item_id in ids and word}
     by_name = {item_id for item_id, label in known.items() if word in (label.name, label.path)}
     return by_name or {item_id for item_id, label in known.items() if label.path and _ends_with(word, label.path)}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import cyclopts
 from cyclopts import App, CycloptsError, Parameter
@@ -42,9 +42,7 @@ def build_app(function: Callable[..., Any], name: str, optional: bool = False) -
 
 def build_command(function: Callable[..., Any], optional: bool = False) -> Callable[..., dict[str, Any]]:
     """Return a function that returns its arguments; it has the signature of ``function``, with keywords only."""
-    parameters = [
-        _option(parameter, optional) for parameter in inspect.signature(function, eval_str=True).parameters.values()
-    ]
+    parameters = [_option(parameter, optional) for parameter in _signature(function)]
 
     def command(**arguments: Any) -> dict[str, Any]:
         return arguments
@@ -67,7 +65,28 @@ def _option(parameter: inspect.Parameter, optional: bool) -> inspect.Parameter:
 def parse_options(function: Callable[..., Any], arguments: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:
     """Return the parameters of ``function`` that ``arguments`` give, and everything that is wrong with them."""
     parameters, problems = _parse(build_app(function, "", optional=True), list(arguments))
+    problems += _find_empty_paths(function, arguments)
     return parameters, problems + _missing_options(function, parameters, {problem.where for problem in problems})
+
+
+def _find_empty_paths(function: Callable[..., Any], arguments: Sequence[str]) -> list[Problem]:
+    """Return a problem for each empty path: pathlib would read it as the current folder."""
+    paths = {option_name(parameter.name) for parameter in _signature(function) if accepts_path(parameter)}
+    problems = []
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in paths and (value if equals else following) == "":
+            problems.append(Problem(name, "an empty text", "a path on this machine", "use . for the current folder"))
+    return problems
+
+
+def accepts_path(parameter: inspect.Parameter) -> bool:
+    """Return True if the parameter's annotation includes Path."""
+    return Path in (parameter.annotation, *get_args(parameter.annotation))
+
+
+def _signature(function: Callable[..., Any]) -> Iterable[inspect.Parameter]:
+    return inspect.signature(function, eval_str=True).parameters.values()
 
 
 def _missing_options(function: Callable[..., Any], given: dict[str, Any], wrong: set[str]) -> list[Problem]:

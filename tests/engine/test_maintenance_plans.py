@@ -88,7 +88,7 @@ def test_items_are_found_by_id_and_unknown_ids_are_reported(layout: Layout) -> N
     with pytest.raises(InvalidInput) as refused:
         maintenance.find(layout, ["y", "a", "x"])
     assert refused.value.problems == tuple(
-        Problem(item_id, "not known", "an item with a record", "see `python -m tasks.engine list`") for item_id in "xy"
+        Problem(item_id, "not known", "an item with a record", "see headrace items list") for item_id in "xy"
     )
 
 
@@ -99,6 +99,12 @@ def test_broken_outputs_are_one_line_each(layout: Layout) -> None:
         "stage  a  altered  made/a.txt",
         "stage  b  missing  made/b.txt",
     ]
+
+
+def test_forged_output_path_that_no_filesystem_can_have_is_missing(layout: Layout) -> None:
+    record = layout.records("stage") / "a.json"
+    record.write_text(record.read_text().replace("made/a.txt", "a" * 3000))
+    assert list(maintenance.find_broken_outputs(layout)) == [f"stage  a  missing  {'a' * 3000}"]
 
 
 def test_forget_plan_keeps_outputs_of_other_items(layout: Layout) -> None:
@@ -147,7 +153,7 @@ def test_prune_without_an_items_table_is_refused(layout: Layout) -> None:
         maintenance.plan_prune(layout)
     missing = f"[Errno 2] No such file or directory: {str(path)!r}"
     advice = "run the flow once to its end"
-    assert refused.value.problems == (Problem(str(path), missing, "what a run has left", advice),)
+    assert refused.value.problems == (Problem(str(path), missing, "the table of a finished run", advice),)
     path.write_text("no table")
     with pytest.raises(InvalidInput, match=r"items\.parquet"):
         maintenance.plan_prune(layout)

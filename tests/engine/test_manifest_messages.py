@@ -155,7 +155,7 @@ def test_messages_about_priorities() -> None:
         "--priority: no column 'c'; allowed: a, b; name a column of the manifest"
     ]
     (problem,) = manifest.check_priority(Execution(priority="c"), [])
-    said = "allowed: no column: the manifest has no extra columns; name a column of the manifest"
+    said = "allowed: no value: the input has no table with extra columns; remove --priority"
     assert str(problem) == f"--priority: no column 'c'; {said}"
 
 

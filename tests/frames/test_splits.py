@@ -135,6 +135,11 @@ def test_unknown_group_column_is_one_problem_that_lists_the_columns():
     assert [str(problem).startswith(message) for problem in problems] == [True]
 
 
+def test_unknown_group_column_is_a_problem_without_splits_too():
+    _, (problem,) = assign_splits(create_samples(2), (), "place")
+    assert str(problem).startswith("--group-by: no column 'place'; allowed: id, video_path, scene, take")
+
+
 def test_split_column_of_the_manifest_is_kept():
     samples = [Sample("1", "v", (), {"split": "test"}), Sample("2", "w", (), {"split": "train"})]
     assert assign_splits(samples, ()) == ({"1": "test", "2": "train"}, [])

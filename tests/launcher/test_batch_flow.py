@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,16 @@ def test_declared_flow_keeps_its_documentation() -> None:
     assert type(read_flow) is BatchFlow
     assert read_flow.__doc__ == read_flow.function.__doc__
     assert read_flow.__name__ == "read_flow"
+
+
+def test_pickled_flow_reads_its_inputs_in_another_process(tmp_path: Path) -> None:
+    """Check it with a usage error: only the flow's own function raises that one."""
+    pickled = tmp_path / "flow.pickle"
+    pickled.write_bytes(cloudpickle.dumps(load_flow("dataset_prep").as_prefect_flow()))
+    code = (
+        "import sys, cloudpickle\nfrom pathlib import Path\nfrom tasks.engine.contract.errors import InvalidInput\n"
+        "flow = cloudpickle.loads(Path(sys.argv[1]).read_bytes())\n"
+        "try:\n    flow.fn(output_dir=Path('out'))\nexcept InvalidInput as error:\n    print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, pickled], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ran.stdout.startswith("--manifest, --videos-dir: neither; ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,60 @@ def test_bash_completes(bash_script: Path, words: list[str], offered: set[str]) 
     ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=bash_script.parent)
     assert ran.stderr == ""
     assert offered <= set(ran.stdout.split())
+
+
+COMPLETE_ZSH = """
+zmodload zsh/zpty
+zpty shell "zsh -f -i"
+zpty -w shell "fpath=($1 \\$fpath); autoload -U compinit; compinit -u -D; print completes=\\$_comps[headrace]"
+zpty -r shell seen '*completes=_headrace*'
+zpty -w -n shell "headrace run vhs-batch --dein"$'\\t'
+zpty -r shell seen '*--deinterlace*'
+zpty -d shell
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_an_option(tmp_path: Path) -> None:
+    """Type an unambiguous option and a tab in an interactive zsh on a pseudo-terminal; wait for the whole option."""
+    (tmp_path / "_headrace").write_text(run_headrace("completion", "zsh").stdout)
+    command = ["zsh", "-f", "-c", COMPLETE_ZSH, "zsh", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("option", "words"), [("--videos-dir", ("out", "")), ("--output-dir", ("", "videos"))])
+def test_empty_path_is_refused_and_writes_nothing(foreign_folder: Path, option: str, words: tuple[str, str]) -> None:
+    (foreign_folder / "videos").mkdir()
+    before = sorted(foreign_folder.iterdir())
+    output, videos = words
+    ran = run_headrace("run", "dataset-prep", "--videos-dir", videos, f"--output-dir={output}", cwd=foreign_folder)
+    assert ran.returncode == 2
+    assert f"error: {option}: an empty text; allowed: a path on this machine; " in ran.stderr
+    assert sorted(foreign_folder.iterdir()) == before
+
+
+def test_unknown_short_option_hides_no_other_option(foreign_folder: Path) -> None:
+    (foreign_folder / "videos").mkdir()
+    (foreign_folder / "videos" / "bad.mp4").write_text("Not a video.\n")
+    options = ("--videos-dir", "videos", "--output-dir", "out", "--dry-run", "-x")
+    ran = run_headrace("run", "dataset-prep", *options, cwd=foreign_folder)
+    assert ran.returncode == 2
+    assert [line.partition(";")[0] for line in ran.stderr.splitlines()] == ["error: -x: no such option"]
+
+
+@pytest.mark.parametrize("flow", ["overlay-removal", "vhs-presets"])
+def test_priority_is_refused_if_the_input_has_no_table(flow: str, tmp_path: Path) -> None:
+    video = ROOT / "tests" / "data" / "video" / "palette-raw.avi"
+    ran = run_headrace("run", flow, "--input", video, "--output-dir", tmp_path / "out", "--priority", "score")
+    assert ran.returncode == 2
+    assert "error: --priority: no column 'score'; allowed: no value: the input has no table" in ran.stderr
+
+
+def test_module_without_its_flow_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "start.py").write_text("from tasks.launcher.command import main\nraise SystemExit(main('empty', []))\n")
+    (tmp_path / "empty.py").write_text("")
+    ran = subprocess.run([sys.executable, "start.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: the module empty has no flow empty; ")
+    assert len(ran.stderr.splitlines()) == 1

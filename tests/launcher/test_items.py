@@ -38,6 +38,7 @@ def test_item_is_found_by_id_name_and_path(word: str, item_id: str) -> None:
         ("Intro", "no such item"),
         ("unfinished.mp4", "no such item"),
         ("tro.mp4", "no such item"),
+        ("", "no such item"),
     ],
 )
 def test_unclear_word_is_refused(word: str, given: str) -> None:

@@ -75,8 +75,11 @@ def check_priority(execution: Execution, rows: Iterable[Mapping[str, Any]]) -> l
     columns = sorted({name for row in rows for name in row})
     if execution.priority is None or execution.priority in columns:
         return []
-    allowed = ", ".join(columns) or "no column: the manifest has no extra columns"
-    return [Problem("--priority", f"no column {shorten(execution.priority)}", allowed, "name a column of the manifest")]
+    given = f"no column {shorten(execution.priority)}"
+    if not columns:
+        allowed = "no value: the input has no table with extra columns"
+        return [Problem("--priority", given, allowed, "remove --priority")]
+    return [Problem("--priority", given, ", ".join(columns), "name a column of the manifest")]
 
 
 def collect_extra_columns(row: Row, without: Collection[str]) -> tuple[dict[str, Any], list[Problem]]:
