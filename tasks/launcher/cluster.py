@@ -7,6 +7,8 @@ measurements behind this design.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,9 +79,23 @@ def local_cluster(slots: int, folder: Path) -> Iterator[LocalCluster]:
 
 @contextmanager
 def configure_remote_client() -> Iterator[None]:
-    """Apply the client settings for a cluster that other processes run."""
-    with dask.config.set(_OWN_SETTINGS):
-        yield
+    """Apply the client settings for a cluster that other processes run.
+
+    If the scheduler is lost, the run closes the client, which cancels its attempts to reconnect. Dask logs that with a
+    traceback; the run reports the loss in one line.
+    """
+    logger = logging.getLogger("distributed.client")
+    logger.addFilter(_is_failure)
+    try:
+        with dask.config.set(_OWN_SETTINGS):
+            yield
+    finally:
+        logger.removeFilter(_is_failure)
+
+
+def _is_failure(record: logging.LogRecord) -> bool:
+    """Return False for the log record of a cancellation."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def count_remote_slots(address: str) -> int:
