@@ -1,22 +1,26 @@
 """Define a flow whose items run the actions of their manifest: ``python tests/runs/fault_flow.py --help``."""
 
+from __future__ import annotations
+
 if __name__ == "__main__":
     from tasks.launcher.command import main
 
     raise SystemExit(main("tests.runs.fault_flow"))
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prefect.client.schemas.objects import State
-
-from tasks.batch import BatchRun, Patience, loop
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, make_distinct_ids
 from tasks.engine.contract.manifest import find_missing_columns, read_ids, read_table
 from tasks.launcher.batch_flow import Steps, batch_flow
 from tests.engine.faults import FaultParams, FaultStage
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+    from tasks.batch import BatchRun
 
 NO_PAYLOAD = {"id", "inputs", "cost", "rank"}
 
@@ -47,9 +51,9 @@ def fault_flow(
     manifest: Path,
     output_dir: Path,
     text: str = "text",
-    losses: int = Patience.losses,
-    deserted_seconds: float = Patience.deserted_seconds,
-    look_seconds: float = loop._LOOK_SECONDS,
+    losses: int = 20,
+    deserted_seconds: float = 300.0,
+    look_seconds: float = 5.0,
     execution: Execution = Execution(),
 ) -> Steps:
     """Run the actions of the manifest.
@@ -66,6 +70,8 @@ def fault_flow(
     items = read_items(manifest)
 
     def steps(run: BatchRun) -> State[Any]:
+        from tasks.batch import Patience, loop
+
         loop._LOOK_SECONDS = look_seconds
         run.patience = Patience(losses, deserted_seconds)
         run.stage(FaultStage(FaultParams(text=text)), items)

@@ -17,7 +17,7 @@ WRONG_READER = """
 from dataclasses import replace
 from tasks.media.reading import VideoReader
 
-read = VideoReader.frames_or_damage
+read = VideoReader.read_frames_or_damage
 
 def read_wrong(self, indices=None):
     for frame in read(self, indices):
@@ -25,7 +25,7 @@ def read_wrong(self, indices=None):
             frame.image[0, 0, 0] ^= 1
         yield frame
 
-VideoReader.frames_or_damage = read_wrong
+VideoReader.read_frames_or_damage = read_wrong
 """
 
 
