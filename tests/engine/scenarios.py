@@ -73,11 +73,20 @@ def write_outputs(folder: Path, item_id: str, turn: str) -> Path:
     return private
 
 
+def write_first_outputs(folder: Path) -> None:
+    """Write the outputs of an item of which no file is left."""
+    (folder / f".headrace/failures/{STAGE}/c.json").unlink()
+    write_outputs(folder, "c", NEW)
+
+
 def publish_outputs(folder: Path, item_id: str, turn: str) -> None:
     """Publish the outputs of an item as its slot does."""
     private = get_private_folder(folder, item_id)
-    outputs = collect_outputs(private)
-    publish(private, Record(item_id, STAGE, 1, turn, outputs, {}, {}, Usage(1.0, 1.0), 1, "run"), open_store(folder))
+    record = Record(item_id, STAGE, 1, turn, collect_outputs(private), {}, {}, Usage(1.0, 1.0), 1, "run")
+    store = open_store(folder)
+    with store.holding():
+        store.look(item_id)
+        publish(private, record, store)
 
 
 def create_earlier_run(folder: Path) -> None:
@@ -96,6 +105,11 @@ def create_earlier_run(folder: Path) -> None:
 
 def publish_new(folder: Path) -> None:
     """Publish an item that had only a failure."""
+    publish_outputs(folder, "c", NEW)
+
+
+def publish_first(folder: Path) -> None:
+    """Publish an item that had no files."""
     publish_outputs(folder, "c", NEW)
 
 
@@ -169,6 +183,7 @@ def run_all(folder: Path) -> None:
 
 _ALL = (
     Scenario(publish_new, lambda folder: write_outputs(folder, "c", NEW)),
+    Scenario(publish_first, write_first_outputs),
     Scenario(publish_again, lambda folder: write_outputs(folder, "a", NEW)),
     Scenario(remove_others),
     Scenario(fail),

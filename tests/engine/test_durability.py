@@ -69,7 +69,11 @@ def find_write(trace: Trace, name: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     ("scenario", "item_id", "files"),
-    [("publish_new", "c", ["c/first.txt", "c/second/more.txt"]), ("publish_again", "a", ["a/kept.txt", "a/new.txt"])],
+    [
+        ("publish_new", "c", ["c/first.txt", "c/second/more.txt"]),
+        ("publish_first", "c", ["c/first.txt", "c/second/more.txt"]),
+        ("publish_again", "a", ["a/kept.txt", "a/new.txt"]),
+    ],
 )
 def test_outputs_are_synced_before_their_rename_and_the_record_comes_last(
     trace_scenario: Callable[[str], Trace], scenario: str, item_id: str, files: list[str]
@@ -82,14 +86,16 @@ def test_outputs_are_synced_before_their_rename_and_the_record_comes_last(
         assert trace.is_synced(f"{private}/{name}", -1, min(renames)), f"{name} is renamed too early:\n{trace}"
         for folder in {str(parent) for parent in Path(name).parents} - {"."}:
             assert trace.is_synced(folder, rename, record_written), f"{folder} is not on the disk:\n{trace}"
+    assert find_write(trace, f"{_RECORDS}/{item_id}.stale")[1] < min(renames), f"a kill leaves unlisted files:\n{trace}"
     assert max(renames) < record_written
     assert trace.is_synced(f"{_RECORDS}/.{item_id}.json.tmp", record_written, record_renamed), str(trace)
     stale_removed = trace.find_place(REMOVE, f"{_RECORDS}/{item_id}.stale")
     assert trace.is_synced(_RECORDS, record_renamed, stale_removed), f"the record's name is not on the disk:\n{trace}"
 
 
-def test_new_folder_is_synced_in_its_parent(trace_scenario: Callable[[str], Trace]) -> None:
-    trace = trace_scenario("publish_new")
+@pytest.mark.parametrize("scenario", ["publish_new", "publish_first"])
+def test_new_folder_is_synced_in_its_parent(trace_scenario: Callable[[str], Trace], scenario: str) -> None:
+    trace = trace_scenario(scenario)
     made = trace.find_place(MAKE, "c")
     assert trace.is_synced("", made, find_write(trace, f"{_RECORDS}/c.json")[0]), str(trace)
 

@@ -52,7 +52,9 @@ while not turns or turn < seed + turns:
     turn += 1
     for number in range(6):
         files = {f"made/{number}/{turn % 3}-{file}": f"{turn} {number} {file}" for file in range(1 + turn % 4)}
-        publish_files(store, f"item-{number}", files, key=str(turn))
+        with store.holding():  # as a local slot does
+            store.look(f"item-{number}")
+            publish_files(store, f"item-{number}", files, key=str(turn))
     (folder / "turns").write_text(str(turn))
     store.tidy()
 """

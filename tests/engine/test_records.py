@@ -232,15 +232,24 @@ def test_records_are_standard_json(store: RecordStore) -> None:
     assert content["outputs"] == []
 
 
-def test_store_remembers_only_the_items_it_looked_up(store: RecordStore) -> None:
-    for name in "abc":
-        store.write(create_record(name))
-    store.look(["b", "new"])
-    assert store.get("b") is not None
-    assert store.get("new") is None
-    store.write(create_record("new"))
-    assert store.ids() == {"a", "b", "c", "new"}
-    assert store._looked == {"b"}, "a shard remembers only its own items"
+def test_item_is_new_only_until_it_has_files(store: RecordStore) -> None:
+    """Each later result must find the earlier one, even if the store is never asked to look again."""
+    store.look("new")
+    publish_files(store, "new", {"new/1": "1", "new/2": "2"})
+    publish_files(store, "new", {"new/1": "one"}, key="other")
+    assert len(store.load()["new"].history) == 1
+    store.tidy()
+    assert list_visible(store) == {"new/1"}
+
+
+def test_look_concerns_one_item(store: RecordStore) -> None:
+    publish_files(store, "a", {"a/1": "1", "a/2": "2"})
+    store.look("new")
+    assert store.get("a") is not None
+    publish_files(store, "a", {"a/1": "one"}, key="other")
+    assert len(store.load()["a"].history) == 1
+    store.tidy()
+    assert list_visible(store) == {"a/1"}
 
 
 def create_failure(item_id: str, message: str = "no result", run_id: str = "run") -> Failure:
@@ -314,14 +323,14 @@ def test_item_with_any_file_is_found(store: RecordStore, left: str) -> None:
         publish_files(store, "a", {"old": "old"})
         if left.endswith("stale"):
             store.set_aside(create_record("a"))
-    store.look(["a", "new"])
+    store.look("a")
     store.write(create_record("a"))
     assert len(store.load()["a"].history) == 1
 
 
 def test_new_item_is_published_in_few_steps(store: RecordStore, steps: list[str]) -> None:
     """Thousands of items may be new: no file is read or removed for them."""
-    store.look(["new"])
+    store.look("new")
     store.set_aside(create_record("new"))
     store.write(create_record("new"))
     store.settle(create_record("new"))
@@ -329,7 +338,7 @@ def test_new_item_is_published_in_few_steps(store: RecordStore, steps: list[str]
 
 
 def test_failure_of_a_new_item_is_removed_by_its_record(store: RecordStore) -> None:
-    store.look(["new"])
+    store.look("new")
     store.write_failure(create_failure("new"))
     store.write(create_record("new"))
     assert store.load_failures() == {}
@@ -337,7 +346,7 @@ def test_failure_of_a_new_item_is_removed_by_its_record(store: RecordStore) -> N
 
 
 def test_outputs_of_a_new_item_are_noted_before_publication(store: RecordStore, steps: list[str]) -> None:
-    store.look(["new"])
+    store.look("new")
     written = create_record("new", (Output("x", 1, "0" * 64),))
     store.set_aside(written)
     assert json.loads((store.folder / "new.stale").read_bytes()) == {"paths": ["x"], "former": None}

@@ -307,14 +307,14 @@ def test_file_descriptors_are_closed(tree: Tree, root: Path) -> None:
     with tree.holding() as held:
         assert held.names("t-a") == ["b"]
         assert held.names("t-a/b") == ["file", "new"]
-        assert count_descriptors() == before + 2
+        assert count_descriptors() == before + 3
         held.names("t-a")
-        assert count_descriptors() == before + 2
+        assert count_descriptors() == before + 3
     assert count_descriptors() == before
 
 
 def test_held_folders_stay_open_up_to_a_limit(tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree_module, "_MAX_HELD", 2)
+    monkeypatch.setattr(tree_module, "_MAX_HELD", 3)
     fill(root, "t-a/file", "t-b/file", "t-c/file")
     before = count_descriptors()
     with tree.holding() as held:
@@ -322,17 +322,57 @@ def test_held_folders_stay_open_up_to_a_limit(tree: Tree, root: Path, monkeypatc
         (root / "t-a").rename(root / "t-moved")
         assert held.read("t-a/file", 100) == b"t-a/file"
         held.names("t-b")
-        assert count_descriptors() == before + 2
+        assert count_descriptors() == before + 3
         held.names("t-c")
-        assert count_descriptors() == before + 1
+        assert count_descriptors() == before + 2
         with held.opened("t-new", make=True):
             assert (root / "t-new").is_dir()
+        with held.opened("t-c"):
+            held.move("t-b/file", "t-new/file")  # more than the limit, but none of these is closed while in use
+    assert count_descriptors() == before
+    assert list_names(root / "t-new") == ["file"]
+
+
+def test_deep_folder_is_held_without_the_folders_above_it(tree: Tree, root: Path) -> None:
+    deep = "/".join(["t-a"] * 40)
+    fill(root, f"{deep}/file")
+    before = count_descriptors()
+    with tree.holding() as held:
+        assert held.status(f"{deep}/file")
+        assert count_descriptors() == before + 1
+
+
+@pytest.mark.parametrize("ways", ["remove", "clear", "remove_empty"])
+def test_removed_folder_is_not_held_any_more(tree: Tree, root: Path, ways: str) -> None:
+    fill(root, "t-a/b/c/file", "t-ab/file", "t-file")
+    with tree.holding() as held:
+        held.unlink("t-a/b/c/file")
+        if ways == "clear":
+            held.clear("t-a")
+        else:
+            getattr(held, ways)("t-a/b/c")
+        held.move("t-file", "t-a/b/c/file")
+        assert held.read("t-a/b/c/file", 100) == b"t-file"
+    assert (root / "t-a/b/c/file").read_text() == "t-file"
+
+
+def test_held_tree_refuses_symlinks(tree: Tree, root: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "t-elsewhere", "b/precious")
+    fill(root, "t-file")
+    (root / "t-link").symlink_to(tmp_path / "t-elsewhere")
+    with tree.holding() as held:
+        for folder in ("t-link", "t-link/b"):
+            with pytest.raises(RunError, match="is a symlink"):
+                held.move("t-file", f"{folder}/precious")
+            with pytest.raises(RunError, match="is a symlink"):
+                held.status(f"{folder}/precious")
+    assert (tmp_path / "t-elsewhere/b/precious").read_text() == "b/precious"
 
 
 def test_absolute_path_of_an_error_is_kept(root: Path) -> None:
-    with pytest.raises(OSError, match="x") as refused, tree_module._name_errors(root):
+    with pytest.raises(OSError, match="x") as refused, tree_module._name_errors(root, ""):
         raise OSError(errno.EIO, "x", "/already/named")
     assert refused.value.filename == "/already/named"
-    with pytest.raises(OSError, match="x") as refused, tree_module._name_errors(root):
+    with pytest.raises(OSError, match="x") as refused, tree_module._name_errors(root, ""):
         raise OSError(errno.EIO, "x", "relative", None, "other")
     assert (refused.value.filename, refused.value.filename2) == (str(root), None)

@@ -42,8 +42,6 @@ class ItemSettler:
         self.order = order
         self.context = order.context
         self.store = RecordStore(order.context.layout, order.stage.name)
-        if not self.context.elsewhere:  # in a cluster, a worker that counts as lost may work on the same items
-            self.store.look([planned.item.id for planned in order.items])
 
     def find_settled(self, planned: PlannedItem) -> Outcome | None:
         """Return the outcome if this run has done the item before: Dask resubmits a shard whose worker was lost.
@@ -57,6 +55,13 @@ class ItemSettler:
 
     def settle(self, item: StartedItem, reply: Reply, log: bytes) -> Outcome:
         """Publish the result of a finished item; record the failure of a failed one."""
+        if self.context.elsewhere:  # a worker that counts as lost may work on the same item
+            return self._settle(item, reply, log)
+        with self.store.holding():
+            self.store.look(item.planned.item.id)
+            return self._settle(item, reply, log)
+
+    def _settle(self, item: StartedItem, reply: Reply, log: bytes) -> Outcome:
         planned = item.planned
         try:
             reply = self._judge_inputs(item, reply)
@@ -73,9 +78,9 @@ class ItemSettler:
 
     def clear(self, item: StartedItem) -> None:
         """Empty the item's private folder, which a later item uses again."""
-        layout = self.context.layout
+        private = self.store.layout.relative(item.private)
         for name in ("outputs", "scratch"):
-            layout.tree.clear(layout.relative(item.private / name))
+            self.store.tree.clear(f"{private}/{name}")
         if local := self.local_folder(item.planned):  # the child removes it, unless it was killed
             remove_local_scratch(local)
 

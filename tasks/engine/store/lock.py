@@ -120,6 +120,7 @@ class Lock:
         self.owner = owner
         self.on_loss: Callable[[LockLost], None] = lambda _: None
         self._descriptor = descriptor
+        self._content = owner.encode()
         self._touched_at = touched_at
         self._loss: LockLost | None = None
         self._over = threading.Event()
@@ -168,7 +169,10 @@ class Lock:
             self._touched_at = now
 
     def _confirm(self) -> None:
-        token = _read_token(self.path)
+        content = _read_lock(self.path)
+        if content == self._content:
+            return
+        token = _find_token(content)
         if token is None:
             self._lose("it is gone")
         elif token != self.owner.token:
@@ -365,7 +369,19 @@ def _set_time(descriptor: int, owner: Owner) -> None:
 
 
 def _read_token(path: Path) -> str | None:
-    """Return the token in the lock at ``path``, empty if it is damaged; None if there is no lock.
+    """Return the token in the lock at ``path``, empty if it is damaged; None if there is no lock."""
+    return _find_token(_read_lock(path))
+
+
+def _find_token(content: bytes | None) -> str | None:
+    if content is None:
+        return None
+    owner = Owner.decode(content)
+    return owner.token if owner else ""
+
+
+def _read_lock(path: Path) -> bytes | None:
+    """Return the content of the lock at ``path``; None if there is no lock.
 
     The file is opened each time: network filesystems may answer from a cache otherwise.
     """
@@ -374,10 +390,9 @@ def _read_token(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        owner = Owner.decode(_read(descriptor))
+        return _read(descriptor)
     finally:
         os.close(descriptor)
-    return owner.token if owner else ""
 
 
 def _look(path: Path) -> _Look | None:

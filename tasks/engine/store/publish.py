@@ -48,7 +48,7 @@ def publish(private: Path, record: Record, store: RecordStore) -> None:
     OutputBlocked if the path of an output is occupied; the old record stays valid then. Raises RunError if the output
     folder cannot be written.
     """
-    tree, source = store.layout.tree, store.layout.relative(private)
+    tree, source = store.tree, store.layout.relative(private)
     try:
         for output in record.outputs:
             check_is_no_folder(store.layout.output_dir / output.path)

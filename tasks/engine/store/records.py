@@ -44,36 +44,36 @@ class RecordStore:
         self.stage = stage
         self.folder = layout.records(stage)
         self.failures_folder = layout.failures(stage)
-        self._tree = layout.tree
+        self.tree = layout.tree
         self._records, self._failures = layout.relative(self.folder), layout.relative(self.failures_folder)
-        self._looked: set[str] | None = None
+        self._new = ""
 
-    def look(self, item_ids: Collection[str]) -> None:
-        """List which of these items have files here, so that later reads skip the others. Only for a single writer."""
-        folders = ((self._records, ".stale"), (self._records, ".json"), (self._failures, ".json"))
-        wanted = set(item_ids)
-        self._looked = {
-            name for folder, suffix in folders for name in self._list_names(folder, suffix) if name in wanted
-        }
+    def look(self, item_id: str) -> None:
+        """Check if an item has any files here; if not, publishing it reads none. Only for a single writer."""
+        places = (f"{self._records}/{item_id}.json", f"{self._records}/{item_id}.stale")
+        has_files = any(self.tree.status(path) for path in (*places, f"{self._failures}/{item_id}.json"))
+        self._new = "" if has_files else item_id
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Speed up reading many records and outputs. The store must not be written during the block."""
+    def holding(self) -> Iterator[None]:
+        """Keep folders open during the block, which makes accesses faster. For one thread; see :meth:`Tree.holding`."""
         with self.layout.tree.holding() as tree:
-            self._tree = tree
+            self.tree = tree
             try:
                 yield
             finally:
-                self._tree = self.layout.tree
+                self.tree = self.layout.tree
 
-    def _is_unknown(self, item_id: str) -> bool:
-        """Return True if the directory listing shows no files for this item."""
-        return self._looked is not None and item_id not in self._looked
+    reading = holding
+
+    def _is_new(self, item_id: str) -> bool:
+        """Return True if :meth:`look` found no files of this item, and none were written since."""
+        return item_id == self._new
 
     def prepare(self) -> None:
         """Create the folders."""
         for folder in (self._records, self._failures):
-            with self._tree.opened(folder, make=True):
+            with self.tree.opened(folder, make=True):
                 pass
 
     def ids(self) -> set[str]:
@@ -90,26 +90,23 @@ class RecordStore:
 
     def get(self, item_id: str) -> Record | None:
         """Return the record of one item; None if it has none."""
-        if self._is_unknown(item_id):
-            return None
         return self._own(self._read(f"{self._records}/{item_id}.json", _RECORD), item_id)
 
     def write(self, record: Record) -> None:
         """Write the record that an item is done. Call it last, after its outputs are in place."""
-        new = self._is_unknown(record.id)
+        new = self._is_new(record.id)
         record = record if new else replace(record, history=self._read_history(record.id))
-        self._tree.write(f"{self._records}/{record.id}.json", _RECORD.dump_json(record))
-        self._tree.sync_folder(self._records)  # the record must survive a power cut like its outputs
+        self.tree.write(f"{self._records}/{record.id}.json", _RECORD.dump_json(record))
+        self.tree.sync_folder(self._records)  # the record must survive a power cut like its outputs
         if not new:
-            self._tree.unlink(f"{self._failures}/{record.id}.json")
+            self.tree.unlink(f"{self._failures}/{record.id}.json")
 
     def write_failure(self, failure: Failure) -> None:
         """Write the failure of an item, for the next run and for ``--keep-failed``."""
-        if not self._is_unknown(failure.id):
+        if not self._is_new(failure.id):
             failure = replace(failure, history=self._read_history(failure.id))
-        self._tree.write(f"{self._failures}/{failure.id}.json", _FAILURE.dump_json(failure), durable=False)
-        if self._looked is not None:
-            self._looked.add(failure.id)
+        self.tree.write(f"{self._failures}/{failure.id}.json", _FAILURE.dump_json(failure), durable=False)
+        self._new = ""
 
     def paths(self, item_id: str) -> list[Path]:
         """Return the paths of all files about an item: its record, a record set aside, its failure."""
@@ -127,16 +124,19 @@ class RecordStore:
 
         ``<id>.stale`` lists every file that the item may have from now on, so that a kill leaves no unlisted file.
         """
-        if self._is_unknown(record.id) and not record.outputs:
+        if self._is_new(record.id):
+            if record.outputs:
+                content = _ASIDE.dump_json(Aside(_list_paths(record), None))
+                self.tree.write(f"{self._records}/{record.id}.stale", content, durable=False)
             return
         current, stale = f"{self._records}/{record.id}.json", f"{self._records}/{record.id}.stale"
         paths, former = self._collect_paths(record.id) | _list_paths(record), self._read_former(record.id)
-        replaces = self._tree.status(current) is not None
+        replaces = self.tree.status(current) is not None
         if paths or former:
-            self._tree.write(stale, _ASIDE.dump_json(Aside(paths, former)), durable=replaces)
+            self.tree.write(stale, _ASIDE.dump_json(Aside(paths, former)), durable=replaces)
         if replaces:
-            self._tree.unlink(current)
-            self._tree.sync_folder(self._records)  # a power cut must not bring it back next to other outputs
+            self.tree.unlink(current)
+            self.tree.sync_folder(self._records)  # a power cut must not bring it back next to other outputs
 
     def withdraw(self, item_ids: Collection[str]) -> None:
         """Invalidate the records of items before their outputs are removed.
@@ -147,19 +147,22 @@ class RecordStore:
             current, stale = f"{self._records}/{item_id}.json", f"{self._records}/{item_id}.stale"
             if self._read_aside(item_id):
                 content = _ASIDE.dump_json(Aside(self._collect_paths(item_id), self._read_former(item_id)))
-                self._tree.write(stale, content)
-                self._tree.unlink(current)
-            elif self._tree.status(current):
-                self._tree.move(current, stale)
-        self._tree.sync_folder(self._records)
+                self.tree.write(stale, content)
+                self.tree.unlink(current)
+            elif self.tree.status(current):
+                self.tree.move(current, stale)
+        self.tree.sync_folder(self._records)
 
     def settle(self, record: Record) -> None:
         """Remove ``<id>.stale`` after :meth:`write`, unless :meth:`tidy` must remove files of the item."""
-        if self._is_unknown(record.id) and not record.outputs:
+        if self._is_new(record.id):
+            self._new = ""
+            if record.outputs:
+                self.tree.unlink(f"{self._records}/{record.id}.stale")
             return
         aside = self._read_aside(record.id)
         if aside is None or aside.paths <= _list_paths(record):
-            self._tree.unlink(f"{self._records}/{record.id}.stale")
+            self.tree.unlink(f"{self._records}/{record.id}.stale")
 
     def tidy(self, kept: Collection[str] | None = None) -> None:
         """Remove files that no item has any more; with ``kept``, also all files of other items.
@@ -177,7 +180,7 @@ class RecordStore:
             self.layout, {path for item_id in gone | superseded for path in self._collect_paths(item_id)} - needed
         )
         for item_id in gone | superseded:
-            self._tree.unlink(f"{self._records}/{item_id}.stale")
+            self.tree.unlink(f"{self._records}/{item_id}.stale")
 
     def _list_ids(self, suffix: str) -> set[str]:
         return set(self._list_names(self._records, suffix))
@@ -207,16 +210,16 @@ class RecordStore:
     def is_intact(self, output: Output, verify: Verify) -> bool:
         """Return True if an output exists with its size, and with its digest if requested."""
         try:
-            status = self._tree.status(output.path)
+            status = self.tree.status(output.path)
             if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != output.size_bytes:
                 return False
-            return verify == "size" or self._tree.sha256(output.path) == output.sha256
+            return verify == "size" or self.tree.sha256(output.path) == output.sha256
         except OSError:
             return False
 
     def _list_names(self, folder: str, suffix: str) -> Iterator[str]:
         """Yield the names in ``folder`` that end in ``suffix``, without the suffix."""
-        return (name.removesuffix(suffix) for name in self._tree.names(folder) if name.endswith(suffix))
+        return (name.removesuffix(suffix) for name in self.tree.names(folder) if name.endswith(suffix))
 
     def _load(self, folder: str, adapter: TypeAdapter[E]) -> dict[str, E]:
         names = [name for name in self._list_names(folder, ".json") if not name.startswith(".")]
@@ -229,7 +232,7 @@ class RecordStore:
         Raises OSError if the disk fails: an item must not count as missing then, because its files would be lost.
         """
         try:
-            return adapter.validate_json(self._tree.read(path, MAX_RECORD_BYTES))
+            return adapter.validate_json(self.tree.read(path, MAX_RECORD_BYTES))
         except ValidationError:
             return None
         except OSError as error:

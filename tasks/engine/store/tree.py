@@ -14,19 +14,20 @@ import os
 import re
 import shutil
 import stat
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.engine.contract.errors import RunError
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FOLDER = _ROOT | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not make its reader wait
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
 _MAX_HELD = 64  # folders
+_MAX_HELD_DEPTH = 16  # of nested folders that are all kept open
 # What filesystems say that cannot force the names in a folder to the disk.
 _CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES})
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
@@ -35,6 +36,20 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 def is_plain_path(path: str) -> bool:
     """Return True if ``path`` is relative and normal: no ``..``, no ``.``, no empty part, no NUL."""
     return bool(path) and not {"", ".", ".."} & set(path.split("/")) and "\0" not in path
+
+
+class _Folders:
+    """Folders that a tree keeps open, by path. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self.descriptors: dict[str, int] = {}
+        self.users = 0  # blocks of :meth:`Tree.opened` that are being executed
+
+    def close(self, under: str | None = None) -> None:
+        """Close the folder ``under`` and all folders in it; None means all folders."""
+        for path in list(self.descriptors):
+            if under is None or path == under or path.startswith(f"{under}/"):
+                os.close(self.descriptors.pop(path))
 
 
 @dataclass(frozen=True)
@@ -46,72 +61,97 @@ class Tree:
 
     root: Path
     makes_root: bool = True  # with the folders above it, where something is to be made in it
-    _held: dict[str, int] | None = field(default=None, compare=False, repr=False)
+    _held: _Folders | None = field(default=None, compare=False, repr=False)
 
-    @contextmanager
-    def opened(self, folder: str = "", make: bool = False) -> Iterator[int]:
-        """Yield a descriptor of ``folder``; with ``make``, make it and the folders above it if they are missing."""
-        if self._held is not None and not make:
-            yield self._hold(folder, self._held)
-            return
-        descriptor = self._open(folder, make)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+    def opened(self, folder: str = "", make: bool = False) -> AbstractContextManager[int]:
+        """Provide a descriptor of ``folder``; with ``make``, make it and the folders above it if they are missing."""
+        return _Opened(self._acquire, self._held, folder, make)
 
     @contextmanager
     def holding(self) -> Iterator[Tree]:
-        """Yield this tree with a cache of open folders, for reading many files."""
-        held = dict[str, int]()
+        """Yield this tree with a cache of open folders, for many accesses by one thread.
+
+        No other process may meanwhile replace a folder that the thread uses.
+        """
+        held = _Folders()
         try:
             yield Tree(self.root, self.makes_root, held)
         finally:
-            _close(held)
+            held.close()
 
-    def _hold(self, folder: str, held: dict[str, int]) -> int:
-        if folder not in held:
-            if len(held) >= _MAX_HELD:
-                _close(held)
-            held[folder] = self._open(folder, make=False)
-        return held[folder]
+    def _acquire(self, folder: str, make: bool) -> int:
+        held = self._held
+        if held is None:
+            return self._open(folder, make)
+        if not held.users and len(held.descriptors) >= _MAX_HELD:
+            held.close()
+        return self._hold(folder, held, make)
+
+    def _hold(self, folder: str, held: _Folders, make: bool) -> int:
+        """Return a descriptor of ``folder`` that stays open, opened relative to its parent."""
+        if (known := held.descriptors.get(folder)) is not None:
+            return known
+        if not folder or folder.count("/") > _MAX_HELD_DEPTH:
+            descriptor = self._open(folder, make)
+        else:
+            _check_path(folder)
+            parent, _, name = folder.rpartition("/")
+            descriptor = self._enter(self._hold(parent, held, make), name, folder, make)
+        held.descriptors[folder] = descriptor
+        return descriptor
 
     def _open(self, folder: str, make: bool) -> int:
-        if make and self.makes_root:
-            self.root.mkdir(parents=True, exist_ok=True)
         parts = _split_path(folder)
-        descriptor = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
+        descriptor = self._open_root(make)
         for place, name in enumerate(parts):
             try:
-                inner = self._enter(descriptor, name, self.root.joinpath(*parts[: place + 1]), make)
+                inner = self._enter(descriptor, name, "/".join(parts[: place + 1]), make)
             finally:
                 os.close(descriptor)
             descriptor = inner
         return descriptor
 
-    def _enter(self, parent: int, name: str, path: Path, make: bool) -> int:
-        """Open the folder ``name`` in an open folder; ``path`` is where that is."""
-        with _name_errors(path):
-            if make:
+    def _open_root(self, make: bool) -> int:
+        try:
+            return os.open(self.root, _ROOT)
+        except FileNotFoundError:
+            if not (make and self.makes_root):
+                raise
+        self.root.mkdir(parents=True, exist_ok=True)
+        return os.open(self.root, _ROOT)
+
+    def _enter(self, parent: int, name: str, path: str, make: bool) -> int:
+        """Open the folder ``name`` in an open folder; ``path`` is its path in the tree."""
+        try:
+            return os.open(name, _FOLDER, dir_fd=parent)
+        except FileNotFoundError:
+            with _name_errors(self.root, path):
+                if not make:
+                    raise
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=parent)
-            try:
-                return os.open(name, _FOLDER, dir_fd=parent)
-            except OSError:
+            return self._enter(parent, name, path, make=False)
+        except OSError:
+            with _name_errors(self.root, path):
                 if _is_link(name, parent):
-                    raise _refuse(path) from None
+                    raise _refuse(self.root / path) from None
                 raise
+
+    def _forget(self, path: str) -> None:
+        """Close ``path`` and the folders in it, because they are about to be removed."""
+        if self._held is not None:
+            self._held.close(path)
 
     def make(self, folder: str, mode: int = 0o777) -> None:
         """Make ``folder``, which must not exist, and the folders above it."""
         parent, name = _split(folder)
-        with _name_errors(self.root / folder), self.opened(parent, make=True) as descriptor:
+        with _name_errors(self.root, folder), self.opened(parent, make=True) as descriptor:
             os.mkdir(name, mode, dir_fd=descriptor)
 
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names in ``folder``; none if it is missing."""
         try:
-            with self.opened(folder) as descriptor, _name_errors(self.root / folder):
+            with self.opened(folder) as descriptor, _name_errors(self.root, folder):
                 return sorted(os.listdir(descriptor))
         except FileNotFoundError:
             return []
@@ -143,25 +183,34 @@ class Tree:
     @contextmanager
     def reading(self, path: str) -> Iterator[int]:
         """Yield a descriptor of the plain file ``path``. Raises OSError for a symlink, a pipe or a device."""
-        parent, name = _split(path)
-        with _name_errors(self.root / path), self.opened(parent) as folder:
-            descriptor = os.open(name, _FILE, dir_fd=folder)
+        descriptor, _ = self._open_file(path)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(f"{self.root / path} is not a plain file")
-            with _name_errors(self.root / path):
+            with _name_errors(self.root, path):
                 yield descriptor
         finally:
             os.close(descriptor)
 
+    def _open_file(self, path: str) -> tuple[int, int]:
+        """Return a descriptor of the plain file ``path``, and its size in bytes."""
+        parent, name = _split(path)
+        with _name_errors(self.root, path), self.opened(parent) as folder:
+            descriptor = os.open(name, _FILE, dir_fd=folder)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise OSError(f"{self.root / path} is not a plain file")
+        return descriptor, status.st_size
+
     def read(self, path: str, max_bytes: int) -> bytes:
         """Return the content of the plain file ``path``. Raises OSError if it has more than ``max_bytes``."""
-        with self.reading(path) as descriptor:
-            size_bytes = os.fstat(descriptor).st_size
+        descriptor, size_bytes = self._open_file(path)
+        try:
             if size_bytes > max_bytes:
                 raise OSError(f"{self.root / path} has more than {max_bytes} bytes")
-            with open(descriptor, "rb", closefd=False) as stream:
-                return stream.read(size_bytes)
+            with _name_errors(self.root, path):
+                return _read(descriptor, size_bytes)
+        finally:
+            os.close(descriptor)
 
     def sha256(self, path: str) -> str:
         """Return the sha256 of the plain file ``path`` as 64 hexadecimal digits."""
@@ -183,7 +232,7 @@ class Tree:
         """
         with self.opened(folder) as descriptor:
             try:
-                with _name_errors(self.root / folder):
+                with _name_errors(self.root, folder):
                     os.fsync(descriptor)
             except OSError as error:
                 if error.errno not in _CANNOT_SYNC:
@@ -196,14 +245,10 @@ class Tree:
         :meth:`sync_folder`.
         """
         parent, name = _split(path)
-        temporary = f".{name}.{uuid.uuid4().hex[:12]}.tmp"
-        with _name_errors(self.root / path), self.opened(parent) as folder:
+        temporary = f".{name}.{os.urandom(6).hex()}.tmp"
+        with _name_errors(self.root, path), self.opened(parent) as folder:
             try:
-                with open(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    if durable:
-                        os.fsync(stream.fileno())
+                _write(os.open(temporary, _NEW, 0o666, dir_fd=folder), content, durable)
                 os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with contextlib.suppress(OSError):  # it must not hide the first error
@@ -214,19 +259,20 @@ class Tree:
         """Rename the file ``source`` to ``target``; create its folders, and replace a file or a symlink there."""
         (from_parent, from_name), (to_parent, to_name) = _split(source), _split(target)
         opened = self.opened(from_parent), self.opened(to_parent, make=True)
-        with opened[0] as from_folder, opened[1] as to_folder, _name_errors(self.root / target):
+        with opened[0] as from_folder, opened[1] as to_folder, _name_errors(self.root, target):
             os.replace(from_name, to_name, src_dir_fd=from_folder, dst_dir_fd=to_folder)
 
     def unlink(self, path: str) -> None:
         """Remove the file or symlink ``path``, if there is one."""
         parent, name = _split(path)
         gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
-        with gone, _name_errors(self.root / path), self.opened(parent) as folder:
+        with gone, _name_errors(self.root, path), self.opened(parent) as folder:
             os.unlink(name, dir_fd=folder)
 
     def remove(self, path: str) -> None:
         """Remove ``path`` if it exists: a file, a symlink, or a folder with its content, as far as possible."""
         parent, name = _split(path)
+        self._forget(path)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), self.opened(parent) as folder:
             _remove(name, folder)
 
@@ -237,6 +283,7 @@ class Tree:
             return
         with self.opened(folder) as descriptor:
             for name in os.listdir(descriptor):
+                self._forget(f"{folder}/{name}" if folder else name)
                 _remove(name, descriptor)
 
     def remove_temporary(self, folder: str = "") -> None:
@@ -249,38 +296,74 @@ class Tree:
     def remove_empty(self, folder: str) -> None:
         """Remove ``folder``. Raises OSError if it is not empty."""
         parent, name = _split(folder)
+        self._forget(folder)
         with self.opened(parent) as descriptor:
             os.rmdir(name, dir_fd=descriptor)
 
 
-@contextmanager
-def _name_errors(path: Path) -> Iterator[None]:
-    """Set the full ``path`` in an OSError of the block: the system gives only the relative name, or none."""
-    try:
-        yield
-    except OSError as error:
+class _Opened:
+    """Context of :meth:`Tree.opened`. A class, because a generator would take twice the time."""
+
+    __slots__ = ("_acquire", "_descriptor", "_folder", "_held", "_make")
+
+    def __init__(self, acquire: Callable[[str, bool], int], held: _Folders | None, folder: str, make: bool) -> None:
+        self._acquire = acquire
+        self._held = held
+        self._folder = folder
+        self._make = make
+        self._descriptor = -1
+
+    def __enter__(self) -> int:
+        self._descriptor = self._acquire(self._folder, self._make)
+        if self._held is not None:
+            self._held.users += 1
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        if self._held is not None:
+            self._held.users -= 1
+        else:
+            os.close(self._descriptor)
+
+
+class _name_errors:  # noqa: N801 - reads as a context
+    """Sets the full path in an OSError of the block: the system gives only the relative name, or none."""
+
+    __slots__ = ("_path", "_root")
+
+    def __init__(self, root: Path, path: str) -> None:
+        self._root = root
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not isinstance(error, OSError):
+            return
         is_named = isinstance(error.filename, str) and os.path.isabs(error.filename)
         if error.errno is not None and not is_named:  # one without a number has a text of its own
-            error.filename = str(path)
+            error.filename = str(self._root / self._path)
             del error.filename2  # set to None, it would be in the text: "... -> None"
-        raise
+
+
+def _check_path(path: str) -> None:
+    if not is_plain_path(path):
+        raise RunError(f"{path!r} is not a path inside the output folder; it was left alone")
 
 
 def _split_path(path: str) -> list[str]:
-    if path and not is_plain_path(path):
-        raise RunError(f"{path!r} is not a path inside the output folder; it was left alone")
-    return path.split("/") if path else []
+    if not path:
+        return []
+    _check_path(path)
+    return path.split("/")
 
 
 def _split(path: str) -> tuple[str, str]:
     """Split ``path`` into its folder and its name."""
-    *parents, name = _split_path(path)
-    return "/".join(parents), name
-
-
-def _close(held: dict[str, int]) -> None:
-    while held:
-        os.close(held.popitem()[1])
+    _check_path(path)
+    parent, _, name = path.rpartition("/")
+    return parent, name
 
 
 def _is_link(name: str, parent: int) -> bool:
@@ -299,7 +382,30 @@ def _remove(name: str, parent: int) -> None:
     except OSError:  # EISDIR on Linux, EPERM elsewhere
         if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             raise
-        shutil.rmtree(name, ignore_errors=True, dir_fd=parent)
+        try:
+            os.rmdir(name, dir_fd=parent)  # most folders are empty, and this is faster
+        except OSError:
+            shutil.rmtree(name, ignore_errors=True, dir_fd=parent)
+
+
+def _read(descriptor: int, size_bytes: int) -> bytes:
+    """Return the first ``size_bytes`` of a file, or all that it has."""
+    content = os.read(descriptor, size_bytes)
+    while len(content) < size_bytes and (more := os.read(descriptor, size_bytes - len(content))):
+        content += more
+    return content
+
+
+def _write(descriptor: int, content: bytes, durable: bool) -> None:
+    """Write ``content`` to a new file, with ``durable`` to the disk too, and close it."""
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse(path: Path) -> RunError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -86,7 +87,13 @@ def write_failure(folder: Path, engine_folder: Path, error: OSError) -> RunError
 
 def check_is_no_folder(path: Path) -> None:
     """Raise IsADirectoryError if ``path``, where a file is to be written, is a folder."""
-    if path.is_dir() and not path.is_symlink():
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return
+        raise
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
