@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.execution import Execution
-from tasks.frames.params import Format, FramesParams, ImageFormat, Resize, Share, Strategy
+from tasks.frames.params import Format, FramesParams, ImageFormat, Resize, Share, SplitShares, Strategy
 from tasks.launcher.batch_flow import Steps, batch_flow, pick
 from tasks.media.damage import OnDamage
 
@@ -26,32 +26,33 @@ if TYPE_CHECKING:
 
 @batch_flow("dataset-prep", extra="video")
 def dataset_prep(
-    output_dir: Path,
-    manifest: Path | None = None,
-    videos_dir: Path | None = None,
-    max_frames: Annotated[int, Field(ge=1, le=10_000)] = 8,
-    strategy: Strategy = "support-then-uniform",
-    image_format: ImageFormat = "jpg",
-    quality: Annotated[int, Field(ge=1, le=100)] = 90,
-    resize: Resize | None = None,
-    format: Format = "jsonl",
-    splits: str | None = None,
-    group_by: str | None = None,
-    on_damage: OnDamage = "skip",
-    verify_frames: Share = 0.0,
+    *,
+    videos_dir: Annotated[Path | None, Field(title="Folder of videos")] = None,
+    manifest: Annotated[Path | None, Field(title="Manifest (JSON, JSONL, CSV or Parquet)")] = None,
+    output_dir: Annotated[Path, Field(title="Output folder")],
+    max_frames: Annotated[int, Field(ge=1, le=10_000, title="Maximum frames per sample")] = 8,
+    resize: Annotated[Resize | None, Field(title="Size of the frames (px)")] = None,
+    image_format: Annotated[ImageFormat, Field(title="Format of the frames")] = "jpg",
+    quality: Annotated[int, Field(ge=1, le=100, title="Quality of jpg and webp (1 to 100)")] = 90,
+    strategy: Annotated[Strategy, Field(title="Selection of frames")] = "support-then-uniform",
+    format: Annotated[Format, Field(title="Format of the dataset")] = "jsonl",
+    splits: Annotated[SplitShares | None, Field(title="Splits (such as train=0.9,val=0.1)")] = None,
+    group_by: Annotated[str | None, Field(title="Column that stays within one split")] = None,
+    on_damage: Annotated[OnDamage, Field(title="Damaged videos")] = "skip",
+    verify_frames: Annotated[Share, Field(title="Share of frames to verify (0 to 1)")] = 0.0,
     execution: Execution = Execution(),
 ) -> Steps:
     """Extract frames from videos and build a training dataset.
 
     Args:
-        output_dir: Folder for frames/, dataset/, summary.json, items.parquet, failures.json and report.html
+        videos_dir: Folder of videos; paths in the manifest are relative to it (default: the manifest's folder)
         manifest: train.json, JSON, JSONL, CSV or Parquet with id and video_path (default: every video of the folder)
-        videos_dir: Folder that the manifest's video paths are relative to (default: the manifest's folder)
+        output_dir: Folder for frames/, dataset/, summary.json, items.parquet, failures.json and report.html
         max_frames: Maximum frames per sample
-        strategy: Frames at the support timestamps and then evenly spaced ones, or only one of the two
+        resize: WIDTHxHEIGHT, or the length of the longer side, in pixels (default: the video's size)
         image_format: Format of the frames
         quality: Quality of jpg and webp, 1 to 100
-        resize: WIDTHxHEIGHT, or the length of the longer side, in pixels (default: the video's size)
+        strategy: Frames at the support timestamps and then evenly spaced ones, or only one of the two
         format: Format of the dataset
         splits: Shares of the splits, such as train=0.9,val=0.1
         group_by: Column whose values stay within one split (default: the video)

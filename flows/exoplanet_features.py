@@ -35,43 +35,44 @@ if TYPE_CHECKING:
 
 @batch_flow("exoplanet-features", extra="stars")
 def exoplanet_features(
-    output_dir: Path,
-    targets: Path | None = None,
-    source: Source = "folder",
-    light_curves: Path | None = None,
-    flux: FluxColumn = "pdcsap",
-    detrend: Detrend = "biweight",
-    window_days: Annotated[float, Field(gt=0, le=100)] = 1.0,
-    run_bls: bool = True,
-    run_tls: bool = True,
-    tls_scope: TlsScope = "peaks",
-    min_period: Annotated[float, Field(ge=MIN_PERIOD_DAYS, le=MAX_PERIOD_DAYS)] = 0.6,
-    max_period: Annotated[float | None, Field(gt=0, le=MAX_PERIOD_DAYS)] = None,
-    max_planets: Annotated[int, Field(ge=1, le=10)] = 3,
-    min_sde: Annotated[float, Field(ge=0)] = 10.5,
-    min_snr: Annotated[float, Field(ge=0)] = 7.1,
-    plots: bool = True,
+    *,
+    light_curves: Annotated[Path | None, Field(title="Folder of light curves")] = None,
+    targets: Annotated[Path | None, Field(title="Table of targets (CSV, JSON, JSONL or Parquet)")] = None,
+    source: Annotated[Source, Field(title="Source of light curves")] = "folder",
+    output_dir: Annotated[Path, Field(title="Output folder")],
+    min_period: Annotated[float, Field(ge=MIN_PERIOD_DAYS, le=MAX_PERIOD_DAYS, title="Minimum period (days)")] = 0.6,
+    max_period: Annotated[float | None, Field(gt=0, le=MAX_PERIOD_DAYS, title="Maximum period (days)")] = None,
+    max_planets: Annotated[int, Field(ge=1, le=10, title="Maximum candidates per star")] = 3,
+    min_sde: Annotated[float, Field(ge=0, title="Minimum signal detection efficiency")] = 10.5,
+    min_snr: Annotated[float, Field(ge=0, title="Minimum signal-to-noise ratio")] = 7.1,
+    plots: Annotated[bool, Field(title="Plots")] = True,
+    run_bls: Annotated[bool, Field(title="Search for boxes (BLS)")] = True,
+    run_tls: Annotated[bool, Field(title="Search for transit shapes (TLS)")] = True,
+    tls_scope: Annotated[TlsScope, Field(title="Periods of TLS")] = "peaks",
+    flux: Annotated[FluxColumn, Field(title="Flux column")] = "pdcsap",
+    detrend: Annotated[Detrend, Field(title="Detrending")] = "biweight",
+    window_days: Annotated[float, Field(gt=0, le=100, title="Detrending window (days)")] = 1.0,
     execution: Execution = Execution(),
 ) -> Steps:
     """Search the light curves of stars for transits and measure 27 features per candidate.
 
     Args:
-        output_dir: Folder for features.parquet, bls_tls_features.csv, stars/, plots/, summary.json and report.html
+        light_curves: Folder of light curves: FITS of Kepler, K2 or TESS (SPOC, QLP), or CSV
         targets: CSV, JSON, JSONL or Parquet with target_id (default: every star of the folder)
         source: Where light curves come from: a folder, or the archive MAST
-        light_curves: Folder of light curves: FITS of Kepler, K2 or TESS (SPOC, QLP), or CSV
-        flux: Flux column of FITS files: corrected for systematics (pdcsap), or as measured (sap)
-        detrend: How slow variations are removed
-        window_days: Detrending window in days; widened if the longest period needs it
-        run_bls: Search for boxes (BLS)
-        run_tls: Search for transit shapes (TLS)
-        tls_scope: Search for transit shapes around the peaks of the box search, or over all periods
+        output_dir: Folder for features.parquet, bls_tls_features.csv, stars/, plots/, summary.json and report.html
         min_period: Minimum period in days
         max_period: Maximum period in days (default: the light curve's length)
         max_planets: Maximum candidates per star
         min_sde: Minimum signal detection efficiency of a candidate
         min_snr: Minimum signal-to-noise ratio of a candidate, in pink noise
         plots: Draw an image per star
+        run_bls: Search for boxes (BLS)
+        run_tls: Search for transit shapes (TLS)
+        tls_scope: Search for transit shapes around the peaks of the box search, or over all periods
+        flux: Flux column of FITS files: corrected for systematics (pdcsap), or as measured (sap)
+        detrend: How slow variations are removed
+        window_days: Detrending window in days; widened if the longest period needs it
         execution: Execution options
     """
     from tasks.engine.contract.manifest import check_priority

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
-from tasks.landmarks.params import Device, FillGaps, LandmarkFormat, LandmarkParams, Normalization
+from tasks.landmarks.params import Device, FillGaps, LandmarkFormat, LandmarkParams, ModelName, Normalization
 from tasks.landmarks.samples import Layout
 from tasks.launcher.batch_flow import Steps, batch_flow, pick
 from tasks.media.damage import OnDamage
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 
 @batch_flow("landmark-extraction", extra="signs")
 def landmark_extraction(
-    input: Path,
-    output_dir: Path,
-    layout: Layout = "auto",
-    split: str = "all",
-    fps: Annotated[float | None, Field(gt=0, le=1000)] = None,
-    model: str = "holistic",
-    format: LandmarkFormat = "npz",
-    fill_gaps: FillGaps = 0,
-    rescue_hands: bool = False,
-    normalize: Normalization = "none",
-    overlay: bool = False,
-    device: Device = "cpu",
-    on_damage: OnDamage = "skip",
+    *,
+    input: Annotated[Path, Field(title="Collection (a folder or a manifest)")],
+    output_dir: Annotated[Path, Field(title="Output folder")],
+    split: Annotated[str, Field(title="Split")] = "all",
+    model: Annotated[ModelName, Field(title="Model (or a .task file)")] = "holistic",
+    format: Annotated[LandmarkFormat, Field(title="Format of the landmarks")] = "npz",
+    fill_gaps: Annotated[FillGaps, Field(title="Longest gap to fill (frames)")] = 0,
+    rescue_hands: Annotated[bool, Field(title="Rescue lost hands")] = False,
+    normalize: Annotated[Normalization, Field(title="Normalization")] = "none",
+    overlay: Annotated[bool, Field(title="Clips with the skeleton")] = False,
+    layout: Annotated[Layout, Field(title="Layout of the folder")] = "auto",
+    fps: Annotated[float | None, Field(gt=0, le=1000, title="Frame rate of frame folders (per second)")] = None,
+    on_damage: Annotated[OnDamage, Field(title="Damaged videos")] = "skip",
+    device: Annotated[Device, Field(title="Device of the model")] = "cpu",
     execution: Execution = Execution(),
 ) -> Steps:
     """Extract body, face and hand landmarks from every frame of frame folders and videos.
@@ -47,17 +48,17 @@ def landmark_extraction(
     Args:
         input: Folder of the collection, or a manifest of its samples
         output_dir: Folder for one folder per split, summary.json, items.parquet, failures.json and report.html
-        layout: Layout of the collection's folder
         split: train, dev, test or another split of the collection, or all of them
-        fps: Frames per second of frame folders (default: 25)
         model: holistic, hands, pose, face, or the path of a .task file
         format: Format of the landmarks
         fill_gaps: Maximum consecutive frames to interpolate between two frames that have the part
         rescue_hands: Search around the wrists for hands that the holistic model lost
         normalize: Move the middle of the shoulders to the origin and scale their distance to one
         overlay: Write a clip per sample with the skeleton drawn
-        device: Device that runs the model
+        layout: Layout of the collection's folder
+        fps: Frames per second of frame folders (default: 25)
         on_damage: Damaged frames and truncated videos: skip and report them, or fail the sample
+        device: Device that runs the model
         execution: Execution options
     """
     from tasks.engine.contract.manifest import check_priority

@@ -8,18 +8,18 @@ if __name__ == "__main__":
     raise SystemExit(main("flows.vhs_batch"))
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ByteSize
+from pydantic import Field
 
 from tasks.engine.contract.errors import InvalidInput
-from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.execution import Bytes, Execution
 from tasks.launcher.batch_flow import Steps, batch_flow, pick
 from tasks.media.segments.codecs import Codec, Crf
-from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device
-from tasks.restoration.engines.template import Form
+from tasks.restoration.engines.neural.weights import DEFAULT_WEIGHTS, Device, WeightsName
+from tasks.restoration.engines.template import CommandText, Form, ResultsFolder
 from tasks.restoration.options import EngineName, Height, SegmentSeconds, TapeOptions
-from tasks.restoration.presets import Deinterlace
+from tasks.restoration.presets import Deinterlace, Override
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -29,27 +29,28 @@ if TYPE_CHECKING:
 
 @batch_flow("vhs-batch", extra="video")
 def vhs_batch(
-    input: Path,
-    output_dir: Path,
-    preset: str = "vhs_standard",
-    height: Height | None = None,
-    crf: Crf | None = None,
-    codec: Codec | None = None,
-    engine: EngineName = "ffmpeg",
-    auto_detect: bool = True,
-    deinterlace: Deinterlace = "auto",
-    segment_seconds: SegmentSeconds | None = None,
-    settings: Path | None = None,
-    preset_file: Path | None = None,
-    override: list[str] | None = None,
-    command: str | None = None,
-    command_form: Form = "clip",
-    command_results: str = "",
-    weights: str = DEFAULT_WEIGHTS,
-    device: Device = "cpu",
-    preview: bool = False,
-    scratch: ByteSize | None = None,
-    keep_segments: bool = False,
+    *,
+    input: Annotated[Path, Field(title="Folder of tapes")],
+    output_dir: Annotated[Path, Field(title="Output folder")],
+    preset: Annotated[str, Field(min_length=1, title="Preset")] = "vhs_standard",
+    height: Annotated[Height | None, Field(title="Height (px)")] = None,
+    codec: Annotated[Codec | None, Field(title="Codec")] = None,
+    crf: Annotated[Crf | None, Field(title="Quality (constant rate factor)")] = None,
+    deinterlace: Annotated[Deinterlace, Field(title="Deinterlacer")] = "auto",
+    preview: Annotated[bool, Field(title="Split-screen previews")] = False,
+    auto_detect: Annotated[bool, Field(title="Measure each tape")] = True,
+    override: Annotated[list[Override] | None, Field(title="Changes to the preset (KEY=VALUE)")] = None,
+    settings: Annotated[Path | None, Field(title="Settings per tape (CSV, JSON or Parquet)")] = None,
+    preset_file: Annotated[Path | None, Field(title="Your presets (TOML file)")] = None,
+    engine: Annotated[EngineName, Field(title="Engine")] = "ffmpeg",
+    weights: Annotated[WeightsName, Field(title="Network (or a .param file)")] = DEFAULT_WEIGHTS,
+    device: Annotated[Device, Field(title="Device of the network")] = "cpu",
+    command: Annotated[CommandText | None, Field(title="Command of the engine command")] = None,
+    command_form: Annotated[Form, Field(title="Input and output of the command")] = "clip",
+    command_results: Annotated[ResultsFolder, Field(title="Folder of the command's results")] = "",
+    segment_seconds: Annotated[SegmentSeconds | None, Field(title="Length of segments (s)")] = None,
+    scratch: Annotated[Bytes | None, Field(title="Disk space for segments (such as 100GiB)")] = None,
+    keep_segments: Annotated[bool, Field(title="Keep segments")] = False,
     execution: Execution = Execution(),
 ) -> Steps:
     """Restore digitized tapes: measure the defects of each, repair them, and show what was done.
@@ -59,21 +60,21 @@ def vhs_batch(
         output_dir: Folder for restored/, previews/, summary.json, items.parquet, failures.json and report.html
         preset: vhs_standard, vhs_clean, vhs_heavy, vhs_archive, vhs (chosen by the noise) or one of --preset-file
         height: Output height in square pixels (default: the tape's)
-        crf: Quality on the codec's scale, lower is better (default: the preset's)
         codec: x264, x265, svtav1 or ffv1 (default: the preset's)
-        engine: What restores: FFmpeg's filters, a neural network, or your own program
-        auto_detect: Measure each tape; otherwise, trust the file's metadata and assume typical noise
+        crf: Quality on the codec's scale, lower is better (default: the preset's)
         deinterlace: Deinterlacer; none keeps the fields
-        segment_seconds: Length of the segments that a tape is cut into (default: 30 s, less for short tapes)
+        preview: Write a split-screen clip of each tape: before, restored
+        auto_detect: Measure each tape; otherwise, trust the file's metadata and assume typical noise
+        override: KEY=VALUE, a key of the preset to change; repeatable
         settings: CSV, JSON or Parquet table with a column tape and one column per option that differs
         preset_file: TOML file with your own presets
-        override: KEY=VALUE, a key of the preset to change; repeatable
+        engine: What restores: FFmpeg's filters, a neural network, or your own program
+        weights: Network of the engine neural: span-x2, span-x4, or the path of a .param file with its .bin beside it
+        device: Device that runs the network
         command: Program of the engine command with its arguments, including {input} and {output}
         command_form: What the program reads and writes: a lossless clip, or a folder of PNG frames
         command_results: Folder within {output} that the program writes its frames into
-        weights: Network of the engine neural: span-x2, span-x4, or the path of a .param file with its .bin beside it
-        device: Device that runs the network
-        preview: Write a split-screen clip of each tape: before, restored
+        segment_seconds: Length of the segments that a tape is cut into (default: 30 s, less for short tapes)
         scratch: Maximum disk space for restored segments that wait to be joined (default: half of the free space)
         keep_segments: Keep segments/ after joining
         execution: Execution options

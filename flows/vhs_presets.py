@@ -16,7 +16,7 @@ from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.execution import Execution
 from tasks.launcher.batch_flow import Steps, batch_flow
 from tasks.restoration.options import Height
-from tasks.restoration.presets import Deinterlace
+from tasks.restoration.presets import Deinterlace, Override, PresetNames
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 
 @batch_flow("vhs-presets", extra="video")
 def vhs_presets(
-    input: Path,
-    output_dir: Path,
-    presets: str = "vhs_standard,vhs_clean,vhs_heavy",
-    pieces: Annotated[int, Field(ge=1, le=12)] = 3,
-    piece_seconds: Annotated[float, Field(ge=0.2, le=60)] = 3.0,
-    height: Height | None = None,
-    deinterlace: Deinterlace = "auto",
-    preset_file: Path | None = None,
-    override: list[str] | None = None,
+    *,
+    input: Annotated[Path, Field(title="Tape")],
+    output_dir: Annotated[Path, Field(title="Output folder")],
+    presets: Annotated[PresetNames, Field(title="Presets, separated by commas")] = "vhs_standard,vhs_clean,vhs_heavy",
+    pieces: Annotated[int, Field(ge=1, le=12, title="Pieces")] = 3,
+    piece_seconds: Annotated[float, Field(ge=0.2, le=60, title="Length of a piece (s)")] = 3.0,
+    height: Annotated[Height | None, Field(title="Height (px)")] = None,
+    deinterlace: Annotated[Deinterlace, Field(title="Deinterlacer")] = "auto",
+    override: Annotated[list[Override] | None, Field(title="Changes to all presets (KEY=VALUE)")] = None,
+    preset_file: Annotated[Path | None, Field(title="Your presets (TOML file)")] = None,
     execution: Execution = Execution(),
 ) -> Steps:
     """Restore short pieces of one tape by several presets and compare them side by side.
@@ -47,8 +48,8 @@ def vhs_presets(
         piece_seconds: Length of a piece
         height: Output height in square pixels (default: the tape's)
         deinterlace: Deinterlacer; none keeps the fields
-        preset_file: TOML file with your own presets
         override: KEY=VALUE, a key of all presets to change; repeatable
+        preset_file: TOML file with your own presets
         execution: Execution options
     """
     from tasks.engine.contract.manifest import check_priority

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from tasks.media.damage import OnDamage
 
@@ -15,7 +15,8 @@ Format = Literal["jsonl", "parquet", "webdataset", "imagefolder"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 MAX_SIDE_PX = 16_384
-_RESIZE = re.compile(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?")
+_RESIZE = re.compile(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?")
+_SHARE = r"\s*[A-Za-z0-9][A-Za-z0-9_]{0,39}\s*=\s*([0-9]+\.?[0-9]*|\.[0-9]+)([eE]-?[0-9]+)?\s*"
 
 
 def _check_resize(value: object) -> object:
@@ -32,7 +33,11 @@ def _check_resize(value: object) -> object:
     return text
 
 
-Resize = Annotated[str, BeforeValidator(_check_resize)]
+# The patterns make Prefect's form reject other texts at once. The flow checks more, such as the sum of the shares.
+Resize = Annotated[
+    str, BeforeValidator(_check_resize), WithJsonSchema({"type": "string", "pattern": f"^{_RESIZE.pattern}$"})
+]
+SplitShares = Annotated[str, WithJsonSchema({"type": "string", "pattern": rf"^(\s*|{_SHARE}(,{_SHARE})*)$"})]
 
 
 class FramesParams(BaseModel):

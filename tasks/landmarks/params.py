@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from tasks.landmarks.points import ModelKind
 from tasks.media.damage import OnDamage
@@ -13,6 +13,10 @@ LandmarkFormat = Literal["npy", "npz", "pose", "parquet"]
 Normalization = Literal["none", "shoulders"]
 Device = Literal["cpu", "gpu"]
 FillGaps = Annotated[int, Field(ge=0, le=1000)]
+# Prefect's form rejects other texts at once: a path has a dot or a slash.
+ModelName = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(get_args(ModelKind))}|.*[./].*)$"})
+]
 
 
 class LandmarkParams(BaseModel):

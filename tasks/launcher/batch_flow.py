@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tasks.engine.contract.execution import Execution
 from tasks.launcher.extras import Extra, check_extra
+from tasks.launcher.form import get_annotations, title_fields
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -51,6 +52,11 @@ class BatchFlow:
     def signature(self) -> inspect.Signature:
         """The signature of the declared function, annotations evaluated."""
         return inspect.signature(self.function, eval_str=True)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The signature from which Prefect makes its form."""
+        return title_fields(self.signature)
 
     @property
     def title(self) -> str:
@@ -90,8 +96,8 @@ class BatchFlow:
         functools.update_wrapper(run, self.function)
         del run.__wrapped__  # type: ignore[attr-defined]
         # Prefect evaluates annotations where this function is defined, so it gets them evaluated.
-        run.__signature__ = self.signature  # type: ignore[attr-defined]
-        run.__annotations__ = inspect.get_annotations(self.function, eval_str=True)
+        run.__signature__ = self.__signature__  # type: ignore[attr-defined]
+        run.__annotations__ = dict(get_annotations(self.__signature__))
         decorate = flow(name=self.name, flow_run_name=f"{self.name} {{output_dir}}", persist_result=False)
         return decorate(run)
 

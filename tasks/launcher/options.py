@@ -82,7 +82,11 @@ def _find_empty_paths(function: Callable[..., Any], arguments: Sequence[str]) ->
 
 def accepts_path(parameter: inspect.Parameter) -> bool:
     """Return True if the parameter's annotation includes Path."""
-    return Path in (parameter.annotation, *get_args(parameter.annotation))
+    return _includes(parameter.annotation, Path)
+
+
+def _includes(annotation: Any, kind: type) -> bool:
+    return annotation is kind or any(_includes(argument, kind) for argument in get_args(annotation))
 
 
 def _signature(function: Callable[..., Any]) -> Iterable[inspect.Parameter]:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from tasks.media.programs.template import build_pattern
 from tasks.media.segments.codecs import Crf
 
 Detector = Literal["static", "yolo", "mask"]
 Method = Literal["auto", "unblend", "temporal", "spatial", "command"]
 Device = Literal["cpu", "gpu"]
 OutputCodec = Literal["x264", "x265", "svtav1", "lossless"]
+COMMAND_PLACEHOLDERS = ("input", "masks", "output")  # required in a command
 Segments: TypeAlias = Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"]
+SegmentFrames: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]
 Score: TypeAlias = Annotated[float, Field(ge=0.01, le=1)]
 Devices: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
+# The patterns make Prefect's form reject other texts at once: a box, or a path, which has a dot or a slash.
+_NUMBER = r"\s*[0-9]{1,5}\s*"
+_BOX = rf"{_NUMBER},{_NUMBER},{_NUMBER}[xX]{_NUMBER}"
+MaskText: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "pattern": rf"^({_BOX}|.*[./].*)$"})]
+ClassName: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"\S"})]
+CommandText: TypeAlias = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": build_pattern(COMMAND_PLACEHOLDERS)})
+]
 
 
 class PrepareParams(BaseModel):
@@ -43,7 +54,7 @@ class CleaningOptions(BaseModel):
 
     method: Method = "auto"
     segments: Segments = "auto"
-    min_segment_frames: Annotated[int, Field(ge=1, le=1_000_000)] = 60
+    min_segment_frames: SegmentFrames = 60
     codec: OutputCodec = "x264"
     crf: Crf | None = None
     command: str = ""

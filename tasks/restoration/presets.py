@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import ErrorDetails
 
 from tasks.engine.contract.errors import InvalidInput, Problem
@@ -83,6 +83,11 @@ class Preset(BaseModel):
         if self.codec == "ffv1" and self.crf is not None:
             raise ValueError("ffv1 is lossless and has no crf; leave crf out")
         return self
+
+
+# The patterns make Prefect's form reject other texts at once.
+Override = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(Preset.model_fields)})="})]
+PresetNames = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"[^\s,]"})]
 
 
 class Choice(BaseModel):

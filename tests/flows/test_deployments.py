@@ -121,10 +121,21 @@ def test_run_with_more_failures_than_max_failed_fails(service: Service, second_r
 def test_invalid_parameter_is_refused_before_a_run_is_created(
     service: Service, worker: Program, tmp_path: Path
 ) -> None:
-    answer = service.request_run(TEST, strategy="zz", output_dir=str(tmp_path / "output"))
-    assert answer.status_code == httpx.codes.CONFLICT
-    assert "strategy" in answer.text
-    assert "support-then-uniform" in answer.text
+    for name, value, words in (("strategy", "zz", "support-then-uniform"), ("resize", "banana", "banana")):
+        answer = service.request_run(TEST, **{name: value, "output_dir": str(tmp_path / "output")})
+        assert answer.status_code == httpx.codes.CONFLICT
+        assert name in answer.text
+        assert words in answer.text
+
+
+def test_form_shows_the_field_with_an_invalid_value(service: Service, worker: Program) -> None:
+    """Send what the form of the UI sends while a user edits it."""
+    schema = service.get_deployment(TEST)["parameter_openapi_schema"]
+    assert schema["properties"]["resize"]["title"] == "Size of the frames (px)"
+    values = {"videos_dir": "videos", "output_dir": "output", "resize": "banana"}
+    answer = service.post("/ui/schemas/validate", schema=schema, values=values).raise_for_status().json()
+    assert answer["valid"] is False
+    assert [error["property"] for error in answer["errors"]] == ["resize"]
 
 
 def test_invalid_manifest_fails_the_run_with_all_problems(service: Service, worker: Program, tmp_path: Path) -> None:

@@ -59,7 +59,10 @@ def test_parameters_are_declared_once(name: str) -> None:
     tree = ast.parse((ROOT / "flows" / f"{name}.py").read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     declared = set(inspect.signature(load_flow(name).function).parameters)
-    repeated = {node.name: declared & {argument.arg for argument in node.args.args} for node in functions}
+    repeated = {
+        node.name: declared & {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+        for node in functions
+    }
     assert {key: value for key, value in repeated.items() if value} == {name: declared}
 
 

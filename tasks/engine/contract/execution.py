@@ -2,40 +2,111 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, WithJsonSchema
 
 Order = Literal["heaviest", "manifest", "lightest"]
 Identity = Literal["stat", "content"]
 Verify = Literal["size", "digest"]
+# Pydantic's own pattern accepts any unit.
+Bytes = Annotated[
+    ByteSize,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*([0-9]*\.)?[0-9]+\s*([kKmMgGtTpPeE][iI]?)?[bB]?\s*$"},
+                {"type": "integer", "minimum": 0},
+            ]
+        }
+    ),
+]
+Scheduler = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^\s*([a-z]+://)?[^\s/]+:[0-9]{1,5}\s*$"})]
+
+
+def _number_fields(schema: dict[str, Any]) -> None:
+    """Set the positions of the fields in Prefect's form: databases do not keep the order of keys."""
+    for position, field in enumerate(schema["properties"].values()):
+        field["position"] = position
 
 
 class Execution(BaseModel):
-    """Execution options. None of them affects results, so none is part of an item's key."""
+    """Execution options. None of them affects results, so none is part of an item's key.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The order of the fields is that of ``--help`` and of Prefect's form: often changed first, technical last.
+    """
 
-    workers: Annotated[int | None, Field(ge=1, description="Number of slots (default: chosen for this host)")] = None
-    memory_per_item: Annotated[
-        ByteSize | None, Field(description="Memory limit per item, for example 2GiB (default: an equal share)")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_number_fields)
+
+    dry_run: Annotated[
+        bool, Field(title="Dry run", description="Predict time, memory and disk from a few items; keep nothing")
+    ] = False
+    max_items: Annotated[
+        int | None, Field(ge=1, title="Maximum items", description="Run at most this many pending items")
     ] = None
-    shard_seconds: Annotated[float, Field(gt=0, description="Target duration of a shard, in seconds")] = 20.0
-    shard_size: Annotated[int | None, Field(ge=1, description="Items per shard, instead of a target duration")] = None
     timeout: Annotated[
-        float | None, Field(gt=0, description="Time limit per item, in seconds (default: the stage's)")
+        float | None,
+        Field(
+            gt=0, title="Time limit per item (s)", description="Time limit per item, in seconds (default: the stage's)"
+        ),
     ] = None
-    retries: Annotated[int, Field(ge=0, le=20, description="Retries for transient failures")] = 1
-    max_items: Annotated[int | None, Field(ge=1, description="Run at most this many pending items")] = None
-    order: Annotated[Order, Field(description="Which items run first, by predicted cost")] = "heaviest"
-    priority: Annotated[str | None, Field(description="Manifest column; items with larger values run first")] = None
-    dry_run: Annotated[bool, Field(description="Predict time, memory and disk from a few items; keep nothing")] = False
-    refresh: Annotated[bool, Field(description="Run every item again, also those that are done")] = False
-    keep_failed: Annotated[bool, Field(description="Do not retry items that failed in an earlier run")] = False
-    max_failed: Annotated[float, Field(ge=0, le=1, description="Share of failed items above which the run fails")] = 1.0
+    retries: Annotated[int, Field(ge=0, le=20, title="Retries", description="Retries for transient failures")] = 1
+    refresh: Annotated[
+        bool, Field(title="Run done items again", description="Run every item again, also those that are done")
+    ] = False
+    keep_failed: Annotated[
+        bool, Field(title="Keep failed items", description="Do not retry items that failed in an earlier run")
+    ] = False
+    max_failed: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            title="Maximum share of failed items (0 to 1)",
+            description="Share of failed items above which the run fails",
+        ),
+    ] = 1.0
+    workers: Annotated[
+        int | None,
+        Field(ge=1, title="Slots (items at a time)", description="Number of slots (default: chosen for this host)"),
+    ] = None
+    memory_per_item: Annotated[
+        Bytes | None,
+        Field(
+            title="Memory per item (such as 2GiB)",
+            description="Memory limit per item, for example 2GiB (default: an equal share)",
+        ),
+    ] = None
+    order: Annotated[Order, Field(title="Order", description="Which items run first, by predicted cost")] = "heaviest"
+    priority: Annotated[
+        str | None,
+        Field(min_length=1, title="Priority column", description="Manifest column; items with larger values run first"),
+    ] = None
     identity: Annotated[
-        Identity, Field(description="How to detect changed inputs: size and mtime (stat), or a content hash")
+        Identity,
+        Field(
+            title="Detection of changed inputs",
+            description="How to detect changed inputs: size and mtime (stat), or a content hash",
+        ),
     ] = "stat"
-    verify: Annotated[Verify, Field(description="How to check the outputs of finished items: size or digest")] = "size"
-    stage_inputs: Annotated[bool, Field(description="Copy inputs to local scratch first")] = False
-    scheduler: Annotated[str | None, Field(description="Address of a Dask scheduler (default: a local one)")] = None
+    verify: Annotated[
+        Verify,
+        Field(
+            title="Check of finished outputs", description="How to check the outputs of finished items: size or digest"
+        ),
+    ] = "size"
+    stage_inputs: Annotated[
+        bool, Field(title="Copy inputs to scratch", description="Copy inputs to local scratch first")
+    ] = False
+    shard_seconds: Annotated[
+        float, Field(gt=0, title="Duration of a shard (s)", description="Target duration of a shard, in seconds")
+    ] = 20.0
+    shard_size: Annotated[
+        int | None, Field(ge=1, title="Items per shard", description="Items per shard, instead of a target duration")
+    ] = None
+    scheduler: Annotated[
+        Scheduler | None,
+        Field(
+            title="Dask scheduler (tcp://HOST:PORT)", description="Address of a Dask scheduler (default: a local one)"
+        ),
+    ] = None

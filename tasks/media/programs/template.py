@@ -46,6 +46,11 @@ class Template:
         return [word.format_map(values) for word in self.split_words()]
 
 
+def build_pattern(needed: Sequence[str]) -> str:
+    """Return a regular expression for commands that name the placeholders ``needed``."""
+    return "^" + "".join(rf"(?=[\s\S]*\{{{name}\}})" for name in needed)
+
+
 def check_template(template: Template, where: str = "command") -> list[Problem]:
     """Return all problems of ``template``; ``where`` is the option or field that it comes from."""
     try:

@@ -24,6 +24,7 @@ from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.picture import UNSPECIFIED, PictureFormat
 from tasks.media.segments.planes import Plane, view_planes
 from tasks.overlays.components import Shape
+from tasks.overlays.options import COMMAND_PLACEHOLDERS
 from tasks.overlays.overlay import FrameRange, Mask
 from tasks.overlays.removal.base import Crop, Region, Remover, Shares
 from tasks.overlays.removal.veil import Veil, make_veils
@@ -37,7 +38,6 @@ PLACEHOLDERS: Mapping[str, str] = {
     "fps": "frames per second, as a decimal number",
     "device": "a number from 0 to less than --devices, for exclusive use by this run of the program",
 }
-_NEEDED = ("input", "masks", "output")
 _BT601 = 6
 
 
@@ -107,7 +107,7 @@ class CommandRemover(Remover):
 
     def _write(self, number: int, crop: Crop) -> None:
         """Write image and mask of ``crop`` as PNG."""
-        for name in _NEEDED:
+        for name in COMMAND_PLACEHOLDERS:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         rgb = self._make_frame(crop.components).reformat(
             format="rgb24",
@@ -123,7 +123,7 @@ class CommandRemover(Remover):
     def _run(self) -> list[Path]:
         """Run the program and return its output images, one per input."""
         box, template = self._region.box, _make_template(self._inpainter.text)
-        values = {name: str(self._folder / name) for name in _NEEDED}
+        values = {name: str(self._folder / name) for name in COMMAND_PLACEHOLDERS}
         values |= {"width": str(box.width), "height": str(box.height), "fps": f"{float(self._inpainter.rate):.6g}"}
         values["device"] = str(self._inpainter.device)
         run_program(template.fill(values), {"TMPDIR": str(self._folder)}, self._folder / "program.log")
@@ -187,4 +187,4 @@ def _save(file: Path, image: Any) -> None:
 
 
 def _make_template(text: str) -> Template:
-    return Template(text, PLACEHOLDERS, _NEEDED)
+    return Template(text, PLACEHOLDERS, COMMAND_PLACEHOLDERS)

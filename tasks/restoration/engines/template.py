@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import WithJsonSchema
 
 from tasks.engine.contract.errors import Problem
-from tasks.media.programs.template import Template, check_template
+from tasks.media.programs.template import Template, build_pattern, check_template
 
 Form = Literal["clip", "frames"]
 
@@ -20,6 +22,9 @@ PLACEHOLDERS: Mapping[str, str] = {
     "fps": "frames per second, as a decimal number",
 }
 NEEDED = ("input", "output")
+# The patterns make Prefect's form reject other texts at once.
+CommandText = Annotated[str, WithJsonSchema({"type": "string", "pattern": build_pattern(NEEDED)})]
+ResultsFolder = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$))"})]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import WithJsonSchema
 
 from tasks.engine.contract.errors import InvalidInput, Problem
 
@@ -84,6 +86,8 @@ SHIPPED: Mapping[str, ShippedWeights] = {
         4900,
     ),
 }
+# Prefect's form rejects other texts at once.
+WeightsName = Annotated[str, WithJsonSchema({"type": "string", "pattern": rf"^({'|'.join(SHIPPED)}|.*\.param)$"})]
 
 
 class _UnusableWeights(Exception):
