@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.parquet import read_rows
@@ -60,8 +60,8 @@ def open_layout(output_dir: Path) -> Layout:
     """
     layout = Layout(output_dir.absolute())
     if not layout.state_folder.is_dir():
-        known = Problem(str(output_dir), "no .headrace in it", "the --output-dir of a run", "give that folder")
-        raise InvalidInput([known])
+        given = "no .headrace in it" if output_dir.is_dir() else "no such folder"
+        raise InvalidInput([Problem(str(output_dir), given, "the output folder of a run", "check the path")])
     check_folders(layout)
     return layout
 
@@ -92,14 +92,28 @@ def find(layout: Layout, ids: Sequence[str]) -> list[Entry]:
     return found
 
 
-def find_broken_outputs(layout: Layout) -> Iterator[str]:
-    """Yield a line for each output that is missing or does not match the digest in its record."""
+@dataclass(frozen=True)
+class BrokenOutput:
+    """An output that is missing or does not match the digest in its record."""
+
+    stage: str
+    id: str
+    state: Literal["missing", "altered"]
+    path: str
+
+    def line(self) -> str:
+        """Return the output as one line of text."""
+        return f"{self.stage}  {self.id}  {self.state}  {self.path}"
+
+
+def find_broken_outputs(layout: Layout) -> Iterator[BrokenOutput]:
+    """Yield the outputs that are missing or do not match the digests in their records."""
     for entry in read_entries(layout):
         for output in entry.record.outputs if entry.record else ():
             store = RecordStore(layout, entry.stage)
             if not store.is_intact(output, "digest"):
-                state = "altered" if _exists(layout, output.path) else "missing"
-                yield f"{entry.stage}  {entry.id}  {state}  {output.path}"
+                state: Literal["missing", "altered"] = "altered" if _exists(layout, output.path) else "missing"
+                yield BrokenOutput(entry.stage, entry.id, state, output.path)
 
 
 def _exists(layout: Layout, path: str) -> bool:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.engine.contract.errors import RunError
 from tasks.launcher.api import LocalApi
 
 if TYPE_CHECKING:
@@ -32,24 +30,6 @@ def client_settings(api: LocalApi) -> dict[Setting, Any]:
         PREFECT_HOME: api.home,
         PREFECT_LOCAL_STORAGE_PATH: api.home / "storage",
     }
-
-
-def check_prefect_home(api: LocalApi | None) -> str:
-    """Return a message if the user's Prefect home cannot be read; then that of ``api`` is used instead.
-
-    Prefect cannot be imported with such a home. Raises RunError if there is no ``api``.
-    """
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    try:
-        (home / "profiles.toml").read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except OSError as error:
-        if api is None:
-            raise RunError(f"the Prefect home cannot be read: {error}; set PREFECT_HOME to a folder of yours") from None
-        os.environ["PREFECT_HOME"] = str(api.home)
-        return f"the Prefect home cannot be read: {error}; its profiles are not used"
-    return ""
 
 
 def bypass_proxies() -> None:

@@ -11,11 +11,15 @@ import gc
 import importlib
 import importlib.util
 import inspect
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.stage import Stage
 from tasks.launcher.extras import Extra, check_extra
 from tasks.launcher.form import get_annotations, title_fields
 
@@ -38,8 +42,7 @@ class BatchFlow:
     """A flow that is declared without importing Prefect, and behaves like a Prefect flow when it is used.
 
     ``name`` is the flow's name in Prefect, ``extra`` is the required extra, ``function`` reads the inputs and
-    returns the steps. Prefect loads flows by
-    the names of module attributes and checks with ``isinstance`` that they are flows, which holds for this class.
+    returns the steps.
     """
 
     def __init__(self, name: str, extra: Extra | None, function: Callable[..., Steps]) -> None:
@@ -118,8 +121,19 @@ class BatchFlow:
         return self.as_prefect_flow()
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Run the flow in Prefect."""
+        """Run the flow in Prefect. Raises RunError if its stages cannot run in child processes."""
+        self._check_stages()
         return self._prefect_flow(*arguments, **options)
+
+    def _check_stages(self) -> None:
+        """Raise RunError if the flow is in ``__main__`` with a stage class, which no child process could import."""
+        if self.function.__module__ == "__main__" and (names := _find_stages_in_main()):
+            file = Path(getattr(sys.modules["__main__"], "__file__", None) or "<stdin>")
+            module = file.stem if file.suffix == ".py" else self.function.__name__
+            raise RunError(
+                f"the stage class {names[0]} is in __main__, which child processes cannot import; start the flow by"
+                f" tasks.launcher.command.main({module!r}), or move {names[0]} to a module and import it"
+            )
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the Prefect flow."""
@@ -131,6 +145,8 @@ class BatchFlow:
         """Pickle the Prefect flow instead: Prefect sends the flow of a run to its tasks."""
         return _return, (self._prefect_flow,)
 
+    # Prefect loads a flow by the name of a module's attribute and accepts only instances of its class Flow. A subclass
+    # of Flow would import Prefect, which takes seconds, for each --help: this class imports it when it is asked.
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
         """The class of Prefect flows, for ``isinstance``."""
@@ -139,6 +155,11 @@ class BatchFlow:
 
 # Flows and steps by the key in a Prefect flow: Prefect pickles the flow with each task run, but not its inputs.
 _RUNS: dict[str, tuple[BatchFlow, Steps | None]] = {}
+
+
+def _find_stages_in_main() -> list[str]:
+    """Return the names of the stage classes that are defined in ``__main__``."""
+    return [stage.__name__ for stage in Stage.__subclasses__() if stage.__module__ == "__main__"]
 
 
 def _return(flow: Flow[..., Any]) -> Flow[..., Any]:

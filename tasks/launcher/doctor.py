@@ -25,6 +25,7 @@ from tasks.launcher.extras import (
     missing_distributions,
     required_distributions,
 )
+from tasks.launcher.terminal import print_output
 
 MODELS = ("holistic", "hands")  # of --model by default, and of --rescue-hands
 CV2_DISTRIBUTION = "opencv-contrib-python"
@@ -58,9 +59,9 @@ def check_installation(*fields: Extra) -> int:
     findings = list(examine(set(fields)))
     for finding in findings:
         for line in finding.lines():
-            print(line)
+            print_output(line)
     missing = sum(finding.state == "missing" for finding in findings)
-    print(f"{missing} missing" if missing else "all requirements are met")
+    print_output(f"{missing} missing" if missing else "all requirements are met")
     return 1 if missing else 0
 
 
@@ -225,7 +226,7 @@ def fetch_models(*names: str) -> int:
     if problems:
         raise InvalidInput(problems)
     for model in models:
-        print(store.locate_model(model))
+        print_output(str(store.locate_model(model)))
     return 0
 
 

@@ -15,8 +15,10 @@ import httpx
 from tasks.engine.contract.errors import HeadraceError, RunError, RunUnfinished
 from tasks.engine.contract.text import showable_lines
 from tasks.launcher.api import LocalApi
-from tasks.launcher.api_client import bypass_proxies, check_prefect_home, client_settings
+from tasks.launcher.api_client import bypass_proxies, client_settings
 from tasks.launcher.batch_flow import BatchFlow, Steps
+from tasks.launcher.loading import ExitOnInterrupt
+from tasks.launcher.prefect_home import check_prefect_home
 from tasks.launcher.terminal import EXIT_ERROR, print_line
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def run_in_prefect(flow: BatchFlow, parameters: Mapping[str, Any], steps: Steps)
     """Run ``steps`` as a run of ``flow`` in Prefect; return the exit code."""
     with ExitStack() as stack:
         api = None if "PREFECT_API_URL" in os.environ else stack.enter_context(LocalApi())
-        _load(flow, api)
+        with ExitOnInterrupt(stack.close):
+            _load(flow, api)
         if api:
             stack.enter_context(_started(api))
         return _run(flow.as_prefect_flow(steps), parameters)
@@ -40,7 +43,8 @@ def run_in_prefect(flow: BatchFlow, parameters: Mapping[str, Any], steps: Steps)
 
 def run_dry(flow: BatchFlow, parameters: Mapping[str, Any], steps: Steps) -> int:
     """Predict the run of ``steps``, without a server; return the exit code."""
-    _load(flow, None)
+    with ExitOnInterrupt():
+        _load(flow, None)
     flow.run(parameters, steps)
     return 0
 

@@ -113,7 +113,7 @@ def load_overlays(path: Path) -> tuple[Overlay, ...]:
         entries = parse_json(str(arrays["about"]))
         return tuple(_read_overlay(entry, number, arrays) for number, entry in enumerate(entries))
     except (KeyError, TypeError, ValueError) as error:
-        advice = "forget the video with python -m tasks.engine forget, and run again"
+        advice = "forget the video with headrace items forget, and run again"
         raise BadInput(f"the overlays in {path.name} cannot be read: {error}; {advice}") from error
 
 

@@ -86,9 +86,9 @@ def test_maintenance_refuses_a_symlink_in_place_of_a_folder(layout: Layout, vict
 
 def test_maintenance_command_reports_a_symlink_in_one_line(layout: Layout, victim: Path) -> None:
     replace_by_symlink(layout, ".headrace/private", victim)
-    command = [sys.executable, "-m", "tasks.engine", "sweep", str(layout.output_dir), "--yes"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    command = [sys.executable, "-c", "from tasks.launcher.cli import start; start()", "items", "sweep", "--yes"]
+    done = subprocess.run([*command, str(layout.output_dir)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
     assert done.stderr.startswith(f"error: {layout.output_dir}/.headrace/private is a symlink")
     assert done.stderr.count("\n") == 1
     assert (victim / "one.txt").exists()

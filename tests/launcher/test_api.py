@@ -17,8 +17,9 @@ from websockets.sync.client import connect
 from tasks.engine.contract.errors import RunError
 from tasks.launcher import api_folder
 from tasks.launcher.api import LocalApi
-from tasks.launcher.api_client import bypass_proxies, check_prefect_home
+from tasks.launcher.api_client import bypass_proxies
 from tasks.launcher.api_folder import PrivateFolder, remove_dead_folders
+from tasks.launcher.prefect_home import check_prefect_home
 
 FOREIGN = "http://evil.example"
 POSTS = ("block_documents", "flow_runs", "task_runs", "logs", "variables")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -63,8 +64,10 @@ def test_run_has_the_options_of_the_flow(flow: str) -> None:
     [
         (["run", "nope"], "error: nope: no such flow; allowed: dataset-prep, "),
         (["nope"], 'Unknown command "nope"'),
-        (["items", "list"], "--output-dir requires an argument"),
-        (["items", "list", "nowhere"], "error: nowhere: no .headrace in it"),
+        (["items", "list"], "error: OUTPUT_DIR: missing; allowed: the output folder of a run"),
+        (["items", "list", "nowhere"], "error: nowhere: no such folder; allowed: the output folder of a run"),
+        (["items", "list", "tests"], "error: tests: no .headrace in it; allowed: the output folder of a run"),
+        (["completion"], "error: SHELL: missing; allowed: bash or zsh"),
         (["completion", "fish"], '"bash", "zsh"'),
     ],
 )
@@ -175,3 +178,48 @@ def test_module_without_its_flow_is_named_in_one_line(tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert ran.stderr.startswith("error: the module empty has no flow empty; ")
     assert len(ran.stderr.splitlines()) == 1
+
+
+FLOW_SCRIPT = """
+from pathlib import Path
+{imports}
+from tasks.api import Item, NoParams, Stage, StageResult, Steps, batch_flow
+
+class Copies(Stage):
+    name, version = "copies", 1
+
+    def run(self, item, work):
+        return StageResult()
+
+@batch_flow("copies")
+def copies(output_dir: Path) -> Steps:
+    def steps(run):
+        run.stage(Copies(NoParams()), [Item("a")])
+        return run.finish()
+    return steps
+
+if __name__ == "__main__":
+    copies(output_dir=Path("out"))
+"""
+
+
+def test_stage_class_in_the_started_script_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "copies.py").write_text(FLOW_SCRIPT.format(imports=""))
+    ran = subprocess.run([sys.executable, "copies.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    message = ran.stderr.splitlines()[-1]
+    assert "RunError: the stage class Copies is in __main__, which child processes cannot import; " in message
+    assert "tasks.launcher.command.main('copies')" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_flow_that_imports_prefect_with_unreadable_profiles_gives_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "copies.py").write_text(FLOW_SCRIPT.format(imports="from prefect import task"))
+    (tmp_path / "start.py").write_text("from tasks.launcher.command import main\nraise SystemExit(main('copies'))\n")
+    (tmp_path / "profiles.toml").write_text("active = [\n")
+    command = [sys.executable, "start.py", "--output-dir", "out"]
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    last = ran.stderr.splitlines()[-1]  # after a warning of Prefect
+    assert last.startswith(f"error: the Prefect home cannot be read: {tmp_path / 'profiles.toml'} is not TOML: ")
+    assert "Traceback" not in ran.stderr

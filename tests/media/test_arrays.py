@@ -68,7 +68,7 @@ def test_damaged_arrays_give_one_line(tmp_path: Path, write, monkeypatch: pytest
         with pytest.raises(BadInput, match=r"file\.npz") as refused:
             read(path)
         assert "\n" not in str(refused.value)
-        assert "python -m tasks.engine forget" in str(refused.value)
+        assert "headrace items forget" in str(refused.value)
     with pytest.raises(ValueError, match=r"file\.npz.* is damaged"):
         read_landmarks(path)
     assert allocated() < 1 << 20

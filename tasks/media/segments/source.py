@@ -156,7 +156,7 @@ def load_survey(path: Path) -> Survey:
     try:
         return _restore_survey(read_arrays(path))
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        advice = "forget the video with python -m tasks.engine forget, and run again"
+        advice = "forget the video with headrace items forget, and run again"
         raise BadInput(f"the survey in {path.name} cannot be read: {error}; {advice}") from error
 
 

@@ -1,0 +1,130 @@
+"""The commands of ``headrace``: run flows, maintain the items of their output folders, check the installation."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from typing import Literal
+
+from cyclopts import App, CycloptsError, MissingArgumentError
+
+from tasks.engine.contract.errors import InvalidInput, Problem, RunError
+from tasks.engine.contract.text import one_line
+from tasks.launcher import flow_command
+from tasks.launcher.batch_flow import BatchFlow
+from tasks.launcher.loading import ExitOnInterrupt
+from tasks.launcher.options import HELP_FLAGS, build_command
+from tasks.launcher.terminal import BrokenOutput, build_console, print_output, report_errors, writing_output
+
+PROGRAM = "headrace"
+_ARGUMENTS = {"OUTPUT_DIR": "the output folder of a run", "SHELL": "bash or zsh"}
+Shell = Literal["bash", "zsh"]
+# The script defines a function only: zsh calls it if the file is autoloaded as _headrace, or registers it.
+_ZSH_CALL = """
+if [[ ${funcstack[1]} == _headrace ]]; then
+  _cyclopts_headrace "$@"
+else
+  compdef _cyclopts_headrace headrace
+fi
+"""
+
+
+def run_headrace(words: list[str]) -> int:
+    """Run ``headrace`` with the arguments ``words``; return the exit code."""
+    if words[:1] == ["run"] and words[1:2] and not words[1].startswith("-"):
+        return report_errors(lambda: _run_flow(words[1], words[2:]))
+    return report_errors(lambda: _run_command(words))
+
+
+def _run_flow(flow: str, arguments: list[str]) -> int:
+    """Run a flow with its own command line, which reports all mistakes together."""
+    name = flow.replace("_", "-")
+    if name not in flow_names():
+        raise InvalidInput([Problem(flow, "no such flow", ", ".join(flow_names()), "see headrace flows")])
+    return flow_command.run_command_line(_module(name), arguments, f"{PROGRAM} run {name}")
+
+
+def _run_command(words: list[str]) -> int:
+    with ExitOnInterrupt():
+        app = build_app()
+        app.console = build_console()
+    try:
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        raise InvalidInput([_describe_mistake(error)]) from None
+    except BrokenPipeError as error:  # of a help text
+        raise BrokenOutput(str(error)) from None
+    except OSError as error:
+        raise RunError(str(error)) from None
+    return result if isinstance(result, int) else 0
+
+
+def _describe_mistake(error: CycloptsError) -> Problem:
+    if isinstance(error, MissingArgumentError) and error.argument:
+        name = error.argument.name.lstrip("-").replace("-", "_").upper()  # positional; an option may name it too
+        return Problem(name, "missing", _ARGUMENTS.get(name, "a value"), "see --help")
+    return Problem(PROGRAM, one_line(str(error)), "the commands and options of --help", "see --help")
+
+
+def flow_names() -> list[str]:
+    """Return the names of the flows, such as ``dataset-prep``."""
+    modules = pkgutil.iter_modules(importlib.import_module("flows").__path__)
+    return sorted(module.name.replace("_", "-") for module in modules if not module.ispkg)
+
+
+def load_flow(name: str) -> BatchFlow:
+    """Import the flow called ``name``, such as ``dataset-prep``."""
+    return flow_command.load_flow(_module(name))
+
+
+def _module(name: str) -> str:
+    return f"flows.{name.replace('-', '_')}"
+
+
+def build_app() -> App:
+    """Return the command line with all flows and their options."""
+    from tasks.launcher.doctor import check_installation, fetch_models
+    from tasks.launcher.items import app as items_app
+
+    app = App(
+        name=PROGRAM,
+        help="Run batch flows, maintain the items of their output folders, and check the installation.",
+        version=importlib.metadata.version("headrace"),
+        help_flags=list(HELP_FLAGS),
+    )
+    run = App(name="run", help="Run a flow.", version_flags=[])
+    for name in flow_names():
+        run.command(build_command(load_flow(name).function), name=name, version_flags=[])
+    app.command(run)
+    app.command(list_flows, name="flows", version_flags=[])
+    app.command(items_app, name="items")
+    app.command(check_installation, name="doctor", version_flags=[])
+    app.command(fetch_models, name="models", version_flags=[])
+    app.command(print_completion, name="completion", version_flags=[])
+    return app
+
+
+def list_flows() -> None:
+    """List the flows, and the extra that each needs."""
+    from tasks.launcher.extras import missing_distributions
+
+    names = flow_names()
+    width = max(map(len, names))
+    for name in names:
+        flow = load_flow(name)
+        missing = f" (needs the extra {flow.extra})" if flow.extra and missing_distributions(flow.extra) else ""
+        print_output(f"{name:{width}}  {flow.title}{missing}")
+
+
+def print_completion(shell: Shell, /) -> None:
+    """Print the script that completes commands and options.
+
+    Save it for bash as ~/.local/share/bash-completion/completions/headrace, for zsh as _headrace in a folder of $fpath.
+
+    Args:
+        shell: The shell
+    """
+    script = build_app().generate_completion(prog_name=PROGRAM, shell=shell)
+    with writing_output():
+        print(script + _ZSH_CALL if shell == "zsh" else script)
