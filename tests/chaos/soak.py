@@ -29,6 +29,7 @@ MAX_GROWTH_BYTES = 8 << 20
 _SAMPLE_SECONDS = 1.0
 _ROLES = {
     "tasks.engine.running.child": "child",
+    "tasks.engine.running.template": "template",
     "api_server": "server",
     "watchdog.py": "watchdog",
     "fault_flow.py": "flow",

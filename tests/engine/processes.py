@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "HEADRACE_TEST_MARK"
+TEMPLATE = "tasks.engine.running.template"  # on the command line of a template, which outlives its children a little
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 _MAX_STRETCH = 20.0  # maximum wall time per second of patience

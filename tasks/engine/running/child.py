@@ -1,7 +1,7 @@
 """The child process of a slot: imports its stage and nothing else, and runs one item after another.
 
-Started as ``python -P -m tasks.engine.running.child DESCRIPTOR PARENT``. A hang, a segfault or a memory cap ends this
-process only. It never outlives its parent.
+Forked by the stage's template process, or started as ``python -P -m tasks.engine.running.child DESCRIPTOR PARENT``.
+A hang, a segfault or a memory cap ends this process only. It never outlives its parent.
 """
 
 from __future__ import annotations
@@ -42,11 +42,15 @@ _RESET_PEAK = "5"  # from proc(5), clear_refs: sets the peak resident set size t
 
 def main(descriptor: int, parent: int) -> None:
     """Serve requests on the pipe ``descriptor`` until it closes."""
-    _end_with_parent(parent)
+    end_with_parent(parent)
+    serve(Connection(descriptor))
+
+
+def serve(pipe: Connection) -> None:
+    """Open the stage that comes through ``pipe``, then run one item per request until the pipe closes."""
     set_mark()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    pipe: Connection = Connection(descriptor)
     try:
         stage: Stage = pipe.recv()
         stage.open()
@@ -60,7 +64,7 @@ def main(descriptor: int, parent: int) -> None:
             pipe.send(run_item(stage, pipe.recv()))
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Ask the kernel to kill this process when its parent ends for any reason."""
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl

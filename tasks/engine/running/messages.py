@@ -21,6 +21,13 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Forked:
+    """A template process has forked a child, which has this process id."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
 class Ready:
     """The child has opened its stage."""
 

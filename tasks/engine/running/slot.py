@@ -8,44 +8,30 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import BinaryIO
 
 import psutil
 
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.stage import Stage
+from tasks.engine.running.child_process import ChildProcess
 from tasks.engine.running.control import StopSignal
 from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request
-from tasks.engine.running.watchdog import build_watched_environment
+from tasks.engine.running.starting import start_child
 from tasks.engine.store.outcomes import FailureKind, Usage
 
 _OPEN_SECONDS = 180.0  # loading a model or compiling a kernel may take long
 _OPEN_TRIES = 3
-# Variables that limit the threads of libraries to one, because the slots run in parallel.
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "OPENCV_FOR_THREADS_NUM",
-)
 _MAX_ITEMS = 500  # per child; then it is replaced, unless it is younger than _MIN_SECONDS
 _MIN_SECONDS = 60.0
 _TICK_SECONDS = 0.1  # between checks of a running item's memory and of the stop signal
 _MAX_LOG_BYTES = 16 * 2**20
 _LOG_TAIL_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
-
-# Linux kills a child when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG). Therefore one thread that
-# lives as long as this process starts all children.
-_spawner = ThreadPoolExecutor(1, thread_name_prefix="headrace-spawner")
 
 
 @dataclass(frozen=True)
@@ -69,7 +55,7 @@ class Slot:
         self.log = log
         self.number = number
         self.mark = mark
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._child: psutil.Process | None = None
         self._pipe: Connection | None = None
         self._seen: list[psutil.Process] = []
@@ -149,7 +135,7 @@ class Slot:
             for process in started:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
-            self._process.wait(_CLOSE_SECONDS)
+            self._process.reap(_CLOSE_SECONDS)
             self._process = self._child = None
             self._seen = []
 
@@ -163,12 +149,9 @@ class Slot:
 
     def _start_child(self) -> Ready | Failed | None:
         """Start a child and wait until it has opened the stage; return None if it died or hung."""
-        ours, theirs = Pipe()
-        with theirs, self.log.open("ab") as log:
-            descriptor = theirs.fileno()
-            command = [sys.executable, "-P", "-m", "tasks.engine.running.child", str(descriptor), str(os.getpid())]
-            self._process = _spawner.submit(_spawn, command, log, descriptor, self).result()
-        self._pipe = ours
+        with self.log.open("ab") as log:
+            self._process, self._pipe = start_child(self.stage, log, self.number, self.mark)
+        ours = self._pipe
         self._born, self._items = time.monotonic(), 0
         self._oom_kills = _count_oom_kills()
         with contextlib.suppress(OSError, EOFError, psutil.NoSuchProcess):
@@ -192,7 +175,9 @@ class Slot:
     def _describe_death(self, peak: int) -> Failed:
         """Return the failure for a child that ended by itself."""
         assert self._process is not None
-        code = self._process.wait(_CLOSE_SECONDS)
+        code = self._process.poll(_CLOSE_SECONDS)
+        if code is None:
+            return self._end("crash", "the item's process closed its connection and did not end", peak)
         if code == -signal.SIGKILL and _count_oom_kills() > self._oom_kills:
             return self._end("out_of_memory", "ended by the kernel, which ran out of memory", peak)
         how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
@@ -225,19 +210,6 @@ class Slot:
         return total
 
 
-def _spawn(command: list[str], log: BinaryIO, descriptor: int, slot: Slot) -> subprocess.Popen[bytes]:
-    kept = build_watched_environment(slot.mark) if slot.mark else build_watched_environment()
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        pass_fds=(descriptor,),
-        start_new_session=True,
-        env={**_build_environment(), **kept, "HEADRACE_SLOT": str(slot.number)},
-    )
-
-
 def _list_descendants(process: psutil.Process) -> list[psutil.Process]:
     """Return all descendants of a process. Asks the kernel for them; psutil would read all processes of the machine."""
     threads = Path(f"/proc/{process.pid}/task")
@@ -250,17 +222,6 @@ def _list_descendants(process: psutil.Process) -> list[psutil.Process]:
                 child = psutil.Process(int(pid))
                 found += [child, *_list_descendants(child)]
     return found
-
-
-def _build_environment() -> dict[str, str]:
-    """Return this process's environment with its import path; the folder of the started script comes last.
-
-    ``python flows/x.py`` puts ``flows/`` first on the path, where a module would hide a library of the same name.
-    """
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    script_folder = os.path.dirname(os.path.abspath(script)) if script else None
-    path = sorted(filter(None, sys.path), key=lambda entry: os.path.abspath(entry) == script_folder)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **dict.fromkeys(_THREADS, "1")}
 
 
 def _count_oom_kills() -> int:

@@ -1,0 +1,186 @@
+"""The template processes of this process: one per stage, started at its first child.
+
+A template ends when it is no longer needed, or for any other reason, and the next child starts another.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.reduction import ForkingPickler
+from typing import BinaryIO
+
+from tasks.engine.contract.stage import Stage
+from tasks.engine.running.child_process import WatchedChild
+from tasks.engine.running.messages import Forked
+from tasks.engine.running.template import MAX_MESSAGE_BYTES, READY, REST, ForkRequest
+from tasks.engine.running.watchdog import build_watched_environment
+
+_IMPORT_SECONDS = 120.0  # large libraries on a cold network share
+_FORK_SECONDS = 30.0
+_TRIES = 2  # the template may end between two requests
+
+_MAX_DEATHS = 3  # during the import
+
+Spawn = Callable[[Callable[[], subprocess.Popen[bytes]]], subprocess.Popen[bytes]]
+Started = tuple[WatchedChild, Connection]
+_Key = tuple[str, str, frozenset[tuple[str, str]]]
+
+
+class Template:
+    """Starts children of one stage by forking. ``spawn`` starts a process from a thread that never ends."""
+
+    def __init__(self, stage: Stage, environment: Mapping[str, str], spawn: Spawn) -> None:
+        self._stage = stage
+        self._environment = environment
+        self._spawn = spawn
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._children = 0
+        self._deaths = 0
+        self._refusal = ""
+
+    def fork(self, log: BinaryIO, variables: Mapping[str, str]) -> Started | None:
+        """Start a child; return None if the template cannot."""
+        for _ in range(_TRIES):
+            ours, theirs = Pipe()
+            with theirs:
+                if not self._request(ForkRequest(dict(variables)), theirs, log):
+                    ours.close()
+                    return None
+            if child := self._meet(ours):
+                return child, ours
+            ours.close()
+        return None
+
+    def end(self) -> None:
+        """End the template. Its children continue."""
+        with self._lock:
+            self._end()
+
+    @property
+    def is_needed(self) -> bool:
+        """Return False if it can be forgotten: it has no process and no child, and is not known to fail."""
+        return bool(self._children or self._refusal or self._is_running())
+
+    def _is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _request(self, request: ForkRequest, pipe: Connection, log: BinaryIO) -> bool:
+        """Ask for a child; return False if the template cannot be started."""
+        with self._lock:
+            if self._refusal or not (self._is_running() or self._start(log)):
+                return False
+            assert self._control is not None
+            with contextlib.suppress(OSError):  # it has just ended: the pipe closes
+                socket.send_fds(self._control, [pickle.dumps(request)], [pipe.fileno(), log.fileno()])
+            return True
+
+    def _meet(self, pipe: Connection) -> WatchedChild | None:
+        """Return the child that says its process id through ``pipe``; None if there is none."""
+        with contextlib.suppress(OSError, EOFError):
+            if not pipe.poll(_FORK_SECONDS):
+                self.end()  # it hangs
+                return None
+            answer = pipe.recv()
+            assert isinstance(answer, Forked)
+            with self._lock:
+                self._children += 1
+            return WatchedChild(answer.pid, lambda: self._release(answer.pid))
+        return None
+
+    def _release(self, pid: int) -> None:
+        """Reap a child. Without children, the template ends soon."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        with self._lock:
+            self._children -= 1
+            if not self._children and self._control is not None:
+                with contextlib.suppress(OSError):
+                    self._control.send(REST)
+
+    def _start(self, log: BinaryIO) -> bool:
+        """Start the process; return True if it has imported the stage."""
+        self._end()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        with theirs:
+            descriptor = theirs.fileno()
+            command = [sys.executable, "-P", "-m", "tasks.engine.running.template", str(descriptor), str(os.getpid())]
+            self._process = self._spawn(
+                lambda: subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(descriptor,),
+                    start_new_session=True,
+                    env={**self._environment, **build_watched_environment()},
+                )
+            )
+        if self._introduce(ours, self._process):
+            return True
+        self._end()
+        return False
+
+    def _introduce(self, control: socket.socket, process: subprocess.Popen[bytes]) -> bool:
+        """Send the stage; return True if the process has imported it. Notes if it never can."""
+        assert process.stdin is not None
+        control.settimeout(_IMPORT_SECONDS)
+        try:
+            with process.stdin as stream:
+                stream.write(ForkingPickler.dumps(self._stage))
+            answer = control.recv(MAX_MESSAGE_BYTES)
+        except OSError:
+            answer = b""
+        except Exception as error:  # noqa: BLE001 - pickling runs the stage's code, which may raise anything
+            answer = f"the stage cannot be pickled: {type(error).__name__}".encode()
+        control.settimeout(_FORK_SECONDS)
+        if answer == READY:
+            return True
+        self._deaths += not answer
+        self._refusal = answer.decode() or "its processes died" * (self._deaths >= _MAX_DEATHS)
+        return False
+
+    def _end(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+_templates: dict[_Key, Template] = {}
+_guard = threading.Lock()
+
+
+def find_template(stage: Stage, environment: Mapping[str, str], spawn: Spawn) -> Template:
+    """Return the template for children of ``stage`` with this environment and this process's current folder."""
+    kind = type(stage)
+    key = (f"{kind.__module__}.{kind.__qualname__}", os.getcwd(), frozenset(environment.items()))
+    with _guard:
+        if key not in _templates:
+            for old in [each for each, template in _templates.items() if not template.is_needed]:
+                _templates.pop(old).end()
+            _templates[key] = Template(stage, environment, spawn)
+        return _templates[key]
+
+
+@atexit.register
+def end_templates() -> None:
+    """End all templates of this process."""
+    with _guard:
+        for template in _templates.values():
+            template.end()
+        _templates.clear()
