@@ -19,7 +19,7 @@ from prefect.utilities.callables import parameter_schema
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.execution import Execution
 from tasks.launcher.batch_flow import BatchFlow, Steps, batch_flow
-from tasks.launcher.command import read_command
+from tasks.launcher.flow_command import read_command
 from tasks.launcher.options import option_name, parse_options
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.launcher import doctor, extras
-from tasks.launcher.command import load_flow
+from tasks.launcher.flow_command import load_flow
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
