@@ -17,6 +17,7 @@ from tasks.engine.contract.execution import Bytes, Execution
 from tasks.launcher.batch_flow import Steps, batch_flow, pick
 from tasks.media.segments.codecs import Crf
 from tasks.overlays.options import (
+    BoxText,
     ClassName,
     CleaningOptions,
     CommandText,
@@ -29,6 +30,7 @@ from tasks.overlays.options import (
     Score,
     SegmentFrames,
     Segments,
+    TimesText,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ def overlay_removal(
     method: Annotated[Method, Field(title="Method of removal")] = "auto",
     detector: Annotated[Detector, Field(title="Detection")] = "static",
     mask: Annotated[MaskText | None, Field(title="Mask (an image, or a box in px)")] = None,
+    skip: Annotated[list[BoxText] | None, Field(title="Detected overlays to keep (boxes in px)")] = None,
+    add: Annotated[list[MaskText] | None, Field(title="More overlays (images, or boxes in px)")] = None,
+    times: Annotated[list[TimesText] | None, Field(title="Only in these parts (START-END in s)")] = None,
     codec: Annotated[OutputCodec, Field(title="Codec")] = "x264",
     crf: Annotated[Crf | None, Field(title="Quality (constant rate factor)")] = None,
     model: Annotated[Path | None, Field(title="YOLO model (ONNX file)")] = None,
@@ -69,6 +74,9 @@ def overlay_removal(
         method: How to remove overlays; auto picks the most reliable source for each pixel
         detector: How to detect overlays: edges that stay (static), a YOLO model (yolo), or --mask (mask)
         mask: Image of the video's size, white under the overlay, or a box LEFT,TOP,WIDTHxHEIGHT in pixels
+        skip: Box of a detected overlay to keep in the video, LEFT,TOP,WIDTHxHEIGHT in pixels; repeatable
+        add: Another overlay, an image or a box like --mask; repeatable
+        times: START-END in seconds: remove overlays only in this part; repeatable (default: the whole video)
         codec: Codec of the cleaned video; lossless keeps every pixel outside overlays identical
         crf: Constant rate factor, lower is better (default: 16 for x264, 18 for x265, 20 for svtav1)
         model: YOLO model in ONNX format
@@ -87,14 +95,20 @@ def overlay_removal(
     """
     from tasks.engine.contract.manifest import check_priority
     from tasks.overlays.sources import ALL_NETWORKS, MAX_BYTES, FetchLimits, read_sources
-    from tasks.overlays.wishes import check_codec, check_program, read_detection
+    from tasks.overlays.wishes import check_codec, check_program, read_adjustments, read_detection
 
     options = CleaningOptions(**pick(CleaningOptions.model_fields, {**locals(), "command": command or ""}))
     limits = FetchLimits(int(max_download or MAX_BYTES), ALL_NETWORKS if allow_private_hosts else ())
     notes: list[str] = []
     sources, problems = read_sources(input, limits, notes)
     detection, detection_problems = read_detection(detector, mask, model, score, classes or [], device)
-    problems += [*detection_problems, *check_codec(options), *check_program(method, command, devices)]
+    detection, adjustment_problems = read_adjustments(detection, skip or [], add or [], times or [])
+    problems += [
+        *detection_problems,
+        *adjustment_problems,
+        *check_codec(options),
+        *check_program(method, command, devices),
+    ]
     problems += check_priority(execution, ())
     if problems:
         raise InvalidInput(problems)

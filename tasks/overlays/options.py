@@ -22,6 +22,9 @@ Devices: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 _NUMBER = r"\s*[0-9]{1,5}\s*"
 _BOX = rf"{_NUMBER},{_NUMBER},{_NUMBER}[xX]{_NUMBER}"
 MaskText: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "pattern": rf"^({_BOX}|.*[./].*)$"})]
+BoxText: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "pattern": rf"^{_BOX}$"})]
+_SECONDS = r"\s*[0-9]{1,7}(\.[0-9]{1,6})?\s*"
+TimesText: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "pattern": rf"^{_SECONDS}-{_SECONDS}$"})]
 ClassName: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"\S"})]
 CommandText: TypeAlias = Annotated[
     str, WithJsonSchema({"type": "string", "pattern": build_pattern(COMMAND_PLACEHOLDERS)})
@@ -33,6 +36,9 @@ class PrepareParams(BaseModel):
 
     mask   a box as the user wrote it; an image is an input of the items
     score  minimum score of a model's box
+    skip   boxes of detected overlays that stay in the video
+    add    boxes of further overlays; the last ``added_images`` inputs of the items are images of others
+    times  parts of the video, as START-END in seconds; empty for all of it
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +48,10 @@ class PrepareParams(BaseModel):
     score: Score = 0.4
     classes: tuple[str, ...] = ()
     device: Device = "cpu"
+    skip: tuple[str, ...] = ()
+    add: tuple[str, ...] = ()
+    added_images: int = 0
+    times: tuple[str, ...] = ()
 
 
 class CleaningOptions(BaseModel):

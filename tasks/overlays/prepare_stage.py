@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pydantic import TypeAdapter
 
-from tasks.engine.contract.errors import BadInput, Problem
+from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
 from tasks.media.segments.codecs import Codec
@@ -19,9 +19,10 @@ from tasks.media.segments.containers import choose_container
 from tasks.media.segments.picture import PictureFormat
 from tasks.media.segments.source import Survey, save_survey, survey_video
 from tasks.media.segments.tail import list_damage_columns
+from tasks.overlays.boxes import Box
+from tasks.overlays.detection.adjusting import Adjustments, adjust_findings, parse_times, read_mask
 from tasks.overlays.detection.findings import Findings
-from tasks.overlays.detection.mask.opacity import fit_opacity
-from tasks.overlays.detection.mask.parsing import parse_mask, place_mask
+from tasks.overlays.detection.mask.parsing import parse_mask
 from tasks.overlays.detection.static.detector import find_static
 from tasks.overlays.detection.yolo.search import SearchSettings, find_by_model
 from tasks.overlays.options import PrepareParams
@@ -35,8 +36,8 @@ _FORMAT = TypeAdapter(PictureFormat)
 class PrepareStage(Stage):
     """Prepares one video.
 
-    The item's first input is the video, the second the mask image or the model, if any. It publishes the survey of the
-    video, which lists its frames, the overlays, and an image of their masks.
+    The item's first input is the video, the second the mask image or the model, if any; then images of further
+    overlays. It publishes the survey of the video, which lists its frames, the overlays, and an image of their masks.
     """
 
     name: ClassVar[str] = "prepare"
@@ -50,8 +51,7 @@ class PrepareStage(Stage):
         """Survey the video and detect its overlays. Raises BadInput if it is not a video, or the mask does not fit."""
         path = work.input(item.inputs[0])
         survey = survey_video(path, tolerant=True)
-        extra = work.input(item.inputs[1]) if len(item.inputs) > 1 else None
-        findings = self._detect(path, survey, extra)
+        findings = self._detect(path, survey, [work.input(extra) for extra in item.inputs[1:]])
         save_survey(survey, work.output(survey_path(item.id)))
         save_overlays(findings.overlays, work.output(overlays_path(item.id)))
         _write_mask(work.output(mask_path(item.id)), findings.overlays, survey)
@@ -63,29 +63,31 @@ class PrepareStage(Stage):
         }
         return StageResult(_make_values(survey, findings), detail)
 
-    def _detect(self, path: Path, survey: Survey, extra: Path | None) -> Findings:
+    def _detect(self, path: Path, survey: Survey, extra: Sequence[Path]) -> Findings:
+        params = self.params
+        own, images = extra[: len(extra) - params.added_images], extra[len(extra) - params.added_images :]
+        findings = self._find(path, survey, own[0] if own else None)
+        adjustments = Adjustments(
+            tuple(box for text in params.skip if isinstance(box := parse_mask(text), Box)),
+            (*params.add, *map(str, images)),
+            tuple(part for text in params.times if not isinstance(part := parse_times(text), Problem)),
+        )
+        return adjust_findings(path, survey, findings, adjustments)
+
+    def _find(self, path: Path, survey: Survey, extra: Path | None) -> Findings:
         if self.params.detector == "static":
             return find_static(path, survey)
         if self.params.detector == "yolo":
             settings = SearchSettings(self.params.score, classes=self.params.classes, device=self.params.device)
             return find_by_model(path, survey, Path(extra or ""), settings)
-        return _read_mask(path, survey, str(extra) if extra else self.params.mask)
+        overlays = read_mask(path, survey, str(extra) if extra else self.params.mask)
+        suffix = "" if all(overlay.is_known for overlay in overlays) else "; unknown opacity"
+        return Findings(overlays, 1.0, f"given by --mask{suffix}")
 
 
-def _read_mask(path: Path, survey: Survey, text: str) -> Findings:
-    """Return the overlay of the user's mask. Raises BadInput if it does not fit the video."""
-    given = parse_mask(text)
-    overlay = given if isinstance(given, Problem) else place_mask(given, survey, path.name)
-    if isinstance(overlay, Problem):
-        raise BadInput(str(overlay))
-    overlays = fit_opacity(path, survey, overlay)
-    suffix = "" if all(overlay.is_known for overlay in overlays) else "; unknown opacity"
-    return Findings(overlays, 1.0, f"given by --mask{suffix}")
-
-
-def make_prepare_items(videos: Iterable[VideoSource], extra: Path | None) -> list[Item]:
-    """Return an item for each local video of ``videos``; ``extra`` is the mask image or the model, if any."""
-    more = (str(extra),) if extra else ()
+def make_prepare_items(videos: Iterable[VideoSource], extra: Sequence[Path] = ()) -> list[Item]:
+    """Return an item for each local video of ``videos``; ``extra`` are the model and the mask images, if any."""
+    more = tuple(map(str, extra))
     return [_make_item(source, source.path, more) for source in videos if source.path or source.refusal]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.engine.contract.errors import Problem
 from tasks.media.segments.codecs import MAX_CRF
+from tasks.overlays.boxes import Box
+from tasks.overlays.detection.adjusting import parse_times
 from tasks.overlays.detection.mask.parsing import ImageMask, parse_mask
 from tasks.overlays.detection.yolo.network import check_model
 from tasks.overlays.options import CleaningOptions, Detector, Device, Method, PrepareParams
@@ -16,10 +18,36 @@ from tasks.overlays.removal.command import check_command, list_placeholders
 
 @dataclass(frozen=True)
 class Detection:
-    """How overlays are detected: the stage's parameters, and the mask image or model."""
+    """How overlays are detected: the stage's parameters, and the mask image or model, then images of ``--add``."""
 
     params: PrepareParams
-    extra: Path | None = None
+    extra: tuple[Path, ...] = ()
+
+
+def read_adjustments(
+    detection: Detection, skip: Sequence[str], add: Sequence[str], times: Sequence[str]
+) -> tuple[Detection, list[Problem]]:
+    """Return ``detection`` with the user's adjustments of its findings, and all their problems."""
+    problems = [part for text in times if isinstance(part := parse_times(text), Problem)]
+    kept = {text: parse_mask(text) for text in skip}
+    problems += [_refuse_skip(text) for text, given in kept.items() if not isinstance(given, Box)]
+    if skip and detection.params.detector == "mask":
+        problems.append(Problem("--skip", "given with --detector mask", "another detector", "omit it"))
+    added = {text: parse_mask(text) for text in add}
+    problems += [replace(given, where="--add") for given in added.values() if isinstance(given, Problem)]
+    images = tuple(Path(text).expanduser().absolute() for text, given in added.items() if isinstance(given, ImageMask))
+    changes = {
+        "skip": tuple(text.strip() for text in kept),
+        "add": tuple(text.strip() for text, given in added.items() if isinstance(given, Box)),
+        "added_images": len(images),
+        "times": tuple(text.strip() for text in times),
+    }
+    return Detection(detection.params.model_copy(update=changes), (*detection.extra, *images)), problems
+
+
+def _refuse_skip(text: str) -> Problem:
+    allowed = "the box of a detected overlay, as in the column boxes: LEFT,TOP,WIDTHxHEIGHT in pixels"
+    return Problem("--skip", f"{text!r} is not a box", allowed, "write it as in 20,16,180x64")
 
 
 def read_detection(
@@ -33,7 +61,7 @@ def read_detection(
         if isinstance(given, Problem):
             return Detection(params), [*problems, given]
         if isinstance(given, ImageMask):
-            return Detection(params, Path(mask or "").expanduser().absolute()), problems
+            return Detection(params, (Path(mask or "").expanduser().absolute(),)), problems
         return Detection(params.model_copy(update={"mask": (mask or "").strip()})), problems
     if detector == "yolo":
         if model is None:
@@ -41,7 +69,7 @@ def read_detection(
             return Detection(params), [*problems, Problem("--model", "missing", "a YOLO model in ONNX format", advice)]
         problems += check_model(model, device, classes)
         params = PrepareParams(detector=detector, score=score, classes=tuple(classes), device=device)
-        return Detection(params, model.absolute()), problems
+        return Detection(params, (model.absolute(),)), problems
     return Detection(params), problems
 
 

@@ -240,7 +240,7 @@ def test_truncated_video_is_cleaned_and_reported(source: MakeSource, tmp_path: P
     short.write_bytes(data[: len(data) * 6 // 10])
     prepare, values = PrepareStage(PrepareParams(detector="mask", mask="10,8,26x13")), {}
     for path in (source(), short):
-        (item,) = make_prepare_items([VideoSource("video", path.name, path)], None)
+        (item,) = make_prepare_items([VideoSource("video", path.name, path)])
         private = tmp_path / "private" / path.stem
         values[path] = prepare.run(item, Workspace(private, private, private)).values
     columns = ("truncated", "missing", "stated_seconds")

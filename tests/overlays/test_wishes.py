@@ -19,7 +19,7 @@ WORKS = f"{sys.executable} {{input}} {{masks}} {{output}}"
 
 def test_mask_is_a_box_or_an_image(tmp_path: Path) -> None:
     detection, problems = read_detection("mask", " 4,6,20x10 ", None, 0.4, [], "cpu")
-    assert (detection.params.mask, detection.extra, problems) == ("4,6,20x10", None, [])
+    assert (detection.params.mask, detection.extra, problems) == ("4,6,20x10", (), [])
     _, (problem,) = read_detection("mask", None, None, 0.4, [], "cpu")
     assert str(problem).startswith("--mask: missing")
     _, (problem,) = read_detection("mask", "none.png", None, 0.4, [], "cpu")

@@ -26,6 +26,18 @@ def turn_back(boxes: Floats, turn: Turn, width_px: int, height_px: int) -> Float
     return np.asarray(np.hstack([back.min(axis=1), back.max(axis=1)]), np.float32)
 
 
+def turn_upright(boxes: Floats, turn: Turn, width_px: int, height_px: int) -> Floats:
+    """Return boxes of the stored frame, whose size is given, in pixels of the upright frame: undoes ``turn_back``."""
+    if turn == UPRIGHT or not len(boxes):
+        return boxes
+    a, b, c, d = turn
+    stored = np.array([width_px, height_px], np.float32)
+    shown = stored[::-1] if a == 0 else stored
+    corners = boxes.reshape(-1, 2, 2) - stored / 2
+    forth = corners @ np.array([[a, b], [c, d]], np.float32) + shown / 2
+    return np.asarray(np.hstack([forth.min(axis=1), forth.max(axis=1)]), np.float32)
+
+
 def make_box_overlay(
     box: Box,
     shape: Shape,
