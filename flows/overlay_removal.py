@@ -49,7 +49,7 @@ def overlay_removal(
     mask: Annotated[MaskText | None, Field(title="Mask (an image, or a box in px)")] = None,
     skip: Annotated[list[BoxText] | None, Field(title="Detected overlays to keep (boxes in px)")] = None,
     add: Annotated[list[MaskText] | None, Field(title="More overlays (images, or boxes in px)")] = None,
-    times: Annotated[list[TimesText] | None, Field(title="Only in these parts (START-END in s)")] = None,
+    times: Annotated[list[TimesText] | None, Field(title="Only from START-END (s)")] = None,
     codec: Annotated[OutputCodec, Field(title="Codec")] = "x264",
     crf: Annotated[Crf | None, Field(title="Quality (constant rate factor)")] = None,
     model: Annotated[Path | None, Field(title="YOLO model (ONNX file)")] = None,

@@ -34,7 +34,14 @@ SECTIONS = {
         *("docs/overlay_removal", "docs/exoplanet_features"),
     ],
     "Reference": ["docs/reference/options", "docs/reference/columns", "docs/custom_stage"],
-    "Operation": ["deployments/README", "docs/reliability", "docs/benchmarks", "docs/conformance", "SECURITY"],
+    "Operation": [
+        "deployments/README",
+        "docs/upload",
+        "docs/reliability",
+        "docs/benchmarks",
+        "docs/conformance",
+        "SECURITY",
+    ],
     "Development": ["ARCHITECTURE", "CONTRIBUTING", "docs/dependencies", "docs/mutants", "CHANGELOG"],
 }
 _CONFIG = """
