@@ -53,10 +53,10 @@ def test_output_at_an_engine_path_is_refused_by_name(tmp_path: Path) -> None:
 def test_unreadable_output_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the item would be done without the outputs in it."""
 
-    def refuse(path: str) -> None:
+    def refuse(path: int) -> None:
         raise PermissionError(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(PermissionError):
         collect_outputs(tmp_path)
 

@@ -19,9 +19,12 @@ from tasks.engine.store.files import hash_file
 _MAX_DEPTH = 200  # of nested folders; real collections stay far below, and recursion must end
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def canonicalize(value: Any) -> bytes:
     """Return ``value`` as canonical JSON: sorted names, no blanks, ASCII. Raises ValueError for NaN and infinities."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    return _canonical.encode(value).encode()
 
 
 def compute_stage_digest(stage: Stage) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,6 +24,7 @@ from tasks.engine.store.publish import publish
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.write_errors import explain_no_writes, explain_write_error, probe_write
 
+_holders = threading.BoundedSemaphore(16)  # slots that keep folders open: a slow disk may have hundreds publish at once
 _PRIVATE_FOLDER_PARTS = 4  # below the folder of the run: process, stage, slot, turn
 
 
@@ -57,7 +59,10 @@ class ItemSettler:
         """Publish the result of a finished item; record the failure of a failed one."""
         if self.context.elsewhere:  # a worker that counts as lost may work on the same item
             return self._settle(item, reply, log)
-        with self.store.holding():
+        with ExitStack() as stack:
+            if _holders.acquire(blocking=False):
+                stack.callback(_holders.release)
+                stack.enter_context(self.store.holding())
             self.store.look(item.planned.item.id)
             return self._settle(item, reply, log)
 

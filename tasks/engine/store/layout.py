@@ -58,6 +58,9 @@ class Layout:
 
     def relative(self, path: Path) -> str:
         """Return ``path`` relative to the output folder, with forward slashes."""
+        root, text = f"{self.output_dir}/", str(path)
+        if text.startswith(root):  # as a rule; much faster
+            return text.removeprefix(root)
         return path.relative_to(self.output_dir).as_posix()
 
 

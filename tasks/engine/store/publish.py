@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.engine.store.layout import is_output_path
@@ -19,26 +21,25 @@ def collect_outputs(folder: Path) -> tuple[Output, ...]:
     Raises ValueError for anything but plain files (a symlink could publish files from elsewhere, reading a pipe would
     hang), and for paths in the state folder.
     """
-    outputs, tree = [], Tree(folder)
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        for name in folders:
-            if os.path.islink(os.path.join(parent, name)):
-                raise ValueError(f"a stage may publish plain files only: {name}")
-        for name in names:
-            path = Path(parent, name)
-            if not stat.S_ISREG(path.lstat().st_mode):
-                raise ValueError(f"a stage may publish plain files only: {name}")
-            relative = path.relative_to(folder).as_posix()
-            if not is_output_path(relative):
-                raise ValueError(f"a stage may not publish a file of the engine's own: {relative}")
-            outputs.append(Output(relative, path.stat().st_size, tree.sha256(relative)))
-    return tuple(sorted(outputs, key=lambda output: output.path))
+    with Tree(folder).holding() as tree:
+        return tuple(sorted(_collect(tree, folder, ""), key=lambda output: output.path))
 
 
-def _raise(error: OSError) -> None:
-    """Raise an error that ``os.walk`` would ignore: the item would be done without some outputs."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
+def _collect(tree: Tree, folder: Path, relative: str) -> Iterator[Output]:
+    """Yield the files in the folder ``relative`` of the private ``folder``; none if it is missing."""
+    for name in tree.names(relative):
+        path = f"{relative}/{name}" if relative else name
+        status = tree.status(path)
+        if status is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder / path))
+        if stat.S_ISDIR(status.st_mode):
+            yield from _collect(tree, folder, path)
+        elif not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"a stage may publish plain files only: {name}")
+        elif not is_output_path(path):
+            raise ValueError(f"a stage may not publish a file of the engine's own: {path}")
+        else:
+            yield Output(path, status.st_size, tree.sha256(path))
 
 
 def publish(private: Path, record: Record, store: RecordStore) -> None:

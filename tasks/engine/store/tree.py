@@ -35,7 +35,8 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 def is_plain_path(path: str) -> bool:
     """Return True if ``path`` is relative and normal: no ``..``, no ``.``, no empty part, no NUL."""
-    return bool(path) and not {"", ".", ".."} & set(path.split("/")) and "\0" not in path
+    parts = f"/{path}/"
+    return not ("//" in parts or "/./" in parts or "/../" in parts or "\0" in parts)
 
 
 class _Folders:
@@ -215,9 +216,13 @@ class Tree:
     def sha256(self, path: str) -> str:
         """Return the sha256 of the plain file ``path`` as 64 hexadecimal digits."""
         digest = hashlib.sha256()
-        with self.reading(path) as descriptor:
-            while chunk := os.read(descriptor, _CHUNK_BYTES):
-                digest.update(chunk)
+        descriptor, size_bytes = self._open_file(path)
+        try:
+            with _name_errors(self.root, path):
+                while chunk := os.read(descriptor, min(size_bytes + 1, _CHUNK_BYTES)):
+                    digest.update(chunk)
+        finally:
+            os.close(descriptor)
         return digest.hexdigest()
 
     def sync(self, path: str) -> None:
