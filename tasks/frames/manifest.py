@@ -79,7 +79,7 @@ def read_samples(
         return samples, [*folder_problems, *cap_problems(problems)]
     table = read_table(manifest)
     samples, problems = _parse_samples(table, manifest.name, folder, check_paths=not folder_problems)
-    return samples, [*folder_problems, *cap_problems([*table.problems, *problems])]
+    return samples, [*folder_problems, *cap_problems([*table.problems, *folder.summarize_missing(problems)])]
 
 
 def plan_videos(samples: Iterable[Sample], videos_dir: Path) -> list[Item]:

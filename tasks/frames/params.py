@@ -27,7 +27,7 @@ def _check_resize(value: object) -> object:
     match = _RESIZE.fullmatch(text)
     if match is None or any(int(side) > MAX_SIDE_PX for side in match.groups() if side):
         raise ValueError(
-            f"{text!r} is not a size; use WIDTHxHEIGHT, such as 640x360, or the longest side in pixels, such as 512"
+            "use WIDTHxHEIGHT, such as 640x360, or the longest side in pixels, such as 512"
             f" (each from 1 to {MAX_SIDE_PX})"
         )
     return text

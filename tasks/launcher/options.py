@@ -163,14 +163,32 @@ def _describe_invalid_values(error: CycloptsError, cause: ValidationError) -> _M
     for detail in cause.errors():
         place = option_name("-".join(str(part) for part in detail["loc"]))
         option = place if detail["loc"] else error.argument.name if error.argument else "command line"
-        problems.append(Problem(option, repr(detail["input"]), _allowed_by(detail["msg"]), "see --help"))
+        problems.append(
+            Problem(option, repr(detail["input"]), _allowed_by(detail["type"], detail["msg"]), "see --help")
+        )
     return _Mistake(tuple(problems), tuple(problem.where for problem in problems))
 
 
-def _allowed_by(message: str) -> str:
-    """Return what Pydantic's message allows: ``greater than 0`` of ``Input should be greater than 0``."""
+_ALLOWED_TYPES = {
+    "byte_size": "a size with a unit, such as 2GiB or 500MB",
+    "byte_size_unit": "a size with a unit, such as 2GiB or 500MB",
+    "bool_parsing": "true or false",
+    "float_parsing": "a number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "string_too_short": "a text that is not empty",
+}
+_BOUNDS = ("greater than", "less than")
+
+
+def _allowed_by(kind: str, message: str) -> str:
+    """Return what Pydantic's error allows: ``a number greater than 0`` of ``Input should be greater than 0``."""
+    if kind in _ALLOWED_TYPES:
+        return _ALLOWED_TYPES[kind]
     first = message.partition(", unable")[0]
-    return first.removeprefix("Input should be ").removeprefix("Value error, ")
+    for prefix in ("Input should be ", "Value error, ", "use "):
+        first = first.removeprefix(prefix)
+    return f"a number {first}" if first.startswith(_BOUNDS) else first
 
 
 def _allowed_values(error: CycloptsError) -> str:
@@ -180,8 +198,13 @@ def _allowed_values(error: CycloptsError) -> str:
     choices = error.argument.get_choices()
     if choices:
         return ", ".join(choices)
-    hint = error.argument.hint
-    return {int: "a whole number", float: "a number", bool: "no value", Path: "a path"}.get(hint, "a value")
+    for kind, allowed in _ALLOWED_KINDS.items():
+        if _includes(error.argument.hint, kind):
+            return allowed
+    return "a value"
+
+
+_ALLOWED_KINDS = {int: "a whole number", float: "a number", bool: "no value", Path: "a path"}
 
 
 def _given_value(error: CycloptsError) -> str:

@@ -147,8 +147,8 @@ def test_all_problems_of_a_manifest_are_listed(tmp_path, videos):
 
 def test_ten_thousand_bad_rows_give_a_short_list_of_problems(tmp_path, videos):
     rows = [{"id": f"q{n}", "video_path": f"gone{n}.mp4"} for n in range(10_000)]
-    samples, problems = read_samples(write_manifest(tmp_path, rows), videos)
-    assert samples == []
+    samples, problems = read_samples(write_manifest(tmp_path, [*rows, {"id": "b", "video_path": "b.mp4"}]), videos)
+    assert [sample.id for sample in samples] == ["b"]
     assert len(problems) == 21
     assert "and 9980 more like it" in format_problems(problems)
 
@@ -277,3 +277,33 @@ def test_scan_keeps_names_and_paths_of_videos(tmp_path):
     assert len({sample.id.lower() for sample in samples}) == 5
     items = plan_videos(samples, tmp_path)
     assert {(item.name, item.path) for item in items} >= {("中文.mp4", "中文.mp4"), ("a.mkv", "한국어/a.mkv")}
+
+
+@pytest.mark.parametrize(("given", "named"), [(".", "videos"), ("videos/city", "videos"), ("other", "videos")])
+def test_wrong_videos_folder_is_one_line_that_names_the_right_one(tmp_path, videos, given, named):
+    (tmp_path / "other").mkdir()
+    rows = [*QUESTIONS, {"id": "q4", "video_path": "b.mp4", "support_frames": "x"}]
+    samples, problems = read_samples(write_manifest(tmp_path, rows), tmp_path / given)
+    assert samples == []
+    folder, right = (tmp_path / given).absolute(), (tmp_path / named).absolute()
+    assert format_problems(problems[:1]) == (
+        f"--videos-dir {folder}: has none of 2 files in 4 rows: 'city/a.mp4', 'b.mp4'; allowed: the folder that the"
+        f" paths are relative to; they are in {right}: give --videos-dir {right}"
+    )
+    assert [problem.where for problem in problems[1:]] == ["train.json row 4, support_frames"]
+
+
+def test_wrong_videos_folder_without_a_right_one_is_one_line(tmp_path, videos):
+    rows = [{"id": number, "video_path": f"{number}.mp4"} for number in range(100)]
+    samples, problems = read_samples(write_manifest(tmp_path, rows), videos)
+    assert samples == []
+    assert format_problems(problems) == (
+        f"--videos-dir {videos}: has none of 100 files in 100 rows: '0.mp4', '1.mp4', '2.mp4', ...; allowed: the folder"
+        " that the paths are relative to; check --videos-dir"
+    )
+
+
+def test_missing_videos_are_listed_if_others_exist(tmp_path, videos):
+    rows = [{"id": name, "video_path": f"{name}.mp4"} for name in "abc"]
+    _, problems = read_samples(write_manifest(tmp_path, rows), videos)
+    assert [problem.given for problem in problems] == ["'a.mp4' is missing", "'c.mp4' is missing"]

@@ -51,15 +51,25 @@ def test_manifest_paths_outside_the_folder_are_refused(bench: Bench, capsys: pyt
     assert not bench.output.exists()
 
 
+def test_size_of_another_form_is_refused_with_an_example(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--videos-dir", bench.folder, "--output-dir", bench.output, "--resize", "big"]
+    assert bench.run(*options, flow=FLOW) == 2
+    log = capsys.readouterr().err
+    assert "--resize: 'big'; allowed: WIDTHxHEIGHT, such as 640x360, or the longest side in pixels, such as 512" in log
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--workers", "0"], "--workers: '0'; allowed: greater than or equal to 1"),
-        (["--workers", "two"], "--workers: 'two'"),
-        (["--timeout", "0"], "--timeout: '0'; allowed: greater than 0"),
+        (["--workers", "0"], "--workers: '0'; allowed: a number greater than or equal to 1"),
+        (["--workers", "two"], "--workers: 'two'; allowed: a whole number; "),
+        (["--timeout", "0"], "--timeout: '0'; allowed: a number greater than 0"),
         (["--order", "best"], "--order: 'best'; allowed: 'heaviest', 'manifest' or 'lightest'"),
         (["--max-failed", "2"], "--max-failed: '2'"),
-        (["--memory-per-item", "lots"], "--memory-per-item: 'lots'"),
+        (
+            ["--memory-per-item", "lots"],
+            "--memory-per-item: 'lots'; allowed: a size with a unit, such as 2GiB or 500MB; ",
+        ),
         (["--no-such"], "--no-such: no such option"),
         (["--retries", "2", "--retries", "3"], "--retries: given more than once"),
         (["stray"], "stray: a word without an option"),

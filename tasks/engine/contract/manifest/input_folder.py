@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.manifest.values import is_url, is_utf8, shorten
-from tasks.engine.contract.text import UNSHOWABLE, showable
+from tasks.engine.contract.text import UNSHOWABLE, count_noun, showable
+
+_MAX_EXAMPLES = 3
+_MAX_FOLDERS = 200  # that are looked at for one that fits
 
 
 class InputFolder:
@@ -20,6 +26,8 @@ class InputFolder:
         self.option = option
         self._real = Path(os.path.realpath(self.root))
         self._real_parents: dict[Path, Path] = {}
+        self._missing: dict[Problem, str] = {}
+        self._has_files = False
 
     def problems(self) -> list[Problem]:
         """Return the problems of the folder."""
@@ -55,14 +63,45 @@ class InputFolder:
         try:
             mode = full.stat().st_mode
         except OSError as error:
-            reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-            return Problem(where, f"{given} {reason}", f"a file in {self.root}", f"check it and {self.option}")
+            is_missing = isinstance(error, FileNotFoundError)
+            reason = "is missing" if is_missing else f"cannot be read ({error.strerror})"
+            problem = Problem(where, f"{given} {reason}", f"a file in {self.root}", f"check it and {self.option}")
+            if is_missing:
+                self._missing[problem] = str(path)
+            return problem
+        self._has_files = True
         if not self._is_inside(full):
             advice = f"copy the file there, or point {self.option} at the folder that holds it"
             return Problem(where, f"{given} is a symlink that points outside", f"files inside {self.root}", advice)
         if not stat.S_ISREG(mode):
             return Problem(where, f"{given} is not a file", f"a file in {self.root}", f"check it and {self.option}")
         return str(path)
+
+    def summarize_missing(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Return ``problems``; if none of several files was found, one problem stands for those of the missing files.
+
+        It names a folder next to this one, or in it, that has the first of the files.
+        """
+        given = list(problems)
+        if self._has_files or len(self._missing) < 2:
+            return given
+        summary = self._describe_missing(list(dict.fromkeys(self._missing.values())))
+        return [summary, *(problem for problem in given if problem not in self._missing)]
+
+    def _describe_missing(self, paths: Sequence[str]) -> Problem:
+        examples = ", ".join(map(shorten, paths[:_MAX_EXAMPLES])) + (", ..." if len(paths) > _MAX_EXAMPLES else "")
+        given = f"has none of {count_noun(len(paths), 'file')} in {count_noun(len(self._missing), 'row')}: {examples}"
+        fit = next((folder for folder in self._list_folders() if _has_all(folder, paths[:_MAX_EXAMPLES])), None)
+        advice = f"they are in {fit}: give {self.option} {fit}" if fit else f"check {self.option}"
+        return Problem(f"{self.option} {self.root}", given, "the folder that the paths are relative to", advice)
+
+    def _list_folders(self) -> Iterator[Path]:
+        """Yield the parent of the folder, the folders in it, and those next to it."""
+        yield self.root.parent
+        for parent in (self.root, self.root.parent):
+            with suppress(OSError), os.scandir(parent) as entries:
+                folders = (entry.name for entry in entries if entry.is_dir())
+                yield from (parent / name for name in sorted(islice(folders, _MAX_FOLDERS)))
 
     def _is_inside(self, full: Path) -> bool:
         """Return True if ``full`` is in the folder after resolving symlinks. Resolved folders are cached."""
@@ -72,3 +111,8 @@ class InputFolder:
         if parent not in self._real_parents:
             self._real_parents[parent] = Path(os.path.realpath(parent))
         return self._real_parents[parent].is_relative_to(self._real)
+
+
+def _has_all(folder: Path, paths: Iterable[str]) -> bool:
+    """Return True if all ``paths`` are files in ``folder``."""
+    return all(os.path.isfile(folder / path) for path in paths)
