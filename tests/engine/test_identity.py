@@ -56,6 +56,38 @@ def test_key_hashes_id_payload_inputs_and_refusal() -> None:
     assert keys == [hashlib.sha256(content).hexdigest() for content in hashed]
 
 
+@pytest.mark.parametrize("option", ["stat", "content"])
+@pytest.mark.parametrize(
+    "names", [(), ("file",), ("file", "other"), ("file", "missing"), ("folder", "file"), ("pipe",), ("link",)]
+)
+def test_item_is_identified_with_one_reading_as_with_two(
+    tmp_path: Path, names: tuple[str, ...], option: Identity
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("file", "other", "folder/inner"):
+        (tmp_path / name).write_text(name)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("file")
+    item = Item("a", {"x": 1}, tuple(str(tmp_path / name) for name in names), refusal="broken")
+    key, get_states = identity.identify_item(b"stage", item, option)
+    assert key == identity.compute_item_key(b"stage", item, option)
+    assert get_states() == identity.read_input_states(item)
+
+
+@pytest.mark.parametrize("name", ["file", "folder"])
+def test_states_of_an_identified_item_are_those_before_its_key(tmp_path: Path, name: str) -> None:
+    """Otherwise a change after the key was computed would look planned."""
+    (tmp_path / "folder").mkdir()
+    for path in ("file", "folder/inner"):
+        (tmp_path / path).write_text("before")
+    item = Item("a", inputs=(str(tmp_path / name),))
+    before = identity.read_input_states(item)
+    _, get_states = identity.identify_item(b"stage", item, "stat")
+    (tmp_path / "file").write_text("afterwards")
+    (tmp_path / "folder/inner").write_text("afterwards")
+    assert get_states() == before
+
+
 def test_input_states_have_sixteen_digits(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     item = Item("a", inputs=(str(tmp_path / "a"), str(tmp_path / "missing")))

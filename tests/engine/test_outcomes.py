@@ -62,6 +62,8 @@ def test_outcome_gets_name_and_path_of_its_item() -> None:
     named = create_outcome("a").named(Item("a", name="Clip A", path="clips/a.mp4"))
     assert (named.name, named.path, named.title) == ("Clip A", "clips/a.mp4", "Clip A")
     assert create_outcome("a").title == "a"
+    item = Item("a", name="Clip A", path="clips/a.mp4")
+    assert Outcome.of_record(RECORD, "cached", item) == Outcome.of_record(RECORD, "cached").named(item)
 
 
 def test_packed_outcomes_are_unpacked_unchanged() -> None:

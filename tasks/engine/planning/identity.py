@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,35 @@ def compute_stage_digest(stage: Stage) -> bytes:
 
 def compute_item_key(stage: bytes, item: Item, identity: Identity) -> str:
     """Return a sha256 of the stage digest, the item's id, payload and refusal, and the identity of its inputs."""
-    inputs = [identify_input(path, identity) for path in item.inputs]
+    return _hash_key(stage, item, [identify_input(path, identity) for path in item.inputs])
+
+
+def _hash_key(stage: bytes, item: Item, inputs: list[list[Any]]) -> str:
     refusal = [item.refusal] if item.refusal else []
     return hashlib.sha256(stage + canonicalize([item.id, item.payload, inputs, *refusal])).hexdigest()
+
+
+def identify_item(stage: bytes, item: Item, identity: Identity) -> tuple[str, Callable[[], tuple[str, ...]]]:
+    """Return the key of ``item``, and a function that returns the states of its inputs before the key was computed.
+
+    Same results as :func:`compute_item_key` and :func:`read_input_states`, in half of the time if all inputs are files:
+    both come from one reading of each file's status, and only items that are not done need the states.
+    """
+    statuses = _read_file_statuses(item.inputs) if identity == "stat" else None
+    if statuses is None:
+        states = read_input_states(item)
+        return compute_item_key(stage, item, identity), lambda: states
+    key = _hash_key(stage, item, [_read_times("", status) for status in statuses])
+    return key, lambda: tuple(_hash_state(_read_state("", status)) for status in statuses)
+
+
+def _read_file_statuses(paths: Sequence[str]) -> list[os.stat_result] | None:
+    """Return the status of each input; None unless all are plain files."""
+    try:
+        statuses = [os.stat(path) for path in paths]
+    except OSError:
+        return None
+    return statuses if all(stat.S_ISREG(status.st_mode) for status in statuses) else None
 
 
 def identify_input(path: str, identity: Identity) -> list[Any]:
@@ -55,8 +81,11 @@ def read_input_states(item: Item) -> tuple[str, ...]:
     This includes changes of content, size and mtime that were reverted, because no program can set the ctime. It also
     includes changes that do not affect the content, such as a new owner.
     """
-    states = (_identify(path, _read_state, {}) for path in item.inputs)
-    return tuple(hashlib.sha256(canonicalize(state)).hexdigest()[:16] for state in states)
+    return tuple(_hash_state(_identify(path, _read_state, {})) for path in item.inputs)
+
+
+def _hash_state(state: list[Any]) -> str:
+    return hashlib.sha256(canonicalize(state)).hexdigest()[:16]
 
 
 def _read_times(_: str, status: os.stat_result) -> list[Any]:

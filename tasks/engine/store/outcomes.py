@@ -171,10 +171,27 @@ class Outcome:
         return self.name or self.id
 
     @classmethod
-    def of_record(cls, record: Record, outcome: Literal["done", "cached"] = "done") -> Outcome:
-        """Return the outcome of an item that this run (``done``) or an earlier one (``cached``) has done."""
-        paths = tuple(output.path for output in record.outputs)
-        return cls(record.id, record.stage, outcome, record.attempts, record.usage, record.run_id, paths, record.values)
+    def of_record(
+        cls, record: Record, outcome: Literal["done", "cached"] = "done", item: Item | None = None
+    ) -> Outcome:
+        """Return the outcome of an item that this run (``done``) or an earlier one (``cached``) has done.
+
+        With ``item``, it has the name and the path of that item.
+        """
+        name, path = (item.name, item.path) if item else ("", "")
+        paths = tuple([output.path for output in record.outputs])
+        return cls(
+            record.id,
+            record.stage,
+            outcome,
+            record.attempts,
+            record.usage,
+            record.run_id,
+            paths,
+            record.values,
+            name=name,
+            path=path,
+        )
 
     @classmethod
     def of_failure(cls, failure: Failure) -> Outcome:
