@@ -11,7 +11,7 @@ READY := $(VENV)/.ready$(if $(EXTRAS),-$(subst $(empty) $(empty),-,$(sort $(EXTR
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays mutants chaos soak docs clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers mutants chaos soak docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -91,6 +91,9 @@ bench-restoration: $(READY)  ## Compare restored tapes with the original recordi
 bench-overlays: $(READY)  ## Compare overlay detection and removal with delogo, removelogo and Telea
 	$(BIN)/python benchmarks/overlays.py $(ARGS)
 
+bench-peers: $(READY)  ## Compare runs of many items with Pool, Dask, Prefect, Ray, Snakemake, Luigi and Dagster (an hour)
+	$(BIN)/python benchmarks/peers.py $(ARGS)
+
 MUTANTS ?= tasks.engine.*
 mutants: $(READY)  ## Run mutation tests of the engine (hours; MUTANTS='tasks.engine.planning.plan*' for one module), see docs/mutants.md
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .mutmut --upgrade 'mutmut>=3.8,<4'
@@ -107,5 +110,5 @@ docs: $(READY)  ## Build the documentation as a website in build/site (warnings 
 	$(BIN)/python scripts/docs.py
 
 clean:  ## Remove the environment, caches and demos
-	rm -rf $(VENV) demo mutants .mutmut build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo mutants .mutmut .bench build dist .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
