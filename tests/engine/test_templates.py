@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tasks.engine.contract.stage import Stage
 from tasks.engine.running import sibling, starting, template, templates
 from tasks.engine.running.child_process import PortableChild, WatchedChild
 from tasks.engine.running.control import StopSignal
-from tasks.engine.running.messages import Failed, Finished, Request
+from tasks.engine.running.messages import Failed, Finished, Request, Rest
 from tasks.engine.running.slot import Limits, Slot
 from tasks.engine.running.watchdog import build_watched_environment, end_marked, new_mark
 from tests.engine.processes import (
@@ -292,14 +292,13 @@ def test_suspended_template_is_replaced(make_slot: MakeSlot, monkeypatch: pytest
 def test_template_that_dies_during_the_import_is_tried_again(
     make_slot: MakeSlot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = templates.ForkingPickler.dumps
+    introduce = templates._introduce
 
-    def kill_template(stage: Stage) -> Any:
-        if process := get_template()._process:
-            process.kill()
-        return send(stage)
+    def introduce_to_killed_template(control: Connection, stage: Stage) -> str | None:
+        os.kill(get_template_pid(), signal.SIGKILL)
+        return introduce(control, stage)
 
-    monkeypatch.setattr(templates.ForkingPickler, "dumps", kill_template)
+    monkeypatch.setattr(templates, "_introduce", introduce_to_killed_template)
     for number in range(1, templates._MAX_DEATHS + 1):
         assert isinstance(run_item(make_slot()), Finished)
         assert (get_template()._deaths, bool(get_template()._refusal)) == (number, number == templates._MAX_DEATHS)
@@ -374,23 +373,23 @@ def test_template_without_children_ends_and_is_forgotten(make_slot: MakeSlot) ->
     assert get_template() is not first
 
 
-@pytest.mark.parametrize(("message", "attribute"), [(None, "_IDLE_SECONDS"), (template.REST, "_REST_SECONDS")])
+@pytest.mark.parametrize(("message", "attribute"), [(None, "_IDLE_SECONDS"), (Rest(), "_REST_SECONDS")])
 def test_template_serves_no_longer_than_it_is_used(
-    monkeypatch: pytest.MonkeyPatch, message: bytes | None, attribute: str
+    monkeypatch: pytest.MonkeyPatch, message: object, attribute: str
 ) -> None:
     monkeypatch.setattr(template, attribute, 0.01)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = Pipe()
     with ours, theirs:
         if message:
             ours.send(message)
-        assert template._serve(theirs) is None
+        assert template.serve(theirs) is None
 
 
-def test_template_ends_with_its_socket() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def test_template_ends_with_its_pipe() -> None:
+    ours, theirs = Pipe()
     ours.close()
     with theirs:
-        assert template._serve(theirs) is None
+        assert template.serve(theirs) is None
 
 
 @pytest.mark.parametrize("victim", ["flow", "flow and watchdog"])

@@ -18,6 +18,7 @@ _CHANGE = (
     *("setxattr", "mount", "chroot"),
 )
 _NETWORK = ("socket", "connect", "bind", "sendto", "sendmsg")
+_PASSES_DESCRIPTORS = "SCM_RIGHTS"
 _START = ("execve", "execveat")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)(?:<(.*?)>(?:\(deleted\))?)?(?: .*)?$")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -61,6 +62,8 @@ def parse_trace(trace: Path) -> Iterator[Action]:
 
 
 def _parse_call(call: str, arguments: str, has_succeeded: bool, real: str | None, line: str) -> Iterator[Action]:
+    if call == "sendmsg" and _PASSES_DESCRIPTORS in arguments:
+        return  # to another process of this machine: a template receives the pipe of a child
     if call in _NETWORK:
         yield Action("network", call, "", has_succeeded, line)
     elif call in _OPEN:

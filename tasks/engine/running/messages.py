@@ -1,4 +1,4 @@
-"""The messages between a slot and its child process."""
+"""The messages between a slot, its child process and the template that forks the child."""
 
 from __future__ import annotations
 
@@ -21,8 +21,27 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """The template has imported its stage. ``refusal``: why it cannot fork children."""
+
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
+class ForkRequest:
+    """Fork a child with these environment variables. The descriptors of its pipe and its log follow."""
+
+    variables: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The template has no child. End soon."""
+
+
+@dataclass(frozen=True)
 class Forked:
-    """A template process has forked a child, which has this process id."""
+    """A template has forked a child, which has this process id."""
 
     pid: int
 

@@ -1,8 +1,8 @@
 """The template process of a stage: imports the stage once, then forks a child for a slot at each request.
 
-Started as ``python -P -m tasks.engine.running.template DESCRIPTOR PARENT`` with the pickled stage as its standard
-input. It does not open the stage. Each child is a child of the process that started the template: see ``sibling.py``.
-Therefore the end of the template, for any reason, ends no child and loses no exit status.
+Started as ``python -P -m tasks.engine.running.template DESCRIPTOR PARENT``. It does not open the stage. Each
+child is a child of the process that started the template: see ``sibling.py``. Therefore the end of the template, for
+any reason, ends no child and loses no exit status.
 """
 
 from __future__ import annotations
@@ -10,41 +10,27 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import pickle
-import select
 import socket
 import sys
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from tasks.engine.running import child
-from tasks.engine.running.messages import Forked
+from tasks.engine.running.messages import Forked, ForkRequest, Imported, Rest
 from tasks.engine.running.process_image import replace_variable, set_command_line
 from tasks.engine.running.sibling import count_threads, fork_sibling
 
-READY, REST = b"ready", b"rest"
-MAX_MESSAGE_BYTES = 64 * 1024
 _IDLE_SECONDS = 60.0  # without a request; a template of large libraries keeps much memory
 _REST_SECONDS = 2.0  # the same if no child of it is left
 
 
-@dataclass(frozen=True)
-class ForkRequest:
-    """A request for a child, which gets these environment variables. Its pipe and its log come as descriptors."""
-
-    variables: dict[str, str]
-
-
 def main(descriptor: int, parent: int) -> None:
-    """Import the stage, then serve requests on the socket ``descriptor`` until it closes or none comes."""
+    """Import the stage from the pipe ``descriptor``; fork a child per request until it closes or none comes."""
     child.end_with_parent(parent)
-    control = socket.socket(fileno=descriptor)
-    control.set_inheritable(False)
-    if refusal := _import_stage():
-        control.send(refusal.encode())
-        return
-    control.send(READY)
-    forked = _serve(control)
+    os.set_inheritable(descriptor, False)
+    control: Connection = Connection(descriptor)
+    refusal = _import_stage(control)
+    control.send(Imported(refusal))
+    forked = None if refusal else serve(control)
     if forked is None:
         os._exit(0)  # functions registered with atexit are for the children
     child.end_with_parent(parent)
@@ -56,14 +42,14 @@ def main(descriptor: int, parent: int) -> None:
     child.serve(pipe)
 
 
-def _import_stage() -> str:
+def _import_stage(control: Connection) -> str:
     """Import the stage; return the reason if this process cannot be a template."""
     try:
-        pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the parent process
+        control.recv()
     except Exception as error:  # noqa: BLE001 - a child started without a template reports it
         return f"the stage cannot be imported: {type(error).__name__}"
     with open(os.devnull, "r+b", buffering=0) as null:
-        for standard in range(3):
+        for standard in (1, 2):
             os.dup2(null.fileno(), standard)
     gc.collect()
     gc.freeze()  # the garbage collector of a child would write to all shared memory
@@ -72,21 +58,21 @@ def _import_stage() -> str:
     return f"the stage's modules have started threads: there are {threads}" if threads > 1 else ""
 
 
-def _serve(control: socket.socket) -> tuple[ForkRequest, int, int] | None:
+def serve(control: Connection) -> tuple[ForkRequest, int, int] | None:
     """Fork a child at each request. Returns its request, pipe and log in the child, and None in the template."""
     patience = _IDLE_SECONDS
-    while select.select([control], [], [], patience)[0]:
-        message, descriptors, _, _ = socket.recv_fds(control, MAX_MESSAGE_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
-        if not message:
-            return None
-        patience = _REST_SECONDS if message == REST else _IDLE_SECONDS
-        if len(descriptors) == 2:
-            pipe, log = descriptors
-            with contextlib.suppress(OSError):  # the pipe closes, and the slot starts its child in another way
-                if fork_sibling() == 0:
-                    return pickle.loads(message), pipe, log  # noqa: S301 - from the parent process
-        for each in descriptors:
-            os.close(each)
+    with contextlib.suppress(EOFError), socket.socket(fileno=os.dup(control.fileno())) as channel:
+        while control.poll(patience):
+            message = control.recv()
+            patience = _REST_SECONDS if isinstance(message, Rest) else _IDLE_SECONDS
+            if isinstance(message, ForkRequest):
+                descriptors = socket.recv_fds(channel, 1, 2, socket.MSG_CMSG_CLOEXEC)[1]
+                with contextlib.suppress(OSError):  # the pipe closes, and the slot starts its child in another way
+                    if fork_sibling() == 0:
+                        pipe, log = descriptors
+                        return message, pipe, log
+                for descriptor in descriptors:
+                    os.close(descriptor)
     return None
 
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import pickle
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, Pipe
-from multiprocessing.reduction import ForkingPickler
 from typing import BinaryIO
 
 from tasks.engine.contract.stage import Stage
 from tasks.engine.running.child_process import WatchedChild
-from tasks.engine.running.messages import Forked
-from tasks.engine.running.template import MAX_MESSAGE_BYTES, READY, REST, ForkRequest
+from tasks.engine.running.messages import Forked, ForkRequest, Imported, Rest
 from tasks.engine.running.watchdog import build_watched_environment
 
 _IMPORT_SECONDS = 120.0  # large libraries on a cold network share
@@ -44,7 +41,7 @@ class Template:
         self._spawn = spawn
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._control: Connection | None = None
         self._children = 0
         self._deaths = 0
         self._refusal = ""
@@ -82,7 +79,9 @@ class Template:
                 return False
             assert self._control is not None
             with contextlib.suppress(OSError):  # it has just ended: the pipe closes
-                socket.send_fds(self._control, [pickle.dumps(request)], [pipe.fileno(), log.fileno()])
+                self._control.send(request)
+                with socket.socket(fileno=os.dup(self._control.fileno())) as channel:
+                    socket.send_fds(channel, [b"-"], [pipe.fileno(), log.fileno()])
             return True
 
     def _meet(self, pipe: Connection) -> WatchedChild | None:
@@ -106,20 +105,19 @@ class Template:
             self._children -= 1
             if not self._children and self._control is not None:
                 with contextlib.suppress(OSError):
-                    self._control.send(REST)
+                    self._control.send(Rest())
 
     def _start(self, log: BinaryIO) -> bool:
         """Start the process; return True if it has imported the stage."""
         self._end()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control = ours
+        self._control, theirs = Pipe()
         with theirs:
             descriptor = theirs.fileno()
             command = [sys.executable, "-P", "-m", "tasks.engine.running.template", str(descriptor), str(os.getpid())]
             self._process = self._spawn(
                 lambda: subprocess.Popen(
                     command,
-                    stdin=subprocess.PIPE,
+                    stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     pass_fds=(descriptor,),
@@ -127,28 +125,12 @@ class Template:
                     env={**self._environment, **build_watched_environment()},
                 )
             )
-        if self._introduce(ours, self._process):
+        refusal = _introduce(self._control, self._stage)
+        if refusal == "":
             return True
+        self._deaths += refusal is None
+        self._refusal = refusal or "its processes died" * (self._deaths >= _MAX_DEATHS)
         self._end()
-        return False
-
-    def _introduce(self, control: socket.socket, process: subprocess.Popen[bytes]) -> bool:
-        """Send the stage; return True if the process has imported it. Notes if it never can."""
-        assert process.stdin is not None
-        control.settimeout(_IMPORT_SECONDS)
-        try:
-            with process.stdin as stream:
-                stream.write(ForkingPickler.dumps(self._stage))
-            answer = control.recv(MAX_MESSAGE_BYTES)
-        except OSError:
-            answer = b""
-        except Exception as error:  # noqa: BLE001 - pickling runs the stage's code, which may raise anything
-            answer = f"the stage cannot be pickled: {type(error).__name__}".encode()
-        control.settimeout(_FORK_SECONDS)
-        if answer == READY:
-            return True
-        self._deaths += not answer
-        self._refusal = answer.decode() or "its processes died" * (self._deaths >= _MAX_DEATHS)
         return False
 
     def _end(self) -> None:
@@ -159,6 +141,22 @@ class Template:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _introduce(control: Connection, stage: Stage) -> str | None:
+    """Send the stage; return the reason if its template cannot fork children, and None if the template has died."""
+    try:
+        control.send(stage)
+    except OSError:
+        return None
+    except Exception as error:  # noqa: BLE001 - pickling runs the stage's code, which may raise anything
+        return f"the stage cannot be pickled: {type(error).__name__}"
+    with contextlib.suppress(OSError, EOFError):
+        if control.poll(_IMPORT_SECONDS):
+            answer = control.recv()
+            assert isinstance(answer, Imported)
+            return answer.refusal
+    return None
 
 
 _templates: dict[_Key, Template] = {}
