@@ -56,27 +56,43 @@ def main(
     chosen = _choose_peers(peers)
     found: Results = json.loads(results.read_text()) if results.exists() else {"peers": {}, "cells": {}}
     results.parent.mkdir(parents=True, exist_ok=True)
-    adopt_orphans()
-    try:
-        with tempfile.TemporaryDirectory(prefix="peers-") as folder:
-            comparison = Comparison(Path(folder), slots, results, found)
-            pythons = comparison.prepare(chosen) if parts else {}
-            for peer, python in pythons.items():
-                comparison.measure_faults(peer, python, fault_items, parts)
-            if "time" in parts:
-                comparison.forget_times(chosen)
-                for milliseconds, count in ((5, items), (50, items), (500, long_items)) * repeats:
-                    for peer, python in pythons.items():
-                        comparison.measure_time(peer, python, count, milliseconds, cap_seconds)
-            if "mixture" in parts:
-                for peer, python in pythons.items():
-                    comparison.measure_mixture(peer, python, items)
-    finally:
-        kill_marked()
+    if parts:
+        sizes = {5: items, 50: items, 500: long_items}
+        _measure(found, results, chosen, parts, slots, fault_items, sizes, cap_seconds, repeats)
     tables = format_tables(found, PEERS)
     print(tables)
     if docs:
         update_page(docs, tables)
+
+
+def _measure(
+    found: Results,
+    path: Path,
+    peers: list[Peer],
+    parts: str,
+    slots: int,
+    fault_items: int,
+    sizes: dict[int, int],
+    cap_seconds: float,
+    repeats: int,
+) -> None:
+    adopt_orphans()
+    try:
+        with tempfile.TemporaryDirectory(prefix="peers-") as folder:
+            comparison = Comparison(Path(folder), slots, path, found)
+            pythons = comparison.prepare(peers)
+            for peer, python in pythons.items():
+                comparison.measure_faults(peer, python, fault_items, parts)
+            if "time" in parts:
+                comparison.forget_times(peers)
+                for milliseconds, count in list(sizes.items()) * repeats:
+                    for peer, python in pythons.items():
+                        comparison.measure_time(peer, python, count, milliseconds, cap_seconds)
+            if "mixture" in parts:
+                for peer, python in pythons.items():
+                    comparison.measure_mixture(peer, python, sizes[50])
+    finally:
+        kill_marked()
 
 
 class Comparison:

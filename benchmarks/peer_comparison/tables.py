@@ -46,13 +46,11 @@ def _format_times(found: dict[str, Any], peers: Sequence[Peer]) -> str:
         if name not in cells[peer.name]:
             return ""
         own = cells[peer.name][name]
-        wall = _take_median(own, lambda cell: cell["wall_seconds"])
-        items = own[0]["items"]
-        text = f"{wall:.1f} s"
-        if name in pool and pool[name][0]["items"] == items:
-            ratio = _take_median(own, _get_span) / _take_median(pool[name], _get_span)
-            return f"{text}, {ratio:.2f}" + _describe_end(own[0])
-        return f"{text} ({items} items)" + _describe_end(own[0])
+        text = f"{_take_median(own, lambda cell: cell['wall_seconds']):.1f} s"
+        if name in pool:
+            text += f", {_take_median(own, _measure_pace) / _take_median(pool[name], _measure_pace):.2f}"
+            text += f" ({own[0]['items']} items)" if own[0]["items"] < pool[name][0]["items"] else ""
+        return text + _describe_end(own[0])
 
     slots = found["slots"]
     head = ["peer", *(_describe_size(found, name) for name in _TIMES)]
@@ -132,7 +130,7 @@ def _describe_restored(clean: Cell, kind: str) -> str:
 
 def _describe_size(found: dict[str, Any], name: str) -> str:
     counts = [cells[name][0]["items"] for cells in found["cells"].values() if name in cells]
-    return f"{max(counts, default=0):,} items of {name.split('-')[1]} ms, / Pool"
+    return f"{max(counts, default=0):,} items of {name.split('-')[1]} ms"
 
 
 def _describe_end(cell: Cell) -> str:
@@ -162,8 +160,9 @@ def _measure_cpu(cell: Cell) -> float:
     return float((cell["cpu_seconds"] - cell["items_cpu_seconds"]) / done)
 
 
-def _get_span(cell: Cell) -> float:
-    return float(cell["span_seconds"])
+def _measure_pace(cell: Cell) -> float:
+    """Return the seconds per item, from the start of the first to the end of the last."""
+    return float(cell["span_seconds"] / max(1, cell["ended_items"] + cell["fault_runs"]))
 
 
 def _take_median(cells: Iterable[Cell], read: Callable[[Cell], float]) -> float:
