@@ -94,8 +94,8 @@ def overlay_removal(
         execution: Execution options
     """
     from tasks.engine.contract.manifest import check_priority
+    from tasks.overlays.request import check_codec, check_program, read_adjustments, read_detection
     from tasks.overlays.sources import ALL_NETWORKS, MAX_BYTES, FetchLimits, read_sources
-    from tasks.overlays.wishes import check_codec, check_program, read_adjustments, read_detection
 
     options = CleaningOptions(**pick(CleaningOptions.model_fields, {**locals(), "command": command or ""}))
     limits = FetchLimits(int(max_download or MAX_BYTES), ALL_NETWORKS if allow_private_hosts else ())

@@ -23,11 +23,11 @@ from tasks.overlays.options import CleaningOptions
 from tasks.overlays.prepare_stage import PrepareStage, make_prepare_items, read_prepared
 from tasks.overlays.prepared import Prepared
 from tasks.overlays.preview_stage import PreviewStage
+from tasks.overlays.request import Detection
 from tasks.overlays.segment_stage import CleanStage, estimate_segment_needs, make_segment_items
 from tasks.overlays.size import estimate_cleaned_bytes
 from tasks.overlays.sources import FetchLimits
 from tasks.overlays.video_source import VideoSource
-from tasks.overlays.wishes import Detection
 from tasks.overlays.work import PlannedVideo, plan_video
 
 

@@ -12,7 +12,8 @@ import requests
 
 from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.partial import Partial
-from tasks.downloads.patience import BUSY_STATUSES, RefusedAddress, TransientFailure, parse_retry_after, retry
+from tasks.downloads.retries import BUSY_STATUSES, TransientFailure, parse_retry_after, retry
+from tasks.downloads.sessions import RefusedAddress
 from tasks.engine.contract.errors import BadInput
 
 _CHUNK_BYTES = 1 << 16

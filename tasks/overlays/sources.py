@@ -19,8 +19,8 @@ from av.video.stream import VideoStream
 from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.folder import get_default_cache
 from tasks.downloads.partial import Partial
-from tasks.downloads.patience import ANY_HOST, Origin, open_session
-from tasks.downloads.public import EVERY_NETWORK, Public
+from tasks.downloads.public_addresses import EVERY_NETWORK, Public
+from tasks.downloads.sessions import ANY_HOST, Origin, open_session
 from tasks.downloads.transfer import FileRequest, MissingFile, Transfers
 from tasks.engine.contract.errors import BadInput, Problem
 from tasks.engine.contract.items import make_safe_id

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from tasks.engine.store.records import RecordStore
 from tests.chaos.cluster import Cluster, start_cluster
 from tests.chaos.network import Machine, Network, create_network, find_obstacle, select_on_machine
 from tests.engine.faults import STALLED
-from tests.engine.processes import Patience, count_tries, wait_until, wait_until_gone
+from tests.engine.processes import Deadline, count_tries, wait_until, wait_until_gone
 from tests.homes import build_server_environment
 from tests.runs.bench import ROOT, Bench, FlowProcess
 
@@ -106,26 +106,33 @@ def check_results(bench: Bench) -> None:
     assert [*bench.output.rglob("*.tmp"), *bench.output.rglob("*.stale")] == []
 
 
-def build_options(cluster: Cluster) -> tuple[object, ...]:
-    return ("--scheduler", cluster.address, "--shard-size", 1, "--timeout", 300)
+@contextmanager
+def start_run(machines: TwoMachines, server: str, bench: Bench, folder: Path) -> Iterator[tuple[Cluster, FlowProcess]]:
+    """Start a cluster on both machines, and a flow on the near one that runs ITEMS there."""
+    with start_cluster(folder / "cluster", (machines.near, machines.far)) as cluster:
+        cluster.repair()
+        bench.api, bench.prefix = server, machines.near.prefix
+        bench.write_manifest(*({"id": name, "do": "sign"} for name in ITEMS))
+        options = ("--scheduler", cluster.address, "--shard-size", 1, "--timeout", 300)
+        with bench.start_flow(*options) as flow:
+            yield cluster, flow
+
+
+def wait_for_success(flow: FlowProcess) -> None:
+    assert flow.wait() == 0, flow.log.read_text()
+    assert "Traceback" not in flow.log.read_text()
 
 
 def test_items_of_disconnected_machine_run_elsewhere_and_its_processes_end(
     network: Network, server: str, bench: Bench, tmp_path: Path
 ) -> None:
     machines = TwoMachines(tmp_path, network, far_timeout_seconds=TIMEOUT_SECONDS)
-    with ExitStack() as stack:
-        cluster = stack.enter_context(start_cluster(tmp_path / "cluster", (machines.near, machines.far)))
-        cluster.repair()
-        bench.api, bench.prefix = server, machines.near.prefix
-        bench.write_manifest(*({"id": name, "do": "sign"} for name in ITEMS))
-        with bench.start_flow(*build_options(cluster)) as flow:
-            child, item = disconnect_far(machines, bench, cluster, flow)
-            patience = Patience(2 * TIMEOUT_SECONDS + 30)
-            (machines.stalled["near"] / item).unlink()
-            assert flow.wait() == 0, flow.log.read_text()
-            assert "Traceback" not in flow.log.read_text()
-            assert not patience.is_over
+    with start_run(machines, server, bench, tmp_path) as (cluster, flow):
+        child, item = disconnect_far(machines, bench, cluster, flow)
+        deadline = Deadline(2 * TIMEOUT_SECONDS + 30)
+        (machines.stalled["near"] / item).unlink()
+        wait_for_success(flow)
+        assert not deadline.is_over
         wait_until(
             lambda: not select_on_machine(machines.far, list(cluster.find_children())),
             "the end of the disconnected item processes",
@@ -142,19 +149,13 @@ def test_item_that_ends_on_both_machines_is_published_once(
 ) -> None:
     """The far machine does not notice the disconnection and finishes its item."""
     machines = TwoMachines(tmp_path, network, far_timeout_seconds=LONG_TIMEOUT_SECONDS)
-    with ExitStack() as stack:
-        cluster = stack.enter_context(start_cluster(tmp_path / "cluster", (machines.near, machines.far)))
-        cluster.repair()
-        bench.api, bench.prefix = server, machines.near.prefix
-        bench.write_manifest(*({"id": name, "do": "sign"} for name in ITEMS))
-        with bench.start_flow(*build_options(cluster)) as flow:
-            _, item = disconnect_far(machines, bench, cluster, flow)
-            wait_until(lambda: count_tries(cluster.ledger)[item] == 2, f"{item} on both machines: {flow.log}")
-            for stalled in (machines.stalled["near"] / item, machines.stalled["far"] / "all"):
-                stalled.unlink()
-            wait_until(lambda: count_tries(cluster.ledger, "end")[item] == 2, f"{item} ended on both machines")
-            assert flow.wait() == 0, flow.log.read_text()
-            assert "Traceback" not in flow.log.read_text()
+    with start_run(machines, server, bench, tmp_path) as (cluster, flow):
+        _, item = disconnect_far(machines, bench, cluster, flow)
+        wait_until(lambda: count_tries(cluster.ledger)[item] == 2, f"{item} on both machines: {flow.log}")
+        for stalled in (machines.stalled["near"] / item, machines.stalled["far"] / "all"):
+            stalled.unlink()
+        wait_until(lambda: count_tries(cluster.ledger, "end")[item] == 2, f"{item} ended on both machines")
+        wait_for_success(flow)
         check_results(bench)
     wait_until_gone(bench.mark)
 

@@ -1,6 +1,6 @@
 """Find processes by a mark in their environment, which their children inherit; wait for them; read ledgers.
 
-Tests have no deadlines in wall time: on a busy machine such tests pass or fail with the load. See :class:`Patience`.
+Tests have no deadlines in wall time: on a busy machine such tests pass or fail with the load. See :class:`Deadline`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "HEADRACE_TEST_MARK"
 TEMPLATE = "tasks.engine.running.template"  # on the command line of a template, which outlives its children a little
-_PATIENCE_SECONDS = 60.0
+_DEADLINE_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
-_MAX_STRETCH = 20.0  # maximum wall time per second of patience
+_MAX_STRETCH = 20.0  # maximum wall time per second of a deadline
 
 
 def child_environment(**variables: str) -> dict[str, str]:
@@ -28,8 +28,8 @@ def child_environment(**variables: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **variables}
 
 
-class Patience:
-    """Deadline that depends on progress: time in which a process of this test waits for a core does not count.
+class Deadline:
+    """A deadline that depends on progress: time in which a process of this test waits for a core does not count.
 
     A run that hangs or sleeps waits for no core, so its deadline is ``seconds``. A run that is slow because many
     others use the cores gets more time, up to ``_MAX_STRETCH`` times that.
@@ -81,22 +81,22 @@ def find_processes(mark: str) -> dict[int, str]:
 def wait_until(
     condition: Callable[[], object],
     what: str | Callable[[], str],
-    seconds: float = _PATIENCE_SECONDS,
+    seconds: float = _DEADLINE_SECONDS,
     every_seconds: float = 0.01,
 ) -> None:
     """Return when ``condition()`` holds; fail with ``what`` if it does not. Slow conditions are checked less often."""
     asked = looked = time.monotonic()
-    patience = Patience(seconds)
+    deadline = Deadline(seconds)
     while not condition():
         now = time.monotonic()
         if now - looked > _LOOK_SECONDS:
             looked = now
-            assert not patience.is_over, f"waited {seconds:g} s for {what if isinstance(what, str) else what()}"
+            assert not deadline.is_over, f"waited {seconds:g} s for {what if isinstance(what, str) else what()}"
         time.sleep(max(every_seconds, min(4 * (now - asked), 0.25)))
         asked = time.monotonic()
 
 
-def wait_for_exit(process: subprocess.Popen[Any], seconds: float = 2 * _PATIENCE_SECONDS) -> int:
+def wait_for_exit(process: subprocess.Popen[Any], seconds: float = 2 * _DEADLINE_SECONDS) -> int:
     """Return the exit code of a process; fail if it does not end."""
     wait_until(lambda: process.poll() is not None, f"the end of {process.args!r}", seconds, every_seconds=0.05)
     return int(process.wait())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.partial import Partial, compute_file_digest
-from tasks.downloads.patience import open_session
+from tasks.downloads.sessions import open_session
 from tasks.downloads.transfer import FileRequest, MissingFile, Transfers
 from tasks.engine.contract.errors import BadInput, Problem, TransientError
 from tasks.landmarks.models.catalogue import ModelFile

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.downloads.folder import get_default_cache, read_url
-from tasks.downloads.patience import ANY_HOST, Origin, get_origin
+from tasks.downloads.sessions import ANY_HOST, Origin, get_origin
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.landmarks.models.catalogue import OFFICIAL_BASE, ModelFile
 

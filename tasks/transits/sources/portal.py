@@ -16,7 +16,8 @@ from typing import Any, cast
 
 import requests
 
-from tasks.downloads.patience import BUSY_STATUSES, RefusedAddress, TransientFailure, parse_retry_after
+from tasks.downloads.retries import BUSY_STATUSES, TransientFailure, parse_retry_after
+from tasks.downloads.sessions import RefusedAddress
 from tasks.engine.contract.errors import BadInput
 from tasks.transits.sources.products import AUTHORS, MISSIONS, Product, Query, check_product, format_segment_name
 from tasks.transits.sources.settings import MastSettings

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import requests
 
 from tasks.downloads.cache import Pace, SharedCache, compute_text_digest, read_json, write_json
-from tasks.downloads.patience import TransientFailure, retry
+from tasks.downloads.retries import TransientFailure, retry
 from tasks.transits.sources.portal import search
 from tasks.transits.sources.products import (
     AUTHORS,

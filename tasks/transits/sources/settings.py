@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.downloads.folder import find_cache_problems, get_default_cache, read_url
-from tasks.downloads.patience import Origin, get_origin
+from tasks.downloads.sessions import Origin, get_origin
 from tasks.engine.contract.errors import InvalidInput, Problem
 
 SERVER = "https://mast.stsci.edu"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from tasks.downloads.cache import Pace, SharedCache
-from tasks.downloads.patience import open_session
+from tasks.downloads.sessions import open_session
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace

@@ -19,7 +19,7 @@ import pytest
 from astropy.io import fits
 
 from tasks.downloads.cache import Pace, SharedCache
-from tasks.downloads.patience import open_session
+from tasks.downloads.sessions import open_session
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.transits.sources.downloads import Downloads

@@ -354,7 +354,7 @@ import sys
 from pathlib import Path
 from tasks.downloads.cache import Pace, SharedCache
 from tasks.transits.sources.downloads import Downloads
-from tasks.downloads.patience import open_session
+from tasks.downloads.sessions import open_session
 from tasks.transits.sources.products import Product
 from tasks.transits.sources.settings import MastSettings
 

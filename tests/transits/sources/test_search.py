@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tasks.downloads.cache import SharedCache
-from tasks.downloads.patience import open_session
+from tasks.downloads.sessions import open_session
 from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.transits.sources.products import Choice, read_query
 from tasks.transits.sources.queries import Queries

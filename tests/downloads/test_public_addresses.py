@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tasks.downloads.patience import ANY_HOST, Origin, RefusedAddress, open_session
-from tasks.downloads.public import EVERY_NETWORK, PrivateAddressError, Public, is_public
+from tasks.downloads.public_addresses import EVERY_NETWORK, PrivateAddressError, Public, is_public
+from tasks.downloads.sessions import ANY_HOST, Origin, RefusedAddress, open_session
 from tests.landmarks.models.server import Handler, ModelServer, redirect_to
 
 PRIVATE = [

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.overlays.options import CleaningOptions, Method
 from tasks.overlays.removal.command import PLACEHOLDERS
-from tasks.overlays.wishes import check_codec, check_program, read_detection
+from tasks.overlays.request import check_codec, check_program, read_detection
 from tests.test_docs import ROOT, find_commands, read_rows
 
 PAGE = ROOT / "docs" / "overlay_removal.md"
