@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
+from numpy import random as numpy_random  # numpy imports it at its first use
 
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
@@ -48,7 +48,7 @@ def _describe_process() -> dict[str, str | int | float]:
         "pid": os.getpid(),
         "slot_number": os.environ["HEADRACE_SLOT"],
         "python": random.random(),
-        "numpy": float(np.random.random_sample()),
+        "numpy": float(numpy_random.random_sample()),
         "main_thread": threading.get_native_id(),
         "other_thread": started[0],
     }

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage
 from tasks.engine.running import sibling, starting, template, templates
@@ -42,13 +43,13 @@ pytestmark = pytest.mark.skipif(not sibling.is_supported(), reason="this system 
 CHILD = "tasks.engine.running.child"
 LIMITS = Limits(60.0, 1 << 30)
 MakeSlot = Callable[..., Slot]
-# argv: a folder. Opens two slots and says their processes.
+# argv: a folder. Starts an item without end in each of two slots.
 FLOW = """
 import sys, time
 from pathlib import Path
-from tests.engine.test_templates import open_slots
-slots = open_slots(Path(sys.argv[1]))
-print(*(slot._process.pid for slot in slots), flush=True)
+from tests.engine.test_templates import start_endless_items
+slots = start_endless_items(Path(sys.argv[1]))
+print("started", flush=True)
 time.sleep(3600)
 """
 
@@ -72,11 +73,11 @@ def make_slot(tmp_path: Path) -> Iterator[MakeSlot]:
     templates.end_templates()
 
 
-def open_slots(folder: Path) -> list[Slot]:
+def start_endless_items(folder: Path) -> list[Slot]:
     slots = [Slot(make_reporting_stage(), str(number), folder / str(number), number) for number in range(2)]
     for slot in slots:
         slot.log.touch()
-        slot.open()
+        start_item(slot, do="wait", gate=str(folder / "never"))
     return slots
 
 
@@ -251,7 +252,7 @@ def test_portable_child_reports_its_end() -> None:
     child = PortableChild(subprocess.Popen([sys.executable, "-c", "input(); raise SystemExit(3)"], stdin=-1))
     assert child.poll() is None
     assert child.poll(0.01) is None
-    with pytest.raises(TimeoutError):
+    with pytest.raises(RunError, match=f"process {child.pid} did not end within 0.01 s"):
         child.reap(0.01)
     stream = child._process.stdin
     assert stream is not None
@@ -400,7 +401,7 @@ def test_killed_flow_leaves_no_template_and_no_child(tmp_path: Path, victim: str
     ) as flow:
         try:
             assert flow.stdout is not None
-            assert len(flow.stdout.readline().split()) == 2
+            assert flow.stdout.readline() == b"started\n"
             processes = find_processes(mark)
             assert sum(TEMPLATE in words for words in processes.values()) == 1
             assert sum(CHILD in words for words in processes.values()) == 2

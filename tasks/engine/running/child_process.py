@@ -12,6 +12,8 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from tasks.engine.contract.errors import RunError
+
 
 class ChildProcess(ABC):
     """A child of this process."""
@@ -24,7 +26,11 @@ class ChildProcess(ABC):
 
     @abstractmethod
     def reap(self, seconds: float) -> None:
-        """Wait for its end and release its process id. Raises TimeoutError if it does not end."""
+        """Wait for its end and release its process id. Raises RunError if it does not end."""
+
+
+def _make_error(pid: int, seconds: float) -> RunError:
+    return RunError(f"process {pid} did not end within {seconds:g} s after it was killed; look at it with ps")
 
 
 class WatchedChild(ChildProcess):
@@ -47,9 +53,9 @@ class WatchedChild(ChildProcess):
         return self._code
 
     def reap(self, seconds: float) -> None:
-        """Wait for its end and release its process id. Raises TimeoutError if it does not end."""
+        """Wait for its end and release its process id. Raises RunError if it does not end."""
         if self.poll(seconds) is None:
-            raise TimeoutError(f"process {self.pid} did not end within {seconds:g} s")
+            raise _make_error(self.pid, seconds)
         os.close(self._handle)
         self._end()
 
@@ -75,6 +81,6 @@ class PortableChild(ChildProcess):
         return None
 
     def reap(self, seconds: float) -> None:
-        """Wait for its end. Raises TimeoutError if it does not end."""
+        """Wait for its end. Raises RunError if it does not end."""
         if self.poll(seconds) is None:
-            raise TimeoutError(f"process {self.pid} did not end within {seconds:g} s")
+            raise _make_error(self.pid, seconds)
