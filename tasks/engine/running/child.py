@@ -27,7 +27,7 @@ from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.engine.contract.text import short_line
 from tasks.engine.running.descendants import end_descendants
-from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request
+from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request, send_message
 from tasks.engine.running.scratch import make_local_scratch, remove_local_scratch
 from tasks.engine.running.staging import copy_input
 from tasks.engine.running.watchdog import set_mark
@@ -62,7 +62,7 @@ def serve(pipe: Connection) -> None:
     pipe.send(Ready())
     with contextlib.suppress(EOFError):
         while True:
-            pipe.send(run_item(stage, pipe.recv()))
+            send_message(pipe, run_item(stage, pipe.recv()))
 
 
 def end_with_parent(parent: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult
@@ -18,6 +21,14 @@ class Request:
     private: Path
     output_dir: Path
     local: Path | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the paths as texts, which takes a quarter of the time: pickle splits them into parts."""
+        return _make_request, (self.item, str(self.private), str(self.output_dir), self.local and str(self.local))
+
+
+def _make_request(item: Item, private: str, output_dir: str, local: str | None) -> Request:
+    return Request(item, Path(private), Path(output_dir), Path(local) if local else None)
 
 
 @dataclass(frozen=True)
@@ -72,3 +83,8 @@ class Failed:
 
 
 Reply = Finished | Failed
+
+
+def send_message(pipe: Connection, message: Request | Reply) -> None:
+    """Send a message, which is received with ``recv``. Faster than ``send``, which can also pickle sockets."""
+    pipe.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))

@@ -23,7 +23,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.stage import Stage
 from tasks.engine.running.child_process import ChildProcess
 from tasks.engine.running.control import StopSignal
-from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request
+from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request, send_message
 from tasks.engine.running.starting import start_child
 from tasks.engine.store.outcomes import FailureKind, Usage
 
@@ -97,7 +97,7 @@ class Slot:
             self._log_offset = 0
         self._started = time.monotonic()
         with contextlib.suppress(OSError):  # wait() notices a dead child
-            self._open_pipe().send(request)
+            send_message(self._open_pipe(), request)
 
     def wait(self, limits: Limits, stop: StopSignal) -> Reply | None:
         """Wait for the item and return its reply; None if the run stops first. Ends the child if it did not reply."""
