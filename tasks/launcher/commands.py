@@ -15,7 +15,7 @@ from tasks.launcher import flow_command
 from tasks.launcher.batch_flow import BatchFlow
 from tasks.launcher.loading import ExitOnInterrupt
 from tasks.launcher.options import HELP_FLAGS, build_command
-from tasks.launcher.terminal import BrokenOutput, build_console, print_output, report_errors, writing_output
+from tasks.launcher.terminal import build_console, print_output, report_errors, writing_output
 
 PROGRAM = "headrace"
 _ARGUMENTS = {"OUTPUT_DIR": "the output folder of a run", "SHELL": "bash or zsh"}
@@ -53,9 +53,10 @@ def _run_command(words: list[str]) -> int:
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise InvalidInput([_describe_mistake(error)]) from None
-    except BrokenPipeError as error:  # of a help text
-        raise BrokenOutput(str(error)) from None
     except OSError as error:
+        if error.filename is None:  # of a help text: other lines are printed by print_output
+            with writing_output():
+                raise
         raise RunError(str(error)) from None
     return result if isinstance(result, int) else 0
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 FLOW = [sys.executable, "flows/dataset_prep.py"]
 SIGPIPE_CODE = 141
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as users run it
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,9 @@ def test_output_that_cannot_be_written_gives_no_traceback(command: list[str], ou
         reader, descriptor = os.pipe()
         os.close(reader)
     try:
-        ran = subprocess.run(command, cwd=ROOT, stdout=descriptor, stderr=subprocess.PIPE, text=True, check=False)
+        ran = subprocess.run(
+            command, cwd=ROOT, env=BUFFERED, stdout=descriptor, stderr=subprocess.PIPE, text=True, check=False
+        )
     finally:
         os.close(descriptor)
     if output == "full disk":
@@ -48,5 +51,5 @@ def test_output_that_cannot_be_written_gives_no_traceback(command: list[str], ou
 @pytest.mark.parametrize("command", [[*FLOW, "--nonsense"], [HEADRACE, "nonsense"]], ids=["flow", "headrace"])
 def test_errors_on_a_full_disk_keep_the_exit_code(command: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
-        ran = subprocess.run(command, cwd=ROOT, stderr=full, check=False)
+        ran = subprocess.run(command, cwd=ROOT, env=BUFFERED, stderr=full, check=False)
     assert ran.returncode == 2
