@@ -25,7 +25,7 @@ from tasks.engine.contract.stage import Needs, NoParams, Stage, StageResult, Wor
 from tasks.launcher.batch_flow import Steps, batch_flow
 
 if TYPE_CHECKING:
-    from tasks.batch import BatchRun, StageRun, batch_run
+    from tasks.batch import BatchRun, batch_run
 
 __all__ = [
     "BadInput",
@@ -42,7 +42,6 @@ __all__ = [
     "RunError",
     "Stage",
     "StageResult",
-    "StageRun",
     "Steps",
     "TransientError",
     "Workspace",
@@ -55,7 +54,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the names that need Prefect only when they are used: child processes do not need it."""
-    if name in ("BatchRun", "StageRun", "batch_run"):
+    if name in ("BatchRun", "batch_run"):
         import tasks.batch
 
         return getattr(tasks.batch, name)

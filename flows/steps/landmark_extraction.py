@@ -1,4 +1,4 @@
-"""Stages of landmark-extraction: the landmarks of each sample, then the files of each split."""
+"""The graph of landmark-extraction: the landmarks of each sample; then the files of each split are written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from tasks.batch import BatchRun
+from tasks.engine.planning.graph import Graph
 from tasks.engine.store.outcomes import Outcome
 from tasks.landmarks.contact_sheets import PreviewRow, choose_previews
 from tasks.landmarks.layouts.collection import Collection, Sample
@@ -23,7 +24,10 @@ def extract_landmarks(
 ) -> State[Any]:
     """Extract the landmarks of every sample and write the files of each split. ``rescue``: model for lost hands."""
     stage = LandmarksStage(params, model, rescue)
-    outcomes = run.stage(stage, plan_samples(collection)).outcomes
+    graph = Graph()
+    extracted = graph.node(stage, plan_samples(collection))
+    run.execute(graph)
+    outcomes = run.get_outcomes(extracted)
     results = _collect_results(collection.samples, outcomes, run.run_id)
     run.pictures += choose_previews([_create_preview(result) for result in results if result.values], run.output_dir)
     state = run.finish()

@@ -1,18 +1,20 @@
-"""Stages of vhs-presets: the diagnosis of the tape, its pieces by each preset, then their comparison."""
+"""The graph of vhs-presets: the diagnosis of the tape, its pieces with each preset, then their comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from tasks.batch import BatchRun, StageRun
+from tasks.batch import BatchRun
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import get_published_file
+from tasks.engine.planning.graph import Done, Graph
 from tasks.engine.reporting.report import Picture
+from tasks.engine.store.outcomes import Record
 from tasks.media.segments.source import load_survey
 from tasks.restoration.comparison import cut_pieces
 from tasks.restoration.comparison_stage import SHEET, ComparisonStage, make_comparison_item
@@ -22,12 +24,14 @@ from tasks.restoration.diagnosis_stage import (
     DiagnosisStage,
     list_diagnosis_items,
     read_diagnosed,
+    read_diagnosis,
+    survey_path,
 )
 from tasks.restoration.engines.choice import Engines
 from tasks.restoration.gallery import describe_diagnosis
 from tasks.restoration.options import TapeOptions
 from tasks.restoration.planning import PlannedTape, Recipe, plan_tape, restrict_to_pieces
-from tasks.restoration.segment_stage import SegmentStage, estimate_segment_needs, list_segment_items
+from tasks.restoration.segment_stage import SegmentStage, list_segment_items
 from tasks.restoration.tapes import Tape
 
 
@@ -45,18 +49,28 @@ def compare_presets(
 
     Raises InvalidInput if a preset cannot restore such a tape.
     """
-    measured = run.stage(DiagnosisStage(DiagnosisParams()), list_diagnosis_items([tape], folder))
-    record = next(measured.records(), None)
-    if record is None:
-        return run.finish()
-    diagnosis = read_diagnosed(tape, folder, record.detail, record.outputs[0].sha256)
-    plans = [_plan(diagnosis, option, recipe, run.output_dir) for option in options]
-    plans = _cut(plans, get_published_file(run.output_dir, diagnosis.survey), pieces, piece_seconds)
-    stage = SegmentStage(engines.by_name, estimate_segment_needs([plan.work for plan in plans], engines))
-    restored = run.stage(stage, [item for plan in plans for item in list_segment_items(plan)], prune=True)
-    if restored.complete and not any(restored.outcomes.failed()):
-        run.stage(ComparisonStage(), [_comparison_item(plans, restored)])
-        run.pictures.append(_picture(diagnosis, run.output_dir))
+    plans: list[PlannedTape] = []
+
+    def cut(measured: Done) -> list[Item]:
+        digest = measured.digests[survey_path(tape.id)]
+        diagnosed = read_diagnosed(tape, folder, measured.record.detail, digest)
+        whole = [_plan(diagnosed, option, recipe, run.output_dir) for option in options]
+        plans[:] = _cut(whole, get_published_file(run.output_dir, diagnosed.survey), pieces, piece_seconds)
+        return [item for plan in plans for item in list_segment_items(plan, engines)]
+
+    def compare(restored: Iterable[Record]) -> list[Item]:
+        records = list(restored)
+        is_complete = len(records) == sum(len(plan.segments) for plan in plans) > 0
+        return [_make_comparison(plans, records)] if is_complete else []
+
+    graph = Graph()
+    measured = graph.node(DiagnosisStage(DiagnosisParams()), list_diagnosis_items([tape], folder))
+    segments = SegmentStage(engines.by_name, engines.max_slots)
+    restored = graph.node(segments, after=measured, split=cut, prunes=True)
+    comparison = graph.table(ComparisonStage(), after=restored, collect=compare)
+    run.execute(graph)
+    if any(run.get_records(comparison)):
+        run.pictures += [_make_picture(record, tape, run.output_dir) for record in run.get_records(measured)]
     return run.finish()
 
 
@@ -73,14 +87,14 @@ def _cut(plans: Sequence[PlannedTape], survey: Path, pieces: int, seconds: float
     return [restrict_to_pieces(plan, f"pieces/{plan.work.tape}", segments) for plan in plans]
 
 
-def _comparison_item(plans: list[PlannedTape], restored: StageRun) -> Item:
+def _make_comparison(plans: list[PlannedTape], restored: Sequence[Record]) -> Item:
     costs, digests = dict[str, float](), dict[str, str]()
-    for record in restored.records():
+    for record in restored:
         for output in record.outputs:
             costs[output.path], digests[output.path] = record.usage.cpu_seconds, output.sha256
     return make_comparison_item(plans, costs, digests)
 
 
-def _picture(diagnosis: DiagnosedTape, output_dir: Path) -> Picture:
-    caption = "; ".join(describe_diagnosis(diagnosis.diagnosis))
-    return Picture(diagnosis.tape.path, caption, (output_dir / SHEET).read_bytes())
+def _make_picture(measured: Record, tape: Tape, output_dir: Path) -> Picture:
+    caption = "; ".join(describe_diagnosis(read_diagnosis(measured.detail)))
+    return Picture(tape.path, caption, (output_dir / SHEET).read_bytes())

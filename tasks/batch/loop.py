@@ -1,10 +1,11 @@
-"""The loop of a stage: keep a bounded window of shards in flight and take their outcomes."""
+"""The loop of a run: keep leases in flight while items are ready, and pass their outcomes to the scheduler."""
 
 from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +15,17 @@ from distributed.client import ClosedClientError
 from prefect_dask.task_runners import DaskTaskRunner
 
 from tasks.batch.control import RunControl
-from tasks.batch.prefect_tasks import Sealed, run_shard
+from tasks.batch.prefect_tasks import Sealed, run_local_lease, run_remote_lease
 from tasks.engine.contract.errors import RunError
-from tasks.engine.contract.stage import Stage
+from tasks.engine.contract.stage import Lane
+from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.reporting.progress import ProgressDisplay
-from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.batches import Batch, BatchMaker
+from tasks.engine.running.context import ShardOrder
 from tasks.engine.running.control import StopLevel, tell_to_stop
-from tasks.engine.running.dispatch import Dispatcher, Shard
+from tasks.engine.running.node_run import NodeRun
+from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.store.outcomes import Outcome, Outcomes
-from tasks.engine.store.records import RecordStore
 
 _STOP_MESSAGES: dict[StopLevel, str] = {
     "drain": "finishing the running items; Ctrl+C once more to stop now",
@@ -31,6 +34,8 @@ _STOP_MESSAGES: dict[StopLevel, str] = {
 _UNREACHABLE = "Failed to reach API"  # the beginning of Prefect's error if a worker cannot reach its server
 _LOOK_SECONDS = 5.0  # between checks that a cluster has workers, while no shard finishes
 _MAX_WAIT_SECONDS = 0.25
+_MAX_AHEAD = 8  # leases that Prefect has begun and that wait for a slot
+_LANES: Sequence[Lane] = ("io", "device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -45,66 +50,201 @@ class Patience:
     deserted_seconds: float = 300.0
 
 
-@dataclass(frozen=True)
-class StageShards:
-    """The shards of one stage.
-
-    task_name     prefix of their names in the UI
-    make_context  returns the context of a shard, given whether it runs alone
-    scheduler     address of a remote Dask scheduler; None for this process
-    """
-
-    run_id: str
-    stage: Stage
-    store: RecordStore
-    task_name: str
-    make_context: Callable[[bool], RunContext]
-    scheduler: str | None = None
-    patience: Patience = Patience()
-
-
-class StageLoop:
-    """Keeps a bounded window of shards in flight and yields their outcomes."""
+class LeaseLoop(ABC):
+    """Keeps leases in flight until no item is left or the run stops."""
 
     def __init__(
-        self,
-        shards: StageShards,
-        dispatcher: Dispatcher,
-        runner: DaskTaskRunner,
-        control: RunControl,
-        display: ProgressDisplay,
+        self, flow: str, scheduler: Scheduler, runner: DaskTaskRunner, control: RunControl, display: ProgressDisplay
     ) -> None:
-        self.shards = shards
-        self.dispatcher = dispatcher
+        self.flow = flow
+        self.scheduler = scheduler
         self.runner = runner
         self.control = control
         self.display = display
         self.submitted = 0
         self._announced: StopLevel | None = None
+        self._events: queue.SimpleQueue[tuple[Any, Any] | None] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Return when all items are settled, or when the run stops and nothing runs any more."""
+        self.scheduler.on_ready = lambda: self._events.put(None)
+        while not (self.scheduler.is_finished and not self.in_flight) and not self.is_lost():
+            self._pass_on_stop()
+            if obstacle := self.scheduler.obstacle:
+                self.control.fail(obstacle)
+            self.submit_leases()
+            self.display.tick()
+            self._take_events()
+            self.scheduler.remove_finished_parts()
+        self.scheduler.stop()
+
+    @property
+    @abstractmethod
+    def in_flight(self) -> int:
+        """The number of leases that have not ended."""
+
+    @abstractmethod
+    def submit_leases(self) -> None:
+        """Submit as many leases as have something to do."""
+
+    @abstractmethod
+    def take_result(self, lease: Any, future: Any) -> None:
+        """Take the result of a lease."""
+
+    def is_lost(self) -> bool:
+        """Return True if the run cannot continue, because what runs the leases is gone."""
+        return False
+
+    def tell_workers(self, level: StopLevel) -> None:
+        """Tell processes elsewhere that the run stops."""
+
+    def submit(self, lease: Any, task: Any, parameters: dict[str, Any]) -> None:
+        """Submit a task run; its future arrives in :meth:`take_result`."""
+        self.submitted += 1
+        future = self.runner.submit(task, parameters)
+        future.add_done_callback(lambda done: self._events.put((lease, done)))
+
+    def _take_events(self) -> None:
+        """Wait for an event, and take all that have arrived."""
+        due = self.scheduler.wait_seconds()
+        seconds = _MAX_WAIT_SECONDS if due is None else min(_MAX_WAIT_SECONDS, due)
+        with suppress(queue.Empty):
+            event = self._events.get(timeout=max(seconds, 0.001))
+            while True:
+                if event is not None:
+                    self.take_result(*event)
+                event = self._events.get_nowait()
+
+    def _pass_on_stop(self) -> None:
+        """Hand out nothing more once the run stops, and tell workers in other processes."""
+        level = self.control.level
+        if level is None or level == self._announced:
+            return
+        self._announced = level
+        self.display.say(_STOP_MESSAGES[level])
+        self.scheduler.stop()
+        self.tell_workers(level)
+
+
+class LocalLoop(LeaseLoop):
+    """Runs leases in this process: each takes its items from the scheduler itself.
+
+    ``widths`` holds the number of slots per lane, which may change.
+    """
+
+    def __init__(self, run_id: str, widths: dict[Lane, int], *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._run_id = run_id
+        self._widths = widths
+        self._open: dict[Lane, int] = dict.fromkeys(_LANES, 0)
+
+    @property
+    def in_flight(self) -> int:
+        """The number of leases that have not ended."""
+        return sum(self._open.values())
+
+    def submit_leases(self) -> None:
+        """Submit leases for all useful slots, and a few more that can take over from those that end."""
+        for lane in _LANES:
+            width = self._widths[lane]
+            wanted = min(width + min(width, _MAX_AHEAD), self.scheduler.count_useful_slots(lane))
+            while self._open[lane] < wanted:
+                self._open[lane] += 1
+                name = f"{self.flow} lease {self.submitted + 1:04d}"
+                self.submit(lane, run_local_lease, {"name": name, "run_id": self._run_id, "lane": lane})
+
+    def take_result(self, lease: Any, future: Any) -> None:
+        """Note that a lease has ended; the run fails if it could not continue."""
+        self._open[lease] -= 1
+        result = future.result(raise_on_failure=False)
+        if isinstance(result, RunError):
+            self.control.fail(result)
+        elif isinstance(result, BaseException):
+            self.control.stop()
+            raise result
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Dask cluster that other processes run: the address of its scheduler and its number of slots."""
+
+    address: str
+    slots: int
+    patience: Patience
+
+
+class RemoteLoop(LeaseLoop):
+    """Runs leases on the workers of a Dask cluster: each carries its items."""
+
+    def __init__(
+        self,
+        run_id: str,
+        cluster: Cluster,
+        make_order: Callable[[NodeRun, tuple[PlannedItem, ...]], ShardOrder],
+        *arguments: Any,
+    ) -> None:
+        super().__init__(*arguments)
+        self._run_id = run_id
+        self._cluster = cluster
+        self._make_order = make_order
+        self._batches = BatchMaker(self.scheduler, cluster.slots, self.scheduler.execution)
         self._losses = 0
         self._cut_off = False
         self._deserted_at: float | None = None
         self._next_look = time.monotonic() + _LOOK_SECONDS
-        self._in_flight: dict[int, Shard] = {}
-        self._finished: queue.SimpleQueue[tuple[Shard, Any]] = queue.SimpleQueue()
+        self._in_flight: dict[int, Batch] = {}
 
-    def run(self) -> Iterator[Outcome]:
-        """Yield outcomes as items settle, until nothing is left or the run stops."""
-        while not self.dispatcher.finished and not self._check_scheduler_lost() and not self._check_deserted():
-            self._pass_on_stop()
-            while shard := self.dispatcher.pop_shard():
-                self._submit(shard)
-            self.display.tick()
+    @property
+    def in_flight(self) -> int:
+        """The number of shards whose outcomes have not arrived."""
+        return len(self._in_flight)
+
+    def run(self) -> None:
+        """Return when all items are settled, or when the run stops or the cluster is lost."""
+        super().run()
+        for batch in self._in_flight.values():  # empty, unless the cluster was lost
+            self._settle(batch, self._read_recorded(batch))
+
+    def submit_leases(self) -> None:
+        """Submit shards: each slot has one running and one waiting."""
+        while len(self._in_flight) < 2 * self._cluster.slots and not self._cut_off:
+            batch = self._batches.take()
+            if batch is None:
+                return
+            self._in_flight[id(batch)] = batch
+            order = self._make_order(batch.node, batch.items)
+            name = f"{self.flow} {batch.node.name} {self.submitted + 1:04d}"
             try:
-                shard, future = self._finished.get(timeout=self._wait_seconds())
-            except queue.Empty:
-                continue
-            del self._in_flight[id(shard)]
-            self._next_look = time.monotonic() + _LOOK_SECONDS
-            yield from self.dispatcher.take(shard, self._take_outcomes(shard, future))
-        self.dispatcher.stop()
-        for shard in self._in_flight.values():  # empty, unless the cluster was lost
-            yield from self.dispatcher.take(shard, self._read_recorded(shard))
+                self.submit(batch, run_remote_lease, {"name": name, "sealed": Sealed(order)})
+            except ClosedClientError:
+                self._cut_off = True
+
+    def take_result(self, lease: Any, future: Any) -> None:
+        """Settle the items of a shard."""
+        del self._in_flight[id(lease)]
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        self._settle(lease, self._take_outcomes(lease, future))
+
+    def is_lost(self) -> bool:
+        """Return True if the scheduler is gone, or if there was no worker for too long."""
+        return self._check_scheduler_lost() or self._check_deserted()
+
+    def tell_workers(self, level: StopLevel) -> None:
+        """Tell all workers that the run stops."""
+        call_on_workers(self.runner.client, tell_to_stop, self._run_id, level)
+
+    def settle_reported(self, stage: str, item_ids: Iterable[str]) -> None:
+        """Settle items that a worker reports as done before its shard ends, so that others can follow."""
+        node = next(node for node in self.scheduler.nodes if node.name == stage)
+        for item_id in item_ids:
+            record = node.store.get(item_id)
+            if record and record.run_id == self._run_id:
+                self.scheduler.settle(Outcome.of_record(record))
+
+    def _settle(self, batch: Batch, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            self.scheduler.settle(outcome)
+        self.scheduler.put_back(batch.node.name, [planned.item.id for planned in batch.items])
 
     def _check_scheduler_lost(self) -> bool:
         """Return True and fail the run if the remote scheduler is gone, and with it the workers' shards.
@@ -113,19 +253,19 @@ class StageLoop:
         """
         if self._cut_off or self.runner.client.status != "running":
             advice = "start one and give the same command again, or leave --scheduler out: finished items stay done"
-            self.control.fail(RunError(f"the Dask scheduler at {self.shards.scheduler} is gone; {advice}"))
+            self.control.fail(RunError(f"the Dask scheduler at {self._cluster.address} is gone; {advice}"))
             return True
         return False
 
     def _check_deserted(self) -> bool:
         """Return True if the cluster was without a worker for too long, or has none while the run stops."""
-        if not self.shards.scheduler or time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_look:
             return False
         self._next_look = time.monotonic() + _LOOK_SECONDS
         if self._has_workers():
             self._deserted_at = None
             return False
-        address, patience = self.shards.scheduler, self.shards.patience.deserted_seconds
+        address, patience = self._cluster.address, self._cluster.patience.deserted_seconds
         advice = f"start some: dask worker {address}"
         if self._deserted_at is None:
             self._deserted_at = time.monotonic()
@@ -142,66 +282,41 @@ class StageLoop:
         except (OSError, CancelledError, ClosedClientError):  # an unreachable scheduler is handled elsewhere
             return True
 
-    def _wait_seconds(self) -> float:
-        due = self.dispatcher.get_wait_seconds()
-        return _MAX_WAIT_SECONDS if due is None else min(_MAX_WAIT_SECONDS, due)
-
-    def _submit(self, shard: Shard) -> None:
-        self.submitted += 1
-        order = ShardOrder(self.shards.make_context(shard.alone), self.shards.stage, shard.items)
-        self._in_flight[id(shard)] = shard
-        try:
-            future = self.runner.submit(
-                run_shard, {"name": f"{self.shards.task_name} {shard.span}", "sealed": Sealed(order)}
-            )
-        except ClosedClientError:
-            self._cut_off = True
-            return
-        future.add_done_callback(lambda done: self._finished.put((shard, done)))
-
-    def _pass_on_stop(self) -> None:
-        """Hand out nothing more once the run stops, and tell workers in other processes."""
-        level = self.control.level
-        if level is None or level == self._announced:
-            return
-        self._announced = level
-        self.display.say(_STOP_MESSAGES[level])
-        self.dispatcher.stop()
-        if self.shards.scheduler:
-            call_on_workers(self.runner.client, tell_to_stop, self.shards.run_id, level)
-
-    def _take_outcomes(self, shard: Shard, future: Any) -> Iterable[Outcome]:
+    def _take_outcomes(self, batch: Batch, future: Any) -> Iterable[Outcome]:
         """Return a shard's outcomes; if its worker was lost, those of its records."""
         try:
-            outcomes: Outcomes = future.result()
+            result = future.result(raise_on_failure=False)
+            if isinstance(result, BaseException):
+                raise result
         except RunError as error:
             self.control.fail(error)
-            return self._read_recorded(shard)
+            return self._read_recorded(batch)
         except RuntimeError as error:
-            if not (self.shards.scheduler and str(error).startswith(_UNREACHABLE)):
+            if not str(error).startswith(_UNREACHABLE):
                 raise
             advice = "name a server that all workers reach, by PREFECT_API_URL"
-            self.control.fail(RunError(f"a worker of {self.shards.scheduler}: {error}; {advice}"))
-            return self._read_recorded(shard)
+            self.control.fail(RunError(f"a worker of {self._cluster.address}: {error}; {advice}"))
+            return self._read_recorded(batch)
         except (KilledWorker, CancelledError, OSError) as error:
             self._cut_off = getattr(error, "reason", "") == "scheduler-connection-lost"
             self._losses += 1
-            if self._losses > self.shards.patience.losses:
+            if self._losses > self._cluster.patience.losses:
                 self.control.fail(RunError(f"{self._losses} workers in a row were lost; the last: {error}"))
-            return self._read_recorded(shard)
+            return self._read_recorded(batch)
         self._losses = 0
-        return outcomes
+        assert isinstance(result, Outcomes)
+        return result
 
-    def _read_recorded(self, shard: Shard) -> list[Outcome]:
+    def _read_recorded(self, batch: Batch) -> list[Outcome]:
         """Return the outcomes of a lost shard's items that were done before the loss.
 
         The others go to another worker; the loss does not count as their attempt.
         """
-        records = [(planned, self.shards.store.get(planned.item.id)) for planned in shard.items]
+        records = [(planned, batch.node.store.get(planned.item.id)) for planned in batch.items]
         return [
             Outcome.of_record(record)
             for planned, record in records
-            if record and record.key == planned.key and record.run_id == self.shards.run_id
+            if record and record.key == planned.key and record.run_id == self._run_id
         ]
 
 

@@ -1,4 +1,4 @@
-"""The Prefect tasks of a run: plan a stage, run a shard, summarize."""
+"""The Prefect tasks of a run: plan, run a lease, summarize."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, Generic, TypeVar
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, StateType
+from prefect.context import TaskRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed
 
 from tasks.batch.worker import run_order
-from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import Stage
-from tasks.engine.contract.text import count_noun, markdown, one_line
-from tasks.engine.planning.plan import plan_stage
+from tasks.engine.contract.stage import Lane
+from tasks.engine.contract.text import count_noun, markdown, one_line, showable
 from tasks.engine.reporting.report import Picture
 from tasks.engine.reporting.summary import RunFigures, Summary, list_failures, summarize
 from tasks.engine.run import write_results
 from tasks.engine.running.context import ShardOrder
+from tasks.engine.running.local_run import run_lease
+from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.outcomes import Outcomes
-from tasks.engine.store.records import RecordStore
+from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
 from tasks.launcher.watch import API_ERRORS
 
 T = TypeVar("T")
@@ -40,16 +40,6 @@ class Sealed(Generic[T]):
 
 
 @dataclass(frozen=True)
-class PlanOrder:
-    """The inputs of a stage's plan."""
-
-    stage: Stage
-    items: Sequence[Item]
-    store: RecordStore
-    execution: Execution
-
-
-@dataclass(frozen=True)
 class SummaryOrder:
     """The inputs of a run's summary."""
 
@@ -61,20 +51,48 @@ class SummaryOrder:
 
 
 @task(name="plan", task_run_name="plan {name}", cache_policy=NO_CACHE, persist_result=False)
-def plan(name: str, sealed: Sealed[PlanOrder]) -> Any:
-    """Plan one stage; its state is Cached if earlier runs did every item."""
-    order = sealed.content
-    planned = plan_stage(order.stage, order.items, order.store, order.execution)
-    message = f"{len(planned.settled)} of {planned.total} {name} items are settled, {len(planned.todo)} to do"
-    if planned.total and not planned.todo and not planned.left:
-        return Completed(name="Cached", message=message, data=planned)
-    return Completed(message=message, data=planned)
+def plan(name: str, sealed: Sealed[Scheduler]) -> Any:
+    """Plan the items that are known at the beginning; the state is Cached if earlier runs did all of them."""
+    sealed.content.plan()
+    counts = Counts.of(sealed.content.collect_outcomes())
+    message = f"{counts.total - counts.remaining} of {counts.total} items are settled, {counts.remaining} to do"
+    if counts.total and not counts.remaining:
+        return Completed(name="Cached", message=message)
+    return Completed(message=message)
 
 
-@task(name="run shard", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def run_shard(name: str, sealed: Sealed[ShardOrder]) -> Outcomes:
-    """Run one shard in a slot of this worker."""
-    return run_order(sealed.content)
+@task(name="lease", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def run_local_lease(name: str, run_id: str, lane: Lane) -> Any:
+    """Run items in a slot of this process, as the scheduler hands them out."""
+    report = run_lease(run_id, lane)
+    return _describe_lease(report.stage, report.counts, report.failures, report)
+
+
+@task(name="lease", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def run_remote_lease(name: str, sealed: Sealed[ShardOrder]) -> Any:
+    """Run the items of one shard in a slot of this worker."""
+    outcomes = run_order(sealed.content)
+    failures = tuple(outcomes.failed())
+    return _describe_lease(sealed.content.stage.name, Counts.of(outcomes), failures, outcomes)
+
+
+def _describe_lease(stage: str, counts: Counts, failures: Sequence[Outcome], data: Any) -> State[Any]:
+    """Name the lease by its stage and counts, log its failures, and return its state.
+
+    A lease with failed items is amber in the UI, which is the color of the type ``CRASHED``; no other type is amber.
+    """
+    context = TaskRunContext.get()
+    failed = f", {counts.failed} failed" if counts.failed else ""
+    text = f"{counts.done} done{failed}"
+    if context is not None:
+        context.task_run.name = f"{stage}: {text}" if stage else "no item left"
+    logger = get_run_logger()
+    for outcome in failures:
+        log = f"; its output: {outcome.log}" if outcome.log else ""
+        logger.warning("%s failed: %s: %s%s", showable(outcome.title), outcome.failure_kind, outcome.message, log)
+    if failures:
+        return State(type=StateType.CRASHED, name=text, message=text, data=data)
+    return Completed(message=text, data=data)
 
 
 @task(name="summarize", task_run_name="summarize {name}", cache_policy=NO_CACHE, persist_result=False)

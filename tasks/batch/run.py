@@ -1,4 +1,4 @@
-"""One run of a flow: its stages one after another, then its summary."""
+"""One run of a flow: its graph, then its summary."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.exceptions import MissingContextError
@@ -21,8 +20,8 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from tasks.batch.control import RunControl
-from tasks.batch.loop import Patience, StageLoop, StageShards, call_on_workers
-from tasks.batch.prefect_tasks import PlanOrder, Sealed, SummaryOrder, artifact_key, plan, summarize_run
+from tasks.batch.loop import Cluster, LeaseLoop, LocalLoop, Patience, RemoteLoop, call_on_workers
+from tasks.batch.prefect_tasks import Sealed, SummaryOrder, artifact_key, plan, summarize_run
 from tasks.batch.worker import progress_topic
 from tasks.engine.contract.errors import InvalidInput, RunError, RunUnfinished
 from tasks.engine.contract.execution import Execution
@@ -30,49 +29,30 @@ from tasks.engine.contract.items import Item, find_input_root
 from tasks.engine.contract.paths import find_path_problems
 from tasks.engine.contract.stage import Stage
 from tasks.engine.contract.text import count_noun, showable
-from tasks.engine.planning.plan import Plan, plan_stage
-from tasks.engine.planning.sizing import Size, read_host, size_stage
-from tasks.engine.reporting.progress import ProgressDisplay, StageProgress
+from tasks.engine.planning.graph import Graph, Node
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.planning.sizing import RunSize, read_host, size_run
+from tasks.engine.reporting.progress import ProgressDisplay, RunProgress
 from tasks.engine.reporting.report import Picture
 from tasks.engine.reporting.summary import RunFigures, Summary, format_closing_lines
 from tasks.engine.run import open_output_dir
-from tasks.engine.running.context import RunContext
+from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopLevel, forget_signal, handle_signals
-from tasks.engine.running.dispatch import Dispatcher
-from tasks.engine.running.dry_run import predict_stage
+from tasks.engine.running.dry_run import predict_run
+from tasks.engine.running.local_run import LocalRun, serve_local_run
+from tasks.engine.running.node_run import NodeRun
+from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.running.scratch import check_local_scratch
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.lock import Lock
-from tasks.engine.store.outcomes import Outcome, Outcomes, Record
-from tasks.engine.store.records import RecordStore
+from tasks.engine.store.outcomes import Outcomes, Record
 from tasks.engine.store.write_errors import explain_write_errors
 from tasks.launcher.cluster import configure_remote_client, count_remote_slots, local_cluster
 from tasks.launcher.watch import Watch
 
 _PATIENCE = Patience()
-
-
-@dataclass(frozen=True)
-class StageRun:
-    """The outcomes of one stage. ``complete`` is True if every item was attempted or cached."""
-
-    outcomes: Outcomes
-    complete: bool
-    store: RecordStore
-
-    def records(self) -> Iterator[Record]:
-        """Yield the records of all items that are done, in the order of the manifest.
-
-        Raises RunError if a record vanished during the run.
-        """
-        for outcome in self.outcomes:
-            if outcome.outcome in ("done", "cached"):
-                record = self.store.get(outcome.id)
-                if record is None:
-                    raise RunError(f"the record of {outcome.id} has vanished from {self.store.folder} during the run")
-                yield record
 
 
 @dataclass
@@ -98,7 +78,7 @@ class BatchRun:
         self._started_at = time.time()
         self._slots = 0
         self._shards = 0
-        self._first_stage = ""
+        self._scheduler: Scheduler | None = None
         self._packages: tuple[str, ...] = ()
         self._input_root: Path | None = None
 
@@ -117,49 +97,47 @@ class BatchRun:
             _log(line, self.display)
             self.notes.append(line)
 
-    def stage(self, stage: Stage, items: Sequence[Item], prune: bool = False, limited: bool = True) -> StageRun:
-        """Run every item of ``stage`` that no earlier run has done; return when all are settled or the run stops.
+    def execute(self, graph: Graph) -> None:
+        """Run every item of ``graph`` that no earlier run has done; return when all are settled or the run stops.
 
-        prune    remove the results of items that are no longer among ``items``
-        limited  apply ``--max-items``; False for parts of items to which it was applied before
+        In a dry run, predict the run instead.
         """
-        store = RecordStore(self.layout, stage.name)
-        self._packages += stage.packages
-        self._first_stage = self._first_stage or stage.name
-        self._input_root = find_input_root(items)
+        self._packages = tuple(package for node in graph.nodes for package in node.stage.packages)
         if self.execution.dry_run:
-            return self._predict(stage, items, store)
-        execution = self.execution if limited else self.execution.model_copy(update={"max_items": None})
-        order = PlanOrder(stage, items, store, execution)
-        planned: Plan = plan(stage.name, Sealed(order), return_state=True).result()
-        outcomes, unsettled = planned.outcomes(stage.name), len(planned.todo) + len(planned.left)
-        if planned.todo:
-            size = self._size(stage, len(planned.todo))
-            if self.execution.stage_inputs:
-                check_local_scratch([todo.item for todo in planned.todo], size.slots)
-            positions = {todo.item.id: todo.position for todo in planned.todo}
-            for outcome in self._run(stage, planned, size):
-                position = positions[outcome.id]
-                outcomes[position] = outcome.named(items[position])
-                unsettled -= 1
+            for line in predict_run(graph, self.layout, self.execution):
+                self.display.say(line)
+            return
+        scheduler = self._scheduler = Scheduler(graph, self.layout, self.execution)
+        progress = RunProgress([node.name for node in scheduler.nodes])
+        scheduler.on_add, scheduler.on_settle = progress.add, progress.settle
+        plan(self.flow, Sealed(scheduler), return_state=True).result()
+        if not scheduler.is_finished:
+            self._run(scheduler, progress, self._size(graph, scheduler))
         self._check_lock()
-        self.outcomes.extend(outcomes)
-        store.tidy({item.id for item in items} if prune and not self.stop_level else None)
-        return StageRun(outcomes, not self.stop_level and not unsettled, store)
+        if not self.stop_level:
+            scheduler.tidy()
+        self.outcomes = scheduler.collect_outcomes()
 
-    def outlook(self, stage: Stage, items: Sequence[Item]) -> Plan:
-        """Return the plan of :meth:`stage` for ``items`` without running it, for stages that depend on it."""
-        return plan_stage(stage, items, RecordStore(self.layout, stage.name), self.execution)
+    def stage(self, stage: Stage, items: Sequence[Item]) -> None:
+        """Run every item of the only stage of the flow."""
+        graph = Graph()
+        graph.node(stage, items)
+        self.execute(graph)
 
-    def leave(self, stage: Stage, items: Iterable[Item]) -> None:
-        """Account for items that this run does not attempt."""
-        self.outcomes.extend(Outcomes(Outcome(item.id, stage.name, "remaining").named(item) for item in items))
+    def is_complete(self, node: Node) -> bool:
+        """Return True if every item of ``node`` was attempted or cached, and no more can follow."""
+        return self._scheduler is not None and not self.stop_level and self._scheduler.is_complete(node)
 
-    def keep_only(self, stage: Stage, items: Iterable[Item]) -> None:
-        """Remove the results of ``stage`` for all other items. Does nothing once the run stops, or in a dry run."""
-        if not self.stop_level and not self.execution.dry_run:
-            self._check_lock()
-            RecordStore(self.layout, stage.name).tidy({item.id for item in items})
+    def get_outcomes(self, node: Node) -> Outcomes:
+        """Return the outcomes of all items of ``node``, in the order of the manifest."""
+        return self._scheduler.run_of(node).sorted_outcomes() if self._scheduler else Outcomes()
+
+    def get_records(self, node: Node) -> Iterator[Record]:
+        """Yield the records of all items of ``node`` that are done, in the order of the manifest.
+
+        Raises RunError if a record vanished during the run.
+        """
+        return self._scheduler.run_of(node).records() if self._scheduler else iter(())
 
     def finish(self) -> State[Any]:
         """Write the summary and the report, and return the flow's final state."""
@@ -190,61 +168,72 @@ class BatchRun:
         if self.lock:
             self.lock.check()
 
-    def _predict(self, stage: Stage, items: Sequence[Item], store: RecordStore) -> StageRun:
-        planned = plan_stage(stage, items, store, self.execution)
-        size = size_stage(stage, len(planned.todo), self.execution, read_host())
-        for line in predict_stage(stage, planned, size, self.execution, self.output_dir):
-            self.display.say(line)
-        return StageRun(planned.settled, False, store)
-
-    def _size(self, stage: Stage, items: int) -> Size:
-        size = size_stage(stage, items, self.execution, read_host())
-        if self.execution.scheduler:
-            threads = count_remote_slots(self.execution.scheduler)
-            slots = min(threads, self.execution.workers or threads)
-            reason = f"{count_noun(slots, 'slot')} ({count_noun(threads, 'thread')} on {self.execution.scheduler})"
-            size = replace(size, slots=slots, reason=reason)
-        _log(f"{stage.name}: {size.reason}", self.display)
-        self._slots = max(self._slots, size.slots)
+    def _size(self, graph: Graph, scheduler: Scheduler) -> RunSize:
+        """Choose the slots; check that the largest inputs fit on the local scratch disk."""
+        waiting = scheduler.list_waiting_items()
+        self._input_root = find_input_root(waiting)
+        max_items = None if graph.multiplies else len(waiting)
+        size = size_run([node.stage for node in graph.nodes], max_items, self.execution, read_host())
+        if not self.execution.scheduler:
+            scheduler.memory_bytes = size.usable_bytes
+        if self.execution.stage_inputs:
+            check_local_scratch(waiting, size.widths["cpu"])
         return size
 
-    def _make_context(self, stage: Stage, size: Size, alone: bool) -> RunContext:
-        """Return the context of a shard of ``stage``; ``alone``: nothing else runs at the same time."""
-        seconds = self.execution.timeout or stage.timeout_seconds
-        limits = Limits(seconds, size.memory_alone_bytes if alone else size.memory_per_slot_bytes)
-        slots = None if self.execution.scheduler else size.slots
-        root, token = self._input_root, self.lock.owner.token if self.lock else ""
-        staged, identity = self.execution.stage_inputs, self.execution.identity
-        return RunContext(self.run_id, self.output_dir, limits, slots, root, staged, token, identity)
-
-    def _run(self, stage: Stage, planned: Plan, size: Size) -> Iterator[Outcome]:
-        progress = StageProgress(stage.name, planned)
+    def _run(self, scheduler: Scheduler, progress: RunProgress, size: RunSize) -> None:
+        cluster = self._connect(size)
         self.display.start(progress)
         with ExitStack() as stack:
             stack.callback(self.display.end)
-            runner = stack.enter_context(_task_runner(self.execution.scheduler, size.slots, self._private))
-            stack.callback(self._close_slots, runner.client)
-            runner.client.subscribe_topic(progress_topic(self.run_id), lambda event: _count_done(progress, event))
+            runner = stack.enter_context(_task_runner(self.execution.scheduler, size.widths["cpu"], self._private))
+            stack.callback(call_on_workers, runner.client, close_slots, self.run_id)
             stack.enter_context(Watch(progress, artifact_key(self.flow, "progress"), self.control.stop))
             stack.push(self._stop_on_error)
-            dispatcher = Dispatcher(planned.todo, size.slots, self.execution)
-            loop = StageLoop(self._stage_shards(stage, size), dispatcher, runner, self.control, self.display)
-            for outcome in loop.run():
-                progress.settle(outcome.id, outcome.outcome)
-                yield outcome
+            loop = self._make_loop(stack, scheduler, runner, size, cluster)
+            loop.run()
             self._shards += loop.submitted
 
-    def _stage_shards(self, stage: Stage, size: Size) -> StageShards:
-        """Return what the loop must know of the stage. Shards of later stages carry the stage's name in the UI."""
-        return StageShards(
+    def _connect(self, size: RunSize) -> Cluster | None:
+        """Say how many slots there are; return the cluster if other processes run it."""
+        address, slots, reason = self.execution.scheduler, size.widths["cpu"], size.reason
+        if address:
+            threads = count_remote_slots(address)
+            slots = min(threads, self.execution.workers or threads)
+            reason = f"{count_noun(slots, 'slot')} ({count_noun(threads, 'thread')} on {address})"
+        _log(reason, self.display)
+        self._slots = slots
+        return Cluster(address, slots, self.patience) if address else None
+
+    def _make_loop(
+        self, stack: ExitStack, scheduler: Scheduler, runner: DaskTaskRunner, size: RunSize, cluster: Cluster | None
+    ) -> LeaseLoop:
+        common = self.flow, scheduler, runner, self.control, self.display
+        if cluster:
+            loop = RemoteLoop(self.run_id, cluster, lambda node, items: self._make_order(node, items, size), *common)
+            runner.client.subscribe_topic(progress_topic(self.run_id), lambda event: loop.settle_reported(*event[1]))
+            return loop
+        widths = dict(size.widths)
+        seconds = self.execution.shard_seconds
+        local = LocalRun(self.run_id, scheduler, widths, lambda node: self._make_order(node, (), size), seconds)
+        stack.enter_context(serve_local_run(local))
+        return LocalLoop(self.run_id, widths, *common)
+
+    def _make_order(self, node: NodeRun, items: tuple[PlannedItem, ...], size: RunSize) -> ShardOrder:
+        """Return the items of ``node`` with the context in which they run."""
+        stage, execution = node.node.stage, self.execution
+        limits = Limits(execution.timeout or stage.timeout_seconds, size.limit(stage, execution))
+        context = RunContext(
             run_id=self.run_id,
-            stage=stage,
-            store=RecordStore(self.layout, stage.name),
-            task_name=self.flow if stage.name == self._first_stage else f"{self.flow} {stage.name}",
-            make_context=lambda alone: self._make_context(stage, size, alone),
-            scheduler=self.execution.scheduler,
-            patience=self.patience,
+            output_dir=self.output_dir,
+            limits=limits,
+            slots=None if execution.scheduler else size.widths[node.lane],
+            input_root=self._input_root,
+            stage_inputs=execution.stage_inputs,
+            lock_token=self.lock.owner.token if self.lock else "",
+            identity=execution.identity,
+            memory_alone_bytes=size.limit_alone(stage, execution),
         )
+        return ShardOrder(context, stage, items)
 
     @property
     def _private(self) -> Path:
@@ -255,10 +244,6 @@ class BatchRun:
         """End the running items if the loop itself failed."""
         if kind is not None:
             self.control.stop()
-
-    def _close_slots(self, client: Client) -> None:
-        """End all child processes of the run."""
-        call_on_workers(client, close_slots, self.run_id)
 
 
 @contextmanager
@@ -303,11 +288,6 @@ def _task_runner(scheduler: str | None, slots: int, folder: Path) -> Iterator[Da
         else:
             runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(slots, folder)))
         yield stack.enter_context(runner)
-
-
-def _count_done(progress: StageProgress, event: tuple[float, Any]) -> None:
-    for item_id in event[1]:
-        progress.settle(item_id, "done")
 
 
 def _final_state(summary: Summary) -> State[Any]:

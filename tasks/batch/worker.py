@@ -11,9 +11,9 @@ from typing import Any
 from distributed import Worker, get_worker
 from distributed.core import Status
 
-from tasks.engine.running import shard as engine_shard
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import tell_to_stop
+from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.outcomes import Outcome, Outcomes
 
@@ -23,10 +23,9 @@ _RELEASE_CHECK_SECONDS = 0.5  # between checks that the scheduler still wants th
 
 def run_order(order: ShardOrder) -> Outcomes:
     """Run a shard in a slot of this worker and report its settled items to the flow."""
-    reporter = _Reporter(order.context.run_id)
+    reporter = _Reporter(order)
     with _stop_when_released(order.context):
-        outcomes = engine_shard.run_shard(order, reporter.settle)
-    reporter.flush()
+        outcomes = run_shard(order, reporter.settle)
     return outcomes
 
 
@@ -66,21 +65,18 @@ def _watch_release(worker: Worker, key: Any, run_id: str, finished: threading.Ev
 
 
 class _Reporter:
-    """Reports settled items to the flow, at most a few times per second."""
+    """Reports finished items to the flow, at most a few times per second, so that others can follow from them."""
 
-    def __init__(self, run_id: str) -> None:
-        self._topic = progress_topic(run_id)
+    def __init__(self, order: ShardOrder) -> None:
+        self._topic = progress_topic(order.context.run_id)
+        self._stage = order.stage.name
         self._done: list[str] = []
         self._next = time.monotonic()
 
     def settle(self, outcome: Outcome) -> None:
-        if outcome.outcome == "done":  # a failed item may be retried: the flow reports the final failure
+        if outcome.outcome == "done":  # the flow takes the others with the shard
             self._done.append(outcome.id)
-        if time.monotonic() >= self._next:
-            self.flush()
-
-    def flush(self) -> None:
-        self._next = time.monotonic() + _REPORT_SECONDS
-        if self._done:
-            get_worker().log_event(self._topic, self._done)
+        if self._done and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _REPORT_SECONDS
+            get_worker().log_event(self._topic, (self._stage, self._done))
             self._done = []

@@ -20,21 +20,22 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
-from tasks.engine.reporting.progress import StageProgress
+from tasks.engine.contract.text import markdown
+from tasks.engine.reporting.progress import RunProgress
 
-_FIRST_ARTIFACT_SECONDS = 2.0  # shorter stages have no artifact
+_FIRST_ARTIFACT_SECONDS = 2.0  # shorter runs have no artifact
 _ARTIFACT_SECONDS = 10.0  # between updates of the progress artifact
 _CHECK_SECONDS = 5.0  # between checks for a cancellation
-_LAST_UPDATE_SECONDS = 5.0  # for the last update, after the stage
+_LAST_UPDATE_SECONDS = 5.0  # for the last update, after the last item
 
 # Errors of a call to a Prefect server that is unavailable or failing.
 API_ERRORS = (PrefectException, httpx.HTTPError, OSError)
 
 
 class Watch:
-    """Context that watches one stage of the current flow run."""
+    """Context that watches the current flow run."""
 
-    def __init__(self, progress: StageProgress, key: str, on_cancel: Callable[[], None]) -> None:
+    def __init__(self, progress: RunProgress, key: str, on_cancel: Callable[[], None]) -> None:
         self._progress = progress
         self._key = key
         self._on_cancel = on_cancel
@@ -50,7 +51,7 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Show the final state of the stage, unless the server is unavailable."""
+        """Show the final state of the run, unless the server is unavailable."""
         self._is_over.set()
         self._thread.join(_LAST_UPDATE_SECONDS)
 
@@ -74,8 +75,8 @@ class Watch:
             logging.getLogger(__name__).debug("the Prefect server does not answer", exc_info=True)
 
     def _show(self) -> None:
-        standing = self._progress.standing()
-        percent, text = 100 * standing.share, standing.line()
+        percent = 100 * self._progress.share
+        text = "\n".join(f"- {markdown(standing.line())}" for standing in self._progress.standings())
         if self._artifact is None:
             self._artifact = cast("uuid.UUID", create_progress_artifact(percent, key=self._key, description=text))
         else:

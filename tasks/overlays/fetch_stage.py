@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.contract.stage import Lane, NoParams, Stage, StageResult, Workspace
 from tasks.overlays.sources import FetchLimits, fetch_video
 from tasks.overlays.video_source import VideoSource
 
@@ -15,6 +15,7 @@ class FetchStage(Stage):
 
     name: ClassVar[str] = "downloads"
     version: ClassVar[int] = 1
+    lane: ClassVar[Lane] = "io"
     memory_bytes: ClassVar[int] = 256 * 2**20
     timeout_seconds: ClassVar[float] = 24 * 3600.0
     packages: ClassVar[tuple[str, ...]] = ("requests",)

@@ -43,14 +43,14 @@ class CleanStage(Stage):
     timeout_seconds: ClassVar[float] = 6 * 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python", "scipy")
 
-    def __init__(self, needs: Needs | None = None) -> None:
-        """Take the needs; ``needs.max_slots`` is the number of devices of the program."""
+    def __init__(self, devices: int | None = None) -> None:
+        """``devices`` is the number of devices of the program, if each item needs one."""
         super().__init__(NoParams())
-        self._needs = needs or super().needs()
+        self._devices = devices
 
     def needs(self) -> Needs:
-        """Return the needs for the largest frame and one device per slot."""
-        return self._needs
+        """Return the needs of a small frame; items say how much memory they need."""
+        return Needs(self.memory_bytes, self._devices)
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Clean the segment. Raises BadInput if the video is damaged there, SegmentError if the encoding failed."""
@@ -81,7 +81,7 @@ class CleanStage(Stage):
     @property
     def _device(self) -> int:
         """Number of this slot's device."""
-        return int(os.environ.get("HEADRACE_SLOT", "0")) % (self._needs.max_slots or 1)
+        return int(os.environ.get("HEADRACE_SLOT", "0")) % (self._devices or 1)
 
     def _choose_remover(self, video: VideoWork, shape: Shape, inpainter: Inpainter, scratch: Path) -> MakeRemover:
         """Return the factory of removers for regions."""
@@ -105,24 +105,20 @@ def make_segment_items(planned: PlannedVideo) -> list[Item]:
             fields={"video": work.video},
             name=f"{source.file_name or work.video}, segment {segment.number}",
             path=source.relative,
+            memory_bytes=estimate_segment_bytes(planned),
         )
         for segment in planned.segments
     ]
 
 
-def estimate_segment_needs(planned: Iterable[PlannedVideo], max_slots: int | None = None) -> Needs:
-    """Return the memory for the largest segment: the frames of encoder and remover."""
-    return Needs(_BASE_BYTES + max(map(_estimate_bytes, planned), default=0), max_slots)
-
-
-def _estimate_bytes(planned: PlannedVideo) -> int:
-    """Return the memory for the frames of the video's longest segment."""
+def estimate_segment_bytes(planned: PlannedVideo) -> int:
+    """Return the memory per segment of a video: the frames of encoder and remover."""
     picture = planned.prepared.picture
     pixels = picture.width_px * picture.height_px
-    own = pixels * _BYTES_PER_PIXEL
-    if planned.work.method != "command":
-        return own
-    return own + pixels * _BYTES_PER_HELD_PIXEL * max((len(segment) for segment in planned.segments), default=0)
+    frames = pixels * _BYTES_PER_PIXEL
+    if planned.work.method == "command":
+        frames += pixels * _BYTES_PER_HELD_PIXEL * max((len(segment) for segment in planned.segments), default=0)
+    return _BASE_BYTES + frames
 
 
 def _is_shown(overlays: Iterable[Overlay], segment: Segment) -> bool:

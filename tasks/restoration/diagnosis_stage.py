@@ -90,12 +90,17 @@ def read_diagnosed(tape: Tape, folder: Path, detail: Mapping[str, Any], digest: 
     return DiagnosedTape(
         tape=tape,
         path=folder / tape.path,
-        diagnosis=_DIAGNOSIS.validate_python(detail["diagnosis"]),
+        diagnosis=read_diagnosis(detail),
         survey=survey_path(tape.id),
         digest=digest,
         containers=detail["containers"],
         missing=detail["missing"],
     )
+
+
+def read_diagnosis(detail: Mapping[str, Any]) -> Diagnosis:
+    """Return the diagnosis in the ``detail`` of a record."""
+    return _DIAGNOSIS.validate_python(detail["diagnosis"])
 
 
 def survey_path(tape: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from tasks.engine.contract.items import Item, make_safe_id
@@ -31,15 +31,15 @@ class SegmentStage(Stage):
     timeout_seconds: ClassVar[float] = 6 * 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "imageio-ffmpeg", "ffmpeg-python")
 
-    def __init__(self, engines: Mapping[EngineName, Engine] | None = None, needs: Needs | None = None) -> None:
-        """``engines`` are those that items use; ``needs`` are the resources of the largest item."""
+    def __init__(self, engines: Mapping[EngineName, Engine] | None = None, devices: int | None = None) -> None:
+        """``engines`` are those that items use; ``devices`` is their number, if each item needs one."""
         super().__init__(NoParams())
         self._engines = engines or {"ffmpeg": FfmpegEngine()}
-        self._needs = needs or super().needs()
+        self._devices = devices
 
     def needs(self) -> Needs:
-        """Return the resources for the largest frames and the largest engine."""
-        return self._needs
+        """Return the needs of a small frame; items say how much memory they need."""
+        return Needs(self.memory_bytes, self._devices)
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Restore the segment. Raises BadInput if the tape is damaged there, SegmentError if the engine fails."""
@@ -59,8 +59,9 @@ class SegmentStage(Stage):
         return StageResult({"tape": tape.tape, "segment": segment.number, "frames": report.frames})
 
 
-def list_segment_items(planned: PlannedTape) -> list[Item]:
+def list_segment_items(planned: PlannedTape, engines: Engines | None = None) -> list[Item]:
     """Return an item per segment of a tape."""
+    memory = estimate_segment_bytes(planned.work, engines.memory_bytes if engines else {})
     work, tape, source = planned.work, planned.diagnosed.tape, planned.diagnosed.path
     return [
         Item(
@@ -71,19 +72,16 @@ def list_segment_items(planned: PlannedTape) -> list[Item]:
             fields={"tape": work.tape, **tape.fields},
             name=f"{tape.name}, {work.preset}, segment {segment.number}",
             path=tape.path,
+            memory_bytes=memory,
         )
         for segment in planned.segments
     ]
 
 
-def estimate_segment_needs(works: Iterable[TapeWork], engines: Engines) -> Needs:
-    """Return the resources per segment, for the largest frames and the largest engine of all tapes.
+def estimate_segment_bytes(work: TapeWork, engine_bytes: Mapping[EngineName, int]) -> int:
+    """Return the memory per segment of a tape; ``engine_bytes`` is that of each engine besides FFmpeg.
 
     An encoder holds about forty frames of lookahead; filters and pipes hold a few more.
     """
-    max_pixels, names = 0, set[EngineName]()
-    for work in works:
-        max_pixels = max(max_pixels, work.chain.width_px * work.chain.height_px)
-        names.add(work.engine)
-    engine_bytes = max((engines.memory_bytes.get(name, 0) for name in names), default=0)
-    return Needs(_BASE_BYTES + max_pixels * _BYTES_PER_PIXEL + engine_bytes, engines.max_slots)
+    pixels = work.chain.width_px * work.chain.height_px
+    return _BASE_BYTES + pixels * _BYTES_PER_PIXEL + engine_bytes.get(work.engine, 0)

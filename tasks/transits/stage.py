@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import Stage, StageResult, Workspace
+from tasks.engine.contract.stage import Stage, StageResult, Workspace, get_published_file
 from tasks.transits.params import TransitParams
 from tasks.transits.plots.gallery import describe_plot
 from tasks.transits.table import StarFile, encode_rows
@@ -27,7 +27,8 @@ PLOTS_FOLDER = "plots"
 class StarsStage(Stage):
     """Searches one star and measures its candidates.
 
-    The item's inputs are the star's files; its payload is ``{"id", "name", "mission", "segments", "star"}``. Outputs
+    The item's inputs are the star's files, or its payload has ``downloads``, files of the output folder with their
+    digests. Its payload is ``{"id", "name", "mission", "segments", "star"}``. Outputs
     are ``stars/<id>.json``, the star's rows of the table, and ``plots/<id>.png`` if plots are on.
     """
 
@@ -59,9 +60,11 @@ class StarsStage(Stage):
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Search the star. Raises BadInput if it has no files, or if its files hold no light curve of it."""
-        if not item.inputs:
+        files = [Path(work.input(path)) for path in item.inputs]
+        files += [get_published_file(work.output_dir, path) for path in item.payload.get("downloads", ())]
+        if not files:
             raise BadInput(f"no light curve of {item.payload['name']}: its target has no files")
-        study = self._study(item.payload, [Path(work.input(path)) for path in item.inputs], self.params)
+        study = self._study(item.payload, files, self.params)
         document = encode_rows(study.rows)
         work.output(_get_rows_path(item.id)).write_bytes(document)
         detail: dict[str, Any] = {"rows_sha256": hashlib.sha256(document).hexdigest()}

@@ -56,6 +56,15 @@ _PACKED_RATIO = 2.5
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file of the output folder: its relative ``path``, ``size_bytes`` and ``sha256``."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Target:
     """One star of a run.
 
@@ -69,6 +78,7 @@ class Target:
     files     absolute paths of its light curves, sorted; empty for the source ``mast``, or if the folder has none
     where     its row for messages, or the first of its files
     paths     the same files relative to the folder
+    downloads files fetched from the archive instead: paths relative to the output folder, with size and digest
     refusal   the reason if a scan of the folder rejects one of the files, else empty
     """
 
@@ -83,6 +93,7 @@ class Target:
     where: str = field(default="", compare=False)
     paths: tuple[str, ...] = field(default=(), compare=False)
     refusal: str = ""
+    downloads: tuple[Download, ...] = field(default=(), compare=False)
 
 
 def read_targets(
@@ -114,9 +125,9 @@ def read_targets(
 
 
 def make_star_items(targets: Iterable[Target]) -> list[Item]:
-    """Make one item per star, with its files as inputs.
+    """Make one item per star, with its files as inputs; downloads are in the payload, with their digests.
 
-    The payload holds the inputs of the result: name, mission, segments, star. The cost is points times trial periods,
+    The payload also holds the other inputs of the result: name, mission, segments, star. The cost is points times trial periods,
     in units of a million points and days: an optimal grid has a number of periods proportional to the baseline.
     """
     return [_make_item(target) for target in targets]
@@ -133,20 +144,28 @@ def _make_item(target: Target) -> Item:
     path = SEPARATOR.join(target.paths)
     if target.refusal:
         return Item(target.id, payload, (), 0.01, target.fields, target.name, path, target.refusal)
-    return Item(target.id, payload, target.files, _estimate_cost(target.files), target.fields, target.name, path)
+    if target.downloads:
+        payload["downloads"] = {download.path: download.sha256 for download in target.downloads}
+        cost = _estimate_cost({download.path: download.size_bytes for download in target.downloads})
+        return Item(target.id, payload, (), cost, target.fields, target.name, path)
+    cost = _estimate_cost({file: _read_size(file) for file in target.files})
+    return Item(target.id, payload, target.files, cost, target.fields, target.name, path)
 
 
-def _estimate_cost(files: Sequence[str]) -> float:
-    points = sum(_estimate_points(Path(file)) for file in files)
-    days = sum(_DAYS.get(Path(file).name[:4], _OTHER_DAYS) for file in files)
+def _estimate_cost(sizes: Mapping[str, int]) -> float:
+    points = sum(_estimate_points(Path(file), size) for file, size in sizes.items())
+    days = sum(_DAYS.get(Path(file).name[:4], _OTHER_DAYS) for file in sizes)
     return max(points * days / 1e6, 0.01)
 
 
-def _estimate_points(file: Path) -> float:
+def _read_size(file: str) -> int:
     try:
-        size = file.stat().st_size
+        return Path(file).stat().st_size
     except OSError:
-        return 0.0
+        return 0
+
+
+def _estimate_points(file: Path, size: int) -> float:
     ratio = _PACKED_RATIO if file.suffix.lower() == ".gz" else 1.0
     return ratio * size / (_FITS_POINT_BYTES if get_suffix(file.name) in FITS_SUFFIXES else _TEXT_POINT_BYTES)
 

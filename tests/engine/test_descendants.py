@@ -10,7 +10,7 @@ from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.context import RunContext, ShardOrder
-from tasks.engine.running.shard import run_shard
+from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.running.watchdog import build_watched_environment

@@ -20,7 +20,7 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.planning.plan import plan_stage
 from tasks.engine.running.context import RunContext, ShardOrder
-from tasks.engine.running.shard import run_shard
+from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.layout import Layout

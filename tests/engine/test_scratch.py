@@ -27,7 +27,7 @@ from tasks.engine.running.scratch import (
     remove_local_scratch,
     sweep_local_scratch,
 )
-from tasks.engine.running.shard import run_shard
+from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.layout import Layout

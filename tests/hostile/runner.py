@@ -16,7 +16,7 @@ from typing import Any
 from tasks.engine.contract.items import Item, make_safe_id
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.context import RunContext, ShardOrder
-from tasks.engine.running.shard import run_shard
+from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.outcomes import Outcome, Record

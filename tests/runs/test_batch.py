@@ -9,7 +9,7 @@ import pytest
 
 from tasks.batch import StageRun
 from tasks.engine.contract.errors import RunError
-from tasks.engine.running import shard as engine_shard
+from tasks.engine.running import lease as engine_lease
 from tasks.engine.running.context import ShardOrder
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Outcome, Outcomes, Record, Usage

@@ -70,6 +70,10 @@ class Execution(BaseModel):
         int | None,
         Field(ge=1, title="Slots (items at a time)", description="Number of slots (default: chosen for this host)"),
     ] = None
+    io_slots: Annotated[
+        int,
+        Field(ge=1, le=256, title="Slots for downloads", description="Number of slots for downloads and uploads"),
+    ] = 8
     memory_per_item: Annotated[
         Bytes | None,
         Field(

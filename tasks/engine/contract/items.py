@@ -33,6 +33,7 @@ class Item:
     path     its input, relative to the input folder; empty if it has none; not part of the key
     refusal  why the input cannot be used, if this is clear before the item runs: it fails as ``bad_input`` with this
              message, and the stage never sees it
+    memory_bytes  expected memory, if this item needs more than the stage's default; not part of the key
     """
 
     id: str
@@ -43,6 +44,7 @@ class Item:
     name: str = ""
     path: str = ""
     refusal: str = ""
+    memory_bytes: int = 0
 
     @property
     def title(self) -> str:

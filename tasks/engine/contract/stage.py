@@ -8,12 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.contract.items import Item
 
+Lane = Literal["cpu", "io", "device"]
 Scalar = bool | int | float | str | None
 Value = Scalar | list[str] | list[float]
 
@@ -73,7 +74,8 @@ class Needs:
     """The resources that one item of a stage needs.
 
     memory_bytes  memory of one item, including that of the child process
-    max_slots     limit on concurrent items, for example the number of graphics cards; None for no limit
+    max_slots     limit on concurrent items, for example the number of graphics cards: the items are in the lane
+                  ``device``; None for no limit
     """
 
     memory_bytes: int
@@ -92,6 +94,7 @@ class Stage(ABC):
     name             identifies the stage in records and reports
     version          must be increased whenever the results change
     params           the parameters that affect results, and no others: all of them are part of the key
+    lane             what its items occupy: a core (``cpu``), or only a connection (``io``), such as downloads
     memory_bytes     expected memory of one item, including that of the child process
     timeout_seconds  default time limit per item
     packages         distributions whose versions are listed in the summary
@@ -99,6 +102,7 @@ class Stage(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    lane: ClassVar[Lane] = "cpu"
     memory_bytes: ClassVar[int] = 256 * 2**20
     timeout_seconds: ClassVar[float] = 600.0
     packages: ClassVar[tuple[str, ...]] = ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.stage import Stage
+from tasks.engine.contract.stage import Lane, Stage
 from tasks.engine.contract.text import count_noun
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -74,6 +75,51 @@ def size_stage(stage: Stage, items: int, execution: Execution, host: Host) -> Si
     return Size(
         slots, cap, alone, f"{count_noun(slots, 'slot')} ({'; '.join(figures)}); up to {_format_gib(cap)} per item"
     )
+
+
+@dataclass(frozen=True)
+class RunSize:
+    """The slots of a run by lane, the memory that all items may use together, and the reason."""
+
+    widths: Mapping[Lane, int]
+    usable_bytes: int
+    reason: str
+
+    def limit(self, stage: Stage, execution: Execution) -> int:
+        """Return the memory limit of an item of ``stage`` next to others: an equal share, or what the stage needs."""
+        if execution.memory_per_item:
+            return int(execution.memory_per_item)
+        return max(stage.needs().memory_bytes, self.usable_bytes // self.widths["cpu"])
+
+    def limit_alone(self, stage: Stage, execution: Execution) -> int:
+        """Return the memory limit of an item that runs alone on the host."""
+        return int(execution.memory_per_item or max(self.limit(stage, execution), self.usable_bytes))
+
+
+def size_run(stages: Sequence[Stage], max_items: int | None, execution: Execution, host: Host) -> RunSize:
+    """Choose the slots of every lane.
+
+    ``cpu``: min(cores - reserved, free memory / memory of the smallest item, ``max_items``), or ``--workers``. Items that
+    need more memory wait for each other. ``device``: what the stages allow.
+    """
+    usable = int(host.free_memory_bytes * MEMORY_SHARE)
+    needs = [stage.needs() for stage in stages]
+    on_cores = [need for need, stage in zip(needs, stages, strict=True) if not need.max_slots and stage.lane == "cpu"]
+    smallest = min((need.memory_bytes for need in on_cores), default=256 * 2**20)
+    by_cores = max(1, int(host.cores) - _reserve_cores(host.cores))
+    by_memory = max(1, usable // int(execution.memory_per_item or smallest))
+    chosen = min(by_cores, by_memory) if max_items is None else min(by_cores, by_memory, max_items)
+    slots = execution.workers or max(1, chosen)
+    devices = max((need.max_slots for need in needs if need.max_slots), default=0)
+    figures = [f"{host.cores:g} cores, {_reserve_cores(host.cores)} reserved", f"memory would allow {by_memory}"]
+    figures += [f"set by --workers {execution.workers}"] if execution.workers else []
+    figures += [count_noun(max_items, "item")] if max_items is not None else []
+    figures += [f"and {count_noun(devices, 'slot')} for devices"] if devices else []
+    has_downloads = any(stage.lane == "io" for stage in stages)
+    figures += [f"and {count_noun(execution.io_slots, 'slot')} for downloads"] if has_downloads else []
+    share = _format_gib(int(execution.memory_per_item or max(smallest, usable // slots)))
+    reason = f"{count_noun(slots, 'slot')} ({'; '.join(figures)}); up to {share} per item"
+    return RunSize({"cpu": slots, "io": execution.io_slots, "device": max(1, devices)}, usable, reason)
 
 
 def _reserve_cores(cores: float) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from tasks.engine.contract.items import Item
 from tasks.engine.contract.text import showable
-from tasks.engine.planning.plan import Plan
-from tasks.engine.store.outcomes import Counts, OutcomeName
+from tasks.engine.store.outcomes import Counts, Outcome
 
 _HEARTBEAT_SECONDS = 5.0
 
@@ -38,9 +38,10 @@ class Standing:
         """Return the progress as one line of text."""
         counts = self.counts
         settled = counts.total - counts.remaining
+        upstream = f"{counts.upstream} upstream, " if counts.upstream else ""
         return (
             f"{self.stage}: {settled}/{counts.total} ({self.share:.0%}), {counts.done} done, {counts.cached} cached, "
-            f"{counts.failed} failed, {format_rate(self.items_per_second)}, ETA {format_duration(self.eta_seconds)}"
+            f"{counts.failed} failed, {upstream}{format_rate(self.items_per_second)}, ETA {format_duration(self.eta_seconds)}"
         )
 
 
@@ -61,60 +62,95 @@ def format_duration(seconds: float | None) -> str:
 
 
 class StageProgress:
-    """Counts the settled items of a stage. Thread-safe: outcomes arrive in threads of the cluster."""
+    """Counts the settled items of a stage. Thread-safe."""
 
-    def __init__(self, stage: str, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stage: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._stage = stage
-        self._costs = {planned.item.id: planned.item.cost for planned in plan.todo}
-        self._cost_left = sum(self._costs.values())
+        self._cost_left = 0.0
         self._cost_done = 0.0
-        settled = Counts.of(plan.settled)
-        self._counts = settled + Counts(remaining=len(plan.todo) + len(plan.left))
+        self._counts = Counts()
         self._clock = clock
-        self._started = clock()
+        self._started: float | None = None
+        self._stopped: float | None = None
         self._lock = threading.Lock()
 
-    def settle(self, item_id: str, outcome: OutcomeName) -> None:
-        """Count an item that is done or finally failed. Repeated calls for the same item are ignored."""
-        if outcome == "remaining":
-            return
+    def add(self, item: Item) -> None:
+        """Count an item that is not settled."""
         with self._lock:
-            cost = self._costs.pop(item_id, None)
-            if cost is None:
-                return
-            self._cost_left -= cost
-            self._cost_done += cost
-            self._counts += Counts(**{outcome: 1, "remaining": -1})
+            self._counts += Counts(remaining=1)
+            self._cost_left += item.cost
+
+    def settle(self, item: Item, outcome: Outcome) -> None:
+        """Count an added item as settled."""
+        with self._lock:
+            self._counts += Counts(**{outcome.counted_as: 1}) + Counts(remaining=-1)
+            self._cost_left -= item.cost
+            if outcome.outcome == "done":
+                self._cost_done += item.cost
+            if outcome.counted_as in ("done", "failed") and self._started is None:
+                self._started = self._clock() - outcome.usage.seconds
+            self._stopped = self._clock()
 
     def standing(self) -> Standing:
         """Return the current progress. The rate and the ETA ignore cached items."""
         with self._lock:
-            elapsed = max(self._clock() - self._started, 1e-9)
-            attempted = self._counts.done + self._counts.failed
-            eta = self._cost_left * elapsed / self._cost_done if self._cost_done else None
-            return Standing(self._stage, self._counts, elapsed, attempted / elapsed, eta)
+            counts, now = self._counts, self._clock()
+            end = now if counts.remaining else self._stopped or now
+            elapsed = max(end - (now if self._started is None else self._started), 1e-9)
+            attempted = counts.done + counts.failed
+            eta = max(0.0, self._cost_left) * elapsed / self._cost_done if self._cost_done else None
+            return Standing(self._stage, counts, elapsed, attempted / elapsed if attempted else 0.0, eta)
+
+
+class RunProgress:
+    """The progress of all stages of a run, in the order of the graph."""
+
+    def __init__(self, stages: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._stages = {stage: StageProgress(stage, clock) for stage in stages}
+
+    def add(self, stage: str, item: Item) -> None:
+        """Count a new item."""
+        self._stages[stage].add(item)
+
+    def settle(self, stage: str, item: Item, outcome: Outcome) -> None:
+        """Count an item as settled."""
+        self._stages[stage].settle(item, outcome)
+
+    def standings(self) -> list[Standing]:
+        """Return the progress of every stage that has items."""
+        standings = [stage.standing() for stage in self._stages.values()]
+        return [standing for standing in standings if standing.counts.total]
+
+    @property
+    def share(self) -> float:
+        """The share of settled items of all stages, 0 to 1."""
+        counts = sum((standing.counts for standing in self.standings()), Counts())
+        return (counts.total - counts.remaining) / counts.total if counts.total else 1.0
 
 
 class ProgressDisplay:
-    """Shows a stage's progress on a terminal or as lines; the loop that runs the stage calls :meth:`tick`."""
+    """Shows the progress of a run on a terminal or as lines; the loop of the run calls :meth:`tick`."""
 
     def __init__(self, console: Console, heartbeat_seconds: float = _HEARTBEAT_SECONDS) -> None:
         self.console = console
         self._heartbeat_seconds = heartbeat_seconds
         self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
         self._next_line = 0.0
-        self._progress: StageProgress | None = None
+        self._progress: RunProgress | None = None
+        self._lines: dict[str, str] = {}
 
     def say(self, line: str) -> None:
-        """Print one line, above the bar if there is one."""
+        """Print one line, above the bars if there are any."""
         self.console.print(showable(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
-    def start(self, progress: StageProgress) -> None:
-        """Start showing a stage."""
+    def start(self, progress: RunProgress) -> None:
+        """Start showing a run."""
         self._progress = progress
+        self._lines = {}
         if self.console.is_terminal:
             self._bar = _bar(self.console)
-            self._bar.add_task("", total=1.0, standing=progress.standing())
+            self._tasks = {}
             self._bar.start()
         self._next_line = time.monotonic() + self._heartbeat_seconds
 
@@ -123,20 +159,34 @@ class ProgressDisplay:
         if self._progress is None:
             return
         if self._bar:
-            standing = self._progress.standing()
-            self._bar.update(self._bar.task_ids[0], completed=standing.share, standing=standing)
+            self._update(self._bar, self._progress)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + self._heartbeat_seconds
-            self.say(self._progress.standing().line())
+            self._say_changes(self._progress)
 
     def end(self) -> None:
-        """Stop showing the stage; leave its final progress as a line."""
+        """Stop showing the run; leave the final progress of every stage as a line."""
         if self._bar:
             self._bar.stop()
             self._bar = None
         if self._progress:
-            self.say(self._progress.standing().line())
+            for standing in self._progress.standings():
+                self.say(standing.line())
         self._progress = None
+
+    def _update(self, bar: Progress, progress: RunProgress) -> None:
+        for standing in progress.standings():
+            if standing.stage not in self._tasks:
+                self._tasks[standing.stage] = bar.add_task("", total=1.0, standing=standing)
+            bar.update(self._tasks[standing.stage], completed=standing.share, standing=standing)
+
+    def _say_changes(self, progress: RunProgress) -> None:
+        """Print a line for every stage whose counts have changed; if none has, for those that are not finished."""
+        standings = progress.standings()
+        changed = [standing for standing in standings if self._lines.get(standing.stage) != str(standing.counts)]
+        for standing in changed or [standing for standing in standings if standing.counts.remaining]:
+            self._lines[standing.stage] = str(standing.counts)
+            self.say(standing.line())
 
 
 def _bar(console: Console) -> Progress:

@@ -121,7 +121,7 @@ class _Tally:
         numbers: dict[str, Counter[str]] = {}
         tally = cls({})
         for outcome in outcomes:
-            numbers.setdefault(outcome.stage, Counter())[outcome.outcome] += 1
+            numbers.setdefault(outcome.stage, Counter())[outcome.counted_as] += 1
             if outcome.outcome in ("done", "failed"):
                 tally.sequential_seconds += outcome.usage.seconds if outcome.run_id == run_id else 0.0
                 tally.peak_memory_bytes = max(tally.peak_memory_bytes, outcome.usage.peak_memory_bytes)
@@ -132,13 +132,14 @@ class _Tally:
 def _judge(figures: RunFigures, counts: Counts, max_failed: float) -> tuple[RunState, str]:
     settled = f"{counts.done} done, {counts.cached} cached, {counts.failed} failed"
     rest = f", {counts.remaining} remaining" if counts.remaining else ""
+    settled += f", {counts.upstream} upstream" if counts.upstream else ""
     if figures.error:
         return "failed", figures.error
     if figures.interrupted:
         return "interrupted", f"interrupted: {settled}{rest}; the same command goes on from here"
     if counts.total and counts.failed / counts.total > max_failed:
         return "failed", f"{counts.failed / counts.total:.0%} failed, more than --max-failed {max_failed:g}: {settled}"
-    return ("completed_with_failures" if counts.failed else "completed"), f"{settled}{rest}"
+    return ("completed_with_failures" if counts.failed or counts.upstream else "completed"), f"{settled}{rest}"
 
 
 def _count_columns(counts: Counts) -> dict[str, int]:

@@ -20,11 +20,12 @@ class RunContext:
     run_id: str
     output_dir: Path
     limits: Limits
-    slots: int | None = None  # of the process that runs the shard; None means one per thread
+    slots: int | None = None  # of the process that runs the items; None means one per thread
     input_root: Path | None = None  # the common parent folder of all inputs; if it vanishes, no item can run
     stage_inputs: bool = False
     lock_token: str = ""  # of the run's lock; empty if the caller holds none
     identity: Identity = "stat"  # how changed inputs are detected
+    memory_alone_bytes: int = 0  # limit of an item that runs alone on the host
 
     def check_lock(self) -> None:
         """Raise LockLost unless the run still holds the lock of its output folder."""

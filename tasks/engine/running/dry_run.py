@@ -10,14 +10,17 @@ from pathlib import Path
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import Stage
 from tasks.engine.contract.text import count_noun
-from tasks.engine.planning.plan import Plan, PlannedItem
-from tasks.engine.planning.sizing import Size
+from tasks.engine.planning.graph import Graph, Whole
+from tasks.engine.planning.plan import Plan, PlannedItem, plan_stage
+from tasks.engine.planning.sizing import Size, read_host, size_stage
 from tasks.engine.reporting.progress import format_duration
 from tasks.engine.running.control import StopSignal
 from tasks.engine.running.messages import Finished, Reply, Request
 from tasks.engine.running.scratch import probe_scratch
 from tasks.engine.running.slot import Limits, Slot
 from tasks.engine.store.files import format_bytes, free_bytes
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.records import RecordStore
 
 _PROBES = 3
 _PROBE_SECONDS = 60.0  # a longer probe is stopped and reported
@@ -33,6 +36,18 @@ class Probe:
     peak_memory_bytes: int
     output_bytes: int
     failure: str = ""
+
+
+def predict_run(graph: Graph, layout: Layout, execution: Execution) -> Iterator[str]:
+    """Yield lines about the stages whose items are given as input."""
+    host = read_host()
+    for node in graph.nodes:
+        items = [each.item if isinstance(each, Whole) else each for each in node.items]
+        if items:
+            stage = node.stage
+            planned = plan_stage(stage, items, RecordStore(layout, stage.name), execution)
+            size = size_stage(stage, len(planned.todo), execution, host)
+            yield from predict_stage(stage, planned, size, execution, layout.output_dir)
 
 
 def predict_stage(stage: Stage, planned: Plan, size: Size, execution: Execution, output_dir: Path) -> Iterator[str]:

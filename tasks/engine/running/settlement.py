@@ -38,7 +38,7 @@ class StartedItem:
 
 
 class ItemSettler:
-    """Settles the items of one shard."""
+    """Settles items of one stage, in one thread."""
 
     def __init__(self, order: ShardOrder) -> None:
         self.order = order

@@ -128,6 +128,12 @@ class Slot:
             stream.seek(max(self._log_offset, size - _LOG_TAIL_BYTES))
             return stream.read()
 
+    def measure_memory(self) -> int:
+        """Return the memory of the child in bytes; 0 if none runs."""
+        with contextlib.suppress(psutil.Error):
+            return int(self._child.memory_info().rss) if self._child else 0
+        return 0
+
     def close(self) -> None:
         """End the child and all its descendants."""
         if self._pipe is not None:

@@ -1,4 +1,4 @@
-"""The slots of this process: each shard borrows one."""
+"""The slots of this process: each lease borrows one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import socket
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tasks.engine.contract.stage import Lane
 from tasks.engine.planning.sizing import MAX_MEMORY_SHARE, read_memory_share
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopSignal
@@ -23,18 +24,55 @@ from tasks.engine.running.watchdog import new_mark
 PROCESS_FOLDER = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 _MEMORY_SECONDS = 0.2  # until an item that waits for memory asks again
 _LOOK_SECONDS = 0.1
+_MAX_CHILDREN = 4  # of one slot: warm children of as many stages
+_ASK_SECONDS = 0.2  # between checks whether a lease that waits for a slot is still wanted
 _IDLE_SECONDS = 10.0  # until an idle child ends, in a cluster whose flow may have ended
 
 
+class Seat:
+    """One slot of this process: runs one item at a time, and keeps warm children of a few stages.
+
+    ``number`` counts the slots of a lane from 0.
+    """
+
+    def __init__(self, lane: Lane, number: int) -> None:
+        self.lane = lane
+        self.number = number
+        self.label = f"{socket.gethostname()}-{'' if lane == 'cpu' else lane + '-'}{number + 1:02d}"
+        self.children: OrderedDict[str, Slot] = OrderedDict()
+
+    def close(self) -> None:
+        """End all children."""
+        for child in self.children.values():
+            child.close()
+
+    def choose_child(self, order: ShardOrder, make: Callable[[], Slot]) -> Slot:
+        """Return the child for the order's stage; end the one that was used least recently to make room for it."""
+        name = order.stage.name
+        if name not in self.children:
+            limit = order.context.limits.memory_bytes
+            while len(self.children) >= _MAX_CHILDREN or (self.children and self._measure_memory() > limit / 2):
+                self.children.popitem(last=False)[1].close()
+            self.children[name] = make()
+        self.children.move_to_end(name)
+        return self.children[name]
+
+    def _measure_memory(self) -> int:
+        return sum(child.measure_memory() for child in self.children.values())
+
+
+SeatKey = tuple[str, Lane]
+
+
 class SlotPool:
-    """The slots of this process. A slot keeps its child, and the stage's warm state, from one shard to the next."""
+    """The slots of this process. A slot keeps its children, and the warm state of their stages, between leases."""
 
     def __init__(self) -> None:
         self._freed = threading.Condition()
-        self._idle: dict[tuple[str, str], list[Slot]] = {}
-        self._made: Counter[tuple[str, str]] = Counter()
+        self._idle: dict[SeatKey, list[Seat]] = {}
+        self._made: dict[SeatKey, set[int]] = {}
         self._running: set[Slot] = set()
-        self._uses: Counter[Slot] = Counter()
+        self._uses: Counter[Seat] = Counter()
         self._marks: dict[str, str] = {}
         self._share = 0.0
         self._next_look = 0.0
@@ -66,64 +104,109 @@ class SlotPool:
             self._running.discard(slot)
 
     @contextmanager
-    def slot(self, order: ShardOrder) -> Iterator[Slot]:
-        """Borrow a free slot for the order's run and stage; wait for one if the run has its maximum."""
-        key = (order.context.run_id, order.stage.name)
-        max_slots = order.context.slots
-        with self._freed:
-            self._freed.wait_for(lambda: self._idle.get(key) or max_slots is None or self._made[key] < max_slots)
-            idle = self._idle.setdefault(key, [])
-            slot = idle.pop() if idle else self._make(order, key)
+    def seat(
+        self,
+        run_id: str,
+        lane: Lane,
+        read_width: Callable[[], int | None],
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Seat | None]:
+        """Borrow a free slot of a run's lane; wait for one if the lane has its maximum.
+
+        read_width  returns the maximum, which may change during the run; None for no maximum
+        is_wanted   returns False if the lease that waits is not needed any more: it gets None
+        """
+        key = run_id, lane
+        seat = self._borrow(key, read_width, is_wanted)
+        if seat is None:
+            yield None
+            return
         try:
-            yield slot
+            yield seat
         except BaseException:
-            slot.close()
+            seat.close()
             raise
         finally:
             with self._freed:
-                self._running.discard(slot)
-                self._idle.setdefault(key, []).append(slot)
+                self._running.difference_update(seat.children.values())
+                self._return(key, seat, read_width())
                 self._freed.notify()
-            if order.context.elsewhere:
-                self._reap_later(key, slot)
 
-    def _reap_later(self, key: tuple[str, str], slot: Slot) -> None:
-        """End the child of ``slot`` later if it gets no other shard: the flow that would end it may be gone."""
-        self._uses[slot] += 1
-        timer = threading.Timer(_IDLE_SECONDS, self._reap, (key, slot, self._uses[slot]))
+    def _borrow(self, key: SeatKey, read_width: Callable[[], int | None], is_wanted: Callable[[], bool]) -> Seat | None:
+        with self._freed:
+            while is_wanted():
+                width, numbers = read_width(), self._made.setdefault(key, set())
+                idle = self._idle.setdefault(key, [])
+                if width is None or len(numbers) - len(idle) < width:
+                    return idle.pop() if idle else self._make_seat(key, numbers)
+                self._freed.wait(_ASK_SECONDS)
+        return None
+
+    def _make_seat(self, key: SeatKey, numbers: set[int]) -> Seat:
+        number = next(number for number in range(len(numbers) + 1) if number not in numbers)
+        numbers.add(number)
+        return Seat(key[1], number)
+
+    def _return(self, key: SeatKey, seat: Seat, width: int | None) -> None:
+        """Keep a slot for the next lease, or end it if there are more than ``width``."""
+        numbers = self._made.get(key, set())
+        if width is not None and len(numbers) > width and seat.number in numbers:
+            numbers.discard(seat.number)
+            seat.close()
+        else:
+            self._idle.setdefault(key, []).append(seat)
+
+    @contextmanager
+    def slot(self, order: ShardOrder) -> Iterator[Slot]:
+        """Borrow a free slot for the order's run and stage; wait for one if the run has its maximum."""
+        context = order.context
+        with self.seat(context.run_id, order.stage.lane, lambda: context.slots) as seat:
+            assert seat is not None
+            yield self.open_child(seat, order)
+        if context.elsewhere:
+            self._reap_later((context.run_id, order.stage.lane), seat)
+
+    def open_child(self, seat: Seat, order: ShardOrder) -> Slot:
+        """Return the child of ``seat`` for the order's stage, which may have to be started."""
+        return seat.choose_child(order, lambda: self._make(order, seat))
+
+    def _reap_later(self, key: SeatKey, seat: Seat) -> None:
+        """End the children of ``seat`` later if it gets no other shard: the flow that would end them may be gone."""
+        self._uses[seat] += 1
+        timer = threading.Timer(_IDLE_SECONDS, self._reap, (key, seat, self._uses[seat]))
         timer.daemon = True
         timer.start()
 
-    def _reap(self, key: tuple[str, str], slot: Slot, uses: int) -> None:
+    def _reap(self, key: SeatKey, seat: Seat, uses: int) -> None:
         with self._freed:
             idle = self._idle.get(key, [])
-            if slot not in idle or self._uses[slot] != uses:
+            if seat not in idle or self._uses[seat] != uses:
                 return
-            slot.close()  # blocks other slots briefly, but there is little work now
+            seat.close()  # blocks other slots briefly, but there is little work now
 
     def close(self, run_id: str) -> None:
         """End the idle children of a run."""
         with self._freed:
             keys = [key for key in self._idle if key[0] == run_id]
-            slots = [slot for key in keys for slot in self._idle.pop(key)]
-            for slot in slots:
-                del self._uses[slot]
+            seats = [seat for key in keys for seat in self._idle.pop(key)]
+            for seat in seats:
+                del self._uses[seat]
             for key in keys:
-                del self._made[key]
+                self._made.pop(key, None)
             self._marks.pop(run_id, None)
-        for slot in slots:
-            slot.close()
+        for seat in seats:
+            seat.close()
 
-    def _make(self, order: ShardOrder, key: tuple[str, str]) -> Slot:
+    def _make(self, order: ShardOrder, seat: Seat) -> Slot:
         context = order.context
-        self._made[key] += 1
         sweep_local_scratch(context.output_dir, but=context.run_id)
-        label = f"{socket.gethostname()}-{self._made[key]:02d}"
         folder = context.private / PROCESS_FOLDER
         folder.mkdir(exist_ok=True)
-        log = folder / f"{order.stage.name}-{label}.log"
+        log = folder / f"{order.stage.name}-{seat.label}.log"
         log.touch()
-        return Slot(order.stage, label, log, self._made[key] - 1, self._mark(context))
+        with self._freed:
+            mark = self._mark(context)
+        return Slot(order.stage, seat.label, log, seat.number, mark)
 
     def _mark(self, context: RunContext) -> str:
         """Return the mark of this process's children in a run; write it to a file for the next run."""

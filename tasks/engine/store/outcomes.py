@@ -16,9 +16,9 @@ from tasks.engine.contract.stage import Value
 from tasks.engine.store.layout import is_output_path
 from tasks.engine.store.tree import is_plain_path
 
-FailureKind = Literal["bad_input", "timeout", "crash", "out_of_memory", "error"]
+# ``upstream``: an item that this one needs failed. It is never retried, and no record of it is kept.
+FailureKind = Literal["bad_input", "timeout", "crash", "out_of_memory", "error", "upstream"]
 OutcomeName = Literal["done", "cached", "failed", "remaining"]
-OUTCOMES: tuple[OutcomeName, ...] = ("done", "cached", "failed", "remaining")
 
 # Columns that all rows of items.parquet have; a stage's values must use other names.
 COLUMNS = frozenset(
@@ -170,6 +170,11 @@ class Outcome:
         """The user's name for the item."""
         return self.name or self.id
 
+    @property
+    def counted_as(self) -> str:
+        """The name of the count that the item belongs to."""
+        return "upstream" if self.failure_kind == "upstream" else self.outcome
+
     @classmethod
     def of_record(
         cls, record: Record, outcome: Literal["done", "cached"] = "done", item: Item | None = None
@@ -255,6 +260,12 @@ class Outcomes(Sequence[Outcome]):
         """Add ``others`` at the end."""
         self._packed += others._packed
 
+    def picked(self, places: Iterable[int]) -> Outcomes:
+        """Return the outcomes at ``places``, in that order."""
+        part = Outcomes()
+        part._packed = [self._packed[place] for place in places]
+        return part
+
     def with_gaps(self, gaps: Mapping[int, Outcome]) -> Outcomes:
         """Return these outcomes in order, with the outcomes of ``gaps`` inserted at their positions."""
         whole, own = Outcomes(), iter(self._packed)
@@ -284,17 +295,21 @@ def _unpack(packed: bytes) -> Outcome:
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of items by outcome."""
+    """The numbers of items by outcome.
+
+    ``upstream`` items failed because an item that they need failed; ``failed`` does not include them.
+    """
 
     done: int = 0
     cached: int = 0
     failed: int = 0
     remaining: int = 0
+    upstream: int = 0
 
     @property
     def total(self) -> int:
         """The number of all items."""
-        return self.done + self.cached + self.failed + self.remaining
+        return self.done + self.cached + self.failed + self.remaining + self.upstream
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -302,10 +317,10 @@ class Counts:
             self.cached + other.cached,
             self.failed + other.failed,
             self.remaining + other.remaining,
+            self.upstream + other.upstream,
         )
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Counts:
         """Count ``outcomes``."""
-        tally = Counter(outcome.outcome for outcome in outcomes)
-        return cls(**{name: tally[name] for name in OUTCOMES})
+        return cls(**Counter(outcome.counted_as for outcome in outcomes))

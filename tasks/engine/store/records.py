@@ -175,12 +175,22 @@ class RecordStore:
         if not gone | superseded:
             return
         needed = find_needed_outputs(self.layout, lambda stage, item_id: stage == self.stage and item_id in gone)
-        self.withdraw(gone & done)
-        remove_outputs(
-            self.layout, {path for item_id in gone | superseded for path in self._collect_paths(item_id)} - needed
-        )
-        for item_id in gone | superseded:
+        self._remove(gone & done, gone | superseded, needed)
+
+    def _remove(self, withdrawn: Collection[str], others: Collection[str], needed: Collection[str]) -> None:
+        """Withdraw items, then remove their outputs and those that the ``others`` dropped, except ``needed`` ones."""
+        self.withdraw(withdrawn)
+        removed = {*withdrawn, *others}
+        paths = {path for item_id in removed for path in self._collect_paths(item_id)}
+        remove_outputs(self.layout, paths.difference(needed))
+        for item_id in removed:
             self.tree.unlink(f"{self._records}/{item_id}.stale")
+
+    def discard(self, item_ids: Collection[str]) -> None:
+        """Remove the records and the outputs of items that nothing needs any more."""
+        gone = set(item_ids)
+        needed = find_needed_outputs(self.layout, lambda stage, item_id: stage == self.stage and item_id in gone)
+        self._remove(gone, set(), needed)
 
     def _list_ids(self, suffix: str) -> set[str]:
         return set(self._list_names(self._records, suffix))

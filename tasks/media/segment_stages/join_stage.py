@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Generic
 
-from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import NoParams, Stage, StageResult, Value, Workspace
 from tasks.media.segment_stages.work import Work, WorkPayload
@@ -45,11 +43,8 @@ class JoinStageBase(Stage, Generic[Work]):
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Join the segments, verify the joined video and report losses.
 
-        Raises BadInput if the options do not suit the video or segments are missing, SegmentError if the segments do
-        not add up to the whole video.
+        Raises BadInput if segments are missing, SegmentError if they do not add up to the whole video.
         """
-        if "refused" in item.payload:
-            raise BadInput(item.payload["refused"])
         video, segments = self.payload.load(item.payload)
         source, survey = work.input(item.inputs[0]), video.load_survey(work.output_dir)
         values = self.describe(item, video)
@@ -73,11 +68,6 @@ class JoinStageBase(Stage, Generic[Work]):
                 "sound_late_seconds": report.audio_late_seconds,
             }
         return StageResult(values, {"work": item.payload["work"]})
-
-
-def refuse_item(item: Item, message: str) -> Item:
-    """Return ``item`` as one that fails with ``message``: its options do not suit the video."""
-    return replace(item, payload={"refused": message})
 
 
 def _copy(source: Path, survey: Survey, output: Path) -> dict[str, Value]:

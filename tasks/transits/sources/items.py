@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import get_published_file
-from tasks.transits.targets import Target
+from tasks.transits.targets import Download, Target
 
 
 def make_fetch_items(targets: Iterable[Target]) -> list[Item]:
@@ -27,20 +24,8 @@ def make_fetch_items(targets: Iterable[Target]) -> list[Item]:
     ]
 
 
-def add_files(targets: Iterable[Target], details: Mapping[str, Mapping[str, Any]], output_dir: Path) -> list[Target]:
-    """Return the fetched targets with their files. ``details``: of the stage's records, by target id."""
-    return [
-        _add_products(target, details[target.id]["products"], output_dir.absolute())
-        for target in targets
-        if target.id in details
-    ]
-
-
-def _add_products(target: Target, products: Sequence[Mapping[str, Any]], output_dir: Path) -> Target:
-    paths = sorted(product["path"] for product in products)
-    try:
-        files = tuple(str(get_published_file(output_dir, path)) for path in paths)
-    except PermissionError as error:
-        advice = "run again with --refresh"
-        raise RunError(f"the record of {target.id} is forged: {error.filename} {error.strerror}; {advice}") from error
-    return replace(target, files=files, paths=tuple(paths))
+def add_products(target: Target, products: Sequence[Mapping[str, Any]]) -> Target:
+    """Return ``target`` with its fetched files; ``products``: from the detail of the fetching stage's record."""
+    files = [Download(product["path"], product["size_bytes"], product["sha256"]) for product in products]
+    downloads = tuple(sorted(files, key=lambda file: file.path))
+    return replace(target, downloads=downloads, paths=tuple(file.path for file in downloads))

@@ -16,7 +16,7 @@ from tasks.downloads.cache import Pace, SharedCache
 from tasks.downloads.sessions import open_session
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import Stage, StageResult, Value, Workspace
+from tasks.engine.contract.stage import Lane, Stage, StageResult, Value, Workspace
 from tasks.transits.sources.downloads import CachedFile, Downloads
 from tasks.transits.sources.products import Choice, Product, Query, convert_to_json, read_query
 from tasks.transits.sources.queries import Queries
@@ -41,6 +41,7 @@ class LightCurvesStage(Stage):
 
     name: ClassVar[str] = "light_curves"
     version: ClassVar[int] = 1
+    lane: ClassVar[Lane] = "io"
     memory_bytes: ClassVar[int] = 384 * 2**20
     timeout_seconds: ClassVar[float] = 1800.0
     packages: ClassVar[tuple[str, ...]] = ("lightkurve", "astroquery", "astropy", "requests")

@@ -15,7 +15,7 @@ from tasks.engine.reporting.report import charts, formatting
 from tasks.engine.reporting.report.model import Bar, Failure, Picture
 
 MAX_FAILURES = 500
-OUTCOMES = ("done", "cached", "failed", "remaining")
+OUTCOMES = ("done", "cached", "failed", "upstream", "remaining")
 _NO_ADVICE = ("completed", "completed_with_failures")  # the totals are enough
 _BADGES = {"completed": "good", "completed_with_failures": "warn", "interrupted": "warn", "failed": "bad"}
 

@@ -1,0 +1,73 @@
+"""Cut the ready items into batches for workers elsewhere, which cannot take items one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.engine.contract.execution import Execution
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.node_run import MIN_COST, NodeRun
+from tasks.engine.running.scheduler import Scheduler
+
+_FIRST_ITEMS = 4  # to measure the rate; later batches are sized by time
+_MIN_SECONDS = 1.0
+# Of the remaining work per slot; less would need more task runs, more would leave slots idle at the end.
+_TAIL_SHARE = 2 / 3
+_MAX_ITEMS = 5_000  # the outcomes of a batch are sent in one message
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Items of one stage that one task run processes one after another."""
+
+    node: NodeRun
+    items: tuple[PlannedItem, ...]
+
+
+class BatchMaker:
+    """Takes batches from a scheduler, for ``slots`` slots elsewhere. Not thread-safe: one loop owns it.
+
+    Batches shrink towards the end (guided self-scheduling): each takes at most the time that the slots need for two
+    thirds of the ready work, so that all slots end at about the same time.
+    """
+
+    def __init__(self, scheduler: Scheduler, slots: int, execution: Execution) -> None:
+        self._scheduler = scheduler
+        self._slots = slots
+        self._execution = execution
+
+    def take(self) -> Batch | None:
+        """Return the next items in order, up to the size of a batch or its predicted duration; None if none is ready."""
+        lanes = ("io", "device", "cpu")
+        first = next((taken for lane in lanes if (taken := self._scheduler.take(lane))), None)  # type: ignore[arg-type]
+        if first is None:
+            return None
+        node, planned = first
+        limit, budget = self._compute_max_items(node), self._compute_cost_budget(node)
+        items, cost = [planned], _get_cost(planned)
+        while len(items) < limit and not planned.alone and cost + node.next_cost <= budget:
+            taken = self._scheduler.take(node.lane, only=node.name)
+            if taken is None:
+                break
+            items.append(taken[1])
+            cost += _get_cost(taken[1])
+        return Batch(node, tuple(items))
+
+    def _compute_max_items(self, node: NodeRun) -> int:
+        if self._execution.shard_size is not None:
+            return self._execution.shard_size
+        if node.seconds:
+            return _MAX_ITEMS
+        return max(1, min(_FIRST_ITEMS, (node.ready + 1) // (4 * self._slots)))
+
+    def _compute_cost_budget(self, node: NodeRun) -> float:
+        """Return the maximum cost of a batch, from the rate of the items so far."""
+        if self._execution.shard_size is not None or not node.seconds:
+            return float("inf")
+        rate = node.cost / node.seconds
+        tail_seconds = _TAIL_SHARE * node.ready_cost / rate / self._slots
+        return rate * min(self._execution.shard_seconds, max(_MIN_SECONDS, tail_seconds))
+
+
+def _get_cost(planned: PlannedItem) -> float:
+    return max(planned.item.cost, MIN_COST)

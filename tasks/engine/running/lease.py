@@ -1,0 +1,160 @@
+"""Run items one after another in a slot."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from tasks.engine.planning.identity import read_input_states
+from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.control import StopSignal, get_stop_signal
+from tasks.engine.running.input_changes import find_change_since_plan
+from tasks.engine.running.messages import Failed, Reply, Request
+from tasks.engine.running.scratch import get_local_scratch, make_local_scratch
+from tasks.engine.running.settlement import ItemSettler, StartedItem
+from tasks.engine.running.slot import Limits, Slot
+from tasks.engine.running.slot_pool import PROCESS_FOLDER, pool
+from tasks.engine.store.outcomes import Outcome, Outcomes
+from tasks.engine.store.records import RecordStore
+from tasks.engine.store.write_errors import explain_write_error
+
+
+class ItemSource(Protocol):
+    """Hands out the items of a lease, and takes their outcomes."""
+
+    def take(self) -> PlannedItem | None:
+        """Return the next item; None if there is none now."""
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take the outcome of an item."""
+
+
+class Batch:
+    """The items of a shard, which are known beforehand. Calls ``report`` for each outcome."""
+
+    def __init__(self, items: tuple[PlannedItem, ...], report: Callable[[Outcome], None]) -> None:
+        self.outcomes = Outcomes()
+        self._items = iter(items)
+        self._report = report
+
+    def take(self) -> PlannedItem | None:
+        """Return the next item."""
+        return next(self._items, None)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Keep the outcome and report it."""
+        self.outcomes.append(outcome)
+        self._report(outcome)
+
+
+def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
+    """Run the items of ``order`` in a free slot of this process; call ``report`` for each settled item.
+
+    Items that are not reached because the run stops are ``remaining``. Raises RunError if the run cannot continue.
+    """
+    prepare_folders(order.context, order.stage.name)
+    batch = Batch(order.items, report)
+    with pool.slot(order) as slot:
+        run_items(order, slot, batch)
+    return batch.outcomes
+
+
+def prepare_folders(context: RunContext, stage: str) -> None:
+    """Create the folders that the items of a stage need. Raises RunError if they cannot be written."""
+    context.check_lock()
+    layout = context.layout
+    try:
+        RecordStore(layout, stage).prepare()
+        with layout.tree.opened(layout.relative(context.private), make=True):
+            pass
+    except OSError as error:
+        raise explain_write_error(context.output_dir, error) from error
+    if context.stage_inputs:
+        make_local_scratch(get_local_scratch(context.output_dir, context.run_id))
+
+
+def run_items(order: ShardOrder, slot: Slot, source: ItemSource) -> None:
+    """Run the items of ``source`` one after another until it has none.
+
+    While the child runs an item, the previous one is published, so that disk latency costs no slot time.
+    """
+    stop = get_stop_signal(order.context.run_id)
+    loop = _ItemLoop(order, slot, source, stop)
+    for outcome in loop.run():
+        source.settle(outcome)
+
+
+class _ItemLoop:
+    def __init__(
+        self, order: ShardOrder, slot: Slot, source: ItemSource, stop: StopSignal, settler: ItemSettler
+    ) -> None:
+        self.order = order
+        self.context = order.context
+        self.slot = slot
+        self.source = source
+        self.stop = stop
+        self.settler = settler
+        self._folders = itertools.cycle(self._choose_private_folders())
+        self._unpublished: tuple[StartedItem, Reply, bytes] | None = None
+
+    def run(self) -> Iterator[Outcome]:
+        """Yield the outcome of every item, in order. Publishing the last one may make the source hand out more."""
+        while True:
+            if planned := self.source.take():
+                yield from self._run_item(planned)
+            elif self._unpublished:
+                yield from self._publish_previous()
+            else:
+                return
+
+    def _run_item(self, planned: PlannedItem) -> Iterator[Outcome]:
+        if settled := self.settler.find_settled(planned):
+            yield settled
+            return
+        item = StartedItem(planned, next(self._folders), read_input_states(planned.item))
+        if failed := find_change_since_plan(planned, item.states, self.order.stage, self.context.identity):
+            yield self.settler.settle(item, failed, b"")
+            return
+        started = self._start(item)
+        yield from self._publish_previous()
+        reply: Reply | None = None
+        if started:
+            reply = self.slot.wait(self._limit(planned), self.stop)
+            pool.leave(self.slot)
+        if reply is None:
+            self.settler.clear(item)
+            yield Outcome(planned.item.id, self.order.stage.name, "remaining")
+        else:
+            log = self.slot.read_log_tail() if isinstance(reply, Failed) else b""
+            self._unpublished = (item, reply, log)
+
+    def _publish_previous(self) -> Iterator[Outcome]:
+        if self._unpublished:
+            previous, self._unpublished = self._unpublished, None
+            yield self.settler.settle(*previous)
+
+    def _limit(self, planned: PlannedItem) -> Limits:
+        """Return the limits of an item: alone on the host, it may use more memory."""
+        limits = self.context.limits
+        memory = self.context.memory_alone_bytes if planned.alone else 0
+        return replace(limits, memory_bytes=max(limits.memory_bytes, memory, planned.item.memory_bytes))
+
+    def _start(self, item: StartedItem) -> bool:
+        if not pool.admit(self.slot, self.stop):
+            return False
+        self.slot.open()
+        local = self.settler.local_folder(item.planned)
+        self.slot.start(Request(item.planned.item, item.private, self.context.output_dir, local))
+        return True
+
+    def _choose_private_folders(self) -> list[Path]:
+        """Return two private folders that alternate: one is published while the next item fills the other.
+
+        No other process uses them: a worker that was cut off may work on the same item.
+        """
+        folder = self.context.private / PROCESS_FOLDER / self.order.stage.name / self.slot.label
+        return [folder / "a", folder / "b"]

@@ -1,0 +1,540 @@
+"""Decide which item of a run is next: the graph's items, their dependencies, and the queue of those that are ready.
+
+The scheduler knows neither processes nor threads nor Prefect. Slots take items from it and settle them, from any thread.
+A test can drive it with a simulated clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from tasks.engine.contract.errors import BadInput, InvalidInput, RunError
+from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.items import Item
+from tasks.engine.contract.stage import Lane
+from tasks.engine.planning.graph import Done, Graph, Node, Whole
+from tasks.engine.planning.plan import PlannedItem, SettledItem, order_items, rank_priority, retry_failed
+from tasks.engine.running.node_run import Entry, NodeRun, Origin, WholeRun
+from tasks.engine.running.space import Space
+from tasks.engine.store.layout import Layout
+from tasks.engine.store.outcomes import Outcome, Outcomes, Record
+from tasks.engine.store.records import RecordStore
+
+_BACKOFF_SECONDS = 1.0
+_MAX_BACKOFF_SECONDS = 60.0
+_TABLE = Origin(place=2**62, order=2**62)  # items that need all others
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An item compared with the records of earlier runs, and what follows from it.
+
+    parts  of a whole that is not done
+    """
+
+    node: NodeRun
+    result: SettledItem | PlannedItem
+    whole: Whole | None = None
+    parts: Sequence[Planned] = ()
+    follow: Sequence[Planned] = ()
+
+
+class Scheduler:
+    """The items of a run. Thread-safe.
+
+    memory_bytes  that all running items may need together; None for no limit here, because other machines run them
+    on_add        called with the stage and the item of every item that is new
+    on_settle     called with the stage, the item and its outcome when it is final
+    on_ready      called when items may have become ready
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        layout: Layout,
+        execution: Execution,
+        *,
+        memory_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        random_source: random.Random | None = None,
+    ) -> None:
+        self.graph = graph
+        self.execution = execution
+        self.memory_bytes = memory_bytes
+        self.on_settle: Callable[[str, Item, Outcome], None] = lambda *_: None
+        self.on_add: Callable[[str, Item], None] = lambda *_: None
+        self.on_ready: Callable[[], None] = lambda: None
+        self.nodes = [NodeRun(node, RecordStore(layout, node.name), execution) for node in graph.nodes]
+        self._clock = clock
+        self._random = random_source or random.Random()
+        self._lock = threading.RLock()
+        self._run_of: Mapping[Node, NodeRun] = {run.node: run for run in self.nodes}
+        self._space = Space(layout.output_dir, graph.scratch_bytes)
+        self._in_flight: dict[tuple[str, str], Entry] = {}
+        self._retries: list[tuple[float, int, Entry]] = []
+        self._alone: list[Entry] = []
+        self._blocked: list[WholeRun] = []
+        self._finished_wholes: list[WholeRun] = []
+        self._numbers = itertools.count()
+        self._is_stopped = False
+        self._pending_roots = 0
+        self._used_bytes = 0
+
+    def plan(self) -> None:
+        """Find what earlier runs have done, and queue the rest. Raises RunError for ids that collide."""
+        with ExitStack() as stack:
+            for node in self.nodes:
+                stack.enter_context(node.store.reading())
+            for node, given, origin in self._list_roots():
+                self._insert_root(self._plan_item(node, given), origin)
+        self._make_tables()
+
+    @property
+    def is_finished(self) -> bool:
+        """True if no item is left to hand out or to wait for."""
+        with self._lock:
+            waits = self._retries or self._alone or any(node.ready for node in self.nodes)
+            return not self._in_flight and (self._is_stopped or not waits)
+
+    @property
+    def obstacle(self) -> RunError | None:
+        """The reason why nothing runs although items wait: they lack disk space."""
+        with self._lock:
+            waits = self._retries or self._alone or self._in_flight or any(node.ready for node in self.nodes)
+            return None if waits or self._is_stopped or not self._blocked else self._space.explain(self._blocked)
+
+    def stop(self) -> None:
+        """Hand out no more items."""
+        with self._lock:
+            self._is_stopped = True
+
+    def list_waiting_items(self) -> list[Item]:
+        """Return the items that could run now, without those that run."""
+        with self._lock:
+            return [item for node in self.nodes for item in node.list_ready_items()]
+
+    def count_useful_slots(self, lane: Lane) -> int:
+        """Return how many slots of ``lane`` have an item or could take one now."""
+        with self._lock:
+            running = sum(node.running for node in self.nodes if node.lane == lane)
+            return running + (0 if self._is_stopped else self._count_takeable(lane))
+
+    def wait_seconds(self) -> float | None:
+        """Return the seconds until a retry is due; None if none is queued."""
+        with self._lock:
+            return max(0.0, self._retries[0][0] - self._clock()) if self._retries else None
+
+    def take(
+        self, lane: Lane, only: str | None = None, prefer: str | None = None
+    ) -> tuple[NodeRun, PlannedItem] | None:
+        """Return the next item for a slot of ``lane``; None if there is none now.
+
+        only    a stage: return None if the next item belongs to another one
+        prefer  a stage: return an item of it, even if the next one belongs to another
+        """
+        with self._lock:
+            entry = self._take_entry(lane, only, prefer)
+            if entry is None:
+                return None
+            self._in_flight[entry.node.name, entry.planned.item.id] = entry
+            self._used_bytes += entry.node.estimate_bytes(entry.planned)
+            entry.node.running += 1
+            return entry.node, entry.planned
+
+    def settle(self, outcome: Outcome) -> bool:
+        """Take the outcome of an item that was handed out; return True if it is final.
+
+        Items that follow from it become ready. A failure that may pass is queued again. ``remaining`` puts the item back.
+        A second outcome of the same item is ignored.
+        """
+        with self._lock:
+            entry = self._in_flight.get((outcome.stage, outcome.id))
+            if entry is None:
+                return False
+            if outcome.outcome == "remaining" or self._try_again(entry, outcome):
+                self._release(entry)
+                if outcome.outcome == "remaining":
+                    self._push(entry)
+                return False
+        follow = self._plan_followers(entry.node, entry.planned.item) if outcome.outcome == "done" else ()
+        with self._lock:
+            if self._in_flight.get((outcome.stage, outcome.id)) is not entry:
+                return False  # another thread was faster
+            self._release(entry)
+            entry.node.learn(entry, outcome)
+            self._finish(entry, outcome)
+            self._insert_all(follow, entry.origin)
+        self._make_tables()
+        self.on_ready()
+        return True
+
+    def put_back(self, stage: str, item_ids: Sequence[str]) -> None:
+        """Queue items again that were handed out to a worker that was lost; it does not count as their attempt."""
+        for item_id in item_ids:
+            self.settle(Outcome(item_id, stage, "remaining"))
+
+    def remove_finished_parts(self) -> None:
+        """Remove the parts of finished wholes; wholes that wait for disk space may start then."""
+        with self._lock:
+            finished, self._finished_wholes = self._finished_wholes, []
+        for whole in finished:
+            if parts := self._find_parts(whole):
+                parts.store.discard(whole.part_ids)
+        with self._lock:
+            for whole in finished:
+                self._space.release(whole)
+            if finished:
+                for blocked in self._blocked:
+                    self._push_held(blocked)
+                self._blocked = []
+
+    def is_complete(self, node: Node) -> bool:
+        """Return True if every item of ``node`` is settled and no more can come."""
+        with self._lock:
+            return self._run_of[node].is_exhausted and not self._is_stopped
+
+    def run_of(self, node: Node) -> NodeRun:
+        """Return the items of ``node``."""
+        return self._run_of[node]
+
+    def tidy(self) -> None:
+        """Remove what no item has any more: files that items dropped, rows of former tables, parts of former wholes.
+
+        Call it at the end of a run that was not stopped.
+        """
+        for node in self.nodes:
+            node.store.tidy(node.list_ids() if self._is_pruned(node) else None)
+
+    def _is_pruned(self, node: NodeRun) -> bool:
+        """Return True if results of items that do not exist any more are removed, and all existing items are known."""
+        after = node.node.after
+        if after is None or not node.node.prunes:
+            return node.node.prunes
+        failed = () if node.node.collect else self._run_of[after].outcomes.failed()
+        return self._run_of[after].is_exhausted and not any(failed)
+
+    def collect_outcomes(self) -> Outcomes:
+        """Return the outcomes of all items, stage by stage in the order of the graph."""
+        outcomes = Outcomes()
+        for node in self.nodes:
+            outcomes.extend(node.sorted_outcomes())
+        return outcomes
+
+    # Planning
+
+    def _list_roots(self) -> Iterator[tuple[NodeRun, Item | Whole, Origin]]:
+        """Yield the items given as input in the order in which they run."""
+        place = 0
+        for node in self.nodes:
+            given = node.node.items
+            items = [each.item if isinstance(each, Whole) else each for each in given]
+            ranks = {key: rank for rank, key in enumerate(self._list_priorities(items))}
+            for order, index in enumerate(order_items(items, self.execution)):
+                priority = ranks[rank_priority(items[index], self.execution)]
+                yield node, given[index], Origin(place + index, place + order, priority)
+            place += len(given)
+
+    def _list_priorities(self, items: Sequence[Item]) -> list[tuple[int, float, str]]:
+        return sorted({rank_priority(item, self.execution) for item in items}, reverse=True)
+
+    def _plan_item(self, node: NodeRun, given: Item | Whole) -> Planned:
+        """Compare an item with its record; plan the parts that it needs, or the items that follow if it is done."""
+        whole = given if isinstance(given, Whole) else None
+        item = given.item if isinstance(given, Whole) else given
+        result = node.planner.plan(item)
+        if isinstance(result, SettledItem):
+            follow = self._plan_followers(node, item, result.record) if result.record else ()
+            return Planned(node, result, whole, follow=follow)
+        if whole is None or node.node.parts is None:
+            return Planned(node, result)
+        parts = self._run_of[node.node.parts]
+        return Planned(node, result, whole, [self._plan_item(parts, part) for part in whole.make_parts()])
+
+    def _plan_followers(self, node: NodeRun, item: Item, record: Record | None = None) -> list[Planned]:
+        """Plan the items that follow from a finished one."""
+        followers = self.graph.followers(node.node)
+        if not followers:
+            return []
+        record = record or node.store.get(item.id)
+        if record is None:
+            raise RunError(f"the record of {item.id} has vanished from {node.store.folder} during the run")
+        done = Done(item, record)
+        return [
+            self._plan_item(self._run_of[follower], given)
+            for follower in followers
+            for given in _make_items(follower, done)
+        ]
+
+    def _make_tables(self) -> None:
+        """Plan the items that need all items of a node, once no more of those can come."""
+        while exhausted := self._find_exhausted():
+            for node in exhausted:
+                for table in self.graph.tables(node.node):
+                    assert table.collect is not None
+                    run = self._run_of[table]
+                    planned = [self._plan_item(run, item) for item in table.collect(node.records())]
+                    with self._lock:
+                        self._insert_all(planned, _TABLE)
+
+    def _find_exhausted(self) -> list[NodeRun]:
+        """Mark and return the nodes whose items are all settled, and which get no more."""
+        with self._lock:
+            found = []
+            for node in self.nodes:
+                sources = [source for source in (node.node.after, *self._find_wholes_of(node)) if source]
+                open_sources = any(not self._run_of[source].is_exhausted for source in sources)
+                if not (node.is_exhausted or node.unsettled or node.has_left or open_sources or self._is_stopped):
+                    node.is_exhausted = True
+                    found.append(node)
+            return found
+
+    def _find_wholes_of(self, node: NodeRun) -> list[Node]:
+        """Return the node of the wholes whose parts ``node`` has."""
+        return [other.node for other in self.nodes if other.node.parts is node.node]
+
+    # Inserting
+
+    def _insert_root(self, planned: Planned, origin: Origin) -> None:
+        """Insert a root item with all that follows; leave it for a later run if ``--max-items`` are pending."""
+        limit = self.execution.max_items
+        pending = _is_pending(planned)
+        is_left = pending and limit is not None and self._pending_roots >= limit
+        self._pending_roots += pending
+        self._insert(planned, origin, is_left=is_left)
+
+    def _insert_all(self, planned: Sequence[Planned], origin: Origin) -> None:
+        for each in planned:
+            self._insert(each, origin)
+
+    def _insert(self, planned: Planned, origin: Origin, part_of: WholeRun | None = None, is_left: bool = False) -> None:
+        """Insert an item with its parts and all that follows."""
+        node, result = planned.node, planned.result
+        if isinstance(result, SettledItem):
+            node.add(result.item, result.outcome, origin)
+            self.on_add(node.name, result.item)
+            self.on_settle(node.name, result.item, result.outcome)
+            if part_of:
+                self._add_settled_part(part_of, result)
+            for following in planned.follow:
+                self._insert(following, origin, is_left=is_left)
+            return
+        item = result.item
+        position = node.add(item, Outcome(item.id, node.name, "remaining").named(item), origin)
+        self.on_add(node.name, item)
+        if is_left:
+            node.leave(item.id)
+            for part in planned.parts:
+                part.node.leave(part.result.item.id)
+            return
+        node.unsettled += 1
+        entry = Entry(node, replace(result, position=position), origin, part_of)
+        entry.rank = self._rank(entry)
+        if part_of:
+            part_of.held.append(entry)
+            part_of.part_ids.append(item.id)
+            part_of.waiting += 1
+            part_of.total_cost += entry.cost
+            part_of.missing_cost += entry.cost
+        elif planned.whole and node.node.parts:
+            self._insert_whole(planned, entry)
+        else:
+            node.push(entry.rank, entry)
+
+    def _insert_whole(self, planned: Planned, entry: Entry) -> None:
+        assert planned.whole is not None
+        whole = entry.whole = WholeRun(entry, planned.whole.parts_bytes)
+        for part in planned.parts:
+            self._insert(part, entry.origin, whole)
+        if whole.waiting:
+            self._push_held(whole)
+        else:
+            self._finish_parts(whole)
+
+    def _add_settled_part(self, whole: WholeRun, part: SettledItem) -> None:
+        whole.part_ids.append(part.item.id)
+        whole.total_cost += max(part.item.cost, 1e-6)
+        if part.record is None:
+            whole.failed_part = whole.failed_part or part.item.title
+
+    def _rank(self, entry: Entry) -> tuple[int, int, int, float, int]:
+        sign = {"heaviest": -1.0, "manifest": 0.0, "lightest": 1.0}[self.execution.order]
+        origin, cost = entry.origin, sign * entry.planned.item.cost
+        return origin.priority, -entry.node.node.depth, origin.order, cost, next(self._numbers)
+
+    def _push(self, entry: Entry) -> None:
+        if entry.planned.alone:
+            self._alone.append(entry)
+        else:
+            entry.node.push(entry.rank, entry)
+
+    def _push_held(self, whole: WholeRun) -> None:
+        """Queue the parts of a whole as one; they are queued separately once there is room for all of them."""
+        first = min(part.rank for part in whole.held)
+        whole.held[0].node.push(first, whole)
+
+    # Handing out
+
+    def _take_entry(self, lane: Lane, only: str | None, prefer: str | None) -> Entry | None:
+        if self._is_stopped or self._is_alone_running():
+            return None
+        self._queue_due_retries()
+        if prefer and (entry := self._pop_first([node for node in self._open(lane) if node.name == prefer])):
+            return entry
+        while nodes := self._open(lane):
+            best = min(nodes, key=_get_head)
+            if only and best.name != only:
+                return None
+            if entry := self._pop_first([best]):
+                return entry
+        return self._take_alone(lane, only)
+
+    def _open(self, lane: Lane) -> list[NodeRun]:
+        """Return the nodes of ``lane`` whose next item may run now."""
+        return [node for node in self.nodes if node.lane == lane and node.head is not None and self._has_memory(node)]
+
+    def _has_memory(self, node: NodeRun) -> bool:
+        """Return True if the memory of the running items and of the next one fit together, or if nothing runs."""
+        if self.memory_bytes is None or not self._in_flight:
+            return True
+        return self._used_bytes + node.next_bytes <= self.memory_bytes
+
+    def _pop_first(self, nodes: Sequence[NodeRun]) -> Entry | None:
+        """Return the next item of the only node in ``nodes``, after starting wholes that have room."""
+        for node in nodes:
+            while node.head is not None:
+                queued = node.pop()
+                if isinstance(queued, Entry):
+                    return queued
+                self._start_whole(queued)
+        return None
+
+    def _start_whole(self, whole: WholeRun) -> None:
+        """Queue the parts of a whole if there is disk space for it; otherwise it waits until another is done."""
+        if not self._space.reserve(whole):
+            self._blocked.append(whole)
+            return
+        whole.started = True
+        for part in whole.held:
+            part.node.push(part.rank, part)
+        whole.held = []
+
+    def _is_alone_running(self) -> bool:
+        return any(entry.planned.alone for entry in self._in_flight.values())
+
+    def _take_alone(self, lane: Lane, only: str | None) -> Entry | None:
+        """Return an item that ran out of memory, once nothing else runs or is ready."""
+        if self._in_flight or self._retries or any(node.ready for node in self.nodes):
+            return None
+        for entry in self._alone:
+            if entry.node.lane == lane and (only is None or entry.node.name == only):
+                self._alone.remove(entry)
+                return entry
+        return None
+
+    def _count_takeable(self, lane: Lane) -> int:
+        if self._is_alone_running():
+            return 0
+        self._queue_due_retries()
+        ready = sum(node.ready for node in self._open(lane))
+        if not ready and not self._in_flight and not self._retries and not any(node.ready for node in self.nodes):
+            return any(entry.node.lane == lane for entry in self._alone)
+        return ready
+
+    def _queue_due_retries(self) -> None:
+        while self._retries and self._retries[0][0] <= self._clock():
+            entry = heapq.heappop(self._retries)[2]
+            entry.node.push(entry.rank, entry)
+
+    # Settling
+
+    def _release(self, entry: Entry) -> None:
+        del self._in_flight[entry.node.name, entry.planned.item.id]
+        self._used_bytes -= entry.node.estimate_bytes(entry.planned)
+        entry.node.running -= 1
+
+    def _try_again(self, entry: Entry, outcome: Outcome) -> bool:
+        """Queue a retry if the failure may pass and retries are left."""
+        kind, planned = outcome.failure_kind, entry.planned
+        may_pass = kind in ("crash", "timeout", "out_of_memory") or outcome.transient
+        if not kind or not may_pass or planned.attempts >= self.execution.retries or self._is_stopped:
+            return False
+        entry.node.learn(entry, outcome)
+        if kind == "out_of_memory":
+            self._alone.append(_plan_again(entry, alone=True))
+        else:
+            due = self._clock() + self._compute_backoff(planned.attempts)
+            heapq.heappush(self._retries, (due, next(self._numbers), _plan_again(entry)))
+        return True
+
+    def _compute_backoff(self, earlier_retries: int) -> float:
+        """Return the seconds before a retry: exponential, with jitter of 50 % so that retries do not coincide."""
+        seconds = _BACKOFF_SECONDS * 2.0**earlier_retries
+        return min(_MAX_BACKOFF_SECONDS, seconds) * self._random.uniform(0.5, 1.5)
+
+    def _finish(self, entry: Entry, outcome: Outcome) -> None:
+        """Note the final outcome of an item, for itself and for the whole that it is a part of."""
+        node, item = entry.node, entry.planned.item
+        named = outcome.named(item)
+        node.outcomes[entry.planned.position] = named
+        node.unsettled -= 1
+        self.on_settle(node.name, item, named)
+        if entry.whole and outcome.outcome == "done":
+            self._finished_wholes.append(entry.whole)
+        elif entry.whole:
+            self._space.release(entry.whole)
+        if whole := entry.part_of:
+            whole.waiting -= 1
+            whole.settled_cost += entry.cost
+            if outcome.outcome == "failed":
+                whole.failed_part = whole.failed_part or item.title
+            if not whole.waiting:
+                self._finish_parts(whole)
+
+    def _finish_parts(self, whole: WholeRun) -> None:
+        """Queue a whole whose parts are all settled, or fail it if one of them failed."""
+        entry = whole.entry
+        if not whole.failed_part:
+            entry.node.push(entry.rank, entry)
+            return
+        message = f"{whole.failed_part} failed"
+        item_id, stage = entry.planned.item.id, entry.node.name
+        self._finish(entry, Outcome(item_id, stage, "failed", failure_kind="upstream", message=message))
+
+    def _find_parts(self, whole: WholeRun) -> NodeRun | None:
+        """Return the parts' items, if parts are removed once their whole is done."""
+        parts = whole.entry.node.node.parts
+        return None if parts is None or parts.keeps else self._run_of[parts]
+
+
+def _make_items(node: Node, done: Done) -> Sequence[Item | Whole]:
+    """Return the items of ``node`` that follow from ``done``; if ``each`` refuses, one item that fails with the reason."""
+    if node.split:
+        return list(node.split(done))
+    assert node.each is not None
+    try:
+        return [node.each(done)]
+    except (BadInput, InvalidInput) as error:
+        return [replace(done.item, payload={}, cost=0.0, refusal=str(error))]
+
+
+def _is_pending(planned: Planned) -> bool:
+    """Return True if the item, or one that follows, must run."""
+    return isinstance(planned.result, PlannedItem) or any(map(_is_pending, planned.follow))
+
+
+def _get_head(node: NodeRun) -> tuple[int, int, int, float, int]:
+    assert node.head is not None
+    return node.head
+
+
+def _plan_again(entry: Entry, alone: bool = False) -> Entry:
+    """Return ``entry`` with one more attempt counted."""
+    entry.planned = retry_failed(entry.planned, alone)
+    return entry
