@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from tasks.engine.contract.errors import InvalidInput
-from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.execution import Bytes, Execution
 from tasks.launcher.batch_flow import Steps, batch_flow, pick
 from tasks.transits.params import (
     MAX_PERIOD_DAYS,
@@ -52,6 +52,8 @@ def exoplanet_features(
     flux: Annotated[FluxColumn, Field(title="Flux column")] = "pdcsap",
     detrend: Annotated[Detrend, Field(title="Detrending")] = "biweight",
     window_days: Annotated[float, Field(gt=0, le=100, title="Detrending window (days)")] = 1.0,
+    keep_downloads: Annotated[bool, Field(title="Keep downloads")] = True,
+    scratch: Annotated[Bytes | None, Field(title="Scratch space for downloads (such as 50GiB)")] = None,
     execution: Execution = Execution(),
 ) -> Steps:
     """Search the light curves of stars for transits and measure 27 features per candidate.
@@ -73,6 +75,8 @@ def exoplanet_features(
         flux: Flux column of FITS files: corrected for systematics (pdcsap), or as measured (sap)
         detrend: How slow variations are removed
         window_days: Detrending window in days; widened if the longest period needs it
+        keep_downloads: Keep light_curves/ of the archive after the search; otherwise a star's files go when it is done
+        scratch: Maximum disk space for downloads that wait for their search (default: half of the free space)
         execution: Execution options
     """
     from tasks.engine.contract.manifest import check_priority
@@ -95,6 +99,6 @@ def exoplanet_features(
         from flows.steps.exoplanet_features import search_stars
 
         run.note(notes)
-        return search_stars(run, stars, source, params)
+        return search_stars(run, stars, source, params, keep_downloads, scratch)
 
     return steps

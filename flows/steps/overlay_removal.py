@@ -1,4 +1,4 @@
-"""The graph of overlay-removal: downloads, the overlays of each video, its segments, the joined video and its preview."""
+"""The graph of overlay-removal: downloads, overlays of each video, its segments, the joined video, its preview."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tasks.overlays.segment_stage import CleanStage, make_segment_items
 from tasks.overlays.size import estimate_cleaned_bytes
 from tasks.overlays.sources import FetchLimits
 from tasks.overlays.video_source import VideoSource
+from tasks.overlays.wishes import Detection
 from tasks.overlays.work import plan_video
 
 

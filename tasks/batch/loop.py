@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from tasks.batch.control import RunControl
 from tasks.batch.prefect_tasks import Sealed, run_local_lease, run_remote_lease
 from tasks.engine.contract.errors import RunError
-from tasks.engine.contract.stage import Lane
+from tasks.engine.contract.stage import LANES, Lane
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.reporting.progress import ProgressDisplay
 from tasks.engine.running.batches import Batch, BatchMaker
@@ -35,7 +35,6 @@ _UNREACHABLE = "Failed to reach API"  # the beginning of Prefect's error if a wo
 _LOOK_SECONDS = 5.0  # between checks that a cluster has workers, while no shard finishes
 _MAX_WAIT_SECONDS = 0.25
 _MAX_AHEAD = 8  # leases that Prefect has begun and that wait for a slot
-_LANES: Sequence[Lane] = ("io", "device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class LeaseLoop(ABC):
             self.submit_leases()
             self.display.tick()
             self._take_events()
-            self.scheduler.remove_finished_parts()
+            self.scheduler.clean_up()
         self.scheduler.stop()
 
     @property
@@ -136,7 +135,7 @@ class LocalLoop(LeaseLoop):
         super().__init__(*arguments)
         self._run_id = run_id
         self._widths = widths
-        self._open: dict[Lane, int] = dict.fromkeys(_LANES, 0)
+        self._open: dict[Lane, int] = dict.fromkeys(LANES, 0)
 
     @property
     def in_flight(self) -> int:
@@ -145,7 +144,7 @@ class LocalLoop(LeaseLoop):
 
     def submit_leases(self) -> None:
         """Submit leases for all useful slots, and a few more that can take over from those that end."""
-        for lane in _LANES:
+        for lane in LANES:
             width = self._widths[lane]
             wanted = min(width + min(width, _MAX_AHEAD), self.scheduler.count_useful_slots(lane))
             while self._open[lane] < wanted:

@@ -25,8 +25,7 @@ def run_order(order: ShardOrder) -> Outcomes:
     """Run a shard in a slot of this worker and report its settled items to the flow."""
     reporter = _Reporter(order)
     with _stop_when_released(order.context):
-        outcomes = run_shard(order, reporter.settle)
-    return outcomes
+        return run_shard(order, reporter.settle)
 
 
 def progress_topic(run_id: str) -> str:

@@ -127,8 +127,9 @@ def read_targets(
 def make_star_items(targets: Iterable[Target]) -> list[Item]:
     """Make one item per star, with its files as inputs; downloads are in the payload, with their digests.
 
-    The payload also holds the other inputs of the result: name, mission, segments, star. The cost is points times trial periods,
-    in units of a million points and days: an optimal grid has a number of periods proportional to the baseline.
+    The payload also holds the other inputs of the result: name, mission, segments, star. The cost is points times trial
+    periods, in units of a million points and days: an optimal grid has a number of periods proportional to the
+    baseline.
     """
     return [_make_item(target) for target in targets]
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.engine.contract.items import Item
 
 Lane = Literal["cpu", "io", "device"]
+LANES: tuple[Lane, ...] = ("io", "device", "cpu")
 Scalar = bool | int | float | str | None
 Value = Scalar | list[str] | list[float]
 

@@ -43,6 +43,14 @@ class SettledItem:
     record: Record | None
 
 
+@dataclass(frozen=True)
+class DroppedItem:
+    """An item that is done, but whose outputs were dropped: it must run again if they are needed."""
+
+    record: Record
+    planned: PlannedItem
+
+
 class ItemPlanner:
     """Compares the items of one stage with the records of earlier runs."""
 
@@ -55,13 +63,16 @@ class ItemPlanner:
         self._failures = store.load_failures() if execution.keep_failed else {}
         self._first: dict[str, str] = {}
 
-    def plan(self, item: Item) -> SettledItem | PlannedItem:
+    def plan(self, item: Item) -> SettledItem | PlannedItem | DroppedItem:
         """Compare the key of ``item`` with its record, and its outputs with the sizes or digests in the record."""
         states = read_input_states(item)
         key = compute_item_key(self._digest, item, self._execution.identity)
         record = self.store.get(item.id) if item.id in self._done else None
-        if record and record.key == key and self.store.has_intact_outputs(record, self._execution.verify):
-            return SettledItem(item, Outcome.of_record(record, "cached").named(item), record)
+        if record and record.key == key:
+            if record.dropped:
+                return DroppedItem(record, PlannedItem(item, key, states=states))
+            if self.store.has_intact_outputs(record, self._execution.verify):
+                return settle_cached(item, record)
         failure = self._failures.get(item.id)
         if failure and failure.key == key:
             return SettledItem(item, Outcome.of_failure(failure).named(item), None)
@@ -80,6 +91,11 @@ class ItemPlanner:
             titles = f"{self._first[folded]!r} and {item.title!r}"
             raise RunError(f"{name}: {titles} would get the same file name, {item.id}; rename one of them")
         self._first[folded] = item.title
+
+
+def settle_cached(item: Item, record: Record) -> SettledItem:
+    """Return an item that an earlier run has done."""
+    return SettledItem(item, Outcome.of_record(record, "cached").named(item), record)
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,8 @@ def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, executio
             if isinstance(planned, SettledItem):
                 settled.append(planned.outcome)
             else:
-                todo[position] = replace(planned, position=position)
+                pending = planned.planned if isinstance(planned, DroppedItem) else planned
+                todo[position] = replace(pending, position=position)
     ordered = [todo[position] for position in order_items(items, execution) if position in todo]
     limit = execution.max_items if execution.max_items is not None else len(ordered)
     return Plan(settled, tuple(ordered[:limit]), tuple(ordered[limit:]))

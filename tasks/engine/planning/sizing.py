@@ -99,8 +99,8 @@ class RunSize:
 def size_run(stages: Sequence[Stage], max_items: int | None, execution: Execution, host: Host) -> RunSize:
     """Choose the slots of every lane.
 
-    ``cpu``: min(cores - reserved, free memory / memory of the smallest item, ``max_items``), or ``--workers``. Items that
-    need more memory wait for each other. ``device``: what the stages allow.
+    ``cpu``: min(cores - reserved, free memory / memory of the smallest item, ``max_items``), or ``--workers``. Items
+    that need more memory wait for each other. ``device``: what the stages allow.
     """
     usable = int(host.free_memory_bytes * MEMORY_SHARE)
     needs = [stage.needs() for stage in stages]

@@ -41,7 +41,8 @@ class Standing:
         upstream = f"{counts.upstream} upstream, " if counts.upstream else ""
         return (
             f"{self.stage}: {settled}/{counts.total} ({self.share:.0%}), {counts.done} done, {counts.cached} cached, "
-            f"{counts.failed} failed, {upstream}{format_rate(self.items_per_second)}, ETA {format_duration(self.eta_seconds)}"
+            f"{counts.failed} failed, {upstream}{format_rate(self.items_per_second)}, "
+            f"ETA {format_duration(self.eta_seconds)}"
         )
 
 

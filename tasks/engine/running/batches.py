@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.engine.contract.execution import Execution
+from tasks.engine.contract.stage import LANES
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.node_run import MIN_COST, NodeRun
 from tasks.engine.running.scheduler import Scheduler
@@ -37,9 +38,8 @@ class BatchMaker:
         self._execution = execution
 
     def take(self) -> Batch | None:
-        """Return the next items in order, up to the size of a batch or its predicted duration; None if none is ready."""
-        lanes = ("io", "device", "cpu")
-        first = next((taken for lane in lanes if (taken := self._scheduler.take(lane))), None)  # type: ignore[arg-type]
+        """Return the next items, up to the size of a batch or its predicted duration; None if none is ready."""
+        first = next((taken for lane in LANES if (taken := self._scheduler.take(lane))), None)
         if first is None:
             return None
         node, planned = first

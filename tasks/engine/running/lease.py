@@ -89,15 +89,13 @@ def run_items(order: ShardOrder, slot: Slot, source: ItemSource) -> None:
 
 
 class _ItemLoop:
-    def __init__(
-        self, order: ShardOrder, slot: Slot, source: ItemSource, stop: StopSignal, settler: ItemSettler
-    ) -> None:
+    def __init__(self, order: ShardOrder, slot: Slot, source: ItemSource, stop: StopSignal) -> None:
         self.order = order
         self.context = order.context
         self.slot = slot
         self.source = source
         self.stop = stop
-        self.settler = settler
+        self.settler = ItemSettler(order)
         self._folders = itertools.cycle(self._choose_private_folders())
         self._unpublished: tuple[StartedItem, Reply, bytes] | None = None
 

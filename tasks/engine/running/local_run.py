@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 from tasks.engine.contract.stage import Lane
 from tasks.engine.planning.plan import PlannedItem
@@ -15,10 +15,8 @@ from tasks.engine.running.control import get_stop_signal
 from tasks.engine.running.lease import prepare_folders, run_items
 from tasks.engine.running.node_run import NodeRun
 from tasks.engine.running.scheduler import Scheduler
-from tasks.engine.running.settlement import ItemSettler
 from tasks.engine.running.slot_pool import pool
 from tasks.engine.store.outcomes import Counts, Outcome
-from tasks.engine.store.records import RecordStore
 
 _STICKY_SHARE = 0.1  # of a lease, in which it keeps its stage even if a later stage has items: switching costs time
 
@@ -28,7 +26,7 @@ class LeaseReport:
     """What a lease did: its stage, the number of items by outcome, and the failures. Without a stage: nothing."""
 
     stage: str = ""
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     failures: tuple[Outcome, ...] = ()
 
     @property
@@ -103,7 +101,7 @@ class _Lease:
         self._stop = get_stop_signal(run.run_id)
         self._started = time.monotonic()
 
-    def __enter__(self) -> _Lease:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

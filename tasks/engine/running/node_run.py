@@ -34,6 +34,16 @@ class Origin:
 
 
 @dataclass(eq=False)
+class Held:
+    """The outputs of an item that are dropped once nobody needs them: ``users`` items, or the scheduler itself."""
+
+    node: NodeRun
+    item_id: str
+    size_bytes: int
+    users: int = 1
+
+
+@dataclass(eq=False)
 class Entry:
     """An item of a run that is not settled."""
 
@@ -42,6 +52,7 @@ class Entry:
     origin: Origin
     part_of: WholeRun | None = None
     whole: WholeRun | None = None
+    made_from: Held | None = None
     rank: Rank = (0, 0, 0, 0.0, 0)
 
     @property

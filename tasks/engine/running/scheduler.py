@@ -1,7 +1,7 @@
 """Decide which item of a run is next: the graph's items, their dependencies, and the queue of those that are ready.
 
-The scheduler knows neither processes nor threads nor Prefect. Slots take items from it and settle them, from any thread.
-A test can drive it with a simulated clock.
+The scheduler knows neither processes nor Prefect. Slots take items from it and settle them, from any thread. A test
+can drive it with a simulated clock.
 """
 
 from __future__ import annotations
@@ -20,8 +20,16 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Lane
 from tasks.engine.planning.graph import Done, Graph, Node, Whole
-from tasks.engine.planning.plan import PlannedItem, SettledItem, order_items, rank_priority, retry_failed
-from tasks.engine.running.node_run import Entry, NodeRun, Origin, WholeRun
+from tasks.engine.planning.plan import (
+    DroppedItem,
+    PlannedItem,
+    SettledItem,
+    order_items,
+    rank_priority,
+    retry_failed,
+    settle_cached,
+)
+from tasks.engine.running.node_run import Entry, Held, NodeRun, Origin, WholeRun
 from tasks.engine.running.space import Space
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Outcome, Outcomes, Record
@@ -82,6 +90,7 @@ class Scheduler:
         self._alone: list[Entry] = []
         self._blocked: list[WholeRun] = []
         self._finished_wholes: list[WholeRun] = []
+        self._used_up: list[Held] = []
         self._numbers = itertools.count()
         self._is_stopped = False
         self._pending_roots = 0
@@ -151,8 +160,8 @@ class Scheduler:
     def settle(self, outcome: Outcome) -> bool:
         """Take the outcome of an item that was handed out; return True if it is final.
 
-        Items that follow from it become ready. A failure that may pass is queued again. ``remaining`` puts the item back.
-        A second outcome of the same item is ignored.
+        Items that follow from it become ready. A failure that may pass is queued again. ``remaining`` puts the item
+        back. A second outcome of the same item is ignored.
         """
         with self._lock:
             entry = self._in_flight.get((outcome.stage, outcome.id))
@@ -163,14 +172,16 @@ class Scheduler:
                 if outcome.outcome == "remaining":
                     self._push(entry)
                 return False
-        follow = self._plan_followers(entry.node, entry.planned.item) if outcome.outcome == "done" else ()
+        record = self._read_record(entry) if outcome.outcome == "done" else None
+        follow = self._plan_followers(entry.node, entry.planned.item, record) if record else ()
         with self._lock:
             if self._in_flight.get((outcome.stage, outcome.id)) is not entry:
                 return False  # another thread was faster
             self._release(entry)
             entry.node.learn(entry, outcome)
+            held = self._hold(entry.node, record)
             self._finish(entry, outcome)
-            self._insert_all(follow, entry.origin)
+            self._insert_all(follow, entry.origin, held)
         self._make_tables()
         self.on_ready()
         return True
@@ -180,10 +191,14 @@ class Scheduler:
         for item_id in item_ids:
             self.settle(Outcome(item_id, stage, "remaining"))
 
-    def remove_finished_parts(self) -> None:
-        """Remove the parts of finished wholes; wholes that wait for disk space may start then."""
+    def clean_up(self) -> None:
+        """Remove parts of finished wholes and outputs that are used up; items that wait for space may start then."""
         with self._lock:
             finished, self._finished_wholes = self._finished_wholes, []
+            used_up, self._used_up = self._used_up, []
+        for held in used_up:
+            held.node.store.drop_outputs(held.item_id)
+            self._space.waiting_bytes -= held.size_bytes
         for whole in finished:
             if parts := self._find_parts(whole):
                 parts.store.discard(whole.part_ids)
@@ -249,22 +264,32 @@ class Scheduler:
         whole = given if isinstance(given, Whole) else None
         item = given.item if isinstance(given, Whole) else given
         result = node.planner.plan(item)
+        if isinstance(result, DroppedItem):
+            follow = self._plan_followers(node, item, result.record)
+            if follow and not any(map(_is_pending, follow)):
+                return Planned(node, settle_cached(item, result.record), whole, follow=follow)
+            return Planned(node, result.planned)
         if isinstance(result, SettledItem):
-            follow = self._plan_followers(node, item, result.record) if result.record else ()
-            return Planned(node, result, whole, follow=follow)
+            record = result.record
+            return Planned(node, result, whole, follow=self._plan_followers(node, item, record) if record else ())
         if whole is None or node.node.parts is None:
             return Planned(node, result)
         parts = self._run_of[node.node.parts]
         return Planned(node, result, whole, [self._plan_item(parts, part) for part in whole.make_parts()])
 
-    def _plan_followers(self, node: NodeRun, item: Item, record: Record | None = None) -> list[Planned]:
+    def _read_record(self, entry: Entry) -> Record | None:
+        """Return the record of an item that is done; None if nothing follows from it."""
+        node, item_id = entry.node, entry.planned.item.id
+        if not self.graph.followers(node.node):
+            return None
+        record = node.store.get(item_id)
+        if record is None:
+            raise RunError(f"the record of {item_id} has vanished from {node.store.folder} during the run")
+        return record
+
+    def _plan_followers(self, node: NodeRun, item: Item, record: Record) -> list[Planned]:
         """Plan the items that follow from a finished one."""
         followers = self.graph.followers(node.node)
-        if not followers:
-            return []
-        record = record or node.store.get(item.id)
-        if record is None:
-            raise RunError(f"the record of {item.id} has vanished from {node.store.folder} during the run")
         done = Done(item, record)
         return [
             self._plan_item(self._run_of[follower], given)
@@ -309,11 +334,38 @@ class Scheduler:
         self._pending_roots += pending
         self._insert(planned, origin, is_left=is_left)
 
-    def _insert_all(self, planned: Sequence[Planned], origin: Origin) -> None:
+    def _insert_all(self, planned: Sequence[Planned], origin: Origin, held: Held | None = None) -> None:
         for each in planned:
-            self._insert(each, origin)
+            self._insert(each, origin, made_from=held)
+        if held:
+            self._let_go(held)
 
-    def _insert(self, planned: Planned, origin: Origin, part_of: WholeRun | None = None, is_left: bool = False) -> None:
+    def _hold(self, node: NodeRun, record: Record | None) -> Held | None:
+        """Return the hold on the outputs of a finished item, if they are dropped once they are used up."""
+        if record is None or not self._is_dropping(node):
+            return None
+        size = 0 if record.dropped else sum(output.size_bytes for output in record.outputs)
+        self._space.waiting_bytes += size
+        return Held(node, record.id, size)
+
+    def _is_dropping(self, node: NodeRun) -> bool:
+        """Return True if the outputs of ``node`` are dropped once the items made from them are done."""
+        return not node.node.keeps and bool(self.graph.followers(node.node))
+
+    def _let_go(self, held: Held) -> None:
+        """Note that an item does not need the outputs any more."""
+        held.users -= 1
+        if not held.users:
+            self._used_up.append(held)
+
+    def _insert(
+        self,
+        planned: Planned,
+        origin: Origin,
+        part_of: WholeRun | None = None,
+        is_left: bool = False,
+        made_from: Held | None = None,
+    ) -> None:
         """Insert an item with its parts and all that follows."""
         node, result = planned.node, planned.result
         if isinstance(result, SettledItem):
@@ -322,8 +374,11 @@ class Scheduler:
             self.on_settle(node.name, result.item, result.outcome)
             if part_of:
                 self._add_settled_part(part_of, result)
+            held = None if is_left else self._hold(node, result.record)
             for following in planned.follow:
-                self._insert(following, origin, is_left=is_left)
+                self._insert(following, origin, is_left=is_left, made_from=held)
+            if held:
+                self._let_go(held)
             return
         item = result.item
         position = node.add(item, Outcome(item.id, node.name, "remaining").named(item), origin)
@@ -334,7 +389,9 @@ class Scheduler:
                 part.node.leave(part.result.item.id)
             return
         node.unsettled += 1
-        entry = Entry(node, replace(result, position=position), origin, part_of)
+        entry = Entry(node, replace(result, position=position), origin, part_of, made_from=made_from)
+        if made_from:
+            made_from.users += 1
         entry.rank = self._rank(entry)
         if part_of:
             part_of.held.append(entry)
@@ -397,7 +454,11 @@ class Scheduler:
 
     def _open(self, lane: Lane) -> list[NodeRun]:
         """Return the nodes of ``lane`` whose next item may run now."""
-        return [node for node in self.nodes if node.lane == lane and node.head is not None and self._has_memory(node)]
+        return [node for node in self.nodes if node.lane == lane and self._may_run(node)]
+
+    def _may_run(self, node: NodeRun) -> bool:
+        is_full = self._is_dropping(node) and self._space.is_full
+        return node.head is not None and self._has_memory(node) and not is_full
 
     def _has_memory(self, node: NodeRun) -> bool:
         """Return True if the memory of the running items and of the next one fit together, or if nothing runs."""
@@ -489,6 +550,8 @@ class Scheduler:
             self._finished_wholes.append(entry.whole)
         elif entry.whole:
             self._space.release(entry.whole)
+        if entry.made_from and outcome.outcome == "done":
+            self._let_go(entry.made_from)
         if whole := entry.part_of:
             whole.waiting -= 1
             whole.settled_cost += entry.cost
@@ -514,7 +577,7 @@ class Scheduler:
 
 
 def _make_items(node: Node, done: Done) -> Sequence[Item | Whole]:
-    """Return the items of ``node`` that follow from ``done``; if ``each`` refuses, one item that fails with the reason."""
+    """Return the items that follow from ``done``; if ``each`` refuses it, one item that fails with the reason."""
     if node.split:
         return list(node.split(done))
     assert node.each is not None

@@ -1,4 +1,4 @@
-"""Limit the disk space of parts that wait for their wholes."""
+"""Limit the disk space of outputs that wait for the items made from them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ class Space:
     """The disk space of the output folder, shared by the wholes that have started.
 
     ``max_bytes`` limits the parts; None stands for half of the free space. Not thread-safe: the scheduler owns it.
+    ``waiting_bytes`` are the outputs that will be dropped once they are used up.
     """
 
     def __init__(self, output_dir: Path, max_bytes: int | None) -> None:
         self._output_dir = output_dir
         self._max_bytes = max_bytes
         self._started: list[WholeRun] = []
+        self.waiting_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """True if no more outputs should be made that will be dropped."""
+        if not self.waiting_bytes:
+            return False
+        free = free_bytes(self._output_dir) + self.waiting_bytes
+        return self.waiting_bytes >= (free * _SHARE_OF_FREE if self._max_bytes is None else self._max_bytes)
 
     def reserve(self, whole: WholeRun) -> bool:
         """Reserve space for a whole and its missing parts; return False if it must wait for others."""

@@ -98,7 +98,10 @@ class Try:
 
 @dataclass(frozen=True)
 class Record:
-    """The proof that an item is done. Written last, after its outputs are in place."""
+    """The proof that an item is done. Written last, after its outputs are in place.
+
+    ``dropped``: its outputs were removed once the items made from them were done.
+    """
 
     id: Text
     stage: Text
@@ -111,6 +114,7 @@ class Record:
     attempts: Attempts
     run_id: Text
     history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
+    dropped: bool = False
 
     def to_attempt(self) -> Try:
         """Return this success as an entry of the item's history."""

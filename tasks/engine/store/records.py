@@ -186,11 +186,24 @@ class RecordStore:
         for item_id in removed:
             self.tree.unlink(f"{self._records}/{item_id}.stale")
 
+    def drop_outputs(self, item_id: str) -> None:
+        """Remove the outputs of an item, and keep its record, which says so."""
+        record = self.get(item_id)
+        if record is None:
+            return
+        if not record.dropped:
+            self.tree.write(f"{self._records}/{item_id}.json", _RECORD.dump_json(replace(record, dropped=True)))
+            self.tree.sync_folder(self._records)
+        remove_outputs(self.layout, {output.path for output in record.outputs})
+
     def discard(self, item_ids: Collection[str]) -> None:
-        """Remove the records and the outputs of items that nothing needs any more."""
+        """Remove the records and the outputs of items that nothing needs any more.
+
+        Other stages write other files: unlike :meth:`tidy`, this reads the records of this stage only.
+        """
         gone = set(item_ids)
-        needed = find_needed_outputs(self.layout, lambda stage, item_id: stage == self.stage and item_id in gone)
-        self._remove(gone, set(), needed)
+        others = (record for item_id, record in self.load().items() if item_id not in gone)
+        self._remove(gone, (), {path for record in others for path in _list_paths(record)})
 
     def _list_ids(self, suffix: str) -> set[str]:
         return set(self._list_names(self._records, suffix))
