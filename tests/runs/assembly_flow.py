@@ -6,19 +6,26 @@ if __name__ == "__main__":
     raise SystemExit(main("tests.runs.assembly_flow"))
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas.objects import State
 from pydantic import ByteSize
 
-from tasks.assembly import Assembly, Whole
 from tasks.batch import BatchRun
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
+from tasks.engine.planning.graph import Graph, Whole
 from tasks.launcher.batch_flow import Steps, batch_flow
 from tests.engine.faults import FaultParams, FaultStage
 from tests.engine.gathering import GatherStage
+
+
+def make_parts(parts: Mapping[str, Any]) -> list[Item]:
+    """Make an item of each part, which is given with its payload."""
+    return [Item(part, payload) for part, payload in parts.items()]
 
 
 def read_wholes(path: Path) -> list[Whole]:
@@ -27,7 +34,7 @@ def read_wholes(path: Path) -> list[Whole]:
     return [
         Whole(
             Item(name, {"parts": list(plan["parts"])}),
-            tuple(Item(part, payload) for part, payload in plan["parts"].items()),
+            partial(make_parts, plan["parts"]),
             plan.get("bytes", 0),
         )
         for name, plan in wholes.items()
@@ -54,7 +61,10 @@ def assembly_flow(
     wholes = read_wholes(plan)
 
     def steps(run: BatchRun) -> State[Any]:
-        Assembly(FaultStage(FaultParams()), GatherStage(), scratch, keep).run(run, wholes)
+        graph = Graph(scratch)
+        parts = graph.parts(FaultStage(FaultParams()), keeps=keep)
+        graph.node(GatherStage(), wholes, parts=parts)
+        run.execute(graph)
         return run.finish()
 
     return steps
