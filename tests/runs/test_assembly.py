@@ -66,7 +66,8 @@ def test_missing_whole_runs_again_with_its_parts(bench: Bench) -> None:
 def test_failed_part_fails_only_its_whole(bench: Bench) -> None:
     plan = write_plan(bench, a=create_whole("a", a1={"do": "raise_bad_input"}), b=create_whole("b"))
     assert run_assembly(bench, plan) == 3
-    assert bench.failures["a"]["message"].endswith("without a1")
+    assert (bench.failures["a"]["failure_kind"], bench.failures["a"]["message"]) == ("upstream", "a1 failed")
+    assert bench.summary["items"] == {"total": 6, "done": 4, "cached": 0, "failed": 1, "remaining": 0, "upstream": 1}
     assert set(bench.failures) == {"a", "a1"}
     assert list_parts(bench) == ["a0"]
     bench.take_started_items()

@@ -109,7 +109,7 @@ class Scheduler:
     def is_finished(self) -> bool:
         """True if no item is left to hand out or to wait for."""
         with self._lock:
-            waits = self._retries or self._alone or any(node.ready for node in self.nodes)
+            waits = self._retries or self._alone or self._blocked or any(node.ready for node in self.nodes)
             return not self._in_flight and (self._is_stopped or not waits)
 
     @property
