@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from distributed import CancelledError, Client, KilledWorker
@@ -16,6 +18,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 
 from tasks.batch.control import RunControl
 from tasks.batch.prefect_tasks import Sealed, run_local_lease, run_remote_lease
+from tasks.batch.worker import Progress
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.stage import LANES, Lane
 from tasks.engine.planning.plan import PlannedItem
@@ -23,6 +26,7 @@ from tasks.engine.reporting.progress import ProgressDisplay
 from tasks.engine.running.batches import Batch, BatchMaker
 from tasks.engine.running.context import ShardOrder
 from tasks.engine.running.control import StopLevel, tell_to_stop
+from tasks.engine.running.lease import return_items
 from tasks.engine.running.node_run import NodeRun
 from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.store.outcomes import Outcome, Outcomes
@@ -34,6 +38,7 @@ _STOP_MESSAGES: dict[StopLevel, str] = {
 _UNREACHABLE = "Failed to reach API"  # the beginning of Prefect's error if a worker cannot reach its server
 _LOOK_SECONDS = 5.0  # between checks that a cluster has workers, while no shard finishes
 _MAX_WAIT_SECONDS = 0.25
+_STALL_SECONDS = 5.0  # until items that wait behind another one are given to a worker that is free
 _MAX_AHEAD = 8  # leases that Prefect has begun and that wait for a slot
 
 
@@ -90,6 +95,10 @@ class LeaseLoop(ABC):
     def take_result(self, lease: Any, future: Any) -> None:
         """Take the result of a lease."""
 
+    def take_event(self, subject: Any, future: Any) -> None:
+        """Take an event: by default, the result of a lease."""
+        self.take_result(subject, future)
+
     def is_lost(self) -> bool:
         """Return True if the run cannot continue, because what runs the leases is gone."""
         return False
@@ -111,7 +120,7 @@ class LeaseLoop(ABC):
             event = self._events.get(timeout=max(seconds, 0.001))
             while True:
                 if event is not None:
-                    self.take_result(*event)
+                    self.take_event(*event)
                 event = self._events.get_nowait()
 
     def _pass_on_stop(self) -> None:
@@ -205,24 +214,25 @@ class RemoteLoop(LeaseLoop):
             self._settle(batch, self._read_recorded(batch))
 
     def submit_leases(self) -> None:
-        """Submit shards: each slot has one running and one waiting."""
+        """Submit shards: each slot has one running and one waiting. Take back what waits while slots are free."""
+        self._reclaim()
         while len(self._in_flight) < 2 * self._cluster.slots and not self._cut_off:
             batch = self._batches.take()
             if batch is None:
                 return
-            self._in_flight[id(batch)] = batch
-            order = self._make_order(batch.node, batch.items)
+            self._in_flight[self.submitted] = batch
+            order = replace(self._make_order(batch.node, batch.items), number=self.submitted)
             name = f"{self.flow} {batch.node.name} {self.submitted + 1:04d}"
             try:
-                self.submit(batch, run_remote_lease, {"name": name, "sealed": Sealed(order)})
+                self.submit(order.number, run_remote_lease, {"name": name, "sealed": Sealed(order)})
             except ClosedClientError:
                 self._cut_off = True
 
     def take_result(self, lease: Any, future: Any) -> None:
         """Settle the items of a shard."""
-        del self._in_flight[id(lease)]
+        batch = self._in_flight.pop(lease)
         self._next_look = time.monotonic() + _LOOK_SECONDS
-        self._settle(lease, self._take_outcomes(lease, future))
+        self._settle(batch, self._take_outcomes(batch, future))
 
     def is_lost(self) -> bool:
         """Return True if the scheduler is gone, or if there was no worker for too long."""
@@ -232,18 +242,53 @@ class RemoteLoop(LeaseLoop):
         """Tell all workers that the run stops."""
         call_on_workers(self.runner.client, tell_to_stop, self._run_id, level)
 
-    def settle_reported(self, stage: str, item_ids: Iterable[str]) -> None:
+    def take_progress(self, progress: Progress) -> None:
+        """Take the report of a worker, from a thread of the client."""
+        self._events.put((progress, None))
+
+    def take_event(self, subject: Any, future: Any) -> None:
+        """Take a report or a result."""
+        if not isinstance(subject, Progress):
+            self.take_result(subject, future)
+        elif batch := self._in_flight.get(subject.number):
+            batch.note(subject.worker, subject.current, time.monotonic())
+            self._settle_reported(batch, subject.done)
+
+    def _settle_reported(self, batch: Batch, item_ids: Iterable[str]) -> None:
         """Settle items that a worker reports as done before its shard ends, so that others can follow."""
-        node = next(node for node in self.scheduler.nodes if node.name == stage)
-        for item_id in item_ids:
-            record = node.store.get(item_id)
+        for item_id in batch.open_ids.intersection(item_ids):
+            record = batch.node.store.get(item_id)
             if record and record.run_id == self._run_id:
+                batch.open_ids.discard(item_id)
                 self.scheduler.settle(Outcome.of_record(record))
 
     def _settle(self, batch: Batch, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
-            self.scheduler.settle(outcome)
-        self.scheduler.put_back(batch.node.name, [planned.item.id for planned in batch.items])
+            if outcome.id in batch.open_ids or outcome.outcome == "done":
+                self.scheduler.settle(outcome)
+        self.scheduler.put_back(batch.node.name, sorted(batch.open_ids))
+
+    def _reclaim(self) -> None:
+        """Queue items again that wait on a worker, if nothing else is ready although shards could run.
+
+        They wait behind an item that takes longer than expected, or their worker stalls: it reports nothing. A worker
+        that has started one nevertheless publishes it only if the other has not: see ``settlement.py``.
+        """
+        now = time.monotonic()
+        if len(self._in_flight) >= self._cluster.slots or self.scheduler.has_ready or self.control.level:
+            return
+        for batch in self._in_flight.values():
+            if batch.is_stuck(now, _STALL_SECONDS):
+                ids = batch.unstarted_ids
+                batch.open_ids -= ids
+                self.scheduler.put_back(batch.node.name, sorted(ids))
+                self._tell_worker(batch, ids)
+
+    def _tell_worker(self, batch: Batch, item_ids: Iterable[str]) -> None:
+        """Ask a worker to return items; do not wait for its answer, because it may be stalled."""
+        arguments = (return_items, self._run_id, batch.node.name, tuple(item_ids))
+        call = partial(call_on_workers, self.runner.client, *arguments, workers=[batch.worker])
+        threading.Thread(target=call, name="headrace-reclaim", daemon=True).start()
 
     def _check_scheduler_lost(self) -> bool:
         """Return True and fail the run if the remote scheduler is gone, and with it the workers' shards.
@@ -319,8 +364,10 @@ class RemoteLoop(LeaseLoop):
         ]
 
 
-def call_on_workers(client: Client, function: Callable[..., None], *arguments: object) -> None:
+def call_on_workers(
+    client: Client, function: Callable[..., None], *arguments: object, workers: list[str] | None = None
+) -> None:
     """Call ``function`` on every worker. Lost workers, or a lost scheduler, are ignored."""
     if client.status == "running":
         with suppress(OSError, CancelledError):
-            client.run(function, *arguments, on_error="ignore")
+            client.run(function, *arguments, workers=workers, on_error="ignore")

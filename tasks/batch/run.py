@@ -210,7 +210,7 @@ class BatchRun:
         common = self.flow, scheduler, runner, self.control, self.display
         if cluster:
             loop = RemoteLoop(self.run_id, cluster, lambda node, items: self._make_order(node, items, size), *common)
-            runner.client.subscribe_topic(progress_topic(self.run_id), lambda event: loop.settle_reported(*event[1]))
+            runner.client.subscribe_topic(progress_topic(self.run_id), lambda event: loop.take_progress(event[1]))
             return loop
         widths = dict(size.widths)
         seconds = self.execution.shard_seconds

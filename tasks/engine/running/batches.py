@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import LANES
@@ -12,17 +12,50 @@ from tasks.engine.running.scheduler import Scheduler
 
 _FIRST_ITEMS = 4  # to measure the rate; later batches are sized by time
 _MIN_SECONDS = 1.0
+_MAX_SECONDS = 2.0  # of work that a worker has not started; with many slots more, so that the flow keeps up
+_MAX_ORDERS_PER_SECOND = 10
 # Of the remaining work per slot; less would need more task runs, more would leave slots idle at the end.
 _TAIL_SHARE = 2 / 3
 _MAX_ITEMS = 5_000  # the outcomes of a batch are sent in one message
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Batch:
-    """Items of one stage that one task run processes one after another."""
+    """Items of one stage that one task run processes one after another.
+
+    open_ids     items that are not settled and not given to another worker
+    current      the item that the worker runs, as it reported; empty before its first report
+    worker       its address
+    reported_at  when it reported last; 0 before its first report
+    """
 
     node: NodeRun
     items: tuple[PlannedItem, ...]
+    open_ids: set[str] = field(default_factory=set)
+    current: str = ""
+    worker: str = ""
+    reported_at: float = 0.0
+    current_since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.open_ids = {planned.item.id for planned in self.items}
+
+    def note(self, worker: str, current: str, now: float) -> None:
+        """Take a report of the worker."""
+        if current != self.current:
+            self.current, self.current_since = current, now
+        self.worker, self.reported_at = worker, now
+
+    def is_stuck(self, now: float, seconds: float) -> bool:
+        """Return True if items wait for ``seconds`` behind the current one, or the worker has reported nothing."""
+        return (
+            bool(self.reported_at and self.unstarted_ids) and now - min(self.reported_at, self.current_since) > seconds
+        )
+
+    @property
+    def unstarted_ids(self) -> set[str]:
+        """The items that wait behind the current one."""
+        return self.open_ids - {self.current or self.items[0].item.id}
 
 
 class BatchMaker:
@@ -66,7 +99,8 @@ class BatchMaker:
             return float("inf")
         rate = node.cost / node.seconds
         tail_seconds = _TAIL_SHARE * node.ready_cost / rate / self._slots
-        return rate * min(self._execution.shard_seconds, max(_MIN_SECONDS, tail_seconds))
+        seconds = min(self._execution.shard_seconds, max(_MAX_SECONDS, self._slots / _MAX_ORDERS_PER_SECOND))
+        return rate * min(seconds, max(_MIN_SECONDS, tail_seconds))
 
 
 def _get_cost(planned: PlannedItem) -> float:

@@ -50,8 +50,9 @@ class RunContext:
 
 @dataclass(frozen=True)
 class ShardOrder:
-    """A shard with its context, as sent to the process that runs it."""
+    """Items of a stage with their context, as sent to the process that runs them. ``number``: of orders in the run."""
 
     context: RunContext
     stage: Stage
     items: tuple[PlannedItem, ...]
+    number: int = 0

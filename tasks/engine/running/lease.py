@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -33,17 +33,32 @@ class ItemSource(Protocol):
         """Take the outcome of an item."""
 
 
-class Batch:
-    """The items of a shard, which are known beforehand. Calls ``report`` for each outcome."""
+_returned: dict[str, set[tuple[str, str]]] = {}
 
-    def __init__(self, items: tuple[PlannedItem, ...], report: Callable[[Outcome], None]) -> None:
+
+def return_items(run_id: str, stage: str, item_ids: Collection[str]) -> None:
+    """Skip items of a run that this process has not started. Called remotely: another worker has them now."""
+    _returned.setdefault(run_id, set()).update((stage, item_id) for item_id in item_ids)
+
+
+class _Shard:
+    """The items of an order, which are known beforehand. Calls ``report`` for each outcome."""
+
+    def __init__(self, order: ShardOrder, report: Callable[[Outcome], None], start: Callable[[str], None]) -> None:
         self.outcomes = Outcomes()
-        self._items = iter(items)
+        self._items = iter(order.items)
         self._report = report
+        self._start = start
+        self._stage = order.stage.name
+        self._returned = _returned.setdefault(order.context.run_id, set()) if order.context.elsewhere else set()
 
     def take(self) -> PlannedItem | None:
-        """Return the next item."""
-        return next(self._items, None)
+        """Return the next item that was not returned."""
+        for planned in self._items:
+            if (self._stage, planned.item.id) not in self._returned:
+                self._start(planned.item.id)
+                return planned
+        return None
 
     def settle(self, outcome: Outcome) -> None:
         """Keep the outcome and report it."""
@@ -51,16 +66,20 @@ class Batch:
         self._report(outcome)
 
 
-def run_shard(order: ShardOrder, report: Callable[[Outcome], None]) -> Outcomes:
-    """Run the items of ``order`` in a free slot of this process; call ``report`` for each settled item.
+def run_shard(
+    order: ShardOrder, report: Callable[[Outcome], None], start: Callable[[str], None] = lambda _: None
+) -> Outcomes:
+    """Run the items of ``order`` in a free slot of this process.
+
+    ``start`` is called with the id of each item that begins, ``report`` with each outcome.
 
     Items that are not reached because the run stops are ``remaining``. Raises RunError if the run cannot continue.
     """
     prepare_folders(order.context, order.stage.name)
-    batch = Batch(order.items, report)
+    shard = _Shard(order, report, start)
     with pool.slot(order) as slot:
-        run_items(order, slot, batch)
-    return batch.outcomes
+        run_items(order, slot, shard)
+    return shard.outcomes
 
 
 def prepare_folders(context: RunContext, stage: str) -> None:

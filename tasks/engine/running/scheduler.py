@@ -119,6 +119,12 @@ class Scheduler:
             waits = self._retries or self._alone or self._in_flight or any(node.ready for node in self.nodes)
             return None if waits or self._is_stopped or not self._blocked else self._space.explain(self._blocked)
 
+    @property
+    def has_ready(self) -> bool:
+        """True if items are ready, or will be retried."""
+        with self._lock:
+            return bool(self._retries or self._alone or any(node.ready for node in self.nodes))
+
     def stop(self) -> None:
         """Hand out no more items."""
         with self._lock:
