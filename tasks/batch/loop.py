@@ -29,6 +29,7 @@ from tasks.engine.running.control import StopLevel, tell_to_stop
 from tasks.engine.running.lease import return_items
 from tasks.engine.running.node_run import NodeRun
 from tasks.engine.running.scheduler import Scheduler
+from tasks.engine.running.slot_count import SlotCount
 from tasks.engine.store.outcomes import Outcome, Outcomes
 
 _STOP_MESSAGES: dict[StopLevel, str] = {
@@ -66,6 +67,7 @@ class LeaseLoop(ABC):
         self.control = control
         self.display = display
         self.submitted = 0
+        self.slot_count: SlotCount | None = None
         self._announced: StopLevel | None = None
         self._events: queue.SimpleQueue[tuple[Any, Any] | None] = queue.SimpleQueue()
 
@@ -76,6 +78,7 @@ class LeaseLoop(ABC):
             self._pass_on_stop()
             if obstacle := self.scheduler.obstacle:
                 self.control.fail(obstacle)
+            self._update_slots()
             self.submit_leases()
             self.display.tick()
             self._take_events()
@@ -111,6 +114,11 @@ class LeaseLoop(ABC):
         self.submitted += 1
         future = self.runner.submit(task, parameters)
         future.add_done_callback(lambda done: self._events.put((lease, done)))
+
+    def _update_slots(self) -> None:
+        """Follow requests for more or fewer slots, and changes of the host."""
+        if self.slot_count and (size := self.slot_count.update(time.monotonic())):
+            self.scheduler.memory_bytes = size.usable_bytes
 
     def _take_events(self) -> None:
         """Wait for an event, and take all that have arrived."""
@@ -174,28 +182,32 @@ class LocalLoop(LeaseLoop):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Dask cluster that other processes run: the address of its scheduler and its number of slots."""
+    """A Dask cluster that other processes run: the address of its scheduler."""
 
     address: str
-    slots: int
     patience: Patience
 
 
 class RemoteLoop(LeaseLoop):
-    """Runs leases on the workers of a Dask cluster: each carries its items."""
+    """Runs leases on the workers of a Dask cluster: each carries its items.
+
+    ``widths`` holds the number of slots, which may change.
+    """
 
     def __init__(
         self,
         run_id: str,
         cluster: Cluster,
+        widths: dict[Lane, int],
         make_order: Callable[[NodeRun, tuple[PlannedItem, ...]], ShardOrder],
         *arguments: Any,
     ) -> None:
         super().__init__(*arguments)
         self._run_id = run_id
         self._cluster = cluster
+        self._widths = widths
         self._make_order = make_order
-        self._batches = BatchMaker(self.scheduler, cluster.slots, self.scheduler.execution)
+        self._batches = BatchMaker(self.scheduler, widths, self.scheduler.execution)
         self._losses = 0
         self._cut_off = False
         self._deserted_at: float | None = None
@@ -216,7 +228,7 @@ class RemoteLoop(LeaseLoop):
     def submit_leases(self) -> None:
         """Submit shards: each slot has one running and one waiting. Take back what waits while slots are free."""
         self._reclaim()
-        while len(self._in_flight) < 2 * self._cluster.slots and not self._cut_off:
+        while len(self._in_flight) < 2 * self._widths["cpu"] and not self._cut_off:
             batch = self._batches.take()
             if batch is None:
                 return
@@ -275,7 +287,7 @@ class RemoteLoop(LeaseLoop):
         that has started one nevertheless publishes it only if the other has not: see ``settlement.py``.
         """
         now = time.monotonic()
-        if len(self._in_flight) >= self._cluster.slots or self.scheduler.has_ready or self.control.level:
+        if len(self._in_flight) >= self._widths["cpu"] or self.scheduler.has_ready or self.control.level:
             return
         for batch in self._in_flight.values():
             if batch.is_stuck(now, _STALL_SECONDS):

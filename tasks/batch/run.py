@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ from tasks.engine.contract.errors import InvalidInput, RunError, RunUnfinished
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, find_input_root
 from tasks.engine.contract.paths import find_path_problems
-from tasks.engine.contract.stage import Stage
+from tasks.engine.contract.stage import Lane, Stage
 from tasks.engine.contract.text import count_noun, showable
 from tasks.engine.planning.graph import Graph, Node
 from tasks.engine.planning.plan import PlannedItem
-from tasks.engine.planning.sizing import RunSize, read_host, size_run
+from tasks.engine.planning.sizing import Host, RunSize, read_host, size_run
 from tasks.engine.reporting.progress import ProgressDisplay, RunProgress
 from tasks.engine.reporting.report import Picture
 from tasks.engine.reporting.summary import RunFigures, Summary, format_closing_lines
@@ -44,6 +45,7 @@ from tasks.engine.running.node_run import NodeRun
 from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.running.scratch import check_local_scratch
 from tasks.engine.running.slot import Limits
+from tasks.engine.running.slot_count import SlotCount
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.lock import Lock
@@ -79,6 +81,8 @@ class BatchRun:
         self._slots = 0
         self._shards = 0
         self._scheduler: Scheduler | None = None
+        self._stages: Sequence[Stage] = ()
+        self._max_items: int | None = None
         self._packages: tuple[str, ...] = ()
         self._input_root: Path | None = None
 
@@ -172,8 +176,9 @@ class BatchRun:
         """Choose the slots; check that the largest inputs fit on the local scratch disk."""
         waiting = scheduler.list_waiting_items()
         self._input_root = find_input_root(waiting)
-        max_items = None if graph.multiplies else len(waiting)
-        size = size_run([node.stage for node in graph.nodes], max_items, self.execution, read_host())
+        self._max_items = None if graph.multiplies else len(waiting)
+        self._stages = [node.stage for node in graph.nodes]
+        size = size_run(self._stages, self._max_items, self.execution, read_host())
         if not self.execution.scheduler:
             scheduler.memory_bytes = size.usable_bytes
         if self.execution.stage_inputs:
@@ -182,14 +187,18 @@ class BatchRun:
 
     def _run(self, scheduler: Scheduler, progress: RunProgress, size: RunSize) -> None:
         cluster = self._connect(size)
+        widths = dict(size.widths) if cluster is None else {**size.widths, "cpu": self._slots}
         self.display.start(progress)
         with ExitStack() as stack:
             stack.callback(self.display.end)
-            runner = stack.enter_context(_task_runner(self.execution.scheduler, size.widths["cpu"], self._private))
+            runner = stack.enter_context(_task_runner(self.execution.scheduler, self._private))
             stack.callback(call_on_workers, runner.client, close_slots, self.run_id)
             stack.enter_context(Watch(progress, artifact_key(self.flow, "progress"), self.control.stop))
             stack.push(self._stop_on_error)
-            loop = self._make_loop(stack, scheduler, runner, size, cluster)
+            loop = self._make_loop(stack, scheduler, runner, widths, size, cluster)
+            resize = None if cluster or self.execution.workers else lambda: self._resize(scheduler)
+            say = partial(_log, display=self.display)
+            loop.slot_count = SlotCount(self.layout, self.run_id, widths, say, resize)
             loop.run()
             self._shards += loop.submitted
 
@@ -202,19 +211,33 @@ class BatchRun:
             reason = f"{count_noun(slots, 'slot')} ({count_noun(threads, 'thread')} on {address})"
         _log(reason, self.display)
         self._slots = slots
-        return Cluster(address, slots, self.patience) if address else None
+        return Cluster(address, self.patience) if address else None
+
+    def _resize(self, scheduler: Scheduler) -> RunSize:
+        """Return the size that the host allows now; the memory of running items counts as free."""
+        host = read_host()
+        free = host.free_memory_bytes + scheduler.used_bytes
+        return size_run(self._stages, self._max_items, self.execution, Host(host.cores, free))
 
     def _make_loop(
-        self, stack: ExitStack, scheduler: Scheduler, runner: DaskTaskRunner, size: RunSize, cluster: Cluster | None
+        self,
+        stack: ExitStack,
+        scheduler: Scheduler,
+        runner: DaskTaskRunner,
+        widths: dict[Lane, int],
+        size: RunSize,
+        cluster: Cluster | None,
     ) -> LeaseLoop:
         common = self.flow, scheduler, runner, self.control, self.display
+
+        def make_order(node: NodeRun, items: tuple[PlannedItem, ...] = ()) -> ShardOrder:
+            return self._make_order(node, items, size)
+
         if cluster:
-            loop = RemoteLoop(self.run_id, cluster, lambda node, items: self._make_order(node, items, size), *common)
+            loop = RemoteLoop(self.run_id, cluster, widths, make_order, *common)
             runner.client.subscribe_topic(progress_topic(self.run_id), lambda event: loop.take_progress(event[1]))
             return loop
-        widths = dict(size.widths)
-        seconds = self.execution.shard_seconds
-        local = LocalRun(self.run_id, scheduler, widths, lambda node: self._make_order(node, (), size), seconds)
+        local = LocalRun(self.run_id, scheduler, widths, make_order, self.execution.shard_seconds)
         stack.enter_context(serve_local_run(local))
         return LocalLoop(self.run_id, widths, *common)
 
@@ -280,13 +303,13 @@ def _give_up() -> None:
 
 
 @contextmanager
-def _task_runner(scheduler: str | None, slots: int, folder: Path) -> Iterator[DaskTaskRunner]:
+def _task_runner(scheduler: str | None, folder: Path) -> Iterator[DaskTaskRunner]:
     with ExitStack() as stack:
         if scheduler:
             stack.enter_context(configure_remote_client())
             runner = DaskTaskRunner(address=scheduler)
         else:
-            runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(slots, folder)))
+            runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(folder)))
         yield stack.enter_context(runner)
 
 

@@ -20,7 +20,7 @@ from distributed import Client, LocalCluster, Worker
 from tasks.engine.contract.errors import RunError
 
 _CONNECT_SECONDS = 30
-_MOST_SHARDS_AHEAD = 8
+_MAX_THREADS = 512  # each is started with the first lease that needs it
 _LOOPBACK_PORT = "127.0.0.1:0"  # Dask always serves HTTP, by default on all addresses
 
 # Dask keeps its last thousand messages of each kind for debugging, and with them the shards in the messages.
@@ -52,19 +52,19 @@ class _WorkerWithoutDashboard(Worker):
 
 
 @contextmanager
-def local_cluster(slots: int, folder: Path) -> Iterator[LocalCluster]:
+def local_cluster(folder: Path) -> Iterator[LocalCluster]:
     """Yield a scheduler and a worker in this process, on no port that others can reach.
 
     The worker's files go into ``folder``. By default Dask uses a fixed name in the shared folder for temporary files:
     it follows symlinks that others place there, and clears it.
 
-    There are threads for twice as many shards as can run: while one runs, Prefect begins the next.
+    The loop of the run limits the leases in flight, and their number may change; so there are threads for all of them.
     """
     with (
         dask.config.set({**_SETTINGS, "temporary-directory": str(folder)}),
         LocalCluster(
             n_workers=1,
-            threads_per_worker=slots + min(slots, _MOST_SHARDS_AHEAD),
+            threads_per_worker=_MAX_THREADS,
             processes=False,
             memory_limit=0,
             dashboard_address=_LOOPBACK_PORT,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, MissingArgumentError
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, validators
 
 from tasks.engine.contract.errors import InvalidInput, Problem, RunError
-from tasks.engine.contract.text import one_line
+from tasks.engine.contract.text import count_noun, one_line
 from tasks.launcher import flow_command
 from tasks.launcher.batch_flow import BatchFlow
 from tasks.launcher.loading import ExitOnInterrupt
@@ -20,6 +21,7 @@ from tasks.launcher.terminal import build_console, print_output, report_errors, 
 PROGRAM = "headrace"
 _ARGUMENTS = {"OUTPUT_DIR": "the output folder of a run", "SHELL": "bash or zsh"}
 Shell = Literal["bash", "zsh"]
+Slots = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=256))]
 # The script defines a function only: zsh calls it if the file is autoloaded as _headrace, or registers it.
 _ZSH_CALL = """
 if [[ ${funcstack[1]} == _headrace ]]; then
@@ -100,10 +102,25 @@ def build_app() -> App:
     app.command(run)
     app.command(list_flows, name="flows", version_flags=[])
     app.command(items_app, name="items")
+    app.command(set_slots, name="slots", version_flags=[])
     app.command(check_installation, name="doctor", version_flags=[])
     app.command(fetch_models, name="models", version_flags=[])
     app.command(print_completion, name="completion", version_flags=[])
     return app
+
+
+def set_slots(output_dir: Path, slots: Slots, /) -> None:
+    """Change the number of slots of the run that is active in an output folder. Running items finish.
+
+    Args:
+        output_dir: Output folder of the run
+        slots: Number of items that may run at a time, 1 to 256
+    """
+    from tasks.engine.maintenance import open_layout
+    from tasks.engine.running.slot_count import request_slots
+
+    run_id = request_slots(open_layout(output_dir), slots)
+    print_output(f"run {run_id}: {count_noun(slots, 'slot')} requested")
 
 
 def list_flows() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.stage import LANES
+from tasks.engine.contract.stage import LANES, Lane
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.node_run import MIN_COST, NodeRun
 from tasks.engine.running.scheduler import Scheduler
@@ -59,16 +60,20 @@ class Batch:
 
 
 class BatchMaker:
-    """Takes batches from a scheduler, for ``slots`` slots elsewhere. Not thread-safe: one loop owns it.
+    """Takes batches from a scheduler, for slots elsewhere, whose number is in ``widths``. One loop owns it.
 
     Batches shrink towards the end (guided self-scheduling): each takes at most the time that the slots need for two
     thirds of the ready work, so that all slots end at about the same time.
     """
 
-    def __init__(self, scheduler: Scheduler, slots: int, execution: Execution) -> None:
+    def __init__(self, scheduler: Scheduler, widths: Mapping[Lane, int], execution: Execution) -> None:
         self._scheduler = scheduler
-        self._slots = slots
+        self._widths = widths
         self._execution = execution
+
+    @property
+    def _slots(self) -> int:
+        return self._widths["cpu"]
 
     def take(self) -> Batch | None:
         """Return the next items, up to the size of a batch or its predicted duration; None if none is ready."""

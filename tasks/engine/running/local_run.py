@@ -113,7 +113,7 @@ class _Lease:
             self._first = None
             return first
         age = time.monotonic() - self._started
-        if self._stop.draining or age >= self._run.lease_seconds:
+        if self._stop.draining or age >= self._run.lease_seconds or self._is_surplus():
             return None
         name = self._node.name
         is_young = age < _STICKY_SHARE * self._run.lease_seconds
@@ -122,6 +122,10 @@ class _Lease:
             return None
         self._open_ids.add(taken[1].item.id)
         return taken[1]
+
+    def _is_surplus(self) -> bool:
+        """Return True if the lane has more slots than it should have now."""
+        return pool.count_busy(self._run.run_id, self._lane) > self._run.widths[self._lane]
 
     def settle(self, outcome: Outcome) -> None:
         """Pass an outcome on to the scheduler."""

@@ -120,6 +120,11 @@ class Scheduler:
             return None if waits or self._is_stopped or not self._blocked else self._space.explain(self._blocked)
 
     @property
+    def used_bytes(self) -> int:
+        """The memory that the running items may need together."""
+        return self._used_bytes
+
+    @property
     def has_ready(self) -> bool:
         """True if items are ready, or will be retried."""
         with self._lock:

@@ -142,6 +142,11 @@ class SlotPool:
                 self._freed.wait(_ASK_SECONDS)
         return None
 
+    def count_busy(self, run_id: str, lane: Lane) -> int:
+        """Return the number of slots of a lane that leases use."""
+        with self._freed:
+            return len(self._made.get((run_id, lane), ())) - len(self._idle.get((run_id, lane), ()))
+
     def _make_seat(self, key: SeatKey, numbers: set[int]) -> Seat:
         number = next(number for number in range(len(numbers) + 1) if number not in numbers)
         numbers.add(number)

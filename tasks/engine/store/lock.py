@@ -368,6 +368,12 @@ def _set_time(descriptor: int, owner: Owner) -> None:
         os.fsync(descriptor)
 
 
+def find_owner(path: Path) -> Owner | None:
+    """Return the owner of the lock at ``path``; None if there is no valid lock. The owner may be dead."""
+    content = _read_lock(path)
+    return None if content is None else Owner.decode(content)
+
+
 def _read_token(path: Path) -> str | None:
     """Return the token in the lock at ``path``, empty if it is damaged; None if there is no lock."""
     return _find_token(_read_lock(path))
