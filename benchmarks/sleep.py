@@ -11,11 +11,11 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from benchmarks.sleep_stages import SleepStage, WholeStage
-from tasks.assembly import Assembly, Whole
 from tasks.batch import BatchRun
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import NoParams
+from tasks.engine.planning.graph import Graph, Whole
 from tasks.launcher.batch_flow import Steps, batch_flow
 
 
@@ -29,11 +29,13 @@ def sleep(output_dir: Path, segments: int = 64, seconds: float = 10.0, execution
         seconds: Sleep of each part
         execution: Execution options
     """
-    parts = tuple(Item(f"part-{number:04d}", {"seconds": seconds}) for number in range(segments))
+    parts = [Item(f"part-{number:04d}", {"seconds": seconds}) for number in range(segments)]
 
     def steps(run: BatchRun) -> State[Any]:
-        assembly = Assembly(SleepStage(NoParams()), WholeStage(NoParams()))
-        assembly.run(run, [Whole(Item("whole"), parts, 0)])
+        graph = Graph()
+        sleeping = graph.parts(SleepStage(NoParams()))
+        graph.node(WholeStage(NoParams()), [Whole(Item("whole"), lambda: parts)], parts=sleeping)
+        run.execute(graph)
         return run.finish()
 
     return steps
