@@ -119,6 +119,7 @@ class BatchRun:
             self._run(scheduler, progress, self._size(graph, scheduler))
         self._check_lock()
         if not self.stop_level:
+            scheduler.clean_up()  # what a killed run could not remove any more, also if nothing was left to run
             scheduler.tidy()
         self.outcomes = scheduler.collect_outcomes()
 

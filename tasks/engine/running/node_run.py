@@ -35,12 +35,16 @@ class Origin:
 
 @dataclass(eq=False)
 class Held:
-    """The outputs of an item that are dropped once nobody needs them: ``users`` items, or the scheduler itself."""
+    """The outputs of an item that are dropped once nobody needs them: ``users`` items, or the scheduler itself.
+
+    is_kept  an item made from them failed: they stay for a later run
+    """
 
     node: NodeRun
     item_id: str
     size_bytes: int
     users: int = 1
+    is_kept: bool = False
 
 
 @dataclass(eq=False)
@@ -114,6 +118,7 @@ class NodeRun:
         self.unsettled = 0
         self.running = 0
         self.is_exhausted = False
+        self.awaits_table = node.collect is not None
         self.seconds = 0.0
         self.cost = 0.0
         self.ready_cost = 0.0

@@ -37,6 +37,7 @@ from tasks.engine.store.records import RecordStore
 
 _BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 60.0
+_STARTED = -(2**62)  # the order of parts whose whole has started: before those of all others
 _TABLE = Origin(place=2**62, order=2**62)  # items that need all others
 
 
@@ -116,8 +117,11 @@ class Scheduler:
     def obstacle(self) -> RunError | None:
         """The reason why nothing runs although items wait: they lack disk space."""
         with self._lock:
-            waits = self._retries or self._alone or self._in_flight or any(node.ready for node in self.nodes)
-            return None if waits or self._is_stopped or not self._blocked else self._space.explain(self._blocked)
+            waits = self._retries or self._alone or self._in_flight or any(map(self._may_run, self.nodes))
+            will_free = self._finished_wholes or self._used_up
+            if waits or will_free or self._is_stopped or not self._blocked:
+                return None
+            return self._space.explain(self._blocked)
 
     @property
     def used_bytes(self) -> int:
@@ -147,9 +151,10 @@ class Scheduler:
             return running + (0 if self._is_stopped else self._count_takeable(lane))
 
     def wait_seconds(self) -> float | None:
-        """Return the seconds until a retry is due; None if none is queued."""
+        """Return the seconds until a retry is due; None if none is queued, or if it will not be handed out."""
         with self._lock:
-            return max(0.0, self._retries[0][0] - self._clock()) if self._retries else None
+            self._queue_due_retries()
+            return self._retries[0][0] - self._clock() if self._retries and not self._is_stopped else None
 
     def take(
         self, lane: Lane, only: str | None = None, prefer: str | None = None
@@ -209,17 +214,16 @@ class Scheduler:
             used_up, self._used_up = self._used_up, []
         for held in used_up:
             held.node.store.drop_outputs(held.item_id)
-            self._space.waiting_bytes -= held.size_bytes
         for whole in finished:
             if parts := self._find_parts(whole):
                 parts.store.discard(whole.part_ids)
         with self._lock:
+            for held in used_up:
+                self._space.waiting_bytes -= held.size_bytes
             for whole in finished:
                 self._space.release(whole)
-            if finished:
-                for blocked in self._blocked:
-                    self._push_held(blocked)
-                self._blocked = []
+            if finished or used_up:
+                self._push_blocked()
 
     def is_complete(self, node: Node) -> bool:
         """Return True if every item of ``node`` is settled and no more can come."""
@@ -241,10 +245,20 @@ class Scheduler:
     def _is_pruned(self, node: NodeRun) -> bool:
         """Return True if results of items that do not exist any more are removed, and all existing items are known."""
         after = node.node.after
+        if any(_has_failed(self._run_of[wholes]) for wholes in self._find_wholes_of(node)):
+            return False  # a whole that failed before its parts were planned may need them in a later run
         if after is None or not node.node.prunes:
             return node.node.prunes
-        failed = () if node.node.collect else self._run_of[after].outcomes.failed()
-        return self._run_of[after].is_exhausted and not any(failed)
+        if not self._run_of[after].is_exhausted:
+            return False
+        return node.node.collect is not None or not any(map(_has_failed, self._list_sources(node)))
+
+    def _list_sources(self, node: NodeRun) -> Iterator[NodeRun]:
+        """Yield the nodes from whose items those of ``node`` follow, directly or not."""
+        after = node.node.after
+        while after is not None:
+            yield self._run_of[after]
+            after = after.after
 
     def collect_outcomes(self) -> Outcomes:
         """Return the outcomes of all items, stage by stage in the order of the graph."""
@@ -277,7 +291,7 @@ class Scheduler:
         result = node.planner.plan(item)
         if isinstance(result, DroppedItem):
             follow = self._plan_followers(node, item, result.record)
-            if follow and not any(map(_is_pending, follow)):
+            if self.graph.followers(node.node) and not any(map(_is_pending, follow)):
                 return Planned(node, settle_cached(item, result.record), whole, follow=follow)
             return Planned(node, result.planned)
         if isinstance(result, SettledItem):
@@ -318,6 +332,7 @@ class Scheduler:
                     planned = [self._plan_item(run, item) for item in table.collect(node.records())]
                     with self._lock:
                         self._insert_all(planned, _TABLE)
+                        run.awaits_table = False
 
     def _find_exhausted(self) -> list[NodeRun]:
         """Mark and return the nodes whose items are all settled, and which get no more."""
@@ -326,7 +341,8 @@ class Scheduler:
             for node in self.nodes:
                 sources = [source for source in (node.node.after, *self._find_wholes_of(node)) if source]
                 open_sources = any(not self._run_of[source].is_exhausted for source in sources)
-                if not (node.is_exhausted or node.unsettled or node.has_left or open_sources or self._is_stopped):
+                is_open = node.awaits_table or node.unsettled or node.has_left or open_sources
+                if not (node.is_exhausted or is_open or self._is_stopped):
                     node.is_exhausted = True
                     found.append(node)
             return found
@@ -363,10 +379,13 @@ class Scheduler:
         """Return True if the outputs of ``node`` are dropped once the items made from them are done."""
         return not node.node.keeps and bool(self.graph.followers(node.node))
 
-    def _let_go(self, held: Held) -> None:
-        """Note that an item does not need the outputs any more."""
+    def _let_go(self, held: Held, failed: bool = False) -> None:
+        """Note that an item does not need the outputs any more in this run; if it failed, a later run needs them."""
         held.users -= 1
-        if not held.users:
+        held.is_kept |= failed
+        if not held.users and held.is_kept:
+            self._space.waiting_bytes -= held.size_bytes
+        elif not held.users:
             self._used_up.append(held)
 
     def _insert(
@@ -380,16 +399,9 @@ class Scheduler:
         """Insert an item with its parts and all that follows."""
         node, result = planned.node, planned.result
         if isinstance(result, SettledItem):
-            node.add(result.item, result.outcome, origin)
-            self.on_add(node.name, result.item)
-            self.on_settle(node.name, result.item, result.outcome)
-            if part_of:
-                self._add_settled_part(part_of, result)
-            held = None if is_left else self._hold(node, result.record)
-            for following in planned.follow:
-                self._insert(following, origin, is_left=is_left, made_from=held)
-            if held:
-                self._let_go(held)
+            if made_from and result.record is None:
+                made_from.is_kept = True
+            self._insert_settled(planned, result, origin, part_of, is_left)
             return
         item = result.item
         position = node.add(item, Outcome(item.id, node.name, "remaining").named(item), origin)
@@ -414,6 +426,22 @@ class Scheduler:
             self._insert_whole(planned, entry)
         else:
             node.push(entry.rank, entry)
+
+    def _insert_settled(
+        self, planned: Planned, result: SettledItem, origin: Origin, part_of: WholeRun | None, is_left: bool
+    ) -> None:
+        """Insert an item that an earlier run has settled, with all that follows."""
+        node = planned.node
+        node.add(result.item, result.outcome, origin)
+        self.on_add(node.name, result.item)
+        self.on_settle(node.name, result.item, result.outcome)
+        if part_of:
+            self._add_settled_part(part_of, result)
+        held = None if is_left else self._hold(node, result.record)
+        for following in planned.follow:
+            self._insert(following, origin, is_left=is_left, made_from=held)
+        if held:
+            self._let_go(held)
 
     def _insert_whole(self, planned: Planned, entry: Entry) -> None:
         assert planned.whole is not None
@@ -442,6 +470,12 @@ class Scheduler:
         else:
             entry.node.push(entry.rank, entry)
 
+    def _push_blocked(self) -> None:
+        """Queue the wholes again that wait for disk space: some may be free."""
+        for blocked in self._blocked:
+            self._push_held(blocked)
+        self._blocked = []
+
     def _push_held(self, whole: WholeRun) -> None:
         """Queue the parts of a whole as one; they are queued separately once there is room for all of them."""
         first = min(part.rank for part in whole.held)
@@ -468,8 +502,12 @@ class Scheduler:
         return [node for node in self.nodes if node.lane == lane and self._may_run(node)]
 
     def _may_run(self, node: NodeRun) -> bool:
-        is_full = self._is_dropping(node) and self._space.is_full
-        return node.head is not None and self._has_memory(node) and not is_full
+        return node.head is not None and self._has_memory(node) and not (self._is_filling(node) and self._space.is_full)
+
+    def _is_filling(self, node: NodeRun) -> bool:
+        """Return True if the items of ``node`` make outputs that wait, and use up none that wait already."""
+        after = node.node.after
+        return self._is_dropping(node) and not (after and self._is_dropping(self._run_of[after]))
 
     def _has_memory(self, node: NodeRun) -> bool:
         """Return True if the memory of the running items and of the next one fit together, or if nothing runs."""
@@ -493,7 +531,9 @@ class Scheduler:
             self._blocked.append(whole)
             return
         whole.started = True
+        number = next(self._numbers)
         for part in whole.held:
+            part.rank = (*part.rank[:2], _STARTED + number, *part.rank[3:])
             part.node.push(part.rank, part)
         whole.held = []
 
@@ -502,7 +542,7 @@ class Scheduler:
 
     def _take_alone(self, lane: Lane, only: str | None) -> Entry | None:
         """Return an item that ran out of memory, once nothing else runs or is ready."""
-        if self._in_flight or self._retries or any(node.ready for node in self.nodes):
+        if self._in_flight or self._retries or any(map(self._may_run, self.nodes)):
             return None
         for entry in self._alone:
             if entry.node.lane == lane and (only is None or entry.node.name == only):
@@ -515,7 +555,7 @@ class Scheduler:
             return 0
         self._queue_due_retries()
         ready = sum(node.ready for node in self._open(lane))
-        if not ready and not self._in_flight and not self._retries and not any(node.ready for node in self.nodes):
+        if not (self._in_flight or self._retries or any(map(self._may_run, self.nodes))):
             return any(entry.node.lane == lane for entry in self._alone)
         return ready
 
@@ -561,8 +601,9 @@ class Scheduler:
             self._finished_wholes.append(entry.whole)
         elif entry.whole:
             self._space.release(entry.whole)
-        if entry.made_from and outcome.outcome == "done":
-            self._let_go(entry.made_from)
+            self._push_blocked()
+        if entry.made_from:
+            self._let_go(entry.made_from, failed=outcome.outcome != "done")
         if whole := entry.part_of:
             whole.waiting -= 1
             whole.settled_cost += entry.cost
@@ -596,6 +637,10 @@ def _make_items(node: Node, done: Done) -> Sequence[Item | Whole]:
         return [node.each(done)]
     except (BadInput, InvalidInput) as error:
         return [replace(done.item, payload={}, cost=0.0, refusal=str(error))]
+
+
+def _has_failed(node: NodeRun) -> bool:
+    return any(node.outcomes.failed())
 
 
 def _is_pending(planned: Planned) -> bool:
