@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import MAX_ID_LENGTH, Item, is_safe_id, make_safe_id
 from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.engine.planning.identity import canonicalize, compute_item_key, compute_stage_digest, identify_input
-from tasks.engine.planning.plan import PlannedItem, order_items, plan_stage
+from tasks.engine.planning.plan import DroppedItem, ItemPlanner, PlannedItem, SettledItem, order_items, plan_stage
 from tasks.engine.store.files import hash_file
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Failure, Output, Record, Usage
@@ -113,10 +114,9 @@ def test_identity_of_a_folder_depends_on_its_content(tmp_path: Path, identity: s
 def plan_order(*costs_and_ranks: tuple[float, object], **options: object) -> str:
     """Return the planned order of items a, b, c, ..."""
     items = [
-        PlannedItem(Item("abcdefgh"[place], cost=cost, fields={"rank": rank}), "key", place)
-        for place, (cost, rank) in enumerate(costs_and_ranks)
+        Item("abcdefgh"[place], cost=cost, fields={"rank": rank}) for place, (cost, rank) in enumerate(costs_and_ranks)
     ]
-    return "".join(planned.item.id for planned in order_items(items, Execution.model_validate(options)))
+    return "".join(items[place].id for place in order_items(items, Execution.model_validate(options)))
 
 
 def test_items_are_ordered_by_cost_and_place() -> None:
@@ -169,6 +169,53 @@ def test_plan_separates_settled_items_from_the_rest(store: RecordStore) -> None:
     assert planned(max_items=2) == ({"done": "cached"}, todo[:2], todo[2:])
     assert planned(verify="digest")[0] == {}
     assert {item.key for item in plan_stage(PlainStage(Params()), items, store, Execution()).todo} <= set(keys.values())
+
+
+def test_planner_compares_single_items(store: RecordStore) -> None:
+    stage, item = PlainStage(Params()), Item("a", name="Ä")
+    new = ItemPlanner(stage, store, Execution()).plan(item)
+    assert isinstance(new, PlannedItem)
+    assert (new.key, new.attempts, new.alone) == (compute_key(stage, item), 0, False)
+    (store.layout.output_dir / "there").write_text("x")
+    record = Record("a", "plain", 1, new.key, (Output("there", 1, "0" * 64),), {"n": 1}, {}, Usage(), 1, "run")
+    store.write(record)
+    settled = ItemPlanner(stage, store, Execution()).plan(item)
+    assert isinstance(settled, SettledItem)
+    assert settled.record == record
+    assert (settled.outcome.outcome, settled.outcome.name, settled.outcome.values) == ("cached", "Ä", {"n": 1})
+    changed = ItemPlanner(stage, store, Execution()).plan(Item("a", {"start": 1}))
+    assert isinstance(changed, PlannedItem)
+    assert changed.key != new.key
+
+
+def test_planner_does_not_look_for_dropped_outputs(store: RecordStore) -> None:
+    stage, item = PlainStage(Params()), Item("a")
+    key = compute_key(stage, item)
+    store.write(Record("a", "plain", 1, key, (Output("gone", 1, "0" * 64),), {}, {}, Usage(), 1, "run", dropped=True))
+    dropped = ItemPlanner(stage, store, Execution()).plan(item)
+    assert isinstance(dropped, DroppedItem)
+    assert dropped.record.dropped
+    assert dropped.planned.key == key
+    assert isinstance(ItemPlanner(stage, store, Execution(refresh=True)).plan(item), PlannedItem)
+    assert [planned.item.id for planned in plan_stage(stage, [item], store, Execution()).todo] == ["a"]
+
+
+def test_planner_does_not_see_records_of_this_run(store: RecordStore) -> None:
+    """An item that was not done at the beginning is never taken from a record: another process may write it."""
+    stage, item = PlainStage(Params()), Item("a")
+    planner = ItemPlanner(stage, store, Execution())
+    store.write(Record("a", "plain", 1, compute_key(stage, item), (), {}, {}, Usage(), 1, "run"))
+    assert isinstance(planner.plan(item), PlannedItem)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"), [("a/b", "cannot be a file name"), ("a A", "would get the same file name")]
+)
+def test_planner_refuses_ids_that_are_unsafe_or_collide(store: RecordStore, ids: str, message: str) -> None:
+    planner = ItemPlanner(PlainStage(Params()), store, Execution())
+    with pytest.raises(RunError, match=message):
+        for item_id in ids.split():
+            planner.check_id(Item(item_id))
 
 
 @pytest.mark.parametrize("seed", range(5))

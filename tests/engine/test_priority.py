@@ -24,8 +24,8 @@ from tasks.engine.planning.plan import PlannedItem, order_items
     ],
 )
 def test_priority_orders_mixed_types(ranks: list[object], order: str) -> None:
-    todo = [PlannedItem(Item("abc"[place], fields={"rank": rank}), "key", place) for place, rank in enumerate(ranks)]
-    assert "".join(planned.item.id for planned in order_items(todo, Execution(priority="rank"))) == order
+    items = [Item("abc"[place], fields={"rank": rank}) for place, rank in enumerate(ranks)]
+    assert "".join(items[place].id for place in order_items(items, Execution(priority="rank"))) == order
 
 
 def test_retry_changes_only_the_attempt() -> None:

@@ -13,10 +13,9 @@ from rich.progress import BarColumn, Progress
 from rich.text import Span
 
 from tasks.engine.contract.items import Item
-from tasks.engine.planning.plan import Plan, PlannedItem
 from tasks.engine.reporting import progress as progress_module
-from tasks.engine.reporting.progress import ProgressDisplay, StageProgress, Standing, format_rate
-from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
+from tasks.engine.reporting.progress import ProgressDisplay, RunProgress, Standing, format_rate
+from tasks.engine.store.outcomes import Counts, Outcome, OutcomeName, Usage
 
 
 class Clock:
@@ -37,10 +36,28 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def create_plan(items: int, left: int = 0, cached: int = 0) -> Plan:
-    planned = [PlannedItem(Item(f"item-{place}", cost=2.0), "key", place) for place in range(items + left)]
-    settled = Outcomes(Outcome(f"cached-{place}", "stage", "cached") for place in range(cached))
-    return Plan(settled, tuple(planned[:items]), tuple(planned[items:]))
+def create_progress(items: int, cached: int = 0, clock: Clock | None = None) -> RunProgress:
+    progress = RunProgress(["frames"], clock or time.monotonic)
+    for number in range(items):
+        progress.add("frames", create_item(number))
+    for place in range(cached):
+        progress.add("frames", Item(f"cached-{place}"))
+        progress.settle("frames", Item(f"cached-{place}"), Outcome(f"cached-{place}", "frames", "cached"))
+    return progress
+
+
+def create_item(number: int) -> Item:
+    return Item(f"item-{number}", cost=2.0)
+
+
+def settle(progress: RunProgress, number: int, outcome: OutcomeName, seconds: float = 0.0) -> None:
+    settled = Outcome(f"item-{number}", "frames", outcome, usage=Usage(seconds=seconds))
+    progress.settle("frames", create_item(number), settled)
+
+
+def get_standing(progress: RunProgress) -> Standing:
+    (standing,) = progress.standings()
+    return standing
 
 
 def test_progress_line_of_a_stage() -> None:
@@ -50,18 +67,18 @@ def test_progress_line_of_a_stage() -> None:
 
 
 def test_standing_counts_settled_items(clock: Clock) -> None:
-    progress = StageProgress("frames", create_plan(3, left=2, cached=1), clock)
+    progress = create_progress(5, 1, clock)
     clock.now += 4.0
-    assert progress.standing() == Standing("frames", Counts(0, 1, 0, 5), 4.0, 0.0, None)
-    progress.settle("item-0", "done")
-    progress.settle("item-1", "failed")
-    assert progress.standing() == Standing("frames", Counts(1, 1, 1, 3), 4.0, 0.5, 2.0)
+    assert get_standing(progress) == Standing("frames", Counts(0, 1, 0, 5), 1e-9, 0.0, None)
+    settle(progress, 0, "done", seconds=4.0)
+    settle(progress, 1, "failed")
+    assert get_standing(progress) == Standing("frames", Counts(1, 1, 1, 3), 4.0, 0.5, 12.0)
 
 
 def test_standing_at_the_start_has_no_rate_error(clock: Clock) -> None:
-    progress = StageProgress("frames", create_plan(1), clock)
-    progress.settle("item-0", "done")
-    assert progress.standing() == Standing("frames", Counts(done=1), 1e-9, 1 / 1e-9, 0.0)
+    progress = create_progress(1, clock=clock)
+    settle(progress, 0, "done")
+    assert get_standing(progress) == Standing("frames", Counts(done=1), 1e-9, 1 / 1e-9, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +99,7 @@ def test_progress_line_every_five_seconds_without_a_terminal(clock: Clock) -> No
     stream = io.StringIO()
     display = ProgressDisplay(Console(file=stream, width=200))
     display.tick()
-    display.start(StageProgress("frames", create_plan(3), clock))
+    display.start(create_progress(3, clock=clock))
     for moment in (104.9, 105.0, 105.1, 109.9, 110.0, 110.1):
         clock.now = moment
         display.tick()
@@ -108,15 +125,16 @@ def get_bar(display: ProgressDisplay) -> Progress:
 def test_progress_bar_on_a_terminal(clock: Clock) -> None:
     stream = io.StringIO()
     display = ProgressDisplay(Console(file=stream, width=120, force_terminal=True, color_system=None))
-    progress = StageProgress("frames", create_plan(2, cached=2), clock)
+    progress = create_progress(2, 2, clock)
     display.start(progress)
-    bar = get_bar(display)
-    assert [task.fields["standing"] for task in bar.tasks] == [progress.standing()]
-    assert (bar.tasks[0].completed, bar.tasks[0].total) == (0, 1.0)
-    clock.now += 4.0
-    progress.settle("item-0", "done")
     display.tick()
-    assert (bar.tasks[0].completed, bar.tasks[0].fields["standing"]) == (0.75, progress.standing())
+    bar = get_bar(display)
+    assert [task.fields["standing"] for task in bar.tasks] == [get_standing(progress)]
+    assert (bar.tasks[0].completed, bar.tasks[0].total) == (0.5, 1.0)
+    clock.now += 4.0
+    settle(progress, 0, "done", seconds=4.0)
+    display.tick()
+    assert (bar.tasks[0].completed, bar.tasks[0].fields["standing"]) == (0.75, get_standing(progress))
     bar.refresh()
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).rsplit("\r", 1)[-1]
     assert re.fullmatch(r"[⠀-⣿] frames ━{22}[╸━]? +3/4 1 done 2 cached 0 failed 4.0 s/item ETA 0:04 *", last), last
@@ -130,7 +148,7 @@ def test_progress_bar_on_a_terminal(clock: Clock) -> None:
 def test_progress_bar_settings() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     display = ProgressDisplay(console)
-    display.start(StageProgress("frames", create_plan(2)))
+    display.start(create_progress(2))
     bar = get_bar(display)
     assert bar.console is console
     assert bar.live.refresh_per_second == 4
@@ -142,15 +160,15 @@ def test_progress_bar_settings() -> None:
 @pytest.mark.parametrize(("failed", "style"), [(0, "dim"), (2, "red")])
 def test_colors_of_the_outcomes(clock: Clock, failed: int, style: str) -> None:
     display = ProgressDisplay(Console(file=io.StringIO(), width=120, force_terminal=True))
-    progress = StageProgress("frames", create_plan(4, cached=1), clock)
+    progress = create_progress(4, 1, clock)
     for place in range(failed):
-        progress.settle(f"item-{place}", "failed")
+        settle(progress, place, "failed", seconds=0.0)
     display.start(progress)
     clock.now += 1.0
     bar = get_bar(display)
     display.tick()
     text = cast("Any", bar.columns[-1]).render(bar.tasks[0])
-    rates = "2.0 items/s ETA 0:01" if failed else "0.0 items/s ETA ?"
+    rates = "2.0 items/s ETA ?" if failed else "0.0 items/s ETA ?"
     assert text.plain == f"{1 + failed}/5 0 done 1 cached {failed} failed {rates}"
     assert text.spans == [Span(4, 11, "green"), Span(11, 20, "cyan"), Span(20, 29, style)]
     assert (text.no_wrap, text.overflow) == (True, "ellipsis")
@@ -159,5 +177,5 @@ def test_colors_of_the_outcomes(clock: Clock, failed: int, style: str) -> None:
 
 def test_stage_without_a_given_clock_uses_real_time() -> None:
     started = time.monotonic()
-    progress = StageProgress("frames", create_plan(1))
-    assert progress.standing().elapsed_seconds <= time.monotonic() - started + 1e-9
+    progress = create_progress(1)
+    assert get_standing(progress).elapsed_seconds <= time.monotonic() - started + 1e-9

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ByteSize
 
 from tasks.engine.contract.execution import Execution
-from tasks.engine.contract.stage import Needs
+from tasks.engine.contract.stage import Needs, Stage
 from tasks.engine.planning import sizing
-from tasks.engine.planning.sizing import Host, read_host, size_stage
+from tasks.engine.planning.sizing import Host, RunSize, read_host, size_run, size_stage
 from tests.engine.faults import FaultParams, FaultStage
 
 GIB = 2**30
@@ -132,3 +133,62 @@ def test_slots_do_not_exceed_devices() -> None:
     assert (computed.slots, "limit of the stage: 2" in computed.reason) == (2, True)
     assert size_stage(stage, 1000, Execution(workers=8), host).slots == 2
     assert size_stage(stage, 1, Execution(), host).slots == 1
+
+
+class IoStage(FaultStage):
+    """Stage of downloads."""
+
+    name = "fetch"
+    lane = "io"
+    memory_bytes = 1 << 20
+
+
+class LargeStage(FaultStage):
+    """Stage whose items need much memory."""
+
+    name = "large"
+    memory_bytes = 4 * GIB
+
+
+def compute_run_size(
+    *stages: Stage, items: int | None = None, cores: float = 8, free: int = 16 * GIB, **options: Any
+) -> RunSize:
+    return size_run(stages or [STAGE], items, Execution.model_validate(options), Host(cores, free))
+
+
+def test_run_has_slots_for_its_smallest_items() -> None:
+    """Items that need more memory wait for each other: they do not reduce the slots of all stages."""
+    params = FaultParams()
+    assert compute_run_size(STAGE, LargeStage(params)).widths["cpu"] == 7
+    assert compute_run_size(LargeStage(params)).widths["cpu"] == 3
+    assert compute_run_size(STAGE, free=GIB, cores=32).widths["cpu"] == 12
+    assert compute_run_size(LargeStage(params), IoStage(params)).widths["cpu"] == 3, "downloads occupy no core"
+    assert compute_run_size(free=0).widths["cpu"] == 1
+
+
+def test_run_has_no_more_slots_than_items_if_their_number_is_known() -> None:
+    assert compute_run_size(items=3).widths["cpu"] == 3
+    assert compute_run_size(items=0).widths["cpu"] == 1
+    assert compute_run_size(items=None).widths["cpu"] == 7
+    assert compute_run_size(items=3, workers=20).widths["cpu"] == 20
+
+
+def test_each_lane_has_its_own_slots() -> None:
+    params = FaultParams()
+    size = compute_run_size(STAGE, IoStage(params), DeviceStage(params), io_slots=5, workers=3)
+    assert size.widths == {"cpu": 3, "io": 5, "device": 2}
+    assert size.reason.startswith("3 slots (8 cores, 1 reserved; memory would allow 204; set by --workers 3")
+    assert "and 2 slots for devices; and 5 slots for downloads" in size.reason
+    assert "downloads" not in compute_run_size().reason
+    assert compute_run_size().widths == {"cpu": 7, "io": 8, "device": 1}
+
+
+def test_item_of_a_run_may_use_its_share_or_what_its_stage_needs() -> None:
+    large, execution = LargeStage(FaultParams()), Execution()
+    size = compute_run_size(STAGE, large, cores=4, free=10 * GIB)
+    assert size.usable_bytes == 8 * GIB
+    assert size.limit(STAGE, execution) == 2 * GIB
+    assert size.limit(large, execution) == 4 * GIB
+    assert (size.limit_alone(STAGE, execution), size.limit_alone(large, execution)) == (8 * GIB, 8 * GIB)
+    given = Execution(memory_per_item=ByteSize(500 * 2**20))
+    assert size.limit(large, given) == size.limit_alone(large, given) == 500 * 2**20
