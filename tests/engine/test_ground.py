@@ -19,9 +19,9 @@ from tasks.engine.run import open_output_dir
 from tasks.engine.running import slot, slot_pool
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopSignal
+from tasks.engine.running.lease import run_shard
 from tasks.engine.running.messages import Finished, Request
 from tasks.engine.running.scratch import check_local_scratch
-from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot import Limits, Slot
 from tasks.engine.running.slot_pool import SlotPool, close_slots
 from tasks.engine.store.layout import Layout

@@ -14,11 +14,13 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import MAX_ID_LENGTH, Item, is_safe_id, make_distinct_ids, make_safe_id
 from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
+from tasks.engine.planning.graph import Graph
 from tasks.engine.planning.identity import compute_item_key, compute_stage_digest
 from tasks.engine.planning.plan import plan_stage
 from tasks.engine.reporting.summary import RunFigures, summarize, write_summary
+from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.outcomes import Outcome, Outcomes, Record, Usage
+from tasks.engine.store.outcomes import Outcome, Record, Usage
 from tasks.engine.store.records import RecordStore
 
 NFC, NFD = (unicodedata.normalize(form, "Gürtel") for form in ("NFC", "NFD"))
@@ -123,8 +125,11 @@ def test_names_and_paths_are_in_all_rows_but_in_no_key(tmp_path: Path) -> None:
     store = RecordStore(layout, "plain")
     store.prepare()
     store.write(Record("id-0", "plain", 1, keys[0], (), {}, {}, Usage(), 1, "run"))
-    planned = plan_stage(stage, [*named, Item("id-2")], store, Execution())
-    outcomes = Outcomes(planned.outcomes("plain"))
+    graph = Graph()
+    graph.node(stage, [*named, Item("id-2")])
+    scheduler = Scheduler(graph, layout, Execution())
+    scheduler.plan()
+    outcomes = scheduler.collect_outcomes()
     failed = Outcome("id-3", "plain", "failed", failure_kind="bad_input", message="broken")
     outcomes.append(failed.named(Item("id-3", name="العربية", path="bytes\udcff.mp4")))
     summary = summarize(RunFigures("flow", "run", 0.0, 1.0, 1, 1, {}), outcomes, 1.0)

@@ -20,8 +20,8 @@ from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.run import open_output_dir
 from tasks.engine.running import watchdog
 from tasks.engine.running.context import RunContext, ShardOrder
-from tasks.engine.running.orphans import note_dead_marks, note_mark, read_marks
 from tasks.engine.running.lease import run_shard
+from tasks.engine.running.orphans import note_dead_marks, note_mark, read_marks
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.running.watchdog import build_watched_environment, end_marked, new_mark, set_mark

@@ -208,14 +208,13 @@ def test_planner_does_not_see_records_of_this_run(store: RecordStore) -> None:
     assert isinstance(planner.plan(item), PlannedItem)
 
 
-@pytest.mark.parametrize(
-    ("ids", "message"), [("a/b", "cannot be a file name"), ("a A", "would get the same file name")]
-)
-def test_planner_refuses_ids_that_are_unsafe_or_collide(store: RecordStore, ids: str, message: str) -> None:
+def test_planner_refuses_ids_that_are_unsafe_or_collide(store: RecordStore) -> None:
     planner = ItemPlanner(PlainStage(Params()), store, Execution())
-    with pytest.raises(RunError, match=message):
-        for item_id in ids.split():
-            planner.check_id(Item(item_id))
+    with pytest.raises(RunError, match="'a/b' cannot be a file name"):
+        planner.check_id(Item("a/b"))
+    planner.check_id(Item("a"))
+    with pytest.raises(RunError, match="'a' and 'A' would get the same file name"):
+        planner.check_id(Item("A"))
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.contract.errors import BadInput, InvalidInput, RunError
+from tasks.engine.contract.errors import BadInput, InvalidInput, Problem, RunError
 from tasks.engine.contract.items import Item
 from tasks.engine.planning.graph import Done, Graph, Whole
 from tasks.engine.store.outcomes import FailureKind, Outcome, Record
@@ -163,7 +163,8 @@ def test_stopped_scheduler_hands_out_nothing(tmp_path: Path) -> None:
     run.scheduler.stop()
     assert run.take() is None
     assert run.scheduler.count_useful_slots("cpu") == 2
-    assert not run.scheduler.is_finished, "two items are still in flight"
+    is_over = run.scheduler.is_finished
+    assert not is_over, "two items are still in flight"
     assert run.fail("first/a", "crash"), "the failure is final: no retry follows"
     run.finish("first/b")
     assert run.scheduler.is_finished
@@ -360,7 +361,7 @@ def test_nothing_follows_from_a_failed_item(tmp_path: Path) -> None:
     assert run.scheduler.is_finished
 
 
-@pytest.mark.parametrize("error", [BadInput("the tape is torn"), InvalidInput("no such preset")])
+@pytest.mark.parametrize("error", [BadInput("the tape is torn"), InvalidInput([Problem("preset", "x", "a preset")])])
 def test_refused_item_fails_with_the_reason(tmp_path: Path, error: Exception) -> None:
     def refuse(done: Done) -> Item:
         if done.id == "a":

@@ -18,6 +18,7 @@ from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.run import open_output_dir
 from tasks.engine.running import scratch
 from tasks.engine.running.context import RunContext, ShardOrder
+from tasks.engine.running.lease import run_shard
 from tasks.engine.running.scratch import (
     check_local_scratch,
     get_local_scratch,
@@ -27,7 +28,6 @@ from tasks.engine.running.scratch import (
     remove_local_scratch,
     sweep_local_scratch,
 )
-from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.layout import Layout

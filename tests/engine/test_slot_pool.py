@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopSignal
 from tasks.engine.running.orphans import read_marks
 from tasks.engine.running.slot import Limits, Slot
-from tasks.engine.running.slot_pool import PROCESS_FOLDER, SlotPool, close_slots
+from tasks.engine.running.slot_pool import PROCESS_FOLDER, Seat, SlotPool, close_slots
 from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.simulation import create_stage
 
 STAGE = FaultStage(FaultParams())
 Timers = list["RecordedTimer"]
@@ -68,6 +70,11 @@ def change(order: ShardOrder, **fields: Any) -> ShardOrder:
     context = replace(order.context, **fields)
     context.private.mkdir(parents=True, exist_ok=True)
     return replace(order, context=context)
+
+
+def make_order(order: ShardOrder, stage: str) -> ShardOrder:
+    """Return an order of another stage in the same run."""
+    return replace(order, stage=create_stage(stage))
 
 
 def name(number: int) -> str:
@@ -172,15 +179,103 @@ def test_closing_a_run_ends_its_children_alone(order: ShardOrder, closed: list[s
     assert pool._uses == {}
 
 
-def test_closing_a_run_ends_the_children_of_all_its_stages(order: ShardOrder, closed: list[str]) -> None:
-    class OtherStage(FaultStage):
-        name = "other"
-
-    pool = SlotPool()
-    with pool.slot(order), pool.slot(replace(order, stage=OtherStage(FaultParams()))) as other:
-        assert other.label == name(1)
+def test_slot_has_a_child_for_each_stage(order: ShardOrder, closed: list[str]) -> None:
+    pool, other = SlotPool(), make_order(order, "other")
+    with pool.slot(order) as first:
+        pass
+    with pool.slot(other) as second:
+        assert second is not first
+        assert second.log != first.log
+    with pool.slot(order) as again:
+        assert again is first
+    assert closed == []
+    assert {first.label, second.label} == {name(1)}
     pool.close("run")
-    assert closed == [name(1), name(1)]
+    assert closed == [name(1), name(1)], "the children of all stages"
+
+
+def test_child_that_was_used_least_recently_ends_first(order: ShardOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(Slot, "close", lambda slot: ended.append(slot.stage.name))
+    pool = SlotPool()
+    for stage in ("a", "b", "c", "d", "a"):
+        with pool.slot(make_order(order, stage)):
+            pass
+    assert ended == [], "four stages"
+    with pool.slot(make_order(order, "e")):
+        assert ended == ["b"]
+    with pool.slot(make_order(order, "a")), pool.slot(make_order(order, "a")):
+        assert ended == ["b"]
+
+
+def test_children_use_at_most_half_of_the_memory_of_an_item(order: ShardOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(Slot, "close", lambda slot: ended.append(slot.stage.name))
+    monkeypatch.setattr(Slot, "measure_memory", lambda slot: 300 << 20)
+    pool = SlotPool()
+    for stage in ("a", "b"):
+        with pool.slot(make_order(order, stage)):  # of 1 GiB
+            pass
+    assert ended == []
+    with pool.slot(make_order(order, "c")):
+        assert ended == ["a"], "600 MiB are more than half"
+
+
+def test_lanes_have_their_own_slots() -> None:
+    pool = SlotPool()
+    with pool.seat("run", "cpu", lambda: 1) as cpu, pool.seat("run", "io", lambda: 1) as download:
+        assert cpu is not None
+        assert download is not None
+        assert (cpu.label, cpu.number) == (name(1), 0)
+        assert (download.label, download.number) == (f"{socket.gethostname()}-io-01", 0)
+
+
+def test_width_of_a_lane_may_shrink_and_grow() -> None:
+    pool, width = SlotPool(), [3]
+
+    def lease(is_wanted: bool = True) -> AbstractContextManager[Seat | None]:
+        return pool.seat("run", "cpu", lambda: width[0], iter([True, is_wanted]).__next__)
+
+    with lease(), lease(), lease():
+        assert pool._made["run", "cpu"] == {0, 1, 2}
+        width[0] = 1
+    assert len(pool._made["run", "cpu"]) == 1, "the others ended"
+    with lease() as only:
+        assert only is not None
+        with lease(is_wanted=False) as refused:
+            assert refused is None
+        width[0] = 2
+        with lease() as grown:
+            assert grown is not None
+            assert sorted([only.number, grown.number]) == [0, 1]
+
+
+def test_slot_that_ends_when_the_width_shrinks_closes_its_children(order: ShardOrder, closed: list[str]) -> None:
+    pool, width = SlotPool(), [2]
+    with pool.seat("run", "cpu", lambda: width[0]), pool.seat("run", "cpu", lambda: width[0]) as seat:
+        assert seat is not None
+        pool.open_child(seat, order)
+        width[0] = 1
+    assert closed == [seat.label]
+
+
+def test_waiting_lease_that_is_not_wanted_any_more_gets_no_slot() -> None:
+    pool, got, is_wanted = SlotPool(), list[Seat | None](), threading.Event()
+    is_wanted.set()
+
+    def borrow() -> None:
+        with pool.seat("run", "cpu", lambda: 1, is_wanted.is_set) as seat:
+            got.append(seat)
+
+    with pool.seat("run", "cpu", lambda: 1):
+        waiting = threading.Thread(target=borrow)
+        waiting.start()
+        is_wanted.clear()
+        waiting.join(60)
+        assert got == [None]
+    is_wanted.set()
+    borrow()
+    assert got[1] is not None
 
 
 def test_close_slots_closes_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
