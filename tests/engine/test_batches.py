@@ -28,7 +28,7 @@ class Cluster:
             graph, Layout(folder), execution, clock=self.clock, random_source=random.Random(7)
         )  # fmt: skip
         self.scheduler.plan()
-        self.maker = BatchMaker(self.scheduler, slots, execution)
+        self.maker = BatchMaker(self.scheduler, {"cpu": slots}, execution)
 
     def take(self, count: int) -> list[Batch]:
         """Return the next ``count`` batches, or as many as there are."""
