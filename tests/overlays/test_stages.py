@@ -17,8 +17,7 @@ import pytest
 
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import Needs, Stage, StageResult, Workspace
-from tasks.media.segment_stages.join_stage import refuse_item
+from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.media.segments.containers import choose_container
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
@@ -34,7 +33,7 @@ from tasks.overlays.overlay import FrameRange, Overlay, save_overlays
 from tasks.overlays.prepare_stage import PrepareStage, make_prepare_items
 from tasks.overlays.prepared import Prepared, overlays_path, survey_path
 from tasks.overlays.preview_stage import PreviewStage
-from tasks.overlays.segment_stage import CleanStage, estimate_segment_needs, make_segment_items
+from tasks.overlays.segment_stage import CleanStage, estimate_segment_bytes, make_segment_items
 from tasks.overlays.video_source import VideoSource
 from tasks.overlays.work import VIDEO_PAYLOAD, PlannedVideo, plan_video
 
@@ -255,12 +254,6 @@ def test_truncated_video_is_cleaned_and_reported(source: MakeSource, tmp_path: P
     assert 6 <= int(str(joined["frames"])) == values[short]["frames"] < FRAMES
 
 
-def test_refused_video_fails_with_the_reason(source: MakeSource, tmp_path: Path) -> None:
-    run = Run(source(), tmp_path)
-    with pytest.raises(BadInput, match="no such codec"):
-        run.run(JoinStage(), refuse_item(make_join_item(run.planned), "no such codec"))
-
-
 def test_work_survives_serialization_in_small_items(source: MakeSource, tmp_path: Path) -> None:
     run = Run(source(), tmp_path)
     payload = json.loads(json.dumps(VIDEO_PAYLOAD.dump(run.planned.work, run.planned.segments)))
@@ -301,9 +294,9 @@ def test_program_changes_only_samples_under_masks(
 ) -> None:
     monkeypatch.setenv("HEADRACE_SLOT", "3")
     run = Run(source(size="97x73"), tmp_path, (SIGN, FAR), method="command", command=make_command(painter))
-    needs = estimate_segment_needs([run.planned], max_slots=2)
-    assert needs.max_slots == 2
-    run.clean(CleanStage(needs))
+    stage = CleanStage(devices=2)
+    assert stage.needs().max_slots == 2
+    run.clean(stage)
     run.join()
     after = decode(run.cleaned, survey_video(run.cleaned))
     for frame, components in enumerate(run.list_changed()):
@@ -329,10 +322,8 @@ def test_keys_depend_on_the_program_but_not_on_devices(source: MakeSource, tmp_p
 def test_memory_for_programs_includes_the_whole_segment(source: MakeSource, tmp_path: Path, painter: Path) -> None:
     by_program = Run(source(), tmp_path / "a", method="command", command=make_command(painter)).planned
     long = replace(by_program, segments=(Segment(0, 0, 10_000, 0, 10_000),))
-    assert (
-        estimate_segment_needs([long]).memory_bytes - estimate_segment_needs([by_program]).memory_bytes > 9000 * 96 * 72
-    )
-    assert isinstance(estimate_segment_needs([]), Needs)
+    assert estimate_segment_bytes(long) - estimate_segment_bytes(by_program) > 9000 * 96 * 72
+    assert {item.memory_bytes for item in make_segment_items(long)} == {estimate_segment_bytes(long)}
 
 
 @pytest.mark.parametrize("folder", ["surveys", "overlays", "segments"])

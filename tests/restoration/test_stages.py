@@ -13,7 +13,6 @@ import pytest
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult, Workspace
-from tasks.media.segment_stages.join_stage import refuse_item
 from tasks.media.segment_stages.preview_stage import make_preview_item
 from tasks.media.segments.errors import SegmentError
 from tasks.media.segments.plan import Segment
@@ -195,11 +194,6 @@ def test_segments_start_at_telecine_cycles(make_tape: Callable[[str], Path]) -> 
     survey = survey_video(make_tape("telecined.mkv"))
     segments = cut_tape(survey, make_chain(ratio=make_chain().ratio * 4 / 5), 2.0)
     assert all(segment.start_frame % 5 == 0 for segment in segments)
-
-
-def test_refused_tape_fails_with_its_reason(run: Run) -> None:
-    with pytest.raises(BadInput, match="no such height"):
-        run._run(JoinStage(), refuse_item(make_join_item(run.plan()), "no such height"))
 
 
 @pytest.mark.parametrize("field", ["survey", "folder"])
