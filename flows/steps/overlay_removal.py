@@ -24,7 +24,6 @@ from tasks.overlays.segment_stage import CleanStage, make_segment_items
 from tasks.overlays.size import estimate_cleaned_bytes
 from tasks.overlays.sources import FetchLimits
 from tasks.overlays.video_source import VideoSource
-from tasks.overlays.wishes import Detection
 from tasks.overlays.work import plan_video
 
 

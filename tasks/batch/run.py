@@ -238,7 +238,8 @@ class BatchRun:
             loop = RemoteLoop(self.run_id, cluster, widths, make_order, *common)
             runner.client.subscribe_topic(progress_topic(self.run_id), lambda event: loop.take_progress(event[1]))
             return loop
-        local = LocalRun(self.run_id, scheduler, widths, make_order, self.execution.shard_seconds)
+        execution = self.execution
+        local = LocalRun(self.run_id, scheduler, widths, make_order, execution.shard_seconds, execution.shard_size)
         stack.enter_context(serve_local_run(local))
         return LocalLoop(self.run_id, widths, *common)
 

@@ -43,6 +43,7 @@ class LocalRun:
     widths         number of slots per lane; may change during the run
     make_order     returns the context of a stage's items
     lease_seconds  after which a slot ends its lease
+    lease_items    number of items after which it ends its lease; None for no limit
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class LocalRun:
     widths: dict[Lane, int]
     make_order: Callable[[NodeRun], ShardOrder]
     lease_seconds: float
+    lease_items: int | None = None
 
     def is_wanted(self) -> bool:
         """Return False if a lease that waits for a slot would find nothing to do."""
@@ -100,6 +102,7 @@ class _Lease:
         self._open_ids = {first.item.id}
         self._stop = get_stop_signal(run.run_id)
         self._started = time.monotonic()
+        self._taken = 1
 
     def __enter__(self) -> Self:
         return self
@@ -113,15 +116,19 @@ class _Lease:
             self._first = None
             return first
         age = time.monotonic() - self._started
-        if self._stop.draining or age >= self._run.lease_seconds or self._is_surplus():
+        if self._stop.draining or age >= self._run.lease_seconds or self._is_full() or self._is_surplus():
             return None
         name = self._node.name
         is_young = age < _STICKY_SHARE * self._run.lease_seconds
         taken = self._run.scheduler.take(self._lane, only=name, prefer=name if is_young else None)
         if taken is None:
             return None
+        self._taken += 1
         self._open_ids.add(taken[1].item.id)
         return taken[1]
+
+    def _is_full(self) -> bool:
+        return self._run.lease_items is not None and self._taken >= self._run.lease_items
 
     def _is_surplus(self) -> bool:
         """Return True if the lane has more slots than it should have now."""
