@@ -202,8 +202,15 @@ def check_server(address: str) -> Finding:
     """Check that the Prefect server at ``address`` answers."""
     import httpx
 
+    from tasks.launcher.running_server import describe_unauthorized, split_password
+
+    auth = split_password(os.environ.get("PREFECT_API_AUTH_STRING", ""))
     try:
         httpx.get(f"{address.rstrip('/')}/health", timeout=_TIMEOUT_SECONDS).raise_for_status()
+        answer = httpx.get(f"{address.rstrip('/')}/admin/version", auth=auth, timeout=_TIMEOUT_SECONDS)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            text = f"{address} (PREFECT_API_URL) {describe_unauthorized(auth is not None)}"
+            return Finding("Prefect server", "missing", text, "export PREFECT_API_AUTH_STRING=USER:PASSWORD")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         text = f"{address} (PREFECT_API_URL) does not answer: {error}"
         return Finding("Prefect server", "missing", text, "prefect server start")

@@ -15,10 +15,11 @@ import httpx
 from tasks.engine.contract.errors import HeadraceError, RunError, RunUnfinished
 from tasks.engine.contract.text import showable_lines
 from tasks.launcher.api import LocalApi
-from tasks.launcher.api_client import bypass_proxies, client_settings
+from tasks.launcher.api_client import bypass_proxies, client_settings, wait_for_overloaded_servers
 from tasks.launcher.batch_flow import BatchFlow, Steps
 from tasks.launcher.loading import ExitOnInterrupt
 from tasks.launcher.prefect_home import check_prefect_home
+from tasks.launcher.running_server import RunningServer, describe_unauthorized, find_running_server
 from tasks.launcher.terminal import EXIT_ERROR, print_line
 
 if TYPE_CHECKING:
@@ -33,9 +34,15 @@ _MAX_RETRIES = 2  # of a call to the server, 10 s; with Prefect's five, a run wh
 def run_in_prefect(flow: BatchFlow, parameters: Mapping[str, Any], steps: Steps) -> int:
     """Run ``steps`` as a run of ``flow`` in Prefect; return the exit code."""
     with ExitStack() as stack:
-        api = None if "PREFECT_API_URL" in os.environ else stack.enter_context(LocalApi())
+        server = find_running_server()
+        if server and server.refusal:
+            print_line(f"the Prefect server at {server.ui_url} {server.refusal}; this run starts its own")
+            server = None
+        api = None if server or "PREFECT_API_URL" in os.environ else stack.enter_context(LocalApi())
         with ExitOnInterrupt(stack.close):
             _load(flow, api)
+        if server:
+            stack.enter_context(_use(server))
         if api:
             stack.enter_context(_started(api))
         return _run(flow.as_prefect_flow(steps), parameters)
@@ -54,6 +61,23 @@ def _load(flow: BatchFlow, api: LocalApi | None) -> None:
     if message := check_prefect_home(api):
         print_line(message)
     flow.load()
+
+
+@contextmanager
+def _use(server: RunningServer) -> Iterator[None]:
+    """Point Prefect to ``server``, unless a settings file names another."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    bypass_proxies()
+    print_line(f"Prefect UI: {server.ui_url}")
+    with temporary_settings({PREFECT_API_URL: server.url, PREFECT_UI_URL: server.ui_url}):
+        try:
+            yield
+        finally:
+            _send_pending_events()
 
 
 @contextmanager
@@ -112,17 +136,34 @@ def _run(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> int:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     try:
-        with temporary_settings(retry_settings()):
+        with temporary_settings(retry_settings()), wait_for_overloaded_servers():
             state: State[Any] = flow(**parameters, return_state=True)  # type: ignore[assignment]
     except (httpx.HTTPError, RuntimeError) as error:
         if not isinstance(error, httpx.HTTPError) and not isinstance(error.__cause__, httpx.HTTPError):
             raise
         _drop_pending_events()
-        raise RunError(
-            f"the Prefect server at {PREFECT_API_URL.value()} does not answer: {error};"
-            " start it and give the same command again: finished items stay done"
-        ) from None
+        raise RunError(f"the Prefect server at {PREFECT_API_URL.value()} {_describe(error)}") from None
     return _exit_code(state.result(raise_on_failure=False))
+
+
+def _describe(error: Exception) -> str:
+    """Return the problem of a server that a call has failed with ``error``, and what to do."""
+    from prefect.settings import PREFECT_API_AUTH_STRING
+
+    cause = error if isinstance(error, httpx.HTTPError) else error.__cause__
+    status = cause.response.status_code if isinstance(cause, httpx.HTTPStatusError) else None
+    if status == httpx.codes.UNAUTHORIZED:
+        return describe_unauthorized(bool(PREFECT_API_AUTH_STRING.value()))
+    if status == httpx.codes.NOT_FOUND:
+        return f"is not the address of an API: {_first_line(error)}; it ends with /api"
+    if status == httpx.codes.SERVICE_UNAVAILABLE:
+        return "is overloaded (503); give the same command again when it has less to do: finished items stay done"
+    advice = "start it and give the same command again: finished items stay done"
+    return f"does not answer: {_first_line(error)}; {advice}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _exit_code(result: Any) -> int:
