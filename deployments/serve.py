@@ -13,13 +13,17 @@ from typing import Any
 
 import yaml
 from prefect import Flow, serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentTriggerTypes
 from prefect.schedules import Schedule
 from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
+from pydantic import TypeAdapter
 
 ROOT = Path(__file__).resolve().parents[1]
 _EXIT_INVALID = 2
+_TRIGGER: TypeAdapter[DeploymentTriggerTypes] = TypeAdapter(DeploymentTriggerTypes)
 _RUNS_AT_A_TIME = 1  # a run sizes itself to the whole host; others wait for it
 
 
@@ -51,7 +55,9 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         description=entry["description"],
         tags=entry["tags"],
         parameters=entry["parameters"],
-        schedules=[Schedule(**schedule) for schedule in entry["schedules"]],
+        schedules=[Schedule(**schedule) for schedule in entry.get("schedules", ())],
+        triggers=[_TRIGGER.validate_python(trigger) for trigger in entry.get("triggers", ())],
+        concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     assert isinstance(deployment, RunnerDeployment)  # a coroutine only where an event loop runs

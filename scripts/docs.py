@@ -36,6 +36,7 @@ SECTIONS = {
     "Reference": ["docs/reference/options", "docs/reference/columns", "docs/custom_stage"],
     "Operation": [
         "deployments/README",
+        "docs/operations",
         "docs/upload",
         "docs/reliability",
         "docs/benchmarks",

@@ -39,7 +39,10 @@ class RunningServer:
 
 def find_running_server() -> RunningServer | None:
     """Return the server of this user on this machine's port for Prefect servers; None if there is none."""
-    settings = _read_settings()
+    try:
+        settings = _read_settings()
+    except (OSError, ValueError, AttributeError):  # the profiles cannot be read; see prefect_home.py
+        return None
     if "PREFECT_API_URL" in settings:  # the user has named a server
         return None
     port = _get_port(settings)
@@ -57,7 +60,7 @@ def _read_settings() -> Mapping[str, str]:
         active = variables.get("PREFECT_PROFILE") or content.get("active", "")
         profile: Mapping[str, Any] = content.get("profiles", {}).get(active, {})
         return {**{name: str(value) for name, value in profile.items()}, **variables}
-    except (OSError, ValueError, AttributeError):  # no profiles; a damaged file is reported by Prefect
+    except (FileNotFoundError, NotADirectoryError):
         return variables
 
 

@@ -2,6 +2,7 @@
 
 service      a real Prefect server that lives as long as the session
 checkout     a folder with everything that `prefect deploy` needs: prefect.yaml and the demos' input
+deployed     a real Prefect server with all deployments of a checkout without demos, and that checkout
 slow_videos  a folder of videos that keep a slot busy for some seconds each
 """
 
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,27 @@ def make_checkout(folder: Path, *demos: str) -> Path:
     for script in demos:
         subprocess.run([sys.executable, ROOT / "examples" / script, folder / "demo"], check=True, capture_output=True)
     return folder
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Server with all deployments of ``folder``."""
+
+    service: Service
+    folder: Path
+
+
+UI_URL = "http://ui.example"  # notifications link to it
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[Deployed]:
+    folder = make_checkout(tmp_path_factory.mktemp("deployed"))
+    settings = {"PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1", "PREFECT_UI_URL": UI_URL}
+    with run_service(folder, make_home(folder / "home"), **settings) as service:
+        service.run_prefect("work-pool", "create", "headrace", "--type", "process", cwd=folder)
+        service.run_prefect("deploy", "--all", cwd=folder)
+        yield Deployed(service, folder)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ PREFECT = str(Path(sys.executable).with_name("prefect"))
 RUN_SECONDS = 120.0
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 # Shared because creating a client takes longer than a call; each call opens a new connection.
-_CLIENT = httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+_CLIENT = httpx.Client(timeout=120, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def build_environment(home: Path, mark: str, api: str | None = None, **more: str) -> dict[str, str]:
@@ -119,7 +119,7 @@ class Service:
             answers.append(_CLIENT.request(method, f"{self.url}{path}", **given))
             return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 
-        wait_until(is_answered, f"an answer to {method} {path}", 20.0)
+        wait_until(is_answered, f"an answer to {method} {path}", RUN_SECONDS)
         return answers[-1]
 
     def find(self, kind: str, **filters: Any) -> list[dict[str, Any]]:

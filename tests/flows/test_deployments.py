@@ -65,12 +65,14 @@ FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem 
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_deployment_has_the_declared_settings(service: Service, worker: Program, checkout: Path, flow: str) -> None:
-    for name in ("default", "test"):
+    schedules = {"default": [], "test": [], "nightly": [False], "inbox": []}
+    for name, active in schedules.items():
         deployment = service.get_deployment(f"{flow.replace('_', '-')}/{name}")
         assert deployment["entrypoint"] == f"flows.{flow}.{flow}"
         assert deployment["work_pool_name"] == "headrace"
         assert [step["directory"] for pull in deployment["pull_steps"] for step in pull.values()] == [str(checkout)]
-        assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
+        assert [schedule["active"] for schedule in deployment["schedules"]] == active
+        assert deployment["global_concurrency_limit"]["limit"] == 1
         assert name in deployment["tags"]
         assert deployment["description"]
         assert deployment["enforce_parameter_schema"]

@@ -40,7 +40,8 @@ from tests.flows.service import (
     start_program,
 )
 
-DEPLOYMENT = "dataset-prep/test"
+DEPLOYMENT = "dataset-prep/default"
+SCHEDULED = "dataset-prep/nightly"
 SITES = ("sqlite", "postgres", "serve")
 _MINUTE_SECONDS = 60.0
 _RETENTION_SECONDS = 5
@@ -51,6 +52,7 @@ QUICK = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
 }
 VARIABLES = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -80,13 +82,13 @@ class Site:
         return {"manifest": None, "videos_dir": str(self.folder / "videos"), "output_dir": str(output), "max_frames": 1}
 
     def wait_for_scheduled_run(self) -> dict[str, Any]:
-        """Return the first scheduled run of DEPLOYMENT once it has ended."""
+        """Return the first scheduled run of SCHEDULED once it has ended."""
 
         def is_due() -> bool:
-            return bool(self.service.find_scheduled_runs(DEPLOYMENT))
+            return bool(self.service.find_scheduled_runs(SCHEDULED))
 
         wait_until(is_due, "a run created by the scheduler", _MINUTE_SECONDS, every_seconds=0.2)
-        run = str(self.service.find_scheduled_runs(DEPLOYMENT)[0]["id"])
+        run = str(self.service.find_scheduled_runs(SCHEDULED)[0]["id"])
         started = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED")
         wait_until(
             lambda: self.service.get_state(run)["type"] in started, "its start", 2 * _MINUTE_SECONDS, every_seconds=0.2
@@ -184,7 +186,7 @@ def deploy_with_worker(service: Service, folder: Path) -> Iterator[Site]:
 
 def activate_schedule_of(site: Site) -> Site:
     """Return ``site`` with an active schedule."""
-    site.service.activate_schedule(DEPLOYMENT, site.build_parameters(site.scheduled_output))
+    site.service.activate_schedule(SCHEDULED, site.build_parameters(site.scheduled_output))
     return site
 
 

@@ -29,7 +29,7 @@ def test_serve_registers_deployments_and_runs_one(
         program.wait_for_text("polling for scheduled runs")
         served = service.get_deployment("dataset-prep/default")
         assert served["entrypoint"] == "flows.dataset_prep.dataset_prep"
-        assert [schedule["active"] for schedule in served["schedules"]] == [False]
+        assert [row["active"] for row in service.get_deployment("dataset-prep/nightly")["schedules"]] == [False]
         run = service.trigger(
             "dataset-prep/test",
             manifest=None,
@@ -52,14 +52,21 @@ def test_served_deployments_match_prefect_yaml() -> None:
         assert deployment.entrypoint == entry["entrypoint"]
         assert deployment.parameters == entry["parameters"]
         assert deployment.tags == entry["tags"]
-        assert [schedule.slug for schedule in deployment.schedules] == [entry["slug"] for entry in entry["schedules"]]
+        slugs = [schedule["slug"] for schedule in entry.get("schedules", ())]
+        assert [schedule.slug for schedule in deployment.schedules] == slugs
+        assert [trigger.name for trigger in deployment.triggers] == [row["name"] for row in entry.get("triggers", ())]
+        assert deployment.concurrency_limit == entry["concurrency_limit"]["limit"]
+        assert deployment.concurrency_options is not None
+        assert deployment.concurrency_options.collision_strategy == entry["concurrency_limit"]["collision_strategy"]
 
 
-def test_every_flow_has_a_default_and_a_test_deployment() -> None:
+def test_every_flow_has_four_deployments() -> None:
     flows = {path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__"}
     entries = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     deployed = {(entry["entrypoint"], entry["name"]) for entry in entries}
-    assert deployed == {(f"flows.{flow}.{flow}", name) for flow in flows for name in ("default", "test")}
+    assert deployed == {
+        (f"flows.{flow}.{flow}", name) for flow in flows for name in ("default", "test", "nightly", "inbox")
+    }
 
 
 def test_serve_without_a_server_is_a_one_line_error(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_server_that_the_user_named_takes_precedence(
         assert find_running_server() is None
         use(home, server.url, PREFECT_PROFILE="ephemeral")
         assert find_running_server() is not None
-        (home / "profiles.toml").write_text("damaged [")
-        assert find_running_server() is not None
+        (home / "profiles.toml").write_text("damaged [")  # the run's own home is used instead of this one
+        assert find_running_server() is None
     finally:
         (home / "profiles.toml").unlink()
 
