@@ -38,6 +38,7 @@ SECTIONS = {
         "deployments/README",
         "docs/operations",
         "docs/upload",
+        "docs/architecture",
         "docs/reliability",
         "docs/benchmarks",
         "docs/conformance",

@@ -40,6 +40,7 @@ FOREIGN = {
     "--param",
     "--no-run-bls",
     "--no-run-tls",
+    "--no-keep-downloads",
     "--no-plots",
     "--no-rescue-hands",
     "--no-overlay",

@@ -75,7 +75,7 @@ def _collect_times(summary: Summary, outcomes: Iterable[Outcome]) -> tuple[list[
     for outcome in outcomes:
         usage, begun = outcome.usage, outcome.usage.started_at - start
         if usage.slot and outcome.run_id == summary.run_id:
-            bars.append(Bar(usage.slot, begun, begun + usage.seconds, outcome.title, outcome.outcome))
+            bars.append(Bar(usage.slot, begun, begun + usage.seconds, outcome.title, outcome.outcome, outcome.stage))
         if outcome.outcome in ("done", "cached"):
             seconds.append(usage.seconds)
     return bars, seconds

@@ -113,7 +113,7 @@ def test_report_of_ten_thousand_items_is_limited() -> None:
     assert page.count('class="item') <= MAX_BLOCKS + 50
     assert page.count('<td class="id">') == MAX_FAILURES
     assert "The first 500 of 1,200 failures; all of them are in failures.json." in page
-    assert "10,000 items ran: neighbours of one outcome are drawn as one block." in page
+    assert "10,000 items ran: neighbours of one stage and outcome are drawn as one block." in page
 
 
 def test_report_shows_all_figures() -> None:

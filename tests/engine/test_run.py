@@ -119,7 +119,10 @@ def test_report_shows_the_summary_and_the_outcomes(layout: Layout, monkeypatch: 
     (arguments,) = made
     shown, bars, seconds, given, failures = arguments
     assert shown == convert_to_dict(summary)
-    assert bars == [Bar("slot-1", 5.0, 7.0, "Clip A", "done"), Bar("slot-1", 5.0, 7.0, "c", "failed")]
+    assert bars == [
+        Bar("slot-1", 5.0, 7.0, "Clip A", "done", "frames"),
+        Bar("slot-1", 5.0, 7.0, "c", "failed", "frames"),
+    ]
     assert seconds == [2.0, 3.0]
     assert given is pictures
     assert isinstance(failures, list)

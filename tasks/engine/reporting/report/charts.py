@@ -27,12 +27,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Block:
-    """One item, or several adjacent items with the same outcome, in a lane."""
+    """One item, or several adjacent items with the same stage and outcome, in a lane."""
 
     x: float
     width: float
     outcome: str
     title: str
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,10 @@ def _sum_busy(bars: Iterable[Bar], span: float) -> float:
 
 
 def _merge_blocks(bars: list[Bar], span: float, stretches: int) -> tuple[Block, ...]:
-    groups: dict[tuple[object, str], list[Bar]] = defaultdict(list)
+    groups: dict[tuple[object, str, str], list[Bar]] = defaultdict(list)
     for place, bar in enumerate(bars):
         stretch = int(bar.start_seconds / span * stretches) if stretches else place
-        groups[stretch, bar.outcome].append(bar)
+        groups[stretch, bar.stage, bar.outcome].append(bar)
     blocks = [_block(group, span) for group in groups.values()]
     # Failed items are drawn last, on top.
     return tuple(sorted(blocks, key=lambda block: (block.outcome == "failed", block.x)))
@@ -125,14 +126,15 @@ def _block(group: list[Bar], span: float) -> Block:
         # Failures lie between other items: the length of their block is the sum of their durations, not their span.
         end = start + sum(bar.end_seconds - bar.start_seconds for bar in group)
     name = group[0].name if len(group) == 1 else f"{format_count(len(group))} items"
-    title = f"{name}: {group[0].outcome}, {format_duration(end - start)} from {format_duration(start)}"
-    return Block(100 * start / span, max(_HAIR, 100 * (end - start) / span), group[0].outcome, title)
+    stage = f"{group[0].stage}, " if group[0].stage else ""
+    title = f"{name}: {stage}{group[0].outcome}, {format_duration(end - start)} from {format_duration(start)}"
+    return Block(100 * start / span, max(_HAIR, 100 * (end - start) / span), group[0].outcome, title, group[0].stage)
 
 
 def _note(items: int, slots: int, joined: bool) -> str:
     notes = []
     if joined:
-        notes.append(f"{format_count(items)} items ran: neighbours of one outcome are drawn as one block.")
+        notes.append(f"{format_count(items)} items ran: neighbours of one stage and outcome are drawn as one block.")
     if slots > MAX_LANES:
         notes.append(f"The first {MAX_LANES} of {format_count(slots)} slots are drawn.")
     return " ".join(notes)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """One item on the time line: its slot, and its start and end in seconds since the run's start."""
+    """One item on the time line: its slot, its stage, and its start and end in seconds since the run's start."""
 
     slot: str
     start_seconds: float
     end_seconds: float
     name: str
     outcome: str
+    stage: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tasks.engine.reporting.report.model import Bar, Failure, Picture
 MAX_FAILURES = 500
 OUTCOMES = ("done", "cached", "failed", "upstream", "remaining")
 _NO_ADVICE = ("completed", "completed_with_failures")  # the totals are enough
+_STAGE_COLORS = 5  # as in report.html
 _BADGES = {"completed": "good", "completed_with_failures": "warn", "interrupted": "warn", "failed": "bad"}
 
 
@@ -62,6 +63,7 @@ def render_report(
         notes=summary.get("notes", ()),
         stages=[(name, counts) for name, counts in summary.get("stages", {}).items()],
         outcomes=OUTCOMES,
+        colors=_choose_colors(list(summary.get("stages", {}))),
         time_line=charts.build_time_line(bars, float(summary.get("wall_seconds") or 0.0)),
         idle=_explain_empty(items),
         spread=charts.build_spread(seconds),
@@ -107,6 +109,13 @@ def _build_tiles(summary: Mapping[str, Any]) -> list[Tile]:
         ("peak_memory_bytes", "peak memory", formatting.format_memory, "most that one item's process held"),
     ]
     return [Tile(name, form(summary[key]), hint) for key, name, form, hint in tiles if summary.get(key) is not None]
+
+
+def _choose_colors(stages: Sequence[str]) -> dict[str, str]:
+    """Return the color class of each stage; a single stage has the color of done items."""
+    if len(stages) < 2:
+        return dict.fromkeys(stages, "done")
+    return {stage: f"stage-{place % _STAGE_COLORS + 1}" for place, stage in enumerate(stages)}
 
 
 def _compute_shares(items: Mapping[str, int]) -> list[Share]:
