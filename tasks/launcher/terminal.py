@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager, redirect_stderr, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tasks.engine.contract.errors import HeadraceError, InvalidInput, Problem, RunError
 from tasks.engine.contract.text import showable
@@ -24,10 +24,28 @@ class BrokenOutput(HeadraceError):
     """Nobody reads standard output any more, as after ``| head``."""
 
 
+class _LenientStream:
+    """Standard error that ignores write errors: a full disk or a closed pipe there does not end a run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def print_line(line: str) -> None:
-    """Print one line on standard error, control characters escaped. A full disk there does not end the command."""
-    with suppress(OSError):
-        print(showable(line), file=sys.stderr)
+    """Print one line on standard error, control characters escaped."""
+    print(showable(line), file=sys.stderr)
 
 
 def print_output(line: str) -> None:
@@ -69,7 +87,8 @@ def print_problems(problems: Sequence[Problem]) -> int:
 
 def report_errors(command: Callable[[], int]) -> int:
     """Return the exit code of ``command``, after its output is written; print a line per error."""
-    code = _report_errors(command)
+    with redirect_stderr(_LenientStream(sys.stderr)):
+        code = _report_errors(command)
     try:
         sys.stderr.flush()
     except OSError:
