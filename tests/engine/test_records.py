@@ -423,7 +423,7 @@ def test_unreadable_outputs_are_not_intact(store: RecordStore, monkeypatch: pyte
 
 def test_many_records_are_read_through_open_folders(store: RecordStore) -> None:
     written = publish_files(store, "a", {"deep/one": "1"})
-    with store.reading():
+    with store.holding():
         assert store.get("a") == written
         store.folder.rename(store.folder.with_name("moved"))
         assert store.get("a") == written

@@ -10,7 +10,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, is_safe_id
 from tasks.engine.contract.stage import Stage
-from tasks.engine.planning.identity import compute_item_key, compute_stage_digest, read_input_states
+from tasks.engine.planning.identity import compute_stage_digest, identify_item
 from tasks.engine.store.outcomes import Outcome, Outcomes, Record
 from tasks.engine.store.records import RecordStore
 
@@ -65,18 +65,17 @@ class ItemPlanner:
 
     def plan(self, item: Item) -> SettledItem | PlannedItem | DroppedItem:
         """Compare the key of ``item`` with its record, and its outputs with the sizes or digests in the record."""
-        states = read_input_states(item)
-        key = compute_item_key(self._digest, item, self._execution.identity)
+        key, read_states = identify_item(self._digest, item, self._execution.identity)
         record = self.store.get(item.id) if item.id in self._done else None
         if record and record.key == key:
             if record.dropped:
-                return DroppedItem(record, PlannedItem(item, key, states=states))
+                return DroppedItem(record, PlannedItem(item, key, states=read_states()))
             if self.store.has_intact_outputs(record, self._execution.verify):
                 return settle_cached(item, record)
         failure = self._failures.get(item.id)
         if failure and failure.key == key:
             return SettledItem(item, Outcome.of_failure(failure).named(item), None)
-        return PlannedItem(item, key, states=states)
+        return PlannedItem(item, key, states=read_states())
 
     def check_id(self, item: Item) -> None:
         """Raise RunError if the id is not safe as a file name, or if it differs from an earlier one at most in case.
@@ -95,7 +94,7 @@ class ItemPlanner:
 
 def settle_cached(item: Item, record: Record) -> SettledItem:
     """Return an item that an earlier run has done."""
-    return SettledItem(item, Outcome.of_record(record, "cached").named(item), record)
+    return SettledItem(item, Outcome.of_record(record, "cached", item), record)
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, executio
     """Plan all ``items`` of a stage, in the order in which they run. Raises RunError for ids that collide."""
     planner = ItemPlanner(stage, store, execution)
     settled, todo = Outcomes(), dict[int, PlannedItem]()
-    with store.reading():
+    with store.holding():
         for position, item in enumerate(items):
             planner.check_id(item)
             planned = planner.plan(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tasks.engine.contract.execution import Identity
@@ -37,7 +38,7 @@ class RunContext:
         """True if shards run in other processes than the flow."""
         return self.slots is None
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """The layout of the output folder."""
         return Layout(self.output_dir)

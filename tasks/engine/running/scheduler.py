@@ -101,7 +101,7 @@ class Scheduler:
         """Find what earlier runs have done, and queue the rest. Raises RunError for ids that collide."""
         with ExitStack() as stack:
             for node in self.nodes:
-                stack.enter_context(node.store.reading())
+                stack.enter_context(node.store.holding())
             for node, given, origin in self._list_roots():
                 self._insert_root(self._plan_item(node, given), origin)
         self._make_tables()

@@ -64,8 +64,6 @@ class RecordStore:
             finally:
                 self.tree = self.layout.tree
 
-    reading = holding
-
     def _is_new(self, item_id: str) -> bool:
         """Return True if :meth:`look` found no files of this item, and none were written since."""
         return item_id == self._new
