@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -77,6 +79,7 @@ def _measure(
     repeats: int,
 ) -> None:
     adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the tools end too
     try:
         with tempfile.TemporaryDirectory(prefix="peers-") as folder:
             comparison = Comparison(Path(folder), slots, path, found)
@@ -150,7 +153,7 @@ class Comparison:
         if any(cell["lost"] or not cell["ended"].startswith("exit") for cell in faults):
             cells.pop("mixture", None)
             return
-        count = self._reduce(peer, items, 0.05, 240.0)
+        count = self._reduce(peer, items, 0.05, 120.0)
         self._keep(peer, "mixture", self._bench.measure_mixture(peer, python, count, 0.05))
 
     def measure_time(self, peer: Peer, python: Path, items: int, milliseconds: int, cap_seconds: float) -> None:

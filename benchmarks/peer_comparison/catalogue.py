@@ -91,7 +91,14 @@ def _start_snakemake(job: Job) -> list[str | Path]:
 PEERS = (
     Peer("pool", "multiprocessing.Pool", "with_pool.py", (), _script("with_pool.py")),
     Peer("futures", "concurrent.futures", "with_futures.py", (), _script("with_futures.py")),
-    Peer("joblib", "joblib (loky)", "with_joblib.py", ("joblib>=1.4",), _script("with_joblib.py")),
+    Peer(
+        "joblib",
+        "joblib (loky)",
+        "with_joblib.py",
+        ("joblib>=1.4",),
+        _script("with_joblib.py"),
+        {"JOBLIB_TEMP_FOLDER": "{home}"},
+    ),
     Peer("dask", "Dask LocalCluster", "with_dask.py", ("dask[distributed]>=2026.3",), _script("with_dask.py")),
     Peer(
         "prefect",

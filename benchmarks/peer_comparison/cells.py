@@ -87,7 +87,7 @@ class Bench:
         """Run items of which 1 % fail: an exception, a segfault and a hang in turn."""
         faults = {number: KINDS[number // 100 % 3] for number in range(_FAULT, items, 100)}
         place = self._prepare(peer, python, items, cpu_seconds, faults)
-        return place.finish(place.run(Limits(cap_seconds=300)))
+        return place.finish(place.run(Limits(cap_seconds=240)))
 
     def measure_clean(self, peer: Peer, python: Path, items: int, cpu_seconds: float) -> dict[str, Any]:
         """Run items without faults, delete one file, truncate another, and run again."""

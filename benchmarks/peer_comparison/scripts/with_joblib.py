@@ -1,10 +1,12 @@
 """Make items with joblib on loky: ``with_joblib.py ITEMS SLOTS LIMIT FOLDER``."""
 
 import sys
+from multiprocessing import TimeoutError  # noqa: A004 - its name there
 from pathlib import Path
 
 from item import make_item
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 
 def run(folder, number):
@@ -23,10 +25,13 @@ def main(items, slots, limit, folder):
     todo = [number for number in range(items) if not (folder / f"{number}.txt").exists()]
     parallel = Parallel(n_jobs=slots, timeout=limit, return_as="generator_unordered")
     failed = dict.fromkeys(todo, "not done")
-    for number, error in parallel(delayed(run)(folder, number) for number in todo):
-        del failed[number]
-        if error:
-            failed[number] = error
+    try:
+        for number, error in parallel(delayed(run)(folder, number) for number in todo):
+            del failed[number]
+            if error:
+                failed[number] = error
+    except (TimeoutError, TerminatedWorkerError) as error:
+        print("stopped:", repr(error))
     print("failed:", failed)
     return bool(failed)
 
