@@ -26,6 +26,7 @@ from benchmarks.peer_comparison.running import adopt_orphans, kill_marked
 from benchmarks.peer_comparison.tables import format_tables, update_page
 
 ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("clean", "segfault", "hang", "kill", "time-5", "time-50", "time-500", "mixture")
 Results = dict[str, Any]
 
 
@@ -37,7 +38,7 @@ def main(
     cap_seconds: float = 120.0,
     repeats: int = 1,
     peers: str = "",
-    parts: str = "clean,segfault,hang,kill,time,mixture",
+    parts: str = ",".join(PARTS),
     results: Path = Path(".bench/peers.json"),
     docs: Path | None = None,
 ) -> None:
@@ -60,7 +61,7 @@ def main(
     results.parent.mkdir(parents=True, exist_ok=True)
     if parts:
         sizes = {5: items, 50: items, 500: long_items}
-        _measure(found, results, chosen, parts, slots, fault_items, sizes, cap_seconds, repeats)
+        _measure(found, results, chosen, _choose_parts(parts), slots, fault_items, sizes, cap_seconds, repeats)
     tables = format_tables(found, PEERS)
     print(tables)
     if docs:
@@ -71,7 +72,7 @@ def _measure(
     found: Results,
     path: Path,
     peers: list[Peer],
-    parts: str,
+    parts: list[str],
     slots: int,
     fault_items: int,
     sizes: dict[int, int],
@@ -86,11 +87,11 @@ def _measure(
             pythons = comparison.prepare(peers)
             for peer, python in pythons.items():
                 comparison.measure_faults(peer, python, fault_items, parts)
-            if "time" in parts:
-                comparison.forget_times(peers)
-                for milliseconds, count in list(sizes.items()) * repeats:
-                    for peer, python in pythons.items():
-                        comparison.measure_time(peer, python, count, milliseconds, cap_seconds)
+            timed = [(milliseconds, count) for milliseconds, count in sizes.items() if f"time-{milliseconds}" in parts]
+            comparison.forget_times(peers, parts)
+            for milliseconds, count in timed * repeats:
+                for peer, python in pythons.items():
+                    comparison.measure_time(peer, python, count, milliseconds, cap_seconds)
             if "mixture" in parts:
                 for peer, python in pythons.items():
                     comparison.measure_mixture(peer, python, sizes[50])
@@ -109,11 +110,11 @@ class Comparison:
         found["slots"] = slots
         _say(f"{found['machine']}; load {os.getloadavg()[0]:.1f}")
 
-    def forget_times(self, peers: list[Peer]) -> None:
-        """Drop the timed cells of earlier runs."""
+    def forget_times(self, peers: list[Peer], parts: list[str]) -> None:
+        """Drop the timed cells of an earlier run; each repetition adds one."""
         for peer in peers:
             cells = self._found["cells"].get(peer.name, {})
-            for name in [name for name in cells if name.startswith("time-")]:
+            for name in [name for name in cells if name.startswith("time-") and name in parts]:
                 del cells[name]
 
     def prepare(self, peers: list[Peer]) -> dict[Peer, Path]:
@@ -131,7 +132,7 @@ class Comparison:
             pythons[peer] = python
         return pythons
 
-    def measure_faults(self, peer: Peer, python: Path, items: int, parts: str) -> None:
+    def measure_faults(self, peer: Peer, python: Path, items: int, parts: list[str]) -> None:
         """Measure a run without faults, then with a segfault, a hang and a kill; fewer items if it is slow."""
         cells = self._found["cells"].setdefault(peer.name, {})
         if "clean" in parts:
@@ -191,6 +192,13 @@ def _choose_peers(names: str) -> list[Peer]:
     if unknown := sorted(set(wanted) - set(known)):
         raise SystemExit(f"--peers: {', '.join(unknown)} unknown; allowed: {', '.join(known)}")
     return [known[name] for name in wanted]
+
+
+def _choose_parts(names: str) -> list[str]:
+    wanted = [name for name in names.split(",") if name]
+    if unknown := sorted(set(wanted) - set(PARTS)):
+        raise SystemExit(f"--parts: {', '.join(unknown)} unknown; allowed: {', '.join(PARTS)}")
+    return wanted
 
 
 def _say(line: str) -> None:

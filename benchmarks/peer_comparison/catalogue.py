@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
-LIMIT_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,7 @@ class Job:
     python: Path
     items: int
     slots: int
+    limit_seconds: int
     folder: Path
 
 
@@ -62,21 +62,21 @@ def _find_docstring_lines(text: str) -> set[int]:
 
 def _script(name: str) -> Callable[[Job], list[str | Path]]:
     def build(job: Job) -> list[str | Path]:
-        words = [str(job.items), str(job.slots), str(LIMIT_SECONDS)]
+        words = [str(job.items), str(job.slots), str(job.limit_seconds)]
         return [job.python, SCRIPTS / name, *words, job.folder / "out"]
 
     return build
 
 
 def _run_headrace(job: Job) -> list[str | Path]:
-    options = {"--items": job.items, "--workers": job.slots, "--timeout": LIMIT_SECONDS, "--output-dir": job.folder}
+    options = {"--items": job.items, "--workers": job.slots, "--timeout": job.limit_seconds, "--output-dir": job.folder}
     words = [str(word) for pair in options.items() for word in pair]
     return [job.python, SCRIPTS / "with_headrace.py", *words]
 
 
 def _run_snakemake(job: Job) -> list[str | Path]:
     words = ["--cores", str(job.slots), "--keep-going", "--rerun-incomplete", "--quiet"]
-    config = [f"items={job.items}", f"limit={LIMIT_SECONDS}", f"python={job.python}", f"item={SCRIPTS / 'item.py'}"]
+    config = [f"items={job.items}", f"limit={job.limit_seconds}", f"python={job.python}", f"item={SCRIPTS / 'item.py'}"]
     return [*_start_snakemake(job), *words, "--config", *config]
 
 

@@ -21,6 +21,8 @@ from benchmarks.peer_comparison.trace import Trace, count_ended, find_missing
 KINDS = ("exception", "segfault", "hang")
 _FAULT = 37  # the number of the first item that fails
 _DELETED, _TRUNCATED = 3, 5
+_LIMIT_SECONDS = 5
+_TIMED_LIMIT_SECONDS = 60  # other work on the machine must not fail a timed item
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Bench:
     def measure_time(self, peer: Peer, python: Path, items: int, cpu_seconds: float, cap: float) -> dict[str, Any]:
         """Run items of which 1 % raise an exception."""
         faults = dict.fromkeys(range(_FAULT, items, 100), "exception")
-        place = self._prepare(peer, python, items, cpu_seconds, faults)
+        place = self._prepare(peer, python, items, cpu_seconds, faults, _TIMED_LIMIT_SECONDS)
         execution = place.run(Limits(cap_seconds=cap))
         return place.finish(execution)
 
@@ -136,7 +138,15 @@ class Bench:
             "repaired": repaired,
         }
 
-    def _prepare(self, peer: Peer, python: Path, items: int, cpu_seconds: float, faults: dict[int, str]) -> _Place:
+    def _prepare(
+        self,
+        peer: Peer,
+        python: Path,
+        items: int,
+        cpu_seconds: float,
+        faults: dict[int, str],
+        limit: int = _LIMIT_SECONDS,
+    ) -> _Place:
         folder = self.folder / f"{peer.name}-{time.monotonic_ns() % 10**9}"
         (folder / "run/out").mkdir(parents=True)
         home, plan = folder / "home", folder / "plan.json"
@@ -147,8 +157,16 @@ class Bench:
         passes = self.calibration.count_passes(cpu_seconds)
         plan.write_text(json.dumps({"log": str(folder / "log"), "passes": passes, "faults": faults}))
         own = {name: text.format(home=home) for name, text in peer.environment.items()}
-        environment = {**_copy_environment(), **own, "PEERS_PLAN": str(plan), "PYTHONPATH": str(SCRIPTS)}
-        return _Place(peer, Job(python, items, self.slots, folder / "run"), cpu_seconds, faults, environment, folder)
+        environment = {
+            **_copy_environment(),
+            **own,
+            "DO_NOT_TRACK": "1",
+            "PEERS_PLAN": str(plan),
+            "PYTHONPATH": str(SCRIPTS),
+        }
+        return _Place(
+            peer, Job(python, items, self.slots, limit, folder / "run"), cpu_seconds, faults, environment, folder
+        )
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def run_command(
     left = _count_left(mark)
     if not keep_orphans:
         kill_marked(mark)
-    _reap()
+        _reap_all()
     return Execution(ended, seconds, _read_cpu_seconds() - before, max(peaks, default=0), left)
 
 
@@ -180,6 +180,15 @@ def _reap() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+
+
+def _reap_all(patience_seconds: float = 10.0) -> None:
+    """Collect all children; a process that was just killed takes a moment to end."""
+    end = time.monotonic() + patience_seconds
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < end:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.02)
 
 
 def _read_cpu_seconds() -> float:

@@ -50,7 +50,8 @@ def _format_times(found: dict[str, Any], peers: Sequence[Peer]) -> str:
         if name in pool:
             text += f", {_take_median(own, _measure_pace) / _take_median(pool[name], _measure_pace):.2f}"
             text += f" ({own[0]['items']} items)" if own[0]["items"] < pool[name][0]["items"] else ""
-        return text + _describe_end(own[0])
+        lost = max(cell["lost"] for cell in own)
+        return text + (f", {lost} lost" if lost else "") + _describe_end(own[0])
 
     slots = found["slots"]
     head = ["peer", *(_describe_size(found, name) for name in _TIMES)]
