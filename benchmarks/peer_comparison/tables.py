@@ -68,7 +68,7 @@ def _format_times(found: dict[str, Any], peers: Sequence[Peer]) -> str:
 
 def _format_costs(found: dict[str, Any], peers: Sequence[Peer]) -> str:
     cells = found["cells"]
-    if not any("time-50" in cells[peer.name] for peer in peers):
+    if not any(name in cells[peer.name] for peer in peers for name in _TIMES):
         return ""
     head = ["peer", "CPU outside the items, ms per item: 5 ms", "50 ms", "500 ms", "peak memory", "lines of user code"]
     rows = []
