@@ -23,7 +23,7 @@ from benchmarks.peer_comparison.catalogue import PEERS, Peer
 from benchmarks.peer_comparison.cells import Bench, Calibration
 from benchmarks.peer_comparison.environments import NotInstallable, prepare_python, read_version
 from benchmarks.peer_comparison.running import adopt_orphans, kill_marked
-from benchmarks.peer_comparison.tables import format_tables, update_page
+from benchmarks.peer_comparison.tables import format_tables, has_survived, update_page
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("clean", "segfault", "hang", "kill", "time-5", "time-50", "time-500", "mixture")
@@ -150,8 +150,7 @@ class Comparison:
     def measure_mixture(self, peer: Peer, python: Path, items: int) -> None:
         """Measure 1 % of faults of all kinds, if the peer survives a segfault and a hang without losing other items."""
         cells = self._found["cells"][peer.name]
-        faults = [cells[kind] for kind in ("segfault", "hang") if kind in cells]
-        if any(cell["lost"] or not cell["ended"].startswith("exit") for cell in faults):
+        if not has_survived(cells):
             cells.pop("mixture", None)
             return
         count = self._reduce(peer, items, 0.05, 120.0)

@@ -105,7 +105,7 @@ def kill_marked(mark: str = "") -> None:
 
 def _watch(process: subprocess.Popen[bytes], log: Path, limits: Limits, kill_when: Callable[[], bool] | None) -> str:
     start = changed = time.monotonic()
-    size = log.stat().st_size if log.exists() else 0
+    first = size = log.stat().st_size if log.exists() else 0
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return f"exit {process.wait(0.02)}"
@@ -117,7 +117,7 @@ def _watch(process: subprocess.Popen[bytes], log: Path, limits: Limits, kill_whe
         new_size = log.stat().st_size if log.exists() else 0
         if new_size != size:
             size, changed = new_size, now
-        is_stalled = now - changed > (limits.stall_seconds if size else limits.start_seconds)
+        is_stalled = now - changed > (limits.start_seconds if size == first else limits.stall_seconds)
         if is_stalled or now - start > limits.cap_seconds:
             ended = "stalled" if is_stalled else "capped"
             process.kill()

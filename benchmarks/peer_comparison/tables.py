@@ -83,7 +83,8 @@ def _format_costs(found: dict[str, Any], peers: Sequence[Peer]) -> str:
 
 def _format_faults(found: dict[str, Any], peers: Sequence[Peer]) -> str:
     cells = found["cells"]
-    measured = [peer for peer in peers if "kill" in cells[peer.name]]
+    needed = {"clean", "segfault", "hang", "kill"}
+    measured = [peer for peer in peers if needed <= cells[peer.name].keys()]
     if not measured:
         return ""
     head = ["peer", "items", "one segfault", "one hang", "1 % of all faults"]
@@ -95,7 +96,7 @@ def _format_faults(found: dict[str, Any], peers: Sequence[Peer]) -> str:
         faults = [_describe_fault(own[kind], clean) for kind in ("segfault", "hang")]
         twice = f"{kill['run_twice']} of {kill['ended_before']}" + (" (after unlocking)" if kill["repaired"] else "")
         lost = f"{kill['lost']}" + _describe_end(kill)
-        row = [peer.title, str(clean["items"]), *faults, _describe_mixture(own.get("mixture"))]
+        row = [peer.title, str(clean["items"]), *faults, _describe_mixture(own)]
         row += [twice, lost, str(kill["processes_left"])]
         row += [_describe_restored(clean, "deleted"), _describe_restored(clean, "truncated")]
         rows.append(row)
@@ -114,9 +115,16 @@ def _describe_fault(cell: Cell, clean: Cell) -> str:
     return ", ".join(words)
 
 
-def _describe_mixture(cell: Cell | None) -> str:
+def has_survived(own: dict[str, Any]) -> bool:
+    """Return True if a segfault and a hang cost no other item, and both runs ended."""
+    cells = [own[kind] for kind in ("segfault", "hang") if kind in own]
+    return not any(cell["lost"] or not cell["ended"].startswith("exit") for cell in cells)
+
+
+def _describe_mixture(own: dict[str, Any]) -> str:
+    cell = own.get("mixture")
     if cell is None:
-        return "not survived"
+        return "" if has_survived(own) else "not survived"
     text = f"{cell['lost']} lost of {cell['items']}"
     if cell["repeated"]:
         text += f", {cell['repeated']} run again"

@@ -21,14 +21,14 @@ def run(row, folder):
 
 
 def main(items, slots, folder):
-    """Make the items that no checkpoint contains; blocks whose process crashes are dropped after retries."""
+    """Make the items that no checkpoint contains, one per block; a block that crashes twice is dropped."""
     state = folder.parent / "state"
     ray.init(num_cpus=slots, include_dashboard=False)
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1
     context.checkpoint_config = CheckpointConfig("id", str(state / "checkpoint"), delete_checkpoint_on_success=False)
-    dataset = ray.data.range(items).map(run, fn_args=[folder], max_retries=1)
-    dataset.write_parquet(str(state / "results"))
+    dataset = ray.data.range(items, override_num_blocks=items).map(run, fn_args=[folder], max_retries=1)
+    dataset.write_parquet(str(state / "results"), ray_remote_args={"max_retries": 1})  # one task with the map
     errors = {row["id"]: row["error"] for row in pq.read_table(state / "results").to_pylist()}
     failed = {number: errors.get(number, "dropped") for number in range(items) if errors.get(number, "dropped")}
     print("failed:", failed)
