@@ -30,6 +30,7 @@ from tasks.engine.contract.items import Item, find_input_root
 from tasks.engine.contract.paths import find_path_problems
 from tasks.engine.contract.stage import Lane, Stage
 from tasks.engine.contract.text import count_noun, showable
+from tasks.engine.planning.basis import write_params
 from tasks.engine.planning.graph import Graph, Node
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.planning.sizing import Host, RunSize, read_host, size_run
@@ -115,6 +116,8 @@ class BatchRun:
         progress = RunProgress([node.name for node in scheduler.nodes])
         scheduler.on_add, scheduler.on_settle = progress.add, progress.settle
         plan(self.flow, Sealed(scheduler), return_state=True).result()
+        for node in graph.nodes:
+            write_params(self.layout, node.stage)
         if not scheduler.is_finished:
             self._run(scheduler, progress, self._size(graph, scheduler))
         self._check_lock()

@@ -69,7 +69,7 @@ def test_item_is_identified_with_one_reading_as_with_two(
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("file")
     item = Item("a", {"x": 1}, tuple(str(tmp_path / name) for name in names), refusal="broken")
-    key, get_states = identity.identify_item(b"stage", item, option)
+    key, get_states, _ = identity.identify_item(b"stage", item, option)
     assert key == identity.compute_item_key(b"stage", item, option)
     assert get_states() == identity.read_input_states(item)
 
@@ -82,7 +82,7 @@ def test_states_of_an_identified_item_are_those_before_its_key(tmp_path: Path, n
         (tmp_path / path).write_text("before")
     item = Item("a", inputs=(str(tmp_path / name),))
     before = identity.read_input_states(item)
-    _, get_states = identity.identify_item(b"stage", item, "stat")
+    get_states = identity.identify_item(b"stage", item, "stat").read_states
     (tmp_path / "file").write_text("afterwards")
     (tmp_path / "folder/inner").write_text("afterwards")
     assert get_states() == before

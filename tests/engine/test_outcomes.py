@@ -39,8 +39,12 @@ def test_records_and_failures_become_attempts_of_the_history() -> None:
 
 def test_record_becomes_a_done_or_cached_outcome() -> None:
     made = Outcome.of_record(RECORD)
-    assert made == Outcome("a", "frames", "done", 2, USAGE, "run-1", ("a/1.jpg",), {"n": 1})
+    assert made == Outcome(
+        "a", "frames", "done", 2, USAGE, "run-1", ("a/1.jpg",), {"n": 1}, output_bytes=made.output_bytes
+    )
+    assert made.output_bytes == sum(output.size_bytes for output in RECORD.outputs) > 0
     assert Outcome.of_record(RECORD, "cached").outcome == "cached"
+    assert Outcomes([made])[0].output_bytes == 0, "it is not kept"
 
 
 def test_failure_becomes_an_outcome_with_its_reason() -> None:

@@ -14,6 +14,7 @@ import pytest
 from tasks.engine.contract.errors import LockLost, RunError
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult
+from tasks.engine.planning.basis import BasisMaker
 from tasks.engine.planning.identity import read_input_states
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running import settlement
@@ -66,7 +67,8 @@ def test_result_is_published_and_recorded(tmp_path: Path) -> None:
     item = start_item(settler, "made/x.txt")
     reply = finish(item)
     outcome = settler.settle(item, reply, b"")
-    record = Record("a", "faults", 1, "key", reply.outputs, {"n": 1}, {"d": 2}, USAGE, 3, "run-1")
+    basis = BasisMaker(settler.order.stage, "stat").describe(item.planned)
+    record = Record("a", "faults", 1, "key", reply.outputs, {"n": 1}, {"d": 2}, USAGE, 3, "run-1", basis=basis)
     assert settler.store.load() == {"a": record}
     assert outcome == Outcome.of_record(record)
     assert (tmp_path / "out/made/x.txt").read_text() == "made/x.txt"

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.engine.contract.execution import Identity
 from tasks.engine.contract.items import Item
@@ -29,8 +29,18 @@ def canonicalize(value: Any) -> bytes:
 
 def compute_stage_digest(stage: Stage) -> bytes:
     """Return a digest of the stage's name, version, parameters and models (32 bytes)."""
-    parts = [stage.name, stage.version, stage.params.model_dump(mode="json"), dict(stage.model_digests())]
+    parts = [stage.name, stage.version, *describe_params(stage).values()]
     return hashlib.sha256(canonicalize(parts)).digest()
+
+
+def describe_params(stage: Stage) -> dict[str, Any]:
+    """Return the stage's parameters and the digests of its models."""
+    return {"params": stage.params.model_dump(mode="json"), "models": dict(stage.model_digests())}
+
+
+def hash_short(value: Any) -> str:
+    """Return the first 16 digits of the sha256 of a JSON value: enough to notice a change, not for a key."""
+    return hashlib.sha256(canonicalize(value)).hexdigest()[:16]
 
 
 def compute_item_key(stage: bytes, item: Item, identity: Identity) -> str:
@@ -43,8 +53,20 @@ def _hash_key(stage: bytes, item: Item, inputs: list[list[Any]]) -> str:
     return hashlib.sha256(stage + canonicalize([item.id, item.payload, inputs, *refusal])).hexdigest()
 
 
-def identify_item(stage: bytes, item: Item, identity: Identity) -> tuple[str, Callable[[], tuple[str, ...]]]:
-    """Return the key of ``item``, and a function that returns the states of its inputs before the key was computed.
+class Identified(NamedTuple):
+    """The key of an item, and functions that only items need that are not done.
+
+    read_states  returns the states of the inputs before the key was computed
+    hash_inputs  returns a digest of the identities of the inputs
+    """
+
+    key: str
+    read_states: Callable[[], tuple[str, ...]]
+    hash_inputs: Callable[[], str]
+
+
+def identify_item(stage: bytes, item: Item, identity: Identity) -> Identified:
+    """Return the key of ``item`` with the states and the identities of its inputs.
 
     Same results as :func:`compute_item_key` and :func:`read_input_states`, in half of the time if all inputs are files:
     both come from one reading of each file's status, and only items that are not done need the states.
@@ -52,9 +74,15 @@ def identify_item(stage: bytes, item: Item, identity: Identity) -> tuple[str, Ca
     statuses = _read_file_statuses(item.inputs) if identity == "stat" else None
     if statuses is None:
         states = read_input_states(item)
-        return compute_item_key(stage, item, identity), lambda: states
-    key = _hash_key(stage, item, [_read_times("", status) for status in statuses])
-    return key, lambda: tuple(_hash_state(_read_state("", status)) for status in statuses)
+        inputs = [identify_input(path, identity) for path in item.inputs]
+        return Identified(_hash_key(stage, item, inputs), lambda: states, lambda: hash_short(inputs))
+    inputs = [_read_times("", status) for status in statuses]
+    key = _hash_key(stage, item, inputs)
+    return Identified(
+        key,
+        lambda: tuple(_hash_state(_read_state("", status)) for status in statuses),
+        lambda: hash_short(inputs),
+    )
 
 
 def _read_file_statuses(paths: Sequence[str]) -> list[os.stat_result] | None:

@@ -10,7 +10,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, is_safe_id
 from tasks.engine.contract.stage import Stage
-from tasks.engine.planning.identity import compute_stage_digest, identify_item
+from tasks.engine.planning.identity import Identified, compute_stage_digest, identify_item
 from tasks.engine.store.outcomes import Outcome, Outcomes, Record
 from tasks.engine.store.records import RecordStore
 
@@ -24,6 +24,7 @@ class PlannedItem:
     attempts  number of earlier attempts
     states    states of its inputs before the key was computed (see :func:`read_input_states`); empty if not read
     alone     no other item may run at the same time: it ran out of memory next to others
+    inputs    digest of the identities of its inputs, for its record; empty if not computed
     """
 
     item: Item
@@ -32,6 +33,7 @@ class PlannedItem:
     attempts: int = 0
     states: tuple[str, ...] = ()
     alone: bool = False
+    inputs: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,18 @@ class ItemPlanner:
 
     def plan(self, item: Item) -> SettledItem | PlannedItem | DroppedItem:
         """Compare the key of ``item`` with its record, and its outputs with the sizes or digests in the record."""
-        key, read_states = identify_item(self._digest, item, self._execution.identity)
+        identified = identify_item(self._digest, item, self._execution.identity)
+        key = identified.key
         record = self.store.get(item.id) if item.id in self._done else None
         if record and record.key == key:
             if record.dropped:
-                return DroppedItem(record, PlannedItem(item, key, states=read_states()))
+                return DroppedItem(record, _make_planned(item, identified))
             if self.store.has_intact_outputs(record, self._execution.verify):
                 return settle_cached(item, record)
         failure = self._failures.get(item.id)
         if failure and failure.key == key:
             return SettledItem(item, Outcome.of_failure(failure).named(item), None)
-        return PlannedItem(item, key, states=read_states())
+        return _make_planned(item, identified)
 
     def check_id(self, item: Item) -> None:
         """Raise RunError if the id is not safe as a file name, or if it differs from an earlier one at most in case.
@@ -90,6 +93,10 @@ class ItemPlanner:
             titles = f"{self._first[folded]!r} and {item.title!r}"
             raise RunError(f"{name}: {titles} would get the same file name, {item.id}; rename one of them")
         self._first[folded] = item.title
+
+
+def _make_planned(item: Item, identified: Identified) -> PlannedItem:
+    return PlannedItem(item, identified.key, states=identified.read_states(), inputs=identified.hash_inputs())
 
 
 def settle_cached(item: Item, record: Record) -> SettledItem:

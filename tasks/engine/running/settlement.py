@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tasks.engine.contract.errors import LockLost, OutputBlocked, RunError
 from tasks.engine.contract.text import short_line
+from tasks.engine.planning.basis import BasisMaker
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.context import ShardOrder
 from tasks.engine.running.input_changes import find_change_since_start
@@ -44,6 +45,7 @@ class ItemSettler:
         self.order = order
         self.context = order.context
         self.store = RecordStore(order.context.layout, order.stage.name)
+        self._bases = BasisMaker(order.stage, order.context.identity)
 
     def find_settled(self, planned: PlannedItem) -> Outcome | None:
         """Return the outcome if this run has done the item before: Dask resubmits a shard whose worker was lost.
@@ -119,6 +121,7 @@ class ItemSettler:
             usage=reply.usage,
             attempts=planned.attempts + 1,
             run_id=self.context.run_id,
+            basis=self._bases.describe(planned),
         )
         try:
             with self._claim(planned, private) as claim:

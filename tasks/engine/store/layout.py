@@ -42,6 +42,10 @@ class Layout:
         """Return the folder of the failures of the last run, ``<id>.json``."""
         return self.state_folder / "failures" / stage
 
+    def params(self, stage: str) -> Path:
+        """Return the folder of the parameters with which items of a stage were done, ``<digest>.json``."""
+        return self.state_folder / "params" / stage
+
     def log(self, stage: str, item_id: str) -> Path:
         """Return the path of a failed item's log: the standard output and error of its process."""
         return self.state_folder / "logs" / stage / f"{item_id}.log"
@@ -100,6 +104,6 @@ def check_folders(layout: Layout) -> None:
     """Raise RunError if a folder of the engine is a symlink, before anything is read, written or removed."""
     tree = layout.tree
     tree.refuse_link(STATE_FOLDER)
-    for path in (STATE_FOLDER, *(f"{STATE_FOLDER}/{folder}" for folder in ("records", "failures", "logs"))):
+    for path in (STATE_FOLDER, *(f"{STATE_FOLDER}/{folder}" for folder in ("records", "failures", "logs", "params"))):
         for name in tree.names(path):
             tree.refuse_link(f"{path}/{name}")

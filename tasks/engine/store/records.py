@@ -78,6 +78,14 @@ class RecordStore:
         """Return the ids of items that have a record, readable or not."""
         return self._list_ids(".json")
 
+    def unfinished_ids(self) -> set[str]:
+        """Return the ids of items whose results were being replaced or removed when a run ended."""
+        return self._list_ids(".stale") - self.ids()
+
+    def failed_ids(self) -> set[str]:
+        """Return the ids of items that failed in an earlier run."""
+        return set(self._list_names(self._failures, ".json"))
+
     def load(self) -> dict[str, Record]:
         """Return all readable records by item id, with one listing of the folder."""
         return self._load(self._records, _RECORD)
@@ -89,6 +97,10 @@ class RecordStore:
     def get(self, item_id: str) -> Record | None:
         """Return the record of one item; None if it has none."""
         return self._own(self._read(f"{self._records}/{item_id}.json", _RECORD), item_id)
+
+    def get_failure(self, item_id: str) -> Failure | None:
+        """Return the failure of one item; None if it has none."""
+        return self._own(self._read(f"{self._failures}/{item_id}.json", _FAILURE), item_id)
 
     def write(self, record: Record) -> None:
         """Write the record that an item is done. Call it last, after its outputs are in place."""
