@@ -13,22 +13,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from tasks.engine.contract.errors import BadInput, InvalidInput, RunError
+from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Lane
-from tasks.engine.planning.graph import Done, Graph, Node, Whole
+from tasks.engine.planning.graph import Graph, Node
 from tasks.engine.planning.plan import (
-    DroppedItem,
     PlannedItem,
     SettledItem,
-    order_items,
-    rank_priority,
     retry_failed,
-    settle_cached,
 )
+from tasks.engine.running.expansion import Expansion, Planned, is_pending
 from tasks.engine.running.node_run import Entry, Held, NodeRun, Origin, WholeRun
 from tasks.engine.running.space import Space
 from tasks.engine.store.layout import Layout
@@ -39,20 +36,6 @@ _BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 60.0
 _STARTED = -(2**62)  # the order of parts whose whole has started: before those of all others
 _TABLE = Origin(place=2**62, order=2**62)  # items that need all others
-
-
-@dataclass(frozen=True)
-class Planned:
-    """An item compared with the records of earlier runs, and what follows from it.
-
-    parts  of a whole that is not done
-    """
-
-    node: NodeRun
-    result: SettledItem | PlannedItem
-    whole: Whole | None = None
-    parts: Sequence[Planned] = ()
-    follow: Sequence[Planned] = ()
 
 
 class Scheduler:
@@ -85,6 +68,7 @@ class Scheduler:
         self._random = random_source or random.Random()
         self._lock = threading.RLock()
         self._run_of: Mapping[Node, NodeRun] = {run.node: run for run in self.nodes}
+        self._expansion = Expansion(graph, self._run_of, execution)
         self._space = Space(layout.output_dir, graph.scratch_bytes)
         self._in_flight: dict[tuple[str, str], Entry] = {}
         self._retries: list[tuple[float, int, Entry]] = []
@@ -102,8 +86,8 @@ class Scheduler:
         with ExitStack() as stack:
             for node in self.nodes:
                 stack.enter_context(node.store.holding())
-            for node, given, origin in self._list_roots():
-                self._insert_root(self._plan_item(node, given), origin)
+            for node, given, origin in self._expansion.list_roots():
+                self._insert_root(self._expansion.plan_item(node, given), origin)
         self._make_tables()
 
     @property
@@ -189,7 +173,7 @@ class Scheduler:
                     self._push(entry)
                 return False
         record = self._read_record(entry) if outcome.outcome == "done" else None
-        follow = self._plan_followers(entry.node, entry.planned.item, record) if record else ()
+        follow = self._expansion.plan_followers(entry.node, entry.planned.item, record) if record else ()
         with self._lock:
             if self._in_flight.get((outcome.stage, outcome.id)) is not entry:
                 return False  # another thread was faster
@@ -269,39 +253,6 @@ class Scheduler:
 
     # Planning
 
-    def _list_roots(self) -> Iterator[tuple[NodeRun, Item | Whole, Origin]]:
-        """Yield the items given as input in the order in which they run."""
-        place = 0
-        for node in self.nodes:
-            given = node.node.items
-            items = [each.item if isinstance(each, Whole) else each for each in given]
-            ranks = {key: rank for rank, key in enumerate(self._list_priorities(items))}
-            for order, index in enumerate(order_items(items, self.execution)):
-                priority = ranks[rank_priority(items[index], self.execution)]
-                yield node, given[index], Origin(place + index, place + order, priority)
-            place += len(given)
-
-    def _list_priorities(self, items: Sequence[Item]) -> list[tuple[int, float, str]]:
-        return sorted({rank_priority(item, self.execution) for item in items}, reverse=True)
-
-    def _plan_item(self, node: NodeRun, given: Item | Whole) -> Planned:
-        """Compare an item with its record; plan the parts that it needs, or the items that follow if it is done."""
-        whole = given if isinstance(given, Whole) else None
-        item = given.item if isinstance(given, Whole) else given
-        result = node.planner.plan(item)
-        if isinstance(result, DroppedItem):
-            follow = self._plan_followers(node, item, result.record)
-            if self.graph.followers(node.node) and not any(map(_is_pending, follow)):
-                return Planned(node, settle_cached(item, result.record), whole, follow=follow)
-            return Planned(node, result.planned)
-        if isinstance(result, SettledItem):
-            record = result.record
-            return Planned(node, result, whole, follow=self._plan_followers(node, item, record) if record else ())
-        if whole is None or node.node.parts is None:
-            return Planned(node, result)
-        parts = self._run_of[node.node.parts]
-        return Planned(node, result, whole, [self._plan_item(parts, part) for part in whole.make_parts()])
-
     def _read_record(self, entry: Entry) -> Record | None:
         """Return the record of an item that is done; None if nothing follows from it."""
         node, item_id = entry.node, entry.planned.item.id
@@ -312,16 +263,6 @@ class Scheduler:
             raise RunError(f"the record of {item_id} has vanished from {node.store.folder} during the run")
         return record
 
-    def _plan_followers(self, node: NodeRun, item: Item, record: Record) -> list[Planned]:
-        """Plan the items that follow from a finished one."""
-        followers = self.graph.followers(node.node)
-        done = Done(item, record)
-        return [
-            self._plan_item(self._run_of[follower], given)
-            for follower in followers
-            for given in _make_items(follower, done)
-        ]
-
     def _make_tables(self) -> None:
         """Plan the items that need all items of a node, once no more of those can come."""
         while exhausted := self._find_exhausted():
@@ -329,7 +270,7 @@ class Scheduler:
                 for table in self.graph.tables(node.node):
                     assert table.collect is not None
                     run = self._run_of[table]
-                    planned = [self._plan_item(run, item) for item in table.collect(node.records())]
+                    planned = [self._expansion.plan_item(run, item) for item in table.collect(node.records())]
                     with self._lock:
                         self._insert_all(planned, _TABLE)
                         run.awaits_table = False
@@ -356,7 +297,7 @@ class Scheduler:
     def _insert_root(self, planned: Planned, origin: Origin) -> None:
         """Insert a root item with all that follows; leave it for a later run if ``--max-items`` are pending."""
         limit = self.execution.max_items
-        pending = _is_pending(planned)
+        pending = is_pending(planned)
         is_left = pending and limit is not None and self._pending_roots >= limit
         self._pending_roots += pending
         self._insert(planned, origin, is_left=is_left)
@@ -628,26 +569,6 @@ class Scheduler:
         return None if parts is None or parts.keeps else self._run_of[parts]
 
 
-def _make_items(node: Node, done: Done) -> Sequence[Item | Whole]:
-    """Return the items that follow from ``done``; if ``each`` refuses it, one item that fails with the reason."""
-    if node.split:
-        return list(node.split(done))
-    assert node.each is not None
-    try:
-        return [node.each(done)]
-    except (BadInput, InvalidInput) as error:
-        return [replace(done.item, payload={}, cost=0.0, refusal=str(error))]
-
-
-def _has_failed(node: NodeRun) -> bool:
-    return any(node.outcomes.failed())
-
-
-def _is_pending(planned: Planned) -> bool:
-    """Return True if the item, or one that follows, must run."""
-    return isinstance(planned.result, PlannedItem) or any(map(_is_pending, planned.follow))
-
-
 def _get_head(node: NodeRun) -> tuple[int, int, int, float, int]:
     assert node.head is not None
     return node.head
@@ -657,3 +578,7 @@ def _plan_again(entry: Entry, alone: bool = False) -> Entry:
     """Return ``entry`` with one more attempt counted."""
     entry.planned = retry_failed(entry.planned, alone)
     return entry
+
+
+def _has_failed(node: NodeRun) -> bool:
+    return any(node.outcomes.failed())
