@@ -92,8 +92,9 @@ def select_packages(lock: str, extras: Sequence[str], project: Path) -> str:
         raise SetupError(f"no such extra: {', '.join(unknown)}; allowed: {', '.join(sorted(optional))}")
     lines = [*declared["dependencies"], *(line for extra in extras for line in optional[extra])]
     names = {*TOOLS, *map(_normalize_name, lines), *(name for extra in extras for name in BESIDE.get(extra, ()))}
-    if PROJECT in names:  # the extra of all fields requires the project with theirs
-        return select_packages(lock, sorted({*extras, *_find_nested_extras(lines)} - {"all"}), project)
+    if PROJECT in names:  # an extra such as all requires the project with others
+        nesting = {extra for extra in extras if _find_nested_extras(optional[extra])}
+        return select_packages(lock, sorted({*extras, *_find_nested_extras(lines)} - nesting), project)
     blocks = [block for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE) if "==" in block]
     if missing := sorted(names - {_normalize_name(block) for block in blocks}):
         raise SetupError(f"the lock does not pin {', '.join(missing)}; install it by `pip install` after `make setup`")

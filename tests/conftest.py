@@ -43,6 +43,7 @@ MAY_SKIP = (
     "shared/ is not beside the checkout",
     "no wheel for this platform:",
     "network namespaces are not permitted:",
+    "mounts are not permitted:",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tasks.launcher.extras import check_extra
 from tasks.launcher.terminal import print_line, report_errors
 
 _MAX_RETRIES = "1"  # of a call to Prefect: a page does not wait a minute for a server that is down
@@ -23,6 +24,7 @@ def _serve() -> int:
     from deployments.web.settings import read_settings
     from deployments.web.store import hold_folder
 
+    check_extra("the upload service", "video")
     settings = read_settings()
     check_address()
     with hold_folder(settings.folder):

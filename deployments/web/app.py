@@ -74,7 +74,9 @@ async def _answer_web_error(request: Request, error: Exception) -> Response:
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return answer_error(request, WebError(error.status_code, f"{error.detail}.", dict(error.headers or {})))
+    return answer_error(
+        request, WebError(error.status_code, f"{str(error.detail).rstrip('.')}.", dict(error.headers or {}))
+    )
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

@@ -41,7 +41,7 @@ def start_detection(core: Core, upload: Upload) -> None:
     async def detect() -> None:
         await _fill(folder.detection, "detect", _DETECTION_SECONDS, FRAMES, video)
 
-    core.start_job(f"{upload.id} detection", detect)
+    core.start_job(f"{upload.id} detection", detect, core.searches)
 
 
 def start_comparison(core: Core, upload: Upload) -> None:
@@ -61,7 +61,7 @@ def start_comparison(core: Core, upload: Upload) -> None:
         folder.comparison.mkdir()
         await _fill(target, "frames", _COMPARISON_SECONDS, FRAMES, *videos)
 
-    core.start_job(f"{upload.id} comparison", compare)
+    core.start_job(f"{upload.id} comparison", compare, core.searches)
 
 
 def find_comparison(core: Core, upload: Upload) -> Path | None:

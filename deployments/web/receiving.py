@@ -17,7 +17,7 @@ from deployments.web.uploads import FlowKey, Upload
 
 _MAX_UPLOADS = 200  # per user
 _MAX_NAME = 200
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 18
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from deployments.web.presets import FLOWS
 from deployments.web.store import UploadFolder
 from deployments.web.uploads import Upload
+from tasks.engine.store.layout import STATE_FOLDER
 
 
 def find_video(upload: Upload, folder: UploadFolder) -> Path | None:
@@ -33,6 +34,12 @@ def find_report(folder: UploadFolder) -> Path | None:
     return path if path.is_file() else None
 
 
+def find_log(folder: UploadFolder, stage: str, name: str) -> Path | None:
+    """Return the log of a failed item, as the report names it; it is looked up among the logs that exist."""
+    logs = (path for path in (folder.output / STATE_FOLDER / "logs").glob("*/*.log") if path.is_file())
+    return next((path for path in logs if (path.parent.name, path.name) == (stage, name)), None)
+
+
 def read_summary(folder: UploadFolder) -> dict[str, Any]:
     """Return the summary of the last run; empty if there is none yet."""
     try:
@@ -48,7 +55,7 @@ def list_failures(folder: UploadFolder) -> list[str]:
         rows = json.loads((folder.output / "failures.json").read_bytes())
     except (OSError, ValueError):
         return []
-    return [str(row.get("error") or row.get("message") or row.get("failure_kind", "")) for row in rows]
+    return [str(row.get("message", "")) for row in rows]
 
 
 def name_result(upload: Upload, suffix: str) -> str:

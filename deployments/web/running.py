@@ -89,6 +89,8 @@ async def sweep(core: Core) -> None:
     for upload in list(core.store.list_all()):
         if upload.deleting or (_is_expired(core, upload) and not await _may_be_active(core, upload)):
             await delete_upload(core, upload)
+        elif upload.id in core.receiving:
+            continue
         elif is_complete(core, upload):
             start_check(core, upload)
         else:

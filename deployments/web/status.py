@@ -61,8 +61,10 @@ class Status(BaseModel):
 
 async def read_status(core: Core, upload: Upload) -> Status:
     """Return the state of one upload, with the progress of its run."""
+    if upload.video is None or upload.deleting:
+        return describe(core, upload, None)
     try:
-        run = await core.runs.find(upload.tag) if upload.video else None
+        run = await core.runs.find(upload.tag)
         stages = await core.runs.read_progress(run.id) if run else []
     except PrefectUnavailable as error:
         return _make_status(core, upload, "unknown", error.sentence)
@@ -79,7 +81,7 @@ async def list_statuses(core: Core, uploads: list[Upload]) -> tuple[list[Status]
         runs, sentence = {}, error.sentence
     return [
         _make_status(core, upload, "unknown", sentence)
-        if sentence and upload.video
+        if sentence and upload.video and not upload.deleting
         else describe(core, upload, runs.get(upload.tag))
         for upload in uploads
     ], sentence
@@ -122,9 +124,10 @@ def _describe_ready(core: Core, upload: Upload) -> Status:
 def _explain(run: Run) -> str:
     if run.phase in _SENTENCES:
         return _SENTENCES[run.phase]
+    message = (run.message or run.name).rstrip(".")
     if run.phase == "incomplete":
-        return f"The run finished with failures: {run.message}."
-    return f"The run failed: {run.message or run.name}. Your video is kept: start the run again."
+        return f"The run finished with failures: {message}."
+    return f"The run failed: {message}. Your video is kept: start the run again."
 
 
 def _make_status(core: Core, upload: Upload, state: State, sentence: str) -> Status:

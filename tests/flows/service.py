@@ -195,9 +195,9 @@ def _filter_by_run(run: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def run_service(folder: Path, home: Path, *options: str, **settings: str) -> Iterator[Service]:
-    """Run ``prefect server start`` in ``folder`` on a free port, with the home ``home``."""
-    port = find_free_port()
+def run_service(folder: Path, home: Path, *options: str, port: int | None = None, **settings: str) -> Iterator[Service]:
+    """Run ``prefect server start`` in ``folder`` on ``port`` (default: a free one), with the home ``home``."""
+    port = port or find_free_port()
     address = f"http://127.0.0.1:{port}"
     service = Service(f"{address}/api", home)
     variables = build_environment(service.home, uuid.uuid4().hex, PREFECT_UI_API_URL=service.url, **settings)

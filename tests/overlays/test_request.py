@@ -6,11 +6,13 @@ import re
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from tasks.overlays.options import CleaningOptions, Method
+from tasks.overlays.options import CleaningOptions, Method, PrepareParams
 from tasks.overlays.removal.command import PLACEHOLDERS
-from tasks.overlays.request import check_codec, check_program, read_detection
+from tasks.overlays.request import Detection, check_codec, check_program, read_adjustments, read_detection
 from tests.test_docs import ROOT, find_commands, read_rows
 
 PAGE = ROOT / "docs" / "overlay_removal.md"
@@ -39,6 +41,27 @@ def test_options_of_another_detector_are_problems() -> None:
     _, problems = read_detection("static", "0,0,9x9", Path("a.onnx"), 0.4, ["logo"], "cpu")
     assert [str(problem).partition(":")[0] for problem in problems] == ["--mask", "--model", "--classes"]
     assert all("--detector static" in str(problem) for problem in problems)
+
+
+def test_adjustments_become_parameters_and_inputs(tmp_path: Path) -> None:
+    image = tmp_path / "mask.png"
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[2:4, 2:4] = 255
+    assert cv2.imwrite(str(image), pixels)
+    model = Detection(PrepareParams(detector="yolo"), (tmp_path / "model.onnx",))
+    detection, problems = read_adjustments(model, [" 1,2,3x4"], [str(image), "5,6,7x8"], ["0-1.5"])
+    params = detection.params
+    assert problems == []
+    assert (params.skip, params.add, params.added_images, params.times) == (("1,2,3x4",), ("5,6,7x8",), 1, ("0-1.5",))
+    assert detection.extra == (tmp_path / "model.onnx", image)
+
+
+def test_invalid_adjustments_are_problems() -> None:
+    static = Detection(PrepareParams())
+    _, problems = read_adjustments(static, ["banana", "mask.png"], ["none.png", "1,2"], ["9-3"])
+    assert [str(problem).partition(":")[0] for problem in problems] == ["--times", "--skip", "--skip", "--add", "--add"]
+    _, (problem,) = read_adjustments(Detection(PrepareParams(detector="mask")), ["1,2,3x4"], [], [])
+    assert str(problem).startswith("--skip: given with --detector mask")
 
 
 @pytest.mark.parametrize(

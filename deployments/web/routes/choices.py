@@ -27,7 +27,7 @@ async def read_choice(upload: TheUpload) -> Choice:
     return upload.choice
 
 
-@router.put("/api/uploads/{upload_id}/choice", responses=describe_errors(409))
+@router.put("/api/uploads/{upload_id}/choice", responses=describe_errors(400, 409))
 async def choose(upload: TheUpload, core: TheCore, choice: Choice) -> Choice:
     """Set which overlays the next run removes. ``mask`` is True if the mask that was sent before is used."""
     await _check_changeable(core, upload)

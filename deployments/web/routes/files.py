@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from deployments.web.errors import WebError
 from deployments.web.preparing import FRAMES, find_comparison
-from deployments.web.results import find_report, find_video, iterate_zip, list_results, name_result
+from deployments.web.results import find_log, find_report, find_video, iterate_zip, list_results, name_result
 from deployments.web.routes.common import TheCore, TheUpload, describe_errors
 
 router = APIRouter()
@@ -43,6 +43,15 @@ async def show_report(upload: TheUpload, core: TheCore) -> Response:
     if report is None:
         raise WebError(404, "There is no report yet.")
     return FileResponse(report, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+
+
+@router.get("/uploads/{upload_id}/.headrace/logs/{stage}/{name}", response_class=Response, responses=describe_errors())
+async def show_log(upload: TheUpload, core: TheCore, stage: str, name: str) -> Response:
+    """Show the log of a failed item; the report links to it."""
+    log = find_log(core.locate(upload), stage, name)
+    if log is None:
+        raise WebError(404, "There is no such log.")
+    return FileResponse(log, media_type="text/plain; charset=utf-8")
 
 
 @router.get("/uploads/{upload_id}/frames/{number}", response_class=Response, responses=describe_errors())

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus. They name no users and no files."""
+"""Health checks, and metrics for Prometheus. They name no users and no files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from deployments.web.routes.common import TheCore, describe_errors
 
 router = APIRouter()
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.get("/health", response_class=PlainTextResponse)
+async def answer_health_check() -> str:
+    """Answer a health check; it needs no token."""
+    return "ok"
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=describe_errors())

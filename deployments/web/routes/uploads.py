@@ -7,7 +7,7 @@ import binascii
 from email.utils import formatdate
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
@@ -24,21 +24,30 @@ from deployments.web.running import delete_upload
 from deployments.web.status import Status, read_status
 from deployments.web.uploads import FlowKey, Upload
 
-router = APIRouter()
-_TUS = {"Tus-Resumable": "1.0.0"}
+_VERSION = "1.0.0"
+_TUS = {"Tus-Resumable": _VERSION}
 _BYTES = "application/offset+octet-stream"
+router = APIRouter()
 _BODY = {"requestBody": {"content": {_BYTES: {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+def _check_version(tus_resumable: Annotated[str, Header()] = _VERSION) -> None:
+    if tus_resumable != _VERSION:
+        raise WebError(412, f"This server speaks version {_VERSION} of tus.", {"Tus-Version": _VERSION})
+
+
+_CHECKED = [Depends(_check_version)]
 
 
 @router.options("/api/uploads", status_code=204, dependencies=[SIGNED_IN], responses=describe_errors())
 async def describe_tus(core: TheCore) -> Response:
     """Tell what the server supports."""
     extensions = "creation,expiration,termination"
-    limits = {"Tus-Version": "1.0.0", "Tus-Extension": extensions, "Tus-Max-Size": str(int(core.settings.max_size))}
+    limits = {"Tus-Version": _VERSION, "Tus-Extension": extensions, "Tus-Max-Size": str(int(core.settings.max_size))}
     return Response(status_code=204, headers={**_TUS, **limits})
 
 
-@router.post("/api/uploads", status_code=201, responses=describe_errors(413, 507))
+@router.post("/api/uploads", status_code=201, dependencies=_CHECKED, responses=describe_errors(412, 413, 507))
 async def create(
     user: User,
     core: TheCore,
@@ -56,7 +65,7 @@ async def create(
     return JSONResponse({"id": upload.id}, 201, headers)
 
 
-@router.head("/api/uploads/{upload_id}", responses=describe_errors())
+@router.head("/api/uploads/{upload_id}", dependencies=_CHECKED, responses=describe_errors(412))
 async def read_offset(upload: TheUpload, core: TheCore) -> Response:
     """Return in ``Upload-Offset`` where the upload continues."""
     return Response(headers=_make_headers(core, upload))
@@ -66,7 +75,8 @@ async def read_offset(upload: TheUpload, core: TheCore) -> Response:
     "/api/uploads/{upload_id}",
     status_code=204,
     openapi_extra=_BODY,
-    responses=describe_errors(408, 409, 413, 415, 423, 507),
+    dependencies=_CHECKED,
+    responses=describe_errors(408, 409, 412, 413, 415, 423, 507),
 )
 async def send_bytes(
     request: Request, upload: TheUpload, core: TheCore, upload_offset: Annotated[int, Header(ge=0, le=2**53)]
@@ -93,7 +103,9 @@ async def _check(core: Core, upload: Upload) -> Upload:
     return upload
 
 
-@router.delete("/api/uploads/{upload_id}", status_code=204, responses=describe_errors())
+@router.delete(
+    "/api/uploads/{upload_id}", status_code=204, dependencies=_CHECKED, responses={**describe_errors(412), 202: {}}
+)
 async def remove(upload: TheUpload, core: TheCore) -> Response:
     """Delete an upload and its results. A run is cancelled first; 202 if it has not ended yet."""
     return Response(status_code=204 if await delete_upload(core, upload) else 202, headers=_TUS)

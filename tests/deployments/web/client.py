@@ -110,6 +110,6 @@ def start_web(
 
 def _answers(web: Web) -> bool:
     try:
-        return web.call("GET", "/", "").status_code == 401
+        return web.call("GET", "/health", "").status_code == 200
     except httpx.HTTPError:
         return False
