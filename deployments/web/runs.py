@@ -5,6 +5,7 @@ Every call raises PrefectUnavailable with one sentence if the server does not an
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -55,11 +56,11 @@ class Run:
 
 
 @dataclass(frozen=True)
-class StageProgress:
-    """The progress of one stage of a run: percent, and a line such as ``clean: 3/10 (30%), ...``."""
+class Progress:
+    """The progress of a run: percent, and a line per stage such as ``clean: 3/10 (30%), ...``."""
 
-    percent: float
-    text: str
+    percent: float = 0.0
+    stages: tuple[str, ...] = ()
 
 
 def check_address() -> None:
@@ -100,8 +101,8 @@ class Runs:
                         latest[tag] = run
         return {tag: _make_run(run) for tag, run in latest.items()}
 
-    async def read_progress(self, run_id: str) -> list[StageProgress]:
-        """Return the progress of each stage that has begun."""
+    async def read_progress(self, run_id: str) -> Progress:
+        """Return the progress of a run, from its progress artifact."""
         from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
         from prefect.client.schemas.sorting import ArtifactSort
 
@@ -109,9 +110,8 @@ class Runs:
             flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run_id)]), type=ArtifactFilterType(any_=["progress"])
         )
         async with _connect() as client:
-            artifacts = await client.read_artifacts(artifact_filter=only, sort=ArtifactSort.ID_DESC, limit=20)
-        ordered = sorted(artifacts, key=lambda artifact: str(artifact.created))
-        return [StageProgress(float(str(item.data or 0)), item.description or item.key or "") for item in ordered]
+            artifacts = await client.read_artifacts(artifact_filter=only, sort=ArtifactSort.ID_DESC, limit=1)
+        return _make_progress(*artifacts) if artifacts else Progress()
 
     async def cancel(self, run: Run) -> None:
         """Ask Prefect to cancel a run; nothing happens if it has ended or is unknown."""
@@ -155,6 +155,12 @@ async def _read_runs(only: Any) -> AsyncIterator[Any]:
 
 def _get_age_key(run: Any) -> tuple[Any, str]:
     return run.created, str(run.id)
+
+
+def _make_progress(artifact: Any) -> Progress:
+    """Return what a progress artifact says: a list in Markdown, in which signs are escaped."""
+    lines = (line.removeprefix("- ") for line in (artifact.description or "").splitlines())
+    return Progress(float(artifact.data or 0), tuple(re.sub(r"\\([^\w\s])", r"\1", line) for line in lines if line))
 
 
 def _make_run(run: Any) -> Run:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from deployments.web.completing import is_complete
 from deployments.web.core import Core
@@ -13,7 +13,7 @@ from deployments.web.errors import PrefectUnavailable
 from deployments.web.preparing import find_comparison, list_boxes, read_about
 from deployments.web.receiving import get_offset
 from deployments.web.results import list_failures, list_results
-from deployments.web.runs import Run
+from deployments.web.runs import Progress, Run
 from deployments.web.uploads import Upload
 
 State = Literal[
@@ -29,17 +29,11 @@ _SENTENCES: Mapping[str, str] = {
 }
 
 
-class Stage(BaseModel):
-    """The progress of one stage of a run."""
-
-    percent: float
-    text: str
-
-
 class Status(BaseModel):
     """The state of an upload.
 
     offset     number of bytes that have arrived
+    percent    progress of the run; ``stages`` has a line per stage
     compared   True if frames before and after can be shown
     """
 
@@ -53,7 +47,8 @@ class Status(BaseModel):
     offset: int
     state: State
     sentence: str
-    stages: Annotated[tuple[Stage, ...], Field()] = ()
+    percent: float = 0.0
+    stages: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     has_result: bool = False
     compared: bool = False
@@ -65,12 +60,13 @@ async def read_status(core: Core, upload: Upload) -> Status:
         return describe(core, upload, None)
     try:
         run = await core.runs.find(upload.tag)
-        stages = await core.runs.read_progress(run.id) if run else []
+        progress = await core.runs.read_progress(run.id) if run else Progress()
     except PrefectUnavailable as error:
         return _make_status(core, upload, "unknown", error.sentence)
     status = describe(core, upload, run)
-    found = {"stages": tuple(Stage(percent=stage.percent, text=stage.text) for stage in stages)}
-    return status.model_copy(update={**found, "compared": find_comparison(core, upload) is not None})
+    compared = find_comparison(core, upload) is not None
+    changes = {"percent": progress.percent, "stages": progress.stages, "compared": compared}
+    return status.model_copy(update=changes)
 
 
 async def list_statuses(core: Core, uploads: list[Upload]) -> tuple[list[Status], str]:

@@ -4,11 +4,11 @@ const LASTING = ["done", "incomplete", "failed", "stopped", "refused"];
 const compared = document.getElementById("compare") !== null;
 const EVERY_MS = 1500;
 
-function showStages(stages) {
-  document.getElementById("stages").replaceChildren(...stages.map(({ percent, text }) => {
-    const [item, bar] = [document.createElement("li"), document.createElement("progress")];
-    Object.assign(bar, { max: 100, value: percent });
-    item.append(bar, ` ${text}`);
+function showProgress({ percent, stages }) {
+  Object.assign(document.getElementById("percent"), { value: percent, hidden: !stages.length });
+  document.getElementById("stages").replaceChildren(...stages.map((text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
     return item;
   }));
 }
@@ -27,7 +27,7 @@ async function look() {
     return false;
   }
   document.getElementById("sentence").textContent = status.sentence;
-  showStages(status.stages);
+  showProgress(status);
   return !(LASTING.includes(status.state) && (status.compared || !status.has_result)) && status.state !== "ready";
 }
 

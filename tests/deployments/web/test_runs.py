@@ -113,7 +113,8 @@ def test_choice_is_checked_and_removes_nothing_else(served_web: Web, marked: byt
     chosen = {"skip": skip, "boxes": [own], "times": [{"start": 6.2, "end": 7}]}
     assert served_web.call("PUT", f"{path}/choice", json=chosen).status_code == 200
     start_run(served_web, upload_id)
-    served_web.wait_for(upload_id, "done")
+    status = served_web.wait_for(upload_id, "done")
+    assert any(re.fullmatch(r"segments: (\d+)/\1 \(100%\),.*", line) for line in status["stages"]), status["stages"]
     before = read_luma(marked)
     changed = read_luma(served_web.call("GET", f"/uploads/{upload_id}/result").content) != before
     frames = np.flatnonzero(changed.any(axis=(1, 2)))
