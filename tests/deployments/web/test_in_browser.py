@@ -13,6 +13,7 @@ from tests.deployments.web.client import TOKENS, Web
 from tests.deployments.web.clips import HIDDEN, HIDDEN_START, LOGO, SIZE, STAYS, crop, make_clips, read_luma
 
 _PATIENCE_MS = 600_000
+REFUSED = "status of 422"  # Chromium reports each refused request
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def page(chromium: Browser, served_web: Web) -> Iterator[Page]:
     page.on("dialog", lambda dialog: dialog.accept())
     yield page
     context.close()
-    assert complaints == []
+    assert [text for text in complaints if REFUSED not in text] == []
 
 
 def upload(page: Page, path: Path, preset: str) -> None:
