@@ -96,6 +96,7 @@ class Bench:
         place = self._prepare(peer, python, items, cpu_seconds, {})
         execution = place.run(Limits())
         first = place.summarize(execution)
+        unfinished = set(place.find_missing())
         out = place.job.folder / "out"
         (out / f"{_DELETED}.txt").unlink(missing_ok=True)
         if (path := out / f"{_TRUNCATED}.txt").exists():
@@ -108,7 +109,7 @@ class Bench:
             **first,
             "again_seconds": again.wall_seconds,
             "again_ended": again.ended,
-            "again_others": len(set(trace.started) - {_DELETED, _TRUNCATED}),
+            "again_others": len(set(trace.started) - unfinished - {_DELETED, _TRUNCATED}),
             "deleted_restored": _DELETED not in missing,
             "truncated_restored": _TRUNCATED not in missing,
         }

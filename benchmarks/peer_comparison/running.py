@@ -44,7 +44,7 @@ class Limits:
     """
 
     cap_seconds: float = 180.0
-    stall_seconds: float = 40.0
+    stall_seconds: float = 60.0
     start_seconds: float = 150.0
 
 

@@ -104,8 +104,10 @@ def _format_faults(found: dict[str, Any], peers: Sequence[Peer]) -> str:
 
 
 def _describe_fault(cell: Cell, clean: Cell) -> str:
-    if not cell["ended"].startswith("exit"):
-        return f"does not end; {cell['lost']} items lost"
+    if cell["ended"] == "stalled":
+        return f"does not end; {cell['lost']} other items lost"
+    if cell["ended"] == "capped":
+        return f"not done after {cell['wall_seconds']:.0f} s"
     seconds = cell["wall_seconds"] - clean["wall_seconds"]
     words = [f"{cell['lost']} other items lost" if cell["lost"] else f"{seconds:+.1f} s"]
     if cell["repeated"]:
@@ -124,7 +126,7 @@ def has_survived(own: dict[str, Any]) -> bool:
 def _describe_mixture(own: dict[str, Any]) -> str:
     cell = own.get("mixture")
     if cell is None:
-        return "" if has_survived(own) else "not survived"
+        return "not measured" if has_survived(own) else "not survived"
     text = f"{cell['lost']} lost of {cell['items']}"
     if cell["repeated"]:
         text += f", {cell['repeated']} run again"
