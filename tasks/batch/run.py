@@ -23,6 +23,7 @@ from rich.console import Console
 from tasks.batch.control import RunControl
 from tasks.batch.loop import Cluster, LeaseLoop, LocalLoop, Patience, RemoteLoop, call_on_workers
 from tasks.batch.prefect_tasks import Sealed, SummaryOrder, artifact_key, plan, summarize_run
+from tasks.batch.task_runner import InProcessTaskRunner
 from tasks.batch.worker import progress_topic
 from tasks.engine.contract.errors import InvalidInput, RunError, RunUnfinished
 from tasks.engine.contract.execution import Execution
@@ -314,7 +315,7 @@ def _task_runner(scheduler: str | None, folder: Path) -> Iterator[DaskTaskRunner
             stack.enter_context(configure_remote_client())
             runner = DaskTaskRunner(address=scheduler)
         else:
-            runner = DaskTaskRunner(cluster=stack.enter_context(local_cluster(folder)))
+            runner = InProcessTaskRunner(cluster=stack.enter_context(local_cluster(folder)))
         yield stack.enter_context(runner)
 
 
