@@ -41,7 +41,8 @@ from tasks.engine.reporting.summary import RunFigures, Summary, format_closing_l
 from tasks.engine.run import open_output_dir
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopLevel, forget_signal, handle_signals
-from tasks.engine.running.dry_run import predict_run
+from tasks.engine.running.dry_run.explain import explain_item
+from tasks.engine.running.dry_run.predict import predict_run, record_rates
 from tasks.engine.running.local_run import LocalRun, serve_local_run
 from tasks.engine.running.node_run import NodeRun
 from tasks.engine.running.scheduler import Scheduler
@@ -109,9 +110,8 @@ class BatchRun:
         In a dry run, predict the run instead.
         """
         self._packages = tuple(package for node in graph.nodes for package in node.stage.packages)
-        if self.execution.dry_run:
-            for line in predict_run(graph, self.layout, self.execution):
-                self.display.say(line)
+        if self.execution.is_dry:
+            self._predict(graph)
             return
         scheduler = self._scheduler = Scheduler(graph, self.layout, self.execution)
         progress = RunProgress([node.name for node in scheduler.nodes])
@@ -122,10 +122,30 @@ class BatchRun:
         if not scheduler.is_finished:
             self._run(scheduler, progress, self._size(graph, scheduler))
         self._check_lock()
+        record_rates(scheduler)
         if not self.stop_level:
             scheduler.clean_up()  # what a killed run could not remove any more, also if nothing was left to run
             scheduler.tidy()
         self.outcomes = scheduler.collect_outcomes()
+
+    def _predict(self, graph: Graph) -> None:
+        """Print what a run of ``graph`` would do."""
+        wanted = self.execution.explain
+        if wanted is not None:
+            lines: Iterable[str] = explain_item(graph, self.layout, self.execution, wanted)
+        else:
+            lines = predict_run(graph, self.layout, self.execution, self._write_to)
+        for line in lines:
+            self.display.say(line)
+
+    @contextmanager
+    def _write_to(self, folder: Path) -> Iterator[None]:
+        """Let the functions of the graph use another output folder, in which a few items are tried."""
+        former, self.output_dir = self.output_dir, folder
+        try:
+            yield
+        finally:
+            self.output_dir = former
 
     def stage(self, stage: Stage, items: Sequence[Item]) -> None:
         """Run every item of the only stage of the flow."""
@@ -150,7 +170,7 @@ class BatchRun:
 
     def finish(self) -> State[Any]:
         """Write the summary and the report, and return the flow's final state."""
-        if self.execution.dry_run:
+        if self.execution.is_dry:
             return Completed(message="dry run: nothing was run")
         self._check_lock()
         figures = RunFigures(
@@ -291,13 +311,13 @@ def batch_run(
     display = ProgressDisplay(Console(stderr=True))
     with ExitStack() as stack:
         lock = None
-        if not execution.dry_run:
+        if not execution.is_dry:
             lock = stack.enter_context(open_output_dir(Layout(output_dir), run_id, display.say))
         run = BatchRun(flow, output_dir, execution, parameters, run_id, display, patience, lock)
         if lock:
             lock.on_loss = run.fail
         stack.callback(forget_signal, run_id)
-        handlers = (_give_up, _give_up) if execution.dry_run else (run.control.interrupt, run.control.stop)
+        handlers = (_give_up, _give_up) if execution.is_dry else (run.control.interrupt, run.control.stop)
         stack.enter_context(handle_signals(*handlers))
         stack.enter_context(explain_write_errors(output_dir))
         yield run

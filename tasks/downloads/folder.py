@@ -1,4 +1,4 @@
-"""The per-user cache folder, and base URLs from environment variables."""
+"""Check the user's cache folder, and read base URLs from environment variables."""
 
 from __future__ import annotations
 
@@ -8,16 +8,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tasks.engine.contract.errors import Problem
-
-
-def get_default_cache(environment: Mapping[str, str], name: str) -> Path:
-    """Return ``$HEADRACE_CACHE/<name>``, ``$XDG_CACHE_HOME/headrace/<name>``, else ``~/.cache/headrace/<name>``."""
-    if own := environment.get("HEADRACE_CACHE"):
-        return Path(own).expanduser().absolute() / name
-    base = environment.get("XDG_CACHE_HOME", "")
-    # The XDG specification requires that a relative path is ignored.
-    parent = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    return parent / "headrace" / name
 
 
 def find_cache_problems(folder: Path) -> list[Problem]:

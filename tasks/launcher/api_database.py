@@ -15,7 +15,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from tasks.downloads.folder import get_default_cache
+from tasks.engine.contract.cache_folder import get_default_cache
 
 
 def template_path() -> Path:

@@ -63,7 +63,7 @@ def _run(flow: BatchFlow, program: str, arguments: list[str]) -> int:
     parameters, steps = read_command(flow, arguments)
     from tasks.launcher.prefect_run import run_dry, run_in_prefect
 
-    is_dry = parameters.get("execution", Execution()).dry_run
+    is_dry = parameters.get("execution", Execution()).is_dry
     return run_dry(flow, parameters, steps) if is_dry else run_in_prefect(flow, parameters, steps)
 
 

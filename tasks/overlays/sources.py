@@ -17,11 +17,11 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tasks.downloads.cache import Pace, SharedCache
-from tasks.downloads.folder import get_default_cache
 from tasks.downloads.partial import Partial
 from tasks.downloads.public_addresses import EVERY_NETWORK, Public
 from tasks.downloads.sessions import ANY_HOST, Origin, open_session
 from tasks.downloads.transfer import FileRequest, MissingFile, Transfers
+from tasks.engine.contract.cache_folder import get_default_cache
 from tasks.engine.contract.errors import BadInput, Problem
 from tasks.engine.contract.items import make_safe_id
 from tasks.engine.contract.manifest import InputFolder, cap_problems, shorten

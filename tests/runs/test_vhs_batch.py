@@ -319,7 +319,11 @@ def test_only_changed_tapes_run_again(bench: Bench, capsys: pytest.CaptureFixtur
     everything = list_files(bench.output)
     capsys.readouterr()
     assert bench.run(*build_options(bench, "--override", "sharpen=0.1", "--dry-run"), flow=FLOW) == 0
-    assert "2 to put together" in capsys.readouterr().err
+    log = capsys.readouterr().err
+    assert "diagnosis: 2 items, 2 cached, 0 to do" in log
+    assert "tapes: 2 items, 0 cached, 2 to do" in log
+    assert log.count("to do: its whole runs again") == 1
+    assert "previews: predicted from" in log
     assert list_files(bench.output) == everything
 
     assert bench.run(*build_options(bench, "--override", "sharpen=0.1"), flow=FLOW) == 0
@@ -479,6 +483,8 @@ def test_dry_run_predicts_and_writes_no_files(bench: Bench, capsys: pytest.Captu
     fill_shelf(bench, "high.mkv")
     before = list_files(bench.folder / "shelf")
     assert bench.run(*build_options(bench, "--dry-run"), flow=FLOW) == 0
-    assert "diagnosis: " in capsys.readouterr().err
+    log = capsys.readouterr().err
+    for stage in ("diagnosis", "segments", "tapes", "previews"):
+        assert f"{stage}: predicted from" in log
     assert not bench.output.exists()
     assert list_files(bench.folder / "shelf") == before

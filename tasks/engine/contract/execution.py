@@ -41,6 +41,14 @@ class Execution(BaseModel):
     dry_run: Annotated[
         bool, Field(title="Dry run", description="Predict time, memory and disk from a few items; keep nothing")
     ] = False
+    explain: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            title="Explain an item",
+            description="Say why the item with this ID or name would run, or not; run nothing",
+        ),
+    ] = None
     max_items: Annotated[
         int | None, Field(ge=1, title="Maximum items", description="Run at most this many pending items")
     ] = None
@@ -114,3 +122,8 @@ class Execution(BaseModel):
             title="Dask scheduler (tcp://HOST:PORT)", description="Address of a Dask scheduler (default: a local one)"
         ),
     ] = None
+
+    @property
+    def is_dry(self) -> bool:
+        """True if nothing is run into the output folder."""
+        return self.dry_run or self.explain is not None

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import LANES, Lane
 from tasks.engine.planning.plan import PlannedItem
-from tasks.engine.running.node_run import MIN_COST, NodeRun
+from tasks.engine.planning.rates import MIN_COST
+from tasks.engine.running.node_run import NodeRun
 from tasks.engine.running.scheduler import Scheduler
 
 _FIRST_ITEMS = 4  # to measure the rate; later batches are sized by time

@@ -13,10 +13,10 @@ from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Lane
 from tasks.engine.planning.graph import Node
 from tasks.engine.planning.plan import ItemPlanner, PlannedItem
+from tasks.engine.planning.rates import MIN_COST, Growth, Samples
 from tasks.engine.store.outcomes import Outcome, Outcomes, Record
 from tasks.engine.store.records import RecordStore
 
-MIN_COST = 1e-6  # an empty file has no cost, but its turn takes time
 # Items run by priority, then depth first, then in the order of the root items, then by --order, then as they came.
 Rank = tuple[int, int, int, float, int]
 
@@ -122,6 +122,8 @@ class NodeRun:
         self.seconds = 0.0
         self.cost = 0.0
         self.ready_cost = 0.0
+        self.samples = Samples()
+        self.growth = Growth()
         self._left_ids: set[str] = set()
         self._places = array("q")
         self._ready: list[Queued] = []
@@ -160,6 +162,15 @@ class NodeRun:
             for entry in [queued] if isinstance(queued, Entry) else queued.held:
                 yield entry.planned.item
 
+    def list_pending(self) -> Iterator[Entry]:
+        """Yield all items that must run, as long as none was taken."""
+        for _, queued in self._ready:
+            if isinstance(queued, Entry):
+                yield queued
+            else:
+                yield from queued.held
+                yield queued.entry
+
     def estimate_bytes(self, planned: PlannedItem) -> int:
         """Return the memory that an item needs."""
         return max(self.memory_bytes, planned.item.memory_bytes)
@@ -191,6 +202,11 @@ class NodeRun:
         return {outcome.id for outcome in self.outcomes} | self._left_ids
 
     @property
+    def left_count(self) -> int:
+        """The number of items that are left for a later run."""
+        return len(self._left_ids)
+
+    @property
     def has_left(self) -> bool:
         """True if items are left for a later run."""
         return bool(self._left_ids)
@@ -199,6 +215,8 @@ class NodeRun:
         """Take the duration of an item, to predict that of others."""
         self.seconds += outcome.usage.seconds
         self.cost += entry.cost
+        if outcome.outcome == "done":
+            self.samples.add(entry.cost, outcome.usage, outcome.output_bytes)
 
     def sorted_outcomes(self) -> Outcomes:
         """Return the outcomes in the order of the manifest."""

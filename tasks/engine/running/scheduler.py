@@ -179,6 +179,7 @@ class Scheduler:
                 return False  # another thread was faster
             self._release(entry)
             entry.node.learn(entry, outcome)
+            _learn_growth(entry, follow)
             held = self._hold(entry.node, record)
             self._finish(entry, outcome)
             self._insert_all(follow, entry.origin, held)
@@ -271,6 +272,7 @@ class Scheduler:
                     assert table.collect is not None
                     run = self._run_of[table]
                     planned = [self._expansion.plan_item(run, item) for item in table.collect(node.records())]
+                    run.growth.add([each.result.item for each in planned], len(node.outcomes), node.cost)
                     with self._lock:
                         self._insert_all(planned, _TABLE)
                         run.awaits_table = False
@@ -567,6 +569,15 @@ class Scheduler:
         """Return the parts' items, if parts are removed once their whole is done."""
         parts = whole.entry.node.node.parts
         return None if parts is None or parts.keeps else self._run_of[parts]
+
+
+def _learn_growth(entry: Entry, follow: Sequence[Planned]) -> None:
+    """Take the items that follow from ``entry``, to predict how many follow from others."""
+    made: dict[NodeRun, list[Item]] = {}
+    for planned in [each for direct in follow for each in (direct, *direct.parts)]:
+        made.setdefault(planned.node, []).append(planned.result.item)
+    for node, items in made.items():
+        node.growth.add(items, 1, entry.cost)
 
 
 def _get_head(node: NodeRun) -> tuple[int, int, int, float, int]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.downloads.folder import get_default_cache, read_url
+from tasks.downloads.folder import read_url
 from tasks.downloads.sessions import ANY_HOST, Origin, get_origin
+from tasks.engine.contract.cache_folder import get_default_cache
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.landmarks.models.catalogue import OFFICIAL_BASE, ModelFile
 

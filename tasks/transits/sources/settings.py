@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.downloads.folder import find_cache_problems, get_default_cache, read_url
+from tasks.downloads.folder import find_cache_problems, read_url
 from tasks.downloads.sessions import Origin, get_origin
+from tasks.engine.contract.cache_folder import get_default_cache
 from tasks.engine.contract.errors import InvalidInput, Problem
 
 SERVER = "https://mast.stsci.edu"
@@ -29,7 +30,7 @@ _DAY_SECONDS = 86_400.0
 class MastSettings:
     """Settings for requests to MAST.
 
-    cache           the folder that runs share; None for that of :func:`~tasks.downloads.folder.default_cache`
+    cache           the folder that runs share; None for that of :func:`get_default_cache`
     server          base URL of MAST: searches and downloads
     resolver        URL of the name resolver; for names only, not for TIC, KIC and EPIC numbers
     mirror          base URL of a store with the layout of the public bucket ``stpubdata``, tried first for files; empty

@@ -12,9 +12,10 @@ import requests
 
 from tasks.downloads import cache as cache_module
 from tasks.downloads.cache import Pace, SharedCache, read_json, write_json
-from tasks.downloads.folder import find_cache_problems, get_default_cache
+from tasks.downloads.folder import find_cache_problems
 from tasks.downloads.retries import TransientFailure, compute_backoff_seconds, parse_retry_after, retry
 from tasks.downloads.sessions import RefusedAddress, open_session
+from tasks.engine.contract.cache_folder import get_default_cache
 from tasks.engine.contract.errors import InvalidInput, TransientError
 from tasks.transits.sources.downloads import Downloads
 from tasks.transits.sources.products import Product

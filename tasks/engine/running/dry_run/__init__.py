@@ -1,0 +1,1 @@
+"""Predict a run without doing it."""
