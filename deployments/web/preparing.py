@@ -50,7 +50,11 @@ def start_comparison(core: Core, upload: Upload) -> None:
     after = find_video(upload, folder)
     if upload.video is None or after is None or upload.deleting:
         return
-    version = f"{after.stat().st_mtime_ns}-{after.stat().st_size}"
+    try:
+        status = after.stat()
+    except FileNotFoundError:  # a new run has removed it
+        return
+    version = f"{status.st_mtime_ns}-{status.st_size}"
     target = folder.comparison / version
     if target.exists():
         return

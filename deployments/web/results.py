@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ def find_video(upload: Upload, folder: UploadFolder) -> Path | None:
 
 def list_results(upload: Upload, folder: UploadFolder) -> list[Path]:
     """Return all files for download."""
-    folders = [folder.output / name for name in FLOWS[upload.flow].results]
-    return [path for top in folders for path in sorted(top.rglob("*")) if path.is_file() and not path.is_symlink()]
+    walks = (os.walk(folder.output / name) for name in FLOWS[upload.flow].results)  # a run may remove files meanwhile
+    paths = (Path(place, name) for walk in walks for place, _, names in walk for name in names)
+    return sorted(path for path in paths if path.is_file() and not path.is_symlink())
 
 
 def find_report(folder: UploadFolder) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
@@ -55,7 +56,7 @@ async def delete_upload(core: Core, upload: Upload) -> bool:
     await core.cancel_jobs(upload.id)
     if not await _is_idle(core, upload):
         return False
-    core.store.remove(upload)
+    await core.store.remove(upload)
     return True
 
 
@@ -87,14 +88,21 @@ async def sweep(core: Core) -> None:
     """Remove expired uploads, and continue what a restart or a run has interrupted."""
     core.store.sweep()
     for upload in list(core.store.list_all()):
-        if upload.deleting or (_is_expired(core, upload) and not await _may_be_active(core, upload)):
-            await delete_upload(core, upload)
-        elif upload.id in core.receiving:
-            continue
-        elif is_complete(core, upload):
-            start_check(core, upload)
-        else:
-            start_detection(core, place_video(core, upload))
+        try:
+            await _sweep_upload(core, upload)
+        except (OSError, WebError) as error:  # others must not wait for it
+            logging.getLogger(__name__).warning("the upload %s cannot be swept: %s", upload.id, error)
+
+
+async def _sweep_upload(core: Core, upload: Upload) -> None:
+    if upload.deleting or (_is_expired(core, upload) and not await _may_be_active(core, upload)):
+        await delete_upload(core, upload)
+    elif upload.id in core.receiving:
+        return
+    elif is_complete(core, upload):
+        start_check(core, upload)
+    else:
+        start_detection(core, place_video(core, upload))
 
 
 def _is_expired(core: Core, upload: Upload) -> bool:

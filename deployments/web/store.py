@@ -11,6 +11,7 @@ USER/ID/output/           the output folder of the flow
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import re
@@ -140,13 +141,13 @@ class Store:
         self._write(changed)
         return changed
 
-    def remove(self, upload: Upload) -> None:
-        """Remove an upload with all its files."""
+    async def remove(self, upload: Upload) -> None:
+        """Remove an upload with all its files. It is gone at once, and its files soon after."""
         path = self.locate(upload).path
         trash = path.with_name(f"{_TRASH}{path.name}")
         if path.exists():
             path.rename(trash)
-        shutil.rmtree(trash, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove folders without a readable record: leftovers of an interrupted creation or removal."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi import Path as PathParameter
@@ -27,7 +27,7 @@ async def download(upload: TheUpload, core: TheCore) -> Response:
     video = find_video(upload, folder)
     if video is not None:
         kind = "application/octet-stream"
-        return FileResponse(video, media_type=kind, filename=name_result(upload, video.suffix))
+        return _send(video, kind, filename=name_result(upload, video.suffix))
     paths = list_results(upload, folder)
     if not paths:
         raise WebError(404, "There is no result yet.")
@@ -42,7 +42,7 @@ async def show_report(upload: TheUpload, core: TheCore) -> Response:
     report = find_report(core.locate(upload))
     if report is None:
         raise WebError(404, "There is no report yet.")
-    return FileResponse(report, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+    return _send(report, "text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
 
 
 @router.get("/uploads/{upload_id}/.headrace/logs/{stage}/{name}", response_class=Response, responses=describe_errors())
@@ -51,7 +51,7 @@ async def show_log(upload: TheUpload, core: TheCore, stage: str, name: str) -> R
     log = find_log(core.locate(upload), stage, name)
     if log is None:
         raise WebError(404, "There is no such log.")
-    return FileResponse(log, media_type="text/plain; charset=utf-8")
+    return _send(log, "text/plain; charset=utf-8")
 
 
 @router.get("/uploads/{upload_id}/frames/{number}", response_class=Response, responses=describe_errors())
@@ -81,4 +81,9 @@ async def show_mask(upload: TheUpload, core: TheCore) -> Response:
 def _send_image(path: Path, kind: str = "image/jpeg") -> Response:
     if not path.is_absolute() or not path.is_file():
         raise WebError(404, "There is no such image.")
-    return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, no-cache"})
+    return _send(path, kind, headers={"Cache-Control": "private, no-cache"})
+
+
+def _send(path: Path, kind: str, **options: Any) -> FileResponse:
+    """Return a file that may vanish at any time, because a run works in its folder."""
+    return FileResponse(path, media_type=kind, stat_result=path.stat(), **options)

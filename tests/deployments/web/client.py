@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,8 @@ class Web:
 
     def list_files(self) -> set[str]:
         """Return the files of all uploads, by their paths."""
-        paths = (path for path in self.folder.rglob("*") if path.is_file())
+        walk = os.walk(self.folder)  # which, unlike glob, allows that files vanish
+        paths = (Path(folder, name) for folder, _, names in walk for name in names)
         return {path.relative_to(self.folder).as_posix() for path in paths} - {".lock", ".secret"}
 
 

@@ -75,6 +75,7 @@ def test_false_box_is_switched_off_and_another_drawn(page: Page, tmp_path: Path)
     boxes.filter(has_text=f"at {STAYS[0]}").or_(boxes.nth(1)).last.get_by_role("checkbox").uncheck()
     draw_box(page, HIDDEN)
     expect(boxes).to_have_count(3)
+    page.screenshot(path=tmp_path / "overlays.png")
     page.get_by_role("button", name="Start with these").click()
     expect(page.locator("#sentence")).to_have_text("The result is ready.", timeout=_PATIENCE_MS)
     with page.expect_download() as started:
