@@ -26,9 +26,9 @@ from tasks.engine.reporting.progress import ProgressDisplay
 from tasks.engine.running.batches import Batch, BatchMaker
 from tasks.engine.running.context import ShardOrder
 from tasks.engine.running.control import StopLevel, tell_to_stop
-from tasks.engine.running.lease import return_items
 from tasks.engine.running.node_run import NodeRun
 from tasks.engine.running.scheduler import Scheduler
+from tasks.engine.running.shards import return_items
 from tasks.engine.running.slot_count import SlotCount
 from tasks.engine.store.outcomes import Outcome, Outcomes
 
@@ -39,7 +39,9 @@ _STOP_MESSAGES: dict[StopLevel, str] = {
 _UNREACHABLE = "Failed to reach API"  # the beginning of Prefect's error if a worker cannot reach its server
 _LOOK_SECONDS = 5.0  # between checks that a cluster has workers, while no shard finishes
 _MAX_WAIT_SECONDS = 0.25
-_STALL_SECONDS = 5.0  # until items that wait behind another one are given to a worker that is free
+_SLOW_SECONDS = 2.0  # for which a worker runs one item, until those behind it are given to a worker that is free
+_SILENT_SECONDS = 5.0  # after which a worker counts as stalled; workers report twice per second
+_ASK_SECONDS = 0.5  # between looks for free workers
 _MAX_AHEAD = 8  # leases that Prefect has begun and that wait for a slot
 
 
@@ -188,6 +190,14 @@ class Cluster:
     patience: Patience
 
 
+@dataclass(frozen=True)
+class _GivenBack:
+    """The answer of workers: items of a batch that they have not started, and that they will not start."""
+
+    number: int
+    item_ids: tuple[str, ...]
+
+
 class RemoteLoop(LeaseLoop):
     """Runs leases on the workers of a Dask cluster: each carries its items.
 
@@ -212,6 +222,8 @@ class RemoteLoop(LeaseLoop):
         self._cut_off = False
         self._deserted_at: float | None = None
         self._next_look = time.monotonic() + _LOOK_SECONDS
+        self._next_ask = 0.0
+        self._threads = widths["cpu"]
         self._in_flight: dict[int, Batch] = {}
 
     @property
@@ -219,19 +231,32 @@ class RemoteLoop(LeaseLoop):
         """The number of shards whose outcomes have not arrived."""
         return len(self._in_flight)
 
+    @property
+    def _max_in_flight(self) -> int:
+        """Two batches per slot; one if the cluster has more threads than the run may use, which would run both."""
+        slots = self._widths["cpu"]
+        return 2 * slots if slots >= self._threads else slots
+
+    def _list_open(self) -> list[int]:
+        """Return the numbers of the batches that have items to run, in the order of their submission."""
+        return [number for number, batch in self._in_flight.items() if batch.open_ids]
+
     def run(self) -> None:
         """Return when all items are settled, or when the run stops or the cluster is lost."""
+        self._has_workers()
         super().run()
         for batch in self._in_flight.values():  # empty, unless the cluster was lost
             self._settle(batch, self._read_recorded(batch))
 
     def submit_leases(self) -> None:
-        """Submit shards: each slot has one running and one waiting. Take back what waits while slots are free."""
-        self._reclaim()
-        while len(self._in_flight) < 2 * self._widths["cpu"] and not self._cut_off:
+        """Submit shards: each slot has one running and one waiting. Take back what waits while workers are free."""
+        self._shrink()
+        while len(self._list_open()) < self._max_in_flight and not self._cut_off:
             batch = self._batches.take()
             if batch is None:
+                self._reclaim()
                 return
+            batch.submitted_at = time.monotonic()
             self._in_flight[self.submitted] = batch
             order = replace(self._make_order(batch.node, batch.items), number=self.submitted)
             name = f"{self.flow} {batch.node.name} {self.submitted + 1:04d}"
@@ -260,11 +285,19 @@ class RemoteLoop(LeaseLoop):
 
     def take_event(self, subject: Any, future: Any) -> None:
         """Take a report or a result."""
-        if not isinstance(subject, Progress):
+        if isinstance(subject, _GivenBack):
+            self._take_given_back(subject)
+        elif not isinstance(subject, Progress):
             self.take_result(subject, future)
         elif batch := self._in_flight.get(subject.number):
             batch.note(subject.worker, subject.current, time.monotonic())
             self._settle_reported(batch, subject.done)
+
+    def _take_given_back(self, answer: _GivenBack) -> None:
+        """Queue the items again that a worker gave back."""
+        if batch := self._in_flight.get(answer.number):
+            batch.is_asked = False
+            self.scheduler.put_back(batch.node.name, batch.give_back(answer.item_ids))
 
     def _settle_reported(self, batch: Batch, item_ids: Iterable[str]) -> None:
         """Settle items that a worker reports as done before its shard ends, so that others can follow."""
@@ -281,26 +314,52 @@ class RemoteLoop(LeaseLoop):
         self.scheduler.put_back(batch.node.name, sorted(batch.open_ids))
 
     def _reclaim(self) -> None:
-        """Queue items again that wait on a worker, if nothing else is ready although shards could run.
+        """Take back items that wait for a worker while another one is free and no other item is ready.
 
-        They wait behind an item that takes longer than expected, or their worker stalls: it reports nothing. A worker
-        that has started one nevertheless publishes it only if the other has not: see ``settlement.py``.
+        They wait behind an item that takes long; their worker gives back those that it has not started. Or their worker
+        stalls and answers nothing. If it has started one nevertheless, it publishes it only if no other worker has: see
+        ``settlement.py``.
         """
         now = time.monotonic()
-        if len(self._in_flight) >= self._widths["cpu"] or self.scheduler.has_ready or self.control.level:
+        stuck = [number for number, batch in self._in_flight.items() if _is_stuck(batch, now)]
+        if not stuck or now < self._next_ask or self.control.level:
             return
-        for batch in self._in_flight.values():
-            if batch.is_stuck(now, _STALL_SECONDS):
-                ids = batch.unstarted_ids
-                batch.open_ids -= ids
-                self.scheduler.put_back(batch.node.name, sorted(ids))
-                self._tell_worker(batch, ids)
+        self._next_ask = now + _ASK_SECONDS
+        if self._has_free_worker():
+            for number in stuck:
+                self._take_back(number, now)
 
-    def _tell_worker(self, batch: Batch, item_ids: Iterable[str]) -> None:
-        """Ask a worker to return items; do not wait for its answer, because it may be stalled."""
-        arguments = (return_items, self._run_id, batch.node.name, tuple(item_ids))
-        call = partial(call_on_workers, self.runner.client, *arguments, workers=[batch.worker])
+    def _shrink(self) -> None:
+        """Take back what waits in batches that are too many after the number of slots was lowered."""
+        surplus = len(self._list_open()) - self._max_in_flight
+        for number in self._list_open()[::-1][: max(surplus, 0)]:
+            if self._in_flight[number].unstarted_ids and not self._in_flight[number].is_asked:
+                self._take_back(number, time.monotonic())
+
+    def _take_back(self, number: int, now: float) -> None:
+        """Ask for items of a batch that have not started. If its worker may be stalled, do not wait for its answer."""
+        batch = self._in_flight[number]
+        ids, workers = batch.unstarted_ids, [batch.worker]
+        if batch.is_silent(now, _SILENT_SECONDS) or not batch.reported_at:
+            self.scheduler.put_back(batch.node.name, batch.give_back(ids))
+            workers = None  # type: ignore[assignment]
+        batch.is_asked = True
+        call = partial(self._ask_workers, number, tuple(sorted(ids)), workers)
         threading.Thread(target=call, name="headrace-reclaim", daemon=True).start()
+
+    def _ask_workers(self, number: int, item_ids: tuple[str, ...], workers: list[str] | None) -> None:
+        """Ask workers, or all of them, to give back items; pass their answer to the loop."""
+        answers = call_on_workers(self.runner.client, return_items, self._run_id, number, item_ids, workers=workers)
+        given = tuple(item_id for answer in answers.values() for item_id in answer)
+        self._events.put((_GivenBack(number, given), None))
+
+    def _has_free_worker(self) -> bool:
+        """Return True if a worker has fewer tasks than threads."""
+        try:
+            threads, tasks = self.runner.client.nthreads(), self.runner.client.processing()
+        except (OSError, CancelledError, ClosedClientError):  # an unreachable scheduler is handled elsewhere
+            return False
+        return any(len(tasks.get(worker, ())) < count for worker, count in threads.items())
 
     def _check_scheduler_lost(self) -> bool:
         """Return True and fail the run if the remote scheduler is gone, and with it the workers' shards.
@@ -333,10 +392,13 @@ class RemoteLoop(LeaseLoop):
         return True
 
     def _has_workers(self) -> bool:
+        """Count the threads of all workers; return True if there are some."""
         try:
-            return bool(self.runner.client.nthreads())
+            threads = sum(self.runner.client.nthreads().values())
         except (OSError, CancelledError, ClosedClientError):  # an unreachable scheduler is handled elsewhere
             return True
+        self._threads = threads or self._threads
+        return bool(threads)
 
     def _take_outcomes(self, batch: Batch, future: Any) -> Iterable[Outcome]:
         """Return a shard's outcomes; if its worker was lost, those of its records."""
@@ -376,10 +438,17 @@ class RemoteLoop(LeaseLoop):
         ]
 
 
+def _is_stuck(batch: Batch, now: float) -> bool:
+    """Return True if items wait for a worker that does not begin them, and that was not asked for them."""
+    is_late = batch.is_silent(now, _SILENT_SECONDS) or batch.is_slow(now, _SLOW_SECONDS)
+    return is_late and not batch.is_asked and bool(batch.unstarted_ids)
+
+
 def call_on_workers(
-    client: Client, function: Callable[..., None], *arguments: object, workers: list[str] | None = None
-) -> None:
-    """Call ``function`` on every worker. Lost workers, or a lost scheduler, are ignored."""
+    client: Client, function: Callable[..., Any], *arguments: object, workers: list[str] | None = None
+) -> dict[str, Any]:
+    """Call ``function`` on every worker; return the results. Lost workers, or a lost scheduler, are ignored."""
     if client.status == "running":
         with suppress(OSError, CancelledError):
-            client.run(function, *arguments, workers=workers, on_error="ignore")
+            return dict(client.run(function, *arguments, workers=workers, on_error="ignore"))
+    return {}

@@ -62,6 +62,7 @@ def _watch_release(worker: Worker, key: Any, run_id: str, finished: threading.Ev
 
     Dask cannot interrupt a running task. If the flow or the scheduler is gone, only the worker's own state shows it.
     """
+    reporter.report(worker)  # that the shard has begun
     while not finished.wait(_RELEASE_CHECK_SECONDS):
         reporter.report(worker)
         task_state = worker.state.tasks.get(key)

@@ -107,9 +107,12 @@ class BrokenOutput:
 
 
 def find_broken_outputs(layout: Layout) -> Iterator[BrokenOutput]:
-    """Yield the outputs that are missing or do not match the digests in their records."""
+    """Yield the outputs that are missing or do not match the digests in their records.
+
+    Outputs that were dropped because they are used up may be missing.
+    """
     for entry in read_entries(layout):
-        for output in entry.record.outputs if entry.record else ():
+        for output in entry.record.outputs if entry.record and not entry.record.dropped else ():
             store = RecordStore(layout, entry.stage)
             if not store.is_intact(output, "digest"):
                 state: Literal["missing", "altered"] = "altered" if _exists(layout, output.path) else "missing"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.cluster import Cluster, start_cluster
-from tests.chaos.storm import Baseline
+from tests.chaos.storm import GRAPH, Baseline
 from tests.runs.bench import Bench
 from tests.runs.conftest import bench
 
@@ -19,6 +19,13 @@ __all__ = ["bench"]
 def baseline(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str) -> Baseline:
     with pytest.MonkeyPatch.context() as patch:
         return Baseline.measure(Bench(tmp_path_factory.mktemp("undisturbed"), prefect_home, prefect_api, patch))
+
+
+@pytest.fixture(scope="session")
+def graph_baseline(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str) -> Baseline:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("undisturbed-graph")
+        return Baseline.measure(Bench(folder, prefect_home, prefect_api, patch), GRAPH)
 
 
 @pytest.fixture(scope="session")

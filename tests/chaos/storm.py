@@ -25,17 +25,17 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.engine.store.layout import Layout
+from tasks.engine.store.layout import STATE_FOLDER, Layout
 from tasks.engine.store.records import RecordStore
+from tests.chaos import graph_flow
 from tests.chaos.cluster import Cluster, start_cluster
-from tests.engine import injection, test_kills
+from tests.engine import graph_kills, injection, test_kills
 from tests.engine.processes import find_processes, wait_for_exit, wait_until
 from tests.homes import run_api
-from tests.runs.bench import Bench, FlowProcess, flush_prefect_logs, hash_files, load_records
+from tests.runs.bench import FAULT_FLOW, Bench, FlowProcess, flush_prefect_logs, hash_files, load_records
 
-ITEMS = 40
 SLOTS = 2
-_STAGE = "faults"
+IO_SLOTS = 8
 _SLACK = 6  # items that may end after the moment to kill; the rest wait for the kill, however late it comes
 _PROCESS_SECONDS = 30.0
 _END_SECONDS = 300.0  # Prefect retries calls to a killed server for a minute, twice
@@ -76,10 +76,11 @@ _STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 17, 23, 40, 61, 62, 63, 64, 65, 66)
 
 @dataclass(frozen=True)
 class Trial:
-    """Killed process, and the seed that determines when and which one."""
+    """Killed process, and the seed that determines when and which one. ``is_graph``: of a run of several stages."""
 
     target: str
     seed: int
+    is_graph: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -109,24 +110,47 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Workload:
+    """The flow of a trial, its number of items, and the slots that may run one each.
+
+    removed  prefixes of the items whose records are removed once they are used up
+    """
+
+    flow: str
+    count: int
+    slots: int
+    removed: tuple[str, ...] = ()
+
+    def build_options(self, bench: Bench) -> list[object]:
+        """Write the input of the flow; return its options."""
+        if self.flow != FAULT_FLOW:
+            return ["--output-dir", bench.output]
+        generator = random.Random(0)
+        seconds = [generator.uniform(0.05, 0.1) for _ in range(self.count)]
+        bench.write_manifest(
+            *({"id": f"item-{n:02d}", "do": "take_time", "seconds": time} for n, time in enumerate(seconds))
+        )
+        return []
+
+
+# Items of 50 to 100 ms that write two files each: of one stage, and of seven stages that follow from each other.
+FLAT = Workload(FAULT_FLOW, 40, SLOTS)
+GRAPH = Workload("tests.chaos.graph_flow", graph_flow.COUNT, SLOTS + IO_SLOTS, graph_flow.REMOVED)
+
+
+@dataclass(frozen=True)
 class Baseline:
     """Results of an undisturbed run."""
 
     digests: dict[str, str]
     records: dict[str, Any]
+    workload: Workload = FLAT
 
     @classmethod
-    def measure(cls, bench: Bench) -> Baseline:
+    def measure(cls, bench: Bench, workload: Workload = FLAT) -> Baseline:
         """Run the items of a trial without a kill."""
-        bench.write_manifest(*create_manifest())
-        assert bench.run("--workers", SLOTS) == 0
-        return cls(hash_files(bench.output / "made"), load_records(bench.output))
-
-
-def create_manifest() -> list[dict[str, object]]:
-    """Create forty items of 50 to 100 ms that write two files each."""
-    generator = random.Random(0)
-    return [{"id": f"item-{n:02d}", "do": "take_time", "seconds": generator.uniform(0.05, 0.1)} for n in range(ITEMS)]
+        assert bench.run("--workers", SLOTS, *workload.build_options(bench), flow=workload.flow) == 0
+        return cls(hash_files(bench.output / "made"), load_records(bench.output), workload)
 
 
 class TrialRunner:
@@ -135,8 +159,8 @@ class TrialRunner:
     def __init__(self, bench: Bench, baseline: Baseline, cluster: Cluster | None = None) -> None:
         self.bench = bench
         self.baseline = baseline
+        self.workload = baseline.workload
         self.cluster = cluster
-        self.store = RecordStore(Layout(bench.output), _STAGE)
         self.recorded: set[str] = set()
         self.in_flight: set[str] = set()
         self.lines = 0
@@ -145,15 +169,15 @@ class TrialRunner:
         """Run one trial and check its results."""
         verdict = Verdict(trial)
         start = time.monotonic()
-        self.bench.write_manifest(*create_manifest())
         generator = random.Random(trial.seed)
         options = ["--workers", SLOTS, "--shard-size", generator.randrange(1, 6)]
+        options += self.workload.build_options(self.bench)
         with ExitStack() as stack:
             api = self._prepare(trial, options, stack)
-            wanted = max(1, round(generator.uniform(0.05, 0.7) * ITEMS))
-            self.bench.hold(min(wanted + _SLACK, ITEMS - 2 * SLOTS))
+            wanted = max(1, round(generator.uniform(0.05, 0.7) * self.workload.count))
+            self.bench.hold(min(wanted + _SLACK, self.workload.count - 2 * SLOTS))
             stack.callback(self.bench.release)
-            with self.bench.start_flow(*options) as flow:
+            with self.bench.start_flow(*options, flow=self.workload.flow) as flow:
                 started = self._kill(trial, generator, flow, wanted, verdict)
                 self._check_end(trial, flow, verdict)
             # A child may receive an item at the moment of the kill; a cluster's workers continue until they notice it.
@@ -197,7 +221,7 @@ class TrialRunner:
         psutil.wait_procs(workers, _PROCESS_SECONDS)  # a worker ends when it notices that its nanny has ended
         self.in_flight |= set(self.bench.count_tries()) - self.recorded if workers else set()
         verdict.done_before, verdict.in_flight = len(self.recorded), len(started - recorded)
-        verdict.mid_flight = bool(started - recorded) and len(started) < ITEMS
+        verdict.mid_flight = bool(started - recorded) and len(started) < self.workload.count
         verdict.expect(verdict.mid_flight, f"no item was running: {len(started)} started, {len(recorded)} recorded")
         return started
 
@@ -254,11 +278,15 @@ class TrialRunner:
 
     def _check_torn(self, verdict: Verdict) -> None:
         """Check that every record is complete and that its outputs match it."""
-        stored = self.store.load()
-        unreadable = self._list_recorded() - set(stored)
-        torn = {
-            name for name, record in stored.items() if not self.store.has_intact_outputs(record, "digest")
-        } | unreadable
+        torn = set[str]()
+        for store in self._list_stores():
+            stored = store.load()
+            torn |= store.ids() - set(stored)  # unreadable
+            torn |= {
+                name
+                for name, record in stored.items()
+                if not (record.dropped or store.has_intact_outputs(record, "digest"))
+            }
         verdict.torn = len(torn)
         verdict.expect(not torn, f"torn: {torn}")
 
@@ -267,22 +295,24 @@ class TrialRunner:
         done = self._list_recorded()
         if trial.target == "cluster: scheduler":
             options = options[: options.index("--scheduler")]
-        code = self.bench.run(*options)
+        code = self.bench.run(*options, flow=self.workload.flow)
         verdict.expect(code == 0, f"the second run ends with {code}")
-        verdict.expect(
-            self.bench.count_items() == (ITEMS - len(done), len(done), 0, 0), f"counts {self.bench.count_items()}"
-        )
+        counts = self.bench.count_items()
+        is_flat = not self.workload.removed  # otherwise some of the items that are done are not needed any more
+        verdict.expect(counts[2:] == (0, 0), f"counts {counts}")
+        verdict.expect(not is_flat or counts[:2] == (self.workload.count - len(done), len(done)), f"counts {counts}")
         later = {line.split()[1] for line in self._read_ledger()[self.lines :] if line.startswith("start ")}
         twice = {item for item, tries in self.bench.count_tries().items() if tries > 1}
         verdict.redone = len(twice)
-        verdict.expect(
-            set(self.bench.count_tries()) == {row["id"] for row in create_manifest()}, "not every item was run"
-        )
+        verdict.expect(len(self.bench.count_tries()) == self.workload.count, "not every item was run")
         verdict.expect(twice <= self.in_flight, f"run twice, but not in flight: {twice - self.in_flight}")
-        verdict.expect(len(twice) <= 2 * SLOTS, f"more items than the slots held were run twice: {twice}")
+        verdict.expect(len(twice) <= 2 * self.workload.slots, f"more items than the slots held were run twice: {twice}")
         verdict.expect(max(self.bench.count_tries().values()) <= 2, "run more than twice")
         digests, kept = hash_files(self.bench.output / "made"), load_records(self.bench.output)
         missing = self.recorded - {name.partition("/")[2] for name in kept}
+        missing = {
+            name for name in missing if not name.startswith(tuple(stage[:-1] for stage in self.workload.removed))
+        }
         verdict.lost = len(missing | (self.recorded & later))
         verdict.expect(not verdict.lost, f"done before the kill, but lost: {missing | (self.recorded & later)}")
         verdict.expect(digests == self.baseline.digests, "outputs differ from the baseline")
@@ -305,7 +335,12 @@ class TrialRunner:
         return [str(path.relative_to(output)) for path in leftovers]
 
     def _list_recorded(self) -> set[str]:
-        return {path.stem for path in self.store.folder.glob("*.json") if not path.name.startswith(".")}
+        folder = Layout(self.bench.output).records("")
+        return {path.stem for path in folder.glob("*/*.json") if not path.name.startswith(".")}
+
+    def _list_stores(self) -> list[RecordStore]:
+        layout = Layout(self.bench.output)
+        return [RecordStore(layout, stage) for stage in layout.tree.folders(f"{STATE_FOLDER}/records")]
 
     def _read_ledger(self) -> list[str]:
         return self.bench.ledger.read_text().splitlines() if self.bench.ledger.exists() else []
@@ -329,10 +364,13 @@ def run_publishing_trial(trial: Trial, folder: Path) -> Verdict:
 
 
 def create_trials(count: int, seed: int) -> list[Trial]:
-    """Create ``count`` trials in the proportions of MIX, spread so that the first dozen has one of every kind."""
-    turns = [(turn / number, target) for target, number in MIX.items() for turn in range(number)]
-    targets = [target for _, target in sorted(turns, key=lambda entry: entry[0])]
-    return [Trial(target, seed + number) for number, target in enumerate(islice(cycle(targets), count))]
+    """Create ``count`` trials in the proportions of MIX, spread so that the first dozen has one of every kind.
+
+    Every second trial of a kind kills a run of a graph.
+    """
+    turns = [(turn / number, target, turn % 2 == 1) for target, number in MIX.items() for turn in range(number)]
+    chosen = islice(cycle(sorted(turns, key=lambda entry: entry[0])), count)
+    return [Trial(target, seed + number, is_graph) for number, (_, target, is_graph) in enumerate(chosen)]
 
 
 def format_table(verdicts: Sequence[Verdict]) -> str:
@@ -373,19 +411,23 @@ def main() -> int:
     parser.add_argument("--only", default="", help="prefix of the targets")
     parser.add_argument("--no-injection", action="store_true", help="skip the injection of failing system calls")
     options = parser.parse_args()
-    failed_injections = 0 if options.no_injection or options.only else injection.main([])
+    failed_injections = 0 if options.no_injection or options.only else injection.main([]) + graph_kills.main()
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         with _run_server(folder) as api, start_cluster(folder / "cluster") as cluster:
-            baseline = Baseline.measure(create_bench(folder / "undisturbed", folder, api, patch))
+            baselines = [
+                Baseline.measure(create_bench(folder / f"undisturbed-{number}", folder, api, patch), workload)
+                for number, workload in enumerate((FLAT, GRAPH))
+            ]
             chosen = [
                 trial for trial in create_trials(options.trials, options.seed) if trial.target.startswith(options.only)
             ]
             for number, trial in enumerate(chosen):
                 place = folder / f"trial-{number}"
                 if trial.target in EXPECTED_CODES:
-                    runner = TrialRunner(create_bench(place, folder, api, patch), baseline, cluster)
+                    bench = create_bench(place, folder, api, patch)
+                    runner = TrialRunner(bench, baselines[trial.is_graph], cluster)
                     verdicts.append(_run_trial(runner, trial))
                 else:
                     verdicts.append(run_publishing_trial(trial, place))

@@ -124,6 +124,16 @@ def remove_others(folder: Path) -> None:
     open_store(folder).tidy(ITEMS)
 
 
+def discard(folder: Path) -> None:
+    """Remove the files of a part whose whole has been joined."""
+    open_store(folder).discard(["a"])
+
+
+def drop(folder: Path) -> None:
+    """Remove the outputs of an item that are used up."""
+    open_store(folder).drop_outputs("a")
+
+
 def fail(folder: Path) -> None:
     """Write a failure."""
     open_store(folder).write_failure(Failure("b", STAGE, NEW, "crash", "gone", 1, Usage(), "new"))
@@ -186,6 +196,8 @@ _ALL = (
     Scenario(publish_first, write_first_outputs),
     Scenario(publish_again, lambda folder: write_outputs(folder, "a", NEW)),
     Scenario(remove_others),
+    Scenario(discard),
+    Scenario(drop),
     Scenario(fail),
     Scenario(lock),
     Scenario(claim, lambda folder: (Layout(folder).private / "run").mkdir(exist_ok=True)),

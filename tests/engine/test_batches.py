@@ -116,6 +116,50 @@ def test_rest_of_a_lost_batch_is_queued_again_without_an_attempt(tmp_path: Path)
     assert {planned.attempts for planned in again.items} == {0}
 
 
+def make_batch(tmp_path: Path) -> Batch:
+    (batch,) = Cluster(tmp_path, build_graph([1.0] * 3), slots=1, shard_size=3).take(1)
+    batch.submitted_at = 100.0
+    return batch
+
+
+def test_batch_that_has_not_begun_waits_as_a_whole(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path)
+    assert batch.unstarted_ids == set(list_ids(batch))
+    assert (batch.is_silent(104.0, 5.0), batch.is_silent(106.0, 5.0)) == (False, True)
+    assert not batch.is_slow(106.0, 2.0), "nothing runs"
+
+
+def test_items_behind_the_current_one_have_not_started(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path)
+    first, second, third = list_ids(batch)
+    batch.note("worker", "", 110.0)
+    assert batch.unstarted_ids == {second, third}, "the first may have started"
+    batch.note("worker", second, 111.0)
+    assert batch.unstarted_ids == {first, third}, "the first is not settled"
+    batch.open_ids.discard(first)
+    assert batch.unstarted_ids == {third}
+
+
+def test_batch_is_slow_if_one_item_runs_long_and_silent_if_its_worker_does_not_report(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path)
+    first, second, _ = list_ids(batch)
+    batch.note("worker", first, 110.0)
+    batch.note("worker", first, 112.5)
+    assert batch.is_slow(112.5, 2.0)
+    assert not batch.is_silent(112.5, 2.0)
+    batch.note("worker", second, 113.0)
+    assert not batch.is_slow(114.0, 2.0)
+    assert batch.is_silent(116.0, 2.0)
+
+
+def test_each_item_is_given_back_once(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path)
+    first, second, third = list_ids(batch)
+    assert batch.give_back([third, second, "unknown"]) == sorted([second, third])
+    assert batch.give_back([third]) == []
+    assert batch.open_ids == {first}
+
+
 def test_item_that_runs_alone_is_a_separate_batch(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, build_graph([1.0] * 3), slots=1, shard_size=3, retries=1)
     (batch,) = cluster.take(1)

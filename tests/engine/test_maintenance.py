@@ -106,6 +106,12 @@ def test_verify_finds_altered_and_missing_outputs(output: Path) -> None:
     ]
 
 
+def test_verify_does_not_miss_dropped_outputs(output: Path) -> None:
+    RecordStore(Layout(output), "faults").drop_outputs("two")
+    assert not (output / "made/two/note.txt").exists()
+    assert run_command("verify", output)[:2] == (0, "all outputs match their records\n")
+
+
 def test_run_after_verify_writes_missing_outputs_again(output: Path) -> None:
     (output / "made/two/note.txt").unlink()
     run_actions(output, "run-2", one="write", two="write")

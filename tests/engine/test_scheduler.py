@@ -566,6 +566,56 @@ def test_parts_of_a_whole_that_stays_failed_are_kept(tmp_path: Path) -> None:
     assert Simulation(tmp_path, build_wholes(make_whole("a"))).run() == ["whole/a"]
 
 
+def test_parts_that_a_killed_run_had_joined_are_removed_even_if_another_whole_fails(tmp_path: Path) -> None:
+    run = Simulation(tmp_path, build_wholes(make_whole("a"), make_whole("b")))
+    for key in ("part/a-0", "part/a-1", "whole/a"):
+        assert run.take() == key
+        run.finish(key)
+    assert run.list_files("part") == ["a-0", "a-1"], "killed before the clean-up"
+    again = Simulation(tmp_path, build_wholes(make_whole("a"), make_whole("b")))
+    again.run(1, {"part/b-1": "error"})
+    again.end()
+    assert again.list_files("part") == ["b-0"]
+
+
+def test_part_of_a_finished_whole_with_the_id_of_a_needed_part_is_kept(tmp_path: Path) -> None:
+    def make(item_id: str) -> Whole:
+        return Whole(Item(item_id), lambda: [Item("common")])
+
+    Simulation(tmp_path, build_wholes(make("a"), keeps=True)).run()
+    run = Simulation(tmp_path, build_wholes(make("a"), make("b")))
+    run.scheduler.clean_up()
+    assert run.run() == ["whole/b"]
+
+
+def test_part_that_a_stalled_worker_publishes_after_its_whole_is_removed(tmp_path: Path) -> None:
+    run = Simulation(tmp_path, build_wholes(make_whole("a")))
+    run.take()
+    late = run.running["part/a-0"]
+    run.scheduler.put_back("part", ["a-0"])
+    del run.running["part/a-0"]
+    run.run()
+    run.running["part/a-0"] = late
+    run.write("part/a-0")
+    assert run.list_files("part") == ["a-0"]
+    run.end()
+    assert run.list_files("part") == []
+    assert run.scheduler.nodes[0].store.ids() == set()
+
+
+def test_output_that_a_stalled_worker_publishes_after_it_was_used_up_is_dropped(tmp_path: Path) -> None:
+    run = Simulation(tmp_path, build_chain("a", keeps=False))
+    run.take()
+    late = run.running["first/a"]
+    run.finish("first/a")
+    run.run()
+    run.running["first/a"] = late
+    run.write("first/a")
+    run.end()
+    assert run.list_files("first") == []
+    assert Simulation(tmp_path, build_chain("a", keeps=False)).run() == []
+
+
 def test_parts_are_kept_on_request(tmp_path: Path) -> None:
     run = Simulation(tmp_path, build_wholes(make_whole("a"), keeps=True))
     run.run()

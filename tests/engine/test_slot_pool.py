@@ -293,6 +293,9 @@ def test_idle_child_of_a_worker_ends_after_a_while(order: ShardOrder, closed: li
     assert (timer.seconds, timer.daemon, timer.is_started) == (slot_pool._IDLE_SECONDS, True, True)
     timer.fire()
     assert closed == [slot.label]
+    assert not any(pool._idle.values()), "nothing of it is kept"
+    assert not any(pool._made.values())
+    assert not pool._uses
 
 
 def test_child_that_got_another_shard_does_not_end(order: ShardOrder, closed: list[str], timers: Timers) -> None:

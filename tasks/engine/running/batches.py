@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from tasks.engine.contract.execution import Execution
@@ -18,6 +18,7 @@ _MAX_SECONDS = 2.0  # of work that a worker has not started; with many slots mor
 _MAX_ORDERS_PER_SECOND = 10
 # Of the remaining work per slot; less would need more task runs, more would leave slots idle at the end.
 _TAIL_SHARE = 2 / 3
+_ROUNDING = 1 + 1e-9  # sums of equal durations differ in their last digits
 _MAX_ITEMS = 5_000  # the outcomes of a batch are sent in one message
 
 
@@ -25,10 +26,13 @@ _MAX_ITEMS = 5_000  # the outcomes of a batch are sent in one message
 class Batch:
     """Items of one stage that one task run processes one after another.
 
-    open_ids     items that are not settled and not given to another worker
-    current      the item that the worker runs, as it reported; empty before its first report
-    worker       its address
-    reported_at  when it reported last; 0 before its first report
+    open_ids      items that are not settled and not given back
+    current       the item that the worker runs, as it reported; empty before its first report
+    worker        its address
+    submitted_at  when the batch was submitted
+    reported_at   when the worker reported last; 0 before its first report
+    current_since when it began to run ``current``, at most
+    is_asked      the worker was asked to give back items, and has not answered
     """
 
     node: NodeRun
@@ -36,28 +40,40 @@ class Batch:
     open_ids: set[str] = field(default_factory=set)
     current: str = ""
     worker: str = ""
+    submitted_at: float = 0.0
     reported_at: float = 0.0
     current_since: float = 0.0
+    is_asked: bool = False
 
     def __post_init__(self) -> None:
         self.open_ids = {planned.item.id for planned in self.items}
 
     def note(self, worker: str, current: str, now: float) -> None:
         """Take a report of the worker."""
-        if current != self.current:
+        if current != self.current or not self.reported_at:
             self.current, self.current_since = current, now
         self.worker, self.reported_at = worker, now
 
-    def is_stuck(self, now: float, seconds: float) -> bool:
-        """Return True if items wait for ``seconds`` behind the current one, or the worker has reported nothing."""
-        return (
-            bool(self.reported_at and self.unstarted_ids) and now - min(self.reported_at, self.current_since) > seconds
-        )
+    def is_silent(self, now: float, seconds: float) -> bool:
+        """Return True if nothing was heard of the batch for ``seconds``: it has not begun, or its worker stalls."""
+        return now - max(self.reported_at, self.submitted_at) > seconds
+
+    def is_slow(self, now: float, seconds: float) -> bool:
+        """Return True if its worker has been running one item for ``seconds``."""
+        return bool(self.reported_at) and now - self.current_since > seconds
 
     @property
     def unstarted_ids(self) -> set[str]:
-        """The items that wait behind the current one."""
+        """The items that wait for the worker, or behind its current item."""
+        if not self.reported_at:
+            return self.open_ids.copy()
         return self.open_ids - {self.current or self.items[0].item.id}
+
+    def give_back(self, item_ids: Collection[str]) -> list[str]:
+        """Remove items that the worker will not run; return those that it would have run."""
+        returned = self.open_ids.intersection(item_ids)
+        self.open_ids -= returned
+        return sorted(returned)
 
 
 class BatchMaker:
@@ -106,7 +122,7 @@ class BatchMaker:
         rate = node.cost / node.seconds
         tail_seconds = _TAIL_SHARE * node.ready_cost / rate / self._slots
         seconds = min(self._execution.shard_seconds, max(_MAX_SECONDS, self._slots / _MAX_ORDERS_PER_SECOND))
-        return rate * min(seconds, max(_MIN_SECONDS, tail_seconds))
+        return rate * min(seconds, max(_MIN_SECONDS, tail_seconds)) * _ROUNDING
 
 
 def _get_cost(planned: PlannedItem) -> float:

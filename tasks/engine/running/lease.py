@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from tasks.engine.running.input_changes import find_change_since_plan
 from tasks.engine.running.messages import Failed, Reply, Request
 from tasks.engine.running.scratch import get_local_scratch, make_local_scratch
 from tasks.engine.running.settlement import ItemSettler, StartedItem
+from tasks.engine.running.shards import Shard, serve_shard
 from tasks.engine.running.slot import Limits, Slot
 from tasks.engine.running.slot_pool import PROCESS_FOLDER, pool
 from tasks.engine.store.outcomes import Outcome, Outcomes
@@ -33,39 +34,6 @@ class ItemSource(Protocol):
         """Take the outcome of an item."""
 
 
-_returned: dict[str, set[tuple[str, str]]] = {}
-
-
-def return_items(run_id: str, stage: str, item_ids: Collection[str]) -> None:
-    """Skip items of a run that this process has not started. Called remotely: another worker has them now."""
-    _returned.setdefault(run_id, set()).update((stage, item_id) for item_id in item_ids)
-
-
-class _Shard:
-    """The items of an order, which are known beforehand. Calls ``report`` for each outcome."""
-
-    def __init__(self, order: ShardOrder, report: Callable[[Outcome], None], start: Callable[[str], None]) -> None:
-        self.outcomes = Outcomes()
-        self._items = iter(order.items)
-        self._report = report
-        self._start = start
-        self._stage = order.stage.name
-        self._returned = _returned.setdefault(order.context.run_id, set()) if order.context.elsewhere else set()
-
-    def take(self) -> PlannedItem | None:
-        """Return the next item that was not returned."""
-        for planned in self._items:
-            if (self._stage, planned.item.id) not in self._returned:
-                self._start(planned.item.id)
-                return planned
-        return None
-
-    def settle(self, outcome: Outcome) -> None:
-        """Keep the outcome and report it."""
-        self.outcomes.append(outcome)
-        self._report(outcome)
-
-
 def run_shard(
     order: ShardOrder, report: Callable[[Outcome], None], start: Callable[[str], None] = lambda _: None
 ) -> Outcomes:
@@ -73,11 +41,12 @@ def run_shard(
 
     ``start`` is called with the id of each item that begins, ``report`` with each outcome.
 
-    Items that are not reached because the run stops are ``remaining``. Raises RunError if the run cannot continue.
+    Items that are not reached because the run stops are ``remaining``. Items that the flow takes back meanwhile have no
+    outcome. Raises RunError if the run cannot continue.
     """
     prepare_folders(order.context, order.stage.name)
-    shard = _Shard(order, report, start)
-    with pool.slot(order) as slot:
+    shard = Shard(order, report, start)
+    with serve_shard(order, shard), pool.slot(order) as slot:
         run_items(order, slot, shard)
     return shard.outcomes
 

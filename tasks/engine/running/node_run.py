@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from tasks.engine.contract.errors import RunError
@@ -125,6 +125,7 @@ class NodeRun:
         self.samples = Samples()
         self.growth = Growth()
         self._left_ids: set[str] = set()
+        self._discarded_ids: set[str] = set()
         self._places = array("q")
         self._ready: list[Queued] = []
 
@@ -198,8 +199,16 @@ class NodeRun:
         self._left_ids.add(item_id)
 
     def list_ids(self) -> set[str]:
-        """Return the ids of all items, also of those that are left."""
-        return {outcome.id for outcome in self.outcomes} | self._left_ids
+        """Return the ids of all items, also of those that are left, without those that were discarded."""
+        return ({outcome.id for outcome in self.outcomes} | self._left_ids) - self._discarded_ids
+
+    def discard(self, item_ids: Collection[str]) -> None:
+        """Remove the records and outputs of parts whose whole is done.
+
+        A worker of a cluster that stalled may publish them once more; :meth:`Scheduler.tidy` removes them then.
+        """
+        self.store.discard(item_ids)
+        self._discarded_ids.update(item_ids)
 
     @property
     def left_count(self) -> int:

@@ -19,7 +19,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Lane
-from tasks.engine.planning.graph import Graph, Node
+from tasks.engine.planning.graph import Graph, Node, Whole
 from tasks.engine.planning.plan import (
     PlannedItem,
     SettledItem,
@@ -76,13 +76,18 @@ class Scheduler:
         self._blocked: list[WholeRun] = []
         self._finished_wholes: list[WholeRun] = []
         self._used_up: list[Held] = []
+        self._dropped: list[Held] = []
+        self._remains: list[tuple[NodeRun, list[str]]] = []
         self._numbers = itertools.count()
+        self._part_ids: Mapping[Node, set[str]] = {}
         self._is_stopped = False
         self._pending_roots = 0
         self._used_bytes = 0
 
     def plan(self) -> None:
         """Find what earlier runs have done, and queue the rest. Raises RunError for ids that collide."""
+        stores = {part: self._run_of[part].store for part in self._list_removed_parts()}
+        self._part_ids = {part: store.ids() | store.unfinished_ids() for part, store in stores.items()}
         with ExitStack() as stack:
             for node in self.nodes:
                 stack.enter_context(node.store.holding())
@@ -197,14 +202,18 @@ class Scheduler:
         with self._lock:
             finished, self._finished_wholes = self._finished_wholes, []
             used_up, self._used_up = self._used_up, []
+            remains, self._remains = self._remains, []
         for held in used_up:
             held.node.store.drop_outputs(held.item_id)
         for whole in finished:
             if parts := self._find_parts(whole):
-                parts.store.discard(whole.part_ids)
+                parts.discard(whole.part_ids)
+        for parts, part_ids in remains:
+            parts.discard(set(part_ids) - parts.list_ids())
         with self._lock:
             for held in used_up:
                 self._space.waiting_bytes -= held.size_bytes
+            self._dropped += used_up if self._is_elsewhere else ()
             for whole in finished:
                 self._space.release(whole)
             if finished or used_up:
@@ -224,6 +233,9 @@ class Scheduler:
 
         Call it at the end of a run that was not stopped.
         """
+        for held in self._dropped:
+            if (record := held.node.store.get(held.item_id)) and not record.dropped:
+                held.node.store.drop_outputs(held.item_id)  # a worker that stalled has published them once more
         for node in self.nodes:
             node.store.tidy(node.list_ids() if self._is_pruned(node) else None)
 
@@ -237,6 +249,15 @@ class Scheduler:
         if not self._run_of[after].is_exhausted:
             return False
         return node.node.collect is not None or not any(map(_has_failed, self._list_sources(node)))
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """True if other machines run the items."""
+        return self.memory_bytes is None
+
+    def _list_removed_parts(self) -> list[Node]:
+        """Return the nodes of parts that are removed once their whole is done."""
+        return [node.parts for node in self.graph.nodes if node.parts and not node.parts.keeps]
 
     def _list_sources(self, node: NodeRun) -> Iterator[NodeRun]:
         """Yield the nodes from whose items those of ``node`` follow, directly or not."""
@@ -380,11 +401,20 @@ class Scheduler:
         self.on_settle(node.name, result.item, result.outcome)
         if part_of:
             self._add_settled_part(part_of, result)
+        if planned.whole and result.record:
+            self._find_remains(node.node.parts, planned.whole)
         held = None if is_left else self._hold(node, result.record)
         for following in planned.follow:
             self._insert(following, origin, is_left=is_left, made_from=held)
         if held:
             self._let_go(held)
+
+    def _find_remains(self, parts: Node | None, whole: Whole) -> None:
+        """Note the parts of a whole that is done, if a killed run has not removed all of them."""
+        if parts and (part_ids := self._part_ids.get(parts)):
+            remains = [part.id for part in whole.make_parts() if part.id in part_ids]
+            if remains:
+                self._remains.append((self._run_of[parts], remains))
 
     def _insert_whole(self, planned: Planned, entry: Entry) -> None:
         assert planned.whole is not None

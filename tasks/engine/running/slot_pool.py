@@ -17,6 +17,7 @@ from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopSignal
 from tasks.engine.running.orphans import end_orphans_here, note_mark
 from tasks.engine.running.scratch import sweep_local_scratch
+from tasks.engine.running.shards import forget_returned
 from tasks.engine.running.slot import Slot
 from tasks.engine.running.watchdog import new_mark
 
@@ -187,6 +188,9 @@ class SlotPool:
             idle = self._idle.get(key, [])
             if seat not in idle or self._uses[seat] != uses:
                 return
+            idle.remove(seat)
+            self._made.get(key, set()).discard(seat.number)
+            del self._uses[seat]
             seat.close()  # blocks other slots briefly, but there is little work now
 
     def close(self, run_id: str) -> None:
@@ -228,5 +232,6 @@ pool = SlotPool()
 
 
 def close_slots(run_id: str) -> None:
-    """End the children of a run in this process. Called remotely on workers."""
+    """End the children of a run in this process, and forget what it has taken back. Called remotely on workers."""
     pool.close(run_id)
+    forget_returned(run_id)

@@ -85,6 +85,8 @@ def remove_output(layout: Layout, path: str) -> None:
     while path := path.rpartition("/")[0]:
         try:
             layout.tree.remove_empty(path)
+        except FileNotFoundError:  # a killed run has removed it, but perhaps not the folders above
+            continue
         except OSError:  # not empty
             return
 
