@@ -131,7 +131,7 @@ async def show_upload(request: Request, upload: TheUpload, core: TheCore) -> HTM
         detection=read_about(folder.detection),
         comparison=read_about(comparison) if comparison else None,
         has_report=(folder.output / "report.html").is_file(),
-        expires_at=formatdate(_get_expiry(core, upload)),
+        expires_at=formatdate(_get_expiry(core, upload), usegmt=True),
     )
 
 
