@@ -136,7 +136,7 @@ class BatchRun:
         else:
             lines = predict_run(graph, self.layout, self.execution, self._write_to)
         for line in lines:
-            self.display.say(line)
+            _log(line, self.display)
 
     @contextmanager
     def _write_to(self, folder: Path) -> Iterator[None]:

@@ -171,7 +171,7 @@ def test_reasons_are_counted_with_examples(tmp_path: Path) -> None:
     (tmp_path / "first/a0.txt").unlink()
     lines = list_lines(tmp_path, build_chain(7))
     assert "first: 7 items, 3 cached, 4 to do" in lines
-    assert "first: 2 to do: new (a5, a6)" in lines
+    assert "first: 2 to do: new (a5; a6)" in lines
     assert "first: 1 to do: output missing (a0)" in lines
     assert "first: 1 to do: failed before (a4)" in lines
 
@@ -204,7 +204,7 @@ def test_earlier_runs_predict_what_cannot_be_probed(tmp_path: Path) -> None:
     assert forecast.elapsed("seconds") == pytest.approx(41, rel=0.01)
     assert forecast.elapsed("low") < 41 < forecast.elapsed("high")
     lines = list(describe_all(forecast, {}, [], 1))
-    assert "second: about 30 further items to do, estimated from earlier runs" in lines
+    assert "second: about 30 items to do, estimated from earlier runs" in lines
     assert any("predicted from 12 items of earlier runs: about 0:30" in line for line in lines)
     assert lines[-1].endswith("(1 byte free; MORE THAN IS FREE)")
 

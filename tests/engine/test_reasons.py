@@ -175,14 +175,20 @@ def damage_params(folder: Folder) -> None:
 def forge_digest(folder: Folder) -> None:
     path = folder.store.folder / "a.json"
     content = json.loads(path.read_text())
-    content["basis"]["params"] = "../../records/faults/a"
+    content["basis"] = json.dumps({**json.loads(content["basis"]), "params": "../../records/faults/a"})
     path.write_text(json.dumps(content))
+
+
+def damage_basis(folder: Folder) -> None:
+    path = folder.store.folder / "a.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "basis": "[" * 1000}))
 
 
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
         (remove_basis, UNKNOWN),
+        (damage_basis, UNKNOWN),
         (remove_params, "parameters changed"),
         (damage_params, "parameters changed"),
         (forge_digest, "parameters changed"),
@@ -211,6 +217,16 @@ def test_outline_stays_small_and_notices_changes_in_long_parts() -> None:
 def test_differences_name_their_paths() -> None:
     old, new = {"a": {"b": [1, {"c": 2}]}, "d": [1]}, {"a": {"b": [1, {"c": 3}]}, "d": [1, 2]}
     assert list(list_differences(old, new)) == [("a.b[1].c", 2, 3), ("d", [1], [1, 2])]
+
+
+def test_last_part_of_a_path_names_a_change_if_it_is_unique(folder: Folder) -> None:
+    former = {"work": {"encoder": {"crf": 18.0}, "a": {"x": 1}, "b": {"x": 1}}}
+    folder.finish(Item("a", former), ModelStage())
+    now = {"work": {"encoder": {"crf": 20.5}, "a": {"x": 2}, "b": {"x": 3}}}
+    assert folder.explain(Item("a", now), ModelStage()).text == (
+        "parameter `work.a.x` changed from 1 to 2, parameter `work.b.x` changed from 1 to 3, "
+        "parameter `crf` changed from 18 to 20.5"
+    )
 
 
 def test_long_values_are_not_shown() -> None:

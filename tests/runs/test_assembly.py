@@ -150,7 +150,7 @@ def test_dry_run_predicts_parts_and_wholes(bench: Bench, capfd: pytest.CaptureFi
     plan = write_plan(bench, a=create_whole("a", size=2**30))
     assert run_assembly(bench, plan, "--dry-run") == 0
     log = capfd.readouterr().err
-    assert "faults: 2 to do: new (a0, a1)" in log
+    assert "faults: 2 to do: new (a0; a1)" in log
     assert "wholes: 1 item, 0 cached, 1 to do" in log
     assert "wholes: predicted from 1 probed item" in log
     assert "at most 2 GiB of disk space, 1 GiB of it for a while" in log

@@ -324,6 +324,8 @@ def test_only_changed_tapes_run_again(bench: Bench, capsys: pytest.CaptureFixtur
     assert "tapes: 2 items, 0 cached, 2 to do" in log
     assert log.count("to do: its whole runs again") == 1
     assert "previews: predicted from" in log
+    assert bench.run(*build_options(bench, "--crf", 25, "--explain", "high.mkv"), flow=FLOW) == 0
+    assert "tapes: high.mkv: would run: parameter `crf` changed from" in capsys.readouterr().err
     assert list_files(bench.output) == everything
 
     assert bench.run(*build_options(bench, "--override", "sharpen=0.1"), flow=FLOW) == 0

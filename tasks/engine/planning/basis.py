@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from tasks.engine.contract.execution import Identity
@@ -13,12 +15,40 @@ from tasks.engine.contract.stage import Stage
 from tasks.engine.planning.identity import canonicalize, describe_params, hash_short
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.outcomes import Basis
 
 _MAX_OUTLINE_BYTES = 4096
 _MAX_LENGTH = 32  # of lists that an outline contains
 _MAX_TEXT = 200
 _MAX_PARAMS_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The parts of which a key was made, to explain later why an item runs again. Never decides whether it runs.
+
+    identity  how changed inputs were detected
+    inputs    digest of the identities of the inputs
+    params    digest of the stage's parameters and models; the file ``.headrace/params/<stage>/<digest>.json`` has them
+    payload   digest of the payload and the refusal
+    outline   the payload as JSON without its long parts; empty if even that is long
+    """
+
+    identity: Identity
+    inputs: str
+    params: str
+    payload: str
+    outline: str = ""
+
+
+_BASIS = TypeAdapter(Basis)
+
+
+def read_basis(text: str) -> Basis | None:
+    """Return the basis in a record; None if there is none, or if no run wrote it."""
+    try:
+        return _BASIS.validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 class BasisMaker:
@@ -28,10 +58,12 @@ class BasisMaker:
         self._identity = identity
         self._params = hash_short(describe_params(stage))
 
-    def describe(self, planned: PlannedItem) -> Basis:
-        """Return the parts of an item's key."""
+    def describe(self, planned: PlannedItem) -> str:
+        """Return the parts of an item's key as JSON, for its record."""
         item = planned.item
-        return Basis(self._identity, planned.inputs, self._params, hash_payload(item), write_outline(item.payload))
+        outline = write_outline(item.payload)
+        basis = Basis(self._identity, planned.inputs, self._params, hash_payload(item), outline)
+        return _BASIS.dump_json(basis).decode()
 
 
 def hash_payload(item: Item) -> str:

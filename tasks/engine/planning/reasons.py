@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,10 @@ from pydantic_core import from_json, to_json
 
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import Stage
-from tasks.engine.planning.basis import hash_payload, read_params, write_outline
+from tasks.engine.planning.basis import Basis, hash_payload, read_basis, read_params, write_outline
 from tasks.engine.planning.identity import describe_params, hash_short
 from tasks.engine.planning.plan import PlannedItem
-from tasks.engine.store.outcomes import Basis, Record
+from tasks.engine.store.outcomes import Record
 from tasks.engine.store.records import RecordStore
 
 _MAX_VALUE = 40  # characters of a value in a message
@@ -86,7 +87,7 @@ class Explainer:
         """Yield the parts of the key that differ from those of ``record``."""
         if record.version != self._stage.version:
             yield f"stage version changed from {record.version} to {self._stage.version}"
-        basis = record.basis
+        basis = read_basis(record.basis)
         if basis is None:
             return
         if basis.identity != self._execution.identity:
@@ -104,8 +105,7 @@ class Explainer:
             yield "parameters changed"
             return
         for name, word in (("params", "parameter"), ("models", "model")):
-            for path, old, new in list_differences(former.get(name), self._params[name]):
-                yield describe_change(path, old, new, word)
+            yield from _describe_all(list(list_differences(former.get(name), self._params[name])), word)
 
 
 def _list_payload(basis: Basis, planned: PlannedItem) -> Iterator[str]:
@@ -121,9 +121,15 @@ def _list_payload(basis: Basis, planned: PlannedItem) -> Iterator[str]:
     results = [change for change in changes if _is_digest(change[1]) and _is_digest(change[2])]
     if results:
         yield "upstream changed"
+    yield from _describe_all([change for change in changes if change not in results], "parameter")
+
+
+def _describe_all(changes: Sequence[tuple[str, Any, Any]], word: str) -> Iterator[str]:
+    """Yield changes in words, with the last part of each path if only one has it: ``crf`` for ``work.encoder.crf``."""
+    names = Counter(path.rpartition(".")[2] for path, _, _ in changes)
     for path, old, new in changes:
-        if (path, old, new) not in results:
-            yield describe_change(path, old, new, "parameter")
+        last = path.rpartition(".")[2]
+        yield describe_change(last if names[last] == 1 else path, old, new, word)
 
 
 def _is_digest(value: Any) -> bool:
@@ -152,7 +158,12 @@ def describe_change(path: str, old: Any, new: Any, word: str) -> str:
     name = f"{word} `{path}`"
     if old is _MISSING or new is _MISSING:
         return f"{name} is {'new' if old is _MISSING else 'gone'}"
-    before, after = (to_json(value).decode() for value in (old, new))
+    before, after = _format_value(old), _format_value(new)
     if _is_digest(old) or _is_digest(new) or max(len(before), len(after)) > _MAX_VALUE:
         return f"{name} changed"
     return f"{name} changed from {before} to {after}"
+
+
+def _format_value(value: Any) -> str:
+    is_whole = isinstance(value, float) and value.is_integer()
+    return f"{value:g}" if is_whole else to_json(value).decode()

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, overload
 from pydantic import AfterValidator, Field
 from pydantic_core import from_json, to_json
 
-from tasks.engine.contract.execution import Identity
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Value
 from tasks.engine.store.layout import is_output_path
@@ -98,29 +97,11 @@ class Try:
 
 
 @dataclass(frozen=True)
-class Basis:
-    """The parts of which a key was made, to explain later why an item runs again. Never decides whether it runs.
-
-    identity  how changed inputs were detected
-    inputs    digest of the identities of the inputs
-    params    digest of the stage's parameters and models; the file ``.headrace/params/<stage>/<digest>.json`` has them
-    payload   digest of the payload and the refusal
-    outline   the payload as JSON without its long parts; empty if even that is long
-    """
-
-    identity: Identity
-    inputs: Text
-    params: Text
-    payload: Text
-    outline: Text = ""
-
-
-@dataclass(frozen=True)
 class Record:
     """The proof that an item is done. Written last, after its outputs are in place.
 
-    ``dropped``: its outputs were removed once the items made from them were done. ``basis``: None in records of older
-    versions.
+    ``dropped``: its outputs were removed once the items made from them were done. ``basis``: the parts of its
+    key as JSON (see :mod:`tasks.engine.planning.basis`), read only if they differ; empty in records of older versions.
     """
 
     id: Text
@@ -135,7 +116,7 @@ class Record:
     run_id: Text
     history: Annotated[tuple[Try, ...], Field(max_length=100)] = ()
     dropped: bool = False
-    basis: Basis | None = None
+    basis: Text = ""
 
     def to_attempt(self) -> Try:
         """Return this success as an entry of the item's history."""

@@ -24,8 +24,8 @@ def describe_plan(plan: StagePlan) -> Iterator[str]:
     yield f"{name}: {', '.join(texts)}"
     for reason, number in plan.reasons.most_common(_MAX_REASONS):
         examples = plan.examples[reason]
-        more = ", ..." if number > len(examples) else ""
-        yield f"{name}: {number} to do: {reason} ({', '.join(examples)}{more})"
+        more = "; ..." if number > len(examples) else ""
+        yield f"{name}: {number} to do: {reason} ({'; '.join(examples)}{more})"
     others = len(plan.reasons) - _MAX_REASONS
     if others > 0:
         yield f"{name}: {count_noun(others, 'other reason')}; see --explain ID"
@@ -42,7 +42,8 @@ def describe_stage(stage: StageForecast, probes: StageProbes | None) -> Iterator
     elif stage.extra:
         origin = {"probed": "from probed items", "recorded": "from earlier runs", None: "one per item before"}
         number = max(1, round(stage.extra))
-        yield f"{name}: about {count_noun(number, 'further item')} to do, estimated {origin[stage.growth_from]}"
+        noun = count_noun(number, "further item" if stage.plan.total else "item")
+        yield f"{name}: about {noun} to do, estimated {origin[stage.growth_from]}"
     if stage.rate is None:
         tried = probes.failures if probes else []
         nothing = "no item could be probed, and no earlier run is known"
@@ -86,7 +87,8 @@ def describe_all(
 ) -> Iterator[str]:
     """Yield the lines about every stage, then those about the run."""
     for stage in forecast.stages:
-        yield from describe_plan(stage.plan)
+        if stage.plan.total or not stage.extra:
+            yield from describe_plan(stage.plan)
         yield from describe_stage(stage, probes.get(stage.plan.run.name))
     yield from notes
     yield from describe_forecast(forecast, free_bytes)
