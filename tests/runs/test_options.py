@@ -309,3 +309,29 @@ def test_output_files_of_a_run(bench: Bench) -> None:
     assert run["items"] == summary["items"] == {"total": 2, "done": 1, "cached": 0, "failed": 1, "remaining": 0}
     assert {name: row["outcome"] for name, row in bench.items.items()} == {"a": "done", "bad": "failed"}
     assert (bench.output / bench.failures["bad"]["log"]).read_text().endswith("ValueError: first line\n  second line\n")
+
+
+def test_dry_run_and_explanation_name_the_changes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    tape = bench.folder / "tape"
+    tape.write_text("one")
+    bench.write_manifest(*create_rows("a", "b"), *create_rows("c", inputs=[str(tape)]))
+    assert bench.run() == 0
+    capsys.readouterr()
+    before = list_files(bench.output)
+    assert bench.run("--text", "other", "--explain", "a") == 0
+    assert 'faults: a: would run: parameter `text` changed from "text" to "other"' in capsys.readouterr().err
+    assert bench.run("--explain", "a") == 0
+    assert "faults: a: is done" in capsys.readouterr().err
+    assert bench.run("--explain", "z") == 2
+    assert "--explain: 'z'" in capsys.readouterr().err
+
+    tape.write_text("longer")
+    assert bench.run("--explain", "c") == 0
+    assert f"faults: c:   input: {tape}" in capsys.readouterr().err
+    assert list_files(bench.output) == before
+    (bench.output / "made/b/note.txt").unlink()
+    bench.write_manifest(*create_rows("a", "b", "new"), *create_rows("c", inputs=[str(tape)]))
+    assert bench.run("--dry-run") == 0
+    log = capsys.readouterr().err
+    for line in ("1 to do: new (new)", "1 to do: output missing (b)", "1 to do: input changed (c)"):
+        assert f"faults: {line}" in log
