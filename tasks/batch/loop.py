@@ -6,10 +6,9 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from distributed import CancelledError, Client, KilledWorker
@@ -42,6 +41,7 @@ _MAX_WAIT_SECONDS = 0.25
 _SLOW_SECONDS = 2.0  # for which a worker runs one item, until those behind it are given to a worker that is free
 _SILENT_SECONDS = 5.0  # after which a worker counts as stalled; workers report twice per second
 _ASK_SECONDS = 0.5  # between looks for free workers
+_ANSWER_SECONDS = 2.0  # for which answers of workers are awaited
 _MAX_AHEAD = 8  # leases that Prefect has begun and that wait for a slot
 
 
@@ -279,9 +279,9 @@ class RemoteLoop(LeaseLoop):
         """Tell all workers that the run stops."""
         call_on_workers(self.runner.client, tell_to_stop, self._run_id, level)
 
-    def take_progress(self, progress: Progress) -> None:
+    def take_progress(self, message: dict[str, Any]) -> None:
         """Take the report of a worker, from a thread of the client."""
-        self._events.put((progress, None))
+        self._events.put((Progress(**message), None))
 
     def take_event(self, subject: Any, future: Any) -> None:
         """Take a report or a result."""
@@ -327,31 +327,42 @@ class RemoteLoop(LeaseLoop):
         self._next_ask = now + _ASK_SECONDS
         if self._has_free_worker():
             for number in stuck:
-                self._take_back(number, now)
+                self._take_back(number)
 
     def _shrink(self) -> None:
         """Take back what waits in batches that are too many after the number of slots was lowered."""
-        surplus = len(self._list_open()) - self._max_in_flight
-        for number in self._list_open()[::-1][: max(surplus, 0)]:
+        numbers = self._list_open()
+        for number in numbers[::-1][: max(0, len(numbers) - self._max_in_flight)]:
             if self._in_flight[number].unstarted_ids and not self._in_flight[number].is_asked:
-                self._take_back(number, time.monotonic())
+                self._take_back(number)
 
-    def _take_back(self, number: int, now: float) -> None:
-        """Ask for items of a batch that have not started. If its worker may be stalled, do not wait for its answer."""
+    def _take_back(self, number: int) -> None:
+        """Ask all workers for the items of a batch that have not started."""
         batch = self._in_flight[number]
-        ids, workers = batch.unstarted_ids, [batch.worker]
-        if batch.is_silent(now, _SILENT_SECONDS) or not batch.reported_at:
-            self.scheduler.put_back(batch.node.name, batch.give_back(ids))
-            workers = None  # type: ignore[assignment]
         batch.is_asked = True
-        call = partial(self._ask_workers, number, tuple(sorted(ids)), workers)
-        threading.Thread(target=call, name="headrace-reclaim", daemon=True).start()
+        arguments = number, tuple(sorted(batch.unstarted_ids))
+        threading.Thread(target=self._ask_workers, args=arguments, name="headrace-reclaim", daemon=True).start()
 
-    def _ask_workers(self, number: int, item_ids: tuple[str, ...], workers: list[str] | None) -> None:
-        """Ask workers, or all of them, to give back items; pass their answer to the loop."""
-        answers = call_on_workers(self.runner.client, return_items, self._run_id, number, item_ids, workers=workers)
-        given = tuple(item_id for answer in answers.values() for item_id in answer)
-        self._events.put((_GivenBack(number, given), None))
+    def _ask_workers(self, number: int, item_ids: tuple[str, ...]) -> None:
+        """Pass the items to the loop that no worker has started. A stalled worker answers too late, and is ignored."""
+        answers: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+
+        def ask(worker: str) -> None:
+            arguments = return_items, self._run_id, number, item_ids
+            for answer in call_on_workers(self.runner.client, *arguments, workers=[worker]).values():
+                answers.put(answer)
+
+        workers = self._list_workers()
+        for worker in workers:
+            threading.Thread(target=ask, args=(worker,), name="headrace-reclaim", daemon=True).start()
+        given = [set(answer) for answer in _take_for(_ANSWER_SECONDS, answers, len(workers))]
+        self._events.put((_GivenBack(number, tuple(set.intersection(*given)) if given else ()), None))
+
+    def _list_workers(self) -> list[str]:
+        try:
+            return list(self.runner.client.nthreads())
+        except (OSError, CancelledError, ClosedClientError):  # an unreachable scheduler is handled elsewhere
+            return []
 
     def _has_free_worker(self) -> bool:
         """Return True if a worker has fewer tasks than threads."""
@@ -442,6 +453,14 @@ def _is_stuck(batch: Batch, now: float) -> bool:
     """Return True if items wait for a worker that does not begin them, and that was not asked for them."""
     is_late = batch.is_silent(now, _SILENT_SECONDS) or batch.is_slow(now, _SLOW_SECONDS)
     return is_late and not batch.is_asked and bool(batch.unstarted_ids)
+
+
+def _take_for(seconds: float, answers: queue.SimpleQueue[tuple[str, ...]], count: int) -> Iterator[tuple[str, ...]]:
+    """Yield up to ``count`` answers that arrive within ``seconds``."""
+    end = time.monotonic() + seconds
+    with suppress(queue.Empty):
+        for _ in range(count):
+            yield answers.get(timeout=max(0.0, end - time.monotonic()))
 
 
 def call_on_workers(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from distributed import Worker, get_worker
@@ -98,6 +98,6 @@ class _Reporter:
     def report(self, worker: Worker) -> None:
         """Send the progress since the last report."""
         with self._lock:
-            message = Progress(self._number, worker.address, self._current, tuple(self._done))
+            progress = Progress(self._number, worker.address, self._current, tuple(self._done))
             self._done = []
-        worker.log_event(self._topic, message)
+        worker.log_event(self._topic, asdict(progress))  # Dask takes plain values only

@@ -47,7 +47,7 @@ def test_items_that_have_not_started_are_given_back() -> None:
 
 
 def test_items_taken_back_before_their_shard_begins_do_not_start() -> None:
-    assert return_items("run", 0, ("a", "b")) == ()
+    assert return_items("run", 0, ("a", "b")) == ("a", "b")
     order = make_order()
     shard = make_shard(order)
     with serve_shard(order, shard):

@@ -70,16 +70,16 @@ def serve_shard(order: ShardOrder, shard: Shard) -> Iterator[None]:
 
 
 def return_items(run_id: str, number: int, item_ids: Collection[str]) -> tuple[str, ...]:
-    """Give back those of the items that have not started; return their ids. Called remotely on workers.
+    """Give back those of the items that have not started here; return their ids. Called remotely on workers.
 
-    If the shard has not begun here, it will not start them if it comes later.
+    If the shard has not begun here, it will not start any of them if it comes later.
     """
     key = run_id, number
     with _lock:
         if shard := _shards.get(key):
             return shard.give_back(item_ids)
         _returned.setdefault(key, set()).update(item_ids)
-        return ()
+        return tuple(item_ids)
 
 
 def forget_returned(run_id: str) -> None:
