@@ -177,8 +177,9 @@ class Service:
         return self._find_task_runs(run)
 
     def _is_summarized(self, run: str) -> bool:
-        states = self._find_task_runs(run)
-        return any(name.startswith("summarize ") for name in states) and set(states.values()) <= {"Completed", "Cached"}
+        rows = self.find("task_runs", **_filter_by_run(run))
+        is_over = all(row["state"] and row["state"]["type"] in ("COMPLETED", "CRASHED") for row in rows)
+        return is_over and any(row["name"].startswith("summarize ") for row in rows)
 
     def _find_task_runs(self, run: str) -> dict[str, str]:
         rows = self.find("task_runs", **_filter_by_run(run))

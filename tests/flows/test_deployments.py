@@ -95,9 +95,13 @@ def test_triggered_run_uses_changed_parameters(service: Service, first_run: str,
 
 def test_flow_and_task_runs_have_readable_names(service: Service, first_run: str) -> None:
     assert service.get(f"/flow_runs/{first_run}")["name"] == "dataset-prep demo/deployment"
-    names = set(service.wait_for_task_runs(first_run))
-    shards = {f"dataset-prep {span}" for span in ("0001-0004", "0005-0008", "0009-0012", "0013")}
-    assert names >= {"plan frames", "plan dataset", "summarize dataset-prep", *shards}
+    states = service.wait_for_task_runs(first_run)
+    assert states.keys() >= {"plan dataset-prep", "summarize dataset-prep"}
+    leases = {name: state for name, state in states.items() if name.startswith(("frames: ", "dataset: "))}
+    assert {state for name, state in leases.items() if "failed" not in name} == {"Completed"}
+    failed = {f"{name.partition(': ')[0]}: {state}" for name, state in leases.items() if "failed" in name}
+    assert failed
+    assert failed <= leases.keys(), "the state of a lease with failed items gives its counts"
 
 
 def test_failures_and_summary_are_artifacts(service: Service, first_run: str) -> None:
@@ -110,7 +114,7 @@ def test_failures_and_summary_are_artifacts(service: Service, first_run: str) ->
 
 def test_repeated_run_shows_stages_as_cached(service: Service, second_run: str, checkout: Path) -> None:
     states = service.wait_for_task_runs(second_run)
-    assert states == {"plan frames": "Cached", "plan dataset": "Cached", "summarize dataset-prep": "Completed"}
+    assert states == {"plan dataset-prep": "Cached", "summarize dataset-prep": "Completed"}
     assert read_summary(checkout / "demo" / "deployment")["items"]["cached"] == 13
 
 
@@ -221,7 +225,8 @@ def test_cancelled_run_is_resumed(service: Service, worker: Program, slow_videos
     done = count_records(output)
     assert 2 <= done < 8, "the run was over before it was cancelled"
     assert read_summary(output)["state"] == "interrupted"
-    assert read_summary(output)["items"] == {"total": 8, "done": done, "cached": 0, "failed": 0, "remaining": 8 - done}
+    counts = {"total": 8, "done": done, "cached": 0, "failed": 0, "remaining": 8 - done, "upstream": 0}
+    assert read_summary(output)["items"] == counts
     assert service.find_artifacts(run)["dataset-prep-progress"]["type"] == "progress"
 
     again = service.trigger(TEST, **build_slow_parameters(slow_videos, output))
