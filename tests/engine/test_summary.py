@@ -66,7 +66,7 @@ def test_figures_count_only_this_run() -> None:
         create_outcome("a", "remaining", stage="dataset"),
     ]
     summary = summarize(create_figures(), outcomes, 1.0)
-    assert summary.items == {"total": 5, "done": 1, "cached": 1, "failed": 2, "remaining": 1}
+    assert summary.items == {"total": 5, "done": 1, "cached": 1, "failed": 2, "remaining": 1, "upstream": 0}
     assert list(summary.stages) == ["frames", "dataset"]
     assert summary.stages["dataset"]["remaining"] == 1
     assert (summary.wall_seconds, summary.sequential_seconds, summary.speedup) == (10.0, 4.0, 0.4)
@@ -84,7 +84,7 @@ def test_files_of_a_run_agree(tmp_path: Path) -> None:
     summary = summarize(create_figures(), outcomes, 1.0)
     write_summary(layout, summary, outcomes)
     content = json.loads((tmp_path / "summary.json").read_bytes())
-    assert content["items"] == {"total": 3, "done": 1, "cached": 0, "failed": 1, "remaining": 1}
+    assert content["items"] == {"total": 3, "done": 1, "cached": 0, "failed": 1, "remaining": 1, "upstream": 0}
     assert content["parameters"] == {"quality": 90}
     assert set(content["versions"]) >= {"python", "headrace", "prefect", "dask"}
     (failure,) = json.loads((tmp_path / "failures.json").read_bytes())

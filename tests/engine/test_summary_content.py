@@ -49,10 +49,10 @@ def test_summary_json_has_every_field(tmp_path: Path) -> None:
         "started_at": "1970-01-01T00:16:40.000+00:00",
         "finished_at": "1970-01-01T00:16:53.000+00:00",
         "wall_seconds": 13.0,
-        "items": {"total": 3, "done": 1, "cached": 0, "failed": 1, "remaining": 1},
+        "items": {"total": 3, "done": 1, "cached": 0, "failed": 1, "remaining": 1, "upstream": 0},
         "stages": {
-            "frames": {"total": 2, "done": 1, "cached": 0, "failed": 1, "remaining": 0},
-            "dataset": {"total": 1, "done": 0, "cached": 0, "failed": 0, "remaining": 1},
+            "frames": {"total": 2, "done": 1, "cached": 0, "failed": 1, "remaining": 0, "upstream": 0},
+            "dataset": {"total": 1, "done": 0, "cached": 0, "failed": 0, "remaining": 1, "upstream": 0},
         },
         "sequential_seconds": 4.001,
         "speedup": 0.308,
@@ -77,7 +77,7 @@ def test_run_file_has_state_times_and_items(tmp_path: Path) -> None:
         "started_at": "1970-01-01T00:16:40.000+00:00",
         "finished_at": "1970-01-01T00:16:41.235+00:00",
         "wall_seconds": 1.235,
-        "items": {"total": 1, "done": 1, "cached": 0, "failed": 0, "remaining": 0},
+        "items": {"total": 1, "done": 1, "cached": 0, "failed": 0, "remaining": 0, "upstream": 0},
     }
 
 

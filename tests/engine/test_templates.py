@@ -56,7 +56,8 @@ time.sleep(3600)
 
 @pytest.fixture
 def make_slot(tmp_path: Path) -> Iterator[MakeSlot]:
-    """Return a function that makes and opens slots."""
+    """Return a function that makes and opens slots; other tests in this process may have left templates."""
+    templates.end_templates()
     slots: list[Slot] = []
 
     def make(stage: Stage | None = None, mark: str = "") -> Slot:

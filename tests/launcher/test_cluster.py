@@ -35,7 +35,7 @@ def find_listening_ports() -> dict[int, str]:
 
 def test_dask_ports_are_on_the_loopback_and_serve_no_page(tmp_path: Path) -> None:
     before = find_listening_ports()
-    with local_cluster(2, tmp_path) as cluster:
+    with local_cluster(tmp_path) as cluster:
         assert cluster.scheduler_address.startswith("inproc://")
         ports = {port: address for port, address in find_listening_ports().items() if port not in before}
         assert set(ports.values()) == {"127.0.0.1"}

@@ -306,7 +306,11 @@ def test_output_files_of_a_run(bench: Bench) -> None:
     assert [path.name for path in bench.output.rglob("*.tmp")] == []
     summary = bench.summary
     run = json.loads((bench.output / f".headrace/runs/{summary['run_id']}.json").read_text())
-    assert run["items"] == summary["items"] == {"total": 2, "done": 1, "cached": 0, "failed": 1, "remaining": 0}
+    assert (
+        run["items"]
+        == summary["items"]
+        == {"total": 2, "done": 1, "cached": 0, "failed": 1, "remaining": 0, "upstream": 0}
+    )
     assert {name: row["outcome"] for name, row in bench.items.items()} == {"a": "done", "bad": "failed"}
     assert (bench.output / bench.failures["bad"]["log"]).read_text().endswith("ValueError: first line\n  second line\n")
 

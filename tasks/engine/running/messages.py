@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -86,5 +85,5 @@ Reply = Finished | Failed
 
 
 def send_message(pipe: Connection, message: Request | Reply) -> None:
-    """Send a message, which is received with ``recv``. Faster than ``send``, which can also pickle sockets."""
-    pipe.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+    """Send a message, which is received with ``recv``."""
+    pipe.send(message)

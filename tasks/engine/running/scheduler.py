@@ -222,7 +222,7 @@ class Scheduler:
     def is_complete(self, node: Node) -> bool:
         """Return True if every item of ``node`` is settled and no more can come."""
         with self._lock:
-            return self._run_of[node].is_exhausted and not self._is_stopped
+            return self._run_of[node].is_exhausted
 
     def run_of(self, node: Node) -> NodeRun:
         """Return the items of ``node``."""

@@ -19,6 +19,7 @@ from tasks.engine.running.orphans import end_orphans_here, note_mark
 from tasks.engine.running.scratch import sweep_local_scratch
 from tasks.engine.running.shards import forget_returned
 from tasks.engine.running.slot import Slot
+from tasks.engine.running.templates import end_unused_templates
 from tasks.engine.running.watchdog import new_mark
 
 # Identifies this process among all that work in one output folder: containers may share a host name and process ids.
@@ -232,6 +233,10 @@ pool = SlotPool()
 
 
 def close_slots(run_id: str) -> None:
-    """End the children of a run in this process, and forget what it has taken back. Called remotely on workers."""
+    """End the children of a run in this process with their templates, and forget what it has taken back.
+
+    Called remotely on workers.
+    """
     pool.close(run_id)
+    end_unused_templates()
     forget_returned(run_id)

@@ -65,6 +65,11 @@ class Template:
             self._end()
 
     @property
+    def has_children(self) -> bool:
+        """Return True if children that it forked have not been reaped."""
+        return self._children > 0
+
+    @property
     def is_needed(self) -> bool:
         """Return False if it can be forgotten: it has no process and no child, and is not known to fail."""
         return bool(self._children or self._refusal or self._is_running())
@@ -173,6 +178,13 @@ def find_template(stage: Stage, environment: Mapping[str, str], spawn: Spawn) ->
                 _templates.pop(old).end()
             _templates[key] = Template(stage, environment, spawn)
         return _templates[key]
+
+
+def end_unused_templates() -> None:
+    """End the templates that have no children."""
+    with _guard:
+        for key in [key for key, template in _templates.items() if not template.has_children]:
+            _templates.pop(key).end()
 
 
 @atexit.register

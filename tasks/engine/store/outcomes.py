@@ -166,7 +166,9 @@ class Outcome:
     transient: bool = False
     name: str = ""
     path: str = ""
-    output_bytes: int = 0  # of an item that has just been done; not kept in :class:`Outcomes`
+    output_bytes: int = field(
+        default=0, compare=False
+    )  # of an item that has just been done; not kept in :class:`Outcomes`
 
     def named(self, item: Item) -> Outcome:
         """Return the same outcome with the name and the path of ``item``."""

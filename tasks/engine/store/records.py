@@ -212,6 +212,8 @@ class RecordStore:
         Other stages write other files: unlike :meth:`tidy`, this reads the records of this stage only.
         """
         gone = set(item_ids)
+        if not gone:
+            return
         others = (record for item_id, record in self.load().items() if item_id not in gone)
         self._remove(gone, (), {path for record in others for path in _list_paths(record)})
 
