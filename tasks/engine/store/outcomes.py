@@ -166,9 +166,8 @@ class Outcome:
     transient: bool = False
     name: str = ""
     path: str = ""
-    output_bytes: int = field(
-        default=0, compare=False
-    )  # of an item that has just been done; not kept in :class:`Outcomes`
+    # Of an item that has just been done; not kept in :class:`Outcomes`.
+    output_bytes: int = field(default=0, compare=False, repr=False)
 
     def named(self, item: Item) -> Outcome:
         """Return the same outcome with the name and the path of ``item``."""
