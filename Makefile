@@ -56,7 +56,7 @@ demo-overlays: $(READY)  ## Remove a translucent logo from a video
 # Tests wait for servers and child processes most of the time, so two files run in parallel. They run in the order of their
 # names: sorted by their number of tests, the files with the longest tests would come last.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)  ## Check style, format and types
 	$(BIN)/ruff check $(CHECKED)
