@@ -53,7 +53,7 @@ demo-overlays: $(READY)  ## Remove a translucent logo from a video
 	@$(BIN)/python examples/demo_overlays.py demo
 	$(BIN)/python flows/overlay_removal.py --input demo/marked --output-dir demo/marked-output
 
-# Tests wait for servers and child processes most of the time, so two files run in parallel. They run in the order of their
+# Tests wait for servers and child processes most of the time, so three files run in parallel. They run in the order of their
 # names: sorted by their number of tests, the files with the longest tests would come last.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
