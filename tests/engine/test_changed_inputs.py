@@ -13,7 +13,7 @@ import pytest
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import StageResult, Workspace
-from tasks.engine.planning.plan import plan_stage, retry_failed
+from tasks.engine.planning.plan import retry_failed
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot import Limits
@@ -22,6 +22,7 @@ from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Outcome
 from tasks.engine.store.records import RecordStore
 from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.plans import plan_stage
 
 BEFORE, OTHER = b"good bytes", b"evil bytes"
 Kind = Literal["stat", "content"]

@@ -14,7 +14,6 @@ import pytest
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, find_input_root
-from tasks.engine.planning.plan import plan_stage
 from tasks.engine.run import open_output_dir
 from tasks.engine.running import slot, slot_pool
 from tasks.engine.running.context import RunContext, ShardOrder
@@ -28,6 +27,7 @@ from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Outcome
 from tasks.engine.store.records import RecordStore
 from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.plans import plan_stage
 
 STAGE = FaultStage(FaultParams())
 

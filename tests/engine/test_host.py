@@ -10,7 +10,7 @@ import pytest
 
 from tasks.engine.contract.execution import Execution
 from tasks.engine.planning import sizing
-from tasks.engine.planning.sizing import Host, read_host, size_stage
+from tasks.engine.planning.sizing import Host, RunSize, read_host, size_run
 from tests.engine.faults import FaultParams, FaultStage
 
 GIB = 2**30
@@ -115,30 +115,22 @@ def test_unlimited_group_memory_is_ignored(groups: Path, join: Any) -> None:
 
 @pytest.mark.parametrize(("cores", "slots"), [(4, 4), (4.5, 3), (5, 4), (16, 15), (16.5, 14), (17, 15)])
 def test_some_cores_are_reserved(cores: float, slots: int) -> None:
-    assert size_stage(FaultStage(FaultParams()), 100, Execution(), Host(cores, 1000 * GIB)).slots == slots
+    assert size_run([FaultStage(FaultParams())], 100, Execution(), Host(cores, 1000 * GIB)).widths["cpu"] == slots
 
 
 def test_memory_per_slot_is_a_whole_number_of_bytes() -> None:
-    size = size_stage(FaultStage(FaultParams()), 3, Execution(), Host(3, 10 * GIB))
-    assert size == sizing.Size(
-        3,
-        8 * GIB // 3,
-        8 * GIB,
-        "3 slots (3 cores, 0 reserved; memory would allow 128; 3 items); up to 2.7 GiB per item",
-    )
-    assert isinstance(size.memory_per_slot_bytes, int)
+    stage = FaultStage(FaultParams())
+    size = size_run([stage], 3, Execution(), Host(3, 10 * GIB))
+    reason = "3 slots (3 cores, 0 reserved; memory would allow 128; 3 items); up to 2.7 GiB per item"
+    assert size == RunSize({"cpu": 3, "io": 8, "device": 1}, 8 * GIB, reason)
+    assert size.limit(stage, Execution()) == 8 * GIB // 3
+    assert isinstance(size.limit(stage, Execution()), int)
 
 
 def test_reason_names_the_option_that_set_the_slots() -> None:
-    size = size_stage(
-        FaultStage(FaultParams()),
-        9,
-        Execution.model_validate({"workers": 2, "memory_per_item": "1GiB"}),
-        Host(8, 4 * GIB),
-    )
-    assert size == sizing.Size(
-        2,
-        GIB,
-        GIB,
-        "2 slots (8 cores, 1 reserved; memory would allow 3; set by --workers 2; 9 items); up to 1 GiB per item",
+    execution = Execution.model_validate({"workers": 2, "memory_per_item": "1GiB"})
+    size = size_run([FaultStage(FaultParams())], 9, execution, Host(8, 4 * GIB))
+    assert size.widths["cpu"] == 2
+    assert size.reason == (
+        "2 slots (8 cores, 1 reserved; memory would allow 3; set by --workers 2; 9 items); up to 1 GiB per item"
     )

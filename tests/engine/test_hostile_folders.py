@@ -17,7 +17,6 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import get_published_file
-from tasks.engine.planning.plan import plan_stage
 from tasks.engine.run import open_output_dir
 from tasks.engine.store.files import hash_file
 from tasks.engine.store.layout import Layout, is_output_path
@@ -26,6 +25,7 @@ from tasks.engine.store.publish import collect_outputs
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.tree import Tree, is_plain_path
 from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.plans import plan_stage
 from tests.engine.test_records import create_record, publish_files
 
 

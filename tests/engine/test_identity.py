@@ -15,9 +15,9 @@ from tasks.engine.contract.execution import Execution, Identity
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.engine.planning import identity
-from tasks.engine.planning.plan import plan_stage
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.records import RecordStore
+from tests.engine.plans import plan_stage
 
 
 def identify(path: Path) -> list[object]:

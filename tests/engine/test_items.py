@@ -16,12 +16,12 @@ from tasks.engine.contract.items import MAX_ID_LENGTH, Item, is_safe_id, make_di
 from tasks.engine.contract.stage import NoParams, Stage, StageResult, Workspace
 from tasks.engine.planning.graph import Graph
 from tasks.engine.planning.identity import compute_item_key, compute_stage_digest
-from tasks.engine.planning.plan import plan_stage
 from tasks.engine.reporting.summary import RunFigures, summarize, write_summary
 from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Outcome, Record, Usage
 from tasks.engine.store.records import RecordStore
+from tests.engine.plans import plan_stage
 
 NFC, NFD = (unicodedata.normalize(form, "Gürtel") for form in ("NFC", "NFD"))
 

@@ -18,7 +18,6 @@ from tasks.engine import maintenance
 from tasks.engine.contract.errors import InvalidInput, Problem, RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
-from tasks.engine.planning.plan import plan_stage
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.lease import run_shard
 from tasks.engine.running.slot import Limits
@@ -29,6 +28,7 @@ from tasks.engine.store.outcomes import Failure, Usage
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.tree import Tree
 from tests.engine.faults import FaultParams, FaultStage
+from tests.engine.plans import plan_stage
 from tests.engine.test_records import publish_files
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -99,10 +99,9 @@ def test_only_failed_outcomes_are_returned_as_failed() -> None:
     assert [each.id for each in outcomes.failed()] == ["b"]
 
 
-def test_gaps_are_filled_at_their_places() -> None:
-    outcomes = Outcomes([create_outcome("b"), create_outcome("d")])
-    whole = outcomes.with_gaps({0: create_outcome("a"), 2: create_outcome("c"), 4: create_outcome("e")})
-    assert [each.id for each in whole] == ["a", "b", "c", "d", "e"]
+def test_picked_outcomes_are_in_the_given_order() -> None:
+    outcomes = Outcomes([create_outcome("a"), create_outcome("b"), create_outcome("c")])
+    assert [each.id for each in outcomes.picked([2, 0])] == ["c", "a"]
 
 
 def test_counts_add_up() -> None:

@@ -13,12 +13,13 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import MAX_ID_LENGTH, Item, is_safe_id, make_safe_id
 from tasks.engine.contract.stage import Stage, StageResult, Workspace
 from tasks.engine.planning.identity import canonicalize, compute_item_key, compute_stage_digest, identify_input
-from tasks.engine.planning.plan import DroppedItem, ItemPlanner, PlannedItem, SettledItem, order_items, plan_stage
+from tasks.engine.planning.plan import DroppedItem, ItemPlanner, PlannedItem, SettledItem, order_items
 from tasks.engine.store.files import hash_file
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Failure, Output, Record, Usage
 from tasks.engine.store.records import RecordStore
 from tasks.engine.store.tree import Tree
+from tests.engine.plans import plan_stage
 
 
 class Params(BaseModel):

@@ -803,3 +803,16 @@ def test_lanes_share_memory(tmp_path: Path) -> None:
     assert run.take("cpu") is None
     run.finish("fetch/a")
     assert run.take("cpu") == "search/c"
+
+
+def test_no_more_slots_are_useful_than_items_fit_in_memory(tmp_path: Path) -> None:
+    """Otherwise every item that ends starts as many leases as there are slots, which find nothing."""
+    graph = Graph()
+    graph.node(create_stage("first"), create_items(*(f"item-{number}" for number in range(50))))
+    run = Simulation(tmp_path, graph, memory_bytes=200 * MIB)  # an item has 64 MiB
+    assert run.scheduler.count_useful_slots("cpu") == 3
+    run.scheduler.take("cpu")
+    run.scheduler.take("cpu")
+    assert run.scheduler.count_useful_slots("cpu") == 3
+    run.scheduler.take("cpu")
+    assert run.scheduler.take("cpu") is None

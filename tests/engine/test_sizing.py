@@ -9,46 +9,46 @@ from pydantic import ByteSize
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import Needs, Stage
 from tasks.engine.planning import sizing
-from tasks.engine.planning.sizing import Host, RunSize, read_host, size_run, size_stage
+from tasks.engine.planning.sizing import Host, RunSize, read_host, size_run
 from tests.engine.faults import FaultParams, FaultStage
 
 GIB = 2**30
 STAGE = FaultStage(FaultParams())  # 64 MiB per item
 
 
-def compute_size(items: int = 1000, cores: float = 8, free: int = 16 * GIB, **options: Any) -> sizing.Size:
-    return size_stage(STAGE, items, Execution.model_validate(options), Host(cores, free))
+def compute_size(items: int = 1000, cores: float = 8, free: int = 16 * GIB, **options: Any) -> RunSize:
+    return size_run([STAGE], items, Execution.model_validate(options), Host(cores, free))
 
 
 @pytest.mark.parametrize(
     ("cores", "slots"), [(1, 1), (2, 2), (4, 4), (8, 7), (16, 15), (32, 30), (0.5, 1), (2.9, 2), (96, 94)]
 )
 def test_slots_reserve_some_cores_on_a_big_machine(cores: float, slots: int) -> None:
-    assert compute_size(cores=cores, free=1000 * GIB).slots == slots
+    assert compute_size(cores=cores, free=1000 * GIB).widths["cpu"] == slots
 
 
 def test_slots_fit_the_memory_and_the_items() -> None:
-    assert compute_size(free=GIB).slots == 7
-    assert compute_size(free=GIB, memory_per_item="300MiB").slots == 2
-    assert compute_size(free=GIB, memory_per_item="30GiB").slots == 1
-    assert compute_size(free=0).slots == 1
-    assert compute_size(items=3).slots == 3
-    assert compute_size(items=0).slots == 1
+    assert compute_size(free=GIB).widths["cpu"] == 7
+    assert compute_size(free=GIB, memory_per_item="300MiB").widths["cpu"] == 2
+    assert compute_size(free=GIB, memory_per_item="30GiB").widths["cpu"] == 1
+    assert compute_size(free=0).widths["cpu"] == 1
+    assert compute_size(items=3).widths["cpu"] == 3
+    assert compute_size(items=0).widths["cpu"] == 1
 
 
 def test_workers_option_sets_the_slots() -> None:
     computed = compute_size(items=3, workers=20, cores=2)
-    assert computed.slots == 20
+    assert computed.widths["cpu"] == 20
     assert "--workers 20" in computed.reason
 
 
 def test_item_may_use_its_share_of_memory_or_all_if_alone() -> None:
-    computed = compute_size(cores=4, free=10 * GIB)
-    assert computed.memory_per_slot_bytes == 2 * GIB
-    assert computed.memory_alone_bytes == 8 * GIB
-    computed = compute_size(cores=4, free=10 * GIB, memory_per_item="500MiB")
-    assert computed.memory_per_slot_bytes == computed.memory_alone_bytes == 500 * 2**20
-    assert compute_size(cores=4, free=0).memory_per_slot_bytes == STAGE.memory_bytes
+    computed, execution = compute_size(cores=4, free=10 * GIB), Execution()
+    assert computed.limit(STAGE, execution) == 2 * GIB
+    assert computed.limit_alone(STAGE, execution) == 8 * GIB
+    execution = Execution.model_validate({"memory_per_item": "500MiB"})
+    assert computed.limit(STAGE, execution) == computed.limit_alone(STAGE, execution) == 500 * 2**20
+    assert compute_size(cores=4, free=0).limit(STAGE, Execution()) == STAGE.memory_bytes
 
 
 def test_reason_of_the_slots_is_one_line_with_figures() -> None:
@@ -129,10 +129,9 @@ class DeviceStage(FaultStage):
 
 def test_slots_do_not_exceed_devices() -> None:
     stage, host = DeviceStage(FaultParams()), Host(16, 64 * GIB)
-    computed = size_stage(stage, 1000, Execution(), host)
-    assert (computed.slots, "limit of the stage: 2" in computed.reason) == (2, True)
-    assert size_stage(stage, 1000, Execution(workers=8), host).slots == 2
-    assert size_stage(stage, 1, Execution(), host).slots == 1
+    computed = size_run([stage], 1000, Execution(), host)
+    assert (computed.widths["device"], "2 slots for devices" in computed.reason) == (2, True)
+    assert size_run([stage], 1000, Execution(workers=8), host).widths["device"] == 2
 
 
 class IoStage(FaultStage):

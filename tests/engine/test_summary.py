@@ -186,8 +186,6 @@ def test_packed_outcomes_are_unchanged() -> None:
     packed[2] = given[0]
     packed.extend(Outcomes(given[:1]))
     assert [packed_outcome.id for packed_outcome in packed] == ["a", "b", "a", "d", "a"]
-    between = Outcomes([given[0], given[3]]).with_gaps({0: given[1], 3: given[2]})
-    assert [packed_outcome.id for packed_outcome in between] == ["b", "a", "d", "c"]
 
 
 def test_value_of_late_items_is_null_for_others(tmp_path: Path, monkeypatch: Any) -> None:

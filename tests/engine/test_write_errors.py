@@ -15,7 +15,6 @@ import pytest
 from tasks.engine.contract.errors import BadInput, OutputBlocked, RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
-from tasks.engine.planning.plan import plan_stage
 from tasks.engine.run import open_output_dir
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.lease import run_shard
@@ -35,6 +34,7 @@ from tasks.engine.store.write_errors import (
     find_full_disk,
     write_failure,
 )
+from tests.engine.plans import plan_stage
 from tests.engine.test_ground import STAGE, small_disk
 
 __all__ = ["small_disk"]

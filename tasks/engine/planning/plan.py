@@ -11,7 +11,7 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, is_safe_id
 from tasks.engine.contract.stage import Stage
 from tasks.engine.planning.identity import Identified, compute_stage_digest, identify_item
-from tasks.engine.store.outcomes import Outcome, Outcomes, Record
+from tasks.engine.store.outcomes import Outcome, Record
 from tasks.engine.store.records import RecordStore
 
 
@@ -104,48 +104,20 @@ def settle_cached(item: Item, record: Record) -> SettledItem:
     return SettledItem(item, Outcome.of_record(record, "cached", item), record)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The items of a stage: settled, to do, or left for a later run (``--max-items``)."""
-
-    settled: Outcomes
-    todo: tuple[PlannedItem, ...]
-    left: tuple[PlannedItem, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """The number of all items."""
-        return len(self.settled) + len(self.todo) + len(self.left)
-
-
-def plan_stage(stage: Stage, items: Sequence[Item], store: RecordStore, execution: Execution) -> Plan:
-    """Plan all ``items`` of a stage, in the order in which they run. Raises RunError for ids that collide."""
-    planner = ItemPlanner(stage, store, execution)
-    settled, todo = Outcomes(), dict[int, PlannedItem]()
-    with store.holding():
-        for position, item in enumerate(items):
-            planner.check_id(item)
-            planned = planner.plan(item)
-            if isinstance(planned, SettledItem):
-                settled.append(planned.outcome)
-            else:
-                pending = planned.planned if isinstance(planned, DroppedItem) else planned
-                todo[position] = replace(pending, position=position)
-    ordered = [todo[position] for position in order_items(items, execution) if position in todo]
-    limit = execution.max_items if execution.max_items is not None else len(ordered)
-    return Plan(settled, tuple(ordered[:limit]), tuple(ordered[limit:]))
-
-
 def order_items(items: Sequence[Item], execution: Execution) -> list[int]:
     """Return the places of ``items`` in the order in which they run.
 
     Sorts by ``--priority`` if given (larger first, missing last), then by ``--order``, then by the manifest.
     """
-    sign = {"heaviest": -1.0, "manifest": 0.0, "lightest": 1.0}[execution.order]
-    places = sorted(range(len(items)), key=lambda place: sign * items[place].cost)
+    places = sorted(range(len(items)), key=lambda place: rank_cost(items[place], execution))
     if execution.priority is None:
         return places
     return sorted(places, key=lambda place: rank_priority(items[place], execution), reverse=True)
+
+
+def rank_cost(item: Item, execution: Execution) -> float:
+    """Return a sort key for ``--order``; it is the same for all items if they run as listed."""
+    return {"heaviest": -item.cost, "manifest": 0.0, "lightest": item.cost}[execution.order]
 
 
 def rank_priority(item: Item, execution: Execution) -> tuple[int, float, str]:

@@ -27,16 +27,6 @@ class Host:
     free_memory_bytes: int
 
 
-@dataclass(frozen=True)
-class Size:
-    """The slots of a stage, the reason, and the memory limit per item: next to others, and alone on the host."""
-
-    slots: int
-    memory_per_slot_bytes: int
-    memory_alone_bytes: int
-    reason: str
-
-
 def read_host() -> Host:
     """Return the resources of the machine, limited by the control groups of this process."""
     folders = _find_cgroup_folders()
@@ -52,29 +42,6 @@ def read_memory_share() -> float:
     for limit, used in _read_memory_limits(_find_cgroup_folders()):
         shares.append(used / limit if limit else 1.0)
     return max(shares)
-
-
-def size_stage(stage: Stage, items: int, execution: Execution, host: Host) -> Size:
-    """Choose slots = min(cores - reserved, free memory / memory per item, items), or ``--workers``.
-
-    The number of devices of the stage limits the slots.
-    """
-    needs = stage.needs()
-    per_item = int(execution.memory_per_item or needs.memory_bytes)
-    usable = int(host.free_memory_bytes * MEMORY_SHARE)
-    by_cores = max(1, int(host.cores) - _reserve_cores(host.cores))
-    by_memory = max(1, usable // per_item)
-    requested = execution.workers or max(1, min(by_cores, by_memory, items))
-    slots = min(requested, needs.max_slots or requested)
-    cap = int(execution.memory_per_item or max(per_item, usable // slots))
-    figures = [f"{host.cores:g} cores, {_reserve_cores(host.cores)} reserved", f"memory would allow {by_memory}"]
-    figures += [f"limit of the stage: {needs.max_slots}"] if needs.max_slots else []
-    figures += [f"set by --workers {execution.workers}"] if execution.workers else []
-    figures += [count_noun(items, "item")]
-    alone = int(execution.memory_per_item or max(cap, usable))
-    return Size(
-        slots, cap, alone, f"{count_noun(slots, 'slot')} ({'; '.join(figures)}); up to {_format_gib(cap)} per item"
-    )
 
 
 @dataclass(frozen=True)

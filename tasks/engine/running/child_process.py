@@ -9,10 +9,27 @@ import contextlib
 import os
 import select
 import subprocess
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
 
 from tasks.engine.contract.errors import RunError
+
+
+def start_module(
+    module: str, descriptor: int, log: BinaryIO, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start ``python -P -m module DESCRIPTOR PID`` in its own session; ``descriptor`` is its end of a pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module, str(descriptor), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=(descriptor,),
+        start_new_session=True,
+        env=environment,
+    )
 
 
 class ChildProcess(ABC):

@@ -23,17 +23,11 @@ _STICKY_SHARE = 0.1  # of a lease, in which it keeps its stage even if a later s
 
 @dataclass(frozen=True)
 class LeaseReport:
-    """What a lease did: its stage, the number of items by outcome, and the failures. Without a stage: nothing."""
+    """What a lease did: its stage, the number of final outcomes, and the failures. Without a stage: nothing."""
 
     stage: str = ""
     counts: Counts = field(default_factory=Counts)
     failures: tuple[Outcome, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """The counts in words: ``37 done, 2 failed``."""
-        failed = f", {self.counts.failed} failed" if self.counts.failed else ""
-        return f"{self.counts.done} done{failed}"
 
 
 @dataclass
@@ -135,9 +129,12 @@ class _Lease:
         return pool.count_busy(self._run.run_id, self._lane) > self._run.widths[self._lane]
 
     def settle(self, outcome: Outcome) -> None:
-        """Pass an outcome on to the scheduler."""
+        """Pass an outcome on to the scheduler; count it if it is final.
+
+        If the scheduler raises, the item is put back on exit: otherwise the run would wait for it forever.
+        """
+        is_final = self._run.scheduler.settle(outcome)
         self._open_ids.discard(outcome.id)
-        if outcome.outcome in ("done", "failed"):
+        if is_final:
             self.counts += Counts(**{outcome.outcome: 1})
-        if self._run.scheduler.settle(outcome) and outcome.outcome == "failed":
-            self.failures.append(outcome)
+            self.failures += [outcome] if outcome.outcome == "failed" else []

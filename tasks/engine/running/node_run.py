@@ -79,7 +79,6 @@ class WholeRun:
     part_ids: list[str] = field(default_factory=list)
     failed_part: str = ""
     waiting: int = 0
-    started: bool = False
     total_cost: float = 0.0
     missing_cost: float = 0.0
     settled_cost: float = 0.0
@@ -239,10 +238,14 @@ class NodeRun:
         """
         for outcome in self.sorted_outcomes():
             if outcome.outcome in ("done", "cached"):
-                record = self.store.get(outcome.id)
-                if record is None:
-                    raise RunError(f"the record of {outcome.id} has vanished from {self.store.folder} during the run")
-                yield record
+                yield self.read_record(outcome.id)
+
+    def read_record(self, item_id: str) -> Record:
+        """Return the record of an item that is done. Raises RunError if it vanished during the run."""
+        record = self.store.get(item_id)
+        if record is None:
+            raise RunError(f"the record of {item_id} has vanished from {self.store.folder} during the run")
+        return record
 
 
 def _sum_cost(queued: Entry | WholeRun) -> float:

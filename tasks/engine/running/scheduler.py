@@ -20,11 +20,8 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Lane
 from tasks.engine.planning.graph import Graph, Node, Whole
-from tasks.engine.planning.plan import (
-    PlannedItem,
-    SettledItem,
-    retry_failed,
-)
+from tasks.engine.planning.plan import PlannedItem, SettledItem, rank_cost, retry_failed
+from tasks.engine.planning.rates import MIN_COST
 from tasks.engine.running.expansion import Expansion, Planned, is_pending
 from tasks.engine.running.node_run import Entry, Held, NodeRun, Origin, WholeRun
 from tasks.engine.running.space import Space
@@ -116,12 +113,6 @@ class Scheduler:
     def used_bytes(self) -> int:
         """The memory that the running items may need together."""
         return self._used_bytes
-
-    @property
-    def has_ready(self) -> bool:
-        """True if items are ready, or will be retried."""
-        with self._lock:
-            return bool(self._retries or self._alone or any(node.ready for node in self.nodes))
 
     def stop(self) -> None:
         """Hand out no more items."""
@@ -278,12 +269,7 @@ class Scheduler:
     def _read_record(self, entry: Entry) -> Record | None:
         """Return the record of an item that is done; None if nothing follows from it."""
         node, item_id = entry.node, entry.planned.item.id
-        if not self.graph.followers(node.node):
-            return None
-        record = node.store.get(item_id)
-        if record is None:
-            raise RunError(f"the record of {item_id} has vanished from {node.store.folder} during the run")
-        return record
+        return node.read_record(item_id) if self.graph.followers(node.node) else None
 
     def _make_tables(self) -> None:
         """Plan the items that need all items of a node, once no more of those can come."""
@@ -428,13 +414,12 @@ class Scheduler:
 
     def _add_settled_part(self, whole: WholeRun, part: SettledItem) -> None:
         whole.part_ids.append(part.item.id)
-        whole.total_cost += max(part.item.cost, 1e-6)
+        whole.total_cost += max(part.item.cost, MIN_COST)
         if part.record is None:
             whole.failed_part = whole.failed_part or part.item.title
 
     def _rank(self, entry: Entry) -> tuple[int, int, int, float, int]:
-        sign = {"heaviest": -1.0, "manifest": 0.0, "lightest": 1.0}[self.execution.order]
-        origin, cost = entry.origin, sign * entry.planned.item.cost
+        origin, cost = entry.origin, rank_cost(entry.planned.item, self.execution)
         return origin.priority, -entry.node.node.depth, origin.order, cost, next(self._numbers)
 
     def _push(self, entry: Entry) -> None:
@@ -460,13 +445,14 @@ class Scheduler:
         if self._is_stopped or self._is_alone_running():
             return None
         self._queue_due_retries()
-        if prefer and (entry := self._pop_first([node for node in self._open(lane) if node.name == prefer])):
+        preferred = next((node for node in self._open(lane) if node.name == prefer), None)
+        if preferred and (entry := self._pop_first(preferred)):
             return entry
         while nodes := self._open(lane):
             best = min(nodes, key=_get_head)
             if only and best.name != only:
                 return None
-            if entry := self._pop_first([best]):
+            if entry := self._pop_first(best):
                 return entry
         return self._take_alone(lane, only)
 
@@ -488,14 +474,13 @@ class Scheduler:
             return True
         return self._used_bytes + node.next_bytes <= self.memory_bytes
 
-    def _pop_first(self, nodes: Sequence[NodeRun]) -> Entry | None:
-        """Return the next item of the only node in ``nodes``, after starting wholes that have room."""
-        for node in nodes:
-            while node.head is not None:
-                queued = node.pop()
-                if isinstance(queued, Entry):
-                    return queued
-                self._start_whole(queued)
+    def _pop_first(self, node: NodeRun) -> Entry | None:
+        """Return the next item of ``node``, after starting wholes that have room."""
+        while node.head is not None:
+            queued = node.pop()
+            if isinstance(queued, Entry):
+                return queued
+            self._start_whole(queued)
         return None
 
     def _start_whole(self, whole: WholeRun) -> None:
@@ -503,7 +488,6 @@ class Scheduler:
         if not self._space.reserve(whole):
             self._blocked.append(whole)
             return
-        whole.started = True
         number = next(self._numbers)
         for part in whole.held:
             part.rank = (*part.rank[:2], _STARTED + number, *part.rank[3:])
@@ -527,10 +511,20 @@ class Scheduler:
         if self._is_alone_running():
             return 0
         self._queue_due_retries()
-        ready = sum(node.ready for node in self._open(lane))
+        ready = sum(map(self._count_fitting, self._open(lane)))
         if not (self._in_flight or self._retries or any(map(self._may_run, self.nodes))):
             return any(entry.node.lane == lane for entry in self._alone)
         return ready
+
+    def _count_fitting(self, node: NodeRun) -> int:
+        """Return how many items of ``node`` could be handed out now, by their memory and the limit of the node."""
+        count = node.ready
+        if node.max_running is not None:
+            count = min(count, node.max_running - node.running)
+        if self.memory_bytes is not None:
+            free = self.memory_bytes - self._used_bytes
+            count = min(count, max(not self._in_flight, free // max(1, node.next_bytes)))
+        return count
 
     def _queue_due_retries(self) -> None:
         while self._retries and self._retries[0][0] <= self._clock():

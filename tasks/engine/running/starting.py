@@ -6,7 +6,6 @@ A forked child has imported its stage already. Both kinds have the same environm
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import BinaryIO, TypeVar
 
 from tasks.engine.contract.stage import Stage
-from tasks.engine.running.child_process import ChildProcess, PortableChild, WatchedChild
+from tasks.engine.running.child_process import ChildProcess, PortableChild, WatchedChild, start_module
 from tasks.engine.running.sibling import is_supported
 from tasks.engine.running.templates import find_template
 from tasks.engine.running.watchdog import build_watched_environment
@@ -56,18 +55,7 @@ def _spawn_child(log: BinaryIO, environment: Mapping[str, str]) -> tuple[ChildPr
     ours, theirs = Pipe()
     with theirs:
         descriptor = theirs.fileno()
-        command = [sys.executable, "-P", "-m", "tasks.engine.running.child", str(descriptor), str(os.getpid())]
-        process = _run_in_spawner(
-            lambda: subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(descriptor,),
-                start_new_session=True,
-                env=environment,
-            )
-        )
+        process = _run_in_spawner(lambda: start_module("tasks.engine.running.child", descriptor, log, environment))
     return WatchedChild(process.pid, process.wait) if is_supported() else PortableChild(process), ours
 
 

@@ -10,14 +10,13 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, Pipe
 from typing import BinaryIO
 
 from tasks.engine.contract.stage import Stage
-from tasks.engine.running.child_process import WatchedChild
+from tasks.engine.running.child_process import WatchedChild, start_module
 from tasks.engine.running.messages import Forked, ForkRequest, Imported, Rest
 from tasks.engine.running.watchdog import build_watched_environment
 
@@ -118,18 +117,9 @@ class Template:
         self._control, theirs = Pipe()
         with theirs:
             descriptor = theirs.fileno()
-            command = [sys.executable, "-P", "-m", "tasks.engine.running.template", str(descriptor), str(os.getpid())]
-            self._process = self._spawn(
-                lambda: subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(descriptor,),
-                    start_new_session=True,
-                    env={**self._environment, **build_watched_environment()},
-                )
-            )
+            environment = {**self._environment, **build_watched_environment()}
+            module = "tasks.engine.running.template"
+            self._process = self._spawn(lambda: start_module(module, descriptor, log, environment))
         refusal = _introduce(self._control, self._stage)
         if refusal == "":
             return True

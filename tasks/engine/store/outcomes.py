@@ -275,13 +275,6 @@ class Outcomes(Sequence[Outcome]):
         part._packed = [self._packed[place] for place in places]
         return part
 
-    def with_gaps(self, gaps: Mapping[int, Outcome]) -> Outcomes:
-        """Return these outcomes in order, with the outcomes of ``gaps`` inserted at their positions."""
-        whole, own = Outcomes(), iter(self._packed)
-        places = range(len(self) + len(gaps))
-        whole._packed = [_pack(gaps[place]) if place in gaps else next(own) for place in places]
-        return whole
-
 
 def _pack(outcome: Outcome) -> bytes:
     usage = outcome.usage
