@@ -7,7 +7,6 @@ Notifications are applied only with ``--notify BLOCK``, which names a notificati
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,32 +18,31 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from deployments.problems import NO_SERVER
+from tasks.engine.contract.errors import InvalidInput, Problem
+from tasks.launcher.terminal import print_problems
+
 FOLDER = Path(__file__).resolve().parent / "automations"
-_EXIT_INVALID = 2
 _CRASHED, _NOTIFICATIONS = "crashed_runs.yaml", "notifications.yaml"
-
-
-class UnknownBlock(Exception):
-    """There is no such block."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Apply the automations; return the exit code."""
     options = _parse(arguments)
     if not PREFECT_API_URL.value():
-        return _print_error("PREFECT_API_URL: not set; allowed: the address of a Prefect server, .../api")
+        return print_problems([NO_SERVER])
     with get_client(sync_client=True) as client:
         try:
             automations = build_automations(client, options.notify, options.window)
-        except UnknownBlock as error:
-            return _print_error(str(error))
+        except InvalidInput as error:
+            return print_problems(error.problems)
         for automation in automations:
             print(f"{apply(client, automation)}: {automation.name}")
     return 0
 
 
 def build_automations(client: SyncPrefectClient, block: str | None, window: int | None) -> list[AutomationCore]:
-    """Return the automations in the files; without ``block``, no notifications. Raises UnknownBlock."""
+    """Return the automations in the files; without ``block``, no notifications. Raises InvalidInput."""
     crashed = read_automation(_CRASHED)
     if window is not None:
         crashed["trigger"]["within"] = window
@@ -79,10 +77,12 @@ def _find_block(client: SyncPrefectClient, block: str) -> str:
     try:
         return str(client.read_block_document_by_name(name, kind).id)
     except ObjectNotFound:
-        raise UnknownBlock(
-            f"--notify: {block!r} does not exist; allowed: TYPE/NAME of a notification block, as listed by"
-            " `prefect block ls`; create it first, see docs/operations.md"
-        ) from None
+        given, allowed = (
+            f"{block!r} does not exist",
+            "TYPE/NAME of a notification block, as listed by `prefect block ls`",
+        )
+        advice = "create it first, see docs/operations.md"
+        raise InvalidInput([Problem("--notify", given, allowed, advice)]) from None
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -90,11 +90,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--notify", metavar="TYPE/NAME", help="notification block, such as slack-webhook/headrace")
     parser.add_argument("--window", type=int, help="seconds without a heartbeat after which a run has crashed")
     return parser.parse_args(arguments)
-
-
-def _print_error(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return _EXIT_INVALID
 
 
 if __name__ == "__main__":

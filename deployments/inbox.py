@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -27,12 +26,14 @@ from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL
 
 from deployments.arrivals import Handled, Quiet, State, compute_key, find_new, list_files
+from deployments.problems import NO_SERVER
+from tasks.engine.contract.errors import Problem
+from tasks.launcher.terminal import print_problems
 
 ROOT = Path(__file__).resolve().parents[1]
 TAG = "inbox"
 # The parameters that name the folder of inputs, in order of precedence.
 INPUTS = ("videos_dir", "light_curves", "input")
-_EXIT_INVALID = 2
 _REFRESH_SECONDS = 60.0  # between reads of the deployments, which can be edited in the UI
 _API_ERRORS = (httpx.HTTPError, PrefectException)
 
@@ -136,9 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Watch until interrupted; return the exit code."""
     options = _parse(arguments)
     if not PREFECT_API_URL.value():
-        return _print_error("PREFECT_API_URL: not set; allowed: the address of a Prefect server, .../api")
+        return print_problems([NO_SERVER])
     if not 0 < options.poll <= options.quiet:
-        return _print_error(f"--poll {options.poll:g}; allowed: more than 0, at most --quiet {options.quiet:g}")
+        allowed = f"more than 0, at most --quiet {options.quiet:g}"
+        return print_problems([Problem(f"--poll {options.poll:g}", "out of range", allowed, "change one of them")])
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
@@ -161,11 +163,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="file that remembers handled files (default: data/.inbox.json)",
     )
     return parser.parse_args(arguments)
-
-
-def _print_error(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return _EXIT_INVALID
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from tasks.engine.contract.errors import (
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, make_distinct_ids
 from tasks.engine.contract.stage import Needs, NoParams, Stage, StageResult, Workspace, get_published_file
+from tasks.engine.planning.graph import Done, Graph, Node, Whole
 from tasks.launcher.batch_flow import Steps, batch_flow
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ if TYPE_CHECKING:
 __all__ = [
     "BadInput",
     "BatchRun",
+    "Done",
     "Execution",
+    "Graph",
     "HeadraceError",
     "InvalidInput",
     "Item",
     "ItemError",
     "Needs",
     "NoParams",
+    "Node",
     "OutputBlocked",
     "Problem",
     "RunError",
@@ -44,6 +48,7 @@ __all__ = [
     "StageResult",
     "Steps",
     "TransientError",
+    "Whole",
     "Workspace",
     "batch_flow",
     "batch_run",

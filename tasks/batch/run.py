@@ -21,8 +21,9 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from tasks.batch.control import RunControl
-from tasks.batch.loop import Cluster, LeaseLoop, LocalLoop, Patience, RemoteLoop, call_on_workers
+from tasks.batch.loop import LeaseLoop, LocalLoop, call_on_workers
 from tasks.batch.prefect_tasks import Sealed, SummaryOrder, artifact_key, plan, summarize_run
+from tasks.batch.remote_loop import Cluster, Patience, RemoteLoop
 from tasks.batch.task_runner import InProcessTaskRunner
 from tasks.batch.worker import progress_topic
 from tasks.engine.contract.errors import InvalidInput, RunError, RunUnfinished

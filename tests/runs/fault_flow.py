@@ -70,9 +70,9 @@ def fault_flow(
     items = read_items(manifest)
 
     def steps(run: BatchRun) -> State[Any]:
-        from tasks.batch import Patience, loop
+        from tasks.batch import Patience, remote_loop
 
-        loop._LOOK_SECONDS = look_seconds
+        remote_loop._LOOK_SECONDS = look_seconds
         run.patience = Patience(losses, deserted_seconds)
         run.stage(FaultStage(FaultParams(text=text)), items)
         return run.finish()

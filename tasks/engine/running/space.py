@@ -9,7 +9,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.running.node_run import WholeRun
 from tasks.engine.store.files import format_bytes, free_bytes
 
-_SHARE_OF_FREE = 0.5
+SHARE_OF_FREE = 0.5  # that outputs which wait may use, without --scratch
 
 
 class Space:
@@ -31,7 +31,7 @@ class Space:
         if not self.waiting_bytes:
             return False
         free = free_bytes(self._output_dir) + self.waiting_bytes
-        return self.waiting_bytes >= (free * _SHARE_OF_FREE if self._max_bytes is None else self._max_bytes)
+        return self.waiting_bytes >= (free * SHARE_OF_FREE if self._max_bytes is None else self._max_bytes)
 
     def reserve(self, whole: WholeRun) -> bool:
         """Reserve space for a whole and its missing parts; return False if it must wait for others."""
@@ -41,7 +41,7 @@ class Space:
             outstanding = sum(other.needed_bytes for other in self._started) - written
             if outstanding + whole.needed_bytes > free:
                 return False
-            max_bytes = (free + written) * _SHARE_OF_FREE if self._max_bytes is None else self._max_bytes
+            max_bytes = (free + written) * SHARE_OF_FREE if self._max_bytes is None else self._max_bytes
             parts = sum(other.missing_bytes for other in self._started) + whole.missing_bytes
             if self._started and parts > max_bytes:
                 return False

@@ -12,10 +12,10 @@ from tasks.engine.planning.rates import MIN_COST, Growth, Rate, StageRates, choo
 from tasks.engine.planning.sizing import RunSize
 from tasks.engine.running.dry_run.probes import StageProbes
 from tasks.engine.running.dry_run.stage_plan import StagePlan
+from tasks.engine.running.space import SHARE_OF_FREE
 
 Source = Literal["probed", "recorded"]
 _LOW_GROWTH, _HIGH_GROWTH = 0.7, 1.4  # range of the cost of items that do not exist yet
-_SHARE_OF_FREE = 0.5  # that parts may use, without --scratch
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _is_transient(stage: StageForecast) -> bool:
 def _estimate_waiting(stages: Iterable[StageForecast], scratch_bytes: int | None, free_bytes: int) -> float:
     """Return the peak disk space of outputs that are removed once they are used up."""
     everything = list(stages)
-    limit = free_bytes * _SHARE_OF_FREE if scratch_bytes is None else scratch_bytes
+    limit = free_bytes * SHARE_OF_FREE if scratch_bytes is None else scratch_bytes
     total, largest = 0.0, 0.0
     for stage in everything:
         if not _is_transient(stage):

@@ -1,0 +1,7 @@
+"""Problems that several commands of this folder report."""
+
+from __future__ import annotations
+
+from tasks.engine.contract.errors import Problem
+
+NO_SERVER = Problem("PREFECT_API_URL", "not set", "the address of a Prefect server, .../api", "set it")
