@@ -8,11 +8,12 @@ is a digest of the listing, so that the server creates it once, even if this pro
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TAG = "inbox"
 # The parameters that name the folder of inputs, in order of precedence.
 INPUTS = ("videos_dir", "light_curves", "input")
+_PAGE = 200  # deployments per call, the maximum of the server
 _REFRESH_SECONDS = 60.0  # between reads of the deployments, which can be edited in the UI
 _API_ERRORS = (httpx.HTTPError, PrefectException)
 
@@ -68,11 +70,13 @@ class Inbox:
 
     def _refresh(self) -> None:
         try:
-            found = find_watched(self.client)
+            found, ignored = find_watched(self.client)
         except _API_ERRORS as error:
             self._say("server", f"the Prefect server does not answer: {error}; trying again")
             return
         self._say("server", f"watching {', '.join(f'{row.target} for {row.name}' for row in found) or 'nothing'}")
+        for name in ignored:
+            self._say(name, f"{name} has the tag {TAG} and none of the parameters {', '.join(INPUTS)}: not watched")
         self._watched, self._next_refresh = found, time.monotonic() + _REFRESH_SECONDS
         self._quiet = {row: self._quiet.get(row, Quiet(self.quiet_seconds)) for row in found}
 
@@ -105,16 +109,30 @@ class Inbox:
             print(line, flush=True)
 
 
-def find_watched(client: SyncPrefectClient) -> list[Watched]:
-    """Return the folders of all deployments with the tag; create those that are missing."""
+def find_watched(client: SyncPrefectClient) -> tuple[list[Watched], list[str]]:
+    """Return the folders of all deployments with the tag, and the names of those without an input.
+
+    Creates folders that are missing.
+    """
+    found, ignored = list[Watched](), list[str]()
+    for row in _read_deployments(client):
+        name, target = f"{client.read_flow(row.flow_id).name}/{row.name}", _find_target(row)
+        if target is None:
+            ignored.append(name)
+            continue
+        _create_folder(target)
+        found.append(Watched(str(row.id), name, target))
+    return sorted(found, key=lambda row: row.name), ignored
+
+
+def _read_deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
+    """Yield all deployments with the tag that are not paused."""
     only = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    deployments = [row for row in client.read_deployments(deployment_filter=only, limit=200) if not row.paused]
-    flows = {row.flow_id: client.read_flow(row.flow_id).name for row in deployments}
-    targets = [(row, _find_target(row)) for row in deployments]
-    found = [Watched(str(row.id), f"{flows[row.flow_id]}/{row.name}", target) for row, target in targets if target]
-    for watched in found:
-        _create_folder(watched.target)
-    return sorted(found, key=lambda row: row.name)
+    for start in itertools.count(0, _PAGE):
+        page = client.read_deployments(deployment_filter=only, limit=_PAGE, offset=start)
+        yield from (row for row in page if not row.paused)
+        if len(page) < _PAGE:
+            return
 
 
 def _find_target(deployment: DeploymentResponse) -> Path | None:

@@ -15,8 +15,9 @@ from uuid import UUID
 
 import httpx
 
+from deployments.problems import NO_SERVER
 from deployments.web.errors import PrefectUnavailable
-from tasks.engine.contract.errors import InvalidInput, Problem
+from tasks.engine.contract.errors import InvalidInput
 from tasks.engine.contract.text import one_line
 
 TAG = "upload-service"
@@ -68,9 +69,7 @@ def check_address() -> None:
     from prefect.settings import PREFECT_API_URL
 
     if not PREFECT_API_URL.value():
-        allowed = "the address of a Prefect server"
-        advice = "for example http://127.0.0.1:4200/api"
-        raise InvalidInput([Problem("PREFECT_API_URL", "not set", allowed, advice)])
+        raise InvalidInput([NO_SERVER])
 
 
 class Runs:

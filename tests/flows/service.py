@@ -111,6 +111,10 @@ class Service:
         """Read from the API."""
         return self._send("GET", path).raise_for_status().json()
 
+    def delete(self, path: str) -> None:
+        """Delete from the API."""
+        self._send("DELETE", path).raise_for_status()
+
     def _send(self, method: str, path: str, **given: Any) -> httpx.Response:
         # On SQLite the server answers 503 to one of two concurrent writers; Prefect's client retries as well.
         answers: list[httpx.Response] = []

@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.client.orchestration import SyncPrefectClient
 
+from deployments import inbox as inbox_module
 from deployments.arrivals import Handled, Quiet, State, compute_key, find_new, is_temporary, list_files
 from deployments.inbox import INPUTS
 from tests.engine.processes import wait_until
@@ -133,6 +135,23 @@ def test_single_file_of_a_deployment_is_watched(server: Service, inbox: Path, tm
         assert tape.parent.is_dir()
         tape.write_bytes(b"0" * 100)
         wait_for_runs(server, "vhs-presets/inbox", 1)
+
+
+def test_every_deployment_is_watched_or_named(
+    server: Service, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = server.get_deployment("dataset-prep/inbox")["flow_id"]
+    made = server.post("/deployments/", name="no-folder", flow_id=flow, tags=["inbox"]).raise_for_status().json()
+    try:
+        monkeypatch.setattr(inbox_module, "_PAGE", 2)
+        with SyncPrefectClient(server.url) as client:
+            watched, ignored = inbox_module.find_watched(client)
+        assert len(watched) == len(list((ROOT / "flows").glob("*.py"))) - 1, "one per flow"
+        assert ignored == ["dataset-prep/no-folder"]
+        with watch(server, tmp_path, tmp_path / "state.json") as program:
+            program.wait_for_text("dataset-prep/no-folder has the tag inbox and none of the parameters videos_dir")
+    finally:
+        server.delete(f"/deployments/{made['id']}")
 
 
 def test_unavailable_server_is_waited_for(tmp_path: Path) -> None:
