@@ -73,7 +73,7 @@ lock: $(READY)  ## Compile the locks from pyproject.toml (ARGS=--upgrade for new
 bench-overhead: $(READY)  ## Compare the engine with a process pool
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
 
-bench-graph: $(READY)  ## Measure the scheduling of a graph of stages (20 minutes)
+bench-graph: $(READY)  ## Measure the scheduling of a graph of stages
 	$(BIN)/python benchmarks/graph.py $(ARGS)
 
 bench-frames: $(READY)  ## Compare frame extraction with OpenCV, decord, torchcodec and PyAV
