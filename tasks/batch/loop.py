@@ -18,6 +18,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.stage import LANES, Lane
 from tasks.engine.reporting.progress import ProgressDisplay
 from tasks.engine.running.control import StopLevel
+from tasks.engine.running.local_run import LocalRun
 from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.running.slot_count import SlotCount
 
@@ -117,15 +118,11 @@ class LeaseLoop(ABC):
 
 
 class LocalLoop(LeaseLoop):
-    """Runs leases in this process: each takes its items from the scheduler itself.
+    """Runs leases in this process: each takes its items from the scheduler itself."""
 
-    ``widths`` holds the number of slots per lane, which may change.
-    """
-
-    def __init__(self, run_id: str, widths: dict[Lane, int], *arguments: Any) -> None:
+    def __init__(self, local_run: LocalRun, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._run_id = run_id
-        self._widths = widths
+        self._local_run = local_run
         self._open: dict[Lane, int] = dict.fromkeys(LANES, 0)
 
     @property
@@ -136,12 +133,13 @@ class LocalLoop(LeaseLoop):
     def submit_leases(self) -> None:
         """Submit leases for all useful slots, and a few more that can take over from those that end."""
         for lane in LANES:
-            width = self._widths[lane]
+            width = self._local_run.widths[lane]
             wanted = min(width + min(width, _MAX_AHEAD), self.scheduler.count_useful_slots(lane))
             while self._open[lane] < wanted:
                 self._open[lane] += 1
                 name = f"{self.flow} lease {self.submitted + 1:04d}"
-                self.submit(lane, run_local_lease, {"name": name, "run_id": self._run_id, "lane": lane})
+                self.submit(lane, run_local_lease, {"name": name, "run_id": self._local_run.run_id, "lane": lane})
+        self._local_run.warm_coming_stages()
 
     def take_result(self, lease: Any, future: Any) -> None:
         """Note that a lease has ended; the run fails if it could not continue."""

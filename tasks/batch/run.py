@@ -266,7 +266,7 @@ class BatchRun:
         execution = self.execution
         local = LocalRun(self.run_id, scheduler, widths, make_order, execution.shard_seconds, execution.shard_size)
         stack.enter_context(serve_local_run(local))
-        return LocalLoop(self.run_id, widths, *common)
+        return LocalLoop(local, *common)
 
     def _make_order(self, node: NodeRun, items: tuple[PlannedItem, ...], size: RunSize) -> ShardOrder:
         """Return the items of ``node`` with the context in which they run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
 from tasks.engine.planning.graph import Done, Graph
+from tasks.engine.running import local_run
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import forget_signal
 from tasks.engine.running.local_run import LocalRun, run_lease, serve_local_run
@@ -51,6 +53,22 @@ def test_run_ends_if_the_items_that_follow_cannot_be_made(tmp_path: Path) -> Non
     finally:
         close_slots("local")
         forget_signal("local")
+
+
+def test_next_stage_is_imported_once_while_another_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warmed: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(local_run, "warm_template", lambda stage: warmed.put(stage.name))
+    graph = Graph()
+    first = graph.node(FaultStage(FaultParams()), [Item("a"), Item("b")])
+    graph.node(GatherStage(), after=first, each=lambda done: Item(done.id))
+    run = create_run(tmp_path, graph)
+    run.warm_coming_stages()
+    assert warmed.empty(), "nothing runs yet"
+    assert run.scheduler.take("cpu")
+    run.warm_coming_stages()
+    run.warm_coming_stages()
+    assert warmed.get(timeout=60) == GatherStage.name
+    assert warmed.empty()
 
 
 def test_failure_that_is_tried_again_is_not_counted(tmp_path: Path) -> None:

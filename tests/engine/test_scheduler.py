@@ -42,6 +42,21 @@ def build_wholes(*wholes: Whole, keeps: bool = False, scratch_bytes: int | None 
     return graph
 
 
+def test_stages_that_come_next_are_those_after_running_items(tmp_path: Path) -> None:
+    graph = Graph()
+    first = graph.node(create_stage("first"), create_items("a"))
+    parts = graph.parts(create_stage("part"), after=first)
+    whole = graph.node(create_stage("whole"), after=first, each=lambda done: make_whole(done.id), parts=parts)
+    graph.node(create_stage("shown"), after=whole, each=follow)
+    run = Simulation(tmp_path, graph)
+    coming: list[str] = []
+    while key := run.take():
+        coming.append(" ".join([key, *(stage.name for stage in run.scheduler.list_coming_stages())]))
+        run.finish(key)
+    assert coming == ["first/a part whole", "part/a-0 whole", "part/a-1 whole", "whole/a shown", "shown/a"]
+    assert not run.scheduler.list_coming_stages()
+
+
 # Retries
 
 

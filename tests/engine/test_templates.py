@@ -23,7 +23,7 @@ from tasks.engine.contract.stage import Stage
 from tasks.engine.running import sibling, starting, template, templates
 from tasks.engine.running.child_process import PortableChild, WatchedChild
 from tasks.engine.running.control import StopSignal
-from tasks.engine.running.messages import Failed, Finished, Request, Rest
+from tasks.engine.running.messages import Failed, Finished, Imported, Request, Rest
 from tasks.engine.running.slot import Limits, Slot
 from tasks.engine.running.watchdog import build_watched_environment, end_marked, new_mark
 from tests.engine.processes import (
@@ -375,16 +375,25 @@ def test_template_without_children_ends_and_is_forgotten(make_slot: MakeSlot) ->
     assert get_template() is not first
 
 
-@pytest.mark.parametrize(("message", "attribute"), [(None, "_IDLE_SECONDS"), (Rest(), "_REST_SECONDS")])
+@pytest.mark.parametrize(("message", "attribute"), [(Imported(""), "_IDLE_SECONDS"), (Rest(), "_REST_SECONDS")])
 def test_template_serves_no_longer_than_it_is_used(
     monkeypatch: pytest.MonkeyPatch, message: object, attribute: str
 ) -> None:
     monkeypatch.setattr(template, attribute, 0.01)
     ours, theirs = Pipe()
     with ours, theirs:
-        if message:
-            ours.send(message)
+        ours.send(message)
         assert template.serve(theirs) is None
+
+
+def test_template_that_was_started_ahead_waits_for_its_first_child(
+    make_slot: MakeSlot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template, "_IDLE_SECONDS", 0.01)
+    starting.warm_template(make_reporting_stage())
+    before = get_template_pid()
+    assert isinstance(run_item(make_slot()), Finished)
+    assert get_template_pid() == before
 
 
 def test_template_ends_with_its_pipe() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ class StageProgress:
         self._stage = stage
         self._cost_left = 0.0
         self._cost_done = 0.0
-        self._counts = Counts()
+        self._counts: Counter[str] = Counter()
         self._clock = clock
         self._started: float | None = None
         self._stopped: float | None = None
@@ -78,13 +79,14 @@ class StageProgress:
     def add(self, item: Item) -> None:
         """Count an item that is not settled."""
         with self._lock:
-            self._counts += Counts(remaining=1)
+            self._counts["remaining"] += 1
             self._cost_left += item.cost
 
     def settle(self, item: Item, outcome: Outcome) -> None:
         """Count an added item as settled."""
         with self._lock:
-            self._counts += Counts(**{outcome.counted_as: 1}) + Counts(remaining=-1)
+            self._counts[outcome.counted_as] += 1
+            self._counts["remaining"] -= 1
             self._cost_left -= item.cost
             if outcome.outcome == "done":
                 self._cost_done += item.cost
@@ -95,7 +97,7 @@ class StageProgress:
     def standing(self) -> Standing:
         """Return the current progress. The rate and the ETA ignore cached items."""
         with self._lock:
-            counts, now = self._counts, self._clock()
+            counts, now = Counts(**self._counts), self._clock()
             end = now if counts.remaining else self._stopped or now
             elapsed = max(end - (now if self._started is None else self._started), 1e-9)
             attempted = counts.done + counts.failed

@@ -72,6 +72,8 @@ class Expansion:
     def plan_followers(self, node: NodeRun, item: Item, record: Record) -> list[Planned]:
         """Plan the items that follow from a finished one."""
         followers = self._graph.followers(node.node)
+        if not followers:
+            return []
         done = Done(item, record)
         return [
             self.plan_item(self._run_of[follower], given)

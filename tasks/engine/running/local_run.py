@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from tasks.engine.running.lease import prepare_folders, run_items
 from tasks.engine.running.node_run import NodeRun
 from tasks.engine.running.scheduler import Scheduler
 from tasks.engine.running.slot_pool import pool
+from tasks.engine.running.starting import warm_template
 from tasks.engine.store.outcomes import Counts, Outcome
 
-_STICKY_SHARE = 0.1  # of a lease, in which it keeps its stage even if a later stage has items: switching costs time
+_STICKY_SHARE = 0.05  # of a lease, in which it keeps its stage even if a later stage has items: switching costs time
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ class LocalRun:
     make_order: Callable[[NodeRun], ShardOrder]
     lease_seconds: float
     lease_items: int | None = None
+    _warmed: set[str] = field(default_factory=set)
+
+    def warm_coming_stages(self) -> None:
+        """Import the stages that come next, so that their first items need not wait for that."""
+        for stage in self.scheduler.list_coming_stages():
+            if stage.name not in self._warmed:
+                self._warmed.add(stage.name)
+                threading.Thread(target=warm_template, args=(stage,), daemon=True).start()
 
     def is_wanted(self) -> bool:
         """Return False if a lease that waits for a slot would find nothing to do."""

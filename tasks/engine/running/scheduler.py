@@ -18,7 +18,7 @@ from dataclasses import replace
 from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item
-from tasks.engine.contract.stage import Lane
+from tasks.engine.contract.stage import Lane, Stage
 from tasks.engine.planning.graph import Graph, Node, Whole
 from tasks.engine.planning.plan import PlannedItem, SettledItem, rank_cost, retry_failed
 from tasks.engine.planning.rates import MIN_COST
@@ -129,6 +129,16 @@ class Scheduler:
         with self._lock:
             running = sum(node.running for node in self.nodes if node.lane == lane)
             return running + (0 if self._is_stopped else self._count_takeable(lane))
+
+    def list_coming_stages(self) -> list[Stage]:
+        """Return the stages whose next items follow from items that run now."""
+        with self._lock:
+            running = {run.node for run in self.nodes if run.running}
+            return [
+                run.node.stage
+                for run in self.nodes
+                if not run.is_exhausted and (run.node.after in running or run.node.parts in running)
+            ]
 
     def wait_seconds(self) -> float | None:
         """Return the seconds until a retry is due; None if none is queued, or if it will not be handed out."""

@@ -50,6 +50,12 @@ def start_child(stage: Stage, log: BinaryIO, number: int, mark: str) -> tuple[Ch
     return _spawn_child(log, {**environment, **own})
 
 
+def warm_template(stage: Stage) -> None:
+    """Let the template of ``stage`` import it now, so that the first child need not wait for that."""
+    if is_supported():
+        find_template(stage, _build_environment(), _run_in_spawner).warm()
+
+
 def _spawn_child(log: BinaryIO, environment: Mapping[str, str]) -> tuple[ChildProcess, Connection]:
     """Start a child as a new Python process."""
     ours, theirs = Pipe()

@@ -19,7 +19,7 @@ from tasks.engine.running.messages import Forked, ForkRequest, Imported, Rest
 from tasks.engine.running.process_image import replace_variable, set_command_line
 from tasks.engine.running.sibling import count_threads, fork_sibling
 
-_IDLE_SECONDS = 60.0  # without a request; a template of large libraries keeps much memory
+_IDLE_SECONDS = 60.0  # without a request after the first; a template of large libraries keeps much memory
 _REST_SECONDS = 2.0  # the same if no child of it is left
 
 
@@ -60,7 +60,7 @@ def _import_stage(control: Connection) -> str:
 
 def serve(control: Connection) -> tuple[ForkRequest, int, int] | None:
     """Fork a child at each request. Returns its request, pipe and log in the child, and None in the template."""
-    patience = _IDLE_SECONDS
+    patience: float | None = None
     with contextlib.suppress(EOFError), socket.socket(fileno=os.dup(control.fileno())) as channel:
         while control.poll(patience):
             message = control.recv()

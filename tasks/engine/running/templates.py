@@ -58,6 +58,12 @@ class Template:
             ours.close()
         return None
 
+    def warm(self) -> None:
+        """Start the process if it does not run."""
+        with self._lock, open(os.devnull, "wb") as log:
+            if not (self._refusal or self._is_running()):
+                self._start(log)
+
     def end(self) -> None:
         """End the template. Its children continue."""
         with self._lock:
