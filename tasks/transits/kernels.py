@@ -16,16 +16,24 @@ import numpy as np
 from tasks.transits.light_curve import LightCurve, Segment, Star
 from tasks.transits.params import TransitParams
 
+_loaded: list[bool] = []  # inherited by forked processes
 
-def compile_once() -> None:
+
+def compile_once(needs_lock: bool = False) -> None:
     """Load all compiled kernels, compiling them if this machine has not yet; other processes wait meanwhile.
 
     numba keeps compiled code next to the sources, or in the user's cache folder if that is read-only. A cold cache
     takes half a minute, a warm one a fraction of a second. Two processes that write to the cache at the same time can
     leave code under another function's name, which crashes every process that loads it. Some imports compile code too,
     so call this before importing any module that computes.
+
+    Raises OSError with ``needs_lock`` if no lock can be held. Without, this process then has a cache of its own.
     """
+    if _loaded:
+        return
     with _lock_cache() as is_alone:
+        if needs_lock and not is_alone:
+            raise OSError("the cache of compiled code cannot be locked")
         if not is_alone:
             _use_private_cache()
         import numba
@@ -35,6 +43,7 @@ def compile_once() -> None:
 
         numba.set_num_threads(1)
         search(prepare(_make_sample_curve(), TransitParams()), TransitParams(min_sde=0, min_snr=0, max_planets=1))
+    _loaded.append(True)
 
 
 @contextmanager

@@ -45,8 +45,18 @@ class StarsStage(Stage):
         self._study: Callable[[Mapping[str, Any], Sequence[Path], TransitParams], StarAnalysis]
         self._picture: Callable[..., bytes]
 
+    def preload(self) -> None:
+        """Load the compiled code and the modules that compute and draw, which takes seconds.
+
+        Raises OSError if the cache of compiled code cannot be locked: each child needs a cache of its own then.
+        """
+        from tasks.transits.kernels import compile_once
+
+        compile_once(needs_lock=True)
+        self.open()
+
     def open(self) -> None:
-        """Import the modules that compute and draw, which takes seconds, after compiling code once per machine."""
+        """Import the modules that compute and draw, after compiling code once per machine."""
         from tasks.transits.kernels import compile_once
 
         compile_once()

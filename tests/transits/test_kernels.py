@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from tasks.engine.running import starting
 from tasks.transits import kernels
+from tasks.transits.params import TransitParams
+from tasks.transits.stage import StarsStage
+from tests.engine.processes import child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -142,6 +146,7 @@ def test_error_while_compiling_releases_the_lock_and_propagates(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("tasks.transits.searching.search", raise_error)
+    monkeypatch.setattr(kernels, "_loaded", [])
     with pytest.raises(OSError, match="no space left"):
         kernels.compile_once()
     with (tmp_path / "headrace/kernels.lock").open("w") as file:
@@ -177,8 +182,27 @@ def test_filesystem_without_locks_gives_each_process_its_own_cache(
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "shared"))
     monkeypatch.setattr(fcntl, "flock", refuse)
     monkeypatch.setattr("tasks.transits.searching.search", lambda *_: None)
+    monkeypatch.setattr(kernels, "_loaded", [])
+    with pytest.raises(OSError, match="cannot be locked"):  # a template would remove the cache with its first child
+        StarsStage(TransitParams()).preload()
     kernels.compile_once()
     assert Path(os.environ["NUMBA_CACHE_DIR"]).name.startswith("headrace-kernels-")
+
+
+def test_stage_is_preloaded_without_a_thread_and_children_load_nothing_more() -> None:
+    code = """
+import sys
+from tasks.engine.running.sibling import count_threads
+from tasks.transits.params import TransitParams
+from tasks.transits.stage import StarsStage
+stage = StarsStage(TransitParams())
+stage.preload()
+assert count_threads() == 1
+before = set(sys.modules)
+stage.open()
+assert set(sys.modules) == before
+"""
+    subprocess.run([sys.executable, "-c", code], env=child_environment(**starting._THREADS), check=True)
 
 
 def test_sample_curve_has_the_documented_size() -> None:

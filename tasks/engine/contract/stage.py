@@ -119,6 +119,12 @@ class Stage(ABC):
         """Return the sha256 of every model file that affects the results, by name."""
         return {}
 
+    def preload(self) -> None:
+        """Import what :meth:`open` needs, if that takes long. Called in the process from which children are forked.
+
+        It must not start a thread. If it fails, children start without that process: ``open`` must do the same.
+        """
+
     def open(self) -> None:
         """Load models or compile kernels. Called once in each child process, before its first item."""
 

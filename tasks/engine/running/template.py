@@ -1,8 +1,8 @@
 """The template process of a stage: imports the stage once, then forks a child for a slot at each request.
 
-Started as ``python -P -m tasks.engine.running.template DESCRIPTOR PARENT``. It does not open the stage. Each
-child is a child of the process that started the template: see ``sibling.py``. Therefore the end of the template, for
-any reason, ends no child and loses no exit status.
+Started as ``python -P -m tasks.engine.running.template DESCRIPTOR PARENT``. It preloads the stage, but does not open
+it. Each child is a child of the process that started the template: see ``sibling.py``. Therefore the end of the
+template, for any reason, ends no child and loses no exit status.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import socket
 import sys
 from multiprocessing.connection import Connection
 
+from tasks.engine.contract.stage import Stage
 from tasks.engine.running import child
 from tasks.engine.running.messages import Forked, ForkRequest, Imported, Rest
 from tasks.engine.running.process_image import replace_variable, set_command_line
@@ -45,7 +46,8 @@ def main(descriptor: int, parent: int) -> None:
 def _import_stage(control: Connection) -> str:
     """Import the stage; return the reason if this process cannot be a template."""
     try:
-        control.recv()
+        stage: Stage = control.recv()
+        stage.preload()
     except Exception as error:  # noqa: BLE001 - a child started without a template reports it
         return f"the stage cannot be imported: {type(error).__name__}"
     with open(os.devnull, "r+b", buffering=0) as null:

@@ -20,7 +20,7 @@ from tasks.engine.running.child_process import WatchedChild, start_module
 from tasks.engine.running.messages import Forked, ForkRequest, Imported, Rest
 from tasks.engine.running.watchdog import build_watched_environment
 
-_IMPORT_SECONDS = 120.0  # large libraries on a cold network share
+_IMPORT_SECONDS = 180.0  # large libraries on a cold network share, or kernels that must be compiled
 _FORK_SECONDS = 30.0
 _TRIES = 2  # the template may end between two requests
 
