@@ -10,7 +10,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
 from tasks.engine.contract.errors import BadInput, TransientError
 from tasks.engine.contract.text import showable
-from tasks.landmarks.frame_source import Frame, FrameSource
+from tasks.landmarks.deep_images import UsedBits, decode_deep_png, is_deep_png, read_significant_bits
+from tasks.landmarks.frame_source import Conversion, Frame, FrameSource
 from tasks.landmarks.layouts.collection import FRAMES_FPS
 from tasks.landmarks.sequence import RgbImage
 from tasks.media.folder import natural_sort_key
@@ -47,7 +48,7 @@ _TRANSPOSITIONS = {
 _BAND_PIXELS = 2**20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TRUNCATED = "is truncated"
-_SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_DEPTH_SAMPLES = 8
 
 
 class UnreadableImageError(Exception):
@@ -55,13 +56,17 @@ class UnreadableImageError(Exception):
 
 
 class ImageFrames(FrameSource):
-    """The images of a folder in natural order, displayed ``fps`` times per second."""
+    """The images of a folder in natural order, displayed ``fps`` times per second.
+
+    Values of 16-bit images are scaled by the bits that they use. A few images of the folder show how many these are.
+    """
 
     def __init__(self, folder: Path, fps: float | None) -> None:
         """Raises BadInput if the folder is missing, is not a folder, or contains no images."""
         self._folder = folder
         self._names = list_images(folder)
         self._fps = FRAMES_FPS if fps is None else fps
+        self._used = UsedBits()
 
     @property
     def fps(self) -> float:
@@ -73,6 +78,11 @@ class ImageFrames(FrameSource):
         """Return the number of images."""
         return len(self._names)
 
+    @property
+    def conversion(self) -> Conversion:
+        """Return by how many bits 16-bit images were scaled."""
+        return Conversion(image_bits=self._used.bits)
+
     def close(self) -> None:
         """Do nothing: no file stays open between two images."""
 
@@ -80,6 +90,7 @@ class ImageFrames(FrameSource):
         """Yield every image. Raises BadInput if one is missing, and at the end if none is readable."""
         first_reason = ""
         readable = 0
+        self._learn_bits()
         for number, name in enumerate(self._names):
             frame = self._frame(number, name)
             readable += not frame.reason
@@ -89,10 +100,20 @@ class ImageFrames(FrameSource):
             given = f"none of its {self.frames} images can be read; the first: {first_reason}"
             raise BadInput(f"{self._folder.name}: {given}")
 
+    def _learn_bits(self) -> None:
+        """Learn the used bits from images all over the folder: the first ones may be dark."""
+        step = max(1, len(self._names) // _DEPTH_SAMPLES)
+        for name in self._names[::step]:
+            with suppress(FileNotFoundError, UnreadableImageError):
+                data = read_file(self._folder / name)
+                if not is_deep_png(data):
+                    return
+                decode_image(data, self._used)
+
     def _frame(self, number: int, name: str) -> Frame:
         seconds = number / self.fps
         try:
-            image = decode_image(read_file(self._folder / name))
+            image = decode_image(read_file(self._folder / name), self._used)
         except FileNotFoundError as error:
             given = f"{showable(name)}, image {number + 1} of {self.frames}, was removed after the folder was listed"
             raise BadInput(f"{self._folder.name}: {given}; run again when no program changes the folder") from error
@@ -149,11 +170,12 @@ def read_file(path: Path) -> bytes:
         raise UnreadableImageError(f"cannot be read ({error.strerror})") from error
 
 
-def decode_image(data: bytes) -> RgbImage:
+def decode_image(data: bytes, used: UsedBits) -> RgbImage:
     """Return the image in ``data``, upright: uint8, height x width x 3, RGB, contiguous.
 
-    Images of 16 bits keep the upper 8, grey is copied to all channels, and transparency is blended with black. Raises
-    UnreadableImageError for data that is not an image, too large, or truncated.
+    Images of 16 bits keep the upper 8 of the bits in ``used``, which are learned from this image too. Grey is copied to
+    all channels, and transparency is blended with black. Raises UnreadableImageError for data that is not an image, too
+    large, or truncated.
     """
     if not data:
         raise UnreadableImageError("is empty (0 bytes)")
@@ -164,6 +186,8 @@ def decode_image(data: bytes) -> RgbImage:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width}x{image.height}"
                 raise UnreadableImageError(f"is {size}; the maximum is {MAX_PIXELS:,} pixels; reduce its size")
+            if is_deep_png(data):
+                return _convert_deep(data, image, used)
             image.load()
             return _convert_to_rgb(image)
     except Image.DecompressionBombError as error:
@@ -201,11 +225,19 @@ def _check_png(data: bytes) -> None:
     raise UnreadableImageError(_TRUNCATED)
 
 
+def _convert_deep(data: bytes, image: Image.Image, used: UsedBits) -> RgbImage:
+    """Return the 16-bit PNG image in ``data``; ``image`` has its header."""
+    pixels = decode_deep_png(data)
+    if pixels is None:
+        raise UnreadableImageError("is damaged: its pixels cannot be decoded")
+    used.learn(pixels, read_significant_bits(data))
+    turn = _find_transposition(image)
+    scaled = used.scale(pixels)
+    return scaled if turn is None else np.array(Image.fromarray(scaled).transpose(turn))
+
+
 def _convert_to_rgb(image: Image.Image) -> RgbImage:
     image = _apply_orientation(image)
-    if image.mode in _SIXTEEN_BITS:
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.new("RGB", image.size)
@@ -226,9 +258,14 @@ def _copy_pixels(image: Image.Image) -> RgbImage:
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:
-    """Return ``image`` rotated according to its EXIF orientation; broken EXIF is ignored."""
-    try:
-        turn = _TRANSPOSITIONS.get(image.getexif().get(_ORIENTATION, 1))
-    except (SyntaxError, ValueError, TypeError, KeyError, EOFError, OSError, struct.error):
-        return image
+    """Return ``image`` rotated according to its EXIF orientation."""
+    turn = _find_transposition(image)
     return image if turn is None else image.transpose(turn)
+
+
+def _find_transposition(image: Image.Image) -> Image.Transpose | None:
+    """Return what makes ``image`` upright by its EXIF orientation; broken EXIF is ignored."""
+    try:
+        return _TRANSPOSITIONS.get(image.getexif().get(_ORIENTATION, 1))
+    except (SyntaxError, ValueError, TypeError, KeyError, EOFError, OSError, struct.error):
+        return None

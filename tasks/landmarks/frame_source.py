@@ -30,6 +30,20 @@ class Frame:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """How the frames of a sample were converted from their files to images as they are displayed.
+
+    pixel_aspect       width of a stored pixel over its height; the images have square pixels
+    interlaced_frames  number of frames that were deinterlaced
+    image_bits         bits per channel that 16-bit images use, by which they were scaled; None for others
+    """
+
+    pixel_aspect: float = 1.0
+    interlaced_frames: int = 0
+    image_bits: int | None = None
+
+
 class FrameSource(AbstractContextManager["FrameSource"], ABC):
     """The frames of one sample. Use it in a ``with`` block, and iterate once.
 
@@ -50,6 +64,11 @@ class FrameSource(AbstractContextManager["FrameSource"], ABC):
     def truncation(self) -> Truncation | None:
         """Return how a video file is truncated; None for complete files and for image folders."""
         return None
+
+    @property
+    def conversion(self) -> Conversion:
+        """Return how frames were converted, once they have been read."""
+        return Conversion()
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:

@@ -126,6 +126,17 @@ QUALITY = (
     ),
 )
 
+CONVERSION = (
+    Column("pixel_aspect", "float64", "", "Width of a stored pixel / its height; landmarks are found in square pixels"),
+    Column("interlaced_frames", "int64", "frames", "Frames that the video marks as interlaced; they are deinterlaced"),
+    Column(
+        "image_bits",
+        "int64",
+        "bits",
+        "Bits per channel that the sample's 16-bit images use: their values are scaled by them; empty for other images",
+    ),
+)
+
 DAMAGE = (
     Column(
         "truncated", "bool", "", "True if the end of the video file is missing; the sample has the remaining frames"
@@ -139,7 +150,7 @@ DAMAGE = (
     ),
 )
 
-COLUMNS = (*SAMPLE, *QUALITY, *DAMAGE)
+COLUMNS = (*SAMPLE, *QUALITY, *CONVERSION, *DAMAGE)
 
 SUMMARY_KEYS = {
     "split": "Name of the split",

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from tasks.engine.contract.stage import Value
-from tasks.landmarks.metrics_columns import COLUMNS, DAMAGE, QUALITY, SAMPLE, SEPARATOR
+from tasks.landmarks.metrics_columns import COLUMNS, CONVERSION, DAMAGE, QUALITY, SAMPLE, SEPARATOR
 
 Outcome = Literal["done", "cached", "failed", "remaining"]
 METRICS_NAME = "extraction_metrics.csv"
@@ -258,7 +258,7 @@ def _list_cells(result: SampleResult) -> list[object]:
     }
     values = result.values or {}
     return [_format_cell(own_values[column.name]) for column in SAMPLE] + [
-        _format_cell(values.get(column.name)) for column in (*QUALITY, *DAMAGE)
+        _format_cell(values.get(column.name)) for column in (*QUALITY, *CONVERSION, *DAMAGE)
     ]
 
 

@@ -39,7 +39,7 @@ class LandmarksStage(Stage):
     """
 
     name: ClassVar[str] = "landmarks"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     memory_bytes: ClassVar[int] = 450 * 2**20
     timeout_seconds: ClassVar[float] = 3600.0  # an hour of video takes about an hour
     packages: ClassVar[tuple[str, ...]] = ("mediapipe", "opencv-contrib-python", "av", "pose-format")
@@ -73,10 +73,11 @@ class LandmarksStage(Stage):
             truncation = source.truncation
             check_truncation(path.name, truncation, self.params.on_damage)
             raw = self._extract(source, split, name, work)
+            conversion = source.conversion
         self._check_frames(path.name, raw)
         self._write(raw, item.payload, work)
         bad = [asdict(frame) for frame in raw.bad_frames]
-        figures = list_figures(measure_quality(raw)) | get_truncation_values(truncation)
+        figures = list_figures(measure_quality(raw)) | asdict(conversion) | get_truncation_values(truncation)
         return StageResult(figures, {"split": split, "name": name, "bad_frames": bad})
 
     def _check_frames(self, name: str, raw: LandmarkSequence) -> None:

@@ -124,6 +124,49 @@ def test_sixteen_bit_rgb(folder: Factory) -> None:
     assert np.array_equal(read_only_image(folder(a_png=data.tobytes())), (rgb >> 8).astype(np.uint8))
 
 
+def encode_deep(pixels: np.ndarray, significant_bits: int | None = None) -> bytes:
+    """Return a PNG of 16 bits per channel; ``pixels`` is RGB, RGBA or grey."""
+    import cv2
+
+    channels = {2: [], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2] if pixels.ndim == 3 else 2]
+    is_encoded, encoded = cv2.imencode(".png", pixels[..., channels] if channels else pixels)
+    assert is_encoded
+    data = encoded.tobytes()
+    if significant_bits is None:
+        return data
+    content = b"sBIT" + bytes([significant_bits] * (pixels.shape[2] if pixels.ndim == 3 else 1))
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    return data[:33] + chunk + data[33:]  # after the signature and IHDR
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bit_image_is_scaled_by_the_bits_that_it_uses(folder: Factory, bits: int, channels: int) -> None:
+    shape = (8, 8, channels) if channels > 1 else (8, 8)
+    pixels = np.random.default_rng(bits).integers(0, 2**bits, shape, dtype=np.uint16)
+    pixels.flat[0] = 2**bits - 1
+    image = read_only_image(folder(a_png=encode_deep(pixels)))
+    assert np.array_equal(image, np.broadcast_to((pixels >> (bits - 8)).reshape(8, 8, channels), (8, 8, 3)))
+
+
+def test_dark_sixteen_bit_image_is_scaled_like_the_others(folder: Factory) -> None:
+    dark, bright = np.full((8, 8), 100, np.uint16), np.full((8, 8), 4095, np.uint16)
+    frames = read_frames(folder(a_png=encode_deep(dark), b_png=encode_deep(dark), c_png=encode_deep(bright)))
+    assert [frame.image.max() for frame in frames if frame.image is not None] == [6, 6, 255]
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_stated_significant_bits_are_used(folder: Factory, bits: int) -> None:
+    dark = np.full((8, 8, 3), 1000, np.uint16)
+    assert read_only_image(folder(a_png=encode_deep(dark, significant_bits=bits))).max() == 1000 >> (bits - 8)
+
+
+def test_transparent_sixteen_bit_image_is_blended_with_black(folder: Factory) -> None:
+    rgba = np.full((8, 8, 4), 60_000, np.uint16)
+    rgba[..., 3] = 32_768
+    assert read_only_image(folder(a_png=encode_deep(rgba))).max() == pytest.approx(60_000 / 2 / 256, abs=1)
+
+
 def test_palette(folder: Factory) -> None:
     image = Image.fromarray(RED_OVER_BLUE).convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
     assert np.array_equal(read_only_image(folder(a_png=encode(image))), RED_OVER_BLUE)
