@@ -32,7 +32,7 @@ def read_headrace(path: Path, indices: Sequence[int], seconds: Sequence[float]) 
     from tasks.frames.params import FramesParams
     from tasks.frames.stage import FramesStage
 
-    params = FramesParams(strategy="support", image_format="png", max_frames=len(indices))
+    params = FramesParams(strategy="support", image_format="png", max_frames=len(indices), time_origin="first")
     payload = {"video": path.name, "samples": [{"id": "a", "support_seconds": list(seconds)}]}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -28,7 +28,12 @@ FRAME: Type = {
     "keyframe_distance_frames": "int64",
     "width_px": "int64",
     "height_px": "int64",
+    "size_bytes": "int64",
     "sha256": "string",
+    "phash": "string",
+    "sar": "string",
+    "color": "string",
+    "interlaced": "bool",
 }
 # A frame that could not be read; frame_index is null if it is beyond the end of a truncated file.
 BAD_FRAME: Type = {
@@ -47,6 +52,9 @@ OWN: Mapping[str, Type] = {
     "outside_seconds": ["float64"],
     "repeated_seconds": ["float64"],
     "dropped_seconds": ["float64"],
+    "left_out_frames": "int64",
+    "offset_seconds": "float64",
+    "shot_seconds": ["float64"],
 }
 _FIRST_BATCH_BYTES = 10 << 20  # datasets infers the types of a metadata.jsonl from these first bytes
 _ARROW = {"null": pa.null(), "bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}

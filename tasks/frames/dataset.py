@@ -15,6 +15,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
@@ -27,7 +28,8 @@ from tasks.engine.contract.errors import BadInput, Problem
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.manifest import cap_problems
 from tasks.engine.contract.stage import Stage, StageResult, Workspace, get_published_file
-from tasks.frames.card import render_card
+from tasks.frames import duplicates_report
+from tasks.frames.card import CardFacts, render_card
 from tasks.frames.columns import (
     OWN,
     MixedTypesError,
@@ -40,12 +42,13 @@ from tasks.frames.columns import (
     iterate_field_names,
     merge_types,
 )
-from tasks.frames.manifest import Sample
+from tasks.frames.manifest import MEDIA_COLUMNS, Sample
 from tasks.frames.params import Format
+from tasks.frames.shards import Shard, ShardLimits, assign_shards
+from tasks.frames.tables import FILE_COLUMNS, IMAGES, check_lance, list_media, write_lance, write_parquet
 
 Row: TypeAlias = dict[str, Any]
 FOLDER = "dataset"
-_IMAGES = "images"
 _SPLIT_NAME = re.compile(
     r"(?:^|[-._ 0-9])(?:train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?|eval(?:uation)?)(?:$|[-._ 0-9])"
 )
@@ -58,7 +61,11 @@ class DatasetParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Format = "jsonl"
-    samples_per_tar: int = Field(default=1000, ge=1, description="Samples in one tar of a WebDataset")
+    # These affect the plan only: a part is written again exactly when its payload changes.
+    shard_samples: int = Field(default=1000, ge=1, exclude=True, description="Maximum samples per shard")
+    shard_bytes: int | None = Field(default=2**30, ge=1, exclude=True, description="Maximum bytes per shard")
+    embed_images: bool = Field(default=True, exclude=True, description="Put the images into the dataset's folder")
+    license: str | None = Field(default=None, exclude=True, description="License of the dataset, for its card")
 
 
 class DatasetStage(Stage):
@@ -66,7 +73,7 @@ class DatasetStage(Stage):
 
     name = "dataset"
     version = 2
-    memory_bytes = 512 * 2**20
+    memory_bytes = 768 * 2**20
     timeout_seconds = 3600.0
 
     def run(self, item: Item, work: Workspace) -> StageResult:
@@ -83,12 +90,37 @@ def index_details(details: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str
     return {sample["id"]: sample for detail in details for sample in detail["samples"]}
 
 
+def choose_dataset(values: Mapping[str, Any]) -> DatasetParams:
+    """Return the options of the dataset among those of the flow; None stands for the default."""
+    chosen = {name: values[name] for name in DatasetParams.model_fields}
+    return DatasetParams(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def check_options(values: Mapping[str, Any]) -> list[Problem]:
+    """Return the contradictions between the format and the other options; ``values`` are those of the flow."""
+    form = values["format"]
+    problems = check_lance() if form == "lance" else []
+    if values["shard_bytes"] == 0:
+        problems.append(Problem("--shard-bytes", "0", "a size such as 500MB", "correct it"))
+    if not values["embed_images"] and form not in {"jsonl", "parquet"}:
+        allowed = "jsonl and parquet, which can refer to images by their paths"
+        problems.append(Problem("--no-embed-images", f"given with {form}", allowed, "remove it, or change --format"))
+    if form == "imagefolder" and not values["frames"]:
+        problems.append(Problem("--no-frames", "given with imagefolder", "a format for clips and audio", "use jsonl"))
+    for name in ("shard_samples", "shard_bytes"):
+        if values[name] is not None and not (form == "webdataset" or (form == "parquet" and values["embed_images"])):
+            allowed = "webdataset, and parquet with embedded images"
+            option = "--" + name.replace("_", "-")
+            problems.append(Problem(option, f"given with {form}", allowed, "remove it, or change --format"))
+    return problems
+
+
 def check_columns(samples: Iterable[Sample], params: DatasetParams) -> list[Problem]:
     """Return the reasons why the samples' columns do not fit the format: mixed types, and names with a special meaning.
 
-    JSON Lines and WebDataset store any JSON; Parquet and imagefolder allow one type per column.
+    JSON Lines and WebDataset store any JSON; Parquet, Lance and imagefolder allow one type per column.
     """
-    if params.format not in {"parquet", "imagefolder"}:
+    if params.format not in {"parquet", "lance", "imagefolder"}:
         return []
     types: dict[str, Type] = {}
     problems: list[Problem] = []
@@ -107,6 +139,7 @@ def plan_dataset(
     frames: Mapping[str, Mapping[str, Any]],
     params: DatasetParams,
     split_of: Mapping[str, str],
+    provenance: Mapping[str, Any] | None = None,
 ) -> list[Item]:
     """Return the items of the dataset: its parts and its card.
 
@@ -114,6 +147,7 @@ def plan_dataset(
     frames    result of :func:`index_details`. A sample that is not in it (its video failed) is left out. An imagefolder
               leaves out samples without frames too: ``datasets`` cannot read a row without images
     split_of  split of each sample by id, from :func:`tasks.frames.splits.assign`; an empty split has no part
+    provenance  facts about the origin of the dataset, for its card
     """
     by_split = _collect_rows(samples, frames, split_of)
     if params.format == "imagefolder":
@@ -121,7 +155,8 @@ def plan_dataset(
     if not by_split:
         return []
     parts = _PLANNERS[params.format](by_split, params, {sample.title: sample.id for sample in samples})
-    return [*parts, _create_card_part(by_split, params)]
+    omitted = sum(sample.id not in frames for sample in samples)
+    return [*parts, _create_card_part(by_split, params, {**(provenance or {}), "omitted_samples": omitted})]
 
 
 def encode_webdataset_key(sample_id: str) -> str:
@@ -161,6 +196,10 @@ def _build_row(sample: Sample, detail: Mapping[str, Any], split: str, columns: I
         "outside_seconds": list(detail["outside_seconds"]),
         "repeated_seconds": list(detail["repeated_seconds"]),
         "dropped_seconds": list(detail["dropped_seconds"]),
+        "left_out_frames": detail["left_out_frames"],
+        "offset_seconds": detail["offset_seconds"],
+        "shot_seconds": list(detail["shot_seconds"]),
+        **{name: detail[name] for name in MEDIA_COLUMNS if name in detail},
         **{name: sample.fields.get(name) for name in columns},
     }
 
@@ -183,10 +222,12 @@ def _check_column(name: str, kind: Type, params: DatasetParams) -> Iterator[Prob
     """Yield problems for column names that ``datasets`` reads as images and for objects that Parquet cannot store."""
     if has_empty_struct(kind):
         yield Problem(f"column {name!r}", "objects without fields", "objects with fields", "remove it or use jsonl")
+    if name in FILE_COLUMNS and params.format != "imagefolder" and params.embed_images:
+        yield Problem(f"column {name!r}", "has the name of a column of files", "another name", "rename it")
     if params.format == "imagefolder":
         reserved = [inner for inner in (name, *iterate_field_names(kind)) if inner.endswith(("file_name", _FILE_NAMES))]
-        if name == _IMAGES or reserved:
-            allowed = f"in imagefolder, names other than {_IMAGES!r} that do not end in 'file_name' or 'file_names'"
+        if name == IMAGES or reserved:
+            allowed = f"in imagefolder, names other than {IMAGES!r} that do not end in 'file_name' or 'file_names'"
             yield Problem(
                 f"column {name!r}", f"{(reserved or [name])[0]!r} is reserved for images", allowed, "rename it"
             )
@@ -195,34 +236,77 @@ def _check_column(name: str, kind: Type, params: DatasetParams) -> Iterator[Prob
 # Parts
 
 
+# Kinds of parts that hold the bytes of images.
+_COPYING = frozenset({"tar", "images", "frames", "parquet-images", "lance"})
+
+
 def _create_part(kind: str, name: str, split: str, rows: Sequence[Row], **more: Any) -> Item:
     """Return an item that writes ``dataset/<name>``. Its cost is the number of frames to copy plus a little per row."""
     payload = {"kind": kind, "path": f"{FOLDER}/{name}", "split": split, "rows": list(rows), **more}
-    copied = sum(len(row["frames"]) for row in rows) if kind in {"tar", "images"} else 0
+    copied = sum(len(row["frames"]) for row in rows) if kind in _COPYING else 0
     return Item(id=name.replace("/", "-"), payload=payload, cost=copied + 0.01 * len(rows), name=name)
 
 
-def _plan_jsonl_parts(by_split: Mapping[str, list[Row]], *_: object) -> list[Item]:
-    return [_create_part("jsonl", f"{split}.jsonl", split, rows) for split, rows in by_split.items()]
+def _plan_jsonl_parts(by_split: Mapping[str, list[Row]], params: DatasetParams, *_: object) -> list[Item]:
+    """Return the rows of each split. Their paths also lead to the images if these are linked below the dataset."""
+    tables = [_create_part("jsonl", f"{split}.jsonl", split, rows) for split, rows in by_split.items()]
+    return [*tables, *_plan_image_parts(by_split, params, "frames")] if params.embed_images else tables
 
 
-def _plan_parquet_parts(by_split: Mapping[str, list[Row]], *_: object) -> list[Item]:
-    types = infer_column_types((row for rows in by_split.values() for row in rows), OWN)
-    return [_create_part("parquet", f"{split}.parquet", split, rows, types=types) for split, rows in by_split.items()]
+def _plan_parquet_parts(by_split: Mapping[str, list[Row]], params: DatasetParams, *_: object) -> list[Item]:
+    types = _infer_all_types(by_split)
+    if not params.embed_images:
+        return [_create_part("parquet", f"{name}.parquet", name, rows, types=types) for name, rows in by_split.items()]
+    return [
+        _create_part("parquet-images", f"{split}-{shard.name}.parquet", split, _take(rows, shard), types=types)
+        for split, rows in by_split.items()
+        for shard in _assign_shards(rows, params, _measure_row)
+    ]
+
+
+def _plan_lance_parts(by_split: Mapping[str, list[Row]], *_: object) -> list[Item]:
+    types = _infer_all_types(by_split)
+    return [_create_part("lance", f"{split}.lance", split, rows, types=types) for split, rows in by_split.items()]
 
 
 def _plan_tar_parts(by_split: Mapping[str, list[Row]], params: DatasetParams, ids: Mapping[str, str]) -> list[Item]:
+    keys = {name: encode_webdataset_key(sample_id) for name, sample_id in ids.items()}
     return [
-        _create_part(
-            "tar",
-            f"{split}-{number:06d}.tar",
-            split,
-            rows,
-            keys=[encode_webdataset_key(ids[row["id"]]) for row in rows],
-        )
+        _create_part("tar", f"{split}-{shard.name}.tar", split, rows, keys=[keys[row["id"]] for row in rows])
         for split, split_rows in by_split.items()
-        for number, rows in enumerate(_split_into_chunks(split_rows, params.samples_per_tar))
+        for shard in _assign_shards(split_rows, params, lambda row: _measure_members(row, keys[row["id"]]), _TAR_BYTES)
+        for rows in [_take(split_rows, shard)]
     ]
+
+
+def _assign_shards(
+    rows: Sequence[Row], params: DatasetParams, measure: Callable[[Row], int], overhead_bytes: int = 0
+) -> list[Shard]:
+    size = None if params.shard_bytes is None else max(1, params.shard_bytes - overhead_bytes)
+    limits = ShardLimits(params.shard_samples, size)
+    return assign_shards([row["id"] for row in rows], [measure(row) for row in rows], limits)
+
+
+def _take(rows: Sequence[Row], shard: Shard) -> list[Row]:
+    return [rows[position] for position in shard.positions]
+
+
+def _measure_row(row: Row) -> int:
+    """Return about the bytes of a row in a table: its images and its other columns."""
+    files: list[int] = [file["size_bytes"] for file in [*row["frames"], *list_media(row)]]
+    return sum(files) + len(_encode_json_line(row))
+
+
+def _measure_members(row: Row, key: str) -> int:
+    """Return the bytes of a row's members in a tar."""
+    sizes = {f"{key}.json": len(_encode_json_line(row))}
+    sizes |= {_name_member(key, frame): frame["size_bytes"] for frame in row["frames"]}
+    sizes |= {_name_media_member(key, file): file["size_bytes"] for file in list_media(row)}
+    return sum(_measure_member(name, size) for name, size in sizes.items())
+
+
+def _infer_all_types(by_split: Mapping[str, list[Row]]) -> dict[str, Type]:
+    return infer_column_types((row for rows in by_split.values() for row in rows), OWN)
 
 
 def _plan_imagefolder_parts(by_split: Mapping[str, list[Row]], params: DatasetParams, *_: object) -> list[Item]:
@@ -241,16 +325,26 @@ def _plan_imagefolder_parts(by_split: Mapping[str, list[Row]], params: DatasetPa
     return [*metadata, *_plan_image_parts(by_split, params)]
 
 
-def _plan_image_parts(by_split: Mapping[str, list[Row]], params: DatasetParams) -> Iterator[Item]:
+def _plan_image_parts(
+    by_split: Mapping[str, list[Row]], params: DatasetParams, folder: str | None = None
+) -> Iterator[Item]:
+    """Yield items that link images: below the folder of their split, or at their own paths below the dataset."""
+    kind = "images" if folder is None else "frames"
     for split, split_rows in by_split.items():
-        for number, rows in enumerate(_split_into_chunks(split_rows, params.samples_per_tar)):
-            item = _create_part("images", split, split, [_select_images(row) for row in rows])
-            yield Item(id=f"{split}-{_IMAGES}-{number:06d}", payload=item.payload, cost=item.cost, name=item.name)
+        for shard in _assign_shards(split_rows, params, _measure_row):
+            rows = [_select_images(row) for row in _take(split_rows, shard)]
+            item = _create_part(kind, folder or split, split, rows)
+            yield Item(id=f"{split}-{IMAGES}-{shard.name}", payload=item.payload, cost=item.cost, name=item.name)
 
 
 def _select_images(row: Row) -> Row:
     """Return the part of a row that placing its images depends on, so that a changed answer copies no image."""
-    return {"id": row["id"], "frames": [{"path": f["path"], "sha256": f["sha256"]} for f in row["frames"]]}
+    frames, media = ([_select_file(file) for file in files] for files in (row["frames"], list_media(row)))
+    return {"id": row["id"], "frames": frames, **({"media": media} if media else {})}
+
+
+def _select_file(file: Mapping[str, Any]) -> Row:
+    return {"path": file["path"], "sha256": file["sha256"]}
 
 
 def _add_file_names(row: Row) -> Row:
@@ -266,25 +360,23 @@ def _choose_image_path(frame: Mapping[str, Any]) -> str:
     folder = path.parent.name
     if _SPLIT_NAME.search(folder):
         folder = hashlib.sha256(folder.encode()).hexdigest()[:16]
-    return f"{_IMAGES}/{folder}/{path.name}"
+    return f"{IMAGES}/{folder}/{path.name}"
 
 
-def _create_card_part(by_split: Mapping[str, list[Row]], params: DatasetParams) -> Item:
+def _create_card_part(by_split: Mapping[str, list[Row]], params: DatasetParams, provenance: Mapping[str, Any]) -> Item:
     has_declared_types = params.format in {"jsonl", "webdataset"}  # the other formats store the types
-    text = render_card(params.format, by_split, _infer_types(by_split) if has_declared_types else None)
+    types = _infer_types(by_split) if has_declared_types else None
+    about = CardFacts(params.license, params.embed_images, provenance)
+    text = render_card(params.format, by_split, types, about)
     payload = {"kind": "card", "path": f"{FOLDER}/README.md", "split": "", "rows": [], "text": text}
     return Item(id="card", payload=payload, cost=0.01, name="README.md")
 
 
 def _infer_types(by_split: Mapping[str, list[Row]]) -> dict[str, Type] | None:
     try:
-        return infer_column_types((row for rows in by_split.values() for row in rows), OWN)
+        return _infer_all_types(by_split)
     except MixedTypesError:
         return None
-
-
-def _split_into_chunks(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 # Writers: the bytes depend on the rows alone
@@ -300,12 +392,43 @@ def _write_parquet(part: Mapping[str, Any], work: Workspace) -> None:
     pq.write_table(table, work.output(part["path"]), compression="zstd", version="2.6")
 
 
+def _write_parquet_images(part: Mapping[str, Any], work: Workspace) -> None:
+    write_parquet(work.output(part["path"]), part["rows"], part["types"], partial(_read_frame, work))
+
+
+def _write_lance(part: Mapping[str, Any], work: Workspace) -> None:
+    write_lance(work.output(part["path"]), part["rows"], part["types"], partial(_read_frame, work))
+
+
 def _write_tar(part: Mapping[str, Any], work: Workspace) -> None:
     with tarfile.open(work.output(part["path"]), "w", format=tarfile.PAX_FORMAT) as tar:
         for key, row in zip(part["keys"], part["rows"], strict=True):
             _add_member(tar, f"{key}.json", _encode_json_line(row))
             for frame in row["frames"]:
-                _add_member(tar, f"{key}.{PurePosixPath(frame['path']).name}", _read_frame(work, frame))
+                _add_member(tar, _name_member(key, frame), _read_frame(work, frame))
+            for file in list_media(row):
+                _add_member(tar, _name_media_member(key, file), _read_frame(work, file))
+
+
+# The two empty blocks at the end of a tar, padded to a record.
+_TAR_BYTES = 1024 + tarfile.RECORDSIZE
+
+
+def _name_member(key: str, frame: Mapping[str, Any]) -> str:
+    return f"{key}.{PurePosixPath(frame['path']).name}"
+
+
+def _name_media_member(key: str, file: Mapping[str, Any]) -> str:
+    """Return the name of a clip or an audio file; WebDataset takes the suffix for its field."""
+    return f"{key}{PurePosixPath(file['path']).suffix}"
+
+
+def _measure_member(name: str, size: int) -> int:
+    """Return the bytes of a member in a tar: its headers, and its content in full blocks."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    blocks = -(-size // tarfile.BLOCKSIZE)
+    return len(member.tobuf(tarfile.PAX_FORMAT)) + blocks * tarfile.BLOCKSIZE
 
 
 def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -323,6 +446,20 @@ def _write_images(part: Mapping[str, Any], work: Workspace) -> None:
                 get_published_file(work.output_dir, frame["path"]),
                 work.output(f"{part['path']}/{_choose_image_path(frame)}"),
             )
+        _link_files(row.get("media", ()), work)
+
+
+def _write_frames(part: Mapping[str, Any], work: Workspace) -> None:
+    """Link images at their own paths below the dataset, so that a row's paths are valid there too."""
+    for row in part["rows"]:
+        _link_files([*row["frames"], *row.get("media", ())], work)
+
+
+def _link_files(files: Iterable[Mapping[str, Any]], work: Workspace) -> None:
+    """Link published files at their own paths below the dataset."""
+    for file in files:
+        _read_frame(work, file)
+        _link_or_copy(get_published_file(work.output_dir, file["path"]), work.output(f"{FOLDER}/{file['path']}"))
 
 
 def _write_card(part: Mapping[str, Any], work: Workspace) -> None:
@@ -355,13 +492,18 @@ def _link_or_copy(source: Path, target: Path) -> None:
 _PLANNERS: dict[Format, Callable[[Mapping[str, list[Row]], DatasetParams, Mapping[str, str]], list[Item]]] = {
     "jsonl": _plan_jsonl_parts,
     "parquet": _plan_parquet_parts,
+    "lance": _plan_lance_parts,
     "webdataset": _plan_tar_parts,
     "imagefolder": _plan_imagefolder_parts,
 }
 _WRITERS: dict[str, Callable[[Mapping[str, Any], Workspace], None]] = {
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,
+    "parquet-images": _write_parquet_images,
+    "lance": _write_lance,
+    "frames": _write_frames,
     "tar": _write_tar,
     "images": _write_images,
     "card": _write_card,
+    duplicates_report.KIND: duplicates_report.write_report,
 }

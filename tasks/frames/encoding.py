@@ -10,12 +10,13 @@ from tasks.frames.params import FramesParams
 from tasks.media.orientation import ImageArray
 
 _PNG_COMPRESSION = 3
+_AVIF_SPEED = 8  # of 10
 # Maximum side length of the format, or of OpenCV's encoder for it.
-_MAX_SIDE_PX = {"jpg": 65_500, "png": 1_000_000, "webp": 16_383}
+_MAX_SIDE_PX = {"jpg": 65_500, "png": 1_000_000, "webp": 16_383, "avif": 65_536}
 
 
 def encode_image(image: ImageArray, params: FramesParams) -> bytes:
-    """Return ``image`` (uint8, height x width x 3, BGR) as a jpg, png or webp file.
+    """Return ``image`` (uint8, height x width x 3 or 4, BGR) as a jpg, png, webp or avif file; uint16 as png only.
 
     Raises BadInput if a side is too long for the format.
     """
@@ -30,6 +31,7 @@ def encode_image(image: ImageArray, params: FramesParams) -> bytes:
         "jpg": [cv2.IMWRITE_JPEG_QUALITY, params.quality],
         "png": [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION],
         "webp": [cv2.IMWRITE_WEBP_QUALITY, params.quality],
+        "avif": [cv2.IMWRITE_AVIF_QUALITY, params.quality, cv2.IMWRITE_AVIF_SPEED, _AVIF_SPEED],
     }
     is_encoded, data = cv2.imencode(f".{params.image_format}", image, options[params.image_format])
     if not is_encoded:
@@ -45,7 +47,7 @@ def resize_image(image: ImageArray, resize: str | None) -> ImageArray:
         return image
     shrinks = size[0] <= width and size[1] <= height
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=method), dtype=image.dtype)
 
 
 def compute_target_size(width_px: int, height_px: int, resize: str | None) -> tuple[int, int]:

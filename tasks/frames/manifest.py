@@ -24,15 +24,22 @@ from tasks.engine.contract.manifest import (
     shorten,
 )
 from tasks.engine.contract.text import showable
+from tasks.frames.params import Labels
 from tasks.media.folder import derive_ids, derive_names
 from tasks.media.scan import scan_videos
 
-REQUIRED = ("id", "video_path")
+LABEL = "label"  # column of --labels
+_VIDEO = "video_path"
+REQUIRED = ("id", _VIDEO)
 READ_COLUMNS = frozenset({*REQUIRED, "support_frames"})
+MEDIA_COLUMNS = ("clip_file", "audio_file")
 # Columns that the dataset writes; a manifest column with such a name would be lost or misleading.
-RESERVED = frozenset(
-    {"video", "frames", "bad_frames", "support_seconds", "outside_seconds", "repeated_seconds", "dropped_seconds"}
-)
+RESERVED = frozenset({
+    "video", "frames", "bad_frames", "support_seconds", "outside_seconds", "repeated_seconds", "dropped_seconds",
+    "left_out_frames", "offset_seconds", "shot_seconds", "clip_file", "audio_file",
+})  # fmt: skip
+# Limits of a sample within its video, in seconds; also copied to the dataset.
+START, END = "start", "end"
 _SECONDS = "a list of seconds, such as [1.5, 4.0]"
 _SECONDS_TEXT = "seconds as [1.5, 4.0], or 1.5;4.0, or 1.5 4.0"
 
@@ -43,7 +50,8 @@ class Sample:
 
     id               unique, safe as a file name
     video            path relative to the videos folder, forward slashes
-    support_seconds  requested times from the first displayed frame, as given: unsorted, possibly outside the video
+    support_seconds  requested times as given: unsorted, possibly outside the video
+    start, end       limits of the sample within its video in seconds; None for no limit
     fields           all other columns as JSON values; copied to the dataset
     where            location of its row, for messages
     name             id in the manifest, any text; empty if equal to ``id``
@@ -57,6 +65,8 @@ class Sample:
     where: str = field(default="", compare=False)
     name: str = ""
     refusal: str = ""
+    start: float | None = None
+    end: float | None = None
 
     @property
     def title(self) -> str:
@@ -69,17 +79,40 @@ def read_samples(
 ) -> tuple[list[Sample], list[Problem]]:
     """Return the samples of ``manifest``, or one sample per video under ``videos_dir`` if there is no manifest.
 
-    Samples are in the manifest's order; rows with problems are left out. ``notes`` gets a line about files that are not
-    read.
+    Samples are in the manifest's order; rows with problems are left out. ``notes`` gets lines about files that are not
+    read, and about another folder than ``videos_dir`` that the paths are relative to.
     """
+    notes = [] if notes is None else notes
     folder = InputFolder(videos_dir, "--videos-dir")
     folder_problems = folder.problems()
     if manifest is None:
-        samples, problems = ([], []) if folder_problems else _scan(folder, [] if notes is None else notes)
+        samples, problems = ([], []) if folder_problems else _scan(folder, notes)
         return samples, [*folder_problems, *cap_problems(problems)]
     table = read_table(manifest)
+    if not folder_problems and (note := folder.accept_repeated_names(row.values.get(_VIDEO) for row in table.rows)):
+        notes.append(note)
     samples, problems = _parse_samples(table, manifest.name, folder, check_paths=not folder_problems)
     return samples, [*folder_problems, *cap_problems([*table.problems, *folder.summarize_missing(problems)])]
+
+
+def add_labels(samples: Sequence[Sample], labels: Labels) -> tuple[list[Sample], list[Problem]]:
+    """Return the samples with a column ``label``, the name of the folder of each video, if ``labels`` is "folder"."""
+    if labels == "none":
+        return list(samples), []
+    if any(LABEL in sample.fields for sample in samples):
+        given = f"given, while the manifest has a column {LABEL!r}"
+        return list(samples), [Problem("--labels", given, "one of the two", "remove --labels, or rename the column")]
+    labeled = [replace(sample, fields={**sample.fields, LABEL: _get_label(sample)}) for sample in samples]
+    return labeled, cap_problems(_describe_missing_label(sample) for sample in labeled if not sample.fields[LABEL])
+
+
+def _get_label(sample: Sample) -> str:
+    return PurePosixPath(sample.video).parent.name
+
+
+def _describe_missing_label(sample: Sample) -> Problem:
+    given = f"{shorten(sample.video)} is in no folder that is a label"
+    return Problem(sample.where or sample.title, given, "LABEL/VIDEO", "move it to a folder, or remove --labels")
 
 
 def plan_videos(samples: Iterable[Sample], videos_dir: Path) -> list[Item]:
@@ -99,7 +132,7 @@ def plan_videos(samples: Iterable[Sample], videos_dir: Path) -> list[Item]:
 
 
 def _create_item(item_id: str, video: str, samples: Sequence[Sample], path: Path) -> Item:
-    wanted = [{"id": sample.id, "support_seconds": list(sample.support_seconds)} for sample in samples]
+    wanted = [_describe_request(sample) for sample in samples]
     fields = {name: value for sample in reversed(samples) for name, value in sample.fields.items()}  # the first wins
     if refusal := next((sample.refusal for sample in samples if sample.refusal), ""):
         return Item(item_id, {"video": video}, name=PurePosixPath(video).name, path=video, refusal=refusal)
@@ -113,6 +146,12 @@ def _create_item(item_id: str, video: str, samples: Sequence[Sample], path: Path
         name=PurePosixPath(video).name,
         path=video,
     )
+
+
+def _describe_request(sample: Sample) -> dict[str, Any]:
+    limits = {START: sample.start, END: sample.end}
+    set_limits = {name: value for name, value in limits.items() if value is not None}
+    return {"id": sample.id, "support_seconds": list(sample.support_seconds), **set_limits}
 
 
 def _parse_samples(
@@ -149,10 +188,51 @@ def _parse_sample(
     fields, problems = collect_extra_columns(row, READ_COLUMNS)
     seconds = _parse_support_seconds(row)
     video = _parse_video_path(row, folder) if check else ""
-    problems += [value for value in (seconds, video) if isinstance(value, Problem)]
+    start, end = (_parse_limit(row, column) for column in (START, END))
+    problems += [value for value in (seconds, video, start, end) if isinstance(value, Problem)]
     if name is None or isinstance(seconds, Problem) or not isinstance(video, str):
         return None, problems
-    return _create_sample(ids[name], name, video, seconds, fields, row.where), problems
+    if isinstance(start, Problem) or isinstance(end, Problem):
+        return None, problems
+    sample = _create_sample(ids[name], name, video, seconds, fields, row.where)
+    return replace(sample, start=start, end=end), problems
+
+
+def _parse_limit(row: Row, column: str) -> float | Problem | None:
+    """Return the seconds in ``column``, None for a missing or empty cell."""
+    given = row.values.get(column)
+    if given in (None, ""):
+        return None
+    numbers = _parse_numbers([given]) if row.typed else _parse_number_text(str(given))
+    if numbers is None or len(numbers) != 1 or numbers[0] < 0:
+        allowed = "seconds from 0 that limit the sample, or nothing"
+        return row.problem(column, shorten(given), allowed, "correct it, or rename the column")
+    return numbers[0]
+
+
+def limit_samples(
+    samples: Sequence[Sample], start: float | None, end: float | None
+) -> tuple[list[Sample], list[Problem]]:
+    """Return the samples with ``start`` and ``end`` where the manifest has no limit, and those that end too early."""
+    limited = [_limit_sample(sample, start, end) for sample in samples]
+    early = [sample for sample in limited if sample.end is not None and sample.end <= (sample.start or 0)]
+    if start is not None and end is not None and end <= start:
+        return limited, [Problem("--end", f"{end:g}, with --start {start:g}", "a time after --start", "correct one")]
+    return limited, cap_problems(map(_describe_early_end, early))
+
+
+def _limit_sample(sample: Sample, start: float | None, end: float | None) -> Sample:
+    start, end = (start if sample.start is None else sample.start), (end if sample.end is None else sample.end)
+    if (start, end) == (sample.start, sample.end):
+        return sample
+    limits = {START: start, END: end}
+    fields = {**sample.fields, **{name: value for name, value in limits.items() if value is not None}}
+    return replace(sample, start=start, end=end, fields=fields)
+
+
+def _describe_early_end(sample: Sample) -> Problem:
+    given = f"{sample.end:g}, with the start {sample.start or 0:g}"
+    return Problem(f"{sample.where or sample.title}, {END}", given, "a time after the start", "correct one of the two")
 
 
 def _create_sample(sample_id: str, name: str, *rest: Any) -> Sample:
@@ -160,8 +240,8 @@ def _create_sample(sample_id: str, name: str, *rest: Any) -> Sample:
 
 
 def _parse_video_path(row: Row, folder: InputFolder) -> str | Problem | None:
-    given = row.values.get("video_path")
-    return None if given in (None, "") else folder.relative(given, f"{row.where}, video_path")
+    given = row.values.get(_VIDEO)
+    return None if given in (None, "") else folder.relative(given, f"{row.where}, {_VIDEO}")
 
 
 def _parse_support_seconds(row: Row) -> tuple[float, ...] | Problem:

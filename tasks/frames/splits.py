@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -31,8 +31,51 @@ class Split:
     share: Fraction
 
 
+BY_FOLDER = "folder"  # value of --splits: the first folder of a video's path is its split
 DEFAULT_SPLIT = "train"  # name of the only split in Hugging Face datasets
 COLUMN = "split"
+
+
+CONTENT = "content"  # value of --group-by: near-duplicate videos
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """The split of each sample. Groups of near-duplicate videos are known after the frames are extracted.
+
+    split_of  split of each sample by id, without groups of near-duplicates
+    shares    shares of the splits, if near-duplicates stay together; empty otherwise
+    """
+
+    split_of: Mapping[str, str]
+    shares: tuple[Split, ...] = ()
+
+    def assign(self, samples: Iterable[Sample], representatives: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the split of each sample. ``representatives``: the video whose split a near-duplicate shares."""
+        if not self.shares:
+            return self.split_of
+        ordered = sorted(self.shares, key=lambda split: split.name)
+        return {
+            sample.id: _choose_split(representatives.get(sample.video, sample.video), ordered) for sample in samples
+        }
+
+
+def plan_splits(samples: Sequence[Sample], splits: str | None, group_by: str | None) -> tuple[SplitPlan, list[Problem]]:
+    """Return the split of each sample as ``--splits`` and ``--group-by`` say, and the problems."""
+    if splits is not None and splits.strip() == BY_FOLDER:
+        split_of, problems = read_folder_splits(samples, group_by)
+        return SplitPlan(split_of), problems
+    shares, problems = parse_splits(splits)
+    if group_by != CONTENT:
+        split_of, more = assign_splits(samples, shares, group_by)
+        return SplitPlan(split_of), [*problems, *more]
+    split_of, more = assign_splits(samples, shares)
+    if any(CONTENT in sample.fields for sample in samples):
+        allowed = "near-duplicate videos, or the column"
+        more.append(Problem("--group-by content", "also names a column", allowed, "rename the column"))
+    if not shares and not problems:
+        more.append(Problem("--group-by content", "given without shares", "with --splits train=0.9,val=0.1", "add it"))
+    return SplitPlan(split_of, shares), [*problems, *more]
 
 
 def parse_splits(text: str | None, option: str = "--splits") -> tuple[tuple[Split, ...], list[Problem]]:
@@ -73,6 +116,25 @@ def assign_splits(
         )
     chosen, ungrouped = _assign_by_group(all_samples, sorted(splits, key=lambda split: split.name), group_by)
     return chosen, cap_problems([*problems, *ungrouped])
+
+
+def read_folder_splits(samples: Iterable[Sample], group_by: str | None = None) -> tuple[dict[str, str], list[Problem]]:
+    """Return the first folder of each video's path as the split of its samples, by id."""
+    all_samples = list(samples)
+    problems = [_describe_two_sources()] if any(COLUMN in sample.fields for sample in all_samples) else []
+    if group_by is not None:
+        given = "given, while folders decide about the splits"
+        problems.append(Problem("--group-by", given, "one of the two", "remove it, or give shares by --splits"))
+    folders = {sample.id: sample.video.partition("/")[0] if "/" in sample.video else "" for sample in all_samples}
+    chosen = {sample_id: name for sample_id, name in folders.items() if _is_name(name)}
+    wrong = [_describe_folder(sample) for sample in all_samples if sample.id not in chosen]
+    conflicts = _find_case_conflicts(chosen.values(), "--splits folder")
+    return chosen, [*problems, *conflicts, *cap_problems(wrong)]
+
+
+def _describe_folder(sample: Sample) -> Problem:
+    allowed = f"SPLIT/VIDEO; splits are {_NAMES}"
+    return Problem(sample.where or sample.title, shorten(sample.video), allowed, "move it, or give shares by --splits")
 
 
 def _assign_by_group(

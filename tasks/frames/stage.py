@@ -7,17 +7,24 @@ import math
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Scalar, Stage, StageResult, Workspace
-from tasks.frames.encoding import encode_image, resize_image
+from tasks.frames.encoding import encode_image
+from tasks.frames.hashing import compute_phash
+from tasks.frames.media_files import AUDIO, CLIP, FOLDERS, write_media_files
 from tasks.frames.params import FramesParams
-from tasks.frames.sampling import Pick, Selection, select_frames
+from tasks.frames.processing import get_image_options, process_image
+from tasks.frames.sampling import Pick, SampleRequest, Selection, Video, select_frames
+from tasks.frames.shots import detect_cuts
 from tasks.frames.verification import ExtractedFrame, choose_frames, hash_image, verify_frames
+from tasks.media.color_names import describe_color
 from tasks.media.damage import OnDamage, check_truncation, get_truncation_values, make_damage_error
+from tasks.media.orientation import Converter, ImageArray
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoInfo, VideoReader
 from tasks.media.truncation import Truncation
 
@@ -25,16 +32,12 @@ _MISSING = "is missing: the file is truncated before this time"
 
 
 @dataclass(frozen=True)
-class SampleRequest:
-    """Request of one sample for frames of this video. ``support_seconds`` count from the first displayed frame."""
-
-    id: str
-    support_seconds: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class FrameRow:
-    """One written frame. ``path`` is relative to the output folder; ``sha256`` is the digest of the file."""
+    """One written frame. ``path`` is relative to the output folder; ``sha256`` is the digest of the file.
+
+    ``phash`` is the perceptual hash of the image; None if it has too little texture for one. ``sar`` is the pixel
+    aspect ratio of the upright frame, ``color`` its matrix, primaries, transfer and range, as the file states them.
+    """
 
     path: str
     source: str
@@ -46,7 +49,12 @@ class FrameRow:
     keyframe_distance_frames: int
     width_px: int
     height_px: int
+    size_bytes: int
     sha256: str
+    phash: str | None
+    sar: str
+    color: str
+    interlaced: bool
 
 
 @dataclass(frozen=True)
@@ -61,25 +69,31 @@ class BadFrameRow:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Everything read from one video: rows by sample, reasons of damage by index, extracted frames by index."""
+    """Everything read from one video.
+
+    Rows by sample, reasons of damage by index, extracted frames by index, rows of clips and audio by sample.
+    """
 
     info: VideoInfo
+    offset: Fraction
     truncation: Truncation | None
     selections: Mapping[str, Selection]
     rows: Mapping[str, Sequence[FrameRow]]
     bad: Mapping[int, str]
     extracted: Mapping[int, ExtractedFrame]
+    media: Mapping[str, Mapping[str, Any]]
 
 
 class FramesStage(Stage):
     """Extract the frames of every sample of one video, decoding the video once.
 
     The item's only input is the video; its payload is ``{"video": relative path, "samples": [{"id",
-    "support_seconds"}, ...]}``. Frames are published as ``frames/<sample id>/NNNN.<format>``.
+    "support_seconds", "start", "end"}, ...]}``, without limits that are not set. Frames are published as
+    ``frames/<sample id>/NNNN.<format>``.
     """
 
     name: ClassVar[str] = "frames"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     # Measured: 130 MiB for 720p, 190 for 1080p, 470 for 2160p; 780 for 10-bit HEVC at 2160p with 16 references.
     memory_bytes: ClassVar[int] = 512 * 2**20
     packages: ClassVar[tuple[str, ...]] = ("av", "opencv-contrib-python")
@@ -95,27 +109,40 @@ class FramesStage(Stage):
         FrameMismatchError if the frames differ from a full decode.
         """
         path = work.input(item.inputs[0])
-        samples = [SampleRequest(str(row["id"]), tuple(row["support_seconds"])) for row in item.payload["samples"]]
+        samples = [
+            SampleRequest(str(row["id"]), tuple(row["support_seconds"]), row.get("start"), row.get("end"))
+            for row in item.payload["samples"]
+        ]
         try:
             extraction = self._extract(path, samples, work, by_decoding=False)
         except UnreliableIndexError:
-            shutil.rmtree(work.outputs / "frames", ignore_errors=True)
+            for folder in FOLDERS:
+                shutil.rmtree(work.outputs / folder, ignore_errors=True)
             extraction = self._extract(path, samples, work, by_decoding=True)
         verified = self._verify(item.id, path, extraction)
         return _create_result(item.payload["video"], extraction, verified)
 
     def _extract(self, path: Path, samples: Sequence[SampleRequest], work: Workspace, by_decoding: bool) -> Extraction:
-        with VideoReader(path, by_decoding) as reader:
+        with VideoReader(path, by_decoding, options=get_image_options(self.params)) as reader:
             check_truncation(path.name, reader.truncation, self.params.on_damage)
-            selections = {
-                sample.id: select_frames(
-                    reader.timeline, sample.support_seconds, self.params, _get_full_duration(reader.truncation)
-                )
-                for sample in samples
-            }
+            video = self._describe_video(reader)
+            selections = {sample.id: select_frames(video, sample, self.params) for sample in samples}
+            media = write_media_files(reader, selections, self.params, work)
+            if not self.params.frames:
+                selections = {sample: replace(selection, picks=()) for sample, selection in selections.items()}
             rows, bad, extracted = self._write_frames(reader, selections, work)
             _check_damage(path.name, bad, bool(extracted), self.params.on_damage)
-            return Extraction(reader.info, reader.truncation, selections, rows, bad, extracted)
+            return Extraction(reader.info, reader.offset, reader.truncation, selections, rows, bad, extracted, media)
+
+    def _describe_video(self, reader: VideoReader) -> Video:
+        """Return the properties by which frames are selected. Detecting shots decodes the whole video."""
+        return Video(
+            reader.timeline,
+            offset=reader.offset if self.params.time_origin == "file" else Fraction(0),
+            keyframes=reader.keyframes if self.params.keyframes else (),
+            cuts=detect_cuts(reader) if self.params.shots else (),
+            full_seconds=_get_full_duration(reader.truncation),
+        )
 
     def _write_frames(
         self, reader: VideoReader, selections: Mapping[str, Selection], work: Workspace
@@ -131,18 +158,21 @@ class FramesStage(Stage):
         rows: dict[str, list[FrameRow]] = {sample: [] for sample in selections}
         bad: dict[int, str] = {}
         extracted: dict[int, ExtractedFrame] = {}
+        digits = {sample: max(4, len(str(len(selection.picks) - 1))) for sample, selection in selections.items()}
+        origin = float(reader.offset) if self.params.time_origin == "file" else 0.0
         for frame in reader.read_frames_or_damage(list(requests)):
             if isinstance(frame, DamagedFrame):
                 bad[frame.frame_index] = frame.reason
                 continue
             extracted[frame.frame_index] = ExtractedFrame(frame.pts, self._hash_image(frame))
-            image = resize_image(frame.image, self.params.resize)
+            image = process_image(frame.image, frame.pixel_aspect, self.params)
             data = encode_image(image, self.params)
-            digest = hashlib.sha256(data).hexdigest()
+            written = _Written(image, data, frame.actual_seconds + origin)
             for sample, pick in requests[frame.frame_index]:
-                relative = f"frames/{sample}/{len(rows[sample]):04d}.{self.params.image_format}"
+                number = f"{len(rows[sample]):0{digits[sample]}d}"
+                relative = f"frames/{sample}/{number}.{self.params.image_format}"
                 work.output(relative).write_bytes(data)
-                rows[sample].append(_create_row(relative, pick, frame, image.shape[:2], digest))
+                rows[sample].append(_create_row(relative, pick, frame, written))
         return rows, bad, extracted
 
     def _hash_image(self, frame: FrameImage) -> str:
@@ -153,7 +183,8 @@ class FramesStage(Stage):
         chosen = choose_frames(item_id, list(extraction.extracted), self.params.verify_frames)
         if chosen:
             is_damaged = bool(extraction.bad) or extraction.truncation is not None
-            verify_frames(path, {index: extraction.extracted[index] for index in chosen}, is_damaged)
+            converter = Converter(options=get_image_options(self.params))
+            verify_frames(path, {index: extraction.extracted[index] for index in chosen}, is_damaged, converter)
         return len(chosen)
 
 
@@ -171,21 +202,36 @@ def _check_damage(name: str, bad: Mapping[int, str], has_good: bool, on_damage: 
         raise make_damage_error(name, frames, bad[frames[0]])
 
 
-def _create_row(relative: str, pick: Pick, frame: FrameImage, size: tuple[int, ...], digest: str) -> FrameRow:
-    """Return the row of a frame written to ``relative``; ``size`` is (height, width)."""
-    height, width = size
+class _Written:
+    """An image as it is written, with the figures that all its rows share."""
+
+    def __init__(self, image: ImageArray, data: bytes, actual_seconds: float) -> None:
+        self.height_px, self.width_px = image.shape[:2]
+        self.size_bytes = len(data)
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.phash = compute_phash(image)
+        self.actual_seconds = actual_seconds
+
+
+def _create_row(relative: str, pick: Pick, frame: FrameImage, written: _Written) -> FrameRow:
+    """Return the row of a frame written to ``relative``."""
     return FrameRow(
         path=relative,
         source=pick.source,
         requested_seconds=pick.requested_seconds,
-        actual_seconds=frame.actual_seconds,
+        actual_seconds=written.actual_seconds,
         pts=frame.pts,
         time_base=str(frame.time_base),
         frame_index=frame.frame_index,
         keyframe_distance_frames=frame.keyframe_distance_frames,
-        width_px=width,
-        height_px=height,
-        sha256=digest,
+        width_px=written.width_px,
+        height_px=written.height_px,
+        size_bytes=written.size_bytes,
+        sha256=written.sha256,
+        phash=written.phash,
+        sar=f"{frame.pixel_aspect.numerator}:{frame.pixel_aspect.denominator}",
+        color=describe_color(frame.color),
+        interlaced=frame.interlaced,
     )
 
 
@@ -200,8 +246,12 @@ def _create_result(video: str, extraction: Extraction, verified: int) -> StageRe
         "outside_timestamps": sum(len(selection.outside) for selection in selections.values()),
         "repeated_timestamps": sum(len(selection.repeated) for selection in selections.values()),
         "dropped_timestamps": sum(len(selection.dropped) for selection in selections.values()),
+        "left_out_frames": sum(selection.left_out for selection in selections.values()),
+        "clips": sum(bool((row.get(CLIP) or {}).get("path")) for row in extraction.media.values()),
+        "audio_files": sum(bool(row.get(AUDIO)) for row in extraction.media.values()),
         "width_px": info.width_px,
         "height_px": info.height_px,
+        "offset_seconds": float(extraction.offset),
         "fps": info.fps,
         "duration_seconds": info.duration_seconds,
         "video_frames": info.frames,
@@ -222,6 +272,10 @@ def _describe_sample(sample: str, video: str, selection: Selection, extraction: 
         "outside_seconds": _replace_non_finite(selection.outside),
         "repeated_seconds": list(selection.repeated),
         "dropped_seconds": list(selection.dropped),
+        "left_out_frames": selection.left_out,
+        "offset_seconds": float(extraction.offset),
+        "shot_seconds": list(selection.shots),
+        **extraction.media[sample],
     }
 
 

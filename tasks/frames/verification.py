@@ -43,13 +43,15 @@ def hash_image(image: ImageArray) -> str:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def verify_frames(path: Path, extracted: Mapping[int, ExtractedFrame], is_damaged: bool) -> None:
+def verify_frames(
+    path: Path, extracted: Mapping[int, ExtractedFrame], is_damaged: bool, converter: Converter | None = None
+) -> None:
     """Raise FrameMismatchError if a full decode of ``path`` differs from ``extracted`` (by frame index).
 
     A frame must have the same index, time and pixels. In a damaged file (``is_damaged``), decoders may leave out
-    frames, so that only time and pixels are compared.
+    frames, so that only time and pixels are compared. ``converter`` has the options of the extraction.
     """
-    decoded = _decode_chosen(path, extracted, is_damaged)
+    decoded = _decode_chosen(path, extracted, is_damaged, converter or Converter())
     different = sorted(index for index in extracted if extracted[index].digest not in decoded.get(index, set()))
     if different:
         listed = ", ".join(map(str, different[:20])) + (" and more" if len(different) > 20 else "")
@@ -59,9 +61,10 @@ def verify_frames(path: Path, extracted: Mapping[int, ExtractedFrame], is_damage
         )
 
 
-def _decode_chosen(path: Path, extracted: Mapping[int, ExtractedFrame], is_damaged: bool) -> dict[int, set[str]]:
+def _decode_chosen(
+    path: Path, extracted: Mapping[int, ExtractedFrame], is_damaged: bool, converter: Converter
+) -> dict[int, set[str]]:
     """Return the digests of the images that a full decode gives for each extracted frame, by index."""
-    converter = Converter()
     index_of = {frame.pts: index for index, frame in extracted.items()}
     digests: dict[int, set[str]] = {}
     for rank, frame in enumerate(decode_all(path)):

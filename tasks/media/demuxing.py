@@ -8,12 +8,13 @@ from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, cast
 
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
+from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -91,6 +92,16 @@ class PacketSource:
     def rate(self) -> Fraction:
         """Frames per second as stated by the stream or guessed by FFmpeg; 25 if neither is available."""
         return self._rate
+
+    @property
+    def start_seconds(self) -> Fraction | None:
+        """Start of the stream that starts first, which FFmpeg and players take for 0; None if the file has no times."""
+        start = cast("int | None", self.container.start_time)  # rounded to microseconds
+        if start is None:
+            return None
+        starts = [_get_start(stream) for stream in self.container.streams]
+        exact = [seconds for seconds in starts if seconds is not None and abs(seconds * 1_000_000 - start) <= 1]
+        return min(exact, default=Fraction(start, 1_000_000))
 
     @property
     def frame_ticks(self) -> int:
@@ -205,3 +216,10 @@ def _attach(piece: SideData, packet: VideoPacket) -> None:
     data = PacketSideData(_SIDE_DATA_TYPES[piece.kind], len(piece.data))  # type: ignore[call-arg]
     data.update(piece.data)
     packet.set_sidedata(data)
+
+
+def _get_start(stream: Stream) -> Fraction | None:
+    """Return the start of a stream in seconds; None if it is unknown."""
+    if stream.start_time is None or stream.time_base is None:
+        return None
+    return stream.start_time * stream.time_base

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from av.buffer import Buffer
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-ImageArray = npt.NDArray[np.uint8]
+from tasks.media.tone_mapping import HLG, PQ, map_tones
+
+ImageArray = npt.NDArray[np.uint8]  # uint16 if ImageOptions.depth is 16
 Turn = tuple[int, int, int, int]
 Channels = Literal["bgr24", "rgb24"]
 
@@ -48,11 +53,50 @@ def turn_image(image: ImageArray, turn: Turn) -> ImageArray:
     return np.ascontiguousarray(image)
 
 
+@dataclass(frozen=True)
+class ImageOptions:
+    """Options of the conversion to images; by default, pixels are those that are stored.
+
+    deinterlace  interpolate the lines of one field of interlaced frames
+    map_tones    convert HDR (PQ and HLG) to SDR
+    depth        bits per channel: 8 (uint8) or 16 (uint16, scaled by range)
+    alpha        keep a fourth channel
+    """
+
+    deinterlace: bool = False
+    map_tones: bool = False
+    depth: int = 8
+    alpha: bool = False
+
+
+STORED = ImageOptions()
+
+
+# FFmpeg's names by depth above 8 bits and alpha.
+_RGB_FORMATS = {(False, False): "rgb24", (False, True): "rgba", (True, False): "rgb48le", (True, True): "rgba64le"}
+
+
+def deinterlace(frame: VideoFrame) -> VideoFrame:
+    """Return ``frame`` with the lines of its second field interpolated from the first one, by FFmpeg's filter estdif.
+
+    It uses this frame only, so it works for single frames.
+    """
+    graph = Graph()
+    base = frame.time_base or Fraction(1, 25)
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
+    graph.link_nodes(source, graph.add("estdif", "mode=frame:parity=auto:deint=all"), graph.add("buffersink"))
+    graph.configure()
+    graph.push(frame)
+    graph.push(None)
+    return cast("VideoFrame", graph.pull())
+
+
 class Converter:
     """Converts frames to images on the calling thread. Keeps swscale's tables from one frame to the next."""
 
-    def __init__(self, channels: Channels = "bgr24") -> None:
+    def __init__(self, channels: Channels = "bgr24", options: ImageOptions = STORED) -> None:
         self._reformatter = VideoReformatter()
+        self._options = options
         self._channels: Channels = channels
         self._turn: Turn | None = None
         self._last: tuple[float, bool] = (0.0, False)
@@ -64,8 +108,36 @@ class Converter:
         Uses the color matrix and range that the frame states, else BT.601 and limited range, like swscale, OpenCV and
         the ffmpeg command. Keeps the stored pixels: no aspect correction, no tone mapping.
         """
+        turn = self._get_turn(frame, follows)
+        if self._options != STORED:
+            return turn_image(self._convert_specially(frame), turn)
         converted = self._reformatter.reformat(frame, format=self._channels, threads=1)
-        return turn_image(cast("ImageArray", converted.to_ndarray()), self._get_turn(frame, follows))
+        return turn_image(cast("ImageArray", converted.to_ndarray()), turn)
+
+    @property
+    def swaps_axes(self) -> bool:
+        """True if the last converted image is rotated by 90 or 270 degrees."""
+        return self._turn is not None and self._turn[0] == 0
+
+    def _convert_specially(self, frame: VideoFrame) -> ImageArray:
+        """Return the image of a frame by the options: height x width x 3 or 4, in the converter's order."""
+        options = self._options
+        if options.deinterlace and frame.interlaced_frame:
+            frame = deinterlace(frame)
+        is_hdr = options.map_tones and frame.color_trc in {PQ, HLG}
+        deep = options.depth == 16 or is_hdr
+        name = _RGB_FORMATS[deep, options.alpha]
+        image = self._reformatter.reformat(frame, format=name, threads=1).to_ndarray()
+        if is_hdr:
+            mapped = map_tones(
+                image[..., :3].astype(np.float32) / np.float32(65535), frame.color_trc, frame.color_primaries
+            )
+            image = np.concatenate([np.rint(mapped * 65535).astype(image.dtype), image[..., 3:]], axis=2)
+        if deep and options.depth == 8:
+            image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        if self._channels == "bgr24":
+            image = image[..., [2, 1, 0, 3][: image.shape[2]]]
+        return cast("ImageArray", image)
 
     def _get_turn(self, frame: VideoFrame, follows: bool) -> Turn:
         """Return the turn of ``frame``. It changes only at a keyframe, or together with the frame's rotation.

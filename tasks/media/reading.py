@@ -24,7 +24,8 @@ from tasks.media.decoding import RunDecoder, UnreliableIndexError
 from tasks.media.demuxing import PacketSource
 from tasks.media.frame_decoding import DecodedFrame, FrameDecoder
 from tasks.media.listing import Listing, list_by_decoding, list_by_index
-from tasks.media.orientation import Channels, Converter, ImageArray
+from tasks.media.orientation import STORED, Channels, Converter, ImageArray, ImageOptions
+from tasks.media.runs import find_decoding_starts
 from tasks.media.timeline import Timeline
 from tasks.media.truncation import Truncation
 
@@ -52,6 +53,19 @@ class VideoInfo:
 
 
 @dataclass(frozen=True)
+class Color:
+    """Color properties of a frame, as numbers of ITU-T H.273, where 2 is unspecified.
+
+    ``range`` is 1 for limited, 2 for full and 0 for unspecified.
+    """
+
+    matrix: int = 2
+    primaries: int = 2
+    transfer: int = 2
+    range: int = 0
+
+
+@dataclass(frozen=True)
 class FrameImage:
     """One frame of a video.
 
@@ -60,6 +74,9 @@ class FrameImage:
     pts, time_base              its time as the file states it
     keyframe_distance_frames    packets between it and the keyframe that it is decoded from; 0 for a keyframe
     image                       uint8, height x width x 3, upright, channels in the reader's order
+    pixel_aspect                width of a pixel of the image over its height
+    color                       matrix, primaries, transfer and range as stated
+    interlaced                  the frame consists of two fields
     """
 
     frame_index: int
@@ -68,6 +85,9 @@ class FrameImage:
     time_base: Fraction
     keyframe_distance_frames: int
     image: ImageArray
+    pixel_aspect: Fraction = Fraction(1)
+    color: Color = Color()
+    interlaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,18 +103,23 @@ class VideoReader:
     """A video file opened for reading chosen frames. Use it in a ``with`` block.
 
     ``by_decoding`` makes the timeline by decoding the whole video, for the rare file with misleading packets: see
-    UnreliableIndexError. ``channels`` is the order of the channels in images. Raises BadInput if the file is damaged,
-    empty or not a video.
+    UnreliableIndexError. ``channels`` is the order of the channels in images, ``options`` are those of their
+    conversion. Raises BadInput if the file is damaged, empty or not a video.
 
     timeline    the times of all frames
     truncation  how the file is truncated; None if it is complete
     """
 
-    def __init__(self, path: Path, by_decoding: bool = False, channels: Channels = "bgr24") -> None:
+    def __init__(
+        self, path: Path, by_decoding: bool = False, channels: Channels = "bgr24", options: ImageOptions = STORED
+    ) -> None:
         self.path = path
-        self._converter = Converter(channels)
+        self._converter = Converter(channels, options)
         self._shown_size: tuple[int, int] | None = None
         self._source = PacketSource(path)
+        stream = self._source.stream
+        stated = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        self._pixel_aspect = Fraction(stated) if stated else Fraction(1)
         with ExitStack() as guard:
             guard.callback(self.close)
             decoder = RunDecoder(self._source)
@@ -130,6 +155,25 @@ class VideoReader:
             frames=len(timeline),
             time_base=timeline.time_base,
         )
+
+    @property
+    def offset(self) -> Fraction:
+        """Seconds from the origin of the file, the start of its first stream, to the first presented frame.
+
+        Players and FFmpeg count from this origin. 0 if the file has no times.
+        """
+        start = self._source.start_seconds
+        timeline = self.timeline
+        if start is None or timeline.time_base != self._source.index.time_base:
+            return Fraction(0)
+        return max(Fraction(0), int(timeline.pts[0]) * timeline.time_base - start)
+
+    @property
+    def keyframes(self) -> list[int]:
+        """Indices of the frames from which decoding can start, as their own headers prove."""
+        positions = self.listing.positions.tolist()
+        starts = find_decoding_starts(self.listing.order, positions)
+        return [index for index, pair in enumerate(zip(positions, starts, strict=True)) if pair[0] == pair[1]]
 
     def read_frames(self, indices: Sequence[int]) -> Iterator[FrameImage]:
         """Yield the frames with these indices, each once, in presentation order.
@@ -172,6 +216,9 @@ class VideoReader:
             time_base=self.timeline.time_base,
             keyframe_distance_frames=decoded.keyframe_distance,
             image=image,
+            pixel_aspect=1 / self._pixel_aspect if self._converter.swaps_axes else self._pixel_aspect,
+            color=Color(frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range),
+            interlaced=frame.interlaced_frame,
         )
 
 

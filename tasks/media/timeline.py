@@ -47,7 +47,7 @@ class Timeline:
         """Return the start of frame ``index`` in seconds since the first frame."""
         return float(int(self.ticks[index]) * self.time_base)
 
-    def index_at(self, seconds: float) -> int | None:
+    def index_at(self, seconds: float | Fraction) -> int | None:
         """Return the index of the frame shown at ``seconds``: the last one that starts at or before this time.
 
         Returns None outside the video (before 0, at or after the end of the last frame) and for NaN.
@@ -55,7 +55,7 @@ class Timeline:
         if not math.isfinite(seconds) or seconds < 0:
             return None
         # Use the decimal that the user wrote, not the nearest binary number: 0.12 s is frame 3 at 25 fps.
-        exact = Fraction(repr(float(seconds)))
+        exact = seconds if isinstance(seconds, Fraction) else Fraction(repr(float(seconds)))
         if exact >= self.end_ticks * self.time_base:
             return None
         tick = math.floor((exact + ROUNDING) / self.time_base)

@@ -20,6 +20,8 @@ from tasks.engine.contract.stage import StageResult, Workspace
 from tasks.frames.params import FramesParams
 from tasks.frames.stage import FramesStage
 
+Limits = dict[str, tuple[float | None, float | None]]
+
 
 @dataclass(frozen=True)
 class StageRun:
@@ -43,10 +45,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StageRun]:
-    def run(video: Path, samples: dict[str, list[float]], **params: Any) -> StageRun:
+    def run(video: Path, samples: dict[str, list[float]], limits: Limits | None = None, **params: Any) -> StageRun:
         folder = tmp_path_factory.mktemp("run")
         work = Workspace(folder / "outputs", folder / "scratch", folder)
         rows = [{"id": name, "support_seconds": seconds} for name, seconds in samples.items()]
+        for row in rows:
+            row |= dict(zip(("start", "end"), (limits or {}).get(str(row["id"]), ()), strict=False))
         frames = FramesStage(FramesParams(**params))
         frames.open()
         result = frames.run(Item("v", {"video": video.name, "samples": rows}, (str(video),)), work)

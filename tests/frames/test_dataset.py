@@ -9,6 +9,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import shutil
 import tarfile
 import warnings
 from fractions import Fraction
@@ -19,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from tasks.engine.contract.errors import BadInput
@@ -28,6 +31,7 @@ from tasks.frames.dataset import (
     DatasetParams,
     DatasetStage,
     check_columns,
+    check_options,
     decode_webdataset_key,
     encode_webdataset_key,
     index_details,
@@ -36,10 +40,20 @@ from tasks.frames.dataset import (
 from tasks.frames.manifest import Sample
 
 FORMATS = ("jsonl", "parquet", "webdataset", "imagefolder")
+EMPTY = {
+    "frames": [],
+    "bad_frames": [],
+    "outside_seconds": [],
+    "repeated_seconds": [],
+    "dropped_seconds": [],
+    "left_out_frames": 0,
+    "offset_seconds": 0.0,
+    "shot_seconds": [],
+}
 # Ids that some formats misread: dots (WebDataset cuts keys there), and names of splits (datasets would add a split).
 IDS = ("q.1", "q_1", "test_1", "12", "my-train", "v1.2.tar.gz", "q7")
 FAILED = "failed"
-STAGE_COLUMNS = ("frames", "bad_frames", "outside_seconds", "repeated_seconds", "dropped_seconds")
+STAGE_COLUMNS = tuple(EMPTY)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +106,12 @@ def write_frame(output_dir, sample_id, number):
         "keyframe_distance_frames": number,
         "width_px": 32,
         "height_px": 24,
+        "size_bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
+        "phash": f"{number:016x}",
+        "sar": "1:1",
+        "color": "unknown",
+        "interlaced": False,
     }
 
 
@@ -113,15 +132,7 @@ def question_set(tmp_path):
         frames = [write_frame(output_dir, sample_id, number) for number in range(1 + n % 3)]
         outside = [99.5] if n == 0 else []
         details.append(
-            {
-                "id": sample_id,
-                "video": "v",
-                "frames": frames,
-                "bad_frames": [],
-                "outside_seconds": outside,
-                "repeated_seconds": [],
-                "dropped_seconds": [],
-            }
+            {**EMPTY, "id": sample_id, "video": "v", "frames": frames, "outside_seconds": outside},
         )
         split_of[sample_id] = "train" if n < 4 else "val"
     samples.insert(2, Sample(FAILED, "damaged.mp4"))
@@ -172,7 +183,7 @@ def test_jsonl_has_one_row_per_sample_in_manifest_order(build_dataset, question_
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_datasets_loads_tables_with_columns_that_are_empty_in_one_split(build_dataset, load, question_set, form):
-    loaded, expected = load(str(build_dataset(format=form))), build_expected_rows(question_set)
+    loaded, expected = load(str(build_dataset(format=form, embed_images=False))), build_expected_rows(question_set)
     if form == "jsonl":  # datasets converts a column to times if all its text looks like dates
         for row in (*loaded["val"], *expected["val"]):
             assert row.pop("day").startswith("2024-05-06")
@@ -180,7 +191,7 @@ def test_datasets_loads_tables_with_columns_that_are_empty_in_one_split(build_da
 
 
 def test_pyarrow_reads_parquet_with_one_schema_for_all_splits(build_dataset, question_set):
-    folder = build_dataset(format="parquet")
+    folder = build_dataset(format="parquet", embed_images=False)
     tables = {split: pq.read_table(folder / f"{split}.parquet") for split in ("train", "val")}
     assert {split: table.to_pylist() for split, table in tables.items()} == build_expected_rows(question_set)
     assert tables["train"].schema == tables["val"].schema
@@ -202,25 +213,134 @@ def read_tars(webdataset, url, *decode):
 
 
 def test_webdataset_reads_the_published_image_bytes(build_dataset, libraries, question_set, tmp_path):
-    folder = build_dataset(format="webdataset", samples_per_tar=3)
-    assert sorted(path.name for path in folder.glob("*.tar")) == [
-        "train-000000.tar",
-        "train-000001.tar",
-        "val-000000.tar",
-    ]
-    for split, brace in (("train", "{000000..000001}"), ("val", "000000")):
-        loaded = read_tars(libraries[1], f"{folder}/{split}-{brace}.tar")
+    folder = build_dataset(format="webdataset", shard_samples=3)
+    names = sorted(path.name for path in folder.glob("*.tar"))
+    assert [name for name in names if name.startswith("val-")] == ["val-0.tar"]
+    assert len(names) >= 3
+    expected = build_expected_rows(question_set)
+    for split in ("train", "val"):
+        loaded = read_tars(libraries[1], [f"{folder}/{name}" for name in names if name.startswith(f"{split}-")])
         rows = [json.loads(sample["json"]) for sample in loaded]
-        assert rows == build_expected_rows(question_set)[split]
+        assert sorted(rows, key=str) == sorted(expected[split], key=str)
         assert [decode_webdataset_key(sample["__key__"]) for sample in loaded] == [row["id"] for row in rows]
         for sample, row in zip(loaded, rows, strict=True):
             inside = [sample[name] for name in sorted(sample) if name.endswith(".jpg")]
             assert inside == read_images(row, tmp_path / "out")
 
 
+def plan_many(question_set, names, **options):
+    """Return the items of a dataset of these samples, each with the frames of the first one."""
+    samples = [Sample(name, "v.mp4") for name in names]
+    details = dict.fromkeys(names, question_set[1][IDS[2]])
+    params = DatasetParams(format="webdataset", **options)
+    return {item.id: item for item in plan_dataset(samples, details, params, dict.fromkeys(names, "train"))}
+
+
+@pytest.mark.parametrize("options", [{"shard_samples": 20}, {"shard_bytes": 200_000}])
+def test_inserted_sample_changes_only_its_own_shard(question_set, options):
+    names = [f"sample {number}" for number in range(300)]
+    before = plan_many(question_set, names, **options)
+    assert len(before) > 10
+    for place in (0, 150, 300):
+        after = plan_many(question_set, [*names[:place], "new", *names[place:]], **options)
+        kept = {name for name in before if before[name] == after.get(name)}
+        changed = before.keys() - kept - {"card"}
+        assert len(changed) == 1
+        (old,) = changed
+        more = [row["id"] for name in after.keys() - kept - {"card"} for row in after[name].payload["rows"]]
+        assert sorted(more) == sorted(["new", *(row["id"] for row in before[old].payload["rows"])])
+
+
+def test_shards_are_within_the_limits_and_complete(question_set, tmp_path):
+    names = [f"sample {number}" for number in range(120)] + ["é" * 60]
+    items = plan_many(question_set, names, shard_bytes=150_000)
+    publish([item for item in items.values() if item.id != "card"], DatasetParams(), tmp_path / "out")
+    paths = sorted((tmp_path / "out" / "dataset").glob("*.tar"))
+    assert len(paths) > 2
+    assert max(path.stat().st_size for path in paths) <= 150_000
+    rows = [row["id"] for item in items.values() for row in item.payload["rows"]]
+    assert sorted(rows) == sorted(names)
+
+
+def test_parquet_holds_the_published_image_bytes(build_dataset, load, question_set, tmp_path):
+    folder = build_dataset(format="parquet", shard_samples=3)
+    shutil.move(folder, tmp_path / "elsewhere")  # the dataset must not refer to other folders
+    frames = tmp_path / "out" / "frames"
+    moved = frames.rename(tmp_path / "frames-gone")
+    loaded = load(str(tmp_path / "elsewhere"))
+    moved.rename(frames)
+    expected = build_expected_rows(question_set)
+    for split, rows in loaded.items():
+        assert len(rows) == len(expected[split])
+        for row in rows:
+            (wanted,) = [one for one in expected[split] if one["id"] == row["id"]]
+            assert [image["bytes"] for image in row.pop("images")] == read_images(wanted, tmp_path / "out")
+            assert row == wanted
+
+
+@pytest.mark.parametrize("form", ["parquet", "lance"])
+def test_datasets_shows_images_of_tables(build_dataset, libraries, tmp_path, form):
+    if form == "lance":
+        pytest.importorskip("lance")
+    folder = build_dataset(format=form)
+    loaded = libraries[0].load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"].features["images"] == libraries[0].List(libraries[0].Image())
+    rows = {row["id"]: row for split in loaded.values() for row in split}
+    assert sorted(rows) == sorted(IDS)
+    for number, name in enumerate(IDS):
+        images = rows[name]["images"]
+        assert [image.size for image in images] == [(32, 24)] * (1 + number % 3)
+        published = cv2.imread(str(tmp_path / "out" / "frames" / name / "0000.jpg"))
+        np.testing.assert_array_equal(np.asarray(images[0])[:, :, ::-1], published)
+
+
+def test_jsonl_paths_lead_to_images_below_the_dataset(build_dataset, question_set, tmp_path):
+    folder = build_dataset(format="jsonl")
+    for split, rows in build_expected_rows(question_set).items():
+        lines = [json.loads(line) for line in (folder / f"{split}.jsonl").read_bytes().splitlines()]
+        assert [read_images(line, folder) for line in lines] == [read_images(row, tmp_path / "out") for row in rows]
+    shutil.rmtree(folder)
+    assert not (build_dataset(format="jsonl", embed_images=False) / "frames").exists()
+
+
+def test_card_has_counts_license_and_provenance(question_set):
+    samples, details_by_id, split_of = question_set
+    params = DatasetParams(license="cc-by-4.0")
+    provenance = {"generator": "Headrace 1", "source": "train.json", "options": {"fps": 1.0}}
+    text = plan_dataset(samples, details_by_id, params, split_of, provenance)[-1].payload["text"]
+    head = yaml.safe_load(text.split("---")[1])
+    assert (head["license"], head["size_categories"]) == ("cc-by-4.0", ["n<1K"])
+    frames = [frame for detail in details_by_id.values() for frame in detail["frames"]]
+    counts = re.findall(r"^\| (train|val) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert [(name, int(count), int(videos)) for name, count, videos, *_ in counts] == [("train", 4, 2), ("val", 3, 2)]
+    assert sum(int(row[3]) for row in counts) == len(frames)
+    assert sum(int(row[4]) for row in counts) == sum(frame["size_bytes"] for frame in frames)
+    for line in ("generator: Headrace 1", "source: train.json", "omitted samples: 1", 'options: `{"fps": 1.0}`'):
+        assert f"- {line}" in text
+    without = plan_dataset(samples, details_by_id, DatasetParams(), split_of)[-1].payload["text"]
+    assert yaml.safe_load(without.split("---")[1])["license"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"format": "webdataset", "embed_images": False}, "--no-embed-images: given with webdataset"),
+        ({"format": "jsonl", "shard_samples": 5}, "--shard-samples: given with jsonl"),
+        ({"format": "imagefolder", "shard_bytes": 5}, "--shard-bytes: given with imagefolder"),
+        ({"format": "imagefolder", "frames": False}, "--no-frames: given with imagefolder"),
+        ({"format": "webdataset", "shard_bytes": 0}, "--shard-bytes: 0"),
+    ],
+)
+def test_option_without_effect_on_the_format_is_a_problem(options, words):
+    (problem,) = check_options(
+        {**dict.fromkeys(("shard_samples", "shard_bytes")), "embed_images": True, "frames": True, **options}
+    )
+    assert words in str(problem)
+
+
 def test_webdataset_decodes_images_by_file_extension(build_dataset, libraries):
     folder = build_dataset(format="webdataset")
-    first = read_tars(libraries[1], f"{folder}/train-000000.tar", "rgb8")[0]
+    first = read_tars(libraries[1], f"{folder}/train-0.tar", "rgb8")[0]
     assert first["0000.jpg"].shape == (24, 32, 3)
     assert first["json"]["id"] == IDS[0]
 
@@ -233,7 +353,7 @@ def test_datasets_loads_webdataset_with_varying_numbers_of_frames(build_dataset,
 
 @pytest.mark.parametrize("how", ["card", "imagefolder"])
 def test_datasets_loads_imagefolder_with_all_images_of_a_sample(build_dataset, load, question_set, tmp_path, how):
-    folder = build_dataset(format="imagefolder", samples_per_tar=3)
+    folder = build_dataset(format="imagefolder", shard_samples=3)
     loaded = load(str(folder)) if how == "card" else load("imagefolder", data_dir=str(folder))
     expected = build_expected_rows(question_set)
     if how == "imagefolder":  # datasets renames the folder "val" to "validation"
@@ -285,7 +405,7 @@ def test_imagefolder_images_are_hard_links(build_dataset, tmp_path):
 @pytest.mark.parametrize("form", FORMATS)
 def test_same_rows_give_the_same_bytes_in_any_order(question_set, tmp_path, form):
     samples, details_by_id, split_of = question_set
-    params = DatasetParams(format=form, samples_per_tar=2)
+    params = DatasetParams(format=form, shard_samples=2)
     digests = []
     for is_reversed in (False, True):
         frames = dict(reversed(details_by_id.items())) if is_reversed else details_by_id
@@ -300,7 +420,7 @@ def test_same_rows_give_the_same_bytes_in_any_order(question_set, tmp_path, form
 
 
 def test_tar_headers_contain_no_time_and_no_user(build_dataset):
-    with tarfile.open(build_dataset(format="webdataset") / "train-000000.tar") as tar:
+    with tarfile.open(build_dataset(format="webdataset") / "train-0.tar") as tar:
         members = tar.getmembers()
     assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o644)}
     assert [member.name for member in members][:3] == ["q%2E1.json", "q%2E1.0000.jpg", "q_1.json"]
@@ -309,7 +429,7 @@ def test_tar_headers_contain_no_time_and_no_user(build_dataset):
 @pytest.mark.parametrize("form", FORMATS)
 def test_parts_are_items_with_safe_ids_and_json_payloads(question_set, form):
     samples, details_by_id, split_of = question_set
-    items = plan_dataset(samples, details_by_id, DatasetParams(format=form, samples_per_tar=2), split_of)
+    items = plan_dataset(samples, details_by_id, DatasetParams(format=form, shard_samples=2), split_of)
     assert all(is_safe_id(item.id) for item in items)
     assert len({item.id for item in items}) == len(items)
     for item in items:
@@ -327,12 +447,12 @@ def test_changed_answer_changes_metadata_but_no_images(question_set):
 
 def test_changed_image_changes_the_parts_that_contain_it(question_set):
     samples, details_by_id, split_of = question_set
-    params = DatasetParams(format="webdataset", samples_per_tar=2)
+    params = DatasetParams(format="webdataset", shard_samples=2)
     before = {item.id: item for item in plan_dataset(samples, details_by_id, params, split_of)}
     sample = details_by_id["q.1"]
     details_by_id["q.1"] = {**sample, "frames": [{**sample["frames"][0], "sha256": "0" * 64}]}
     after = {item.id: item for item in plan_dataset(samples, details_by_id, params, split_of)}
-    assert [name for name in before if before[name] != after[name]] == ["train-000000.tar"]
+    assert [name for name in before if before[name] != after[name]] == ["train-000.tar"]
 
 
 @pytest.mark.parametrize("form", ["webdataset", "imagefolder"])
@@ -395,10 +515,9 @@ def test_mixed_types_are_problems_in_typed_formats(values, message):
 )
 def test_parquet_accepts_one_type_with_gaps(values, tmp_path):
     samples = create_samples(*values)
-    params = DatasetParams(format="parquet")
+    params = DatasetParams(format="parquet", embed_images=False)
     assert check_columns(samples, params) == []
-    empty = {"frames": [], "bad_frames": [], "outside_seconds": [], "repeated_seconds": [], "dropped_seconds": []}
-    details_by_id = {sample.id: empty for sample in samples}
+    details_by_id = {sample.id: EMPTY for sample in samples}
     publish(plan_dataset(samples, details_by_id, params, dict.fromkeys(details_by_id, "train")), params, tmp_path)
     read = pq.read_table(tmp_path / "dataset" / "train.parquet").column("x").to_pylist()
     assert len(read) == len(values)
@@ -409,28 +528,19 @@ def test_parquet_accepts_one_type_with_gaps(values, tmp_path):
 def test_columns_that_imagefolder_reads_as_images_are_problems(name):
     samples = [Sample("1", "v.mp4", (), {name: "x"})]
     assert len(check_columns(samples, DatasetParams(format="imagefolder"))) == 1
-    assert check_columns(samples, DatasetParams(format="parquet")) == []
+    assert check_columns(samples, DatasetParams(format="parquet", embed_images=False)) == []
 
 
 def test_jsonl_stores_mixed_types(tmp_path):
     samples = create_samples(1, "a", [2**70])
-    details_by_id = {
-        sample.id: {
-            "frames": [],
-            "bad_frames": [],
-            "outside_seconds": [],
-            "repeated_seconds": [],
-            "dropped_seconds": [],
-        }
-        for sample in samples
-    }
+    details_by_id = {sample.id: EMPTY for sample in samples}
     split_of = dict.fromkeys(details_by_id, "train")
     publish(plan_dataset(samples, details_by_id, DatasetParams(), split_of), DatasetParams(), tmp_path)
     lines = io.StringIO((tmp_path / "dataset" / "train.jsonl").read_text())
     assert [json.loads(line)["x"] for line in lines] == [1, "a", [2**70]]
 
 
-@pytest.mark.parametrize("params", [{"format": "tfrecord"}, {"samples_per_tar": 0}, {"shards": 3}])
+@pytest.mark.parametrize("params", [{"format": "tfrecord"}, {"shard_samples": 0}, {"shards": 3}])
 def test_invalid_parameters_are_rejected(params):
     with pytest.raises(ValidationError):
         DatasetParams(**params)
@@ -443,19 +553,18 @@ def test_rows_of_every_format_keep_ids_of_any_form(form, libraries, tmp_path):
     samples, details = [], []
     for name, sample_id in zip(names, make_distinct_ids(names), strict=True):
         samples.append(Sample(sample_id, f"{name}.mp4", name=name))
-        empty = {key: [] for key in ("bad_frames", "outside_seconds", "repeated_seconds", "dropped_seconds")}
-        details.append({"id": sample_id, "frames": [write_frame(output_dir, sample_id, 0)], **empty})
+        details.append({**EMPTY, "id": sample_id, "frames": [write_frame(output_dir, sample_id, 0)]})
     params = DatasetParams(format=form)
     split_of = {sample.id: "train" for sample in samples}
     publish(plan_dataset(samples, index_details([{"samples": details}]), params, split_of), params, output_dir)
     folder = output_dir / "dataset"
     if form == "webdataset":
-        loaded = read_tars(libraries[1], f"{folder}/train-000000.tar")
+        loaded = read_tars(libraries[1], f"{folder}/train-0.tar")
         assert [decode_webdataset_key(sample["__key__"]) for sample in loaded] == [sample.id for sample in samples]
         assert [sample["0000.jpg"] for sample in loaded] == [read_images(each, output_dir)[0] for each in details]
         rows = [json.loads(sample["json"]) for sample in loaded]
     elif form == "parquet":
-        rows = pq.read_table(folder / "train.parquet").to_pylist()
+        rows = pq.read_table(folder / "train-0.parquet").to_pylist()
     else:
         path = folder / ("train.jsonl" if form == "jsonl" else "train/metadata.jsonl")
         rows = [json.loads(line) for line in path.read_bytes().splitlines()]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.engine.contract.items import is_safe_id
-from tasks.frames.manifest import Sample, plan_videos, read_samples
+from tasks.frames.manifest import Sample, add_labels, limit_samples, plan_videos, read_samples
 
 QUESTIONS = [
     {
@@ -307,3 +307,103 @@ def test_missing_videos_are_listed_if_others_exist(tmp_path, videos):
     rows = [{"id": name, "video_path": f"{name}.mp4"} for name in "abc"]
     _, problems = read_samples(write_manifest(tmp_path, rows), videos)
     assert [problem.given for problem in problems] == ["'a.mp4' is missing", "'c.mp4' is missing"]
+
+
+@pytest.fixture
+def original_layout(tmp_path):
+    """Create train/train.json with paths such as train/videos/x.mp4, as the original question sets have them."""
+    videos = tmp_path / "train" / "videos"
+    videos.mkdir(parents=True)
+    for number in range(21):
+        (videos / f"{number}.mp4").write_bytes(b"x")
+    rows = [{"id": number, "video_path": f"train/videos/{number}.mp4"} for number in range(21)]
+    return write_manifest(tmp_path / "train", rows)
+
+
+@pytest.mark.parametrize(("given", "repeated"), [("train/videos", "train/videos"), ("train", "train")])
+def test_paths_that_repeat_the_folder_are_found_and_said_in_one_line(tmp_path, original_layout, given, repeated):
+    notes = []
+    samples, problems = read_samples(original_layout, tmp_path / given, notes)
+    assert problems == []
+    inside = "" if given == "train/videos" else "videos/"
+    assert [sample.video for sample in samples] == [f"{inside}{number}.mp4" for number in range(21)]
+    assert notes == [
+        f"--videos-dir {tmp_path / given}: the manifest's paths repeat '{repeated}'; they are read below {tmp_path}"
+    ]
+
+
+def test_paths_are_not_changed_if_the_folder_has_another_name(tmp_path, original_layout):
+    """Another folder may have other videos with the same names."""
+    (tmp_path / "train").rename(tmp_path / "val")
+    samples, problems = read_samples(tmp_path / "val" / "train.json", tmp_path / "val" / "videos")
+    assert samples == []
+    assert format_problems(problems).endswith(
+        "it has them without 'train/videos': if they are the same files, remove that from the paths"
+    )
+
+
+def test_paths_are_not_changed_if_several_folders_fit(tmp_path):
+    videos = tmp_path / "a" / "a"
+    for folder in (videos, videos / "a"):
+        folder.mkdir(parents=True)
+        (folder / "x.mp4").write_bytes(b"x")
+    notes = []
+    manifest = write_manifest(tmp_path, [{"id": 1, "video_path": "a/a/x.mp4"}])
+    (videos / "a" / "a").mkdir()
+    _, problems = read_samples(manifest, videos, notes)
+    assert notes == []
+    assert len(problems) == 1
+
+
+def test_folder_far_from_the_given_one_is_named(tmp_path, original_layout):
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    _, problems = read_samples(original_layout, tmp_path / "elsewhere" / "deep")
+    assert format_problems(problems).endswith(f"they are in {tmp_path}: give --videos-dir {tmp_path}")
+
+
+def test_labels_are_the_names_of_folders(tmp_path, videos):
+    samples, _ = read_samples(None, videos)
+    labeled, problems = add_labels(samples, "folder")
+    assert [sample.fields for sample in labeled if sample.video == "city/a.mp4"] == [{"label": "city"}]
+    assert format_problems(problems) == (
+        "b.mp4: 'b.mp4' is in no folder that is a label; allowed: LABEL/VIDEO; move it to a folder, or remove --labels"
+    )
+    assert add_labels(samples, "none") == (samples, [])
+    with_label = [Sample("1", "city/a.mp4", (), {"label": "x"})]
+    assert "the manifest has a column 'label'" in format_problems(add_labels(with_label, "folder")[1])
+
+
+def test_start_and_end_limit_samples(tmp_path, videos):
+    rows = [
+        {"id": 1, "video_path": "b.mp4", "start": 1, "end": 2.5},
+        {"id": 2, "video_path": "b.mp4", "start": None},
+    ]
+    samples, problems = read_samples(write_manifest(tmp_path, rows), videos)
+    assert problems == []
+    assert [(sample.start, sample.end) for sample in samples] == [(1.0, 2.5), (None, None)]
+    assert samples[0].fields == {"start": 1, "end": 2.5}
+    limited, problems = limit_samples(samples, 0.5, None)
+    assert [(sample.start, sample.end) for sample in limited] == [(1.0, 2.5), (0.5, None)]
+    assert limited[1].fields["start"] == 0.5
+    (item,) = plan_videos(limited, videos)
+    assert item.payload["samples"] == [
+        {"id": "1", "support_seconds": [], "start": 1.0, "end": 2.5},
+        {"id": "2", "support_seconds": [], "start": 0.5},
+    ]
+
+
+def test_invalid_limits_are_problems(tmp_path, videos):
+    (tmp_path / "t.csv").write_text(
+        "id,video_path,start,end\n1,b.mp4,2,1\n2,b.mp4,morning,\n3,b.mp4,-1,\n4,b.mp4,,nan\n"
+    )
+    samples, problems = read_samples(tmp_path / "t.csv", videos)
+    text = format_problems([*problems, *limit_samples(samples, None, None)[1]])
+    for words in (
+        "line 3, start: 'morning'",
+        "line 4, start: '-1'",
+        "line 5, end: 'nan'",
+        "line 2, end: 1, with the start 2",
+    ):
+        assert words in text
+    assert len(text.splitlines()) == 4
+    assert "--end: 1, with --start 2" in format_problems(limit_samples([], 2.0, 1.0)[1])

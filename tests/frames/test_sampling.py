@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import random
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tasks.frames.params import FramesParams
-from tasks.frames.sampling import select_frames
+from tasks.frames.params import FramesParams, check_frames, choose_frames
+from tasks.frames.sampling import SampleRequest, Selection, Video
+from tasks.frames.sampling import select_frames as select
 from tasks.media.timeline import Timeline
+
+
+def select_frames(line: Timeline, support: list[float], params: FramesParams) -> Selection:
+    return select(Video(line), SampleRequest("a", tuple(support)), params)
 
 
 def create_timeline(frames: int, seed: int | None = None) -> Timeline:
@@ -85,3 +91,128 @@ def test_timestamp_outside_the_video_selects_no_frame() -> None:
     selection = select_frames(create_timeline(25), [-0.5, 1.0, 7], FramesParams(max_frames=3, strategy="support"))
     assert selection.picks == ()
     assert selection.outside == (-0.5, 1.0, 7)
+
+
+def list_indices(params: FramesParams, start: float | None = None, end: float | None = None, **video: Any) -> list[int]:
+    """Return the indices selected from 80 frames at 25 fps."""
+    chosen = Video(create_timeline(80), **video)
+    return [pick.index for pick in select(chosen, SampleRequest("a", (), start, end), params).picks]
+
+
+RULES = [
+    ({"fps": 1}, [0, 25, 50, 75]),
+    ({"fps": 12.5}, list(range(0, 80, 2))),
+    ({"fps": 1000}, list(range(80))),
+    ({"fps": 10}, [index for five in range(0, 80, 5) for index in (five, five + 2)]),
+    ({"every": "1s"}, [0, 25, 50, 75]),
+    ({"every": "0.04s"}, list(range(80))),
+    ({"every": "30"}, [0, 30, 60]),
+    ({"all": True}, list(range(80))),
+    ({"keyframes": True}, [0, 12, 70]),
+    ({"shots": 1}, [20, 50, 70]),
+    ({"shots": 2}, [10, 30, 45, 55, 65, 75]),
+    ({"fps": 1, "max_frames": 2}, [25, 75]),
+    ({"all": True, "max_frames": 4}, [10, 30, 50, 70]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "indices"), RULES, ids=[str(row[0]) for row in RULES])
+def test_rule_selects_these_frames(options: dict[str, Any], indices: list[int]) -> None:
+    params = FramesParams(**{"max_frames": None, **options})
+    assert list_indices(params, keyframes=(0, 12, 70), cuts=(40, 60)) == indices
+
+
+@pytest.mark.parametrize(
+    ("options", "indices"),
+    [
+        ({"all": True}, list(range(26, 51))),
+        ({"fps": 1}, [26]),
+        ({"every": "10"}, [26, 36, 46]),
+        ({"keyframes": True}, [30]),
+        ({"shots": 1}, [33, 45]),
+        ({"strategy": "uniform", "max_frames": 2}, [32, 44]),
+    ],
+)
+def test_rule_stays_between_start_and_end(options: dict[str, Any], indices: list[int]) -> None:
+    """The frame shown at 1.05 s is 26, and the last one that starts before 2.04 s is 50."""
+    params = FramesParams(**{"max_frames": None, **options})
+    assert list_indices(params, 1.05, 2.04, keyframes=(0, 30, 60), cuts=(20, 40)) == indices
+
+
+def test_part_outside_the_video_gives_no_frames_and_is_reported() -> None:
+    video = Video(create_timeline(80))
+    for rule in ({"all": True}, {"fps": 2}, {"shots": 1}, {"random": 3}, {"strategy": "uniform"}):
+        selection = select(video, SampleRequest("a", (), 3.2, 9.0), FramesParams(**rule))
+        assert (selection.picks, selection.outside) == ((), (3.2, 9.0))
+
+
+def test_support_timestamp_outside_the_part_selects_no_frame() -> None:
+    request = SampleRequest("a", (0.5, 1.5), start=1.0, end=2.0)
+    selection = select(Video(create_timeline(80)), request, FramesParams(strategy="support"))
+    assert [pick.index for pick in selection.picks] == [37]
+    assert selection.outside == (0.5,)
+
+
+def test_random_frames_are_the_same_in_every_run_and_differ_by_seed_and_sample() -> None:
+    def draw(sample: str = "a", **options: Any) -> list[int]:
+        params = FramesParams(max_frames=None, random=10, **options)
+        return [pick.index for pick in select(Video(create_timeline(500)), SampleRequest(sample), params).picks]
+
+    assert draw() == draw(seed=0) == sorted(set(draw()))
+    assert len({tuple(draw()), tuple(draw(seed=1)), tuple(draw("b"))}) == 3
+    counts = np.bincount([index // 100 for number in range(200) for index in draw(f"s{number}")], minlength=5)
+    assert counts.sum() == 2000
+    assert counts.min() > 340
+
+
+def test_support_frames_come_before_those_of_a_rule() -> None:
+    params = FramesParams(max_frames=None, fps=1)
+    selection = select_frames(create_timeline(80), [0.0, 0.5], params)
+    assert [(pick.index, pick.source) for pick in selection.picks] == [
+        (0, "support"), (12, "support"), (25, "fps"), (50, "fps"), (75, "fps"),
+    ]  # fmt: skip
+    only_rule = select_frames(create_timeline(80), [0.5], FramesParams(max_frames=None, fps=1, strategy="rule"))
+    assert [pick.index for pick in only_rule.picks] == [0, 25, 50, 75]
+
+
+def test_frames_beyond_the_maximum_are_counted() -> None:
+    selection = select_frames(create_timeline(80), [0.1], FramesParams(max_frames=3, every="10"))
+    assert (len(selection.picks), selection.left_out) == (3, 6)
+
+
+def test_offset_moves_all_times_by_the_same_amount() -> None:
+    offset = Fraction(3, 2)
+    for options in ({"fps": 3}, {"every": "0.3s"}, {"strategy": "uniform"}, {"shots": 2}):
+        params = FramesParams(**{"max_frames": None, **options})
+        moved = select(Video(create_timeline(80), offset), SampleRequest("a", (2.0,), 1.7, 3.9), params)
+        still = select(Video(create_timeline(80)), SampleRequest("a", (0.5,), 0.2, 2.4), params)
+        assert [pick.index for pick in moved.picks] == [pick.index for pick in still.picks]
+        for left, right in zip(moved.picks, still.picks, strict=True):
+            assert left.requested_seconds == pytest.approx(right.requested_seconds + 1.5)
+    early = select(Video(create_timeline(80), offset), SampleRequest("a", (1.4,)), FramesParams(strategy="support"))
+    assert early.outside == (1.4,)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fps": 1.0, "all": True}, "--fps, --all: given together"),
+        ({"fps": 1.0, "strategy": "uniform"}, "--strategy uniform: given with --fps"),
+        ({"keyframes": True, "strategy": "support"}, "--strategy support: given with --keyframes"),
+        ({"strategy": "rule"}, "--strategy rule: without a rule"),
+        ({"seed": 3}, "--seed: given without --random"),
+        ({"random": 9, "max_frames": 8}, "--random: 9, more than --max-frames 8"),
+    ],
+)
+def test_contradicting_options_are_one_line(options: dict[str, Any], words: str) -> None:
+    defaults = {**FramesParams().model_dump(), "max_frames": None}
+    assert check_frames(defaults) == []
+    (problem,) = check_frames({**defaults, **options})
+    assert words in str(problem)
+
+
+def test_rule_has_no_maximum_by_default() -> None:
+    defaults = {**FramesParams().model_dump(), "max_frames": None}
+    assert choose_frames(defaults) == FramesParams()
+    assert choose_frames({**defaults, "all": True}).max_frames is None
+    assert choose_frames({**defaults, "all": True, "max_frames": 5}).max_frames == 5

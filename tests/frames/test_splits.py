@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from tasks.frames.manifest import Sample
-from tasks.frames.splits import assign_splits, parse_splits
+from tasks.frames.splits import assign_splits, parse_splits, plan_splits
 
 NINE_TO_ONE, _ = parse_splits("train=0.9,val=0.1")
 
@@ -158,3 +158,29 @@ def test_splits_that_differ_only_in_case_are_a_problem():
     assert ["'train' and 'Train', which differ only in case" in str(problem) for problem in problems] == [True]
     samples = [Sample("1", "v", (), {"split": "test"}), Sample("2", "w", (), {"split": "Test"})]
     assert "'test' and 'Test', which differ only in case" in str(assign_splits(samples, ())[1][0])
+
+
+def test_first_folder_of_a_video_can_be_its_split():
+    samples = [Sample("a", "train/x/1.mp4"), Sample("b", "test/y/2.mp4")]
+    plan, problems = plan_splits(samples, " folder ", None)
+    assert problems == []
+    assert plan.assign(samples, {}) == {"a": "train", "b": "test"}
+    _, problems = plan_splits([*samples, Sample("c", "3.mp4"), Sample("d", "all/4.mp4")], "folder", "x")
+    assert len(problems) == 3
+
+
+def test_near_duplicates_share_the_split_of_their_representative():
+    samples = create_samples(40, 1)
+    plan, problems = plan_splits(samples, "train=0.5,val=0.5", "content")
+    assert problems == []
+    alone = plan.assign(samples, {})
+    assert alone == plan.split_of == assign_splits(samples, parse_splits("train=0.5,val=0.5")[0])[0]
+    together = plan.assign(samples, {f"v{number}.mp4": "v3.mp4" for number in range(20)})
+    assert {together[f"{number}-0"] for number in range(20)} == {alone["3-0"]}
+    assert [together[f"{number}-0"] for number in range(20, 40)] == [alone[f"{number}-0"] for number in range(20, 40)]
+
+
+def test_group_by_content_needs_shares_and_no_such_column():
+    samples = [Sample("a", "1.mp4", (), {"content": "x"})]
+    assert "given without shares" in str(plan_splits(samples[:0], None, "content")[1][0])
+    assert "also names a column" in str(plan_splits(samples, "a=1", "content")[1][0])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import imageio_ffmpeg
 import numpy as np
@@ -22,6 +23,7 @@ from tasks.media.decoding import RunDecoder
 from tasks.media.reading import FrameImage, UnreliableIndexError, VideoReader
 
 Stage = Callable[..., Any]
+VIDEO = Path(__file__).resolve().parents[1] / "data" / "video"
 
 
 def test_stage_writes_files_and_matching_rows(clip: Path, stage: Stage) -> None:
@@ -40,6 +42,7 @@ def test_stage_writes_files_and_matching_rows(clip: Path, stage: Stage) -> None:
     for row in rows:
         assert row["sha256"] == hashlib.sha256(run.files[row["path"]]).hexdigest()
         assert (row["width_px"], row["height_px"]) == (160, 90)
+        assert row["size_bytes"] == len(run.files[row["path"]])
     assert run.get_sample("a")["outside_seconds"] == [-1.0, 2.0, None]
     assert run.get_sample("b")["video"] == "clip.mp4"
     json.dumps(run.result.detail, allow_nan=False)
@@ -55,8 +58,12 @@ def test_stage_returns_all_columns(clip: Path, stage: Stage) -> None:
         "outside_timestamps": 1,
         "repeated_timestamps": 1,
         "dropped_timestamps": 1,
+        "left_out_frames": 0,
+        "clips": 0,
+        "audio_files": 0,
         "width_px": 160,
         "height_px": 90,
+        "offset_seconds": 0.0,
         "fps": 25.0,
         "duration_seconds": 2.0,
         "video_frames": 50,
@@ -263,3 +270,80 @@ def test_verification_chooses_the_same_frames_in_every_run() -> None:
     assert chosen == choose_frames("video-1", list(reversed(range(100))), 0.1)
     assert chosen != choose_frames("video-2", range(100), 0.1)
     assert choose_frames("video-1", range(100), 1.0) == set(range(100))
+
+
+@pytest.fixture(scope="module")
+def late_clip(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the clip with audio that starts 1.5 s before the video."""
+    path = tmp_path_factory.mktemp("late") / "late.mkv"
+    audio = ["-f", "lavfi", "-i", "sine=d=3.5", "-itsoffset", "1.5", "-i", str(clip), "-map", "1:v", "-map", "0:a"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *audio, "-c:v", "copy", str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
+def decode_at(path: Path, seconds: float) -> Any:
+    """Return the image that the ffmpeg program shows at ``seconds``."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-ss", str(seconds), "-i", str(path), "-frames:v", "1"]
+    data = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", "bgr24", "-"], check=True, capture_output=True)
+    return np.frombuffer(data.stdout, np.uint8).reshape(90, 160, 3)
+
+
+def test_times_count_from_the_start_of_the_file_as_in_ffmpeg(late_clip: Path, stage: Stage) -> None:
+    run = stage(late_clip, {"a": [2.02, 1.4]}, strategy="support", image_format="png")
+    (row,) = run.get_sample("a")["frames"]
+    image = cv2.imdecode(np.frombuffer(run.files[row["path"]], np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(image, decode_at(late_clip, 2.02))
+    assert (row["frame_index"], row["actual_seconds"]) == (13, pytest.approx(2.02))
+    assert run.get_sample("a")["outside_seconds"] == [1.4]
+    assert run.get_sample("a")["offset_seconds"] == run.result.values["offset_seconds"] == 1.5
+
+
+def test_times_can_count_from_the_first_frame(late_clip: Path, stage: Stage) -> None:
+    run = stage(late_clip, {"a": [0.5]}, strategy="support", time_origin="first")
+    (row,) = run.get_sample("a")["frames"]
+    assert (row["frame_index"], row["actual_seconds"]) == (12, 0.48)
+    assert run.result.values["offset_seconds"] == 1.5
+
+
+@pytest.mark.parametrize("name", ["nasa_13013.mp4", "test_non_zero_start.mp4", "kivy_cityCC0.mpg"])
+def test_keyframes_are_those_of_a_full_decode(name: str, stage: Stage) -> None:
+    path = VIDEO / name
+    with av.open(str(path)) as container:
+        flags = [frame.key_frame for frame in container.decode(container.streams.best("video"))]
+    run = stage(path, {"a": []}, max_frames=None, strategy="rule", keyframes=True, resize="32")
+    rows = run.get_sample("a")["frames"]
+    assert [row["frame_index"] for row in rows] == [index for index, flag in enumerate(flags) if flag]
+    assert {row["keyframe_distance_frames"] for row in rows} == {0}
+
+
+def test_all_frames_have_numbers_of_one_length(clip: Path, stage: Stage) -> None:
+    run = stage(clip, {"a": []}, max_frames=None, all=True, resize="16")
+    assert [row["path"] for row in run.get_sample("a")["frames"]] == [
+        f"frames/a/{number:04d}.jpg" for number in range(50)
+    ]
+
+
+@pytest.fixture(scope="module")
+def shots_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write three real scenes of 25 frames each, one after the other."""
+    path = tmp_path_factory.mktemp("shots") / "shots.mp4"
+    names = ["mpy_chaplin.mp4", "nasa_13013.mp4", "dash_solidWhiteRight.mp4"]
+    inputs = [word for name in names for word in ("-i", str(VIDEO / name))]
+    scale = "trim=end_frame=25,scale=320:180,setsar=1,fps=25,setpts=N/25/TB"
+    chains = ";".join(f"[{number}:v]{scale}[s{number}]" for number in range(3)) + ";[s0][s1][s2]concat=n=3"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *inputs, "-filter_complex", chains]
+    subprocess.run([*command, "-c:v", "libx264", str(path)], check=True)
+    return path
+
+
+def test_shots_are_those_of_pyscenedetect(shots_clip: Path, stage: Stage) -> None:
+    import scenedetect
+
+    scenes = scenedetect.detect(str(shots_clip), scenedetect.AdaptiveDetector())
+    run = stage(shots_clip, {"a": [], "b": []}, max_frames=None, shots=2, resize="32")
+    sample = run.get_sample("a")
+    assert [first.frame_num for first, _ in scenes] == [0, 25, 50]
+    assert sample["shot_seconds"] == [0.0, 1.0, 2.0]
+    assert [row["frame_index"] for row in sample["frames"]] == [6, 18, 31, 43, 56, 68]
+    assert {row["source"] for row in sample["frames"]} == {"shots"}
