@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 from tasks.engine.contract.errors import BadInput
-from tasks.landmarks.frame_source import Frame, FrameSource
+from tasks.landmarks.frame_source import Conversion, Frame, FrameSource
+from tasks.landmarks.sequence import RgbImage
+from tasks.media.contact_sheets import resize_image
+from tasks.media.orientation import ImageOptions
 from tasks.media.reading import DamagedFrame, FrameImage, UnreliableIndexError, VideoReader
 from tasks.media.truncation import Truncation
 
+_SHOWN = ImageOptions(deinterlace=True, map_tones=True)
+_MAX_ASPECT = 8  # of a pixel; more, or less than the inverse, is an error of the file
+
 
 class VideoFrames(FrameSource):
-    """The frames of a video, each at its own time, decoded once.
+    """The frames of a video as they are displayed, each at its own time, decoded once.
 
+    Pixels are made square, interlaced frames are deinterlaced, and HDR is converted to SDR.
     If the packet index is unreliable, the rest is read by decoding; ``fps`` and ``frames`` are correct at the end.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises BadInput if the file is unreadable, empty or not a video."""
         self._path = path
-        self._reader = VideoReader(path, channels="rgb24")
+        self._reader = VideoReader(path, channels="rgb24", options=_SHOWN)
+        self._pixel_aspect = Fraction(1)
+        self._interlaced = 0
 
     @property
     def fps(self) -> float:
@@ -37,6 +47,11 @@ class VideoFrames(FrameSource):
         """Return how the file is truncated."""
         return self._reader.truncation
 
+    @property
+    def conversion(self) -> Conversion:
+        """Return the aspect of the stored pixels, and how many frames were deinterlaced so far."""
+        return Conversion(float(self._pixel_aspect), self._interlaced)
+
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
@@ -46,7 +61,7 @@ class VideoFrames(FrameSource):
         first_reason = ""
         readable = 0
         for decoded in self._decode():
-            frame = _convert(decoded)
+            frame = self._convert(decoded)
             readable += not frame.reason
             first_reason = first_reason or frame.reason
             yield frame
@@ -61,12 +76,25 @@ class VideoFrames(FrameSource):
                 yield decoded
         except UnreliableIndexError:
             self._reader.close()
-            self._reader = VideoReader(self._path, by_decoding=True, channels="rgb24")
+            self._reader = VideoReader(self._path, by_decoding=True, channels="rgb24", options=_SHOWN)
             yield from self._reader.read_frames_or_damage(range(count, self.frames))
 
+    def _convert(self, decoded: FrameImage | DamagedFrame) -> Frame:
+        name = str(decoded.frame_index)
+        if isinstance(decoded, DamagedFrame):
+            return Frame(decoded.frame_index, name, decoded.actual_seconds, None, decoded.reason)
+        self._pixel_aspect = _check_aspect(decoded.pixel_aspect)
+        self._interlaced += decoded.interlaced
+        image = _make_pixels_square(decoded.image, self._pixel_aspect)
+        return Frame(decoded.frame_index, name, decoded.actual_seconds, image)
 
-def _convert(decoded: FrameImage | DamagedFrame) -> Frame:
-    name = str(decoded.frame_index)
-    if isinstance(decoded, DamagedFrame):
-        return Frame(decoded.frame_index, name, decoded.actual_seconds, None, decoded.reason)
-    return Frame(decoded.frame_index, name, decoded.actual_seconds, decoded.image)
+
+def _check_aspect(aspect: Fraction) -> Fraction:
+    """Return the aspect of a pixel; 1 if it is an error of the file."""
+    return aspect if Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT else Fraction(1)
+
+
+def _make_pixels_square(image: RgbImage, aspect: Fraction) -> RgbImage:
+    """Return ``image`` at the width at which players show it."""
+    height, width = image.shape[:2]
+    return resize_image(image, (max(1, round(width * aspect)), height))

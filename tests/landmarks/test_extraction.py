@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from tasks.landmarks.detection.landmarker import Landmarker
 from tasks.landmarks.detection.rescue import HandRescue
 from tasks.landmarks.extraction import MAX_SIDE_PX, Extractor, SequenceBuilder
 from tasks.landmarks.frames import Frame, open_frames
+from tasks.landmarks.quality import measure_quality
 from tasks.landmarks.sequence import Source
 
 
@@ -57,6 +60,24 @@ def test_large_and_small_images_give_the_same_points(
     assert (huge.width_px, huge.height_px) == (2560, 1440)
     nose = np.stack([sequence.get_part_points("pose_landmarks")[:, 0, :2] for sequence in (small, huge)])
     np.testing.assert_allclose(nose[0], nose[1], atol=0.01)
+
+
+def test_anamorphic_video_gives_the_same_shoulder_width(
+    landmarker: Landmarker, shared_data: Path, tmp_path: Path
+) -> None:
+    """As in digitized tapes: the stored picture has half of the width at which it is shown."""
+    clip = shared_data / "hands" / "mp_selfie_segmentation_web.mp4"
+    widths = {}
+    for name, filters in (("square", "scale=640:360,setsar=1"), ("narrow", "scale=320:360,setsar=2/1")):
+        path = tmp_path / f"{name}.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(clip), "-frames:v", "3"]
+        subprocess.run([*command, "-vf", filters, "-c:v", "libx264", "-crf", "12", str(path)], check=True)
+        builder = SequenceBuilder("holistic", landmarker.skeleton)
+        with open_frames(path, "video", None) as source:
+            for detection in Extractor(landmarker, None).detect(source):
+                builder.add(detection)
+            widths[name] = measure_quality(builder.build(source.fps)).shoulder_width_px
+    assert widths["narrow"] == pytest.approx(widths["square"], rel=0.03)
 
 
 def test_bad_frame_keeps_its_row_and_time(landmarker: Landmarker, frames: list[np.ndarray], tmp_path: Path) -> None:

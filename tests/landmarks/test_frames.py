@@ -9,6 +9,7 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 from tasks.engine.contract.errors import BadInput
 from tasks.landmarks.frame_images import MAX_PIXELS
 from tasks.landmarks.frames import Frame, open_frames
+from tasks.media.reading import VideoReader
 
 Factory = Callable[..., Path]
 RED_OVER_BLUE = np.array([[[250, 10, 20]] * 8] * 8 + [[[10, 20, 250]] * 8] * 8, np.uint8)  # 16 x 8
@@ -417,6 +419,63 @@ def test_video_rotation_is_applied(video: Factory, tmp_path: Path) -> None:
     assert upright[3].image is not None
     assert np.array_equal(frames[3].image, np.rot90(upright[3].image))
     assert frames[3].image.flags.c_contiguous
+
+
+@pytest.mark.parametrize("rotation", ["0", "90"])
+@pytest.mark.parametrize(("aspect", "width"), [("2/1", 128), ("16/11", 93), ("1/2", 32)])
+def test_anamorphic_video_gets_the_width_at_which_players_show_it(
+    video: Factory, tmp_path: Path, aspect: str, width: int, rotation: str
+) -> None:
+    stored = video(f"sar-{width}.mp4", "-vf", f"setsar={aspect}", "-c:v", "libx264", "-qp", "0")
+    turned = tmp_path / "turned.mp4"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-display_rotation", rotation, "-i", str(stored)]
+    subprocess.run([*command, "-c", "copy", str(turned)], check=True, capture_output=True)
+    with open_frames(turned, "video", None) as source:
+        images = [frame.image for frame in source if frame.image is not None]
+        conversion = source.conversion
+    # Rotated pixels are as wide as they were high.
+    shape = (48, width) if rotation == "0" else (64, round(48 / Fraction(aspect)))
+    assert {image.shape[:2] for image in images} == {shape}
+    assert conversion.pixel_aspect == pytest.approx(
+        float(Fraction(aspect) if rotation == "0" else 1 / Fraction(aspect))
+    )
+
+
+def test_absurd_pixel_aspect_is_ignored(video: Factory) -> None:
+    path = video("sar-absurd.mp4", "-vf", "setsar=255/1", "-c:v", "libx264")
+    image = read_frames(path, "video")[0].image
+    assert image is not None
+    assert image.shape[:2] == (48, 64)
+
+
+def measure_combing(image: np.ndarray) -> float:
+    """Return how much more neighboring lines differ than lines of the same field."""
+    lines = image.astype(float)
+    return float(np.abs(lines[1:-1] * 2 - lines[:-2] - lines[2:]).mean() / (1 + np.abs(lines[2:] - lines[:-2]).mean()))
+
+
+@pytest.mark.parametrize("first", ["interleave_top", "interleave_bottom"])
+def test_interlaced_video_is_deinterlaced(video: Factory, first: str) -> None:
+    order = f"{first.removeprefix('interleave_')[0]}ff"
+    filters = f"scroll=h=0.1,tinterlace={first},setfield={order}"
+    path = video(f"{first}.mkv", "-vf", filters, "-flags", "+ildct+ilme", "-c:v", "libx264", "-x264opts", f"{order}=1")
+    with VideoReader(path, channels="rgb24") as reader:
+        stored = [image.image for image in reader.read_frames(range(10))]
+    with open_frames(path, "video", None) as source:
+        frames = [frame.image for frame in source if frame.image is not None]
+        assert source.conversion.interlaced_frames == len(frames) == 10
+    combed, shown = (np.mean([measure_combing(image) for image in images]) for images in (stored, frames))
+    assert shown < combed / 2, (combed, shown)
+
+
+def test_progressive_video_keeps_its_pixels(video: Factory) -> None:
+    path = video("plain.mp4", "-c:v", "libx264", "-g", "5")
+    with VideoReader(path, channels="rgb24") as reader:
+        stored = [image.image for image in reader.read_frames(range(20))]
+    with open_frames(path, "video", None) as source:
+        shown = [frame.image for frame in source]
+        assert (source.conversion.pixel_aspect, source.conversion.interlaced_frames) == (1.0, 0)
+    assert all(np.array_equal(first, second) for first, second in zip(stored, shown, strict=True))
 
 
 def test_video_without_timestamps(video: Factory) -> None:
