@@ -19,7 +19,7 @@ from deployments.web.core import Core
 from deployments.web.errors import WebError, make_full_disk
 from deployments.web.pages import answer_error
 from deployments.web.receiving import FULL_DISK
-from deployments.web.routes import choices, files, lists, metrics, runs, uploads
+from deployments.web.routes import choices, files, lists, metrics, outputs, runs, uploads
 from deployments.web.running import sweep
 from deployments.web.runs import Runs
 from deployments.web.safe_headers import SafeHeaders
@@ -36,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.core = Core(settings, Store(settings.folder), Runs())
     app.state.gate = Gate(settings.users, read_secret(settings.folder))
-    for module in (lists, uploads, choices, runs, files, metrics):
+    for module in (lists, uploads, choices, runs, files, outputs, metrics):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_exception_handler(WebError, _answer_web_error)

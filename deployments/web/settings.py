@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
 from deployments.web.users import Users, read_users
 from tasks.engine.contract.errors import InvalidInput, Problem
@@ -15,7 +15,26 @@ from tasks.engine.contract.errors import InvalidInput, Problem
 PREFIX = "HEADRACE_WEB_"
 _HOURS_OF_A_DAY = 24.0
 Hours = Annotated[float, Field(gt=0, le=24 * 3650)]
+Address = Annotated[str, Field(pattern=r"^(https?://[^\s()<>\\\"]+)?$")]
 DeploymentName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
+
+
+def _split_folders(value: object) -> object:
+    return [Path(part).expanduser() for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
+def _split_names(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _check_absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("absolute paths of folders")
+    return path
+
+
+Folders = Annotated[tuple[Annotated[Path, AfterValidator(_check_absolute)], ...], BeforeValidator(_split_folders)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 
 
 class Settings(BaseModel):
@@ -31,6 +50,9 @@ class Settings(BaseModel):
     stall_seconds  a connection that sends nothing for this long is closed
     *_deployment   the Prefect deployment of each flow
     metrics_token  bearer token for /metrics; without it, there are no metrics
+    url            address of the service for its users; flows with the same variable link their runs to it
+    outputs        folders with output folders of runs that ``viewers`` may see, separated by ``:``
+    viewers        names of users, separated by commas
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -50,6 +72,9 @@ class Settings(BaseModel):
     tapes_deployment: DeploymentName = "vhs-batch/default"
     frames_deployment: DeploymentName = "dataset-prep/default"
     metrics_token: str = ""
+    url: Address = ""
+    outputs: Folders = ()
+    viewers: Names = ()
 
     @property
     def deployments(self) -> Mapping[str, str]:
@@ -70,9 +95,23 @@ def read_settings(variables: Mapping[str, str] | None = None) -> Settings:
         settings = Settings(**{**given, "users": users})
     except ValidationError as error:
         raise InvalidInput([*problems, *map(_make_problem, error.errors())]) from None
+    problems += _check_viewers(settings)
     if problems:
         raise InvalidInput(problems)
     return settings.model_copy(update={"folder": settings.folder.expanduser().absolute()})
+
+
+def _check_viewers(settings: Settings) -> list[Problem]:
+    """Return the problems of ``viewers``: unknown names, or none although there is something to see."""
+    name, users = f"{PREFIX}VIEWERS", ", ".join(settings.users.digests)
+    unknown = [viewer for viewer in settings.viewers if viewer not in settings.users.digests]
+    problems = [
+        Problem(name, f"{viewer!r} is no user", f"names of users ({users})", "correct it") for viewer in unknown
+    ]
+    if settings.outputs and not settings.viewers:
+        advice = f"name the users who may see the runs in {PREFIX}OUTPUTS"
+        problems.append(Problem(name, "not set", f"names of users ({users})", advice))
+    return problems
 
 
 def _make_problem(error: Mapping[str, object]) -> Problem:
@@ -83,4 +122,6 @@ def _make_problem(error: Mapping[str, object]) -> Problem:
         return Problem(
             f"{PREFIX}{name.upper()}", "no such setting", "the settings in docs/upload.md", "correct the name"
         )
-    return Problem(f"{PREFIX}{name.upper()}", repr(error["input"]), str(error["msg"]), "correct it")
+    return Problem(
+        f"{PREFIX}{name.upper()}", repr(error["input"]), str(error["msg"]).removeprefix("Value error, "), "correct it"
+    )

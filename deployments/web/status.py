@@ -15,6 +15,7 @@ from deployments.web.receiving import get_offset
 from deployments.web.results import list_failures, list_results
 from deployments.web.runs import Progress, Run
 from deployments.web.uploads import Upload
+from tasks.engine.reporting.summary import RETRY
 
 State = Literal[
     "receiving", "checking", "refused", "detecting", "ready", "waiting", "running", "stopping", "done", "incomplete",
@@ -120,7 +121,7 @@ def _describe_ready(core: Core, upload: Upload) -> Status:
 def _explain(run: Run) -> str:
     if run.phase in _SENTENCES:
         return _SENTENCES[run.phase]
-    message = (run.message or run.name).rstrip(".")
+    message = (run.message or run.name).partition(f". {RETRY}")[0].rstrip(".")  # the page has its own button
     if run.phase == "incomplete":
         return f"The run finished with failures: {message}."
     return f"The run failed: {message}. Your video is kept: start the run again."

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed
 
+from tasks.batch.artifacts import FinishedRun, create_artifacts
 from tasks.batch.worker import run_order
 from tasks.engine.contract.stage import Lane
-from tasks.engine.contract.text import count_noun, markdown, one_line, showable
+from tasks.engine.contract.text import one_line, showable
 from tasks.engine.reporting.report import Picture
-from tasks.engine.reporting.summary import RunFigures, Summary, list_failures, summarize
+from tasks.engine.reporting.summary import RETRY, RunFigures, Summary, list_failures, summarize
 from tasks.engine.run import write_results
 from tasks.engine.running.context import ShardOrder
 from tasks.engine.running.local_run import run_lease
@@ -29,7 +28,6 @@ from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
 from tasks.launcher.watch import API_ERRORS
 
 T = TypeVar("T")
-_MAX_FAILURES_SHOWN = 500
 
 
 class Sealed(Generic[T]):
@@ -48,6 +46,7 @@ class SummaryOrder:
     layout: Layout
     max_failed: float
     pictures: Sequence[Picture]
+    keeps_failed: bool = False
 
 
 @task(name="plan", task_run_name="plan {name}", cache_policy=NO_CACHE, persist_result=False)
@@ -103,37 +102,23 @@ def summarize_run(name: str, sealed: Sealed[SummaryOrder]) -> Summary:
     write_results(order.layout, summary, order.outcomes, list(order.pictures))
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # the default retries for a minute
-            _create_artifacts(summary, list_failures(order.outcomes), order.layout)
+            rerun = explain_rerun(summary, order.keeps_failed)
+            create_artifacts(FinishedRun(summary, list_failures(order.outcomes), order.layout, rerun))
     except API_ERRORS as error:  # the files are written
         get_run_logger().warning("no artifacts of this run: %s", one_line(str(error)))
     return summary
 
 
-def artifact_key(flow: str, word: str) -> str:
-    """Return Prefect's key for an artifact of a flow: lower-case letters, digits and ``-``."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{flow}-{word}".lower())
+def explain_rerun(summary: Summary, keeps_failed: bool) -> str:
+    """Return a sentence on how to run only the items that are not done; empty if there are none.
 
-
-def _create_artifacts(summary: Summary, failures: list[dict[str, Any]], layout: Layout) -> None:
-    if failures:
-        create_table_artifact(
-            [_format_cells(row) for row in failures[:_MAX_FAILURES_SHOWN]],
-            key=artifact_key(summary.flow, "failures"),
-            description=f"{len(failures)} failed items",
-        )
-    text = _format_summary(summary, layout)
-    create_markdown_artifact(text, key=artifact_key(summary.flow, "summary"), description=markdown(summary.message))
-
-
-def _format_cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of the failures with its texts as Markdown: Prefect renders the cells of a table as Markdown."""
-    return {column: markdown(value) if isinstance(value, str) else value for column, value in row.items()}
-
-
-def _format_summary(summary: Summary, layout: Layout) -> str:
-    counts = "\n".join(f"| {name} | {number} |" for name, number in summary.items.items())
-    return (
-        f"**{markdown(summary.message)}**\n\n| items | |\n| --- | --- |\n{counts}\n\n"
-        f"{summary.wall_seconds:.1f} s on {count_noun(summary.slots, 'slot')}, {summary.items_per_second:g} items/s, "
-        f"{summary.speedup:g} times as fast as sequential execution.\n\nOutput: {markdown(str(layout.output_dir))}\n"
-    )
+    Prefect's UI can retry a run of a deployment, and no other.
+    """
+    kinds = ["failed"] if (summary.items["failed"] or summary.items["upstream"]) and not keeps_failed else []
+    kinds += ["remaining"] if summary.items["remaining"] else []
+    if not kinds:
+        return ""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    means = RETRY if run is not None and run.deployment_id else "The same command"
+    return f"{means} runs only the {' and '.join(kinds)} items."

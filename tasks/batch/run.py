@@ -20,9 +20,10 @@ from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import BaseModel
 from rich.console import Console
 
+from tasks.batch.artifacts import artifact_key
 from tasks.batch.control import RunControl
 from tasks.batch.loop import LeaseLoop, LocalLoop, call_on_workers
-from tasks.batch.prefect_tasks import Sealed, SummaryOrder, artifact_key, plan, summarize_run
+from tasks.batch.prefect_tasks import Sealed, SummaryOrder, explain_rerun, plan, summarize_run
 from tasks.batch.remote_loop import Cluster, Patience, RemoteLoop
 from tasks.batch.task_runner import InProcessTaskRunner
 from tasks.batch.worker import progress_topic
@@ -187,11 +188,14 @@ class BatchRun:
             error=self.control.error,
             notes=tuple(self.notes),
         )
-        order = SummaryOrder(figures, self.outcomes, self.layout, self.execution.max_failed, self.pictures)
+        keeps_failed = self.execution.keep_failed
+        order = SummaryOrder(
+            figures, self.outcomes, self.layout, self.execution.max_failed, self.pictures, keeps_failed
+        )
         self.summary = summarize_run(self.flow, Sealed(order))
         for line in format_closing_lines(self.summary, self.outcomes, self.layout):
             self.display.say(line)
-        return _final_state(self.summary)
+        return _final_state(self.summary, explain_rerun(self.summary, keeps_failed))
 
     def _check_lock(self) -> None:
         """Raise LockLost if another run may be at work in the output folder."""
@@ -340,15 +344,16 @@ def _task_runner(scheduler: str | None, folder: Path) -> Iterator[DaskTaskRunner
         yield stack.enter_context(runner)
 
 
-def _final_state(summary: Summary) -> State[Any]:
+def _final_state(summary: Summary, rerun: str) -> State[Any]:
     """Return the flow's final state. For a failed run, Prefect accepts only an exception as its data."""
     unfinished = RunUnfinished(summary.message, summary.exit_code)
-    if summary.state == "failed":
-        return Failed(message=summary.message, data=unfinished)
     if summary.state == "interrupted":
         return Cancelled(name="Interrupted", message=summary.message, data=unfinished)
+    message = f"{summary.message}. {rerun}" if rerun else summary.message
+    if summary.state == "failed":
+        return Failed(message=message, data=unfinished)
     name = "Completed" if summary.state == "completed" else "Completed with failures"
-    return Completed(name=name, message=summary.message, data=summary)
+    return Completed(name=name, message=message, data=summary)
 
 
 def _log(line: str, display: ProgressDisplay) -> None:

@@ -376,3 +376,12 @@ def test_absolute_path_of_an_error_is_kept(root: Path) -> None:
     with pytest.raises(OSError, match="x") as refused, tree_module._name_errors(root, ""):
         raise OSError(errno.EIO, "x", "relative", None, "other")
     assert (refused.value.filename, refused.value.filename2) == (str(root), None)
+
+
+@pytest.mark.parametrize(("max_bytes", "expected"), [(3, b"nt\n"), (100, b"content\n"), (0, b"")])
+def test_end_of_a_file_is_read(tree: Tree, root: Path, max_bytes: int, expected: bytes) -> None:
+    (root / "log").write_bytes(b"content\n")
+    assert tree.read_end("log", max_bytes) == expected
+    (root / "link").symlink_to("log")
+    with pytest.raises(OSError, match="link"):
+        tree.read_end("link", max_bytes)

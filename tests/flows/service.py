@@ -107,6 +107,10 @@ class Service:
         """Send ``content`` to the API."""
         return self._send("POST", path, json=content)
 
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Send an event."""
+        self._send("POST", "/events", json=[dict(event)]).raise_for_status()
+
     def get(self, path: str) -> Any:
         """Read from the API."""
         return self._send("GET", path).raise_for_status().json()

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -135,7 +136,7 @@ def test_dead_run_is_marked_as_crashed_and_reported(
         assert server.wait_for_final_state(finished)["name"] == "Completed with failures"
         text = sink.received.get(timeout=RUN_SECONDS)["text"]
         assert text.startswith("dataset-prep: Completed with failures: ")
-        assert " done, 0 cached, 1 failed\n" in text
+        assert " done, 0 cached, 1 failed. Retry (in the menu of the run) runs only the failed items.\n" in text
         assert f"{UI_URL}/runs/flow-run/{finished}" in text
 
         assert apply_automations(server, "--window", _WINDOW_SECONDS).returncode == 0
@@ -157,12 +158,26 @@ def test_dead_run_is_marked_as_crashed_and_reported(
     state = server.wait_for_final_state(killed)
     assert (state["type"], state["name"]) == ("CRASHED", "Crashed")
     assert "no heartbeat" in state["message"]
-    # Prefect delivers each message at least once: the first one may come again.
-    texts = iter(lambda: sink.received.get(timeout=RUN_SECONDS)["text"], None)
-    crashed = next(other for other in texts if other != text)
+    crashed = sink.received.get(timeout=RUN_SECONDS)["text"]
     assert crashed.startswith("dataset-prep: Crashed: ")
     assert f"{UI_URL}/runs/flow-run/{killed}" in crashed
     assert server.get_state(finished)["name"] == "Completed with failures"
+
+
+def test_state_is_reported_once_although_its_event_is_evaluated_again(
+    server: Service, automations: str, sink: Sink
+) -> None:
+    """Repeat an event under another id, because the server drops an event whose id it knows."""
+    flow = server.post("/flows/", name="evaluated-again").json()["id"]
+    failed = {"type": "FAILED", "name": "Failed"}
+    first = server.post("/flow_runs/", flow_id=flow, name="first", state=failed).json()["id"]
+    assert "first: Failed" in sink.received.get(timeout=RUN_SECONDS)["text"]
+    wait_until(lambda: find_events(server, "prefect.flow-run.Failed", first), "the event", RUN_SECONDS, 0.1)
+    (event,) = find_events(server, "prefect.flow-run.Failed", first)
+    server.emit({**event, "id": str(uuid.uuid4()), "follows": None})
+    server.post("/flow_runs/", flow_id=flow, name="second", state=failed)
+    assert "second: Failed" in sink.received.get(timeout=RUN_SECONDS)["text"]
+    assert sink.received.empty()
 
 
 def test_automations_are_updated_when_they_are_applied_again(server: Service, automations: str) -> None:

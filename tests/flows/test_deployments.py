@@ -14,6 +14,7 @@ from tests.engine.processes import find_processes, wait_until
 from tests.flows.service import PREFECT, ROOT, Program, Service, start_program
 
 TEST = "dataset-prep/test"
+RETRY = "Retry (in the menu of the run) runs only the failed items."
 DAMAGED = {"damaged-truncated.mp4", "damaged-text.mp4"}
 BUSY: dict[str, Any] = {"manifest": None, "max_frames": 12, "resize": None, "image_format": "png"}
 
@@ -82,7 +83,7 @@ def test_triggered_run_uses_changed_parameters(service: Service, first_run: str,
     output = checkout / "demo" / "deployment"
     state = service.get_state(first_run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed with failures")
-    assert state["message"] == "13 done, 0 cached, 2 failed"
+    assert state["message"] == f"13 done, 0 cached, 2 failed. {RETRY}"
     content = read_summary(output)
     assert content["parameters"]["max_frames"] == 3
     assert content["parameters"]["resize"] == "160"
@@ -106,10 +107,12 @@ def test_flow_and_task_runs_have_readable_names(service: Service, first_run: str
 
 def test_failures_and_summary_are_artifacts(service: Service, first_run: str) -> None:
     artifacts = service.find_artifacts(first_run)
-    assert artifacts["dataset-prep-failures"]["type"] == "table"
-    assert {row["id"] for row in json.loads(artifacts["dataset-prep-failures"]["data"])} == DAMAGED
-    assert artifacts["dataset-prep-summary"]["type"] == "markdown"
-    assert "13 done, 0 cached, 2 failed" in artifacts["dataset-prep-summary"]["data"]
+    assert {row["type"] for name, row in artifacts.items() if not name.endswith("-progress")} == {"markdown"}
+    failures, summary = (artifacts[f"dataset-prep-{word}"] for word in ("failures", "summary"))
+    assert all(f"| {name} | frames |" in failures["data"] for name in DAMAGED)
+    assert "**13 done, 0 cached, 2 failed**" in summary["data"]
+    assert f"- Failed items: [2 items](../artifact/{failures['id']})" in summary["data"]
+    assert all(RETRY in artifact["data"] for artifact in (failures, summary))
 
 
 def test_repeated_run_shows_stages_as_cached(service: Service, second_run: str, checkout: Path) -> None:
@@ -121,7 +124,8 @@ def test_repeated_run_shows_stages_as_cached(service: Service, second_run: str, 
 def test_run_with_more_failures_than_max_failed_fails(service: Service, second_run: str) -> None:
     state = service.get_state(second_run)
     assert state["type"] == "FAILED"
-    assert state["message"] == "13% failed, more than --max-failed 0.01: 0 done, 13 cached, 2 failed"
+    settled = "13% failed, more than --max-failed 0.01: 0 done, 13 cached, 2 failed"
+    assert state["message"] == settled, "failed items are kept, so a retry would not run them"
 
 
 def test_invalid_parameter_is_refused_before_a_run_is_created(
@@ -160,7 +164,7 @@ def test_invalid_manifest_fails_the_run_with_all_problems(service: Service, work
 def test_exoplanet_features_deployment_searches_stars(service: Service, worker: Program, checkout: Path) -> None:
     run = service.trigger("exoplanet-features/test", max_planets=1, plots=False)
     state = service.wait_for_final_state(run)
-    assert (state["name"], state["message"]) == ("Completed with failures", "7 done, 0 cached, 1 failed")
+    assert (state["name"], state["message"]) == ("Completed with failures", f"7 done, 0 cached, 1 failed. {RETRY}")
     output = checkout / "demo" / "stars-deployment"
     assert read_summary(output)["parameters"]["max_planets"] == 1
     assert {path.name for path in output.iterdir()} >= {"features.parquet", "bls_tls_features.csv", "report.html"}
@@ -172,7 +176,7 @@ def test_landmark_extraction_deployment_writes_landmarks(
     model = shared_models / "holistic_assembled.task"
     run = service.trigger("landmark-extraction/test", model=str(model), split="train")
     state = service.wait_for_final_state(run)
-    assert (state["name"], state["message"]) == ("Completed with failures", "3 done, 0 cached, 1 failed")
+    assert (state["name"], state["message"]) == ("Completed with failures", f"3 done, 0 cached, 1 failed. {RETRY}")
     output = checkout / "demo" / "signs-deployment"
     assert read_summary(output)["parameters"]["fill_gaps"] == 3
     assert {path.name for path in (output / "train" / "landmarks").iterdir()} == {

@@ -13,11 +13,10 @@ from deployments.web.errors import WebError
 from deployments.web.preparing import FRAMES, find_comparison
 from deployments.web.results import find_log, find_report, find_video, iterate_zip, list_results, name_result
 from deployments.web.routes.common import TheCore, TheUpload, describe_errors
+from deployments.web.safe_headers import REPORT_POLICY
 
 router = APIRouter()
 Number = Annotated[int, PathParameter(ge=0, lt=FRAMES)]
-# The report brings its own images and styles, and has no scripts.
-_REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 
 
 @router.get("/uploads/{upload_id}/result", response_class=Response, responses=describe_errors())
@@ -42,7 +41,7 @@ async def show_report(upload: TheUpload, core: TheCore) -> Response:
     report = find_report(core.locate(upload))
     if report is None:
         raise WebError(404, "There is no report yet.")
-    return _send(report, "text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+    return _send(report, "text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 @router.get("/uploads/{upload_id}/.headrace/logs/{stage}/{name}", response_class=Response, responses=describe_errors())

@@ -21,6 +21,7 @@ from tasks.engine.reporting.progress import format_duration
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Counts, Outcome, Outcomes
 
+RETRY = "Retry (in the menu of the run)"  # how Prefect's UI runs again what is not done
 RunState = Literal["completed", "completed_with_failures", "failed", "interrupted"]
 _SHOWN_FAILURES = 10
 _ROWS_AT_ONCE = 4096

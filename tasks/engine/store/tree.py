@@ -225,6 +225,16 @@ class Tree:
         finally:
             os.close(descriptor)
 
+    def read_end(self, path: str, max_bytes: int) -> bytes:
+        """Return the last ``max_bytes`` of the plain file ``path``, or all of a shorter one."""
+        descriptor, size_bytes = self._open_file(path)
+        try:
+            with _name_errors(self.root, path):
+                os.lseek(descriptor, max(0, size_bytes - max_bytes), os.SEEK_SET)
+                return _read(descriptor, min(size_bytes, max_bytes))
+        finally:
+            os.close(descriptor)
+
     def sha256(self, path: str) -> str:
         """Return the sha256 of the plain file ``path`` as 64 hexadecimal digits."""
         digest = hashlib.sha256()

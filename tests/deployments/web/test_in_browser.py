@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser import PATIENCE_MS, open_page, save_screenshot, start_chromium
 from tests.deployments.web.client import TOKENS, Web
 from tests.deployments.web.clips import HIDDEN, HIDDEN_START, LOGO, SIZE, STAYS, crop, make_clips, read_luma
 
-_PATIENCE_MS = 600_000
-REFUSED = "status of 422"  # Chromium reports each refused request
+REFUSED = ("status of 422", "status of 404")  # Chromium reports each refused request
 
 
 @pytest.fixture(scope="module")
 def chromium(browser: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+    with start_chromium(browser) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
 def page(chromium: Browser, served_web: Web) -> Iterator[Page]:
     """Return a page of the user anna; its scripts may print nothing."""
-    signed_in = {"username": "anna", "password": TOKENS["anna"]}
-    context = chromium.new_context(
-        base_url=served_web.url, http_credentials=signed_in, viewport={"width": 1200, "height": 1400}
-    )  # type: ignore[arg-type]
-    context.set_default_timeout(_PATIENCE_MS)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: dialog.accept())
-    yield page
-    context.close()
-    assert [text for text in complaints if REFUSED not in text] == []
+    with open_as(chromium, served_web, "anna") as page:
+        yield page
+
+
+@contextmanager
+def open_as(chromium: Browser, web: Web, user: str) -> Iterator[Page]:
+    signed_in = {"username": user, "password": TOKENS[user]}
+    with open_page(chromium, web.url, http_credentials=signed_in, viewport={"width": 1200, "height": 1400}) as page:
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: dialog.accept())
+        yield page
+    assert [text for text in complaints if not any(words in text for words in REFUSED)] == []
 
 
 def upload(page: Page, path: Path, preset: str) -> None:
@@ -70,14 +70,14 @@ def test_false_box_is_switched_off_and_another_drawn(page: Page, tmp_path: Path)
     truth_path, marked_path = make_clips(tmp_path)
     upload(page, marked_path, "lossless")
     boxes = page.locator("#overlays li")
-    expect(boxes).to_have_count(2, timeout=_PATIENCE_MS)
+    expect(boxes).to_have_count(2, timeout=PATIENCE_MS)
     expect(page.locator("#sentence")).to_contain_text("Nothing has been removed yet")
     boxes.filter(has_text=f"at {STAYS[0]}").or_(boxes.nth(1)).last.get_by_role("checkbox").uncheck()
     draw_box(page, HIDDEN)
     expect(boxes).to_have_count(3)
-    page.screenshot(path=tmp_path / "overlays.png")
+    save_screenshot(page, tmp_path, "overlays")
     page.get_by_role("button", name="Start with these").click()
-    expect(page.locator("#sentence")).to_have_text("The result is ready.", timeout=_PATIENCE_MS)
+    expect(page.locator("#sentence")).to_have_text("The result is ready.", timeout=PATIENCE_MS)
     with page.expect_download() as started:
         page.get_by_role("link", name="Download the result").click()
     assert started.value.suggested_filename.startswith("marked-cleaned.")
@@ -95,7 +95,7 @@ def test_false_box_is_switched_off_and_another_drawn(page: Page, tmp_path: Path)
     page.wait_for_function("[...document.querySelectorAll('#compare img')].every((image) => image.naturalWidth > 0)")
     page.get_by_label("Before / after").fill("20")
     assert page.locator("#compare img.before").evaluate("(image) => image.style.clipPath") == "inset(0px 80% 0px 0px)"
-    page.screenshot(path=tmp_path / "compared.png")
+    save_screenshot(page, tmp_path, "compared")
     page.get_by_role("button", name="Delete").click()
     page.wait_for_url("**/")
     expect(page.get_by_text("You have no uploads.")).to_be_visible()
@@ -125,3 +125,21 @@ def test_refused_file_is_one_sentence_on_the_page(page: Page, tmp_path: Path) ->
     page.get_by_label("Video, at most").set_input_files(path)
     page.get_by_role("button", name="Upload").click()
     expect(page.locator("#problem")).to_contain_text("not a video")
+
+
+def test_users_do_not_see_each_others_uploads(chromium: Browser, page: Page, served_web: Web, tmp_path: Path) -> None:
+    _, marked_path = make_clips(tmp_path, 25)
+    upload(page, marked_path, "standard")
+    expect(page.get_by_role("heading", name="marked.mp4")).to_be_visible()
+    address = page.url
+    with open_as(chromium, served_web, "bert") as other:
+        other.goto("/")
+        expect(other.get_by_text("You have no uploads.")).to_be_visible()
+        for path in ("", "/report", "/result", "/frames/0"):
+            answer = other.goto(f"{address}{path}")
+            assert answer is not None
+            assert answer.status == 404
+        expect(other.get_by_text("There is no such upload.")).to_be_visible()
+    page.goto("/")
+    expect(page.get_by_role("link", name="marked.mp4")).to_be_visible()
+    served_web.call("DELETE", f"/api/uploads/{address.rpartition('/')[2]}")

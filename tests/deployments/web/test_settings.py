@@ -49,6 +49,10 @@ def test_settings_have_units_and_defaults() -> None:
         ({"USERS": f"../anna:{TOKEN}"}, "entry 1 is invalid"),
         ({"USERS": f"anna:{TOKEN},bert:{TOKEN}"}, "entry 2 is invalid, or repeats a token"),
         ({"USERS": f"anna:{TOKEN},anna:{TOKEN}x"}, "entry 2 names anna again"),
+        ({"URL": "headrace.example"}, "HEADRACE_WEB_URL: 'headrace.example'"),
+        ({"OUTPUTS": "data", "VIEWERS": "anna"}, "absolute paths of folders"),
+        ({"OUTPUTS": "/data"}, "HEADRACE_WEB_VIEWERS: not set; allowed: names of users (anna, bert)"),
+        ({"VIEWERS": "anna,carl"}, "HEADRACE_WEB_VIEWERS: 'carl' is no user"),
         ({"USERS_FILE": "/no/such/file"}, "/no/such/file cannot be read"),
     ],
 )
