@@ -57,6 +57,26 @@ def test_stages_that_come_next_are_those_after_running_items(tmp_path: Path) -> 
     assert not run.scheduler.list_coming_stages()
 
 
+# Outages
+
+
+def test_run_stops_when_different_items_in_a_row_fail_transiently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = build_single(*"abcdef")
+    monkeypatch.setattr(graph.nodes[0].stage, "max_failing", 2, raising=False)
+    run = Simulation(tmp_path, graph, retries=1)
+    taken = [run.take() for _ in range(4)]
+    run.fail(str(taken[0]), "error", True)
+    run.fail(str(taken[1]), "bad_input", False)
+    run.fail(str(taken[2]), "error", True)
+    assert run.scheduler.obstacle is None, "the service answered between the two"
+    run.fail(str(taken[3]), "error", True)
+    told = str(run.scheduler.obstacle)
+    assert told.startswith("2 items of only in a row failed (")
+    assert told.endswith("; the service may be down: run the same command again later to continue")
+
+
 # Retries
 
 

@@ -99,6 +99,8 @@ class Stage(ABC):
     memory_bytes     expected memory of one item, including that of the child process
     timeout_seconds  default time limit per item
     packages         distributions whose versions are listed in the summary
+    max_failing      how many different items may fail with TransientError, with no other outcome between them, before
+                     the run stops: the service that all of them need is down (default: no limit)
     """
 
     name: ClassVar[str]
@@ -107,6 +109,7 @@ class Stage(ABC):
     memory_bytes: ClassVar[int] = 256 * 2**20
     timeout_seconds: ClassVar[float] = 600.0
     packages: ClassVar[tuple[str, ...]] = ()
+    max_failing: ClassVar[int | None] = None
 
     def __init__(self, params: BaseModel) -> None:
         self.params = params

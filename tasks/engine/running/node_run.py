@@ -123,6 +123,7 @@ class NodeRun:
         self.ready_cost = 0.0
         self.samples = Samples()
         self.growth = Growth()
+        self._failing: dict[str, str] = {}
         self._left_ids: set[str] = set()
         self._discarded_ids: set[str] = set()
         self._places = array("q")
@@ -225,6 +226,24 @@ class NodeRun:
         self.cost += entry.cost
         if outcome.outcome == "done":
             self.samples.add(entry.cost, outcome.usage, outcome.output_bytes)
+
+    def note_failing(self, outcome: Outcome) -> None:
+        """Count an attempt that failed with a transient error; any other outcome proves that the service works."""
+        if outcome.outcome == "failed" and outcome.failure_kind == "error" and outcome.transient:
+            self._failing[outcome.id] = outcome.message
+        elif outcome.outcome != "remaining":
+            self._failing.clear()
+
+    @property
+    def outage(self) -> str:
+        """The last message if too many items in a row failed with transient errors; empty while the service works."""
+        limit = self.node.stage.max_failing
+        return list(self._failing.values())[-1] if limit is not None and len(self._failing) >= limit else ""
+
+    @property
+    def failing_count(self) -> int:
+        """The number of different items that failed in a row with transient errors."""
+        return len(self._failing)
 
     def sorted_outcomes(self) -> Outcomes:
         """Return the outcomes in the order of the manifest."""

@@ -101,13 +101,22 @@ class Scheduler:
 
     @property
     def obstacle(self) -> RunError | None:
-        """The reason why nothing runs although items wait: they lack disk space."""
+        """The reason why items wait in vain: they lack disk space, or the service that they need is down."""
         with self._lock:
+            if outage := self._explain_outage():
+                return outage
             waits = self._retries or self._alone or self._in_flight or any(map(self._may_run, self.nodes))
             will_free = self._finished_wholes or self._used_up
             if waits or will_free or self._is_stopped or not self._blocked:
                 return None
             return self._space.explain(self._blocked)
+
+    def _explain_outage(self) -> RunError | None:
+        for node in self.nodes:
+            if node.outage and (node.unsettled or node.has_left):
+                given = f"{node.failing_count} items of {node.name} in a row failed ({node.outage})"
+                return RunError(f"{given}; the service may be down: run the same command again later to continue")
+        return None
 
     @property
     def used_bytes(self) -> int:
@@ -173,6 +182,7 @@ class Scheduler:
             entry = self._in_flight.get((outcome.stage, outcome.id))
             if entry is None:
                 return False
+            entry.node.note_failing(outcome)
             if outcome.outcome == "remaining" or self._try_again(entry, outcome):
                 self._release(entry)
                 if outcome.outcome == "remaining":

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,20 @@ from tasks.engine.contract.bounded import read_at_most
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.manifest.table import Row, Table
 from tasks.engine.contract.manifest.values import shorten
-from tasks.engine.contract.parquet import read_rows
+from tasks.engine.contract.parquet import read_rows, read_types
 from tasks.engine.contract.text import showable
 
 MAX_MANIFEST_BYTES = 256 << 20  # a million rows with 250 characters each
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, comments: str = "") -> Table:
     """Read the manifest at ``path``; the suffix gives its format.
 
-    A file that is missing, unreadable, undecodable, empty or of an unknown kind is a problem of the returned table.
+    Lines of CSV and TSV that begin with ``comments`` are skipped. A file that is missing, unreadable, undecodable,
+    empty or of an unknown kind is a problem of the returned table.
     """
-    read = _READERS.get(path.suffix.lower())
-    if read is None:
+    suffix = path.suffix.lower()
+    if suffix not in _READERS:
         return _refuse(path, f"a manifest ending in {path.suffix!r}", f"a file ending in {', '.join(_READERS)}")
     try:
         content = read_at_most(path, MAX_MANIFEST_BYTES)
@@ -37,7 +39,7 @@ def read_table(path: Path) -> Table:
         return _refuse(path, f"the file is {error}", limit, "split the manifest")
     if not content.strip():
         return _refuse(path, "the file is empty", "at least one row", "check --manifest")
-    table = read(path, content)
+    table = _READERS[suffix](path, content, comments)
     if not table.rows and not table.problems:
         return _refuse(path, "no rows", "at least one row", "check --manifest")
     return table
@@ -58,7 +60,7 @@ def _decode(path: Path, content: bytes) -> str | Table:
         return _refuse(path, f"a byte that is not UTF-8 in line {line}", "UTF-8 text", "save the file again as UTF-8")
 
 
-def _read_json(path: Path, content: bytes) -> Table:
+def _read_json(path: Path, content: bytes, _: str) -> Table:
     text = _decode(path, content)
     if isinstance(text, Table):
         return text
@@ -98,7 +100,7 @@ def _read_objects(places: Iterable[tuple[str, object]]) -> Table:
     return Table(tuple(rows), tuple(problems))
 
 
-def _read_jsonl(path: Path, content: bytes) -> Table:
+def _read_jsonl(path: Path, content: bytes, _: str) -> Table:
     text = _decode(path, content)
     if isinstance(text, Table):
         return text
@@ -114,25 +116,28 @@ def _read_jsonl(path: Path, content: bytes) -> Table:
     return Table(table.rows, (*problems, *table.problems))
 
 
-def _read_csv(path: Path, content: bytes) -> Table:
-    return _read_separated(path, content, ",")
+def _read_csv(path: Path, content: bytes, comments: str) -> Table:
+    return _read_separated(path, content, ",", comments)
 
 
-def _read_tsv(path: Path, content: bytes) -> Table:
-    return _read_separated(path, content, "\t")
+def _read_tsv(path: Path, content: bytes, comments: str) -> Table:
+    return _read_separated(path, content, "\t", comments)
 
 
-def _read_separated(path: Path, content: bytes, delimiter: str) -> Table:
+def _read_separated(path: Path, content: bytes, delimiter: str, comments: str) -> Table:
     text = _decode(path, content)
     if isinstance(text, Table):
         return text
+    text = _blank_leading_comments(text, comments) if comments else text
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
     problems: list[Problem] = []
     try:
-        header = [name.strip() for name in next(reader)]
+        header = [name.strip() for name in next((cells for cells in reader if cells or not comments), [])]
         problems += _check_header(path, header)
         for line, cells in _number_records(reader):
+            if comments and cells[0].startswith(comments):
+                continue
             where = f"{path.name} line {line}"
             if len(cells) == len(header):
                 values = {name: cell if cell != "" else None for name, cell in zip(header, cells, strict=True)}
@@ -143,6 +148,13 @@ def _read_separated(path: Path, content: bytes, delimiter: str) -> Table:
     except csv.Error as error:
         problems.append(Problem(f"{path.name} line {reader.line_num}", str(error), "CSV text", "correct the line"))
     return Table(tuple(rows), tuple(problems))
+
+
+def _blank_leading_comments(text: str, comments: str) -> str:
+    """Return the text with empty lines instead of the comments above its header, so that line numbers stay the same."""
+    lines = text.split("\n")
+    first = next((place for place, line in enumerate(lines) if line.strip() and not line.startswith(comments)), 0)
+    return "\n".join([""] * first + lines[first:])
 
 
 def _number_records(reader: Any) -> Iterator[tuple[int, list[str]]]:
@@ -162,15 +174,16 @@ def _check_header(path: Path, header: list[str]) -> list[Problem]:
     return [Problem(f"{path.name} line 1", given, "a name for each column, each once", "rename the columns")]
 
 
-def _read_parquet(path: Path, content: bytes) -> Table:
+def _read_parquet(path: Path, content: bytes, _: str) -> Table:
     try:
         found = read_rows(content)
     except ValueError as error:
         return _refuse(path, f"broken Parquet: {showable(str(error))}", "a Parquet file", "write the file again")
-    return _read_objects((f"{path.name} row {number}", row) for number, row in enumerate(found, start=1))
+    table = _read_objects((f"{path.name} row {number}", row) for number, row in enumerate(found, start=1))
+    return replace(table, types=read_types(content))
 
 
-_READERS: dict[str, Callable[[Path, bytes], Table]] = {
+_READERS: dict[str, Callable[[Path, bytes, str], Table]] = {
     ".json": _read_json,
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.engine.contract.errors import Problem
@@ -35,10 +35,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The readable rows, and the problems of the others."""
+    """The readable rows, and the problems of the others. ``types``: Arrow's types of the columns of a Parquet file."""
 
     rows: tuple[Row, ...] = ()
     problems: tuple[Problem, ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
