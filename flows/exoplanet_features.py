@@ -39,6 +39,7 @@ def exoplanet_features(
     light_curves: Annotated[Path | None, Field(title="Folder of light curves")] = None,
     targets: Annotated[Path | None, Field(title="Table of targets (CSV, JSON, JSONL or Parquet)")] = None,
     source: Annotated[Source, Field(title="Source of light curves")] = "folder",
+    id_column: Annotated[str | None, Field(title="Column with the star's name")] = None,
     output_dir: Annotated[Path, Field(title="Output folder")],
     min_period: Annotated[float, Field(ge=MIN_PERIOD_DAYS, le=MAX_PERIOD_DAYS, title="Minimum period (days)")] = 0.6,
     max_period: Annotated[float | None, Field(gt=0, le=MAX_PERIOD_DAYS, title="Maximum period (days)")] = None,
@@ -60,7 +61,8 @@ def exoplanet_features(
 
     Args:
         light_curves: Folder of light curves: FITS of Kepler, K2 or TESS (SPOC, QLP), or CSV
-        targets: CSV, JSON, JSONL or Parquet with target_id (default: every star of the folder)
+        targets: CSV, JSON, JSONL or Parquet with one row per star or candidate (default: every star of the folder)
+        id_column: Column of --targets with the star's name (default: recognized, such as target_id, tid or kepid)
         source: Where light curves come from: a folder, or the archive MAST
         output_dir: Folder for features.parquet, bls_tls_features.csv, stars/, plots/, summary.json and report.html
         min_period: Minimum period in days
@@ -85,9 +87,10 @@ def exoplanet_features(
 
     params = TransitParams(**pick(TransitParams.model_fields, locals()))
     notes: list[str] = []
-    stars, problems = read_targets(targets, light_curves, source, {column.name for column in COLUMNS}, notes)
+    reserved = {column.name for column in COLUMNS}
+    stars, problems = read_targets(targets, light_curves, source, reserved, notes, id_column)
     problems += find_params_problems(run_bls, run_tls, min_period, max_period)
-    problems += check_priority(execution, (star.fields for star in stars))
+    problems += check_priority(execution, (star.row_fields for star in stars))
     if source == "mast":
         from tasks.transits.sources.settings import find_mast_problems
 

@@ -203,12 +203,13 @@ def test_every_column_of_the_dataset_is_documented() -> None:
 
 
 def test_table_of_candidates_is_documented_as_declared() -> None:
-    from tasks.transits.columns import COLUMNS, FLAGS, REASONS, format_markdown
+    from tasks.transits.columns import COLUMNS, EPHEMERIS_USES, FLAGS, ORIGINS, REASONS, format_markdown
 
     page = (ROOT / "docs" / "exoplanet_features.md").read_text(encoding="utf-8")
     declared = format_markdown(COLUMNS).splitlines()[2:]
     assert [line for line in declared if line not in page] == []
-    words = [f"| `{word.value}` | {text} |" for words in (REASONS, FLAGS) for word, text in words.items()]
+    tables = (REASONS, FLAGS, ORIGINS, EPHEMERIS_USES)
+    words = [f"| `{word}` | {text} |" for words in tables for word, text in words.items()]
     assert [line for line in words if line not in page] == []
 
 

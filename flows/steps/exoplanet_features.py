@@ -39,7 +39,10 @@ def search_stars(
 
     def collect(searched: Iterable[Record]) -> list[Item]:
         details = {record.id: record.detail for record in searched}
-        return make_table_items(collect_star_files(list(target_of.values()), details))
+        failed = (outcome for node in graph.nodes for outcome in run.get_outcomes(node).failed())
+        failures = {outcome.id: f"{outcome.failure_kind}: {outcome.message}" for outcome in failed}
+        types = next((target.types for target in targets), {})
+        return make_table_items(collect_star_files(list(target_of.values()), details, failures), types)
 
     graph = Graph(scratch_bytes)
     if source == "mast":

@@ -45,7 +45,7 @@ class Candidate:
     depth                   of the floor of the best trapezoid, as a fraction
     ingress_fraction        ingress over the whole duration, of the best trapezoid: 0 for a box, 0.5 for a V
     snr                     depth over its uncertainty, in white noise
-    sde                     height of its peak in the spectrum
+    sde                     height of its peak in the spectrum; NaN for a given candidate outside the spectrum
     used                    (n,) points that the search used: all except the transits of earlier candidates
     """
 

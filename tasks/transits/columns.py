@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 Type: TypeAlias = Literal["string", "int64", "float64", "bool"]
 
 SEPARATOR = ";"  # between the words of a cell
+_PREFIX = "target_list_"  # of a copied column with the name of a declared one
 
 
 class Reason(StrEnum):
-    """Reasons why a feature has no value. The first five apply to a whole star."""
+    """Reasons why a feature has no value. The first six apply to a whole star."""
 
+    FAILED = "failed"
     NO_CANDIDATE = "no_candidate"
     TOO_FEW_POINTS = "too_few_points"
     CONSTANT_FLUX = "constant_flux"
     NONPOSITIVE_FLUX = "nonpositive_flux"
     SHORT_BASELINE = "short_baseline"
+    NO_GIVEN_PERIOD = "no_given_period"
     NO_TRANSIT_POINTS = "no_transit_points"
     NO_OUT_OF_TRANSIT_POINTS = "no_out_of_transit_points"
     NO_DIMMING = "no_dimming"
@@ -35,17 +38,20 @@ class Reason(StrEnum):
     NO_ROOM_FOR_SECONDARY = "no_room_for_secondary"
     NO_SECONDARY_COVERAGE = "no_secondary_coverage"
     INSIDE_STAR = "inside_star"
+    SINGLE_TRANSIT = "single_transit"
     NOT_MEASURED = "not_measured"
     NO_TLS_FIT = "no_tls_fit"
     UNDEFINED = "undefined"
 
 
 REASONS: Mapping[Reason, str] = {
+    Reason.FAILED: "the star failed; `failure` has the reason",
     Reason.NO_CANDIDATE: "the search found no signal above the threshold",
     Reason.TOO_FEW_POINTS: "too few cadences of good quality to search in",
     Reason.CONSTANT_FLUX: "the flux does not scatter at all, so it cannot be searched",
     Reason.NONPOSITIVE_FLUX: "the median flux is zero or negative: a transit would be a brightening",
     Reason.SHORT_BASELINE: "no room for two transits of the shortest period",
+    Reason.NO_GIVEN_PERIOD: "the target list gives no period for this candidate",
     Reason.NO_TRANSIT_POINTS: "no point lies in a transit",
     Reason.NO_OUT_OF_TRANSIT_POINTS: "no point is more than a duration away from every mid-transit, so the "
     "out-of-transit level is unknown",
@@ -57,7 +63,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.NO_ROOM_FOR_SECONDARY: "the period is less than three durations, so no phase is clear of the transit",
     Reason.NO_SECONDARY_COVERAGE: "no point lies at phases clear of the transit",
     Reason.INSIDE_STAR: "an orbit of this period would lie inside the star",
-    Reason.NOT_MEASURED: "the search could not measure it, such as the period uncertainty of a single transit",
+    Reason.SINGLE_TRANSIT: "one transit has no period, and no feature that needs it",
+    Reason.NOT_MEASURED: "the search could not measure it, such as a period uncertainty that the data do not constrain",
     Reason.NO_TLS_FIT: "transit least squares was off, or could not fit this signal",
     Reason.UNDEFINED: "the formula has no finite value for these points, or needs too much memory",
 }
@@ -78,6 +85,8 @@ class Flag(StrEnum):
     V_SHAPE = "v_shape"
     TOO_LARGE = "too_large"
     SAME_PERIOD = "same_period"
+    TOO_DEEP = "too_deep"
+    AT_DUMPS_OR_EDGES = "at_dumps_or_edges"
 
 
 # Thresholds are named constants of flags.py; a test compares them to these texts.
@@ -103,6 +112,10 @@ FLAGS: Mapping[Flag, str] = {
     Flag.TOO_LARGE: "with the star's given radius, larger than 25 Earth radii (Kunimoto et al. 2025)",
     Flag.SAME_PERIOD: "the same period as an earlier candidate, to within a duration over the whole light curve: its "
     "secondary eclipse, or a residual of it (Thompson et al. 2018)",
+    Flag.TOO_DEEP: "deeper than 10 % of a star of unknown radius: known planets block up to 7 % of main-sequence stars "
+    "(TOI-5205 b, Kanodia et al. 2023)",
+    Flag.AT_DUMPS_OR_EDGES: "at least 0.5 of the observed transits are at momentum dumps, scattered light or edges of "
+    "gaps, and chance has a probability below 0.01",
 }
 
 
@@ -322,8 +335,79 @@ VETTING = (
     ),
 )
 
-COLUMNS = (*IDENTITY, *BOX_FEATURES, *TLS_FEATURES, *VETTING)
+
+class Origin(StrEnum):
+    """The source of a row."""
+
+    SEARCH = "search"
+    GIVEN = "given"
+    SINGLE_TRANSIT = "single_transit"
+
+
+ORIGINS: Mapping[Origin, str] = {
+    Origin.SEARCH: "a signal of the blind search, or a star without one",
+    Origin.GIVEN: "a candidate of the target list, measured at its ephemeris",
+    Origin.SINGLE_TRANSIT: "a dip that does not repeat, with its time, depth, duration and signal-to-noise ratio",
+}
+
+
+class EphemerisUse(StrEnum):
+    """How the ephemeris of a row relates to the given one."""
+
+    EXACT = "exact"
+    FITTED = "fitted"
+    REFINED = "refined"
+
+
+EPHEMERIS_USES: Mapping[EphemerisUse, str] = {
+    EphemerisUse.EXACT: "as given: the light curve shows no transits there that could be fitted (below 7 sigma)",
+    EphemerisUse.FITTED: "fitted to the transits, starting at the given values",
+    EphemerisUse.REFINED: "found from 0.8 to 1.2 times the given period, because the light curve contradicts the given "
+    "values",
+}
+
+COMPARISON = (
+    Column("origin", "string", "", f"Source of the row: {', '.join(f'`{word}`' for word in Origin)}", ""),
+    Column(
+        "match",
+        "int64",
+        "",
+        "Number of the same body in the rows of the other origin: for a given candidate that of the signal found, for "
+        "a signal that of the given candidate",
+        "periods in a ratio of small numbers, and transits at the same times",
+    ),
+    Column("harmonic", "float64", "", "Period of the match over the period of this row: 1, 2, 0.5, 3, ...", ""),
+    Column(
+        "ephemeris",
+        "string",
+        "",
+        f"Use of the given ephemeris: {', '.join(f'`{word}`' for word in EphemerisUse)}",
+        "",
+    ),
+    Column("given_period_days", "float64", "days", "Period", _TARGETS),
+    Column("given_transit_time_days", "float64", "days in time_system", "Mid-transit time", _TARGETS),
+    Column("given_duration_days", "float64", "days", "Duration", _TARGETS),
+    Column("given_depth_ppm", "float64", "ppm", "Depth", _TARGETS),
+    Column("failure", "string", "", "Kind and reason of the failure of a star without results", "`failures.json`"),
+)
+
+DATA = (
+    Column(
+        "dump_or_edge_share",
+        "float64",
+        "",
+        "Share of the observed transits that overlap a momentum dump, a thruster firing, scattered light, or 0.1 days "
+        "at the edge of a gap",
+        "quality flags of the missions",
+    ),
+    Column(
+        "pipelines", "string", "", f"Pipelines of the light curves used, joined by `{SEPARATOR}`", "the files' headers"
+    ),
+)
+
+COLUMNS = (*IDENTITY, *BOX_FEATURES, *TLS_FEATURES, *VETTING, *COMPARISON, *DATA)
 FEATURES = tuple(column.name for column in (*BOX_FEATURES, *TLS_FEATURES))  # the 27
+_NAMES = frozenset(column.name for column in COLUMNS)
 
 
 def build_arrow_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
@@ -332,6 +416,20 @@ def build_arrow_schema(extra: Iterable[pa.Field] = ()) -> pa.Schema:
 
     own = [pa.field(column.name, pa.type_for_alias(column.type)) for column in COLUMNS]
     return pa.schema([*own, *extra])
+
+
+def choose_free_names(names: Iterable[str]) -> list[str]:
+    """Return each name, with a unique prefixed form for those that a declared column has already."""
+    given = list(names)
+    taken = {*_NAMES, *given}
+    free_list = []
+    for name in given:
+        free = name
+        while free in _NAMES or (free != name and free in taken):
+            free = f"{_PREFIX}{free}"
+        taken.add(free)
+        free_list.append(free)
+    return free_list
 
 
 def format_masks(masks: Mapping[str, str]) -> str:

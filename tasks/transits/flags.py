@@ -37,6 +37,10 @@ TARGETS_SEARCHED = 20_000  # Robovetter and LEO-Vetter: one false alarm per this
 MAX_PLANET_SECONDARY = 0.1  # of the transit's depth; Robovetter and LEO-Vetter
 MAX_ALBEDO = 1.0  # Robovetter and LEO-Vetter
 MAX_RADIUS_EARTH = 25.0  # LEO-Vetter
+# Our own, for stars of unknown radius: the deepest transit of a planet of a main-sequence star takes 7 % of its light.
+MAX_DEPTH = 0.1
+MIN_DISTURBED_SHARE = 0.5  # our own
+MAX_DISTURBED_CHANCE = 0.01  # our own: thrusters of K2 fire every 6 hours, so every planet has some transits there
 # Robovetter's limit is b + k = 1.04, with b the impact parameter and k the radius ratio from a fit. From a trapezoid
 # b + k never exceeds 1, a V (Seager & Mallén-Ornelas 2003); for k = 0.1, 0.4 is b + k = 0.99.
 MAX_INGRESS_FRACTION = 0.4
@@ -158,6 +162,20 @@ def has_same_period(case: Case) -> bool:
     return any(has_matching_period(case.curve, case.candidate, other) for other in earlier)
 
 
+def is_too_deep(case: Case) -> bool:
+    """Return True if a planet would have to be larger than any known one. False if the radius of the star is known."""
+    depth = case.features.get_number("depth_ppm")
+    return case.curve.star.radius is None and depth is not None and depth > MAX_DEPTH * PPM
+
+
+def is_at_dumps_or_edges(case: Case) -> bool:
+    """Return True if more transits than expected by chance are at times of bad data."""
+    share, chance = case.features.evidence.disturbed_share, case.features.evidence.disturbed_chance
+    if share is None or chance is None:
+        return False
+    return share >= MIN_DISTURBED_SHARE and chance < MAX_DISTURBED_CHANCE
+
+
 CHECKS: Mapping[Flag, Callable[[Case], bool]] = {
     Flag.WEAK: is_weak,
     Flag.FEW_TRANSITS: has_few_transits,
@@ -171,6 +189,8 @@ CHECKS: Mapping[Flag, Callable[[Case], bool]] = {
     Flag.V_SHAPE: is_v_shaped,
     Flag.TOO_LARGE: is_too_large,
     Flag.SAME_PERIOD: has_same_period,
+    Flag.TOO_DEEP: is_too_deep,
+    Flag.AT_DUMPS_OR_EDGES: is_at_dumps_or_edges,
 }
 
 

@@ -23,11 +23,24 @@ _ARCHIVE = (
     ("TIC", re.compile(r"tess\d{13}-s(?P<part>\d{4})-(?P<star>\d{16})-\d{4}-[a-z]_(?:fast-)?lc\.fits")),
     ("TIC", re.compile(r"hlsp_[a-z0-9-]+_tess_\w+?_s(?P<part>\d{4})-(?P<star>\d{16})_\w+_v[\w.]+_ll?c\.fits")),
     ("TIC", re.compile(r"hlsp_[a-z0-9-]+_tess_\w+?_(?P<star>\d{16})-s(?P<part>\d{4})_\w+_v[\w.]+_ll?c\.fits")),
+    ("TIC", re.compile(r"hlsp_tess-data-alerts_tess_phot_(?P<star>\d{11})-s(?P<part>\d{2})_tess_v[\w.]+_lc\.fits")),
     ("EPIC", re.compile(r"hlsp_[a-z0-9-]+_k2_\w+?_(?P<star>\d{9})-c(?P<part>\d{2,3})_\w+_v[\w.]+_ll?c\.fits")),
+    ("EPIC", re.compile(r"hlsp_k2sff_k2_lightcurve_(?P<star>\d{9})-c(?P<part>\d{2,3})_\w+_v\d_llc-default-aper\.txt")),
+    ("KIC", re.compile(r"hlsp_kepseismic_kepler_phot_kplr(?P<star>\d{9})-\d{2}d_kepler_v[\w.]+_cor-filt-inp\.fits")),
+    (
+        "Gaia DR3",
+        re.compile(r"hlsp_tglc_tess_ffi_gaiaid-(?P<star>\d+)-s(?P<part>\d{4})-cam\d-ccd\d_tess_v\w+_llc\.fits"),
+    ),
+    (
+        "Gaia DR2",
+        re.compile(r"hlsp_cdips_tess_ffi_gaiatwo(?P<star>\d{22})-(?P<part>\d{4})(?:-cam\d-ccd\d)?_tess_v\d+_llc\.fits"),
+    ),
+    ("Gaia DR2", re.compile(r"hlsp_t16_tess_ffi_s(?P<part>\d{4})-cam\d-ccd\d-(?P<star>\d{20})_tess_v\d+_ll?c\.fits")),
 )
 # Other products of the archives, without light curves: skipping them is not a failure.
 _OTHER_PRODUCT = re.compile(
     r"(?:kplr|ktwo|tess)\d+.*_(?:lpd-targ|spd-targ|tp|fast-tp|dvt|dvr|dvs|ffic?|ffir|xrp)\.fits"
+    r"|hlsp_kepseismic_.*-psd-.*\.fits"
 )
 _NUMBERED = re.compile(
     r"(?P<catalogue>TIC|KIC|EPIC|kplr|ktwo)[\s_:-]*0*(?P<star>\d{1,16})(?![0-9A-Za-z])", re.IGNORECASE | re.ASCII
@@ -174,5 +187,5 @@ def _list_file_names(path: PurePosixPath, given: str, may_be_part: bool) -> tupl
 
 
 def _format_catalogue_name(catalogue: str, number: str) -> str:
-    prefix = catalogue.upper()
+    prefix = catalogue if catalogue.startswith("Gaia") else catalogue.upper()
     return f"{_PREFIXES.get(prefix, prefix)} {int(number)}"

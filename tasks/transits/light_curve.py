@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -57,6 +57,8 @@ class LightCurve:
     flux        (n,) each segment over its own median, so about 1
     flux_error  (n,) in the same unit; NaN without errors in the file
     segment     (n,) index into ``segments``
+    disturbed   (m,) times of cadences with a momentum dump, a thruster firing or scattered light, sorted
+    nonpositive  number of points that are excluded because their flux is 0 or negative
     """
 
     time: Floats
@@ -65,6 +67,8 @@ class LightCurve:
     segment: Indices
     segments: tuple[Segment, ...]
     star: Star
+    disturbed: Floats = field(default_factory=lambda: np.zeros(0))
+    nonpositive: int = 0
 
     @property
     def time_system(self) -> str:
@@ -83,6 +87,10 @@ class PreparedLightCurve:
     observed         (n,) the normalised flux before detrending
     segment          (n,) index into ``segments``
     rotation_days    strongest period of the undetrended flux, by Lomb-Scargle; None if there is none
+    disturbed        (m,) as in :class:`LightCurve`
+    edges            (k,) times of the first and last points of pieces between gaps, before points were excluded
+    nonpositive      as in :class:`LightCurve`
+    short_dips       number of points that are excluded because they are low alone
     """
 
     time: Floats
@@ -94,6 +102,10 @@ class PreparedLightCurve:
     segments: tuple[Segment, ...]
     star: Star
     rotation_days: float | None = None
+    disturbed: Floats = field(default_factory=lambda: np.zeros(0))
+    edges: Floats = field(default_factory=lambda: np.zeros(0))
+    nonpositive: int = 0
+    short_dips: int = 0
 
     @property
     def baseline_days(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numba
@@ -18,6 +18,7 @@ from wotan import flatten
 
 from tasks.transits.light_curve import Flags, Floats, Indices, LightCurve, PreparedLightCurve, Star
 from tasks.transits.orbit import compute_max_transit_share, compute_scaled_axis
+from tasks.transits.outliers import find_short_dips
 from tasks.transits.params import TransitParams
 from tasks.transits.rotation import measure_rotation_period
 from tasks.transits.unsearchable import Unsearchable
@@ -90,8 +91,8 @@ def prepare(curve: LightCurve, params: TransitParams, in_transit: Flags | None =
     second call restores the depth that the trend absorbed.
 
     The result excludes flares and cosmic rays above 4 sigma, the first and last 0.1 days of long pieces between gaps,
-    and pieces shorter than the longest transit, in which a trend is indistinguishable from a transit. Low points are
-    never excluded. Raises Unsearchable.
+    and pieces shorter than the longest transit, in which a trend is indistinguishable from a transit. Of low points, it
+    excludes only those that are too short for a transit (:mod:`tasks.transits.outliers`). Raises Unsearchable.
     """
     _check(curve, params)
     pieces = _split_pieces(curve.time, curve.segment)
@@ -102,7 +103,17 @@ def prepare(curve: LightCurve, params: TransitParams, in_transit: Flags | None =
     flat = curve.flux / np.where(keep, trend, 1.0)
     noise = _estimate_noise(flat, keep, curve.segment)
     keep &= flat - 1.0 < UPWARD_SIGMA * noise
-    return _select_points(curve, keep, trend, flat, noise)
+    dips = find_short_dips(curve.time, flat, noise, keep, curve.segment)
+    prepared = _select_points(curve, keep & ~dips, trend, flat, noise)
+    edges = [time for piece in pieces for time in (curve.time[piece.start], curve.time[piece.end - 1])]
+    return replace(
+        prepared,
+        rotation_days=measure_rotation_period(curve.time[~dips], curve.flux[~dips], curve.segment[~dips]),
+        disturbed=curve.disturbed,
+        edges=np.array(edges),
+        nonpositive=curve.nonpositive,
+        short_dips=int(np.count_nonzero(dips)),
+    )
 
 
 def _check(curve: LightCurve, params: TransitParams) -> None:
@@ -206,5 +217,4 @@ def _select_points(curve: LightCurve, keep: Flags, trend: Floats, flat: Floats, 
         segment=curve.segment[keep],
         segments=curve.segments,
         star=curve.star,
-        rotation_days=measure_rotation_period(curve.time, curve.flux, curve.segment),
     )

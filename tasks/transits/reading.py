@@ -20,9 +20,13 @@ from tasks.transits.unsearchable import Unsearchable
 
 # For several files of one segment, the order of preference: the pipeline that removes systematics best, then the
 # cadence that resolves a transit with the fewest points.
-_AUTHORS = ("SPOC", "Kepler", "K2", "TESS-SPOC", "QLP")
+_AUTHORS = (
+    "SPOC", "Kepler", "K2", "TESS-SPOC", "QLP", "TGLC", "eleanor-lite", "CDIPS", "T16", "EVEREST", "K2SC", "K2SFF",
+    "KEPSEISMIC",
+)  # fmt: skip
 _CADENCES_SECONDS = {"TESS": (120.0, 20.0, 200.0, 600.0, 1800.0), "Kepler": (1765.5, 58.85), "K2": (1765.5, 58.85)}
 _MIN_LEVEL = 1e-30
+_MIN_POSITIVE_SIGMA = 5.0  # of a star's noise below its flux: negative values are no noise then
 _NAMES = ("time", "flux", "flux_error")
 
 
@@ -155,13 +159,26 @@ def _stitch(files: Sequence[LightCurveFile], star: Star) -> LightCurve:
     cadences = np.array([file.segment.cadence_seconds for file in files]) / 86400
     kept = order[_find_distinct(time[order], index[order], cadences)]
     segments = tuple(replace(file.segment, time_system=system) for file in files)
-    return LightCurve(time[kept], flux[kept], error[kept], index[kept], segments, star)
+    disturbed = np.sort(np.concatenate([part.disturbed for part in points]))
+    nonpositive = sum(len(file.points.time) for file in files) - len(time)
+    return LightCurve(time[kept], flux[kept], error[kept], index[kept], segments, star, disturbed, nonpositive)
 
 
 def _divide_by_median(file: LightCurveFile, system: str) -> Points:
-    level = float(np.median(file.points.flux))
+    """Return the points in another time system, over their median, without points that are zero or negative."""
+    points = file.points
+    level = float(np.median(points.flux))
     shift = TIME_ZERO_DAYS[file.segment.time_system] - TIME_ZERO_DAYS[system]
-    return Points(file.points.time + shift, file.points.flux / level, file.points.flux_error / level)
+    good = _find_positive(points.flux / level)
+    flux, error = points.flux[good] / level, points.flux_error[good] / level
+    return Points(points.time[good] + shift, flux, error, points.disturbed + shift)
+
+
+def _find_positive(flux: Floats) -> Flags:
+    """Return flags (n,) of the points with flux: zeros fill gaps, and negative values are bad unless they are noise."""
+    noise = 1.4826 * float(np.median(np.abs(flux - 1.0)))
+    is_noisy = noise > 1 / _MIN_POSITIVE_SIGMA
+    return (flux > 0.0) | ((flux < 0.0) & is_noisy)
 
 
 def _find_distinct(time: Floats, segment: Indices, cadences: Floats) -> Flags:

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.transits.candidate import Candidate
-from tasks.transits.columns import SEPARATOR, format_masks
+from tasks.transits.columns import SEPARATOR, EphemerisUse, Origin, format_masks
 from tasks.transits.features import Features, mask_all_features
+from tasks.transits.features.values import PPM
 from tasks.transits.flags import find_false_positive_flags, format_flags
-from tasks.transits.light_curve import LightCurve, PreparedLightCurve, Star
+from tasks.transits.given import Ephemeris
+from tasks.transits.light_curve import TIME_ZERO_DAYS, LightCurve, PreparedLightCurve, Star
+from tasks.transits.matching import Match
 
 
 def build_candidate_row(
@@ -18,6 +21,7 @@ def build_candidate_row(
     candidate: Candidate,
     features: Features,
     candidates: Sequence[Candidate],
+    match: Match | None = None,
 ) -> dict[str, Any]:
     """Build the row of one of a star's ``candidates``. ``target``: the payload of its item."""
     flags = find_false_positive_flags(curve, candidate, features, candidates)
@@ -27,6 +31,10 @@ def build_candidate_row(
         **features.values,
         "false_positive_flags": format_flags(flags),
         "mask_reasons": format_masks(features.masks),
+        "origin": str(Origin.SEARCH),
+        "match": match.number if match else None,
+        "harmonic": match.harmonic if match else None,
+        "dump_or_edge_share": features.evidence.disturbed_share,
     }
 
 
@@ -42,6 +50,26 @@ def build_masked_row(
         **features.values,
         "false_positive_flags": None,
         "mask_reasons": format_masks(features.masks),
+        "origin": str(Origin.SEARCH),
+    }
+
+
+def mark_as_given(
+    row: Mapping[str, Any], number: int, given: Ephemeris, use: EphemerisUse | None, candidates: int
+) -> dict[str, Any]:
+    """Return the row of a given candidate, with the values of the target list. ``candidates``: found by the search."""
+    zero = TIME_ZERO_DAYS.get(row["time_system"] or "")
+    has_epoch = given.epoch_bjd is not None and zero is not None
+    return {
+        **row,
+        "candidate_number": number,
+        "candidates": candidates,
+        "origin": str(Origin.GIVEN),
+        "ephemeris": None if use is None else str(use),
+        "given_period_days": given.period_days,
+        "given_transit_time_days": given.epoch_bjd - zero if has_epoch else None,  # type: ignore[operator]
+        "given_duration_days": given.duration_days,
+        "given_depth_ppm": None if given.depth is None else given.depth * PPM,
     }
 
 
@@ -63,4 +91,5 @@ def _build_star_columns(
         "stellar_mass_solar": 1.0 if star.mass is None else star.mass,
         "stellar_parameters_assumed": star.radius is None or star.mass is None,
         "rotation_period_days": curve.rotation_days if curve else None,
+        "pipelines": SEPARATOR.join(dict.fromkeys(segment.author for segment in segments)),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,8 +13,8 @@ from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Workspace, get_published_file
 from tasks.transits.params import TransitParams
 from tasks.transits.plots.gallery import describe_plot
-from tasks.transits.table import StarFile, encode_rows
-from tasks.transits.targets import Target
+from tasks.transits.table import GivenRow, StarFile, encode_rows
+from tasks.transits.target import Target
 
 if TYPE_CHECKING:
     from tasks.transits.analysis import StarAnalysis
@@ -28,12 +28,12 @@ class StarsStage(Stage):
     """Searches one star and measures its candidates.
 
     The item's inputs are the star's files, or its payload has ``downloads``, files of the output folder with their
-    digests. Its payload is ``{"id", "name", "mission", "segments", "star"}``. Outputs
-    are ``stars/<id>.json``, the star's rows of the table, and ``plots/<id>.png`` if plots are on.
+    digests. Its payload is ``{"id", "name", "mission", "segments", "star"}``, and ``candidates`` if the target list
+    gives some. Outputs are ``stars/<id>.json``, the star's rows of the table, and ``plots/<id>.png`` if plots are on.
     """
 
     name: ClassVar[str] = "stars"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     # Measured: 265 MiB once it is open, mostly numba and its compiled code; 365 for a K2 campaign with its plot.
     memory_bytes: ClassVar[int] = 640 * 2**20
     timeout_seconds: ClassVar[float] = 1800.0
@@ -79,7 +79,7 @@ class StarsStage(Stage):
         work.output(_get_rows_path(item.id)).write_bytes(document)
         detail: dict[str, Any] = {"rows_sha256": hashlib.sha256(document).hexdigest()}
         if self.params.plots and study.result is not None:
-            detail |= {"picture": self._draw(item, study.result, study.rows, work)}
+            detail |= {"picture": self._draw(item, study.result, study.search_rows, work)}
         return StageResult(values=study.get_values(), detail=detail)
 
     def _draw(
@@ -99,20 +99,25 @@ class StarsStage(Stage):
         return asdict(describe_plot(item.id, path, hashlib.sha256(picture).hexdigest(), rows))
 
 
-def collect_star_files(targets: Sequence[Target], details: Mapping[str, Mapping[str, Any]]) -> list[StarFile]:
-    """Return the files of all finished stars in the order of the targets. ``details``: of their records, by id."""
-    return [
-        StarFile(
-            target.id,
-            _get_rows_path(target.id),
-            details[target.id]["rows_sha256"],
-            target.label,
-            target.fields,
-            target.paths,
-        )
-        for target in targets
-        if target.id in details
-    ]
+def collect_star_files(
+    targets: Sequence[Target], details: Mapping[str, Mapping[str, Any]], failures: Mapping[str, str]
+) -> list[StarFile]:
+    """Return the files of all stars that are done or failed, in the order of the targets.
+
+    ``details``: of the records of finished stars, by id. ``failures``: kind and message of the others.
+    """
+    done = {target.id: _make_star_file(target, details.get(target.id), failures) for target in targets}
+    return [file for file in done.values() if file]
+
+
+def _make_star_file(target: Target, detail: Mapping[str, Any] | None, failures: Mapping[str, str]) -> StarFile | None:
+    given = [GivenRow(candidate.label, candidate.fields) for candidate in target.candidates]
+    file = StarFile(target.id, label=target.label, fields=target.fields, files=target.paths, given=given)
+    if detail is not None:
+        return replace(file, path=_get_rows_path(target.id), sha256=detail["rows_sha256"])
+    if target.id in failures:
+        return replace(file, failure=failures[target.id], name=target.name, mission=target.mission)
+    return None
 
 
 def _get_rows_path(star_id: str) -> str:

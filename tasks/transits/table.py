@@ -25,14 +25,23 @@ from pydantic import BaseModel, ConfigDict
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage, StageResult, Workspace, get_published_file
-from tasks.transits.columns import COLUMNS, SEPARATOR, Column, build_arrow_schema
+from tasks.transits.columns import (
+    COLUMNS,
+    FEATURES,
+    SEPARATOR,
+    Column,
+    Origin,
+    Reason,
+    build_arrow_schema,
+    choose_free_names,
+    format_masks,
+)
 
 PARQUET = "features.parquet"
 CSV = "bls_tls_features.csv"
 
 _ADVICE = "run again with --verify digest to recreate it"
 _ROWS_AT_A_TIME = 4096  # rows per batch and per row group
-_PREFIX = "target_list_"  # of an extra column with the name of a declared one
 _OWN = {column.name: column for column in COLUMNS}
 _HELD: Mapping[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (float, int), "bool": (bool,)}
 _INTEGERS = range(-(2**63), 2**63)
@@ -52,30 +61,44 @@ class TableParams(BaseModel):
 
 
 @dataclass(frozen=True)
+class GivenRow:
+    """The target list's label and other columns, as JSON values, for one given candidate."""
+
+    label: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class StarFile:
     """The published rows of a star, and those of its target's values that do not affect its search.
 
-    path    in the output folder, with the digest ``sha256`` of the published content
-    label   for the column ``label``
-    fields  the target list's other columns, as JSON values
-    files   paths of its light curves, for the user
+    path     in the output folder, with the digest ``sha256`` of the published content; empty for a failed star
+    label    for the column ``label``
+    fields   the target list's other columns, as JSON values
+    files    paths of its light curves, for the user
+    given    one for each given candidate, in their order
+    failure  kind and message of a failed star, whose rows have only its ``name`` and ``mission``
 
     A changed label or field updates the table without running the star again.
     """
 
     id: str
-    path: str
-    sha256: str
+    path: str = ""
+    sha256: str = ""
     label: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     files: Sequence[str] = ()
+    given: Sequence[GivenRow] = ()
+    failure: str = ""
+    name: str = ""
+    mission: str = ""
 
 
 class FeaturesStage(Stage):
     """Joins the rows of all stars, from the files that the star stage published."""
 
     name = "features"
-    version = 1
+    version = 2
     memory_bytes = 512 * 2**20
     timeout_seconds = 3600.0
     packages = ("pyarrow",)
@@ -85,19 +108,30 @@ class FeaturesStage(Stage):
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Write both files. Raises BadInput if a star's file is missing, modified or invalid."""
-        stars = [StarFile(**star) for star in item.payload["stars"]]
-        table = join_documents(_read_documents(stars, work.output_dir))
+        stars = [_build_star_file(star) for star in item.payload["stars"]]
+        table = join_documents(_read_documents(stars, work.output_dir), item.payload.get("types", {}))
         pq.write_table(table, work.output(PARQUET), compression="zstd", version="2.6", row_group_size=_ROWS_AT_A_TIME)
         with work.output(CSV).open("w", encoding="utf-8", newline="") as file:
             write_csv(table, file)
-        candidates = table.num_rows - table.column("candidate_number").null_count
-        return StageResult(values={"stars": len(stars), "rows": table.num_rows, "candidates": candidates})
+        numbered = table.filter(pc.is_valid(table.column("candidate_number")))
+        counts = {origin: pc.sum(pc.equal(numbered.column("origin"), origin)).as_py() or 0 for origin in Origin}
+        values = {"stars": len(stars), "rows": table.num_rows, "candidates": counts[Origin.SEARCH]}
+        failed = sum(1 for star in stars if star.failure)
+        return StageResult(values={**values, "given_candidates": counts[Origin.GIVEN], "failed_stars": failed})
 
 
-def make_table_items(stars: Iterable[StarFile]) -> list[Item]:
-    """Make the single item of the table, for ``stars`` in the order of the targets; empty without stars."""
-    listed = [{**asdict(star), "files": list(star.files)} for star in stars]
-    return [Item(id="features", payload={"stars": listed}, cost=float(len(listed)), name=PARQUET)] if listed else []
+def _build_star_file(payload: Mapping[str, Any]) -> StarFile:
+    return StarFile(**{**payload, "given": [GivenRow(**row) for row in payload["given"]]})
+
+
+def make_table_items(stars: Iterable[StarFile], types: Mapping[str, str] | None = None) -> list[Item]:
+    """Make the single item of the table, for ``stars`` in the order of the targets; empty without stars.
+
+    ``types``: Arrow's types of columns of the target list, if it has types.
+    """
+    listed = [{**asdict(star), "files": list(star.files), "given": list(map(asdict, star.given))} for star in stars]
+    payload = {"stars": listed, **({"types": dict(types)} if types else {})}
+    return [Item(id="features", payload=payload, cost=float(len(listed)), name=PARQUET)] if listed else []
 
 
 def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -131,10 +165,10 @@ def _check_type(column: Column, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Document:
-    """A star's rows with all declared columns, and the values of its other columns."""
+    """A star's rows with all declared columns, and for each row the values of the other columns."""
 
     rows: Sequence[Mapping[str, Any]]
-    fields: Mapping[str, Any]
+    fields: Sequence[Mapping[str, Any]]
 
 
 def _read_documents(stars: Iterable[StarFile], output_dir: Path) -> Iterator[Document]:
@@ -146,6 +180,15 @@ def read_document(star: StarFile, output_dir: Path) -> Document:
 
     Raises BadInput if the file is missing, modified or invalid.
     """
+    rows = _make_failed_rows(star) if star.failure else _read_rows(star, output_dir)
+    extra: dict[str, Any] = {"files": len(star.files), "path": SEPARATOR.join(star.files)} if star.files else {}
+    own = [_find_given_row(star, row) for row in rows]
+    labels: list[dict[str, Any]] = [{} if given.label is None else {"label": given.label} for given in own]
+    told = [{**row, **extra, **label} for row, label in zip(rows, labels, strict=True)]
+    return Document(told, [given.fields for given in own])
+
+
+def _read_rows(star: StarFile, output_dir: Path) -> list[dict[str, Any]]:
     try:
         content = get_published_file(output_dir, star.path).read_bytes()
     except OSError as error:
@@ -154,12 +197,27 @@ def read_document(star: StarFile, output_dir: Path) -> Document:
         raise BadInput(f"{star.path} was modified after it was published; {_ADVICE}")
     try:
         document = json.loads(content, parse_constant=_reject_constant)
-        rows = [_check_row(row) for row in document["rows"]]
+        return [_check_row(row) for row in document["rows"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{star.path} does not hold a star's rows: {error}") from error
-    extra: dict[str, Any] = {"files": len(star.files), "path": SEPARATOR.join(star.files)} if star.files else {}
-    extra |= {} if star.label is None else {"label": star.label}
-    return Document([{**row, **extra} for row in rows] if extra else rows, star.fields)
+
+
+def _make_failed_rows(star: StarFile) -> list[dict[str, Any]]:
+    """Return the rows of a failed star: one for each given candidate, or one without a number."""
+    masks = format_masks(dict.fromkeys(FEATURES, Reason.FAILED))
+    numbers = range(1, len(star.given) + 1) if star.given else (None,)
+    origin = Origin.GIVEN if star.given else Origin.SEARCH
+    known = {"target_id": star.name, "mission": star.mission or None, "origin": str(origin), "failure": star.failure}
+    return [_check_row({**known, "candidate_number": number, "mask_reasons": masks}) for number in numbers]
+
+
+def _find_given_row(star: StarFile, row: Mapping[str, Any]) -> GivenRow:
+    """Return the label and the fields of a row: of its given candidate, else those of the star."""
+    number = row["candidate_number"] if row["origin"] == Origin.GIVEN else row["match"]
+    if star.given and number is not None:
+        given: GivenRow = star.given[number - 1]
+        return given
+    return GivenRow(None if star.given else star.label, star.fields)
 
 
 def _reject_constant(word: str) -> NoReturn:
@@ -169,8 +227,10 @@ def _reject_constant(word: str) -> NoReturn:
 # Joining
 
 
-def join_documents(documents: Iterable[Document]) -> pa.Table:
+def join_documents(documents: Iterable[Document], types: Mapping[str, str] | None = None) -> pa.Table:
     """Join all rows in the order of ``documents``: declared columns, then the others in the order of first appearance.
+
+    ``types``: Arrow's types of labels and other columns, used if all values have them.
 
     Declared columns are converted to Arrow batch by batch, so that 10,000 stars need little memory. The others wait
     until all their values are known, which determine their type.
@@ -181,15 +241,16 @@ def join_documents(documents: Iterable[Document]) -> pa.Table:
     extra: dict[str, list[Any]] = {}
     count = 0
     for document in documents:
-        for row in document.rows:
-            _collect(extra, document.fields, count)
+        for row, fields in zip(document.rows, document.fields, strict=True):
+            _collect(extra, fields, count)
             waiting.append(row)
             count += 1
         if len(waiting) >= _ROWS_AT_A_TIME:
             batches.append(pa.RecordBatch.from_pylist(waiting, schema=own))
             waiting = []
     batches.append(pa.RecordBatch.from_pylist(waiting, schema=own))
-    return _record_text_lengths(_append_extra(pa.Table.from_batches(batches, own), extra))
+    table = _convert_labels(pa.Table.from_batches(batches, own), types or {})
+    return _record_text_lengths(_append_extra(table, extra, types or {}))
 
 
 def _build_own_schema() -> pa.Schema:
@@ -210,12 +271,31 @@ def _collect(extra: dict[str, list[Any]], fields: Mapping[str, Any], count: int)
         values.append(value)
 
 
-def _append_extra(table: pa.Table, extra: Mapping[str, list[Any]]) -> pa.Table:
+def _convert_labels(table: pa.Table, types: Mapping[str, str]) -> pa.Table:
+    """Return the table with labels of the target list's type, if that is a number or a truth value."""
+    labels = table.column("label")
+    converted = _cast(labels, types.get("label", "string"))
+    if converted.type == labels.type:
+        return table
+    place = table.column_names.index("label")
+    return table.set_column(place, table.schema.field("label").with_type(converted.type), converted)
+
+
+def _cast(column: Any, kind: str) -> Any:
+    """Return the column (an array or its chunks) as Arrow's type ``kind``; unchanged if a value cannot be converted."""
+    try:
+        return column.cast(pa.type_for_alias(kind))
+    except (pa.ArrowException, ValueError):
+        return column
+
+
+def _append_extra(table: pa.Table, extra: Mapping[str, list[Any]], types: Mapping[str, str]) -> pa.Table:
     for name, free in zip(extra, choose_free_names(extra), strict=True):
         values = [*extra[name], *[None] * (table.num_rows - len(extra[name]))]
         text = f"The target list's column {json.dumps(name)}"
         metadata = {"unit": "", "description": text, "source": "the target list"}
         column = build_extra_column(values)
+        column = _cast(column, types[name]) if name in types else column
         table = table.append_column(pa.field(free, column.type, metadata=metadata), column)
     return table
 
@@ -225,20 +305,6 @@ def _record_text_lengths(table: pa.Table) -> pa.Table:
     texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
     lengths = {name: pc.max(pc.utf8_length(table.column(name))).as_py() for name in texts}
     return table.replace_schema_metadata({f"table::len::{name}": str(length or 1) for name, length in lengths.items()})
-
-
-def choose_free_names(names: Iterable[str]) -> list[str]:
-    """Return each name, with a unique prefixed form for those that a declared column has already."""
-    given = list(names)
-    taken = {*_OWN, *given}
-    free_list = []
-    for name in given:
-        free = name
-        while free in _OWN or (free != name and free in taken):
-            free = f"{_PREFIX}{free}"
-        taken.add(free)
-        free_list.append(free)
-    return free_list
 
 
 def build_extra_column(values: Sequence[Any]) -> pa.Array:

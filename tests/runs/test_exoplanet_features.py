@@ -79,10 +79,13 @@ def test_search_recovers_injected_planets(bench: Bench, demo: Path) -> None:
     binary = next(row for row in rows if row["target_id"] == "eclipsing-binary")
     assert binary["period_days"] == pytest.approx(2.61, rel=1e-3)
     assert "secondary" in binary["false_positive_flags"].split(";")
-    assert [row["target_id"] for row in rows if row["target_id"] == "error-page"] == []
+    (failed,) = [row for row in rows if row["target_id"] == "error-page"]
+    assert (failed["label"], failed["failure"].partition(":")[0]) == ("damaged", "bad_input")
+    assert failed["mask_reasons"].count("=failed") == 27
     assert bench.failures["error-page"]["failure_kind"] == "bad_input"
     assert "error-page.csv" in bench.failures["error-page"]["message"]
-    assert {path.stem for path in (bench.output / "plots").iterdir()} == {row["target_id"] for row in rows}
+    searched = {row["target_id"] for row in rows if not row["failure"]}
+    assert {path.stem for path in (bench.output / "plots").iterdir()} == searched
     page = (bench.output / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/webp") == len({row["target_id"] for row in rows if row["candidate_number"]})
     with (bench.output / "bls_tls_features.csv").open(encoding="utf-8", newline="") as file:
@@ -153,7 +156,10 @@ def test_bad_curves_become_masked_rows_or_failures(bench: Bench) -> None:
     (folder / "page.fits").write_bytes(b"<html>" * 1000)
     (folder / "image.fits").write_bytes(create_image_fits())
     assert bench.run("--light-curves", folder, "--output-dir", bench.output, flow=FLOW) == 3
-    masked = {row["target_id"]: row["mask_reasons"].partition("=")[2].partition(";")[0] for row in read_table(bench)}
+    rows = {row["target_id"]: row for row in read_table(bench)}
+    assert set(rows) == {path.stem for path in folder.iterdir()}
+    reasons = {name: row["mask_reasons"].partition("=")[2].partition(";")[0] for name, row in rows.items()}
+    masked = {name: reason for name, reason in reasons.items() if reason != "failed"}
     assert set(bench.failures) | set(masked) == {path.stem for path in folder.iterdir()}
     assert set(bench.failures) & set(masked) == set()
     assert {failure["failure_kind"] for failure in bench.failures.values()} == {"bad_input"}
@@ -242,7 +248,9 @@ def test_mast_source_downloads_light_curves_once(
     assert bench.run(*given, "--retries", 0, flow=FLOW) == 3
     assert bench.failures["TIC404404404"]["failure_kind"] == "bad_input"
     assert "TIC 404404404" in bench.failures["TIC404404404"]["message"]
-    (row,) = read_table(bench)
+    row, lost = read_table(bench)
+    assert (lost["target_id"], lost["note"]) == ("TIC 404404404", "lost")
+    assert "TIC 404404404" in lost["failure"]
     assert (row["target_id"], row["mission"], row["note"]) == ("TIC 25155310", "TESS", "bright")
     assert len(list((bench.output / "light_curves" / "TIC25155310").iterdir())) == 2
     requests = len(archive.requests)

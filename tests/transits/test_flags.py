@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -195,3 +196,30 @@ def test_flags_are_in_the_order_of_their_declaration() -> None:
     assert list(flags) == sorted(flags, key=list(Flag).index)
     assert format_flags(flags) == ";".join(flags)
     assert Flag.TOO_LONG in flags
+
+
+def test_deep_eclipse_is_flagged_if_the_radius_of_the_star_is_unknown() -> None:
+    for star, ratio, raised in ((Star(), 0.45, True), (Star(), 0.25, False), (Star(0.013, 0.5), 0.45, False)):
+        planet = replace(PLANET, radius_ratio=ratio, limb_darkening=(0.0, 0.0))
+        curve = simulate_light_curve(planets=[planet], star=star)
+        assert (Flag.TOO_DEEP in find_flags(curve, make_planet_candidate(curve, planet))) is raised
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "edges", "share", "raised"),
+    [
+        (1.0 + 3.0 * np.arange(9), (), 1.0, True),  # a dump in every transit
+        (2.5 + 3.0 * np.arange(9), (), 0.0, False),
+        (np.arange(0.0, 27.0, 0.15), (), 1.0, False),  # thrusters fire so often that they are in every transit
+        ((1.0, 7.0), (), 2 / 9, False),
+        ((), 1.0 + 3.0 * np.arange(6) + 0.15, 6 / 9, True),
+    ],
+)
+def test_transits_at_dumps_and_edges_are_counted(
+    disturbed: Sequence[float], edges: Sequence[float], share: float, raised: bool
+) -> None:
+    plain = simulate_light_curve(planets=[PLANET])
+    curve = replace(plain, disturbed=np.array(disturbed, dtype=float), edges=np.array(edges, dtype=float))
+    candidate = make_planet_candidate(curve, PLANET)
+    assert measure(curve, candidate).evidence.disturbed_share == pytest.approx(share)
+    assert (Flag.AT_DUMPS_OR_EDGES in find_flags(curve, candidate)) is raised

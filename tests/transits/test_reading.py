@@ -470,7 +470,7 @@ def test_damaged_fits_is_rejected_with_its_name(tmp_path: Path, kind: str) -> No
         (b"time,flux\n# noon\n1,1.0\n2\n", "1 cells in line 4; allowed: at least 2"),
         (b"1\n2\n3\n", "1 column in line 1; allowed: at least a time and a flux"),
         (b"name,file,kind\na,b,c\n", "no column of time: they are name, file, kind; allowed: time, bjd"),
-        (b"time,magnitude\n1,12.5\n", "no column of flux for --flux pdcsap: they are time, magnitude"),
+        (b"time,color\n1,12.5\n", "no column of flux for --flux pdcsap: they are time, color"),
         (b"1,1.0\n\xff\xfe,2\n", "a byte that is not UTF-8 in line 2"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "binary, not text; allowed: FITS files and CSV"),
         (b"time,flux\n1,nan\n2,\n", "no cadence of good quality with a finite time and flux"),

@@ -19,15 +19,15 @@ from astropy.table import Table
 
 from tasks.engine.contract.errors import BadInput
 from tasks.engine.contract.stage import Workspace
-from tasks.transits.columns import COLUMNS
+from tasks.transits.columns import COLUMNS, choose_free_names
 from tasks.transits.table import (
     CSV,
     PARQUET,
     Document,
     FeaturesStage,
+    GivenRow,
     StarFile,
     build_extra_column,
-    choose_free_names,
     encode_rows,
     join_documents,
     make_table_items,
@@ -42,6 +42,7 @@ QUOTED = 'WASP-126 "the first",\nsecond line \N{SNOWMAN} \u2028 \t \r end'
 
 def make_row(target="TIC 1", number=1, **values):
     own = {"target_id": target, "candidate_number": number, "candidates": 1, "period_days": 3.0, "depth_ppm": 640.0}
+    own |= {"origin": "search"}
     return {**own, "stellar_parameters_assumed": False, "false_positive_flags": "", **values}
 
 
@@ -99,7 +100,8 @@ def test_parquet_has_declared_types_units_and_sources(outputs) -> None:
 def test_rows_are_in_the_order_of_the_targets_and_counted(outputs) -> None:
     result, parquet, _ = outputs
     assert pq.read_table(io.BytesIO(parquet)).column("target_id").to_pylist() == ["a", "a", "b", "c"]
-    assert result.values == {"stars": 3, "rows": 4, "candidates": 3}
+    counts = {"stars": 3, "rows": 4, "candidates": 3, "given_candidates": 0, "failed_stars": 0}
+    assert result.values == counts
 
 
 def test_pandas_reads_equal_tables_from_both_files(outputs) -> None:
@@ -170,11 +172,11 @@ def test_stars_without_rows_give_an_empty_table(tmp_path) -> None:
     result, parquet, text = run(tmp_path, publish(tmp_path, {"a": ([], {"vmag": 1.0})}))
     assert pq.read_table(io.BytesIO(parquet)).num_rows == 0
     assert text.decode() == ",".join(NAMES) + "\n"
-    assert result.values == {"stars": 1, "rows": 0, "candidates": 0}
+    assert (result.values["stars"], result.values["rows"], result.values["candidates"]) == (1, 0, 0)
 
 
 def test_rows_beyond_one_batch_keep_their_order_and_their_own_columns() -> None:
-    documents = (Document([make_row(str(n))], {"late": n} if n == 9999 else {}) for n in range(10_000))
+    documents = (Document([make_row(str(n))], [{"late": n} if n == 9999 else {}]) for n in range(10_000))
     table = join_documents(documents)
     assert table.column("target_id").to_pylist() == [str(n) for n in range(10_000)]
     assert table.column("late").null_count == 9999
@@ -276,7 +278,7 @@ def test_mixed_types_are_merged_or_become_text(values, kind, expected) -> None:
 
 def test_declared_column_is_never_overwritten() -> None:
     known = {"period_days": 3.1, "target_list_period_days": "other", "label": "x"}
-    table = join_documents([Document([make_row()], known)])
+    table = join_documents([Document([make_row()], [known])])
     assert choose_free_names(known) == [
         "target_list_target_list_period_days",
         "target_list_period_days",
@@ -305,7 +307,7 @@ def test_declared_column_is_never_overwritten() -> None:
     ],
 )
 def test_formulas_are_escaped_in_csv_only(cell, written) -> None:
-    table = join_documents([Document([make_row()], {"comment": cell, cell: 1})])
+    table = join_documents([Document([make_row()], [{"comment": cell, cell: 1}])])
     assert table.column("comment").to_pylist() == [cell]
     file = io.StringIO()
     write_csv(table, file)
@@ -315,7 +317,7 @@ def test_formulas_are_escaped_in_csv_only(cell, written) -> None:
 
 def test_negative_numbers_are_not_formulas() -> None:
     file = io.StringIO()
-    write_csv(join_documents([Document([make_row(depth_ppm=-12.5)], {"dec": -30})]), file)
+    write_csv(join_documents([Document([make_row(depth_ppm=-12.5)], [{"dec": -30}])]), file)
     read = pa.csv.read_csv(io.BytesIO(file.getvalue().encode()))
     assert read.column("depth_ppm").to_pylist() == [-12.5]
     assert read.column("dec").to_pylist() == [-30]
@@ -328,3 +330,51 @@ def test_files_of_a_star_are_in_its_rows_and_do_not_rerun_it(tmp_path) -> None:
     assert table.column("files").to_pylist() == [2, 2, None, None]
     assert table.column("path").to_pylist() == ["한국어/a.csv;b.csv"] * 2 + [None] * 2
     assert table.column("target_id").to_pylist() == ["中文"] * 4
+
+
+# Given candidates and failed stars
+
+
+def test_rows_have_the_label_and_fields_of_their_own_candidate(tmp_path) -> None:
+    rows = [
+        make_row("a", 1, match=2),
+        make_row("a", 2),
+        make_row("a", 1, origin="given"),
+        make_row("a", 2, origin="given", match=1),
+    ]
+    (star,) = publish(tmp_path, {"a": (rows, {"tmag": 9.5})})
+    given = [GivenRow("x", {"tmag": 9.5, "toi": "1.01"}), GivenRow(None, {"tmag": 9.5, "toi": "1.02"})]
+    result, parquet, _ = run(tmp_path, [dataclasses.replace(star, given=given)])
+    table = pq.read_table(io.BytesIO(parquet)).to_pydict()
+    assert table["label"] == [None, None, "x", None]
+    assert table["toi"] == ["1.02", None, "1.01", "1.02"]
+    assert table["tmag"] == [9.5] * 4
+    assert (result.values["candidates"], result.values["given_candidates"]) == (2, 2)
+
+
+def test_failed_star_keeps_its_rows_labels_and_reason(tmp_path) -> None:
+    given = [GivenRow("b", {"toi": 1}), GivenRow("c", {"toi": 2})]
+    failed = StarFile("a", failure="bad_input: a.csv: the file is empty", name="TIC 1", mission="TESS", files=["a.csv"])
+    stars = [dataclasses.replace(failed, given=given), dataclasses.replace(failed, id="d", name="d", label="quiet")]
+    result, parquet, text = run(tmp_path, stars)
+    table = pq.read_table(io.BytesIO(parquet)).to_pydict()
+    assert table["target_id"] == ["TIC 1", "TIC 1", "d"]
+    assert table["candidate_number"] == [1, 2, None]
+    assert table["label"] == ["b", "c", "quiet"]
+    assert table["path"] == ["a.csv"] * 3
+    assert table["failure"] == ["bad_input: a.csv: the file is empty"] * 3
+    assert [reasons.count("=failed") for reasons in table["mask_reasons"]] == [27] * 3
+    assert result.values["failed_stars"] == 2
+    assert text.decode().count("the file is empty") == 3
+
+
+def test_types_of_a_parquet_target_list_are_preserved(tmp_path) -> None:
+    fields = {"seen": "2026-11-30T01:02:03", "small": 3, "empty": None, "odd": "x"}
+    (star,) = publish(tmp_path, {"a": ([make_row("a", 1)], fields)})
+    types = {"label": "int64", "seen": "timestamp[us]", "small": "int16", "empty": "double", "odd": "int64"}
+    (item,) = make_table_items([dataclasses.replace(star, label="1")], types)
+    FeaturesStage().run(item, Workspace(tmp_path / "private", tmp_path / "scratch", tmp_path))
+    schema = pq.read_schema(tmp_path / "private" / PARQUET)
+    found = {name: str(schema.field(name).type) for name in types}
+    assert found == {**types, "odd": "string"}
+    assert pq.read_table(tmp_path / "private" / PARQUET).column("label").to_pylist() == [1]

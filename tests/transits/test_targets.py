@@ -166,7 +166,7 @@ def test_parquet_with_numbers_and_nulls_is_read(tmp_path: Path) -> None:
         ("target_id,label", ",x", "line 2, target_id: nothing; allowed: a value in every row"),
         ("target_id", "77", "the bare number '77'; allowed: a number with a mission (TESS, Kepler, K2), or TIC"),
         ("target_id,mission", "TIC 1,Gaia", "line 2, mission: 'Gaia'; allowed: TESS, Kepler, K2, or empty"),
-        ("target_id,radius", "TIC 1,-1", "line 2, radius: '-1'; allowed: solar radii, from 0.005 to 2000, or empty"),
+        ("target_id,radius", "TIC 1,-3", "line 2, radius: '-3'; allowed: solar radii, from 0.005 to 2000, or empty"),
         ("target_id,mass", "TIC 1,heavy", "line 2, mass: 'heavy'; allowed: solar masses, from 0.01 to 500"),
         ("target_id,mass", "TIC 1,inf", "line 2, mass: 'inf'; allowed: solar masses"),
         (
@@ -176,13 +176,42 @@ def test_parquet_with_numbers_and_nulls_is_read(tmp_path: Path) -> None:
         ),
         ("target_id,sector", "KIC 1,3", "line 2, sector: given for a target of Kepler; allowed: the column 'quarter'"),
         ("target_id,sector,quarter", "x,3,3", "line 2, quarter: given together with 'sector'; allowed: one of the two"),
-        ("target_id,period", "TIC 1,3", "the column 'period'; allowed: names other than period; rename it"),
+        ("target_id,period", "TIC 1,long", "line 2, period: 'long'; allowed: days, from 0.01 to 100000, or empty"),
+        ("tid,kepid", "1,2", "the columns tid, kepid name the star; allowed: one of them; name it with --id-column"),
+        (
+            "target_id,period,koi_period",
+            "TIC 1,3,3",
+            "the columns period, koi_period hold the period of a candidate; allowed: one of them",
+        ),
+        (
+            "target_id,period,duration",
+            "TIC 1,3,2",
+            "the column 'duration' without a unit; allowed: duration_hours or duration_days; rename it",
+        ),
+        (
+            "target_id,period,depth",
+            "TIC 1,3,2",
+            "the column 'depth' without a unit; allowed: depth_ppm, depth_percent or depth_fraction; rename it",
+        ),
+        ("target_id,period,pl_trandep", "TIC 1,3,2", "the column 'pl_trandep' without a unit"),
+        (
+            "target_id,period,epoch",
+            "TIC 1,3,1325.5",
+            "line 2, epoch: '1325.5'; allowed: a full Julian date such as 2458325.5, or empty; for BTJD or BKJD,",
+        ),
+        ("target_id,period,pl_tranmid", "TIC 1,3,1325.5", "line 2, pl_tranmid: '1325.5'; allowed: a full Julian date"),
+        ("target_id,period,epoch_btjd", "TIC 1,3,2458325.5", "epoch_btjd: '2458325.5'; allowed: days since 2457000"),
+        (
+            "target_id,period,duration_days",
+            "TIC 1,3,3.5",
+            "line 2, duration_days: 3.5 days in transit with a period of 3 days; allowed: less than the period",
+        ),
         ("target_id", "x" * 101, "line 2, target_id: '"),
         ("target_id", "a\x1b[2Jb", "line 2, target_id: "),
     ],
 )
 def test_problems_of_a_row_are_reported(tmp_path: Path, header: str, row: str, told: str) -> None:
-    (problem,) = read_problems(write_table(tmp_path / "t.csv", header, row), reserved=("period",))
+    (problem,) = read_problems(write_table(tmp_path / "t.csv", header, row))
     assert told in problem
     assert "\x1b" not in problem
 

@@ -11,6 +11,7 @@ import numpy as np
 from tasks.transits.candidate import Candidate, TlsFit
 from tasks.transits.columns import TLS_FEATURES, Reason
 from tasks.transits.features.chance import compute_false_alarm_probability, count_independent_trials
+from tasks.transits.features.disturbances import measure_disturbances
 from tasks.transits.features.folding import (
     Events,
     FoldedCurve,
@@ -79,11 +80,14 @@ def measure(curve: PreparedLightCurve, candidate: Candidate, others: Sequence[Ca
 def _measure_signal(signal: _Signal, values: Mapping[str, FeatureValue]) -> Features:
     depth = _measure_depth(signal)
     second = _find_secondary(signal)
+    disturbances = measure_disturbances(signal.curve, signal.candidate, signal.events)
     evidence = Evidence(
         largest_event_snr=_find_largest_event(signal),
         tertiary_significance=second.tertiary_significance if isinstance(second, Secondary) else None,
         positive_significance=second.positive_significance if isinstance(second, Secondary) else None,
         half_period_mismatch_sigma=_compute_half_period_mismatch(signal, second),
+        disturbed_share=disturbances.share if disturbances else None,
+        disturbed_chance=disturbances.chance if disturbances else None,
     )
     return build_features({**values, **depth, **_compare_odd_even(signal), **_get_secondary_values(second)}, evidence)
 
@@ -126,7 +130,7 @@ def _get_search_values(candidate: Candidate) -> dict[str, FeatureValue]:
         "period_uncertainty_days": Reason.NOT_MEASURED if uncertainty is None else uncertainty,
         "transit_time_days": candidate.transit_time_days,
         "duration_days": candidate.duration_days,
-        "sde": candidate.sde,
+        "sde": Reason.NOT_MEASURED if math.isnan(candidate.sde) else candidate.sde,
         "ingress_fraction": candidate.ingress_fraction,
     }
 

@@ -12,6 +12,10 @@ from tasks.transits.columns import FEATURES, Reason
 FeatureValue: TypeAlias = float | int | Reason
 
 PPM = 1e6
+SINGLE_TRANSIT_FEATURES = frozenset({
+    "transit_time_days", "duration_days", "depth_ppm", "depth_uncertainty_ppm", "radius_ratio", "snr", "pink_noise_snr",
+    "transits_expected", "transits_observed", "in_transit_points", "ingress_fraction",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,16 @@ class Evidence:
     positive_significance   sigma of the best brightening clear of both
     half_turn_mismatch_sigma
                             difference in depth to a dip half a period later; None without such a secondary
+    disturbed_share         share of the observed transits at dumps, scattered light or edges of gaps
+    disturbed_chance        probability of at least as many such transits by chance
     """
 
     largest_event_snr: float | None = None
     tertiary_significance: float | None = None
     positive_significance: float | None = None
     half_period_mismatch_sigma: float | None = None
+    disturbed_share: float | None = None
+    disturbed_chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,14 @@ def build_features(measured: Mapping[str, FeatureValue], evidence: Evidence) -> 
     masks = {name: value for name, value in checked.items() if isinstance(value, Reason)}
     values = {name: None if isinstance(value, Reason) else value for name, value in checked.items()}
     return Features(values, masks, evidence)
+
+
+def mask_periodic_features(features: Features) -> Features:
+    """Return the features of a single transit: those that need a period are masked."""
+    masks = dict.fromkeys((name for name in FEATURES if name not in SINGLE_TRANSIT_FEATURES), Reason.SINGLE_TRANSIT)
+    values = {name: None if name in masks else value for name, value in features.values.items()}
+    kept = {name: reason for name, reason in features.masks.items() if name not in masks}
+    return Features(values, {**kept, **masks}, features.evidence)
 
 
 def mask_all_features(reason: str) -> Features:

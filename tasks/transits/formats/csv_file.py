@@ -12,17 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.transits.formats.light_curve_file import MAX_TIME, LightCurveFile, Points, get_stem, make_bad_input
-from tasks.transits.formats.quality import find_good_cadences
+from tasks.transits.formats.products import Unit
+from tasks.transits.formats.quality import find_disturbed_cadences, find_good_cadences
 from tasks.transits.formats.times import detect_clock
+from tasks.transits.formats.units import convert_to_flux
 from tasks.transits.light_curve import Segment, Star
 from tasks.transits.params import FluxColumn
 
-_TIME = ("time", "bjd", "btjd", "bkjd", "jd", "mjd", "t", "bjd_tdb", "time_bjd", "time_btjd", "time_bkjd")
-_PLAIN_FLUX = ("flux", "f", "relative_flux", "normalized_flux", "flux_normalized", "norm_flux")
+_TIME = (
+    "time", "bjd", "btjd", "bkjd", "jd", "mjd", "t", "bjd_tdb", "time_bjd", "time_btjd", "time_bkjd", "tmid_bjd",
+    "bjd_2454833", "bjd_2457000", "time_bjd_2454833", "time_bjd_2457000",
+)  # fmt: skip
+_PLAIN_FLUX = ("flux", "f", "relative_flux", "normalized_flux", "flux_normalized", "norm_flux", "corrected_flux")
+# Used if there is no flux; larger magnitudes are fainter.
+_MAGNITUDES = (
+    "mag", "magnitude", "mags", "magnitudes", "tess_mag", "tmag", "kepmag", "rel_mag", "delta_mag", "tfa_mag",
+    "magnitude_mag", "mag_mag", "tfa1", "tfa2", "irm1", "irm2",
+)  # fmt: skip
 _FLUX: Mapping[FluxColumn, tuple[str, ...]] = {
     "pdcsap": ("pdcsap_flux", "kspsap_flux", "det_flux", *_PLAIN_FLUX),
     "sap": ("sap_flux", *_PLAIN_FLUX),
 }
+_MAGNITUDE_ERROR = ("mag_err", "mag_error", "e_mag", "magerr", "mag_unc", "magnitude_error")
 _ERROR = ("flux_error", "flux_err", "error", "err", "e_flux", "sigma", "uncertainty")
 _QUALITY = ("quality", "sap_quality", "flag", "flags", "quality_flag", "quality_flags")
 _MISSING = frozenset({"", "nan", "null", "none", "na", "n/a", "--", "-", "masked"})
@@ -46,12 +57,13 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Positions of the columns; None for a missing column."""
+    """Positions of the columns; None for a missing column. ``unit``: of the column ``flux``."""
 
     time: int
     flux: int
     error: int | None
     quality: int | None
+    unit: Unit = "flux"
 
     @property
     def used(self) -> list[int]:
@@ -150,6 +162,11 @@ def _parse_number(cell: str) -> float | None:
 def _find_columns(text: _Text, flux: FluxColumn) -> _Columns:
     names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in text.header]
     time, value = _find_first(names, _TIME), _find_first(names, _FLUX[flux])
+    magnitude = _find_first(names, _MAGNITUDES) if value is None else None
+    if time is not None and magnitude is not None:
+        wanted = (f"{names[magnitude]}_err", f"{names[magnitude]}_error", *_MAGNITUDE_ERROR, *_ERROR)
+        quality = _find_first(names, _QUALITY)
+        return _Columns(time, magnitude, _find_first(names, wanted), quality, "magnitude")
     if time is None or value is None:
         missing, allowed = ("time", _TIME) if time is None else (f"flux for --flux {flux}", _FLUX[flux])
         given = f"no column of {missing}: they are {', '.join(text.header)[:200]}"
@@ -198,10 +215,13 @@ def _parse_row(text: _Text, columns: _Columns, index: int) -> list[float]:
 def _build_file(text: _Text, columns: _Columns, table: NDArray[np.float64], mission: str) -> LightCurveFile:
     time, flux = table[:, 0], table[:, 1]
     error = table[:, 2] if columns.error is not None else np.full(len(time), np.nan)
+    flux, error = convert_to_flux(flux, error, columns.unit)
     clock = detect_clock(time[np.abs(time) < MAX_TIME], f"{text.path.name} {' '.join(text.header)}", mission)
-    good = np.ones(len(time), dtype=np.bool_)
+    good, disturbed = np.ones(len(time), dtype=np.bool_), None
     if columns.quality is not None:
-        good = find_good_cadences(np.clip(np.nan_to_num(table[:, -1]), 0, 2**53).astype(np.int64), clock.mission)
-    points = Points.from_arrays(time + clock.offset_days, flux, error, good)
+        quality = np.clip(np.nan_to_num(table[:, -1]), 0, 2**53).astype(np.int64)
+        good = find_good_cadences(quality, clock.mission)
+        disturbed = find_disturbed_cadences(quality, clock.mission)
+    points = Points.from_arrays(time + clock.offset_days, flux, error, good, disturbed)
     segment = Segment(get_stem(text.path), clock.mission, "csv", points.cadence_seconds, clock.time_system)
     return LightCurveFile(text.path, segment, Star(), points)

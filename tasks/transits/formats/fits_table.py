@@ -63,6 +63,30 @@ class FitsTable:
         plain = (column.scale, column.zero) == (1.0, 0.0)
         return raw if plain else raw * column.scale + column.zero
 
+    def read_texts(self, name: str) -> NDArray[np.bytes_]:
+        """Return a column of text (rows,). Raises FitsError if it holds something else."""
+        column = self.columns[name]
+        if column.code != "A" or column.repeat < 1:
+            raise FitsError(f"its column {name} holds no text; allowed: words of at least one letter")
+        kind = np.dtype(f"S{column.repeat}")
+        place = self.start + column.offset
+        return (
+            np.ndarray((self.rows,), kind, self.content, place, (self.row_bytes,)) if self.rows else np.empty(0, kind)
+        )
+
+    def is_text(self, name: str) -> bool:
+        """Return True if the column holds text."""
+        return self.columns[name].code == "A"
+
+    def get_unit(self, name: str) -> str:
+        """Return the unit of a column as in the header, in lower case; empty if it is missing."""
+        numbers = range(1, min(int(self.header["TFIELDS"]), _MAX_COLUMNS) + 1)
+        number = next(number for number in numbers if self._get_title(number) == name)
+        return str(self.header.get(f"TUNIT{number}") or "").strip().casefold()
+
+    def _get_title(self, number: int) -> str:
+        return str(self.header.get(f"TTYPE{number}", "")).strip().upper()
+
     def read_floats(self, name: str) -> NDArray[np.float64]:
         """Return the column (rows,) as floats; all NaN if it is missing."""
         if name not in self.columns:

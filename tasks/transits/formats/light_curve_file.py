@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +31,25 @@ class Points:
     time        (n,) days, strictly increasing; n may be 0
     flux        (n,) in the file's unit
     flux_error  (n,) in the same unit; NaN without errors in the file
+    disturbed   (m,) times of cadences with a momentum dump, a thruster firing or scattered light, sorted
     """
 
     time: Floats
     flux: Floats
     flux_error: Floats
+    disturbed: Floats = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
-    def from_arrays(cls, time: Floats, flux: Floats, flux_error: Floats, good: Flags) -> Points:
+    def from_arrays(
+        cls, time: Floats, flux: Floats, flux_error: Floats, good: Flags, disturbed: Flags | None = None
+    ) -> Points:
         """Select points that are ``good`` with finite time and flux, sorted; the first of equal times. All (n,)."""
         good = good & (np.abs(time) < MAX_TIME) & (np.abs(flux) < _MAX_FLUX)
         if good.any():
             good[good] = np.abs(time[good] - np.median(time[good])) < _MAX_DAYS
         order = np.flatnonzero(good)[np.unique(time[good], return_index=True)[1]]
-        return cls(time[order], flux[order], flux_error[order])
+        events = np.zeros(0) if disturbed is None else np.sort(time[disturbed & (np.abs(time) < MAX_TIME)])
+        return cls(time[order], flux[order], flux_error[order], events)
 
     @property
     def cadence_seconds(self) -> float:

@@ -49,9 +49,14 @@ def _combine_flags(flags: type[IntFlag]) -> int:
     return mask
 
 
+# Dips at the times of these cadences are suspicious. Besides the flags above: Argabrightening of Kepler (bits 7 and 13
+# of the manual), and scattered light of TESS (bits 12 and 13).
+_KEPLER_DISTURBED = KeplerFlag.DESATURATION | KeplerFlag.THRUSTER_FIRING | 1 << 6 | 1 << 12
+_TESS_DISTURBED = TessFlag.DESATURATION | TessFlag.ARGABRIGHTENING | 1 << 11 | 1 << 12
 KEPLER_MASK = _combine_flags(KeplerFlag)
 TESS_MASK = _combine_flags(TessFlag)
 ANY_FLAG = -1
+_DISTURBED = {"Kepler": int(_KEPLER_DISTURBED), "K2": int(_KEPLER_DISTURBED), "TESS": int(_TESS_DISTURBED)}
 MASKS = {"Kepler": KEPLER_MASK, "K2": KEPLER_MASK, "TESS": TESS_MASK}
 
 
@@ -59,3 +64,9 @@ def find_good_cadences(quality: Indices, mission: str) -> Flags:
     """Return flags (n,) of the cadences without the mission's bad flags, or without any flag for an unknown mission."""
     good: Flags = (quality & MASKS.get(mission, ANY_FLAG)) == 0
     return good
+
+
+def find_disturbed_cadences(quality: Indices, mission: str) -> Flags:
+    """Return flags (n,) of cadences with a momentum dump, a thruster firing or scattered light."""
+    disturbed: Flags = (quality & _DISTURBED.get(mission, 0)) != 0
+    return disturbed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tasks.transits.light_curve import Floats
@@ -16,8 +18,17 @@ _MIN_GAIN_WITHOUT_EVENT = 0.15
 _MIN_GAIN_WITHOUT_POINT = 0.5
 
 
-def find_single_event(points: Points, signal: Signal) -> float | None:
-    """Return the mid-time in days of the one transit or point that dominates the signal; None if several contribute."""
+@dataclass(frozen=True)
+class SingleEvent:
+    """A dip that does not repeat: its middle and duration in days. ``is_point``: it is a single point."""
+
+    time_days: float
+    duration_days: float
+    is_point: bool = False
+
+
+def find_single_event(points: Points, signal: Signal) -> SingleEvent | None:
+    """Return the one transit or point that dominates the signal; None if several contribute."""
     shape = signal.compute_shape(points.time) / points.noise
     near = np.flatnonzero(shape > 0)
     if not len(near):
@@ -30,9 +41,10 @@ def find_single_event(points: Points, signal: Signal) -> float | None:
     event = _find_dominant_part(pulls, powers, _MIN_GAIN_WITHOUT_EVENT)
     if event is not None:
         inside = cycle == event
-        return float(np.average(points.time[near[inside]], weights=power[inside]))
+        middle = float(np.average(points.time[near[inside]], weights=power[inside]))
+        return SingleEvent(middle, signal.duration_days, is_point=np.count_nonzero(inside) == 1)
     point = _find_dominant_part(pull, power, _MIN_GAIN_WITHOUT_POINT)
-    return None if point is None else float(points.time[near[point]])
+    return None if point is None else SingleEvent(float(points.time[near[point]]), signal.duration_days, is_point=True)
 
 
 def _find_dominant_part(pull: Floats, power: Floats, min_share: float) -> int | None:

@@ -10,13 +10,13 @@ from tasks.transits.candidate import Candidate, Periodogram, TlsFit
 from tasks.transits.features import measure
 from tasks.transits.light_curve import PreparedLightCurve, divide_out
 from tasks.transits.params import TransitParams
-from tasks.transits.searching.events import find_single_event
+from tasks.transits.searching.events import SingleEvent, find_single_event
 from tasks.transits.searching.grid import Grid, build_grid
-from tasks.transits.searching.harmonics import Box, resolve_harmonics
+from tasks.transits.searching.harmonics import resolve_harmonics
 from tasks.transits.searching.peaks import Spectrum, find_strongest_peak, search_periods, search_transits_near
 from tasks.transits.searching.points import Points
 from tasks.transits.searching.sines import find_better_sine
-from tasks.transits.searching.trapezoid import Signal, TrapezoidFit, fit_trapezoid
+from tasks.transits.searching.trapezoid import TrapezoidFit, fit_trapezoid
 
 _MASKED_DURATIONS = 1.5  # around mid-transit, in durations of the signal; later searches skip these points
 _MAX_EVENTS = 8  # single dimmings to exclude per star
@@ -33,14 +33,16 @@ class SearchResult:
     curve       the curve that was searched: without the smooth variations in ``sines``
     candidates  in order of detection, strongest first
     first       the spectrum before masking; None if it is flat
-    events      mid-times in days of excluded single dimmings
+    spectrum    the same with its background, on whose scale other signals are compared
+    events      excluded single dimmings
     sines       periods in days of removed smooth variations
     """
 
     curve: PreparedLightCurve
     candidates: tuple[Candidate, ...]
     first: Periodogram | None = None
-    events: tuple[float, ...] = ()
+    spectrum: Spectrum | None = None
+    events: tuple[SingleEvent, ...] = ()
     sines: tuple[float, ...] = ()
 
 
@@ -63,15 +65,17 @@ class _Search:
         self.grid = _build_grid(curve, params)
         self.used = np.ones(len(curve.time), dtype=bool)
         self.candidates: list[Candidate] = []
-        self.events: list[float] = []
+        self.events: list[SingleEvent] = []
         self.sines: list[float] = []
         self.first: Periodogram | None = None
+        self.spectrum: Spectrum | None = None
 
     def run(self) -> SearchResult:
         while len(self.candidates) < self.params.max_planets and self._can_continue():
             if not self._find_next():
                 break
-        return SearchResult(self.curve, tuple(self.candidates), self.first, tuple(self.events), tuple(self.sines))
+        found = (tuple(self.candidates), self.first, self.spectrum, tuple(self.events), tuple(self.sines))
+        return SearchResult(self.curve, *found)
 
     def _can_continue(self) -> bool:
         exhausted = len(self.events) > _MAX_EVENTS or len(self.sines) > _MAX_SINES
@@ -83,7 +87,8 @@ class _Search:
         curve = self.curve
         points = Points(curve.time, curve.flux, curve.noise).select(self.used)
         spectrum = search_periods(points, self.grid, self.params)
-        self.first = self.first or spectrum.periodogram
+        if self.first is None:
+            self.first, self.spectrum = spectrum.periodogram, spectrum
         peak = find_strongest_peak(spectrum)
         if peak is None:
             return False
@@ -97,7 +102,7 @@ class _Search:
         if self._compute_pink_snr(candidate) < self.params.min_snr:
             return False
         if self.params.run_tls:
-            candidate = replace(candidate, tls=_fit_tls(points, fit.signal, spectrum, box))
+            candidate = replace(candidate, tls=fit_tls(points, fit.signal.period_days, spectrum, box.gain))
         self.candidates.append(candidate)
         self._mask(np.abs(fit.signal.compute_offset_days(curve.time)), fit.signal.duration_days)
         return True
@@ -107,7 +112,7 @@ class _Search:
         event = find_single_event(points, fit.signal)
         if event is not None:
             self.events.append(event)
-            self._mask(np.abs(self.curve.time - event), fit.signal.duration_days)
+            self._mask(np.abs(self.curve.time - event.time_days), event.duration_days)
             return True
         sine = find_better_sine(points, fit.signal.period_days, fit.gain)
         if sine is None:
@@ -149,9 +154,12 @@ def _build_grid(curve: PreparedLightCurve, params: TransitParams) -> Grid:
     return build_grid(curve.baseline_days, params.min_period, longest, curve.star.density if has_density else None)
 
 
-def _fit_tls(points: Points, signal: Signal, spectrum: Spectrum, box: Box) -> TlsFit | None:
-    """Fit transit shapes to the candidate, with the SDE on the scale of ``spectrum``; None if no transit fits."""
-    transit = search_transits_near(points, spectrum.grid, signal.period_days)
+def fit_tls(points: Points, period_days: float, spectrum: Spectrum, box_gain: float) -> TlsFit | None:
+    """Fit transit shapes near a period, with the SDE on the scale of ``spectrum``; None if no transit fits.
+
+    ``box_gain``: of the best box near the period, in the same points.
+    """
+    transit = search_transits_near(points, spectrum.grid, period_days)
     if transit is None:
         return None
     flat = points.compute_flat_chi_square()
@@ -161,5 +169,5 @@ def _fit_tls(points: Points, signal: Signal, spectrum: Spectrum, box: Box) -> Tl
         duration_days=transit.duration_days,
         depth=transit.depth,
         sde=spectrum.compute_transit_sde(flat - transit.gain, transit.period_days),
-        chi_square_ratio=(flat - transit.gain) / (flat - box.gain),
+        chi_square_ratio=(flat - transit.gain) / (flat - box_gain),
     )

@@ -72,6 +72,18 @@ def fit_trapezoid(points: Points, start: Signal) -> TrapezoidFit:
     return max(fits, key=lambda fit: fit.gain)
 
 
+def measure_trapezoid(points: Points, signal: Signal) -> TrapezoidFit:
+    """Measure the depth of ``signal`` as it is, without fitting its period, time or shape."""
+    near = points.select(np.abs(signal.compute_offset_days(points.time)) < _REACH * signal.duration_days)
+    deficit, weight = (1.0 - near.flux) / near.noise, 1.0 / near.noise
+    model = signal.compute_shape(near.time) * weight
+    power = float(model @ model)
+    if power <= 0.0:
+        return TrapezoidFit(signal, depth=0.0, depth_uncertainty=math.inf, period_uncertainty_days=None, gain=0.0)
+    depth = _fit_depth(model, deficit)
+    return TrapezoidFit(signal, depth, power**-0.5, None, gain=depth * abs(depth) * power)
+
+
 def _fit(curve: tuple[Floats, Floats, Floats], start: Signal, ingress: float) -> TrapezoidFit:
     time, deficit, weight = curve
     reference = _find_middle_transit(time, start)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.engine.contract.items import Item
-from tasks.transits.targets import Download, Target
+from tasks.transits.target import Download, Target
 
 
 def make_fetch_items(targets: Iterable[Target]) -> list[Item]:
@@ -17,7 +17,7 @@ def make_fetch_items(targets: Iterable[Target]) -> list[Item]:
             target.id,
             {"name": target.name, "mission": target.mission, "segments": list(target.segments)},
             cost=float(len(target.segments) or 1),
-            fields=target.fields,
+            fields=target.row_fields,
             name=target.name,
         )
         for target in targets

@@ -44,6 +44,7 @@ class LightCurvesStage(Stage):
     lane: ClassVar[Lane] = "io"
     memory_bytes: ClassVar[int] = 384 * 2**20
     timeout_seconds: ClassVar[float] = 1800.0
+    max_failing: ClassVar[int | None] = 5  # targets in a row: then the archive or the network is down
     packages: ClassVar[tuple[str, ...]] = ("lightkurve", "astroquery", "astropy", "requests")
     params: LightCurvesParams
 
