@@ -11,7 +11,7 @@ READY := $(VENV)/.ready$(if $(EXTRAS),-$(subst $(empty) $(empty),-,$(sort $(EXTR
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-graph bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers mutants chaos soak docs clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-graph bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers bench-stores mutants chaos soak docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -72,6 +72,9 @@ lock: $(READY)  ## Compile the locks from pyproject.toml (ARGS=--upgrade for new
 
 bench-overhead: $(READY)  ## Compare the engine with a process pool
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+bench-stores: $(READY)  ## Measure small items whose outputs go to an S3 server on this machine
+	$(BIN)/python -m benchmarks.stores $(ARGS)
 
 bench-graph: $(READY)  ## Measure the scheduling of a graph of stages
 	$(BIN)/python benchmarks/graph.py $(ARGS)

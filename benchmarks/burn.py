@@ -18,20 +18,26 @@ from tasks.launcher.batch_flow import Steps, batch_flow
 
 
 @batch_flow("burn")
-def burn(output_dir: Path, items: int = 1000, cpu_seconds: float = 0.05, execution: Execution = Execution()) -> Steps:
+def burn(
+    output_dir: Path,
+    items: int = 1000,
+    cpu_seconds: float = 0.05,
+    bytes: int = 0,
+    execution: Execution = Execution(),
+) -> Steps:
     """Burn CPU.
 
     Args:
         output_dir: Folder for the records
         items: Number of items
         cpu_seconds: CPU time that each item burns
+        bytes: Size of the file that each item writes; 0 for none
         execution: Execution options
     """
 
     def steps(run: BatchRun) -> State[Any]:
-        run.stage(
-            BurnStage(BurnParams(cpu_seconds=cpu_seconds)), [Item(f"item-{number:05d}") for number in range(items)]
-        )
+        stage = BurnStage(BurnParams(cpu_seconds=cpu_seconds, size_bytes=bytes))
+        run.stage(stage, [Item(f"item-{number:05d}") for number in range(items)])
         return run.finish()
 
     return steps

@@ -11,9 +11,10 @@ from tasks.engine.contract.stage import Stage, StageResult, Workspace
 
 
 class BurnParams(BaseModel):
-    """CPU time that each item burns."""
+    """CPU time that each item burns, and the size of the file that it writes; 0 for none."""
 
     cpu_seconds: float = 0.05
+    size_bytes: int = 0
 
 
 def burn_cpu(cpu_seconds: float) -> None:
@@ -24,7 +25,7 @@ def burn_cpu(cpu_seconds: float) -> None:
 
 
 class BurnStage(Stage):
-    """Burns CPU and writes nothing."""
+    """Burns CPU and writes a file, or nothing."""
 
     name = "burn"
     version = 1
@@ -35,4 +36,6 @@ class BurnStage(Stage):
         params = self.params
         assert isinstance(params, BurnParams)
         burn_cpu(params.cpu_seconds)
+        if params.size_bytes:
+            work.output(f"made/{item.id}.bin").write_bytes(item.id.encode().ljust(params.size_bytes, b"."))
         return StageResult()

@@ -8,6 +8,8 @@ browser        a Chromium for tests of pages
 make_home      a function that creates a Prefect home with a database
 prefect_home   such a home for the session
 prefect_api    the address of a real Prefect API that lives as long as the session
+s3_server      an S3 server in a process of its own, for the session
+prefix         the URL of an empty prefix on it, for one test; its credentials are in the environment
 
 Libraries have one thread, as in a slot, so that threads of two test workers do not compete. Processes of tests can be
 interrupted even if the tests were started in the background.
@@ -21,6 +23,7 @@ import os
 import shutil
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ import pytest
 
 from tests.homes import copy_used_home, find_shared_folder, run_api
 from tests.real_data import lay_out
+from tests.stores.s3_server import BUCKET, S3Server, run_s3_server
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read when NumPy and SciPy are loaded, which comes later
@@ -110,6 +114,21 @@ def prefect_api(prefect_home: Path) -> Iterator[str]:
     with run_api(prefect_home) as api:
         yield api.url
         flush_prefect_logs()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Run an S3 server for the session."""
+    with run_s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def prefix(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of an empty prefix."""
+    for name, value in s3_server.variables.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
 
 
 @pytest.hookimpl(wrapper=True)

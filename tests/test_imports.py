@@ -34,8 +34,9 @@ SCIENCE = {
 GLUE = {"tasks.assembly", "tasks.batch", "tasks.launcher", "flows", "deployments"}
 # Modules of the engine that a stage package may import.
 STAGE_API = ("tasks.engine.contract", "tasks.engine.reporting.report")
-NOT_STAGES = {"batch", "engine", "media", "downloads", "launcher"}
+NOT_STAGES = {"batch", "engine", "media", "downloads", "launcher", "stores"}
 SHARED = ("downloads", "media")  # packages that any stage may use
+STORES = {"tasks.stores", "fsspec", "s3fs", "gcsfs", "adlfs", "paramiko", "botocore", "aiobotocore"}
 STAGES = sorted(
     path.name for path in (ROOT / "tasks").iterdir() if (path / "__init__.py").is_file() and path.name not in NOT_STAGES
 )
@@ -90,6 +91,21 @@ def test_engine_imports_no_orchestration_media_or_science_library() -> None:
 def test_shared_packages_import_no_stage_and_no_upper_layer(package: str) -> None:
     stages = {f"tasks.{name}" for name in STAGES}
     assert find_violations(list_source_files(f"tasks.{package}"), ORCHESTRATION | GLUE | stages) == []
+
+
+def test_only_the_engine_uses_stores() -> None:
+    allowed = ("tasks/engine", "tasks/stores", "tasks/batch", "tasks/launcher")
+    others = [path for path in list_source_files("tasks", "flows", "deployments") if not _is_within(path, *allowed)]
+    assert find_violations(others, STORES) == []
+    assert find_violations(list_source_files("tasks.engine"), STORES - {"tasks.stores"}) == []
+
+
+def test_stores_import_only_errors_and_texts_of_the_engine() -> None:
+    paths = list_source_files("tasks.stores")
+    assert find_violations(paths, ORCHESTRATION | GLUE | MEDIA | SCIENCE | {"tasks.media", "tasks.downloads"}) == []
+    allowed = ("tasks.engine.contract.errors", "tasks.engine.contract.text")
+    used = [line.partition(" imports ")[2] for line in find_violations(paths, {"tasks.engine"})]
+    assert [name for name in used if not name.startswith(allowed)] == []
 
 
 def test_downloads_import_no_media_or_science_library() -> None:

@@ -55,7 +55,7 @@ def create_artifacts(run: FinishedRun) -> None:
 def find_address(layout: Layout) -> str:
     """Return the address of the output folder in the upload service; empty if the variable is not set."""
     service = os.environ.get(WEB_URL, "").strip().rstrip("/")
-    if not service:
+    if not service or layout.store:  # the service shows local folders
         return ""
     if not _ADDRESS.fullmatch(service):
         message = "%s: %r; allowed: an address such as https://headrace.example; artifacts show paths instead of links"
@@ -111,10 +111,13 @@ def _format_log(row: Mapping[str, Any], layout: Layout) -> str:
 
 
 def _format_summary(run: FinishedRun, address: str, table: str) -> str:
-    summary, folder = run.summary, run.layout.output_dir
+    summary, layout = run.summary, run.layout
     counts = "\n".join(f"| {name} | {number} |" for name, number in summary.items.items())
-    places = {"Report": (f"{address}/report.html", folder / "report.html"), "Outputs": (address, folder)}
-    rows = [f"[{markdown(str(path))}]({link})" if address else markdown(str(path)) for link, path in places.values()]
+    places = {
+        "Report": (f"{address}/report.html", layout.name("report.html")),
+        "Outputs": (address, layout.place),
+    }
+    rows = [f"[{markdown(path)}]({link})" if address else markdown(path) for link, path in places.values()]
     lines = [f"- {name}: {row}" for name, row in zip(places, rows, strict=True)]
     if table:
         lines.insert(1, f"- Failed items: [{count_noun(len(run.failures), 'item')}]({table})")

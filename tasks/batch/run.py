@@ -35,12 +35,12 @@ from tasks.engine.contract.stage import Lane, Stage
 from tasks.engine.contract.text import count_noun, showable
 from tasks.engine.planning.basis import write_params
 from tasks.engine.planning.graph import Graph, Node
-from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.planning.plan import PlannedItem, add_remote_inputs
 from tasks.engine.planning.sizing import Host, RunSize, read_host, size_run
 from tasks.engine.reporting.progress import ProgressDisplay, RunProgress
 from tasks.engine.reporting.report import Picture
 from tasks.engine.reporting.summary import RunFigures, Summary, format_closing_lines
-from tasks.engine.run import open_output_dir
+from tasks.engine.run import list_objects, open_layout, open_output_dir
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopLevel, forget_signal, handle_signals
 from tasks.engine.running.dry_run.explain import explain_item
@@ -53,11 +53,13 @@ from tasks.engine.running.slot import Limits
 from tasks.engine.running.slot_count import SlotCount
 from tasks.engine.running.slot_pool import close_slots
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.lock import Lock
+from tasks.engine.store.lock import HeldLock
+from tasks.engine.store.mirrors import show_locations
 from tasks.engine.store.outcomes import Outcomes, Record
 from tasks.engine.store.write_errors import explain_write_errors
 from tasks.launcher.cluster import configure_remote_client, count_remote_slots, local_cluster
 from tasks.launcher.watch import Watch
+from tasks.stores.location import is_location, parse_location
 
 _PATIENCE = Patience()
 
@@ -73,14 +75,15 @@ class BatchRun:
     run_id: str
     display: ProgressDisplay
     patience: Patience = _PATIENCE
-    lock: Lock | None = None  # of the output folder; a dry run has none
+    lock: HeldLock | None = None  # of the output folder; a dry run has none
     pictures: list[Picture] = field(default_factory=list)
     outcomes: Outcomes = field(default_factory=Outcomes)
     notes: list[str] = field(default_factory=list)
     summary: Summary | None = None
+    store: str = ""  # URL of the output folder if it is in a store; output_dir is the local work folder then
 
     def __post_init__(self) -> None:
-        self.layout = Layout(self.output_dir)
+        self.layout = Layout(self.output_dir, self.store)
         self.control = RunControl(self.run_id)
         self._started_at = time.time()
         self._slots = 0
@@ -102,7 +105,7 @@ class BatchRun:
 
     def note(self, lines: Iterable[str]) -> None:
         """Tell the user about the inputs, for example files that are not read; the summary repeats it."""
-        for line in lines:
+        for line in map(show_locations, lines):
             _log(line, self.display)
             self.notes.append(line)
 
@@ -218,6 +221,8 @@ class BatchRun:
     def _run(self, scheduler: Scheduler, progress: RunProgress, size: RunSize) -> None:
         cluster = self._connect(size)
         widths = dict(size.widths) if cluster is None else {**size.widths, "cpu": self._slots}
+        if cluster and self.store:
+            self.layout.objects.share()
         self.display.start(progress)
         with ExitStack() as stack:
             stack.callback(self.display.end)
@@ -286,8 +291,10 @@ class BatchRun:
             lock_token=self.lock.owner.token if self.lock else "",
             identity=execution.identity,
             memory_alone_bytes=size.limit_alone(stage, execution),
+            store=self.store,
+            keeps_copies=node.has_dependents,
         )
-        return ShardOrder(context, stage, items)
+        return ShardOrder(context, stage, tuple(map(add_remote_inputs, items)))
 
     @property
     def _private(self) -> Path:
@@ -312,19 +319,23 @@ def batch_run(
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     if problems := find_path_problems({**parameters, "output_dir": output_dir}):
         raise InvalidInput(problems)
-    output_dir = output_dir.absolute()
+    layout = open_layout(output_dir)
     display = ProgressDisplay(Console(stderr=True))
     with ExitStack() as stack:
         lock = None
-        if not execution.is_dry:
-            lock = stack.enter_context(open_output_dir(Layout(output_dir), run_id, display.say))
-        run = BatchRun(flow, output_dir, execution, parameters, run_id, display, patience, lock)
+        if execution.is_dry:
+            list_objects(layout)
+        else:
+            lock = stack.enter_context(open_output_dir(layout, run_id, display.say))
+        run = BatchRun(
+            flow, layout.output_dir, execution, parameters, run_id, display, patience, lock, store=layout.store
+        )
         if lock:
             lock.on_loss = run.fail
         stack.callback(forget_signal, run_id)
         handlers = (_give_up, _give_up) if execution.is_dry else (run.control.interrupt, run.control.stop)
         stack.enter_context(handle_signals(*handlers))
-        stack.enter_context(explain_write_errors(output_dir))
+        stack.enter_context(explain_write_errors(layout.output_dir))
         yield run
 
 
@@ -366,5 +377,7 @@ def _log(line: str, display: ProgressDisplay) -> None:
 
 
 def _convert_to_json(value: Any) -> Any:
-    """Return a parameter as JSON holds it."""
+    """Return a parameter as JSON holds it; a location in a store as its URL."""
+    if isinstance(value, Path) and is_location(value):
+        return parse_location(value).url
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -9,15 +9,18 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
+from tasks.engine import run
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.parquet import read_rows
+from tasks.engine.contract.paths import find_location_problem
 from tasks.engine.contract.text import count_noun
 from tasks.engine.running.orphans import end_orphans
 from tasks.engine.store.layout import STATE_FOLDER, Layout, check_folders, remove_outputs
-from tasks.engine.store.lock import Lock, hold_lock
+from tasks.engine.store.lock import HeldLock
 from tasks.engine.store.outcomes import Failure, Record
 from tasks.engine.store.records import RecordStore, find_needed_outputs
 from tasks.engine.store.write_errors import explain_write_error
+from tasks.stores.location import is_location
 
 _MAX_TABLE_BYTES = 2**30
 
@@ -58,11 +61,22 @@ def open_layout(output_dir: Path) -> Layout:
 
     Raises InvalidInput for any other folder, and RunError if a folder of the engine in it is a symlink.
     """
-    layout = Layout(output_dir.absolute())
-    if not layout.state_folder.is_dir():
-        given = "no .headrace in it" if output_dir.is_dir() else "no such folder"
-        raise InvalidInput([Problem(str(output_dir), given, "the output folder of a run", "check the path")])
-    check_folders(layout)
+    if (
+        problem := find_location_problem("OUTPUT_DIR", str(output_dir), writable=True)
+        if is_location(output_dir)
+        else None
+    ):
+        raise InvalidInput([problem])
+    layout = run.open_layout(output_dir)
+    if layout.store:
+        run.list_objects(layout)
+        exists = layout.tree.is_folder(STATE_FOLDER)
+    else:
+        exists = layout.state_folder.is_dir()
+    if not exists:
+        given = "no .headrace in it" if layout.store or layout.output_dir.is_dir() else "no such folder"
+        raise InvalidInput([Problem(layout.place, given, "the output folder of a run", "check the path")])
+    check_folders(layout.local)
     return layout
 
 
@@ -208,7 +222,7 @@ def _read_last_items(layout: Layout) -> dict[str, set[str]]:
 def apply(layout: Layout, actions: Sequence[Action], say: Callable[[str], None] = lambda _: None) -> None:
     """Do ``actions`` while no run is at work. Raises RunError if a run is active, or if the lock cannot be written."""
     try:
-        with hold_lock(layout.lock, "upkeep", say) as lock:
+        with run.hold_output_dir(layout, "upkeep", say) as lock:
             end_orphans(layout, say)  # before their marks are removed
             for action in actions:
                 _apply(layout, action, lock)
@@ -216,7 +230,7 @@ def apply(layout: Layout, actions: Sequence[Action], say: Callable[[str], None] 
         raise explain_write_error(layout.output_dir, error) from error
 
 
-def _apply(layout: Layout, action: Action, lock: Lock) -> None:
+def _apply(layout: Layout, action: Action, lock: HeldLock) -> None:
     """Do one action: records are set aside, then outputs go, then everything that tells of them."""
     for stage, item_id in action.withdrawn:
         lock.check()

@@ -9,15 +9,66 @@ from pathlib import Path
 from tasks.engine.reporting.report import Bar, Failure, Picture, render_report
 from tasks.engine.reporting.summary import Summary, convert_to_dict, list_failures, write_summary
 from tasks.engine.running.orphans import end_orphans, note_dead_marks
-from tasks.engine.running.scratch import leave_local_scratch, sweep_local_scratch
+from tasks.engine.running.scratch import (
+    get_work_folder,
+    leave_local_scratch,
+    make_local_scratch,
+    sweep_local_scratch,
+)
 from tasks.engine.store.layout import RUN_FILES, STATE_FOLDER, Layout, check_folders
-from tasks.engine.store.lock import Lock, hold_lock
+from tasks.engine.store.lock import HeldLock, Lock, hold_lock
 from tasks.engine.store.outcomes import Outcome, Outcomes
+from tasks.engine.store.sessions import lease_output_dir, list_output_dir, upload_remaining
 from tasks.engine.store.write_errors import check_is_no_folder, explain_write_error
+from tasks.stores.location import get_local_path, is_location, parse_location
+
+
+def open_layout(output_dir: Path) -> Layout:
+    """Return the layout of an output folder: a path, or a URL of a store. Raises LocationError for other URLs."""
+    if not is_location(output_dir):
+        return Layout(output_dir.absolute())
+    if path := get_local_path(output_dir):
+        return Layout(Path(path))
+    url = parse_location(output_dir, writable=True).url
+    return Layout(get_work_folder(url), url)
+
+
+def list_objects(layout: Layout) -> None:
+    """List an output folder in a store once, to read it."""
+    if layout.store:
+        make_local_scratch(layout.output_dir)
+        list_output_dir(layout)
 
 
 @contextmanager
-def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
+def open_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[HeldLock]:
+    """Hold the lock of the output folder, and the lease if it is in a store; see :func:`_open_local`."""
+    if not layout.store:
+        with _open_local(layout, run_id, say) as lock:
+            yield lock
+        return
+    make_local_scratch(layout.output_dir)
+    with _open_local(layout.local, run_id, say), lease_output_dir(layout, run_id, say) as lease:
+        yield lease
+        upload_remaining(layout)
+
+
+@contextmanager
+def hold_output_dir(layout: Layout, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[HeldLock]:
+    """Hold the lock of an output folder that exists, and its lease if it is in a store.
+
+    Raises RunError if a run is active there.
+    """
+    with hold_lock(layout.lock, run_id, say) as lock:
+        if not layout.store:
+            yield lock
+            return
+        with lease_output_dir(layout, run_id, say) as lease:
+            yield lease
+
+
+@contextmanager
+def _open_local(layout: Layout, run_id: str, say: Callable[[str], None]) -> Iterator[Lock]:
     """Create the output folder, hold its lock, and create the run's private folder; remove it afterwards.
 
     Removes the private folders of dead runs. ``say`` receives a line about anything that takes a while. Raises RunError

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasks.engine.contract.errors import RunError
+from tasks.engine.contract.errors import InvalidInput, RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.stage import Stage
 from tasks.launcher.extras import Extra, check_extra
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
     from tasks.batch import BatchRun
+    from tasks.engine.inputs import InputMirrors
 
 
 class Steps(Protocol):
@@ -36,6 +37,22 @@ class Steps(Protocol):
     def __call__(self, run: BatchRun) -> State[Any]:
         """Run the stages by ``run``."""
         ...
+
+
+class _MirroredSteps:
+    """Steps with the placeholders of inputs in stores, which are removed when the run is over."""
+
+    def __init__(self, steps: Steps, mirrors: InputMirrors) -> None:
+        self._steps = steps
+        self._mirrors = mirrors
+        mirrors.keep_until_exit()
+
+    def __call__(self, run: BatchRun) -> State[Any]:
+        """Run the stages by ``run``."""
+        try:
+            return self._steps(run)
+        finally:
+            self._mirrors.close()
 
 
 class BatchFlow:
@@ -73,7 +90,19 @@ class BatchFlow:
         """
         if self.extra:
             check_extra(self.name, self.extra)
-        return self.function(**parameters)
+        from tasks.engine.inputs import InputMirrors, show_problems
+
+        mirrors = InputMirrors()
+        try:
+            steps = self.function(**mirrors.localize(parameters))
+        except InvalidInput as error:
+            shown = show_problems(error)
+            mirrors.close()
+            raise shown from error
+        except BaseException:
+            mirrors.close()
+            raise
+        return _MirroredSteps(steps, mirrors)
 
     def run(self, parameters: Mapping[str, Any], steps: Steps | None = None) -> State[Any]:
         """Run the flow without Prefect's engine. ``steps``: the inputs are read already."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tasks.engine.contract.errors import Problem
 from tasks.engine.contract.manifest import InputFolder, is_utf8, shorten
+from tasks.engine.contract.placeholders import fill_placeholder
 from tasks.engine.contract.text import showable
 from tasks.media.folder import natural_sort_key
 from tasks.media.kinds import HEAD_BYTES, IMAGE_SUFFIXES, VIDEOS, InputKind, get_suffix, is_ambiguous
@@ -326,6 +327,7 @@ def _read_head(entry: os.DirEntry[str]) -> bytes:
     try:
         if not stat.S_ISREG(entry.stat().st_mode):
             return b""
+        fill_placeholder(entry.path)
         with Path(entry.path).open("rb") as file:
             return file.read(HEAD_BYTES)
     except OSError:

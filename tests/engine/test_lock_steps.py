@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
 
     def read(kind: int) -> float:
-        assert kind == lock_module._CLOCK
+        assert kind == lock_module.CLOCK
         return now[0]
 
     monkeypatch.setattr(lock_module.time, "clock_gettime", read)

@@ -19,17 +19,16 @@ def find_problem_lines(**parameters: Any) -> list[str]:
     ("path", "said"),
     [
         (
-            "s3://bucket/x",
+            "hdfs://host/x",
             (
-                "the URL 's3://bucket/x'; allowed: a path on this machine; "
-                "use a local or a mounted folder, and copy the files from or to there"
+                "the URL 'hdfs://host/x'; allowed: a path, or a URL that begins with s3://, sftp:// or file://; "
+                "copy the files to one of these, or use a mounted folder"
             ),
         ),
         (
-            "FILE:///data//x",
-            "the URL 'FILE://data/x'; allowed: a path on this machine; give the plain path: /data/x",
+            "file:///a/*",
+            "'/a/*'; allowed: a path on this machine; * and ? are replaced by shells only: name one file or folder",
         ),
-        ("file:///x", "the URL 'file:///x'; allowed: a path on this machine; give the plain path: /x"),
         ("a\x1b", "'a\\x1b'; allowed: a path in UTF-8 without control or hidden characters; rename it"),
         (
             "~/x",

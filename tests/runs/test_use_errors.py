@@ -88,24 +88,24 @@ def test_invalid_option_is_a_one_line_error(
     assert not bench.output.exists()
 
 
-def test_urls_are_refused_by_every_path_option(
+def test_wrong_urls_are_refused_by_every_path_option(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(bench.folder)
     options = [
         "--videos-dir",
-        "https://host/videos",
+        "hdfs://host/videos",
         "--manifest",
         "gs://bucket/a.json",
         "--output-dir",
-        "s3://bucket/out",
+        "https://host/out",
     ]
     assert bench.run(*options, flow=FLOW) == 2
     log = sorted(capsys.readouterr().err.splitlines())
-    assert [line.partition("; allowed: a path on this machine")[0] for line in log] == [
+    assert [line.partition("; allowed: a path, or a URL that begins with s3://")[0] for line in log] == [
         "error: --manifest: the URL 'gs://bucket/a.json'",
-        "error: --output-dir: the URL 's3://bucket/out'",
-        "error: --videos-dir: the URL 'https://host/videos'",
+        "error: --output-dir: the URL 'https://host/out'",
+        "error: --videos-dir: the URL 'hdfs://host/videos'",
     ]
     assert list(bench.folder.iterdir()) == []
 

@@ -8,12 +8,15 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from tasks.engine.contract.placeholders import fill_placeholder
+
 
 def read_at_most(path: Path, max_bytes: int) -> bytes:
     """Return the content of a plain file.
 
     Raises OSError if it cannot be read, ValueError if it is no plain file or has more than ``max_bytes``.
     """
+    fill_placeholder(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe is not waited for
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

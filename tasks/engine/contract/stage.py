@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.contract.items import Item
+from tasks.stores.published import fetch_published
 
 Lane = Literal["cpu", "io", "device"]
 LANES: tuple[Lane, ...] = ("io", "device", "cpu")
@@ -62,11 +63,13 @@ class Workspace:
 def get_published_file(output_dir: Path, path: str) -> Path:
     """Return the absolute path of a published file whose relative path comes from a record.
 
-    Raises PermissionError if ``path`` points outside ``output_dir``, by ``..`` or by a symlink: records may be forged.
+    If the output folder is in a store, the file is downloaded into its local work folder first. Raises PermissionError
+    if ``path`` points outside ``output_dir``, by ``..`` or by a symlink: records may be forged.
     """
     root, target = os.path.realpath(output_dir), os.path.realpath(os.path.join(output_dir, path))
     if os.path.isabs(path) or os.path.commonpath([root, target]) != root:
         raise PermissionError(errno.EPERM, "leads out of the output folder", path)
+    fetch_published(output_dir, path)
     return output_dir / path
 
 

@@ -15,6 +15,7 @@ from tasks.engine.contract.execution import Identity
 from tasks.engine.contract.items import Item
 from tasks.engine.contract.stage import Stage
 from tasks.engine.store.files import hash_file
+from tasks.engine.store.mirrors import find_remote_input, has_mirrors, identify_remote_input
 
 _MAX_DEPTH = 200  # of nested folders; real collections stay far below, and recursion must end
 
@@ -71,7 +72,8 @@ def identify_item(stage: bytes, item: Item, identity: Identity) -> Identified:
     Same results as :func:`compute_item_key` and :func:`read_input_states`, in half of the time if all inputs are files:
     both come from one reading of each file's status, and only items that are not done need the states.
     """
-    statuses = _read_file_statuses(item.inputs) if identity == "stat" else None
+    is_plain = identity == "stat" and not has_mirrors()
+    statuses = _read_file_statuses(item.inputs) if is_plain else None
     if statuses is None:
         states = read_input_states(item)
         inputs = [identify_input(path, identity) for path in item.inputs]
@@ -98,8 +100,11 @@ def identify_input(path: str, identity: Identity) -> list[Any]:
     """Return the identity of a file or folder: size and mtime in ns (``stat``), or size and sha256 (``content``).
 
     The path is not part of it, so that a collection can move. A missing input has an identity too: the item runs and
-    reports it. Each folder is listed once, so that symlink loops end. For a pipe or a device only the kind counts.
+    reports it. Each folder is listed once, so that symlink loops end. For a pipe or a device only the kind counts. An
+    input in a store is identified by sizes and ETags.
     """
+    if has_mirrors() and (remote := find_remote_input(path)):
+        return identify_remote_input(remote)
     return _identify(path, _hash_content if identity == "content" else _read_times, {})
 
 

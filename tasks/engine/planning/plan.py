@@ -11,6 +11,7 @@ from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.items import Item, is_safe_id
 from tasks.engine.contract.stage import Stage
 from tasks.engine.planning.identity import Identified, compute_stage_digest, identify_item
+from tasks.engine.store.mirrors import RemoteInput, find_remote_inputs
 from tasks.engine.store.outcomes import Outcome, Record
 from tasks.engine.store.records import RecordStore
 
@@ -25,6 +26,7 @@ class PlannedItem:
     states    states of its inputs before the key was computed (see :func:`read_input_states`); empty if not read
     alone     no other item may run at the same time: it ran out of memory next to others
     inputs    digest of the identities of its inputs, for its record; empty if not computed
+    remote    its inputs that are in a store; filled in when it is handed out
     """
 
     item: Item
@@ -34,6 +36,7 @@ class PlannedItem:
     states: tuple[str, ...] = ()
     alone: bool = False
     inputs: str = ""
+    remote: tuple[RemoteInput, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class ItemPlanner:
         self._execution = execution
         self._digest = compute_stage_digest(stage)
         self._done = set() if execution.refresh else store.ids()
+        if self._done:
+            store.prefetch()
         self._failures = store.load_failures() if execution.keep_failed else {}
         self._first: dict[str, str] = {}
 
@@ -97,6 +102,12 @@ class ItemPlanner:
 
 def _make_planned(item: Item, identified: Identified) -> PlannedItem:
     return PlannedItem(item, identified.key, states=identified.read_states(), inputs=identified.hash_inputs())
+
+
+def add_remote_inputs(planned: PlannedItem) -> PlannedItem:
+    """Return the item with its inputs that are in a store. Their ETags tell changes, so it needs no states."""
+    remote = planned.remote or find_remote_inputs(planned.item.inputs)
+    return replace(planned, remote=remote, states=()) if remote else planned
 
 
 def settle_cached(item: Item, record: Record) -> SettledItem:

@@ -191,12 +191,12 @@ def format_closing_lines(summary: Summary, outcomes: Outcomes, layout: Layout) -
     shown = [f"  failed: {row['name']}: {row['failure_kind']}: {row['message']}" for row in failures[:_SHOWN_FAILURES]]
     more = len(failures) - len(shown)
     if more > 0:
-        shown.append(f"  and {more} more in {layout.output_dir / 'failures.json'}")
+        shown.append(f"  and {more} more in {layout.name('failures.json')}")
     slots = f", {count_noun(summary.slots, 'slot')}" if summary.slots else ""
     return [
         f"{summary.flow}: {summary.message} ({format_duration(summary.wall_seconds)}{slots})",
         *shown,
-        f"report: {layout.output_dir / 'report.html'}",
+        f"report: {layout.name('report.html')}",
     ]
 
 

@@ -106,7 +106,7 @@ def _make_workspace(request: Request) -> Iterator[Workspace]:
         os.makedirs(folder, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_scratch, request.private)
-        staged: dict[str, str] = {}
+        staged = dict(request.staged)
         if request.local and not request.item.refusal:
             stack.callback(remove_local_scratch, request.local)
             staged = {path: _stage_input(path, request.local / str(n)) for n, path in enumerate(request.item.inputs)}

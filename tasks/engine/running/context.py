@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from tasks.engine.contract.execution import Identity
 from tasks.engine.contract.stage import Stage
 from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.scratch import get_work_folder
 from tasks.engine.running.slot import Limits
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.lock import check_lock
+from tasks.engine.store.lease import check_lease
+from tasks.engine.store.lock import check_lock, find_held
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,23 @@ class RunContext:
     lock_token: str = ""  # of the run's lock; empty if the caller holds none
     identity: Identity = "stat"  # how changed inputs are detected
     memory_alone_bytes: int = 0  # limit of an item that runs alone on the host
+    store: str = ""  # URL of the output folder if it is in a store
+    keeps_copies: bool = True  # of outputs in a store, because later stages read them
 
     def check_lock(self) -> None:
         """Raise LockLost unless the run still holds the lock of its output folder."""
-        if self.lock_token:
+        if not self.lock_token:
+            return
+        if self.store and find_held(self.lock_token) is None:
+            check_lease(self.layout.objects.store, self.lock_token)
+        else:
             check_lock(self.layout.lock, self.lock_token)
+
+    def here(self) -> RunContext:
+        """Return the context for this process: with an output folder in a store, machines share no folder."""
+        if not self.store or not self.elsewhere:
+            return self
+        return replace(self, output_dir=get_work_folder(self.store), input_root=None)
 
     @property
     def elsewhere(self) -> bool:
@@ -41,7 +55,7 @@ class RunContext:
     @cached_property
     def layout(self) -> Layout:
         """The layout of the output folder."""
-        return Layout(self.output_dir)
+        return Layout(self.output_dir, self.store)
 
     @property
     def private(self) -> Path:

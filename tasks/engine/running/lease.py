@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tasks.engine.planning.identity import read_input_states
-from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.planning.plan import PlannedItem, add_remote_inputs
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopSignal, get_stop_signal
+from tasks.engine.running.fetching import FetchedInputs, get_input_cache
 from tasks.engine.running.input_changes import find_change_since_plan
 from tasks.engine.running.messages import Failed, Reply, Request
 from tasks.engine.running.scratch import get_local_scratch, make_local_scratch
@@ -21,6 +22,7 @@ from tasks.engine.running.slot import Limits, Slot
 from tasks.engine.running.slot_pool import PROCESS_FOLDER, pool
 from tasks.engine.store.outcomes import Outcome, Outcomes
 from tasks.engine.store.records import RecordStore
+from tasks.engine.store.sessions import join_output_dir
 from tasks.engine.store.write_errors import explain_write_error
 
 
@@ -44,17 +46,22 @@ def run_shard(
     Items that are not reached because the run stops are ``remaining``. Items that the flow takes back meanwhile have no
     outcome. Raises RunError if the run cannot continue.
     """
+    order = replace(order, context=order.context.here())
     prepare_folders(order.context, order.stage.name)
     shard = Shard(order, report, start)
     with serve_shard(order, shard), pool.slot(order) as slot:
         run_items(order, slot, shard)
+    order.context.layout.tree.flush()
     return shard.outcomes
 
 
 def prepare_folders(context: RunContext, stage: str) -> None:
     """Create the folders that the items of a stage need. Raises RunError if they cannot be written."""
-    context.check_lock()
     layout = context.layout
+    if layout.store and context.elsewhere:
+        make_local_scratch(layout.output_dir)
+        join_output_dir(layout, context.run_id, context.check_lock)
+    context.check_lock()
     try:
         RecordStore(layout, stage).prepare()
         with layout.tree.opened(layout.relative(context.private), make=True):
@@ -101,19 +108,29 @@ class _ItemLoop:
         if settled := self.settler.find_settled(planned):
             yield settled
             return
+        planned = add_remote_inputs(planned)
         item = StartedItem(planned, next(self._folders), read_input_states(planned.item))
-        if failed := find_change_since_plan(planned, item.states, self.order.stage, self.context.identity):
+        failed = find_change_since_plan(planned, item.states, self.order.stage, self.context.identity)
+        if planned.remote and not failed:
+            yield from self._publish_previous()
+            fetched = get_input_cache(self.context).fetch(planned.remote)
+            failed = fetched if isinstance(fetched, Failed) else None
+            item = replace(item, fetched=fetched) if isinstance(fetched, FetchedInputs) else item
+        if failed:
             yield self.settler.settle(item, failed, b"")
             return
+        yield from self._run_started(item)
+
+    def _run_started(self, item: StartedItem) -> Iterator[Outcome]:
         started = self._start(item)
         yield from self._publish_previous()
         reply: Reply | None = None
         if started:
-            reply = self.slot.wait(self._limit(planned), self.stop)
+            reply = self.slot.wait(self._limit(item.planned), self.stop)
             pool.leave(self.slot)
         if reply is None:
             self.settler.clear(item)
-            yield Outcome(planned.item.id, self.order.stage.name, "remaining")
+            yield Outcome(item.planned.item.id, self.order.stage.name, "remaining")
         else:
             log = self.slot.read_log_tail() if isinstance(reply, Failed) else b""
             self._unpublished = (item, reply, log)
@@ -134,7 +151,8 @@ class _ItemLoop:
             return False
         self.slot.open()
         local = self.settler.local_folder(item.planned)
-        self.slot.start(Request(item.planned.item, item.private, self.context.output_dir, local))
+        request = Request(item.planned.item, item.private, self.context.output_dir, local, item.fetched.paths)
+        self.slot.start(request)
         return True
 
     def _choose_private_folders(self) -> list[Path]:

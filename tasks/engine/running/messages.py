@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,26 @@ from tasks.engine.store.outcomes import FailureKind, Output, Usage
 
 @dataclass(frozen=True)
 class Request:
-    """Run this item in this private folder. ``local``: folder to copy its inputs to first; None for no copies."""
+    """Run this item in this private folder.
+
+    local   folder to copy its inputs to first; None for no copies
+    staged  copies of inputs that were made before, by their paths
+    """
 
     item: Item
     private: Path
     output_dir: Path
     local: Path | None = None
+    staged: Mapping[str, str] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the paths as texts, which takes a quarter of the time: pickle splits them into parts."""
-        return _make_request, (self.item, str(self.private), str(self.output_dir), self.local and str(self.local))
+        local = self.local and str(self.local)
+        return _make_request, (self.item, str(self.private), str(self.output_dir), local, dict(self.staged))
 
 
-def _make_request(item: Item, private: str, output_dir: str, local: str | None) -> Request:
-    return Request(item, Path(private), Path(output_dir), Path(local) if local else None)
+def _make_request(item: Item, private: str, output_dir: str, local: str | None, staged: dict[str, str]) -> Request:
+    return Request(item, Path(private), Path(output_dir), Path(local) if local else None, staged)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ class NodeRun:
         self.running = 0
         self.is_exhausted = False
         self.awaits_table = node.collect is not None
+        self.has_dependents = True
         self.seconds = 0.0
         self.cost = 0.0
         self.ready_cost = 0.0

@@ -61,6 +61,8 @@ class Scheduler:
         self.on_add: Callable[[str, Item], None] = lambda *_: None
         self.on_ready: Callable[[], None] = lambda: None
         self.nodes = [NodeRun(node, RecordStore(layout, node.name), execution) for node in graph.nodes]
+        for run in self.nodes:
+            run.has_dependents = any(run.node in (other.after, other.parts) for other in graph.nodes)
         self._clock = clock
         self._random = random_source or random.Random()
         self._lock = threading.RLock()

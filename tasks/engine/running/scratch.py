@@ -25,11 +25,17 @@ from tasks.engine.store.files import format_bytes
 from tasks.engine.store.tree import Tree
 
 _PROBES = "probes"
+_STORES = "stores"
 
 
 def get_local_scratch(output_dir: Path, run_id: str) -> Path:
     """Return the local scratch folder for the copies of one run, without creating it."""
     return _get_base_path() / _make_folder_name(output_dir) / run_id
+
+
+def get_work_folder(url: str) -> Path:
+    """Return the local folder in which the items of an output folder in a store are produced, without creating it."""
+    return _get_base_path() / _STORES / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def check_local_scratch(items: Sequence[Item], slots: int) -> None:

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.engine.contract.errors import LockLost, OutputBlocked, RunError
@@ -16,10 +16,12 @@ from tasks.engine.contract.text import short_line
 from tasks.engine.planning.basis import BasisMaker
 from tasks.engine.planning.plan import PlannedItem
 from tasks.engine.running.context import ShardOrder
+from tasks.engine.running.fetching import FetchedInputs
 from tasks.engine.running.input_changes import find_change_since_start
 from tasks.engine.running.messages import Failed, Finished, Reply
 from tasks.engine.running.scratch import get_local_scratch, remove_local_scratch
-from tasks.engine.store.lock import Lock, claim_lock
+from tasks.engine.store.lease import CLAIMS_FOLDER, claim_lease
+from tasks.engine.store.lock import HeldLock, Owner, claim_lock
 from tasks.engine.store.outcomes import Failure, Outcome, Record
 from tasks.engine.store.publish import publish
 from tasks.engine.store.records import RecordStore
@@ -31,11 +33,16 @@ _PRIVATE_FOLDER_PARTS = 4  # below the folder of the run: process, stage, slot, 
 
 @dataclass(frozen=True)
 class StartedItem:
-    """An item that runs in the folder ``private``; ``states`` describes its inputs before it started."""
+    """An item that runs in the folder ``private``.
+
+    states   describes its inputs before it started
+    fetched  local copies of its inputs in stores
+    """
 
     planned: PlannedItem
     private: Path
     states: tuple[str, ...]
+    fetched: FetchedInputs = field(default_factory=FetchedInputs)
 
 
 class ItemSettler:
@@ -84,7 +91,8 @@ class ItemSettler:
             self.clear(item)
 
     def clear(self, item: StartedItem) -> None:
-        """Empty the item's private folder, which a later item uses again."""
+        """Empty the item's private folder, which a later item uses again, and release the copies of its inputs."""
+        item.fetched.release()
         private = self.store.layout.relative(item.private)
         for name in ("outputs", "scratch"):
             self.store.tree.clear(f"{private}/{name}")
@@ -92,7 +100,7 @@ class ItemSettler:
             remove_local_scratch(local)
 
     def local_folder(self, planned: PlannedItem) -> Path | None:
-        if not self.context.stage_inputs:
+        if not self.context.stage_inputs or planned.remote:
             return None
         scratch = get_local_scratch(self.context.output_dir, self.context.run_id)
         return scratch / self.order.stage.name / planned.item.id
@@ -131,24 +139,26 @@ class ItemSettler:
         except LockLost:
             self.context.check_lock()  # if the run has its lock, the claim was lost: another process does the item
             return self.find_settled(planned) or Outcome(planned.item.id, self.order.stage.name, "remaining")
+        if not self.context.keeps_copies:
+            self.store.tree.drop_copies([output.path for output in record.outputs])
         return Outcome.of_record(record)
 
-    def _publish_claimed(self, private: Path, record: Record, claim: Lock | None) -> None:
+    def _publish_claimed(self, private: Path, record: Record, claim: HeldLock | None) -> None:
         """Publish, unless the run's lock or the claim was lost."""
         self._check_locks(claim)
         try:
-            publish(private / "outputs", record, self.store)
+            publish(private / "outputs", record, self.store, lambda: self._check_locks(claim))
         except RunError:
             self._check_locks(claim)  # the loss of a lock is the better explanation
             raise
 
-    def _check_locks(self, claim: Lock | None) -> None:
+    def _check_locks(self, claim: HeldLock | None) -> None:
         self.context.check_lock()
         if claim:
             claim.check()
 
     @contextmanager
-    def _claim(self, planned: PlannedItem, private: Path) -> Iterator[Lock | None]:
+    def _claim(self, planned: PlannedItem, private: Path) -> Iterator[HeldLock | None]:
         """Claim the item, so that no other process publishes it at the same time.
 
         A worker that was cut off from its cluster continues until it notices. If it finishes the item at the same time
@@ -156,6 +166,11 @@ class ItemSettler:
         """
         if not self.context.elsewhere:
             yield None
+            return
+        if self.context.store:
+            place = f"{CLAIMS_FOLDER}/{self.order.stage.name}/{planned.item.id}"
+            with claim_lease(self.context.layout.objects.store, Owner.mine(self.context.run_id), place) as lease:
+                yield lease
             return
         folder = self.context.private / "claims" / self.order.stage.name
         mine = private.relative_to(self.context.private).as_posix()

@@ -15,12 +15,14 @@ from tasks.engine.contract.stage import Lane
 from tasks.engine.planning.sizing import MAX_MEMORY_SHARE, read_memory_share
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopSignal
+from tasks.engine.running.fetching import forget_input_cache
 from tasks.engine.running.orphans import end_orphans_here, note_mark
 from tasks.engine.running.scratch import sweep_local_scratch
 from tasks.engine.running.shards import forget_returned
 from tasks.engine.running.slot import Slot
 from tasks.engine.running.templates import end_unused_templates
 from tasks.engine.running.watchdog import new_mark
+from tasks.engine.store.sessions import leave_output_dir
 
 # Identifies this process among all that work in one output folder: containers may share a host name and process ids.
 PROCESS_FOLDER = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -238,5 +240,7 @@ def close_slots(run_id: str) -> None:
     Called remotely on workers.
     """
     pool.close(run_id)
+    forget_input_cache(run_id)
+    leave_output_dir(run_id)
     end_unused_templates()
     forget_returned(run_id)

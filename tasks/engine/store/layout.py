@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tasks.engine.store.object_folder import ObjectFolder, get_object_folder
+from tasks.engine.store.object_tree import make_object_tree
 from tasks.engine.store.tree import Tree, is_plain_path
 
 STATE_FOLDER = ".headrace"
@@ -15,9 +17,13 @@ RUN_FILES = frozenset({"summary.json", "items.parquet", "failures.json", "report
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of one output folder. See ``docs/outputs.md``."""
+    """The paths of one output folder. See ``docs/outputs.md``.
+
+    store  URL of the folder if it is in a store; ``output_dir`` is the local work folder then. Empty if it is local
+    """
 
     output_dir: Path
+    store: str = ""
 
     @property
     def state_folder(self) -> Path:
@@ -27,7 +33,26 @@ class Layout:
     @property
     def tree(self) -> Tree:
         """The output folder as a tree, for all reads, writes and removals of the engine."""
-        return Tree(self.output_dir)
+        return make_object_tree(self.output_dir, self.objects) if self.store else Tree(self.output_dir)
+
+    @property
+    def objects(self) -> ObjectFolder:
+        """The objects of a folder in a store, as this process knows them."""
+        return get_object_folder(self.store, self.output_dir)
+
+    @property
+    def local(self) -> Layout:
+        """The layout of the local folder."""
+        return Layout(self.output_dir)
+
+    @property
+    def place(self) -> str:
+        """The output folder as users know it: its path or its URL."""
+        return self.store or str(self.output_dir)
+
+    def name(self, path: str) -> str:
+        """Return the path or the URL of a file, as users know it. ``path`` is relative to the output folder."""
+        return f"{self.store}/{path}" if self.store else str(self.output_dir / path)
 
     @property
     def lock(self) -> Path:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tasks.engine.contract.errors import LockLost, RunError
 from tasks.engine.store.liveness import ProcessIdentity
@@ -39,7 +40,7 @@ _STALE_SHARE = 1 / 3  # of that time; an owner that was silent for longer may ha
 _LOOKS = 60  # that a watcher takes in that time, at least
 _FIRST_LOOK_SECONDS = 0.02  # then the time between two looks doubles
 _MAX_BYTES = 64 * 1024
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former goes on while the machine is suspended
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former goes on while the machine is suspended
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Lock:
         self._over = threading.Event()
         self._heart = threading.Thread(target=self._send_heartbeats, name="headrace-lock", daemon=True)
         self._heart.start()
-        _held[owner.token] = self
+        remember_lock(self)
 
     def check(self) -> None:
         """Raise LockLost unless this process still holds the lock. Call it right before publishing."""
@@ -144,14 +145,14 @@ class Lock:
         """Stop the heartbeat, and remove the lock if this process still holds it."""
         self._over.set()
         self._heart.join()
-        del _held[self.owner.token]
+        forget_lock(self)
         os.close(self._descriptor)
         with contextlib.suppress(OSError):
             if self._loss is None and _read_token(self.path) == self.owner.token:
                 self.path.unlink(missing_ok=True)
 
     def _is_stale(self) -> bool:
-        return time.clock_gettime(_CLOCK) - self._touched_at > self.owner.seconds * _STALE_SHARE
+        return time.clock_gettime(CLOCK) - self._touched_at > self.owner.seconds * _STALE_SHARE
 
     def _send_heartbeats(self) -> None:
         while not self._over.wait(self.owner.seconds / _BEATS) and self._loss is None:
@@ -159,7 +160,7 @@ class Lock:
 
     def _touch(self) -> None:
         """Send a heartbeat, then check that the lock still exists. The order matters: see the module's docstring."""
-        now = time.clock_gettime(_CLOCK)
+        now = time.clock_gettime(CLOCK)
         try:
             _set_time(self._descriptor, self.owner)
             self._confirm()
@@ -194,7 +195,32 @@ def _explain_loss(path: Path, why: str) -> str:
     return f"this run has lost its lock {path}: {why}; {advice}"
 
 
-_held: dict[str, Lock] = {}
+class HeldLock(Protocol):
+    """A lock or a lease that this process holds."""
+
+    owner: Owner
+    on_loss: Callable[[LockLost], None]
+
+    def check(self) -> None:
+        """Raise LockLost unless this process still holds it."""
+
+
+_held: dict[str, HeldLock] = {}
+
+
+def remember_lock(lock: HeldLock) -> None:
+    """Let :func:`check_lock` find a lock that this process holds."""
+    _held[lock.owner.token] = lock
+
+
+def forget_lock(lock: HeldLock) -> None:
+    """Forget a lock that this process does not hold any more."""
+    del _held[lock.owner.token]
+
+
+def find_held(token: str) -> HeldLock | None:
+    """Return the lock of this process with ``token``; None if another process holds it."""
+    return _held.get(token)
 
 
 def check_lock(path: Path, token: str) -> None:
@@ -311,7 +337,7 @@ def _watch(path: Path, look: _Look) -> _Look | None:
 
 def _make(path: Path, owner: Owner) -> Lock | None:
     """Make the lock whole or not at all: written aside, then linked, which fails if there is one; None then."""
-    now = time.clock_gettime(_CLOCK)
+    now = time.clock_gettime(CLOCK)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         _write(aside, owner.encode())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tasks.engine.store.layout import is_output_path
 from tasks.engine.store.outcomes import Output, Record
 from tasks.engine.store.records import RecordStore
-from tasks.engine.store.tree import Tree
+from tasks.engine.store.tree import Move, Tree
 from tasks.engine.store.write_errors import check_is_no_folder, write_failure
 
 
@@ -42,8 +42,10 @@ def _collect(tree: Tree, folder: Path, relative: str) -> Iterator[Output]:
             yield Output(path, status.st_size, tree.sha256(path))
 
 
-def publish(private: Path, record: Record, store: RecordStore) -> None:
+def publish(private: Path, record: Record, store: RecordStore, check: Callable[[], None] = lambda: None) -> None:
     """Move the outputs from ``private`` into place and write the record last.
+
+    ``check`` is called before each step that takes long; it raises LockLost if this process must not publish any more.
 
     Order: sync the new files, set the old record aside, rename the files into place, write the new record. Raises
     OutputBlocked if the path of an output is occupied; the old record stays valid then. Raises RunError if the output
@@ -55,18 +57,9 @@ def publish(private: Path, record: Record, store: RecordStore) -> None:
             check_is_no_folder(store.layout.output_dir / output.path)
             tree.sync(f"{source}/{output.path}")
         store.set_aside(record)
-        _move(tree, source, record.outputs)
+        moves = [Move(f"{source}/{output.path}", output.path, output.sha256) for output in record.outputs]
+        tree.move_all(moves, check)
         store.write(record)
         store.settle(record)
     except OSError as error:
         raise write_failure(store.layout.output_dir, store.layout.state_folder, error) from error
-
-
-def _move(tree: Tree, source: str, outputs: tuple[Output, ...]) -> None:
-    parents = set()
-    for output in outputs:
-        tree.move(f"{source}/{output.path}", output.path)
-        parent = output.path.rpartition("/")[0]
-        parents |= {parent, parent.rpartition("/")[0]}
-    for parent in parents:
-        tree.sync_folder(parent)

@@ -86,6 +86,10 @@ class RecordStore:
         """Return the ids of items that failed in an earlier run."""
         return set(self._list_names(self._failures, ".json"))
 
+    def prefetch(self) -> None:
+        """Prepare reading all records, if that takes a request each."""
+        self.tree.prefetch(self._records, ".json", MAX_RECORD_BYTES)
+
     def load(self) -> dict[str, Record]:
         """Return all readable records by item id, with one listing of the folder."""
         return self._load(self._records, _RECORD)
@@ -195,6 +199,7 @@ class RecordStore:
         remove_outputs(self.layout, paths.difference(needed))
         for item_id in removed:
             self.tree.unlink(f"{self._records}/{item_id}.stale")
+        self.tree.flush()
 
     def drop_outputs(self, item_id: str) -> None:
         """Remove the outputs of an item, and keep its record, which says so."""
@@ -205,6 +210,7 @@ class RecordStore:
             self.tree.write(f"{self._records}/{item_id}.json", _RECORD.dump_json(replace(record, dropped=True)))
             self.tree.sync_folder(self._records)
         remove_outputs(self.layout, {output.path for output in record.outputs})
+        self.tree.flush()
 
     def discard(self, item_ids: Collection[str]) -> None:
         """Remove the records and the outputs of items that nothing needs any more.
@@ -257,8 +263,8 @@ class RecordStore:
         return (name.removesuffix(suffix) for name in self.tree.names(folder) if name.endswith(suffix))
 
     def _load(self, folder: str, adapter: TypeAdapter[E]) -> dict[str, E]:
-        names = [name for name in self._list_names(folder, ".json") if not name.startswith(".")]
-        found = ((name, self._own(self._read(f"{folder}/{name}.json", adapter), name)) for name in names)
+        contents = self.tree.read_all(folder, ".json", MAX_RECORD_BYTES)
+        found = ((name, self._own(_parse(content, adapter), name)) for name, content in contents)
         return {item_id: entry for item_id, entry in found if entry is not None}
 
     def _read(self, path: str, adapter: TypeAdapter[T]) -> T | None:
@@ -267,17 +273,26 @@ class RecordStore:
         Raises OSError if the disk fails: an item must not count as missing then, because its files would be lost.
         """
         try:
-            return adapter.validate_json(self.tree.read(path, MAX_RECORD_BYTES))
-        except ValidationError:
-            return None
+            content = self.tree.read(path, MAX_RECORD_BYTES)
         except OSError as error:
-            if error.errno in _NO_FILE:
-                return None
-            raise
+            return _parse(error, adapter)
+        return _parse(content, adapter)
 
     def _own(self, entry: E | None, item_id: str) -> E | None:
         """Return ``entry``; None if its item or stage does not match its file name, so that no run wrote it."""
         return entry if entry and (entry.stage, entry.id) == (self.stage, item_id) else None
+
+
+def _parse(content: bytes | OSError, adapter: TypeAdapter[T]) -> T | None:
+    """Return what a file holds; None if it is missing or invalid. Raises OSError if the disk fails."""
+    if isinstance(content, OSError):
+        if content.errno in _NO_FILE:
+            return None
+        raise content
+    try:
+        return adapter.validate_json(content)
+    except ValidationError:
+        return None
 
 
 def find_needed_outputs(layout: Layout, is_gone: Callable[[str, str], bool]) -> set[str]:

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,15 @@ def is_plain_path(path: str) -> bool:
     """Return True if ``path`` is relative and normal: no ``..``, no ``.``, no empty part, no NUL."""
     parts = f"/{path}/"
     return not ("//" in parts or "/./" in parts or "/../" in parts or "\0" in parts)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A file to publish: its path, its new path, and its sha256."""
+
+    source: str
+    target: str
+    sha256: str
 
 
 class _Folders:
@@ -288,6 +297,40 @@ class Tree:
         opened = self.opened(from_parent), self.opened(to_parent, make=True)
         with opened[0] as from_folder, opened[1] as to_folder, _name_errors(self.root, target):
             os.replace(from_name, to_name, src_dir_fd=from_folder, dst_dir_fd=to_folder)
+
+    def move_all(self, moves: Sequence[Move], check: Callable[[], None]) -> None:  # noqa: ARG002 - for stores
+        """Rename files, and force their new names to the disk. ``check`` raises LockLost if they must stay."""
+        parents = set()
+        for move in moves:
+            self.move(move.source, move.target)
+            parent = move.target.rpartition("/")[0]
+            parents |= {parent, parent.rpartition("/")[0]}
+        for parent in parents:
+            self.sync_folder(parent)
+
+    def prefetch(self, folder: str, suffix: str, max_bytes: int) -> None:
+        """Prepare reading all files in ``folder`` that end with ``suffix``: nothing to do in a local folder."""
+
+    def read_all(self, folder: str, suffix: str, max_bytes: int) -> Iterator[tuple[str, bytes | OSError]]:
+        """Yield the name, without ``suffix``, and the content of each file in ``folder`` that ends with ``suffix``.
+
+        The content is the error if it cannot be read.
+        """
+        for name in self.names(folder):
+            if name.endswith(suffix) and not name.startswith("."):
+                yield name.removesuffix(suffix), self._try_read(f"{folder}/{name}", max_bytes)
+
+    def _try_read(self, path: str, max_bytes: int) -> bytes | OSError:
+        try:
+            return self.read(path, max_bytes)
+        except OSError as error:
+            return error
+
+    def flush(self) -> None:
+        """Do everything that waits: nothing in a local folder."""
+
+    def drop_copies(self, paths: Sequence[str]) -> None:
+        """Remove local copies of published files: there are none in a local folder."""
 
     def unlink(self, path: str) -> None:
         """Remove the file or symlink ``path``, if there is one."""

@@ -29,6 +29,7 @@ from tasks.engine.running.slot import Limits, Slot
 from tasks.engine.store.files import free_bytes
 from tasks.engine.store.layout import Layout
 from tasks.engine.store.outcomes import Outcome, Record
+from tasks.stores.published import fetch_published
 
 _ROOTS = 3
 _PROBE_SECONDS = 60.0  # a longer probe is stopped and reported
@@ -217,6 +218,7 @@ class Prober:
         for output in record.outputs:
             target = self._scratch.output_dir / output.path
             target.parent.mkdir(parents=True, exist_ok=True)
+            fetch_published(self._layout.output_dir, output.path)
             shutil.copy2(self._layout.output_dir / output.path, target, follow_symlinks=False)
         run.store.prepare()
         run.store.write(record)
