@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ from tasks.landmarks.layouts.collection import (
 )
 from tasks.landmarks.layouts.folders import (
     find_duplicate_splits,
+    find_nested_splits,
     find_splits,
     find_unlistable,
     list_folder_samples,
@@ -75,9 +77,10 @@ def _create_item(sample: Sample, root: Path) -> Item:
             sample.id, {"path": sample.path}, fields=fields, name=name, path=sample.path, refusal=sample.refusal
         )
     payload = {"split": sample.split, "name": sample.name, "media": sample.media, "fps": sample.fps}
+    optional = {"title": sample.title or None, "start": sample.start, "end": sample.end}
     return Item(
         id=sample.id,
-        payload=payload | ({"title": sample.title} if sample.title else {}),
+        payload=payload | {name: value for name, value in optional.items() if value is not None},
         inputs=(str(root / sample.path),),
         cost=sample.cost,
         fields={**sample.fields, "split": sample.split, "name": sample.shown_name},
@@ -101,7 +104,18 @@ def _read_manifest(path: Path, layout: Layout, fps: float) -> tuple[Collection |
     if layout != "auto":
         advice = "remove --layout: the manifest lists the samples"
         problems.append(Problem("--layout", f"{layout} with the manifest {path.name}", "auto", advice))
-    return Collection(path.absolute().parent, tuple(samples), "manifest"), problems
+    return Collection(path.absolute().parent, tuple(samples), "manifest", _describe_repeats(samples)), problems
+
+
+def _describe_repeats(samples: Iterable[Sample]) -> tuple[str, ...]:
+    """Return a line if several rows name the same whole video."""
+    rows = Counter(sample.path for sample in samples if sample.media == "video" and sample.start is sample.end is None)
+    repeated = [path for path, count in rows.items() if count > 1]
+    if not repeated:
+        return ()
+    advice = "each row gets all of its frames; the columns start and end choose a part"
+    more = f" and {len(repeated) - 1} more" if len(repeated) > 1 else ""
+    return (f"{_INPUT}: {rows[repeated[0]]} rows name the video {shorten(repeated[0])}{more}: {advice}",)
 
 
 def _read_folder(path: Path, layout: Layout, split: str, fps: float) -> tuple[Collection | None, list[Problem]]:
@@ -158,6 +172,7 @@ def _describe_inputs() -> str:
 def _read_splits(tree: Folder, root: Path, layout: Layout, fps: float) -> ReadResult:
     splits, where = find_splits(tree), f"{_INPUT} {root}"
     problems = [*find_duplicate_splits(splits, where), *find_unlistable(splits, where)]
+    problems += find_nested_splits(tree, where)
     samples = [
         sample
         for split in splits

@@ -69,7 +69,8 @@ class LandmarksStage(Stage):
         """
         split, name = item.payload["split"], item.payload["name"]
         path = work.input(item.inputs[0])
-        with open_frames(path, item.payload["media"], item.payload["fps"]) as source:
+        start, end = item.payload.get("start"), item.payload.get("end")
+        with open_frames(path, item.payload["media"], item.payload["fps"], start, end) as source:
             truncation = source.truncation
             check_truncation(path.name, truncation, self.params.on_damage)
             raw = self._extract(source, split, name, work)

@@ -478,6 +478,61 @@ def test_progressive_video_keeps_its_pixels(video: Factory) -> None:
     assert all(np.array_equal(first, second) for first, second in zip(stored, shown, strict=True))
 
 
+def read_part(path: Path, start: float | None, end: float | None) -> list[Frame]:
+    with open_frames(path, "video", None, start, end) as source:
+        frames = list(source)
+        assert source.frames == len(frames)
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "numbers"),
+    [
+        (None, 0.3, range(3)),
+        (0.5, 0.9, range(5, 9)),
+        (0.45, 0.85, range(5, 9)),  # frames that begin in the part
+        (1.7, None, range(17, 20)),
+        (1.9, 99, range(19, 20)),
+    ],
+)
+def test_part_of_a_video(video: Factory, start: float | None, end: float | None, numbers: range) -> None:
+    path = video("plain.mp4", "-c:v", "libx264", "-g", "5")
+    whole, part = read_frames(path, "video"), read_part(path, start, end)
+    assert [frame.name for frame in part] == [str(number) for number in numbers]
+    assert [frame.frame_index for frame in part] == list(range(len(numbers)))
+    assert [frame.seconds for frame in part] == pytest.approx([0.1 * place for place in range(len(numbers))])
+    for frame, number in zip(part, numbers, strict=True):
+        assert frame.image is not None
+        assert np.array_equal(frame.image, whole[number].image)
+
+
+def test_part_is_counted_from_the_origin_of_the_file(video: Factory, tmp_path: Path) -> None:
+    """As players do: the video begins 1.5 s after the audio."""
+    path = tmp_path / "late.mp4"
+    late = ["-itsoffset", "1.5", "-i", str(video("plain.mp4", "-c:v", "libx264", "-g", "5"))]
+    sound = ["-f", "lavfi", "-i", "sine=d=4", "-map", "0:v", "-map", "1:a", "-c:v", "copy"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *late, *sound, str(path)], check=True)
+    assert [frame.name for frame in read_part(path, 1.5, 1.8)] == ["0", "1", "2"]
+    assert [frame.name for frame in read_part(path, 0, 1.6)] == ["0"]
+
+
+def test_part_without_frames_is_bad_input(video: Factory) -> None:
+    path = video("plain.mp4", "-c:v", "libx264", "-g", "5")
+    with pytest.raises(BadInput, match=r"plain\.mp4: no frame from 2 to 3 s; it lasts 2\.00 s"):
+        read_part(path, 2, 3)
+
+
+def test_part_of_a_video_with_an_unreliable_index(video: Factory) -> None:
+    """Its timeline is made by decoding, before a frame is chosen."""
+    path = video("bare.h264", "-c:v", "libx264", "-r", "10")
+    whole = read_frames(path, "video")
+    seconds = [frame.seconds for frame in whole]
+    part = read_part(path, seconds[4], seconds[8])
+    assert [frame.name for frame in part] == ["4", "5", "6", "7"]
+    assert part[0].image is not None
+    assert np.array_equal(part[0].image, whole[4].image)
+
+
 def test_video_without_timestamps(video: Factory) -> None:
     frames = read_frames(video("bare.h264", "-c:v", "libx264", "-r", "10"), "video")
     assert len(frames) == 20

@@ -109,3 +109,100 @@ def test_names_with_the_same_files_are_problems(
     collection, problems = read_collection(tmp_path / "m.csv")
     assert collection is None
     assert [message in str(problem) for problem in problems] == [True]
+
+
+def write_videos(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"0")
+
+
+def test_input_one_level_above_the_splits_is_a_problem(tmp_path: Path) -> None:
+    """All samples would be in one split."""
+    write_videos(tmp_path, "corpus/train/1.mp4", "corpus/test/2.mp4")
+    collection, problems = read_collection(tmp_path)
+    assert collection is None
+    (problem,) = problems
+    assert "the splits test, train are in its folder corpus" in str(problem)
+    assert "use corpus as --input" in str(problem)
+
+
+def test_class_named_like_a_split_is_no_problem(tmp_path: Path) -> None:
+    write_videos(tmp_path, "S1/train/1.mp4", "S1/bus/2.mp4")
+    collection, problems = read_collection(tmp_path)
+    assert not problems
+    assert collection is not None
+
+
+def test_folder_in_a_split_is_the_class_of_its_samples(tmp_path: Path, write_image: ImageWriter) -> None:
+    write_videos(tmp_path / "videos", "train/hello/1.mp4", "train/thank you/day/1.mp4", "train/2.mp4")
+    collection, problems = read_collection(tmp_path / "videos")
+    assert not problems
+    assert collection is not None
+    classes = {sample.path: sample.fields.get("class") for sample in collection.samples}
+    assert classes == {"train/hello/1.mp4": "hello", "train/thank you/day/1.mp4": "thank you/day", "train/2.mp4": None}
+    write_image(tmp_path / "images" / "hello" / "1" / "0.png")
+    write_image(tmp_path / "images" / "hello" / "2" / "0.png")
+    collection, problems = read_collection(tmp_path / "images")
+    assert not problems
+    assert collection is not None
+    assert [(sample.shown_name, sample.fields["class"]) for sample in collection.samples] == [
+        ("hello/1", "hello"),
+        ("hello/2", "hello"),
+    ]
+
+
+def read_rows(folder: Path, text: str):
+    write_videos(folder, "a.mp4", "b.mp4")
+    (folder / "m.csv").write_text(text)
+    return read_collection(folder / "m.csv")
+
+
+def test_rows_of_parts_of_one_video_give_different_items(tmp_path: Path) -> None:
+    collection, problems = read_rows(tmp_path, "path,start,end\na.mp4,1.5,3\na.mp4,0:03,1:02.5\na.mp4,63,\na.mp4,,1\n")
+    assert not problems
+    assert collection is not None
+    assert not collection.notes
+    items = plan_samples(collection)
+    assert [(item.payload.get("start"), item.payload.get("end")) for item in items] == [
+        (1.5, 3.0),
+        (3.0, 62.5),
+        (63.0, None),
+        (None, 1.0),
+    ]
+    assert len({item.id for item in items}) == 4
+    assert items[0].name == "a_1.5-3"
+    assert items[0].fields["start"] == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("x,2", "start: 'x'; allowed: seconds"),
+        ("-1,2", "start"),
+        ("1:2:3:4,", "start"),
+        ("inf,", "start"),
+        ("3,3", "end"),
+        ("3,2", "a time after start"),
+    ],
+)
+def test_invalid_part_is_a_problem(tmp_path: Path, cells: str, message: str) -> None:
+    collection, problems = read_rows(tmp_path, f"path,start,end\nb.mp4,0,1\na.mp4,{cells}\n")
+    assert collection is None
+    (problem,) = problems
+    assert "m.csv line 3, " in str(problem)
+    assert message in str(problem)
+
+
+def test_part_of_an_image_folder_is_a_problem(tmp_path: Path, write_image: ImageWriter) -> None:
+    write_image(tmp_path / "images" / "1.png")
+    _, (problem,) = read_rows(tmp_path, "path,start,end\nimages,0,1\n")
+    assert "a part of an image folder" in str(problem)
+
+
+def test_rows_that_name_one_whole_video_are_noted(tmp_path: Path) -> None:
+    collection, problems = read_rows(tmp_path, "path,name\na.mp4,x\na.mp4,y\nb.mp4,z\n")
+    assert not problems
+    assert collection is not None
+    (note,) = collection.notes
+    assert "2 rows name the video 'a.mp4': each row gets all of its frames" in note

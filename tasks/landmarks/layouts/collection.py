@@ -39,6 +39,7 @@ class Sample:
     cost        predicted work in frames; enters no key
     refusal     reason why its folder or file cannot be used, from a scan
     title       its name in the collection, any text; empty if equal to ``name``
+    start, end  of a part of a video, in seconds; None: the whole video
     """
 
     id: str
@@ -52,6 +53,8 @@ class Sample:
     cost: float = 1.0
     refusal: str = ""
     title: str = ""
+    start: float | None = None
+    end: float | None = None
 
     @property
     def shown_name(self) -> str:

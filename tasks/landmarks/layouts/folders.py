@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from tasks.engine.contract.errors import Problem
@@ -51,6 +51,19 @@ def find_duplicate_splits(splits: Iterable[Split], where: str) -> list[Problem]:
     ]
 
 
+def find_nested_splits(tree: Folder, where: str) -> list[Problem]:
+    """Return a problem if ``tree`` has no splits but one of its folders has several, such as ``train`` and ``test``."""
+    if [split.name for split in find_splits(tree)] != [NO_SPLIT]:
+        return []
+    for folder in tree.folders:
+        names = [split.folder.name for split in find_splits(folder) if split.name != NO_SPLIT]
+        if len(names) > 1:
+            given = f"the splits {', '.join(names)} are in its folder {showable(folder.name)}"
+            advice = f"use {showable(folder.name)} as --input"
+            return [Problem(where, given, "the folder that directly contains the splits", advice)]
+    return []
+
+
 def find_unlistable(splits: Iterable[Split], where: str) -> list[Problem]:
     """Return a problem for each split whose folder cannot be listed."""
     return [
@@ -71,6 +84,12 @@ def create_sample(split: str, name: str, path: str, cost: float, fps: float | No
     return Sample("", split, name, showable(path), media, fps, cost=float(cost), refusal=refusal)
 
 
+def _add_class(sample: Sample, split: Split, path: str) -> Sample:
+    """Return ``sample`` with the column ``class``: the folder in its split that contains ``path``, if there is one."""
+    parent = str(PurePosixPath(_get_relative_path(path, split)).parent)
+    return sample if parent == "." else replace(sample, fields={"class": showable(parent)})
+
+
 def list_folder_samples(split: Split, fps: float) -> list[Sample]:
     """Return a sample for each image folder in the split, at any depth, and for each empty folder.
 
@@ -79,7 +98,11 @@ def list_folder_samples(split: Split, fps: float) -> list[Sample]:
     if split.folder.image_count:
         return [create_sample(split.name, split.folder.name, split.folder.path, split.folder.image_count, fps)]
     return [
-        create_sample(split.name, _get_relative_folder(named, split), images.path, max(images.image_count, 1), fps)
+        _add_class(
+            create_sample(split.name, _get_relative_folder(named, split), images.path, max(images.image_count, 1), fps),
+            split,
+            named.path,
+        )
         for folder in split.folder.folders
         for named, images in iterate_image_folders(folder)
     ]
@@ -111,7 +134,7 @@ def list_video_samples(split: Split) -> list[Sample]:
     files = list_files(split.folder)
     names = _choose_video_names([_get_relative_path(path, split) for path, _ in files])
     return [
-        create_sample(split.name, name, path, estimate_frames(file), None, file.refusal)
+        _add_class(create_sample(split.name, name, path, estimate_frames(file), None, file.refusal), split, path)
         for name, (path, file) in zip(names, files, strict=True)
     ]
 

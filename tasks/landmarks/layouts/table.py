@@ -4,6 +4,7 @@ path        image folder or video; required in every row
 name        (or ``id``) name of the sample; default: its path, without the suffix of a video
 split       default: ``all``; val, valid and validation mean dev
 fps         frame rate of an image folder; default: --fps. Videos have their own; their cell is only copied
+start, end  the part of a video, in seconds since the start of the file, as players count; also as 1:02.5 or 0:01:02.5
 annotation  text, copied to the outputs
 
 All other columns are copied to the outputs.
@@ -35,6 +36,7 @@ from tasks.media.kinds import IMAGE_SUFFIXES, IMAGES_AND_VIDEOS, VIDEO_SUFFIXES,
 from tasks.media.scan import File, Folder, scan_subfolder
 
 MAX_FPS = 1000.0
+_MAX_CLOCK_PARTS = 3  # hours, minutes, seconds
 _NAMES = ("name", "id")
 _OWN_COLUMNS = frozenset({*_NAMES, "path", "split", "annotation"})
 
@@ -74,6 +76,20 @@ def _read_table(manifest: Path) -> Table:
     return Table(table.rows, tuple(problems))
 
 
+@dataclass(frozen=True)
+class _Span:
+    """The part of a video, in seconds; ``text`` distinguishes it from other parts."""
+
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The part of the default name."""
+        shown = ["" if value is None else f"{value:g}" for value in (self.start, self.end)]
+        return f"_{shown[0]}-{shown[1]}" if any(shown) else ""
+
+
 def _parse_sample(row: Row, folder: InputFolder, fps: float) -> tuple[Sample | None, list[Problem]]:
     fields, problems = collect_extra_columns(row, _OWN_COLUMNS)
     target, split, rate, annotation = (
@@ -82,18 +98,43 @@ def _parse_sample(row: Row, folder: InputFolder, fps: float) -> tuple[Sample | N
         _parse_fps(row, fps),
         _parse_annotation(row),
     )
-    name = _parse_name(row)
-    problems += [value for value in (target, split, rate, annotation, name) if isinstance(value, Problem)]
+    name, span = _parse_name(row), _parse_span(row)
+    problems += [value for value in (target, split, rate, annotation, name, span) if isinstance(value, Problem)]
     if not isinstance(target, _Target) or not isinstance(split, str) or isinstance(name, Problem):
         return None, problems
-    if isinstance(rate, Problem) or isinstance(annotation, Problem):
+    if isinstance(rate, Problem) or isinstance(annotation, Problem) or isinstance(span, Problem):
         return None, problems
+    if span.text and not target.is_video:
+        advice = "remove the cells, or give a folder with the images of this part only"
+        problems.append(row.problem("start, end", "a part of an image folder", "parts of videos", advice))
     if not target.is_video:
         fields = {column: value for column, value in fields.items() if column != "fps"}
     parsed = create_sample(
-        split, name or target.default_name, target.path, target.cost, None if target.is_video else rate
+        split, name or f"{target.default_name}{span.text}", target.path, target.cost, None if target.is_video else rate
     )
-    return replace(parsed, annotation=annotation, fields=fields), problems
+    return replace(parsed, annotation=annotation, fields=fields, start=span.start, end=span.end), problems
+
+
+def _parse_span(row: Row) -> _Span | Problem:
+    """Return the part of the video that the row names."""
+    start, end = (_parse_seconds(row, name) for name in ("start", "end"))
+    if isinstance(start, Problem) or isinstance(end, Problem):
+        return start if isinstance(start, Problem) else end  # type: ignore[return-value]
+    if end is not None and end <= (start or 0.0):
+        return row.problem("end", shorten(row.values["end"]), "a time after start", "correct one of them")
+    return _Span(start, end)
+
+
+def _parse_seconds(row: Row, column: str) -> float | Problem | None:
+    """Return a time in seconds, given as a number or as [hours:]minutes:seconds; None if the cell is empty."""
+    given = row.values.get(column)
+    if given in (None, ""):
+        return None
+    parts = [_parse_number(part) for part in (given.split(":") if isinstance(given, str) else [given])]
+    numbers = [part for part in parts if part is not None and 0 <= part < math.inf]
+    if len(numbers) != len(parts) or len(parts) > _MAX_CLOCK_PARTS:
+        return row.problem(column, shorten(given), "seconds, or a time like 1:02.5", "correct it or remove it")
+    return float(sum(number * 60.0**power for power, number in enumerate(reversed(numbers))))
 
 
 def _parse_name(row: Row) -> str | Problem | None:
