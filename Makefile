@@ -11,7 +11,7 @@ READY := $(VENV)/.ready$(if $(EXTRAS),-$(subst $(empty) $(empty),-,$(sort $(EXTR
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-graph bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers bench-stores mutants chaos soak docs clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-graph bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers bench-stores mutants chaos soak docs image clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -114,6 +114,10 @@ soak: $(READY)  ## Run 20,000 items, some of them faulty, and measure the memory
 
 docs: $(READY)  ## Build the documentation as a website in build/site (warnings are errors)
 	$(BIN)/python scripts/docs.py
+
+IMAGE ?= build/image
+image:  ## Run the steps of deployments/Dockerfile in a chroot (root and mmdebstrap; 5 minutes; ARGS="--python PREFIX")
+	$(PYTHON) scripts/build_image.py $(IMAGE) $(ARGS)
 
 clean:  ## Remove the environment, caches and demos
 	rm -rf $(VENV) demo mutants .mutmut .bench build dist .mypy_cache .ruff_cache .pytest_cache

@@ -35,6 +35,7 @@ FOREIGN = {
     "--outputs",
     "--upgrade",
     "--all",
+    "--host",
     "--pool",
     "--name",
     "--param",

@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = {
+    "deployments/automations/crashed_runs.yaml",
+    "deployments/prefect.yaml",
     "deployments/serve.py",
+    "deployments/web/static/page.js",
+    "deployments/web/templates/index.html",
     "flows/dataset_prep.py",
     "flows/py.typed",
     "flows/steps/vhs_batch.py",

@@ -53,6 +53,7 @@ class Settings(BaseModel):
     url            address of the service for its users; flows with the same variable link their runs to it
     outputs        folders with output folders of runs that ``viewers`` may see, separated by ``:``
     viewers        names of users, separated by commas
+    prefect_ui     address of the Prefect UI, to which the list of uploads links
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -75,6 +76,7 @@ class Settings(BaseModel):
     url: Address = ""
     outputs: Folders = ()
     viewers: Names = ()
+    prefect_ui: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
 
     @property
     def deployments(self) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""The commands of ``headrace``: run flows, maintain the items of their output folders, check the installation."""
+"""The commands of ``headrace``: run and serve flows, maintain items of output folders, check the installation."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ PROGRAM = "headrace"
 _ARGUMENTS = {"OUTPUT_DIR": "the output folder of a run", "SHELL": "bash or zsh"}
 Shell = Literal["bash", "zsh"]
 Slots = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=256))]
+_SERVE = "deployments.supervision.command"  # loaded by its name: tasks import no deployments
 # The script defines a function only: zsh calls it if the file is autoloaded as _headrace, or registers it.
 _ZSH_CALL = """
 if [[ ${funcstack[1]} == _headrace ]]; then
@@ -92,7 +93,7 @@ def build_app() -> App:
 
     app = App(
         name=PROGRAM,
-        help="Run batch flows, maintain the items of their output folders, and check the installation.",
+        help="Run and serve batch flows, maintain the items of their output folders, and check the installation.",
         version=importlib.metadata.version("headrace"),
         help_flags=list(HELP_FLAGS),
     )
@@ -101,6 +102,7 @@ def build_app() -> App:
         run.command(build_command(load_flow(name).function), name=name, version_flags=[])
     app.command(run)
     app.command(list_flows, name="flows", version_flags=[])
+    app.command(importlib.import_module(_SERVE).serve, name="serve", version_flags=[])
     app.command(items_app, name="items")
     app.command(set_slots, name="slots", version_flags=[])
     app.command(check_installation, name="doctor", version_flags=[])

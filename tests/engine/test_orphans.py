@@ -49,6 +49,18 @@ run_items(Path(sys.argv[1]), sys.argv[2])
 """
 
 
+# A process with its own watchdog, as a flow has; its argument is the file for its child's id.
+NESTED = """
+import os, subprocess, sys, time
+from tasks.engine.running.watchdog import build_watched_environment
+environment = {**os.environ, **build_watched_environment()}
+child = subprocess.Popen(["sleep", "3600"], env=environment, start_new_session=True)
+with open(sys.argv[1], "w") as file:
+    file.write(str(child.pid))
+time.sleep(3600)
+"""
+
+
 ORPHANS = 5  # of an item of this stage, that have the word on their command lines
 
 
@@ -265,3 +277,13 @@ def test_mark_in_resource_limits_works_without_an_environment(
     assert is_running(others[0])
     assert end_marked({mark}) == 1
     others[0].wait(10)
+
+
+def test_outer_watchdog_leaves_the_children_of_a_flow_to_its_own_watchdog(tmp_path: Path) -> None:
+    mark, path = new_mark(), tmp_path / "child"
+    environment = {**os.environ, **build_watched_environment(mark)}
+    with subprocess.Popen([sys.executable, "-c", NESTED, path], env=environment, cwd=ROOT):
+        wait_until(lambda: path.exists() and path.read_text(), "the child of the flow")
+        child = psutil.Process(int(path.read_text()))
+        assert end_marked({mark}) == 1  # the flow, and not its watchdog
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the end of the child")

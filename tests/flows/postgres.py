@@ -28,10 +28,11 @@ def find_postgres() -> Path | None:
 
 
 @contextlib.contextmanager
-def run_postgres(programs: Path) -> Iterator[str]:
-    """Start a server with an empty database; yield the database's URL in Prefect's format."""
+def run_postgres(programs: Path, port: int | None = None, password: str | None = None) -> Iterator[str]:
+    """Start a server with an empty database; yield the URL of the database ``postgres`` in Prefect's format."""
     user = _find_unprivileged_user()
-    folder, port, password = Path(tempfile.mkdtemp(prefix="postgres-")), find_free_port(), secrets.token_hex(8)
+    folder, port = Path(tempfile.mkdtemp(prefix="postgres-")), port or find_free_port()
+    password = password or secrets.token_hex(8)
     given = {"user": user, "cwd": folder, "stdin": subprocess.DEVNULL}
     (folder / "password").write_text(password)
     if user is not None:

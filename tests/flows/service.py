@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from tasks.launcher.running_server import split_password
 from tests.engine.processes import MARK, find_processes, wait_until, wait_until_gone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,14 +87,16 @@ class Program:
 
 @dataclass(frozen=True)
 class Service:
-    """Running Prefect server. ``url`` is the address of its API."""
+    """Running Prefect server. ``url`` is the address of its API, ``password`` is USER:PASSWORD or empty."""
 
     url: str
     home: Path
+    password: str = ""
 
     def build_environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a program that uses this server, with a new mark."""
-        return build_environment(self.home, uuid.uuid4().hex, self.url, **more)
+        own = {"PREFECT_API_AUTH_STRING": self.password} if self.password else {}
+        return build_environment(self.home, uuid.uuid4().hex, self.url, **own, **more)
 
     def run_prefect(self, *words: object, cwd: Path) -> str:
         """Run ``prefect`` with ``words``; return its output. Raises AssertionError if it fails."""
@@ -124,7 +127,7 @@ class Service:
         answers: list[httpx.Response] = []
 
         def is_answered() -> bool:
-            answers.append(_CLIENT.request(method, f"{self.url}{path}", **given))
+            answers.append(_CLIENT.request(method, f"{self.url}{path}", auth=split_password(self.password), **given))
             return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 
         wait_until(is_answered, f"an answer to {method} {path}", RUN_SECONDS)

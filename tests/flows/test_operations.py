@@ -62,7 +62,7 @@ def test_units_and_variables_name_existing_programs_and_settings() -> None:
         assert "EnvironmentFile=/etc/headrace/headrace.env" in text
     names = re.findall(r"^(PREFECT_\w+)=", VARIABLES, re.MULTILINE)
     assert [name for name in names if not hasattr(prefect.settings, name)] == []
-    assert {unit.stem for unit in UNITS} == set(re.findall(r"headrace-(?:server|worker|inbox)", PAGE))
+    assert {unit.stem for unit in UNITS} == set(re.findall(r"headrace-(?:server|worker|inbox|web)", PAGE))
 
 
 # PostgreSQL

@@ -6,6 +6,9 @@ use (so that a process that clears its environment keeps it). The watchdog waits
 for processes with the marks that it received there, and kills them. If it is killed too, the next run does the same:
 see ``orphans.py``. It needs Linux's ``/proc``; other systems have no watchdog.
 
+Watchdogs can be nested: ``headrace serve`` has one for its processes, among them runs that have their own. A watchdog
+has no mark, so that an outer one leaves it alone: it ends its processes by itself when its run is killed.
+
 This file also runs as a script, without the rest of the package.
 """
 
@@ -57,7 +60,8 @@ def build_watched_environment(mark: str = _own_mark) -> dict[str, str]:
         return {_NAME: mark}
     if _watchdog is None:
         command = [sys.executable, "-I", "-S", __file__]
-        _watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        unmarked = {name: value for name, value in os.environ.items() if name != _NAME}
+        _watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=unmarked)
         atexit.register(_stop, _watchdog)
     if mark not in _known and _watchdog.stdin is not None:
         with contextlib.suppress(OSError):  # it was killed: the next run will look for the mark

@@ -7,8 +7,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,16 @@ _CLIENT = httpx.Client(timeout=60, trust_env=False, limits=httpx.Limits(max_keep
 
 @dataclass(frozen=True)
 class Web:
-    """A running service. ``folder`` holds the uploads."""
+    """A running service. ``folder`` holds the uploads, ``tokens`` those of its users."""
 
     url: str
     folder: Path
     program: Program
+    tokens: Mapping[str, str] = field(default_factory=lambda: TOKENS)
 
     def call(self, method: str, path: str, user: str = "anna", **options: Any) -> httpx.Response:
         """Send a request as a program of ``user``; an empty user sends no credentials."""
-        headers = {"Authorization": f"Bearer {TOKENS[user]}"} if user else {}
+        headers = {"Authorization": f"Bearer {self.tokens[user]}"} if user else {}
         return _CLIENT.request(method, self.url + path, **{**options, "headers": headers | options.get("headers", {})})
 
     def create(

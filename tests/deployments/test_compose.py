@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
 from typing import Any
 
 import prefect.settings
 import pytest
 import yaml
+from compose_spec import PyCompose
 
+from deployments.pool import POOL
+from tests.deployments.composed import SECRETS, read_services
 from tests.flows.service import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "deployments" / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_file_conforms_to_the_specification() -> None:
+    content = {**COMPOSE, "services": read_services(SECRETS)}
+    assert set(PyCompose.from_json(json.dumps(content)).service_names()) == set(SERVICES)
+    content["services"]["web"]["restrt"] = "no"
+    with pytest.raises(ValueError, match="restrt"):
+        PyCompose.from_json(json.dumps(content))
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -47,9 +59,45 @@ def test_compose_ports_are_on_the_loopback() -> None:
 
 def test_compose_and_prefect_yaml_use_the_same_work_pool() -> None:
     entries = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    assert {entry["work_pool"]["name"] for entry in entries} == {"headrace"}
-    assert "work-pool create headrace --type process" in SERVICES["deploy"]["command"][-1]
-    assert SERVICES["worker"]["command"][3:5] == ["--pool", "headrace"]
+    assert {entry["work_pool"]["name"] for entry in entries} == {POOL}
+    assert SERVICES["worker"]["command"][3:5] == ["--pool", POOL]
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS.keys() - {"HEADRACE_WEB_METRICS_TOKEN", "HEADRACE_WEB_VIEWERS"}))
+def test_secrets_have_no_default(name: str) -> None:
+    for value in ("", None):
+        with pytest.raises(KeyError, match=f"{name}: set"):
+            read_services({key: text for key, text in {**SECRETS, name: value}.items() if text is not None})
+
+
+def test_file_contains_no_password() -> None:
+    """Every variable whose name says that it is secret comes from the environment."""
+    secret = re.compile(r"PASSWORD|AUTH|TOKEN|USERS$|SECRET")
+    own = [(key, value) for service in SERVICES.values() for key, value in service.get("environment", {}).items()]
+    given = [value for key, value in own if secret.search(key)]
+    assert len(given) > 5
+    assert [value for value in given if not re.fullmatch(r"\$\{\w+:[?-][^}]*\}", value)] == []
+    urls = [value for _, value in own if re.search(r"//[^/]*:.*@", value)]
+    assert urls
+    assert [url for url in urls if not re.search(r":\$\{\w+:\?[^}]*\}@", url)] == []
+
+
+def test_lasting_services_restart() -> None:
+    assert {name: service["restart"] for name, service in SERVICES.items() if name != "deploy"} == dict.fromkeys(
+        SERVICES.keys() - {"deploy"}, "unless-stopped"
+    )
+
+
+def test_volumes_hold_uploads_results_and_databases() -> None:
+    mounts = {
+        name: [volume.split(":")[:2] for volume in service.get("volumes", [])] for name, service in SERVICES.items()
+    }
+    named = {source for pairs in mounts.values() for source, _ in pairs if not source.startswith(".")}
+    assert named == set(COMPOSE["volumes"])
+    folder = SERVICES["web"]["environment"]["HEADRACE_WEB_FOLDER"]
+    assert ["uploads", folder] in mounts["web"]
+    assert ["uploads", folder] in mounts["worker"]  # at the same path
+    assert ["../data", "/app/data"] in mounts["worker"]
 
 
 def test_dockerfile_copies_existing_files() -> None:

@@ -1,10 +1,10 @@
-"""Schedules fire, and the server's other services work, with the versions that the locks ship.
+"""Flows run on schedule and on request on each kind of site, with the versions that the locks ship.
 
 Three sites start together, each with its own server, and wait for their schedules together:
 
-sqlite    `prefect server start`, and a worker
-postgres  PostgreSQL and Redis, the API and its services in processes of their own, as compose.yaml has it, and a worker
-serve     `prefect server start`, and `python deployments/serve.py`
+sqlite   `prefect server start`, and a worker
+compose  the commands of compose.yaml: PostgreSQL, Redis, server, services, worker, inbox and upload service
+serve    `prefect server start`, and `python deployments/serve.py`
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import json
 import shutil
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
@@ -22,27 +21,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-import yaml
 
 from examples.demo_data import CLIPS, find_clip
+from tests.deployments.composed import Composed, compose
+from tests.deployments.web.client import Web
 from tests.engine.processes import wait_until
 from tests.flows.conftest import make_checkout
-from tests.flows.postgres import find_postgres, run_postgres
 from tests.flows.service import (
     PREFECT,
     ROOT,
     RUN_SECONDS,
     Service,
-    build_environment,
-    find_free_port,
     run_service,
     start_program,
 )
 
 DEPLOYMENT = "dataset-prep/default"
 SCHEDULED = "dataset-prep/nightly"
-SITES = ("sqlite", "postgres", "serve")
+SITES = ("sqlite", "compose", "serve")
 _MINUTE_SECONDS = 60.0
 _RETENTION_SECONDS = 5
 
@@ -65,12 +63,13 @@ VARIABLES = {
 class Site:
     """Server in ``folder`` with a worker or `serve.py`.
 
-    ``late`` is a run due before the worker started; empty without one.
+    ``late`` is a run due before the worker started; empty without one. ``composed`` has the services of compose.yaml.
     """
 
     service: Service
     folder: Path
     late: str
+    composed: Composed | None = None
 
     @property
     def scheduled_output(self) -> Path:
@@ -101,10 +100,10 @@ class Site:
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[dict[str, Site]]:
     """Start all sites with active schedules."""
-    starts = {"sqlite": start_with_worker, "postgres": start_as_composed, "serve": start_with_serve}
+    starts = {"sqlite": start_with_worker, "compose": start_composed, "serve": start_with_serve}
     entered: list[AbstractContextManager[Site]] = []
     for name in SITES:
-        folder = make_checkout(tmp_path_factory.mktemp(name))
+        folder = make_checkout(tmp_path_factory.mktemp(name), *(["demo_data.py"] if name == "compose" else []))
         (folder / "videos").mkdir()
         shutil.copy(find_clip(CLIPS["bunny.mp4"]), folder / "videos" / "bunny.mp4")
         entered.append(starts[name](folder, make_home))
@@ -138,36 +137,15 @@ def start_with_serve(folder: Path, make_home: Callable[[Path], Path]) -> Iterato
 
 
 @contextlib.contextmanager
-def start_as_composed(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
-    """Run PostgreSQL, Redis, the API, its services and a worker, with the commands and settings of compose.yaml."""
-    programs, redis = find_postgres(), shutil.which("redis-server")
-    if programs is None or redis is None:
-        pytest.skip("no PostgreSQL or no Redis: apt-get install postgresql redis-server")
-    port = find_free_port()
-    plain = build_environment(folder / "home", uuid.uuid4().hex)
-    quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", folder]
-    with ExitStack() as stack:
-        database = stack.enter_context(run_postgres(programs))
-        stack.enter_context(start_program([redis, "--port", port, *quiet], folder, plain))
-        settings = {**read_compose_settings(database, port), **QUICK, "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "PT5S"}
-        service = stack.enter_context(run_service(folder, folder / "home", "--no-services", **settings))
-        command = [PREFECT, "server", "services", "start"]
-        services = build_environment(folder / "services", uuid.uuid4().hex, service.url, **settings)
-        stack.enter_context(start_program(command, folder, services))
-        yield stack.enter_context(deploy_with_worker(service, folder))
-
-
-def read_compose_settings(database: str, redis_port: int) -> dict[str, str]:
-    """Return the server's settings of compose.yaml with other addresses."""
-    compose = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text(encoding="utf-8"))
-    addresses = {
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
-        "PREFECT_SERVER_DOCKET_URL": f"redis://127.0.0.1:{redis_port}/1",
-        "PREFECT_REDIS_MESSAGING_HOST": "127.0.0.1",
-        "PREFECT_REDIS_MESSAGING_PORT": str(redis_port),
-    }
-    assert addresses.keys() <= compose["x-server"].keys()
-    return {**compose["x-server"], **addresses}
+def start_composed(folder: Path, make_home: Callable[[Path], Path]) -> Iterator[Site]:
+    """Run the services of compose.yaml, with a run that is late before the worker starts."""
+    settings = {**QUICK, **VARIABLES, "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{_RETENTION_SECONDS}S"}
+    with compose(folder, **settings) as composed:
+        composed.start("postgres", "redis", "server", "services", "deploy")
+        site = Site(composed.service, folder, "", composed)
+        late = request_late_run(site)
+        composed.start("worker", "inbox", "web")
+        yield activate_schedule_of(Site(composed.service, folder, late, composed))
 
 
 @contextlib.contextmanager
@@ -175,13 +153,18 @@ def deploy_with_worker(service: Service, folder: Path) -> Iterator[Site]:
     """Deploy from ``folder``, wait until a run is late, then start a worker."""
     service.run_prefect("work-pool", "create", "headrace", "--type", "process", cwd=folder)
     service.run_prefect("deploy", "--all", cwd=folder)
-    site = Site(service, folder, "")
-    late = service.trigger(DEPLOYMENT, **site.build_parameters(folder / "late"))
-    wait_until(lambda: service.get_state(late)["name"] == "Late", "a run in the state Late", RUN_SECONDS)
+    late = request_late_run(Site(service, folder, ""))
     command = [PREFECT, "worker", "start", "--pool", "headrace", "--type", "process"]
     with start_program(command, folder, service.build_environment(**VARIABLES)) as program:
         program.wait_for_text("started!")
         yield activate_schedule_of(Site(service, folder, late))
+
+
+def request_late_run(site: Site) -> str:
+    """Request a run; return its id once the server has marked it as late."""
+    late = site.service.trigger(DEPLOYMENT, **site.build_parameters(site.folder / "late"))
+    wait_until(lambda: site.service.get_state(late)["name"] == "Late", "a run in the state Late", RUN_SECONDS)
+    return late
 
 
 def activate_schedule_of(site: Site) -> Site:
@@ -201,7 +184,7 @@ def test_scheduled_run_completes(sites: dict[str, Site], name: str) -> None:
     assert items["done"] + items["cached"] == items["total"] > 0
 
 
-@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+@pytest.mark.parametrize("name", ["sqlite", "compose"])
 def test_late_run_completes_when_a_worker_starts(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
     assert site.service.wait_for_final_state(site.late)["type"] == "COMPLETED"
@@ -210,7 +193,7 @@ def test_late_run_completes_when_a_worker_starts(sites: dict[str, Site], name: s
     assert (site.folder / "late" / "summary.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+@pytest.mark.parametrize("name", ["sqlite", "compose"])
 def test_run_can_be_cancelled(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
     output = site.folder / "cancelled"
@@ -221,7 +204,7 @@ def test_run_can_be_cancelled(sites: dict[str, Site], name: str) -> None:
     assert site.service.wait_for_final_state(run)["type"] == "CANCELLED"
 
 
-@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+@pytest.mark.parametrize("name", ["sqlite", "compose"])
 def test_automation_starts_a_run_when_another_completes(sites: dict[str, Site], name: str) -> None:
     service, output = sites[name].service, sites[name].folder / "automated"
     deployment = service.get_deployment(DEPLOYMENT)["id"]
@@ -251,7 +234,7 @@ def test_automation_starts_a_run_when_another_completes(sites: dict[str, Site], 
 
 
 def test_events_are_deleted_after_the_retention_period(sites: dict[str, Site]) -> None:
-    service = sites["postgres"].service
+    service = sites["compose"].service
     since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 
     def find_oldest() -> datetime:
@@ -261,3 +244,51 @@ def test_events_are_deleted_after_the_retention_period(sites: dict[str, Site]) -
 
     start = datetime.now(UTC)
     wait_until(lambda: find_oldest() > start, "only newer events", RUN_SECONDS, every_seconds=0.5)
+
+
+# compose.yaml only. The last test restarts services.
+
+
+@pytest.fixture(scope="module")
+def composed(sites: dict[str, Site]) -> Composed:
+    composed = sites["compose"].composed
+    assert composed is not None
+    return composed
+
+
+@pytest.fixture(scope="module")
+def composed_web(composed: Composed) -> Web:
+    return Web(f"http://127.0.0.1:{composed.ports['4280']}", composed.folder / "uploads", composed.programs["web"])
+
+
+def test_composed_test_deployment_completes(composed: Composed) -> None:
+    state = composed.service.wait_for_final_state(composed.service.trigger("dataset-prep/test"))
+    assert state["name"] == "Completed with failures"
+    items = json.loads((composed.folder / "demo" / "deployment" / "summary.json").read_bytes())["items"]
+    assert (items["failed"], items["done"] > 0) == (2, True)
+
+
+def test_composed_services_require_passwords(composed: Composed, composed_web: Web) -> None:
+    url = composed.service.url
+    for auth, status in ((None, 401), (("headrace", "other"), 401), (("headrace", "secret-of-the-server"), 200)):
+        assert httpx.get(f"{url}/admin/version", auth=auth, trust_env=False).status_code == status
+    assert composed_web.call("GET", "/", "").status_code == 401
+    check = composed.services["redis"]["healthcheck"]["test"]
+    assert composed.is_healthy("redis", check)
+    assert not composed.is_healthy("redis", check, REDISCLI_AUTH="")
+
+
+def test_composed_services_lose_nothing_when_they_are_killed(composed: Composed, composed_web: Web) -> None:
+    """The run of an upload is lost with its worker, and continues after the server and the services were killed too."""
+    service = composed.service
+    upload_id = composed_web.send(find_clip("bikes.mp4").read_bytes(), flow="frames", preset="few")
+    assert composed_web.call("POST", f"/api/uploads/{upload_id}/run").status_code == 202
+    composed_web.wait_for(upload_id, "running", "done")
+    for name in ("worker", "server", "services", "inbox", "web", "redis"):
+        composed.restart(name)
+    (run,) = service.find("flow_runs", flow_runs={"tags": {"all_": [f"upload:{upload_id}"]}})
+    if service.get_state(run["id"])["type"] == "RUNNING":  # as the automation for runs of dead workers does
+        service.post(f"/flow_runs/{run['id']}/set_state", state={"type": "CRASHED"}, force=True).raise_for_status()
+        assert composed_web.call("POST", f"/api/uploads/{upload_id}/run").status_code == 202
+    composed_web.wait_for(upload_id, "done")
+    assert composed_web.call("GET", f"/uploads/{upload_id}/result").content[:2] == b"PK"
