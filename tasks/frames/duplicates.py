@@ -10,15 +10,20 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 MAX_BITS = 6  # of 64 that differ between frames that look alike; other encodings differ in 0 to 4
 MIN_SHARE = 0.75  # of a video's frames that look like frames of the other one
 _MIN_FRAMES = 3  # with textures, below which only identical frames count
 _MAX_HASHES = 64  # of one video that are compared
+_CANDIDATE_COST = 64  # of a pair from the index, relative to one of a full comparison
+_MAX_CANDIDATES = 4_000_000  # pairs in memory
 _BANDS, _BAND_BITS = 4, 16  # hashes with at most 7 different bits have a band with at most one
 
 Hashes = npt.NDArray[np.uint64]
@@ -42,10 +47,11 @@ def find_duplicates(samples: Iterable[Mapping[str, Any]]) -> list[DuplicateGroup
     for video in sorted(frames):
         by_digests[tuple(sorted({frame["sha256"] for frame in frames[video]}))].append(video)
     identical = [videos for digests, videos in by_digests.items() if digests]
-    parents = _Union(len(identical))
-    for pair in _find_similar([_list_hashes(frames[videos[0]]) for videos in identical]):
-        parents.join(*pair)
-    groups = [[video for number in numbers for video in identical[number]] for numbers in parents.list_groups()]
+    labels = _label_similar([_list_hashes(frames[videos[0]]) for videos in identical])
+    by_label: dict[int, list[str]] = defaultdict(list)
+    for label, videos in zip(labels.tolist(), identical, strict=True):
+        by_label[label] += videos
+    groups = list(by_label.values())
     kinds = {videos[0]: len(videos) for videos in identical}
     found = [DuplicateGroup(tuple(sorted(group)), kinds.get(group[0]) == len(group)) for group in groups]
     return sorted((group for group in found if len(group.videos) > 1), key=lambda group: group.videos)
@@ -67,68 +73,106 @@ def _list_hashes(frames: Sequence[Mapping[str, Any]]) -> Hashes:
     return np.array([int(text, 16) for text in texts[::step]], dtype=np.uint64)
 
 
-def _find_similar(videos: Sequence[Hashes]) -> Iterator[tuple[int, int]]:
-    """Yield pairs of numbers of videos that are near-duplicates."""
+def _label_similar(videos: Sequence[Hashes]) -> Ints:
+    """Return a number per video, which is equal for videos that are joined by a chain of near-duplicates."""
     hashes = np.concatenate([*videos, np.array([], dtype=np.uint64)])
-    owners = np.repeat(np.arange(len(videos)), [len(own) for own in videos])
-    matched: dict[tuple[int, int], set[int]] = defaultdict(set)
-    for left, right in _find_close_pairs(hashes).tolist():
-        if owners[left] != owners[right]:
-            matched[int(owners[left]), int(owners[right])].add(left)
-            matched[int(owners[right]), int(owners[left])].add(right)
-    for (video, other), numbers in matched.items():
-        count = len(videos[video])
-        if count >= _MIN_FRAMES and len(numbers) >= MIN_SHARE * count:
-            yield video, other
+    counts = np.array([len(own) for own in videos], dtype=np.int64)
+    owners = np.repeat(np.arange(len(videos)), counts)
+    labels = np.arange(len(videos))
+    index = _HashIndex(hashes)
+    if index.candidates.sum() * _CANDIDATE_COST > len(hashes) ** 2:  # most videos look alike
+        for video in np.flatnonzero(counts >= _MIN_FRAMES).tolist():
+            labels = _join_alike(labels, video, _compare_all(hashes, owners, counts, video))
+        return labels
+    for block in index.list_blocks(owners):
+        labels = _join(labels, *_find_similar(*index.find_close(block), owners, counts))
+    return labels
 
 
-def _find_close_pairs(hashes: Hashes) -> Ints:
-    """Return the pairs of positions, lower first, whose hashes differ in at most MAX_BITS bits; shape (n, 2)."""
-    pairs = [np.empty((0, 2), dtype=np.int64)]
-    for band in range(_BANDS):
-        values = ((hashes >> np.uint64(band * _BAND_BITS)) & np.uint64(2**_BAND_BITS - 1)).astype(np.int64)
-        order = np.argsort(values, kind="stable")
-        flips = (0, *(1 << bit for bit in range(_BAND_BITS)))
-        pairs += [_keep_close(hashes, _match(values ^ flipped, values[order], order)) for flipped in flips]
-    return np.unique(np.concatenate(pairs), axis=0)
+def _compare_all(hashes: Hashes, owners: Ints, counts: Ints, video: int) -> Ints:
+    """Return the videos that ``video`` looks like, from comparing its hashes with all others."""
+    own = hashes[owners == video]
+    close = np.bitwise_count(own[:, None] ^ hashes[None, :]) <= MAX_BITS
+    with_hashes = np.flatnonzero(counts)
+    starts = (np.cumsum(counts) - counts)[with_hashes]
+    matched = np.logical_or.reduceat(close, starts, axis=1).sum(axis=0)
+    similar: Ints = with_hashes[matched >= MIN_SHARE * len(own)]
+    return similar
 
 
-def _match(wanted: Ints, ordered: Ints, order: Ints) -> Ints:
-    """Return the pairs (position in ``wanted``, position of an equal value); ``ordered`` is sorted by ``order``."""
-    first, stop = (ordered.searchsorted(wanted, side=side) for side in ("left", "right"))
-    counts = stop - first
-    left = np.repeat(np.arange(len(wanted)), counts)
-    inside = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
-    right = order[np.repeat(first, counts) + inside]
-    pairs: Ints = np.stack([left, right], axis=1)[left < right]
-    return pairs
+def _join_alike(labels: Ints, video: int, others: Ints) -> Ints:
+    """Return labels in which a video and the others have equal ones."""
+    joined = np.unique(np.append(labels[others], labels[video]))
+    return labels if len(joined) == 1 else np.where(np.isin(labels, joined), joined[0], labels)
 
 
-def _keep_close(hashes: Hashes, pairs: Ints) -> Ints:
-    distances = np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
-    close: Ints = pairs[distances <= MAX_BITS]
-    return close
+def _find_similar(left: Ints, right: Ints, owners: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """Return the pairs of videos of which the first looks like the second.
+
+    ``left`` and ``right`` are positions of hashes that look alike, with all those of the first videos;
+    ``owners``: the video of each hash, ``counts``: the hashes of each video.
+    """
+    total = len(counts)
+    matches = np.unique(left * total + owners[right])  # a hash of the first video, and the other video
+    pairs, matched = np.unique(owners[matches // total] * total + matches % total, return_counts=True)
+    videos, others = pairs // total, pairs % total
+    needed = np.maximum(counts[videos] * MIN_SHARE, 1)
+    is_similar = (videos != others) & (counts[videos] >= _MIN_FRAMES) & (matched >= needed)
+    return videos[is_similar], others[is_similar]
 
 
-class _Union:
-    """Groups of numbers that are joined pair by pair."""
+def _join(labels: Ints, left: Ints, right: Ints) -> Ints:
+    """Return labels in which the pairs have equal ones too. A label is the number of a video in its group."""
+    numbers = np.arange(len(labels))
+    rows, columns = np.concatenate([numbers, left]), np.concatenate([labels, right])
+    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(len(labels), len(labels)))
+    components = connected_components(graph, directed=False)[1]
+    _, first = np.unique(components, return_index=True)
+    joined: Ints = first[components].astype(np.int64)
+    return joined
 
-    def __init__(self, count: int) -> None:
-        self._parents = list(range(count))
 
-    def join(self, left: int, right: int) -> None:
-        """Put the groups of two numbers together."""
-        self._parents[self._find(left)] = self._find(right)
+class _HashIndex:
+    """Finds hashes that differ in at most MAX_BITS bits by sorted bands of their bits."""
 
-    def list_groups(self) -> list[list[int]]:
-        """Return all groups, each ascending."""
-        groups: dict[int, list[int]] = defaultdict(list)
-        for number in range(len(self._parents)):
-            groups[self._find(number)].append(number)
-        return list(groups.values())
+    def __init__(self, hashes: Hashes) -> None:
+        self._hashes = hashes
+        mask = np.uint64(2**_BAND_BITS - 1)
+        bands = [((hashes >> np.uint64(band * _BAND_BITS)) & mask).astype(np.int64) for band in range(_BANDS)]
+        self._bands = [(values, np.argsort(values, kind="stable")) for values in bands]
 
-    def _find(self, number: int) -> int:
-        while self._parents[number] != number:
-            self._parents[number] = self._parents[self._parents[number]]
-            number = self._parents[number]
-        return number
+    @cached_property
+    def candidates(self) -> Ints:
+        """Number of hashes that each one must be compared with."""
+        counts = np.zeros(len(self._hashes), dtype=np.int64)
+        for wanted, ordered, _ in self._list_lookups(np.arange(len(self._hashes))):
+            counts += ordered.searchsorted(wanted, side="right") - ordered.searchsorted(wanted)
+        return counts
+
+    def list_blocks(self, owners: Ints) -> list[Ints]:
+        """Return all positions in blocks of whole videos with a limited number of candidates."""
+        last = np.flatnonzero(np.diff(owners, append=-1))  # of each video
+        bounds = last[np.flatnonzero(np.diff(np.cumsum(self.candidates)[last] // _MAX_CANDIDATES))] + 1
+        return np.split(np.arange(len(self._hashes)), bounds)
+
+    def find_close(self, positions: Ints) -> tuple[Ints, Ints]:
+        """Return the pairs (one of ``positions``, position of a close hash), also of hashes with themselves."""
+        total = len(self._hashes)
+        found = [np.empty(0, dtype=np.int64)]
+        for wanted, ordered, order in self._list_lookups(positions):
+            first, stop = (ordered.searchsorted(wanted, side=side) for side in ("left", "right"))
+            counts = stop - first
+            left = np.repeat(positions, counts)
+            inside = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
+            right = order[np.repeat(first, counts) + inside]
+            is_close = np.bitwise_count(self._hashes[left] ^ self._hashes[right]) <= MAX_BITS
+            found.append((left * total + right)[is_close])
+        pairs = np.unique(np.concatenate(found))
+        return pairs // max(1, total), pairs % max(1, total)
+
+    def _list_lookups(self, positions: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Yield band values to find, the sorted band, and its order: for each band and each bit flipped in it."""
+        for values, order in self._bands:
+            ordered = values[order]
+            for flipped in (0, *(1 << bit for bit in range(_BAND_BITS))):
+                yield values[positions] ^ flipped, ordered, order

@@ -86,14 +86,27 @@ def test_close_pairs_are_those_of_a_full_comparison(seed: int) -> None:
     rng = random.Random(seed)
     base = [rng.getrandbits(64) for _ in range(30)]
     values = [flip(rng.choice(base), rng.randrange(10), rng) for _ in range(150)]
-    pairs = duplicates._find_close_pairs(np.array(values, dtype=np.uint64))
+    index = duplicates._HashIndex(np.array(values, dtype=np.uint64))
     expected = [
         (left, right)
         for left in range(150)
-        for right in range(left + 1, 150)
+        for right in range(150)
         if (values[left] ^ values[right]).bit_count() <= duplicates.MAX_BITS
     ]
-    assert [tuple(pair) for pair in pairs.tolist()] == expected
+    left, right = index.find_close(np.arange(150))
+    assert list(zip(left.tolist(), right.tolist(), strict=True)) == expected
+
+
+def test_blocks_do_not_change_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(3)
+    scenes = [[rng.getrandbits(64) for _ in range(5)] for _ in range(6)]
+    videos = [describe(f"{n:02d}", [flip(value, 2, rng) for value in scenes[n % 6]]) for n in range(30)]
+    groups = find_duplicates(videos)
+    assert [len(group.videos) for group in groups] == [5] * 6
+    monkeypatch.setattr(duplicates, "_MAX_CANDIDATES", 20)
+    for cost in (0, 10**9):  # by the index, by a full comparison
+        monkeypatch.setattr(duplicates, "_CANDIDATE_COST", cost)
+        assert find_duplicates([*videos, describe("black", [None] * 5)]) == groups
 
 
 def test_copies_and_parts_are_near_duplicates_and_common_frames_are_not() -> None:
