@@ -20,7 +20,7 @@ def compute_phash(image: ImageArray) -> str | None:
     """
     sample = cv2.resize(image, (_GRID_PX, _GRID_PX), interpolation=cv2.INTER_NEAREST_EXACT)[..., :3]
     if sample.dtype != np.uint8:
-        sample = (sample >> 8).astype(np.uint8)
+        sample = np.right_shift(sample, 8, dtype=np.uint16).astype(np.uint8)
     gray = cv2.cvtColor(sample, cv2.COLOR_BGR2GRAY)
     thumbnail = cv2.resize(gray, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
     if cv2.meanStdDev(thumbnail)[1][0, 0] < _MIN_DEVIATION:

@@ -573,3 +573,50 @@ def test_rows_of_every_format_keep_ids_of_any_form(form, libraries, tmp_path):
         files = [folder / "train" / row["file_names"][0] for row in rows]
         assert [file.read_bytes() for file in files] == [read_images(each, output_dir)[0] for each in details]
         assert len({str(file).lower() for file in files}) == len(names)
+
+
+@pytest.fixture
+def with_media(question_set, tmp_path):
+    """Add a clip and an audio file to the first sample, and a clip that could not be cut to another one."""
+    _, details_by_id, _ = question_set
+    files = {}
+    for column, path in (("clip_file", "clips/q_1.mp4"), ("audio_file", "audio/q_1.flac")):
+        content = f"content of {path}".encode()
+        (tmp_path / "out" / path).parent.mkdir(parents=True)
+        (tmp_path / "out" / path).write_bytes(content)
+        files[column] = {"path": path, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    for name in details_by_id:
+        details_by_id[name] |= dict.fromkeys(files)
+    details_by_id["q.1"] |= {"clip_file": dict.fromkeys(files["clip_file"])}
+    details_by_id["q_1"] |= files
+    return {path: f"content of {path}".encode() for path in ("clips/q_1.mp4", "audio/q_1.flac")}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "imagefolder"])
+def test_clips_and_audio_are_below_the_dataset(build_dataset, with_media, form, load):
+    folder = build_dataset(format=form)
+    for path, content in with_media.items():
+        assert (folder / path).read_bytes() == content
+    rows = {row["id"]: row for split in load(str(folder)).values() for row in split}
+    assert rows["q_1"]["clip_file"]["path"] == "clips/q_1.mp4"
+    assert rows["q7"]["audio_file"] is None or rows["q7"]["audio_file"]["path"] is None
+
+
+def test_webdataset_has_clips_and_audio(build_dataset, libraries, with_media):
+    folder = build_dataset(format="webdataset")
+    loaded = {sample["__key__"]: sample for sample in read_tars(libraries[1], f"{folder}/train-0.tar")}
+    assert [loaded["q_1"]["mp4"], loaded["q_1"]["flac"]] == list(with_media.values())
+    assert "mp4" not in loaded["q%2E1"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "lance"])
+def test_tables_have_clips_and_audio(build_dataset, libraries, with_media, form, tmp_path):
+    folder = build_dataset(format=form)
+    loaded = libraries[0].load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))["train"]
+    plain = {"clip": libraries[0].Video(decode=False), "audio": libraries[0].Audio(decode=False)}
+    for name, feature in plain.items():
+        assert type(loaded.features[name]) is type(feature)
+        loaded = loaded.cast_column(name, feature)
+    rows = {row["id"]: row for row in loaded.select_columns(["id", *plain])}
+    assert [rows["q_1"][name]["bytes"] for name in plain] == list(with_media.values())
+    assert rows["q.1"]["clip"] is None
