@@ -25,6 +25,7 @@ SECTIONS = {
         "docs/tutorials",
         "docs/recipes",
         "docs/execution",
+        "docs/clusters",
         "docs/inputs",
         "docs/outputs",
         "docs/troubleshooting",

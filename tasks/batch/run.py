@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.exceptions import MissingContextError
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import BaseModel
@@ -23,9 +24,12 @@ from rich.console import Console
 from tasks.batch.artifacts import artifact_key
 from tasks.batch.control import RunControl
 from tasks.batch.loop import LeaseLoop, LocalLoop, call_on_workers
+from tasks.batch.membership import Membership
 from tasks.batch.prefect_tasks import Sealed, SummaryOrder, explain_rerun, plan, summarize_run
-from tasks.batch.remote_loop import Cluster, Patience, RemoteLoop
-from tasks.batch.task_runner import InProcessTaskRunner
+from tasks.batch.probe import ProbeRequest, sample_inputs, write_token
+from tasks.batch.remote_loop import Cluster, RemoteLoop
+from tasks.batch.task_runner import InProcessTaskRunner, RemoteTaskRunner
+from tasks.batch.waiting import Patience
 from tasks.batch.worker import progress_topic
 from tasks.engine.contract.errors import InvalidInput, RunError, RunUnfinished
 from tasks.engine.contract.execution import Execution
@@ -43,6 +47,7 @@ from tasks.engine.reporting.summary import RunFigures, Summary, format_closing_l
 from tasks.engine.run import list_objects, open_layout, open_output_dir
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopLevel, forget_signal, handle_signals
+from tasks.engine.running.devices import Device, list_devices, list_stage_devices
 from tasks.engine.running.dry_run.explain import explain_item
 from tasks.engine.running.dry_run.predict import predict_run, record_rates
 from tasks.engine.running.local_run import LocalRun, serve_local_run
@@ -57,7 +62,11 @@ from tasks.engine.store.lock import HeldLock
 from tasks.engine.store.mirrors import show_locations
 from tasks.engine.store.outcomes import Outcomes, Record
 from tasks.engine.store.write_errors import explain_write_errors
-from tasks.launcher.cluster import configure_remote_client, count_remote_slots, local_cluster
+from tasks.launcher.cluster import local_cluster
+from tasks.launcher.clusters.leftovers import end_leftover_jobs
+from tasks.launcher.clusters.opening import OpenCluster, open_cluster
+from tasks.launcher.clusters.reading import read_cluster
+from tasks.launcher.clusters.settings import AnySettings
 from tasks.launcher.watch import Watch
 from tasks.stores.location import is_location, parse_location
 
@@ -76,6 +85,7 @@ class BatchRun:
     display: ProgressDisplay
     patience: Patience = _PATIENCE
     lock: HeldLock | None = None  # of the output folder; a dry run has none
+    cluster: AnySettings | None = None  # None: this process runs the items
     pictures: list[Picture] = field(default_factory=list)
     outcomes: Outcomes = field(default_factory=Outcomes)
     notes: list[str] = field(default_factory=list)
@@ -93,6 +103,7 @@ class BatchRun:
         self._max_items: int | None = None
         self._packages: tuple[str, ...] = ()
         self._input_root: Path | None = None
+        self._devices: dict[str, tuple[Device, ...]] = {}
 
     @property
     def stop_level(self) -> StopLevel | None:
@@ -212,41 +223,85 @@ class BatchRun:
         self._max_items = None if graph.multiplies else len(waiting)
         self._stages = [node.stage for node in graph.nodes]
         size = size_run(self._stages, self._max_items, self.execution, read_host())
-        if not self.execution.scheduler:
+        if self.cluster is None:
             scheduler.memory_bytes = size.usable_bytes
-        if self.execution.stage_inputs:
+        if self.execution.stage_inputs and self.cluster is None:
             check_local_scratch(waiting, size.widths["cpu"])
         return size
 
     def _run(self, scheduler: Scheduler, progress: RunProgress, size: RunSize) -> None:
-        cluster = self._connect(size)
-        widths = dict(size.widths) if cluster is None else {**size.widths, "cpu": self._slots}
-        if cluster and self.store:
+        end_leftover_jobs(self.layout, self.display.say)
+        if self.cluster and self.store:
             self.layout.objects.share()
-        self.display.start(progress)
         with ExitStack() as stack:
+            cluster = self._open_cluster(stack, size)
+            widths = dict(size.widths) if cluster is None else {**size.widths, "cpu": self.execution.workers or 1}
+            self.display.start(progress)
             stack.callback(self.display.end)
-            runner = stack.enter_context(_task_runner(self.execution.scheduler, self._private))
+            runner = stack.enter_context(self._make_runner(stack, cluster))
             stack.callback(call_on_workers, runner.client, close_slots, self.run_id)
             stack.enter_context(Watch(progress, artifact_key(self.flow, "progress"), self.control.stop))
             stack.push(self._stop_on_error)
-            loop = self._make_loop(stack, scheduler, runner, widths, size, cluster)
             resize = None if cluster or self.execution.workers else lambda: self._resize(scheduler)
-            say = partial(_log, display=self.display)
-            loop.slot_count = SlotCount(self.layout, self.run_id, widths, say, resize)
+            slot_count = SlotCount(self.layout, self.run_id, widths, partial(_log, display=self.display), resize)
+            loop = self._make_loop(stack, scheduler, runner, widths, size, cluster)
+            loop.slot_count = slot_count
+            if isinstance(loop, RemoteLoop):
+                self._connect(stack, loop, runner, progress, slot_count)
             loop.run()
             self._shards += loop.submitted
 
-    def _connect(self, size: RunSize) -> Cluster | None:
-        """Say how many slots there are; return the cluster if other processes run it."""
-        address, slots, reason = self.execution.scheduler, size.widths["cpu"], size.reason
-        if address:
-            threads = count_remote_slots(address)
+    def _open_cluster(self, stack: ExitStack, size: RunSize) -> OpenCluster | None:
+        """Say where the items run; return the cluster if other processes run it."""
+        if self.cluster is None:
+            _log(size.reason, self.display)
+            self._slots = size.widths["cpu"]
+            return None
+        say = partial(_log, display=self.display)
+        cluster = stack.enter_context(open_cluster(self.cluster, self.run_id, self.layout, say))
+        _log(f"the items run on {cluster.title}", self.display)
+        return cluster
+
+    def _make_runner(self, stack: ExitStack, cluster: OpenCluster | None) -> DaskTaskRunner:
+        if cluster is None:
+            return InProcessTaskRunner(cluster=stack.enter_context(local_cluster(self._private)))
+        if isinstance(cluster.target, str):
+            return RemoteTaskRunner(address=cluster.target, client_kwargs={"security": cluster.security})
+        return RemoteTaskRunner(cluster=cluster.target)
+
+    def _connect(
+        self, stack: ExitStack, loop: RemoteLoop, runner: DaskTaskRunner, progress: RunProgress, slot_count: SlotCount
+    ) -> None:
+        """Let the loop know the workers of its cluster and their progress, and the user what it says."""
+
+        def say_status(line: str) -> None:
+            progress.status = line
+            _log(line, self.display)
+
+        def allow_slots(threads: int) -> None:
             slots = min(threads, self.execution.workers or threads)
-            reason = f"{count_noun(slots, 'slot')} ({count_noun(threads, 'thread')} on {address})"
-        _log(reason, self.display)
-        self._slots = slots
-        return Cluster(address, self.patience) if address else None
+            progress.status = ""
+            self._slots = max(self._slots, slots)
+            slot_count.allow(slots, count_noun(len(loop.workers), "worker"))
+
+        loop.say_status = say_status
+        loop.admission.say = partial(_log, display=self.display)
+        loop.allow_slots = allow_slots
+        runner.client.subscribe_topic(progress_topic(self.run_id), lambda event: loop.take_progress(event[1]))
+        stack.enter_context(Membership(runner.client, self._make_probe(loop.scheduler), loop.take_change))
+
+    def _make_probe(self, scheduler: Scheduler) -> ProbeRequest:
+        """Return what every worker has to check before it gets items."""
+        api = get_current_settings().api
+        return ProbeRequest(
+            run_id=self.run_id,
+            output_dir=self.output_dir,
+            token="" if self.store else write_token(self.layout, self.run_id),
+            samples=sample_inputs(scheduler.list_waiting_items(), self.execution.identity),
+            api_url=api.url or "",
+            verify=not api.tls_insecure_skip_verify,
+            stages=[node.node.stage for node in scheduler.nodes if node.lane == "device"],
+        )
 
     def _resize(self, scheduler: Scheduler) -> RunSize:
         """Return the size that the host allows now; the memory of running items counts as free."""
@@ -261,31 +316,40 @@ class BatchRun:
         runner: DaskTaskRunner,
         widths: dict[Lane, int],
         size: RunSize,
-        cluster: Cluster | None,
+        cluster: OpenCluster | None,
     ) -> LeaseLoop:
         common = self.flow, scheduler, runner, self.control, self.display
-
-        def make_order(node: NodeRun, items: tuple[PlannedItem, ...] = ()) -> ShardOrder:
-            return self._make_order(node, items, size)
-
         if cluster:
-            loop = RemoteLoop(self.run_id, cluster, widths, make_order, *common)
-            runner.client.subscribe_topic(progress_topic(self.run_id), lambda event: loop.take_progress(event[1]))
-            return loop
+            remote = Cluster(cluster.title, self._patience, cluster.manager)
+            return RemoteLoop(self.run_id, remote, widths, self._make_order, *common)
+
+        def make_order(node: NodeRun) -> ShardOrder:
+            return self._make_order(node, (), size)
+
         execution = self.execution
         local = LocalRun(self.run_id, scheduler, widths, make_order, execution.shard_seconds, execution.shard_size)
         stack.enter_context(serve_local_run(local))
         return LocalLoop(local, *common)
 
-    def _make_order(self, node: NodeRun, items: tuple[PlannedItem, ...], size: RunSize) -> ShardOrder:
-        """Return the items of ``node`` with the context in which they run."""
+    @property
+    def _patience(self) -> Patience:
+        given = self.cluster.wait_seconds if self.cluster else None
+        return self.patience if given is None else replace(self.patience, wait_seconds=given)
+
+    def _make_order(
+        self, node: NodeRun, items: tuple[PlannedItem, ...], size: RunSize, device: Device | None = None
+    ) -> ShardOrder:
+        """Return the items of ``node`` with the context in which they run.
+
+        ``size`` is that of this host, or of the worker that gets the items; ``device`` is theirs on the worker.
+        """
         stage, execution = node.node.stage, self.execution
         limits = Limits(execution.timeout or stage.timeout_seconds, size.limit(stage, execution))
         context = RunContext(
             run_id=self.run_id,
             output_dir=self.output_dir,
             limits=limits,
-            slots=None if execution.scheduler else size.widths[node.lane],
+            slots=None if self.cluster else size.widths[node.lane],
             input_root=self._input_root,
             stage_inputs=execution.stage_inputs,
             lock_token=self.lock.owner.token if self.lock else "",
@@ -293,8 +357,17 @@ class BatchRun:
             memory_alone_bytes=size.limit_alone(stage, execution),
             store=self.store,
             keeps_copies=node.has_dependents,
+            devices=((device,) if device else ()) if self.cluster else self._list_devices(node),
         )
         return ShardOrder(context, stage, tuple(map(add_remote_inputs, items)))
+
+    def _list_devices(self, node: NodeRun) -> tuple[Device, ...]:
+        """Return the devices of this host for a stage that needs them."""
+        if node.lane != "device":
+            return ()
+        if node.name not in self._devices:
+            self._devices[node.name] = list_stage_devices(node.node.stage, list_devices())
+        return self._devices[node.name]
 
     @property
     def _private(self) -> Path:
@@ -319,6 +392,7 @@ def batch_run(
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     if problems := find_path_problems({**parameters, "output_dir": output_dir}):
         raise InvalidInput(problems)
+    cluster = read_cluster(execution)
     layout = open_layout(output_dir)
     display = ProgressDisplay(Console(stderr=True))
     with ExitStack() as stack:
@@ -328,7 +402,16 @@ def batch_run(
         else:
             lock = stack.enter_context(open_output_dir(layout, run_id, display.say))
         run = BatchRun(
-            flow, layout.output_dir, execution, parameters, run_id, display, patience, lock, store=layout.store
+            flow,
+            layout.output_dir,
+            execution,
+            parameters,
+            run_id,
+            display,
+            patience,
+            lock,
+            cluster,
+            store=layout.store,
         )
         if lock:
             lock.on_loss = run.fail
@@ -342,17 +425,6 @@ def batch_run(
 def _give_up() -> None:
     """End a dry run, which has nothing to finish."""
     raise KeyboardInterrupt
-
-
-@contextmanager
-def _task_runner(scheduler: str | None, folder: Path) -> Iterator[DaskTaskRunner]:
-    with ExitStack() as stack:
-        if scheduler:
-            stack.enter_context(configure_remote_client())
-            runner = DaskTaskRunner(address=scheduler)
-        else:
-            runner = InProcessTaskRunner(cluster=stack.enter_context(local_cluster(folder)))
-        yield stack.enter_context(runner)
 
 
 def _final_state(summary: Summary, rerun: str) -> State[Any]:

@@ -1,4 +1,4 @@
-"""Run Prefect tasks on the Dask worker of this process."""
+"""Run Prefect tasks on the Dask worker of this process, or on a chosen worker of a cluster."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ from prefect.futures import PrefectFuture
 from prefect.task_engine import run_task_sync
 from prefect.tasks import Task
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
+
+
+class RemoteTaskRunner(DaskTaskRunner):
+    """Runs each task on a worker that the run has chosen."""
+
+    def submit_to(self, worker: str, task: Task[Any, Any], parameters: dict[str, Any]) -> PrefectDaskFuture[Any]:
+        """Submit a task to the worker at this address; its future gives the final state."""
+        future = self.client.submit(
+            task, parameters=parameters, wait_for=None, dependencies=None, return_type="state", workers=[worker]
+        )
+        return PrefectDaskFuture(task_run_id=future.task_run_id, wrapped_future=future)
+
 
 _calls: dict[str, Callable[[], Any]] = {}
 

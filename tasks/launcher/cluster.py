@@ -1,4 +1,4 @@
-"""Create the Dask cluster of a run in this process, with one thread per slot, or connect to an existing one.
+"""Create the Dask cluster of a run in this process, with one thread per slot; settings for all other clusters.
 
 The slots' child processes give parallelism and isolation, so scheduler and worker can be threads of the flow's own
 process: workers import no Prefect, no extra server runs, and Ctrl+C stops one process. ``docs/benchmarks.md`` has the
@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Worker
+from distributed import LocalCluster, Worker
 
-from tasks.engine.contract.errors import RunError
-
-_CONNECT_SECONDS = 30
+CONNECT_SECONDS = 30
 _MAX_THREADS = 512  # each is started with the first lease that needs it
 _LOOPBACK_PORT = "127.0.0.1:0"  # Dask always serves HTTP, by default on all addresses
 
@@ -37,11 +35,20 @@ _SETTINGS: dict[str, object] = {
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.tick.limit": "30s",
-    "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.worker.use-file-locking": False,  # each run has its own folder, which is removed with the run
 }
+
+
+# A scheduler in the flow's process with workers elsewhere. Jobs that have ended are replaced after a few seconds.
+_SCHEDULER_SETTINGS: dict[str, object] = {**_SETTINGS, "distributed.deploy.lost-worker-timeout": "3s"}
+
+
+def get_scheduler_settings() -> dict[str, object]:
+    """Return Dask's settings for a scheduler in this process whose workers are elsewhere."""
+    return dict(_SCHEDULER_SETTINGS)
 
 
 class _WorkerWithoutDashboard(Worker):
@@ -96,20 +103,3 @@ def configure_remote_client() -> Iterator[None]:
 def _is_failure(record: logging.LogRecord) -> bool:
     """Return False for the log record of a cancellation."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
-
-
-def count_remote_slots(address: str) -> int:
-    """Return the number of threads of all workers of the scheduler at ``address``.
-
-    Raises RunError if it does not answer or has no workers.
-    """
-    try:
-        with Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
-            threads: int = sum(client.nthreads().values())
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"no Dask scheduler answers at {address}: {error}; start one, or leave --scheduler out"
-        ) from None
-    if not threads:
-        raise RunError(f"the Dask scheduler at {address} has no workers; start some: dask worker {address}")
-    return threads

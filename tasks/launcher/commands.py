@@ -19,7 +19,12 @@ from tasks.launcher.options import HELP_FLAGS, build_command
 from tasks.launcher.terminal import build_console, print_output, report_errors, writing_output
 
 PROGRAM = "headrace"
-_ARGUMENTS = {"OUTPUT_DIR": "the output folder of a run", "SHELL": "bash or zsh"}
+_ARGUMENTS = {
+    "OUTPUT_DIR": "the output folder of a run",
+    "SHELL": "bash or zsh",
+    "FOLDER": "a folder for certificates",
+    "FILE": "a cluster file",
+}
 Shell = Literal["bash", "zsh"]
 Slots = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=256))]
 _SERVE = "deployments.supervision.command"  # loaded by its name: tasks import no deployments
@@ -88,6 +93,7 @@ def _module(name: str) -> str:
 
 def build_app() -> App:
     """Return the command line with all flows and their options."""
+    from tasks.launcher.clusters.command import app as cluster_app
     from tasks.launcher.doctor import check_installation, fetch_models
     from tasks.launcher.items import app as items_app
 
@@ -104,6 +110,7 @@ def build_app() -> App:
     app.command(list_flows, name="flows", version_flags=[])
     app.command(importlib.import_module(_SERVE).serve, name="serve", version_flags=[])
     app.command(items_app, name="items")
+    app.command(cluster_app, name="cluster")
     app.command(set_slots, name="slots", version_flags=[])
     app.command(check_installation, name="doctor", version_flags=[])
     app.command(fetch_models, name="models", version_flags=[])

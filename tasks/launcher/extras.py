@@ -11,7 +11,7 @@ from tasks.engine.contract.errors import RunError
 
 Extra = Literal["video", "signs", "stars"]
 DISTRIBUTION = "headrace"
-OPTIONAL_EXTRAS = ("neural", "yolo", "torch", "lance", "s3", "sftp")
+OPTIONAL_EXTRAS = ("neural", "yolo", "torch", "lance", "s3", "sftp", "jobs", "ssh", "kubernetes")
 ALL_EXTRAS = (*get_args(Extra), *OPTIONAL_EXTRAS)
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tasks.engine.contract.errors import InvalidInput, Problem, RunError
 from tasks.engine.contract.execution import Execution
 from tasks.engine.contract.paths import find_path_problems
 from tasks.launcher.batch_flow import BatchFlow, Steps
+from tasks.launcher.clusters.reading import read_cluster
 from tasks.launcher.loading import ExitOnInterrupt
 from tasks.launcher.options import HELP_FLAGS, accepts_path, build_app, option_name, parse_options
 from tasks.launcher.prefect_home import check_prefect_home
@@ -84,9 +85,19 @@ def read_command(flow: BatchFlow, arguments: Sequence[str]) -> tuple[dict[str, A
     """
     parameters, problems = parse_options(flow.function, arguments)
     problems += find_path_problems(parameters)
+    problems += _find_cluster_problems(parameters)
     if not problems:
         return parameters, flow.read_inputs(parameters)
     raise InvalidInput([*problems, *_input_problems(flow, parameters, {problem.where for problem in problems})])
+
+
+def _find_cluster_problems(parameters: Mapping[str, Any]) -> Sequence[Problem]:
+    """Return everything that is wrong with the cluster file."""
+    try:
+        read_cluster(parameters.get("execution", Execution()))
+    except InvalidInput as error:
+        return error.problems
+    return ()
 
 
 def _input_problems(flow: BatchFlow, parameters: dict[str, Any], wrong: set[str]) -> list[Problem]:

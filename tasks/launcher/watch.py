@@ -76,7 +76,8 @@ class Watch:
 
     def _show(self) -> None:
         percent = 100 * self._progress.share
-        text = "\n".join(f"- {markdown(standing.line())}" for standing in self._progress.standings())
+        lines = [*filter(None, [self._progress.status]), *(each.line() for each in self._progress.standings())]
+        text = "\n".join(f"- {markdown(line)}" for line in lines)
         if self._artifact is None:
             self._artifact = cast("uuid.UUID", create_progress_artifact(percent, key=self._key, description=text))
         else:

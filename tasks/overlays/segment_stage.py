@@ -42,6 +42,7 @@ class CleanStage(Stage):
     memory_bytes: ClassVar[int] = 768 * 2**20
     timeout_seconds: ClassVar[float] = 6 * 3600.0
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "opencv-contrib-python", "scipy")
+    hides_devices: ClassVar[bool] = False  # the program gets the number of its device
 
     def __init__(self, devices: int | None = None) -> None:
         """``devices`` is the number of devices of the program, if each item needs one."""
@@ -78,10 +79,14 @@ class CleanStage(Stage):
         report.write(work.output(video.report_path(segment)))
         return _make_result(video, segment, report, cleaner)
 
+    def count_devices(self) -> int | None:
+        """Return the number that the user has given."""
+        return self._devices
+
     @property
     def _device(self) -> int:
         """Number of this slot's device."""
-        return int(os.environ.get("HEADRACE_SLOT", "0")) % (self._devices or 1)
+        return int(os.environ.get("HEADRACE_DEVICE") or os.environ.get("HEADRACE_SLOT", "0")) % (self._devices or 1)
 
     def _choose_remover(self, video: VideoWork, shape: Shape, inpainter: Inpainter, scratch: Path) -> MakeRemover:
         """Return the factory of removers for regions."""

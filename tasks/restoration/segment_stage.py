@@ -10,6 +10,7 @@ from tasks.engine.contract.stage import Needs, NoParams, Stage, StageResult, Wor
 from tasks.restoration.engines.base import Engine, SegmentJob
 from tasks.restoration.engines.choice import Engines
 from tasks.restoration.engines.ffmpeg import FfmpegEngine
+from tasks.restoration.engines.neural.weights import count_gpus
 from tasks.restoration.options import EngineName
 from tasks.restoration.planning import PlannedTape
 from tasks.restoration.work import TAPE_PAYLOAD, TapeWork
@@ -40,6 +41,10 @@ class SegmentStage(Stage):
     def needs(self) -> Needs:
         """Return the needs of a small frame; items say how much memory they need."""
         return Needs(self.memory_bytes, self._devices)
+
+    def count_devices(self) -> int | None:
+        """Return the number of Vulkan devices, if items need one."""
+        return count_gpus() if self._devices else None
 
     def run(self, item: Item, work: Workspace) -> StageResult:
         """Restore the segment. Raises BadInput if the tape is damaged there, SegmentError if the engine fails."""

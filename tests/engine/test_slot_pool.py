@@ -237,9 +237,9 @@ def test_width_of_a_lane_may_shrink_and_grow() -> None:
         return pool.seat("run", "cpu", lambda: width[0], iter([True, is_wanted]).__next__)
 
     with lease(), lease(), lease():
-        assert pool._made["run", "cpu"] == {0, 1, 2}
+        assert pool._made["run", "cpu", None] == {0, 1, 2}
         width[0] = 1
-    assert len(pool._made["run", "cpu"]) == 1, "the others ended"
+    assert len(pool._made["run", "cpu", None]) == 1, "the others ended"
     with lease() as only:
         assert only is not None
         with lease(is_wanted=False) as refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, WithJsonSchema
@@ -122,8 +123,17 @@ class Execution(BaseModel):
             title="Dask scheduler (tcp://HOST:PORT)", description="Address of a Dask scheduler (default: a local one)"
         ),
     ] = None
+    cluster: Annotated[
+        Path | None,
+        Field(title="Cluster file", description="TOML file of a cluster that runs the items, see docs/clusters.md"),
+    ] = None
 
     @property
     def is_dry(self) -> bool:
         """True if nothing is run into the output folder."""
         return self.dry_run or self.explain is not None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True if a cluster runs the items."""
+        return self.scheduler is not None or self.cluster is not None

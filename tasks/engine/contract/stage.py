@@ -79,7 +79,8 @@ class Needs:
 
     memory_bytes  memory of one item, including that of the child process
     max_slots     limit on concurrent items, for example the number of graphics cards: the items are in the lane
-                  ``device``; None for no limit
+                  ``device``, and each has a device of its own; None for no limit. On a cluster, the devices of each
+                  worker count instead
     """
 
     memory_bytes: int
@@ -104,6 +105,7 @@ class Stage(ABC):
     packages         distributions whose versions are listed in the summary
     max_failing      how many different items may fail with TransientError, with no other outcome between them, before
                      the run stops: the service that all of them need is down (default: no limit)
+    hides_devices    in the process of an item that needs a device, CUDA shows that device only, as number 0
     """
 
     name: ClassVar[str]
@@ -113,6 +115,7 @@ class Stage(ABC):
     timeout_seconds: ClassVar[float] = 600.0
     packages: ClassVar[tuple[str, ...]] = ()
     max_failing: ClassVar[int | None] = None
+    hides_devices: ClassVar[bool] = True
 
     def __init__(self, params: BaseModel) -> None:
         self.params = params
@@ -120,6 +123,13 @@ class Stage(ABC):
     def needs(self) -> Needs:
         """Return the needs of one item. Override it if they depend on the parameters."""
         return Needs(self.memory_bytes)
+
+    def count_devices(self) -> int | None:
+        """Return the number of this machine's devices that items can use; called on each worker of a cluster.
+
+        None means all devices of NVIDIA, or those that HEADRACE_DEVICES names.
+        """
+        return None
 
     def model_digests(self) -> Mapping[str, str]:
         """Return the sha256 of every model file that affects the results, by name."""

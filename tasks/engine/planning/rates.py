@@ -52,6 +52,7 @@ class Samples:
         self.count = 0
         self.cost = self.seconds = 0.0
         self.size_bytes = self.memory_bytes = 0
+        self._slow_rate = (0, 0.0)  # with the number of items that it was computed from
         self._kept: list[tuple[float, float]] = []
         self._stride = 1
 
@@ -66,6 +67,16 @@ class Samples:
         self.seconds += usage.seconds
         self.size_bytes += size_bytes
         self.memory_bytes = max(self.memory_bytes, usage.peak_memory_bytes)
+
+    def compute_slow_rate(self) -> float:
+        """Return the seconds per cost of the slowest item; 0 if none has finished.
+
+        Items of less than the mean cost count as if they had it: their fixed costs say nothing about others.
+        """
+        if self._slow_rate[0] != self.count:
+            mean = self.cost / self.count
+            self._slow_rate = self.count, max(seconds / max(cost, mean) for cost, seconds in self._kept)
+        return self._slow_rate[1]
 
     def compute_rate(self) -> Rate | None:
         """Return the rate; None if no item has finished.

@@ -106,9 +106,13 @@ class StageProgress:
 
 
 class RunProgress:
-    """The progress of all stages of a run, in the order of the graph."""
+    """The progress of all stages of a run, in the order of the graph.
+
+    status  what the run waits for; empty if it does not wait
+    """
 
     def __init__(self, stages: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self.status = ""
         self._stages = {stage: StageProgress(stage, clock) for stage in stages}
 
     def add(self, stage: str, item: Item) -> None:

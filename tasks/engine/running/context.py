@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from tasks.engine.contract.execution import Identity
 from tasks.engine.contract.stage import Stage
 from tasks.engine.planning.plan import PlannedItem
+from tasks.engine.running.devices import Device
 from tasks.engine.running.scratch import get_work_folder
 from tasks.engine.running.slot import Limits
 from tasks.engine.store.layout import Layout
@@ -31,6 +33,7 @@ class RunContext:
     memory_alone_bytes: int = 0  # limit of an item that runs alone on the host
     store: str = ""  # URL of the output folder if it is in a store
     keeps_copies: bool = True  # of outputs in a store, because later stages read them
+    devices: tuple[Device, ...] = ()  # of this process, for a stage that needs them; on a cluster, that of the order
 
     def check_lock(self) -> None:
         """Raise LockLost unless the run still holds the lock of its output folder."""
@@ -64,10 +67,27 @@ class RunContext:
 
 
 @dataclass(frozen=True)
+class Walltime:
+    """The end of a worker's time by its own clock (seconds since 1970), and the predicted seconds of items per cost."""
+
+    ends_at: float
+    seconds_per_cost: float
+
+    def allows(self, cost: float) -> bool:
+        """Return True if an item that starts now ends in time."""
+        return time.time() + cost * self.seconds_per_cost <= self.ends_at
+
+
+@dataclass(frozen=True)
 class ShardOrder:
-    """Items of a stage with their context, as sent to the process that runs them. ``number``: of orders in the run."""
+    """Items of a stage with their context, as sent to the process that runs them.
+
+    number    of the order in the run
+    walltime  that of the worker; None if it has none, or if its time does not matter
+    """
 
     context: RunContext
     stage: Stage
     items: tuple[PlannedItem, ...]
     number: int = 0
+    walltime: Walltime | None = None

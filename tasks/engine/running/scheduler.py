@@ -33,6 +33,9 @@ _BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 60.0
 _STARTED = -(2**62)  # the order of parts whose whole has started: before those of all others
 _TABLE = Origin(place=2**62, order=2**62)  # items that need all others
+_MAX_SKIPPED = 64  # items that a worker cannot run, before it gets none
+
+Fits = Callable[[NodeRun, PlannedItem], bool]
 
 
 class Scheduler:
@@ -101,6 +104,13 @@ class Scheduler:
             waits = self._retries or self._alone or self._blocked or any(node.ready for node in self.nodes)
             return not self._in_flight and (self._is_stopped or not waits)
 
+    def has_ready(self) -> bool:
+        """Return True if an item could be handed out now to a slot that can run it."""
+        with self._lock:
+            self._queue_due_retries()
+            is_alone = bool(self._alone) and not (self._in_flight or self._retries)
+            return not self._is_stopped and (is_alone or any(map(self._may_run, self.nodes)))
+
     @property
     def obstacle(self) -> RunError | None:
         """The reason why items wait in vain: they lack disk space, or the service that they need is down."""
@@ -158,15 +168,16 @@ class Scheduler:
             return self._retries[0][0] - self._clock() if self._retries and not self._is_stopped else None
 
     def take(
-        self, lane: Lane, only: str | None = None, prefer: str | None = None
+        self, lane: Lane, only: str | None = None, prefer: str | None = None, fits: Fits | None = None
     ) -> tuple[NodeRun, PlannedItem] | None:
         """Return the next item for a slot of ``lane``; None if there is none now.
 
         only    a stage: return None if the next item belongs to another one
         prefer  a stage: return an item of it, even if the next one belongs to another
+        fits    returns False for an item that this slot cannot run; a few items behind it are tried instead
         """
         with self._lock:
-            entry = self._take_entry(lane, only, prefer)
+            entry = self._take_entry(lane, only, prefer, fits)
             if entry is None:
                 return None
             self._in_flight[entry.node.name, entry.planned.item.id] = entry
@@ -463,20 +474,22 @@ class Scheduler:
 
     # Handing out
 
-    def _take_entry(self, lane: Lane, only: str | None, prefer: str | None) -> Entry | None:
+    def _take_entry(self, lane: Lane, only: str | None, prefer: str | None, fits: Fits | None) -> Entry | None:
         if self._is_stopped or self._is_alone_running():
             return None
         self._queue_due_retries()
         preferred = next((node for node in self._open(lane) if node.name == prefer), None)
-        if preferred and (entry := self._pop_first(preferred)):
+        if preferred and (entry := self._pop_first(preferred, fits)):
             return entry
-        while nodes := self._open(lane):
+        unfit: set[NodeRun] = set()
+        while nodes := [node for node in self._open(lane) if node not in unfit]:
             best = min(nodes, key=_get_head)
             if only and best.name != only:
                 return None
-            if entry := self._pop_first(best):
+            if entry := self._pop_first(best, fits):
                 return entry
-        return self._take_alone(lane, only)
+            unfit.add(best)
+        return self._take_alone(lane, only, fits)
 
     def _open(self, lane: Lane) -> list[NodeRun]:
         """Return the nodes of ``lane`` whose next item may run now."""
@@ -496,14 +509,22 @@ class Scheduler:
             return True
         return self._used_bytes + node.next_bytes <= self.memory_bytes
 
-    def _pop_first(self, node: NodeRun) -> Entry | None:
-        """Return the next item of ``node``, after starting wholes that have room."""
-        while node.head is not None:
-            queued = node.pop()
-            if isinstance(queued, Entry):
-                return queued
-            self._start_whole(queued)
-        return None
+    def _pop_first(self, node: NodeRun, fits: Fits | None) -> Entry | None:
+        """Return the next item of ``node`` that fits, after starting wholes that have room."""
+        skipped: list[Entry] = []
+        try:
+            while node.head is not None and len(skipped) < _MAX_SKIPPED:
+                queued = node.pop()
+                if not isinstance(queued, Entry):
+                    self._start_whole(queued)
+                elif fits is None or fits(node, queued.planned):
+                    return queued
+                else:
+                    skipped.append(queued)
+            return None
+        finally:
+            for entry in skipped:
+                node.push(entry.rank, entry)
 
     def _start_whole(self, whole: WholeRun) -> None:
         """Queue the parts of a whole if there is disk space for it; otherwise it waits until another is done."""
@@ -519,12 +540,13 @@ class Scheduler:
     def _is_alone_running(self) -> bool:
         return any(entry.planned.alone for entry in self._in_flight.values())
 
-    def _take_alone(self, lane: Lane, only: str | None) -> Entry | None:
+    def _take_alone(self, lane: Lane, only: str | None, fits: Fits | None) -> Entry | None:
         """Return an item that ran out of memory, once nothing else runs or is ready."""
         if self._in_flight or self._retries or any(map(self._may_run, self.nodes)):
             return None
         for entry in self._alone:
-            if entry.node.lane == lane and (only is None or entry.node.name == only):
+            is_wanted = entry.node.lane == lane and (only is None or entry.node.name == only)
+            if is_wanted and (fits is None or fits(entry.node, entry.planned)):
                 self._alone.remove(entry)
                 return entry
         return None

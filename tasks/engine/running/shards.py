@@ -15,12 +15,14 @@ from tasks.engine.store.outcomes import Outcome, Outcomes
 class Shard:
     """The items of an order, which are known beforehand. Thread-safe.
 
-    ``start`` is called with the id of each item that begins, ``report`` with each outcome.
+    ``start`` is called with the id of each item that begins, ``report`` with each outcome. Items that this process
+    cannot finish before its walltime get no outcome, so that the flow gives them to another worker.
     """
 
     def __init__(self, order: ShardOrder, report: Callable[[Outcome], None], start: Callable[[str], None]) -> None:
         self.outcomes = Outcomes()
         self._waiting = deque(order.items)
+        self._limit = order.walltime
         self._report = report
         self._start = start
         self._lock = threading.Lock()
@@ -29,6 +31,9 @@ class Shard:
         """Return the next item."""
         with self._lock:
             if not self._waiting:
+                return None
+            if self._limit and not self._limit.allows(self._waiting[0].item.cost):
+                self._waiting.clear()
                 return None
             planned = self._waiting.popleft()
             self._start(planned.item.id)

@@ -23,6 +23,7 @@ from tasks.engine.contract.errors import RunError
 from tasks.engine.contract.stage import Stage
 from tasks.engine.running.child_process import ChildProcess
 from tasks.engine.running.control import StopSignal
+from tasks.engine.running.devices import Device
 from tasks.engine.running.messages import Failed, Finished, Ready, Reply, Request, send_message
 from tasks.engine.running.starting import start_child
 from tasks.engine.store.outcomes import FailureKind, Usage
@@ -50,16 +51,19 @@ class Limits:
 class Slot:
     """Runs one child process at a time. Used by one thread at a time.
 
-    ``number`` counts the slots of a process and a stage from 0. The child finds it in the variable HEADRACE_SLOT, so
-    that each slot can use its own graphics card. All its processes have the mark ``mark``.
+    ``number`` counts the slots of a process and a stage from 0; the child finds it in the variable HEADRACE_SLOT. All
+    its processes have the mark ``mark``. ``device`` is the device of the slot, for a stage that needs one.
     """
 
-    def __init__(self, stage: Stage, label: str, log: Path, number: int = 0, mark: str = "") -> None:
+    def __init__(
+        self, stage: Stage, label: str, log: Path, number: int = 0, mark: str = "", device: Device | None = None
+    ) -> None:
         self.stage = stage
         self.label = label
         self.log = log
         self.number = number
         self.mark = mark
+        self.device = device
         self._process: ChildProcess | None = None
         self._child: psutil.Process | None = None
         self._pipe: Connection | None = None
@@ -161,7 +165,7 @@ class Slot:
     def _start_child(self) -> Ready | Failed | None:
         """Start a child and wait until it has opened the stage; return None if it died or hung."""
         with self.log.open("ab") as log:
-            self._process, self._pipe = start_child(self.stage, log, self.number, self.mark)
+            self._process, self._pipe = start_child(self.stage, log, self.number, self.mark, self.device)
         ours = self._pipe
         self._born, self._items = time.monotonic(), 0
         self._oom_kills = _oom_kills.read()

@@ -78,6 +78,12 @@ class SlotCount:
             self._allowed = size.widths["cpu"]
         return size
 
+    def allow(self, slots: int, reason: str) -> None:
+        """Take the number of slots that the workers of a cluster have together."""
+        self._allowed = slots
+        if not self._requested:
+            self._set(slots, reason)
+
     def _set(self, slots: int, reason: str) -> None:
         if slots != self.widths["cpu"]:
             self.widths["cpu"] = slots

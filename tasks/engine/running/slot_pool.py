@@ -15,6 +15,7 @@ from tasks.engine.contract.stage import Lane
 from tasks.engine.planning.sizing import MAX_MEMORY_SHARE, read_memory_share
 from tasks.engine.running.context import RunContext, ShardOrder
 from tasks.engine.running.control import StopSignal
+from tasks.engine.running.devices import Device
 from tasks.engine.running.fetching import forget_input_cache
 from tasks.engine.running.orphans import end_orphans_here, note_mark
 from tasks.engine.running.scratch import sweep_local_scratch
@@ -36,12 +37,13 @@ _IDLE_SECONDS = 10.0  # until an idle child ends, in a cluster whose flow may ha
 class Seat:
     """One slot of this process: runs one item at a time, and keeps warm children of a few stages.
 
-    ``number`` counts the slots of a lane from 0.
+    ``number`` counts the slots of a lane from 0. ``device``: the only device that its children use, on a cluster.
     """
 
-    def __init__(self, lane: Lane, number: int) -> None:
+    def __init__(self, lane: Lane, number: int, device: Device | None = None) -> None:
         self.lane = lane
         self.number = number
+        self.device = device
         self.label = f"{socket.gethostname()}-{'' if lane == 'cpu' else lane + '-'}{number + 1:02d}"
         self.children: OrderedDict[str, Slot] = OrderedDict()
 
@@ -65,7 +67,7 @@ class Seat:
         return sum(child.measure_memory() for child in self.children.values())
 
 
-SeatKey = tuple[str, Lane]
+SeatKey = tuple[str, Lane, Device | None]  # of a run; a device has its own slot, and keeps its children
 
 
 class SlotPool:
@@ -114,13 +116,15 @@ class SlotPool:
         lane: Lane,
         read_width: Callable[[], int | None],
         is_wanted: Callable[[], bool] = lambda: True,
+        device: Device | None = None,
     ) -> Iterator[Seat | None]:
         """Borrow a free slot of a run's lane; wait for one if the lane has its maximum.
 
         read_width  returns the maximum, which may change during the run; None for no maximum
         is_wanted   returns False if the lease that waits is not needed any more: it gets None
+        device      the device whose slot is wanted, on a cluster
         """
-        key = run_id, lane
+        key = run_id, lane, device
         seat = self._borrow(key, read_width, is_wanted)
         if seat is None:
             yield None
@@ -149,12 +153,15 @@ class SlotPool:
     def count_busy(self, run_id: str, lane: Lane) -> int:
         """Return the number of slots of a lane that leases use."""
         with self._freed:
-            return len(self._made.get((run_id, lane), ())) - len(self._idle.get((run_id, lane), ()))
+            key = run_id, lane, None
+            return len(self._made.get(key, ())) - len(self._idle.get(key, ()))
 
     def _make_seat(self, key: SeatKey, numbers: set[int]) -> Seat:
-        number = next(number for number in range(len(numbers) + 1) if number not in numbers)
+        device = key[2]
+        unused = next(number for number in range(len(numbers) + 1) if number not in numbers)
+        number = device.number if device else unused
         numbers.add(number)
-        return Seat(key[1], number)
+        return Seat(key[1], number, device)
 
     def _return(self, key: SeatKey, seat: Seat, width: int | None) -> None:
         """Keep a slot for the next lease, or end it if there are more than ``width``."""
@@ -169,11 +176,13 @@ class SlotPool:
     def slot(self, order: ShardOrder) -> Iterator[Slot]:
         """Borrow a free slot for the order's run and stage; wait for one if the run has its maximum."""
         context = order.context
-        with self.seat(context.run_id, order.stage.lane, lambda: context.slots) as seat:
+        device = context.devices[0] if context.elsewhere and context.devices else None
+        lane: Lane = "device" if device else order.stage.lane
+        with self.seat(context.run_id, lane, lambda: 1 if device else context.slots, device=device) as seat:
             assert seat is not None
             yield self.open_child(seat, order)
         if context.elsewhere:
-            self._reap_later((context.run_id, order.stage.lane), seat)
+            self._reap_later((context.run_id, lane, device), seat)
 
     def open_child(self, seat: Seat, order: ShardOrder) -> Slot:
         """Return the child of ``seat`` for the order's stage, which may have to be started."""
@@ -218,7 +227,12 @@ class SlotPool:
         log.touch()
         with self._freed:
             mark = self._mark(context)
-        return Slot(order.stage, seat.label, log, seat.number, mark)
+        return Slot(order.stage, seat.label, log, seat.number, mark, self._find_device(context, seat))
+
+    def _find_device(self, context: RunContext, seat: Seat) -> Device | None:
+        """Return the device of a slot: one number has the same device during the whole run."""
+        is_here = not context.elsewhere and seat.number < len(context.devices)
+        return context.devices[seat.number] if is_here else seat.device
 
     def _mark(self, context: RunContext) -> str:
         """Return the mark of this process's children in a run; write it to a file for the next run."""

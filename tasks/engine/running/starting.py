@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar
 
 from tasks.engine.contract.stage import Stage
 from tasks.engine.running.child_process import ChildProcess, PortableChild, WatchedChild, start_module
+from tasks.engine.running.devices import Device
 from tasks.engine.running.sibling import is_supported
 from tasks.engine.running.templates import find_template
 from tasks.engine.running.watchdog import build_watched_environment
@@ -35,15 +36,20 @@ _THREADS = {
 _spawner = ThreadPoolExecutor(1, thread_name_prefix="headrace-spawner")
 
 
-def start_child(stage: Stage, log: BinaryIO, number: int, mark: str) -> tuple[ChildProcess, Connection]:
+def start_child(
+    stage: Stage, log: BinaryIO, number: int, mark: str, device: Device | None = None
+) -> tuple[ChildProcess, Connection]:
     """Start a child for ``stage`` in the slot ``number``; return it and the pipe to it.
 
-    All its processes have the mark ``mark``, by default that of this process.
+    All its processes have the mark ``mark``, by default that of this process. A child with a device is not forked:
+    libraries may read the variables for devices when they are imported.
     """
     environment = _build_environment()
     kept = _run_in_spawner(lambda: build_watched_environment(mark) if mark else build_watched_environment())
     own = {**kept, "HEADRACE_SLOT": str(number)}
-    if is_supported():
+    if device:
+        own |= device.build_variables(stage.hides_devices)
+    elif is_supported():
         template = find_template(stage, environment, _run_in_spawner)
         if started := template.fork(log, own):
             return started

@@ -17,7 +17,8 @@ Planes = NDArray[np.float32]
 
 # The number of the device; overrides the engine's.
 GPU_VARIABLE = "HEADRACE_GPU"
-# The number of the slot, which is one process.
+# The device of the slot, which is one process; and the number of the slot.
+_DEVICE_VARIABLE = "HEADRACE_VULKAN_DEVICE"
 _SLOT_VARIABLE = "HEADRACE_SLOT"
 
 
@@ -68,11 +69,12 @@ def _load_network(weights: Weights, device: Device, gpu: int, threads: int) -> N
 
 
 def _choose_gpu(requested: int | None) -> int:
-    """Return the device: that of GPU_VARIABLE, else ``requested``, else the one for the number of the slot."""
+    """Return the device: that of GPU_VARIABLE, else ``requested``, else that of the slot."""
     count = ncnn.get_gpu_count()
     variable = os.environ.get(GPU_VARIABLE, "")
-    slot = int(os.environ.get(_SLOT_VARIABLE, "0"))
-    gpu = int(variable) if variable.isdecimal() else slot % max(count, 1) if requested is None else requested
+    own = os.environ.get(_DEVICE_VARIABLE, "")
+    slot = int(own) if own.isdecimal() else int(os.environ.get(_SLOT_VARIABLE, "0")) % max(count, 1)
+    gpu = int(variable) if variable.isdecimal() else slot if requested is None else requested
     if gpu >= count:
         raise SegmentError(
             f"Vulkan has no device {gpu} here, but {count}: set {GPU_VARIABLE}, or choose the device cpu"
