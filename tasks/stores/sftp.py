@@ -231,17 +231,22 @@ class SftpStore(WritableStore):
                 banner_timeout=_CONNECT_SECONDS,
                 auth_timeout=_CONNECT_SECONDS,
             )
-        except paramiko.AuthenticationException as error:
-            advice = "check that ssh to it works without a password"
-            raise StoreError(f"{self.location}: the server does not accept any key; {advice}") from error
         except paramiko.BadHostKeyException as error:
             raise StoreError(f"{self.location}: the key of {host} has changed; check it, and known_hosts") from error
         except paramiko.SSHException as error:
-            if "known_hosts" in str(error):
-                advice = f"connect once with ssh, or add it with ssh-keyscan {host}"
-                raise StoreError(f"{self.location}: {host} is not in known_hosts; {advice}") from error
+            if refusal := self._explain_refusal(host, error):
+                raise refusal from error
             raise
         return client
+
+    def _explain_refusal(self, host: str, error: paramiko.SSHException) -> StoreError | None:
+        """Return the error if the server, or the user's settings, refuse the connection; None if it just failed."""
+        if isinstance(error, paramiko.AuthenticationException) or "No authentication methods" in str(error):
+            return StoreError(f"{self.location}: {host} accepts no key of this user; check that ssh needs no password")
+        if "known_hosts" in str(error):
+            advice = f"connect once with ssh, or add it with ssh-keyscan {host}"
+            return StoreError(f"{self.location}: {host} is not in known_hosts; {advice}")
+        return None
 
 
 def _read_settings(host: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_unknown_host_and_key_are_explained(address: str, tmp_path: Path) -> Non
         SftpStore(parse_location(f"{address}/x")).find("a")
     known.write_text(text)
     (tmp_path / "home/.ssh/id_ecdsa").unlink()
-    with pytest.raises(StoreError, match="does not accept any key"):
+    with pytest.raises(StoreError, match="accepts no key of this user"):
         SftpStore(parse_location(f"{address}/x")).find("a")
 
 
