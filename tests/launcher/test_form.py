@@ -76,7 +76,19 @@ def test_inputs_come_first_and_execution_options_last(flow: str) -> None:
 
 TEXTS = [
     ("dataset_prep", "resize", ["640x360", "512"], ["banana", "640x", "0", "640x360px", ""]),
-    ("dataset_prep", "splits", ["train=0.9,val=0.1", "train = 9e-1, val=.1", ""], ["banana", "train", "train=a"]),
+    ("dataset_prep", "every", ["10", "2s", "0.5s", ".5s"], ["banana", "0", "-1", "2 s", "1.5", ""]),
+    ("dataset_prep", "fps", [0.5, 30], [0, -1, "banana", 1001]),
+    ("dataset_prep", "crop", ["640x480+0+16"], ["banana", "640x480", "0x1+0+0", "1x1+-1+0"]),
+    ("dataset_prep", "center_crop", ["1:1", "16:9"], ["banana", "1", "0:1", "1:0"]),
+    ("dataset_prep", "pad", ["1:1"], ["black"]),
+    ("dataset_prep", "license", ["cc-by-4.0", "MIT"], ["", "two words", "-x"]),
+    ("dataset_prep", "shard_bytes", ["500MB", 1000], ["banana", -1]),
+    (
+        "dataset_prep",
+        "splits",
+        ["train=0.9,val=0.1", "train = 9e-1, val=.1", "", "folder"],
+        ["banana", "train", "train=a"],
+    ),
     ("landmark_extraction", "model", ["holistic", "models/face.task"], ["banana"]),
     ("overlay_removal", "mask", ["20,16,180x64", "masks/logo.png", "./mask"], ["banana", "20,16", "1,2,3,4"]),
     ("overlay_removal", "classes", [["logo"], []], [[""], "logo"]),
