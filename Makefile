@@ -11,7 +11,7 @@ READY := $(VENV)/.ready$(if $(EXTRAS),-$(subst $(empty) $(empty),-,$(sort $(EXTR
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-graph bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers bench-stores mutants chaos soak docs image clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-graph bench-scaling bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers bench-stores mutants chaos soak docs image clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -78,6 +78,9 @@ bench-stores: $(READY)  ## Measure small items whose outputs go to an S3 server 
 
 bench-graph: $(READY)  ## Measure the scheduling of a graph of stages
 	$(BIN)/python benchmarks/graph.py $(ARGS)
+
+bench-scaling: $(READY)  ## Measure the dispatch of many items to many workers on a simulated clock
+	$(BIN)/python benchmarks/scaling.py $(ARGS)
 
 bench-frames: $(READY)  ## Compare frame extraction with OpenCV, decord, torchcodec and PyAV
 	$(BIN)/python benchmarks/frames.py $(ARGS)

@@ -42,6 +42,7 @@ SECTIONS = {
         "docs/architecture",
         "docs/reliability",
         "docs/benchmarks",
+        "docs/scaling",
         "docs/conformance",
         "SECURITY",
     ],

@@ -53,7 +53,7 @@ class SummaryOrder:
 def plan(name: str, sealed: Sealed[Scheduler]) -> Any:
     """Plan the items that are known at the beginning; the state is Cached if earlier runs did all of them."""
     sealed.content.plan()
-    counts = Counts.of(sealed.content.collect_outcomes())
+    counts = sealed.content.count_outcomes()
     message = f"{counts.total - counts.remaining} of {counts.total} items are settled, {counts.remaining} to do"
     if counts.total and not counts.remaining:
         return Completed(name="Cached", message=message)

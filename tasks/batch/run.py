@@ -37,6 +37,7 @@ from tasks.engine.contract.items import Item, find_input_root
 from tasks.engine.contract.paths import find_path_problems
 from tasks.engine.contract.stage import Lane, Stage
 from tasks.engine.contract.text import count_noun, showable
+from tasks.engine.parts import choose_layout
 from tasks.engine.planning.basis import write_params
 from tasks.engine.planning.graph import Graph, Node
 from tasks.engine.planning.plan import PlannedItem, add_remote_inputs
@@ -129,6 +130,9 @@ class BatchRun:
         if self.execution.is_dry:
             self._predict(graph)
             return
+        if part := self.execution.chosen_part:
+            merge = f"headrace items merge {self.output_dir.parent}"
+            _log(f"part {part}: writes to {self.output_dir}; when all parts are done: {merge}", self.display)
         scheduler = self._scheduler = Scheduler(graph, self.layout, self.execution)
         progress = RunProgress([node.name for node in scheduler.nodes])
         scheduler.on_add, scheduler.on_settle = progress.add, progress.settle
@@ -393,7 +397,7 @@ def batch_run(
     if problems := find_path_problems({**parameters, "output_dir": output_dir}):
         raise InvalidInput(problems)
     cluster = read_cluster(execution)
-    layout = open_layout(output_dir)
+    layout = choose_layout(open_layout(output_dir), execution.chosen_part)
     display = ProgressDisplay(Console(stderr=True))
     with ExitStack() as stack:
         lock = None

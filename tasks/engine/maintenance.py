@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tasks.engine import run
 from tasks.engine.contract.errors import InvalidInput, Problem
 from tasks.engine.contract.parquet import read_rows
+from tasks.engine.contract.part import find_part
 from tasks.engine.contract.paths import find_location_problem
 from tasks.engine.contract.text import count_noun
 from tasks.engine.running.orphans import end_orphans
@@ -246,6 +247,7 @@ def _apply(layout: Layout, action: Action, lock: HeldLock) -> None:
 def _find_half_written(layout: Layout) -> list[str]:
     """Return the partial files of killed processes in the output folder. Symlinks are not followed."""
     found = []
-    for folder, _, names in os.walk(layout.output_dir):
+    for folder, folders, names in os.walk(layout.output_dir):
+        folders[:] = [name for name in folders if find_part(name) is None]  # they belong to other runs
         found += [layout.relative(Path(folder, name)) for name in names if fnmatch(name, ".*.tmp")]
     return sorted(path for path in found if not layout.tree.is_folder(path))

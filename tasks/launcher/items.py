@@ -166,6 +166,32 @@ def prune(output_dir: Path, *, yes: bool = False) -> int:
     return _apply_or_print(output_dir, maintenance.plan_prune(maintenance.open_layout(output_dir)), yes)
 
 
+@app.command
+def merge(output_dir: Path) -> int:
+    """Merge the parts of runs with --part: their items into one folder, their summaries into one.
+
+    Nothing in the parts is changed. Files are linked if the filesystem can, otherwise copied.
+
+    Args:
+        output_dir: Output folder of the runs, which has the folders of all parts
+    """
+    from tasks.engine.merging import merge_parts
+
+    merged = merge_parts(output_dir, print_line)
+    for line in merged.unfinished:
+        print_output(line)
+    counts = merged.counts
+    print_output(f"{count_noun(counts.added, 'item')} merged, {counts.present} merged before")
+    if counts.incomplete:
+        print_output(f"{count_noun(counts.incomplete, 'item')} left out: an output or the record is damaged or missing")
+    print_output(f"{merged.summary.flow}: {merged.summary.message}")
+    print_output(f"summary: {output_dir / 'summary.json'}")
+    print_output(
+        "give the command of the parts without --part to write tables and the report, and to run what is missing"
+    )
+    return 0
+
+
 def _find_named(items: Sequence[str], catalog: Catalog) -> list[str]:
     if not items:
         raise InvalidInput([Problem("ITEM", "missing", "an id, a name or a path", "see headrace items list")])

@@ -37,6 +37,13 @@ COUNT = 2 * STARS + 1 + TAPES * (PARTS + 3)
 REMOVED = ("segment-",)  # items whose records are removed once they are used up
 
 
+def list_ids() -> list[str]:
+    """Return the ids of all items."""
+    stars = [f"{name}-{number}" for name in ("download", "star") for number in range(STARS)]
+    tapes = [f"{name}-{number}" for name in ("measure", "tape", "preview") for number in range(TAPES)]
+    return [*stars, "table", *tapes, *(f"segment-{tape}-{part}" for tape in range(TAPES) for part in range(PARTS))]
+
+
 def make_item(item_id: str, before: Iterable[Record] = ()) -> Item:
     """Return an item of 50 to 100 ms that reads the outputs of ``before``."""
     digests = {output.path: output.sha256 for record in before for output in record.outputs}

@@ -129,3 +129,21 @@ def test_invalid_values_and_outputs_of_a_record_are_named() -> None:
         adapter.validate_json(content.replace(b'"n":1', b'"outcome":1'))
     with pytest.raises(ValidationError, match="error, not the path of an output"):
         adapter.validate_json(content.replace(b"a/1.jpg", b"summary.json"))
+
+
+def test_waiting_items_are_kept_without_an_outcome_of_their_own() -> None:
+    outcomes = Outcomes(stage="frames")
+    for item_id in ("a", "b", "c"):
+        outcomes.append_waiting(Item(item_id, name=item_id.upper(), path=f"in/{item_id}"))
+    waiting = [Outcome(name, "frames", "remaining", name=name.upper(), path=f"in/{name}") for name in ("a", "b", "c")]
+    assert list(outcomes) == waiting
+    outcomes[1] = Outcome("b", "frames", "failed", failure_kind="crash")
+    assert [outcome.outcome for outcome in outcomes] == ["remaining", "failed", "remaining"]
+    assert [outcome.id for outcome in outcomes.failed()] == ["b"]
+    assert outcomes.tally() == Counts(failed=1, remaining=2)
+    assert [outcome.id for outcome in outcomes.picked([2, 0])] == ["c", "a"]
+    assert list(outcomes[2:]) == waiting[2:]
+    others = Outcomes([create_outcome("d")])
+    others.extend(outcomes)
+    assert [outcome.stage for outcome in others] == [create_outcome("d").stage, *["frames"] * 3]
+    assert list(others)[3] == waiting[2]

@@ -119,6 +119,7 @@ def test_form_rejects_texts_of_another_form(flow: str, name: str, allowed: list[
     [
         ("memory_per_item", ["2GiB", 2**30], ["banana", "2 bananas"]),
         ("scheduler", ["tcp://10.0.0.1:8786", "host:8786", "tls://[::1]:8786"], ["banana", "tcp://host"]),
+        ("part", ["2/4", None], ["banana", "0/4", "/4"]),
         ("retries", [0], [21, "banana"]),
         ("bananas", [], [1]),
     ],

@@ -70,6 +70,10 @@ def test_size_of_another_form_is_refused_with_an_example(bench: Bench, capsys: p
             ["--memory-per-item", "lots"],
             "--memory-per-item: 'lots'; allowed: a size with a unit, such as 2GiB or 500MB; ",
         ),
+        *[
+            (["--part", part], f"--part: '{part}'; allowed: K/N, where K is the number of the part from 1 to N, ")
+            for part in ("0/4", "5/4", "a/b")
+        ],
         (["--no-such"], "--no-such: no such option"),
         (["--retries", "2", "--retries", "3"], "--retries: given more than once"),
         (["stray"], "stray: a word without an option"),

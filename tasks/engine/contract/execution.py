@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, WithJsonSchema
+
+from tasks.engine.contract.part import Part, check_part, parse_part
 
 Order = Literal["heaviest", "manifest", "lightest"]
 Identity = Literal["stat", "content"]
@@ -21,6 +23,11 @@ Bytes = Annotated[
             ]
         }
     ),
+]
+PartOption = Annotated[
+    str,
+    AfterValidator(check_part),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$"}),
 ]
 Scheduler = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^\s*([a-z]+://)?[^\s/]+:[0-9]{1,5}\s*$"})]
 
@@ -52,6 +59,13 @@ class Execution(BaseModel):
     ] = None
     max_items: Annotated[
         int | None, Field(ge=1, title="Maximum items", description="Run at most this many pending items")
+    ] = None
+    part: Annotated[
+        PartOption | None,
+        Field(
+            title="Part of the items (such as 2/4)",
+            description="Run only part K of N, in its own folder; for several runs over one manifest",
+        ),
     ] = None
     timeout: Annotated[
         float | None,
@@ -127,6 +141,11 @@ class Execution(BaseModel):
         Path | None,
         Field(title="Cluster file", description="TOML file of a cluster that runs the items, see docs/clusters.md"),
     ] = None
+
+    @property
+    def chosen_part(self) -> Part | None:
+        """The part of the items that this run takes; None for all."""
+        return parse_part(self.part) if self.part else None
 
     @property
     def is_dry(self) -> bool:

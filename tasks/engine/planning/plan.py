@@ -16,7 +16,7 @@ from tasks.engine.store.outcomes import Outcome, Record
 from tasks.engine.store.records import RecordStore
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedItem:
     """An item to run.
 
@@ -94,6 +94,7 @@ class ItemPlanner:
         if not is_safe_id(item.id):
             raise RunError(f"{name}: {item.id!r} cannot be a file name on every file system; use make_distinct_ids")
         folded = item.id.lower()
+        folded = item.id if folded == item.id else folded  # many ids, and one text each
         if folded in self._first:
             titles = f"{self._first[folded]!r} and {item.title!r}"
             raise RunError(f"{name}: {titles} would get the same file name, {item.id}; rename one of them")

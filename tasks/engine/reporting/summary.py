@@ -6,7 +6,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from io import BytesIO
@@ -131,16 +131,21 @@ class _Tally:
 
 
 def _judge(figures: RunFigures, counts: Counts, max_failed: float) -> tuple[RunState, str]:
-    settled = f"{counts.done} done, {counts.cached} cached, {counts.failed} failed"
-    rest = f", {counts.remaining} remaining" if counts.remaining else ""
-    settled += f", {counts.upstream} upstream" if counts.upstream else ""
     if figures.error:
         return "failed", figures.error
     if figures.interrupted:
-        return "interrupted", f"interrupted: {settled}{rest}; the same command goes on from here"
+        return "interrupted", f"interrupted: {describe_counts(counts)}; the same command goes on from here"
     if counts.total and counts.failed / counts.total > max_failed:
-        return "failed", f"{counts.failed / counts.total:.0%} failed, more than --max-failed {max_failed:g}: {settled}"
-    return ("completed_with_failures" if counts.failed or counts.upstream else "completed"), f"{settled}{rest}"
+        share = f"{counts.failed / counts.total:.0%} failed, more than --max-failed {max_failed:g}"
+        return "failed", f"{share}: {describe_counts(replace(counts, remaining=0))}"
+    return ("completed_with_failures" if counts.failed or counts.upstream else "completed"), describe_counts(counts)
+
+
+def describe_counts(counts: Counts) -> str:
+    """Return the numbers of items as one line of text."""
+    upstream = f", {counts.upstream} upstream" if counts.upstream else ""
+    remaining = f", {counts.remaining} remaining" if counts.remaining else ""
+    return f"{counts.done} done, {counts.cached} cached, {counts.failed} failed{upstream}{remaining}"
 
 
 def _count_columns(counts: Counts) -> dict[str, int]:

@@ -35,18 +35,23 @@ class Expansion:
         self._graph = graph
         self._run_of = run_of
         self._execution = execution
+        self._part = execution.chosen_part
 
     def list_roots(self) -> Iterator[tuple[NodeRun, Item | Whole, Origin]]:
         """Yield the items given as input in the order in which they run."""
         place = 0
         for node in self._run_of.values():
-            given = node.node.items
+            given = [each for each in node.node.items if self._is_chosen(each)]
             items = [each.item if isinstance(each, Whole) else each for each in given]
             ranks = {key: rank for rank, key in enumerate(self._list_priorities(items))}
             for order, index in enumerate(order_items(items, self._execution)):
                 priority = ranks[rank_priority(items[index], self._execution)]
                 yield node, given[index], Origin(place + index, place + order, priority)
             place += len(given)
+
+    def _is_chosen(self, given: Item | Whole) -> bool:
+        """Return True if this run takes the item: with ``--part``, those of its part."""
+        return self._part is None or self._part.has(given.item.id if isinstance(given, Whole) else given.id)
 
     def _list_priorities(self, items: Sequence[Item]) -> list[tuple[int, float, str]]:
         return sorted({rank_priority(item, self._execution) for item in items}, reverse=True)

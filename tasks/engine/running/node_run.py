@@ -21,7 +21,7 @@ from tasks.engine.store.records import RecordStore
 Rank = tuple[int, int, int, float, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Origin:
     """The root item from which an item follows: its place in the manifest, and in the order of the run.
 
@@ -47,7 +47,7 @@ class Held:
     is_kept: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Entry:
     """An item of a run that is not settled."""
 
@@ -113,7 +113,7 @@ class NodeRun:
         self.lane: Lane = "device" if needs.max_slots else node.stage.lane
         self.max_running = needs.max_slots
         self.memory_bytes = int(execution.memory_per_item or needs.memory_bytes)
-        self.outcomes = Outcomes()
+        self.outcomes = Outcomes(stage=node.name)
         self.unsettled = 0
         self.running = 0
         self.is_exhausted = False
@@ -177,10 +177,13 @@ class NodeRun:
         """Return the memory that an item needs."""
         return max(self.memory_bytes, planned.item.memory_bytes)
 
-    def add(self, item: Item, outcome: Outcome, origin: Origin) -> int:
-        """Add an item with its outcome so far; return its position."""
+    def add(self, item: Item, outcome: Outcome | None, origin: Origin) -> int:
+        """Add an item with its outcome, None if it must run; return its position."""
         self.planner.check_id(item)
-        self.outcomes.append(outcome)
+        if outcome is None:
+            self.outcomes.append_waiting(item)
+        else:
+            self.outcomes.append(outcome)
         self._places.append(origin.place)
         return len(self.outcomes) - 1
 

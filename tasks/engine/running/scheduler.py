@@ -26,7 +26,7 @@ from tasks.engine.running.expansion import Expansion, Planned, is_pending
 from tasks.engine.running.node_run import Entry, Held, NodeRun, Origin, WholeRun
 from tasks.engine.running.space import Space
 from tasks.engine.store.layout import Layout
-from tasks.engine.store.outcomes import Outcome, Outcomes, Record
+from tasks.engine.store.outcomes import Counts, Outcome, Outcomes, Record
 from tasks.engine.store.records import RecordStore
 
 _BACKOFF_SECONDS = 1.0
@@ -290,6 +290,10 @@ class Scheduler:
             yield self._run_of[after]
             after = after.after
 
+    def count_outcomes(self) -> Counts:
+        """Return the numbers of items by outcome."""
+        return sum((node.outcomes.tally() for node in self.nodes), Counts())
+
     def collect_outcomes(self) -> Outcomes:
         """Return the outcomes of all items, stage by stage in the order of the graph."""
         outcomes = Outcomes()
@@ -305,10 +309,13 @@ class Scheduler:
         return node.read_record(item_id) if self.graph.followers(node.node) else None
 
     def _make_tables(self) -> None:
-        """Plan the items that need all items of a node, once no more of those can come."""
+        """Plan the items that need all items of a node, once no more of those can come.
+
+        With ``--part``, a later run without it makes them, because this one has only a part of the items.
+        """
         while exhausted := self._find_exhausted():
             for node in exhausted:
-                for table in self.graph.tables(node.node):
+                for table in () if self.execution.part else self.graph.tables(node.node):
                     assert table.collect is not None
                     run = self._run_of[table]
                     planned = [self._expansion.plan_item(run, item) for item in table.collect(node.records())]
@@ -387,7 +394,7 @@ class Scheduler:
             self._insert_settled(planned, result, origin, part_of, is_left)
             return
         item = result.item
-        position = node.add(item, Outcome(item.id, node.name, "remaining").named(item), origin)
+        position = node.add(item, None, origin)
         self.on_add(node.name, item)
         if is_left:
             node.leave(item.id)

@@ -69,7 +69,7 @@ class Output:
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Usage:
     """The resources that one attempt of an item used. ``started_at`` is in seconds since the epoch."""
 
@@ -144,7 +144,7 @@ class Failure:
         return Try(self.run_id, "failed", self.usage, f"{self.kind}: {self.message}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of one item in a run: its row in ``items.parquet`` and ``failures.json``.
 
@@ -225,10 +225,14 @@ class Outcome:
 
 
 class Outcomes(Sequence[Outcome]):
-    """A sequence of outcomes in a fifth of the memory: each is stored packed, and unpacked on access."""
+    """A sequence of outcomes in a fifth of the memory: each is stored packed, and unpacked on access.
 
-    def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
-        self._packed = [_pack(outcome) for outcome in outcomes]
+    Of items of ``stage`` that wait, only the item is stored, which exists anyway.
+    """
+
+    def __init__(self, outcomes: Iterable[Outcome] = (), stage: str = "") -> None:
+        self._packed: list[bytes | Item] = [_pack(outcome) for outcome in outcomes]
+        self._stage = stage
 
     def __len__(self) -> int:
         """Return the number of outcomes."""
@@ -243,10 +247,10 @@ class Outcomes(Sequence[Outcome]):
     def __getitem__(self, place: int | slice) -> Outcome | Outcomes:
         """Return the outcome at ``place``."""
         if isinstance(place, slice):
-            part = Outcomes()
+            part = Outcomes(stage=self._stage)
             part._packed = self._packed[place]
             return part
-        return _unpack(self._packed[place])
+        return self._read(self._packed[place])
 
     def __setitem__(self, place: int, outcome: Outcome) -> None:
         """Replace the outcome at ``place``."""
@@ -254,26 +258,45 @@ class Outcomes(Sequence[Outcome]):
 
     def __iter__(self) -> Iterator[Outcome]:
         """Yield the outcomes in order."""
-        return map(_unpack, self._packed)
+        return map(self._read, self._packed)
+
+    def _read(self, stored: bytes | Item) -> Outcome:
+        if isinstance(stored, bytes):
+            return _unpack(stored)
+        return Outcome(stored.id, self._stage, "remaining").named(stored)
 
     def failed(self) -> Iterator[Outcome]:
         """Yield the failed outcomes without unpacking the others."""
-        made = (_unpack(packed) for packed in self._packed if b'"failed"' in packed)
+        made = (_unpack(packed) for packed in self._packed if isinstance(packed, bytes) and b'"failed"' in packed)
         return (outcome for outcome in made if outcome.outcome == "failed")
 
     def append(self, outcome: Outcome) -> None:
         """Add ``outcome`` at the end."""
         self._packed.append(_pack(outcome))
 
+    def append_waiting(self, item: Item) -> None:
+        """Add the outcome ``remaining`` of an item of the stage."""
+        self._packed.append(item)
+
     def extend(self, others: Outcomes) -> None:
         """Add ``others`` at the end."""
-        self._packed += others._packed
+        same = others._stage == self._stage
+        self._packed += others._packed if same else map(others._pack, others._packed)
+
+    def _pack(self, stored: bytes | Item) -> bytes:
+        return stored if isinstance(stored, bytes) else _pack(self._read(stored))
 
     def picked(self, places: Iterable[int]) -> Outcomes:
         """Return the outcomes at ``places``, in that order."""
-        part = Outcomes()
+        part = Outcomes(stage=self._stage)
         part._packed = [self._packed[place] for place in places]
         return part
+
+    def tally(self) -> Counts:
+        """Count the outcomes."""
+        waiting = sum(not isinstance(stored, bytes) for stored in self._packed)
+        settled = (_unpack(stored) for stored in self._packed if isinstance(stored, bytes))
+        return Counts.of(settled) + Counts(remaining=waiting)
 
 
 def _pack(outcome: Outcome) -> bytes:
