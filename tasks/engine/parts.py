@@ -54,11 +54,10 @@ def choose_folder(output_dir: Path, part: Part | None) -> Path:
 
 
 def _check_merged(output_dir: Path) -> None:
-    merged = list_runs(Layout(output_dir))
     for part in find_parts(output_dir):
         layout = Layout(output_dir / part.folder)
         runs = list_runs(layout)
-        if runs - merged or (not runs and layout.state_folder.is_dir()):
+        if runs - list_runs(Layout(output_dir)) or (not runs and layout.state_folder.is_dir()):
             advice = f"give headrace items merge {output_dir}, or remove the folder"
             raise RunError(f"{layout.output_dir} has results that are not in {output_dir} yet; {advice}")
 

@@ -73,6 +73,7 @@ class Scheduler:
         self._expansion = Expansion(graph, self._run_of, execution)
         self._space = Space(layout.output_dir, graph.scratch_bytes)
         self._in_flight: dict[tuple[str, str], Entry] = {}
+        self._alone_in_flight: set[Entry] = set()
         self._retries: list[tuple[float, int, Entry]] = []
         self._alone: list[Entry] = []
         self._blocked: list[WholeRun] = []
@@ -181,6 +182,8 @@ class Scheduler:
             if entry is None:
                 return None
             self._in_flight[entry.node.name, entry.planned.item.id] = entry
+            if entry.planned.alone:
+                self._alone_in_flight.add(entry)
             self._used_bytes += entry.node.estimate_bytes(entry.planned)
             entry.node.running += 1
             return entry.node, entry.planned
@@ -545,7 +548,7 @@ class Scheduler:
         whole.held = []
 
     def _is_alone_running(self) -> bool:
-        return any(entry.planned.alone for entry in self._in_flight.values())
+        return bool(self._alone_in_flight)
 
     def _take_alone(self, lane: Lane, only: str | None, fits: Fits | None) -> Entry | None:
         """Return an item that ran out of memory, once nothing else runs or is ready."""
@@ -586,6 +589,7 @@ class Scheduler:
 
     def _release(self, entry: Entry) -> None:
         del self._in_flight[entry.node.name, entry.planned.item.id]
+        self._alone_in_flight.discard(entry)
         self._used_bytes -= entry.node.estimate_bytes(entry.planned)
         entry.node.running -= 1
 
