@@ -12,6 +12,7 @@ from tasks.transits.candidate import Candidate, Periodogram
 from tasks.transits.columns import EphemerisUse, Reason
 from tasks.transits.given import Ephemeris
 from tasks.transits.light_curve import TIME_ZERO_DAYS, Flags, Floats, PreparedLightCurve
+from tasks.transits.matching import find_match
 from tasks.transits.searching.boxes import search_boxes
 from tasks.transits.searching.grid import Grid, build_grid, compute_duration_share
 from tasks.transits.searching.harmonics import find_closest_box
@@ -44,7 +45,7 @@ class _Trial:
     """A given candidate before others are masked.
 
     start  its signal with the given values
-    free   (n,) points outside transits of signals that are other bodies
+    free   (n,) points outside transits of stronger signals that are other bodies
     fit    in these points
     """
 
@@ -60,19 +61,17 @@ def measure_ephemerides(
 ) -> list[GivenSignal | Reason]:
     """Measure all given candidates of a star, in their order; a reason for those without a period.
 
-    Each is measured without the transits of stronger ones, and of signals that the search ``found`` if these are other
-    bodies.
+    Each is measured without the transits of stronger ones, and of stronger signals that the search ``found`` if these
+    are other bodies.
     """
     points = Points(curve.time, curve.flux, curve.noise)
     trials = [_make_trial(points, curve, number, each, found) for number, each in enumerate(ephemerides, 1)]
     ordered = sorted((trial for trial in trials if trial), key=lambda trial: -trial.fit.gain)
-    used = np.ones(len(curve.time), dtype=np.bool_)
     signals: dict[int, GivenSignal] = {}
     for trial in ordered:
-        own = used & trial.free
-        fit, use = _choose_fit(points, curve, trial, own)
-        signals[trial.number] = GivenSignal(_make_candidate(curve, trial.number, fit, own), use)
-        used = _mask(curve.time, used, fit.signal)
+        used = _mask_other_bodies(curve, trial, [signal.candidate for signal in signals.values()])
+        fit, use = _choose_fit(points, curve, trial, used)
+        signals[trial.number] = GivenSignal(_make_candidate(curve, trial.number, fit, used), use)
     return [signals.get(number, Reason.NO_GIVEN_PERIOD) for number in range(1, len(ephemerides) + 1)]
 
 
@@ -82,12 +81,26 @@ def _make_trial(
     if given.period_days is None:
         return None
     free = np.ones(len(curve.time), dtype=np.bool_)
-    for other in found:
-        if _is_other_body(curve, given, given.period_days, other):
-            signal = Signal(other.period_days, other.transit_time_days, other.duration_days)
-            free = _mask(curve.time, free, signal)
+    start = _make_start(points, curve, given, given.period_days)
+    trial = _Trial(number, given, start, free, fit_trapezoid(points, start))
+    others = [other for other in found if _is_other_body(curve, given, given.period_days, other)]
+    stronger = [other for other in others if other.snr**2 > trial.fit.gain]
+    if not stronger:
+        return trial
+    for other in stronger:
+        free = _mask(curve.time, free, Signal(other.period_days, other.transit_time_days, other.duration_days))
     start = _make_start(points.select(free), curve, given, given.period_days)
     return _Trial(number, given, start, free, fit_trapezoid(points.select(free), start))
+
+
+def _mask_other_bodies(curve: PreparedLightCurve, trial: _Trial, stronger: Sequence[Candidate]) -> Flags:
+    """Return the points (n,) of a given candidate: without the transits of stronger ones, unless they are its own."""
+    used = trial.free
+    own = _make_candidate(curve, trial.number, trial.fit, used)
+    for other in stronger:
+        if find_match(curve, own, [other]) is None:
+            used = _mask(curve.time, used, Signal(other.period_days, other.transit_time_days, other.duration_days))
+    return used
 
 
 def _is_other_body(curve: PreparedLightCurve, given: Ephemeris, period_days: float, other: Candidate) -> bool:

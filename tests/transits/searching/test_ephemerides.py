@@ -56,6 +56,11 @@ def test_a_stronger_planet_nearby_does_not_replace_a_given_one(curve: PreparedLi
     assert signal.candidate.period_days == pytest.approx(small.period_days, rel=2e-3)
 
 
+def test_half_of_the_period_of_another_given_candidate_has_its_transits(curve: PreparedLightCurve) -> None:
+    whole, half = measure(curve, Ephemeris(BIG.period_days), Ephemeris(BIG.period_days / 2))
+    assert half.candidate.snr == pytest.approx(whole.candidate.snr / np.sqrt(2), rel=0.1)
+
+
 def test_transits_below_the_noise_are_measured_where_they_should_be(curve: PreparedLightCurve) -> None:
     given = Ephemeris(9.0, ZERO + 7.7, 0.1)
     big = Ephemeris(BIG.period_days, ZERO + BIG.transit_time_days)
