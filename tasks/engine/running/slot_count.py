@@ -26,7 +26,7 @@ def request_slots(layout: Layout, slots: int) -> str:
     """
     owner = find_owner(layout.lock)
     if owner is None:
-        raise RunError(f"no run is active in {layout.output_dir}; start one, or set its slots with --workers")
+        raise RunError(f"no run is active in {layout.place}; start one, or set its slots with --workers")
     layout.tree.write(_get_path(layout, owner.run_id), f"{slots}\n".encode(), durable=False)
     return owner.run_id
 
