@@ -7,7 +7,7 @@ import math
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -267,8 +267,8 @@ def _describe_sample(sample: str, video: str, selection: Selection, extraction: 
     return {
         "id": sample,
         "video": video,
-        "frames": [asdict(row) for row in extraction.rows[sample]],
-        "bad_frames": [asdict(row) for row in _list_bad_rows(selection, extraction.bad)],
+        "frames": [dict(vars(row)) for row in extraction.rows[sample]],
+        "bad_frames": [dict(vars(row)) for row in _list_bad_rows(selection, extraction.bad)],
         "outside_seconds": _replace_non_finite(selection.outside),
         "repeated_seconds": list(selection.repeated),
         "dropped_seconds": list(selection.dropped),
