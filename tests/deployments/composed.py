@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine.processes import find_processes, wait_until
+from tests.engine.processes import find_processes, wait_for_exit, wait_until
 from tests.flows.postgres import find_postgres, run_postgres
 from tests.flows.service import ROOT, RUN_SECONDS, Program, Service, build_environment, find_free_port, start_program
 
@@ -139,9 +139,9 @@ class Composed:
     def _wait_until_healthy(self, name: str) -> None:
         if name == "deploy":  # its end is awaited, as its dependants do
             assert self.services[name]["restart"] == "on-failure"
-            assert self.programs[name].wait() == 0, self.programs[name].log.read_text()
+            assert wait_for_exit(self.programs[name].process, RUN_SECONDS) == 0, self.programs[name].log.read_text()
         elif check := self.services[name].get("healthcheck"):
-            wait_until(lambda: self.is_healthy(name, check["test"]), f"a healthy {name}", RUN_SECONDS, 0.2)
+            wait_until(lambda: self.is_healthy(name, check["test"]), f"a healthy {name}", RUN_SECONDS, 0.5)
 
     def is_healthy(self, name: str, test: list[str], **variables: str) -> bool:
         """Run a health check as it is written."""

@@ -13,6 +13,7 @@ import yaml
 from compose_spec import PyCompose
 
 from deployments.pool import POOL
+from scripts.build_image import read_steps
 from tests.deployments.composed import SECRETS, read_services
 from tests.flows.service import ROOT
 
@@ -104,6 +105,14 @@ def test_dockerfile_copies_existing_files() -> None:
     copied = [name for line in re.findall(r"^COPY (.*)$", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1]]
     assert {"flows", "tasks", "prefect.yaml", "requirements.lock"} <= set(copied)
     assert sorted(name for name in copied if not (ROOT / name).exists()) == []
+
+
+def test_steps_of_the_dockerfile_can_run_in_a_chroot() -> None:
+    """`make image` knows every instruction."""
+    steps = list(read_steps(DOCKERFILE))
+    assert {step.name for step in steps} == {"FROM", "ENV", "RUN", "WORKDIR", "COPY"}
+    assert steps[0].text.startswith("python:3.")
+    assert [step.text for step in steps if "\\" in step.text or "#" in step.text] == []
 
 
 def test_server_lock_is_complete() -> None:
