@@ -127,7 +127,7 @@ def test_every_option_has_help(name: str) -> None:
 
 def test_pages_name_only_existing_options() -> None:
     known = set(read_shared_options()) | FOREIGN | {name for flow in FLOWS for name in read_flow_options(flow)}
-    # Most commands of these pages are of other programs; tests/flows/test_operations.py and tests/clusters run them.
+    # Most commands of these pages are of other programs; tests/flows/test_operations.py runs those of operations.md.
     pages = [page for page in PAGES if page.name not in {"CHANGELOG.md", "operations.md", "clusters.md"}]
     gone = [f"{page.name}: {name}" for page in pages for name in _find_options(page) if name not in known]
     assert gone == []

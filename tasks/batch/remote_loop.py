@@ -171,8 +171,10 @@ class RemoteLoop(LeaseLoop):
         batch.submitted_at, batch.worker = now, worker.address
         batch.device = self.workers.find_device(worker, batch.node.name) if batch.node.lane == "device" else None
         self._in_flight[number] = worker.batches[number] = batch
+        walltime = self._make_walltime(worker, batch)
+        worker.has_worked = True
         order = self._make_order(batch.node, batch.items, self.workers.size(worker), batch.device)
-        order = replace(order, number=number, walltime=self._make_walltime(worker, batch))
+        order = replace(order, number=number, walltime=walltime)
         name = f"{self.flow} {batch.node.name} {number + 1:04d}"
         try:
             self.submit(number, run_remote_lease, {"name": name, "sealed": Sealed(order)})

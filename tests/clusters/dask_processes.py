@@ -22,6 +22,7 @@ class DaskProcesses:
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.mark = uuid.uuid4().hex
+        self._started: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
         given = ["--host=127.0.0.1", "--port=0", "--no-dashboard", f"--scheduler-file={file}", *options]
         self._run("scheduler", given, {})
@@ -53,6 +54,9 @@ class DaskProcesses:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, 9)
+        for process in self._started:
+            process.kill()
+            process.wait()
 
     def _run(
         self,
@@ -66,9 +70,11 @@ class DaskProcesses:
         environment = {**own, MARK: self.mark, "PYTHONPATH": str(ROOT), **variables}
         command = [*prefix, sys.executable, "-m", f"distributed.cli.dask_{role}", *options]
         with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
+        self._started.append(process)
+        return process
 
 
 def _read_address(file: Path) -> str:

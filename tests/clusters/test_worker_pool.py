@@ -48,6 +48,7 @@ class Run:
         batch.device = self.pool.find_device(worker, "only")
         self._count += 1
         worker.batches[self._count] = batch
+        worker.has_worked = True
         return batch.items[0].item.id
 
     def finish(self, worker: WorkerState, seconds: float = 1.0) -> None:
@@ -96,15 +97,16 @@ def test_item_longer_than_every_walltime_runs_on_a_fresh_worker(tmp_path: Path) 
     first = run.join("first", seconds_left=100.0, lifetime=100.0)
     assert run.take(first) == "item-0"
     run.finish(first, seconds=20.0)
-    first.capacity = Capacity(seconds_left=80.0, lifetime=100.0)
     assert run.take(first) == ""
     assert run.take(run.join("fresh", seconds_left=100.0, lifetime=100.0)) == "item-1"
 
 
 def test_nothing_known_needs_some_time_left(tmp_path: Path) -> None:
-    run = Run(tmp_path, [1.0])
+    run = Run(tmp_path, [1.0] * 3)
     assert run.take(run.join("old", seconds_left=20.0, lifetime=1000.0)) == ""
     assert run.take(run.join("young", seconds_left=60.0, lifetime=1000.0)) == "item-0"
+    short = run.join("short", threads=2, seconds_left=20.0, lifetime=40.0)
+    assert [run.take(short), run.take(short)] == ["item-1", ""], "its whole time is short: it takes one item"
 
 
 def test_worker_without_walltime_takes_everything(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tasks.engine.running.batches import Allowance, Batch
 from tasks.engine.running.devices import Device
 
 _SILENT_SECONDS = 5.0  # after which a worker counts as stalled; workers report twice per second
+_FRESH_SHARE = 0.25  # of its walltime, that a new worker has left; starting takes the rest
 _WITHOUT_DEVICE: tuple[Lane, ...] = tuple(lane for lane in LANES if lane != "device")
 
 
@@ -56,6 +57,7 @@ class WorkerState:
     heard_at: float = 0.0
     batches: dict[int, Batch] = field(default_factory=dict)
     is_leaving: bool = False
+    has_worked: bool = False
     late_since: float | None = None
 
     @property
@@ -82,9 +84,9 @@ class WorkerState:
 
     @property
     def is_fresh(self) -> bool:
-        """True if it has most of its walltime before it: no other worker would have more time for a long item."""
+        """True if it has had no item yet: another worker would have no more time for a long one."""
         left, lifetime = self.capacity.seconds_left, self.capacity.lifetime
-        return left is None or (lifetime is not None and left >= 0.9 * lifetime and not self.batches)
+        return left is None or (not self.has_worked and left >= _FRESH_SHARE * (lifetime or 0.0))
 
 
 class WorkerPool:
