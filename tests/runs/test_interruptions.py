@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import graph_flow
 from tests.engine.processes import wait_until, wait_until_gone
 from tests.runs.bench import Bench, FlowProcess, hash_files, load_records
 
@@ -129,3 +130,69 @@ def test_run_resumes_after_two_kills(bench: Bench, tmp_path: Path) -> None:
     assert bench.run() == 0
     assert hash_files(bench.output / "made") == digests
     assert load_records(bench.output) == kept
+
+
+GRAPH = "tests.chaos.graph_flow"
+
+
+def wait_for_stages_at_work(bench: Bench, flow: FlowProcess) -> None:
+    """Return when all slots run items, of several stages, and all items that have ended are recorded.
+
+    Nothing changes after that, because the items are held.
+    """
+
+    def is_held() -> bool:
+        started, done = bench.count_tries(), bench.count_tries("end")
+        others = [item for item in started - done if not item.startswith("download-")]
+        recorded = {name.partition("/")[2] for name in load_records(bench.output)}
+        has_downloads = sum(item.startswith("download-") for item in started) == graph_flow.STARS
+        return done.total() >= 2 and set(done) <= recorded and has_downloads and len(others) == 2
+
+    wait_until(is_held, lambda: f"items at work: {bench.count_tries()} {flow.log.read_text()}", 120.0)
+
+
+def resume_graph(bench: Bench, done: set[str]) -> None:
+    """Repeat the command and check that it runs every item that was not done, and no other."""
+    bench.take_started_items()
+    assert bench.run("--workers", 2, "--output-dir", bench.output, flow=GRAPH) == 0
+    assert sorted([*bench.take_started_items(), *done]) == sorted(graph_flow.list_ids())
+    assert bench.summary["state"] == "completed"
+    assert bench.summary["items"]["remaining"] == 0
+
+
+def test_ctrl_c_in_a_graph_starts_no_item_of_a_later_stage(bench: Bench) -> None:
+    bench.hold(2)
+    with bench.start_flow("--workers", 2, "--output-dir", bench.output, flow=GRAPH) as flow:
+        wait_for_stages_at_work(bench, flow)
+        started = bench.count_tries()
+        flow.signal(signal.SIGINT)
+        flow.wait_for_text("finishing the running items")
+        bench.release()
+        assert flow.wait() == 130, flow.log.read_text()
+        assert "Traceback" not in flow.log.read_text()
+    assert bench.count_tries() == started, "no item started after the signal, of any stage"
+    assert bench.count_tries("end") == started, "all running items finished"
+    assert bench.summary["state"] == "interrupted"
+    assert bench.summary["items"]["done"] == len(started)
+    assert {name.partition("/")[2] for name in load_records(bench.output)} == set(started)
+    wait_until_gone(bench.mark)
+    resume_graph(bench, done=set(started))
+
+
+def test_second_ctrl_c_ends_a_graph_at_once(bench: Bench) -> None:
+    bench.hold(2)
+    with bench.start_flow("--workers", 2, "--output-dir", bench.output, flow=GRAPH) as flow:
+        wait_for_stages_at_work(bench, flow)
+        started, done = bench.count_tries(), set(bench.count_tries("end"))
+        flow.signal(signal.SIGINT)
+        flow.wait_for_text("finishing the running items")
+        flow.signal(signal.SIGINT)
+        assert flow.wait() == 130, flow.log.read_text()
+        assert "Traceback" not in flow.log.read_text()
+    wait_until_gone(bench.mark)
+    assert (bench.count_tries(), set(bench.count_tries("end"))) == (started, done), "running items were ended"
+    assert bench.summary["items"]["done"] == len(done)
+    assert {name.partition("/")[2] for name in load_records(bench.output)} == done
+    assert list((bench.output / ".headrace/private").iterdir()) == []
+    bench.release()
+    resume_graph(bench, done)
