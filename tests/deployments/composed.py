@@ -111,6 +111,12 @@ class Composed:
         self.programs[name] = self._start_program(name)
         self._wait_until_healthy(name)
 
+    def restart_ended(self) -> None:
+        """Start services that have ended as their policy says: a worker ends if the server is away for long."""
+        for name, program in list(self.programs.items()):
+            if self.services[name]["restart"] == "unless-stopped" and program.process.poll() is not None:
+                self.programs[name] = self._start_program(name)
+
     def _start_postgres(self) -> None:
         programs, environment = find_postgres(), self.services["postgres"]["environment"]
         if programs is None:

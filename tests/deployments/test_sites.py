@@ -290,5 +290,10 @@ def test_composed_services_lose_nothing_when_they_are_killed(composed: Composed,
     if service.get_state(run["id"])["type"] == "RUNNING":  # as the automation for runs of dead workers does
         service.post(f"/flow_runs/{run['id']}/set_state", state={"type": "CRASHED"}, force=True).raise_for_status()
         assert composed_web.call("POST", f"/api/uploads/{upload_id}/run").status_code == 202
-    composed_web.wait_for(upload_id, "done")
+
+    def is_done() -> bool:
+        composed.restart_ended()
+        return bool(composed_web.read(upload_id)["state"] == "done")
+
+    wait_until(is_done, lambda: f"the end of {composed_web.read(upload_id)}", RUN_SECONDS, 0.3)
     assert composed_web.call("GET", f"/uploads/{upload_id}/result").content[:2] == b"PK"
