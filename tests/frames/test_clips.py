@@ -160,3 +160,19 @@ def test_clip_of_packets_without_reliable_times_is_only_encoded_again(stage: Sta
     assert len(encoded) == row["frames"]
     distances = [np.mean((frame.astype(float) - encoded[0]) ** 2) for frame in source]
     assert int(np.argmin(distances)) == row["first_frame"]
+
+
+def test_copied_clip_leaves_out_leading_frames_of_its_first_group(clip: Path, stage: Stage, tmp_path: Path) -> None:
+    """Leading frames of an open GOP come after its keyframe, are shown before it, and need the group before."""
+    path = tmp_path / "open.mkv"
+    options = ["-c:v", "libx264", "-x264opts", "open_gop=1:keyint=12:min-keyint=12:bframes=3:scenecut=0"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(clip), *options, str(path)]
+    subprocess.run(command, check=True)
+    source = decode(path)
+    for first in (20, 30, 45):
+        row = cut(stage, tmp_path, path, (first / 25, (first + 1) / 25), clips="copy")["clip_file"]
+        copied = decode(tmp_path / row["path"])
+        assert len(copied) == row["frames"] < len(source)
+        assert row["first_frame"] <= first < row["first_frame"] + row["frames"]
+        for left, right in zip(source[row["first_frame"] :], copied, strict=False):
+            np.testing.assert_array_equal(left, right)

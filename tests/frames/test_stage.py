@@ -306,6 +306,15 @@ def test_times_can_count_from_the_first_frame(late_clip: Path, stage: Stage) -> 
     assert run.result.values["offset_seconds"] == 1.5
 
 
+@pytest.mark.parametrize("name", ["kivy_cityCC0.mpg", "test_non_zero_start.mp4"])
+def test_file_whose_only_stream_starts_late_has_no_offset(name: str, stage: Stage) -> None:
+    with av.open(str(VIDEO / name)) as container:
+        assert container.start_time > 0
+    run = stage(VIDEO / name, {"a": [0.0]}, strategy="support", resize="32")
+    assert [row["frame_index"] for row in run.get_sample("a")["frames"]] == [0]
+    assert run.result.values["offset_seconds"] == 0
+
+
 @pytest.mark.parametrize("name", ["nasa_13013.mp4", "test_non_zero_start.mp4", "kivy_cityCC0.mpg"])
 def test_keyframes_are_those_of_a_full_decode(name: str, stage: Stage) -> None:
     path = VIDEO / name
