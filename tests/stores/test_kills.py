@@ -37,10 +37,11 @@ def publish_all(url, turn, step, when):
     async def dying(self, method, parameters):
         nonlocal done
         done += 1
-        if done == step and when == "before":
+        number = done  # others may be sent meanwhile
+        if number == step and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         answer = await send(self, method, parameters)
-        if done == step and when == "after":
+        if number == step and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
@@ -50,7 +51,7 @@ def publish_all(url, turn, step, when):
         store = RecordStore(layout, "stage")
         store.prepare()
         for number in range(2):
-            files = {f"made/{number}/{name}": f"{turn} {number} {name}" for name in ("same", f"other-{turn % 2}")}
+            files = {f"made/{number}/{name}": f"{turn} {number} {name}" for name in ("same", f"other-{turn}")}
             with store.holding():
                 store.look(f"item-{number}")
                 publish_files(store, f"item-{number}", files, key=str(turn))
