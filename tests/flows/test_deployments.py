@@ -83,7 +83,7 @@ def test_triggered_run_uses_changed_parameters(service: Service, first_run: str,
     output = checkout / "demo" / "deployment"
     state = service.get_state(first_run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed with failures")
-    assert state["message"] == f"13 done, 0 cached, 2 failed. {RETRY}"
+    assert state["message"] == f"15 done, 0 cached, 2 failed. {RETRY}"
     content = read_summary(output)
     assert content["parameters"]["max_frames"] == 3
     assert content["parameters"]["resize"] == "160"
@@ -110,7 +110,7 @@ def test_failures_and_summary_are_artifacts(service: Service, first_run: str) ->
     assert {row["type"] for name, row in artifacts.items() if not name.endswith("-progress")} == {"markdown"}
     failures, summary = (artifacts[f"dataset-prep-{word}"] for word in ("failures", "summary"))
     assert all(f"| {name} | frames |" in failures["data"] for name in DAMAGED)
-    assert "**13 done, 0 cached, 2 failed**" in summary["data"]
+    assert "**15 done, 0 cached, 2 failed**" in summary["data"]
     assert f"- Failed items: [2 items](../artifact/{failures['id']})" in summary["data"]
     assert all(RETRY in artifact["data"] for artifact in (failures, summary))
 
@@ -118,13 +118,13 @@ def test_failures_and_summary_are_artifacts(service: Service, first_run: str) ->
 def test_repeated_run_shows_stages_as_cached(service: Service, second_run: str, checkout: Path) -> None:
     states = service.wait_for_task_runs(second_run)
     assert states == {"plan dataset-prep": "Cached", "summarize dataset-prep": "Completed"}
-    assert read_summary(checkout / "demo" / "deployment")["items"]["cached"] == 13
+    assert read_summary(checkout / "demo" / "deployment")["items"]["cached"] == 15
 
 
 def test_run_with_more_failures_than_max_failed_fails(service: Service, second_run: str) -> None:
     state = service.get_state(second_run)
     assert state["type"] == "FAILED"
-    settled = "13% failed, more than --max-failed 0.01: 0 done, 13 cached, 2 failed"
+    settled = "12% failed, more than --max-failed 0.01: 0 done, 15 cached, 2 failed"
     assert state["message"] == settled, "failed items are kept, so a retry would not run them"
 
 
