@@ -109,7 +109,8 @@ mutants: $(READY)  ## Run mutation tests of the engine (hours; MUTANTS='tasks.en
 	PYTHONPATH=$(CURDIR)/.mutmut $(BIN)/python .mutmut/bin/mutmut run --max-children 2 '$(MUTANTS)'
 	$(BIN)/python -m tests.mutants
 
-chaos: $(READY)  ## Kill processes of a hundred runs, continue each run, and inject failing system calls (ARGS="--seed 2 --trials 20")
+chaos: $(READY)  ## Disturb networks, kill processes of a hundred runs, continue each run, and inject failing system calls (ARGS="--seed 2 --trials 20")
+	$(BIN)/python -m tests.chaos.network_faults
 	$(BIN)/python -m tests.chaos.storm $(ARGS)
 
 soak: $(READY)  ## Run 20,000 items, some of them faulty, and measure the memory of every process

@@ -47,10 +47,28 @@ class Cluster:
             self._start_scheduler()
         self._nannies = [nanny for nanny in self._nannies if nanny.poll() is None]
         while len(self._nannies) < WORKERS:
-            machine = self.machines[len(self._nannies) % len(self.machines)]
-            options = ("--nworkers=1", "--nthreads=1", "--preload=tests.chaos.short_timeouts")
-            self._nannies.append(self._start(machine, "worker", self.address, *options))
-        wait_until(lambda: self._count_workers() == WORKERS, f"{WORKERS} workers in {self._get_log('scheduler')}")
+            self._start_worker(self.machines[len(self._nannies) % len(self.machines)])
+        self._wait_for_workers(WORKERS)
+
+    def start(self, workers: Sequence[Machine]) -> None:
+        """Start a scheduler on the first of the machines, and a worker on each of ``workers``."""
+        self._start_scheduler()
+        for machine in workers:
+            self._start_worker(machine)
+        self._wait_for_workers(len(workers))
+
+    def join(self, machine: Machine) -> None:
+        """Start a further worker; return when the scheduler knows it."""
+        count = self._count_workers()
+        self._start_worker(machine)
+        self._wait_for_workers(count + 1)
+
+    def _start_worker(self, machine: Machine) -> None:
+        options = ("--nworkers=1", "--nthreads=1", "--preload=tests.chaos.short_timeouts")
+        self._nannies.append(self._start(machine, "worker", self.address, *options))
+
+    def _wait_for_workers(self, count: int) -> None:
+        wait_until(lambda: self._count_workers() == count, f"{count} workers in {self._get_log('scheduler')}")
 
     def pick(self, target: str, number: int) -> int:
         """Return the process to kill: the ``scheduler``, or one of the ``nanny`` or ``worker`` processes."""

@@ -1,7 +1,5 @@
 """A machine of a cluster is disconnected: it keeps running, but its network packets are lost."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,25 +10,15 @@ from tasks.engine.store.layout import Layout
 from tasks.engine.store.records import RecordStore
 from tests.chaos.cluster import Cluster, start_cluster
 from tests.chaos.network import Machine, Network, create_network, find_obstacle, select_on_machine
+from tests.chaos.prefect_machine import serve_prefect
 from tests.engine.faults import STALLED
 from tests.engine.processes import Deadline, count_tries, wait_until, wait_until_gone
-from tests.homes import build_server_environment
-from tests.runs.bench import ROOT, Bench, FlowProcess
+from tests.runs.bench import Bench, FlowProcess
 
 ITEMS = [f"item-{number:02d}" for number in range(24)]
 TIMEOUT_SECONDS = 12  # Dask requires at least 11
 LONG_TIMEOUT_SECONDS = 600
 _TIMEOUT = "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP"
-# Ends when an address answers.
-_WAIT_FOR_SERVER = """
-import sys, time, urllib.request
-while True:
-    try:
-        urllib.request.urlopen(sys.argv[1])
-        break
-    except OSError:
-        time.sleep(0.05)
-"""
 
 
 class TwoMachines:
@@ -68,19 +56,7 @@ def server(
     network: Network, make_home: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Yield the address of a Prefect server on a third machine, which all machines reach."""
-    machine, port = network.add_machine({}), 4200
-    code = (
-        "import socket; from tests.open_server import main; "
-        f"listening = socket.create_server(({machine.address!r}, {port})); main(listening.detach())"
-    )
-    home = make_home(tmp_path_factory.mktemp("server") / "home")
-    environment = {**build_server_environment(home), "PYTHONPATH": str(ROOT)}
-    command = [*machine.prefix, sys.executable, "-P", "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment):
-        url = f"http://{machine.address}:{port}/api"
-        subprocess.run(
-            [*machine.prefix, sys.executable, "-c", _WAIT_FOR_SERVER, f"{url}/health"], check=True, timeout=600
-        )
+    with serve_prefect(network.add_machine({}), make_home(tmp_path_factory.mktemp("server") / "home")) as url:
         yield url
 
 
