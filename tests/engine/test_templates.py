@@ -391,9 +391,19 @@ def test_template_that_was_started_ahead_waits_for_its_first_child(
 ) -> None:
     monkeypatch.setattr(template, "_IDLE_SECONDS", 0.01)
     starting.warm_template(make_reporting_stage())
+    wait_until(lambda: bool(get_template()._is_running()), "the start of the template")
     before = get_template_pid()
     assert isinstance(run_item(make_slot()), Finished)
     assert get_template_pid() == before
+
+
+def test_template_that_was_dropped_is_not_started_ahead(make_slot: MakeSlot) -> None:
+    """The run ends before the thread that starts the template has begun."""
+    make_slot().close()
+    dropped = get_template()
+    templates.end_unused_templates()
+    dropped.warm()
+    assert not dropped._is_running()
 
 
 def test_template_ends_with_its_pipe() -> None:

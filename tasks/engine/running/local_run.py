@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +54,7 @@ class LocalRun:
         for stage in self.scheduler.list_coming_stages():
             if stage.name not in self._warmed:
                 self._warmed.add(stage.name)
-                threading.Thread(target=warm_template, args=(stage,), daemon=True).start()
+                warm_template(stage)
 
     def is_wanted(self) -> bool:
         """Return False if a lease that waits for a slot would find nothing to do."""

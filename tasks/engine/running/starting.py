@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
@@ -57,9 +58,10 @@ def start_child(
 
 
 def warm_template(stage: Stage) -> None:
-    """Let the template of ``stage`` import it now, so that the first child need not wait for that."""
+    """Let the template of ``stage`` import it in the background, so that the first child need not wait for that."""
     if is_supported():
-        find_template(stage, _build_environment(), _run_in_spawner).warm()
+        template = find_template(stage, _build_environment(), _run_in_spawner)
+        threading.Thread(target=template.warm, daemon=True).start()
 
 
 def _spawn_child(log: BinaryIO, environment: Mapping[str, str]) -> tuple[ChildProcess, Connection]:

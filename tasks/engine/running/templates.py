@@ -44,6 +44,7 @@ class Template:
         self._children = 0
         self._deaths = 0
         self._refusal = ""
+        self._is_dropped = False
 
     def fork(self, log: BinaryIO, variables: Mapping[str, str]) -> Started | None:
         """Start a child; return None if the template cannot."""
@@ -61,8 +62,14 @@ class Template:
     def warm(self) -> None:
         """Start the process if it does not run."""
         with self._lock, open(os.devnull, "wb") as log:
-            if not (self._refusal or self._is_running()):
+            if not (self._refusal or self._is_dropped or self._is_running()):
                 self._start(log)
+
+    def drop(self) -> None:
+        """End the template for good: a thread that still has it starts it no more."""
+        with self._lock:
+            self._is_dropped = True
+            self._end()
 
     def end(self) -> None:
         """End the template. Its children continue."""
@@ -85,7 +92,7 @@ class Template:
     def _request(self, request: ForkRequest, pipe: Connection, log: BinaryIO) -> bool:
         """Ask for a child; return False if the template cannot be started."""
         with self._lock:
-            if self._refusal or not (self._is_running() or self._start(log)):
+            if self._refusal or self._is_dropped or not (self._is_running() or self._start(log)):
                 return False
             assert self._control is not None
             with contextlib.suppress(OSError):  # it has just ended: the pipe closes
@@ -171,7 +178,7 @@ def find_template(stage: Stage, environment: Mapping[str, str], spawn: Spawn) ->
     with _guard:
         if key not in _templates:
             for old in [each for each, template in _templates.items() if not template.is_needed]:
-                _templates.pop(old).end()
+                _templates.pop(old).drop()
             _templates[key] = Template(stage, environment, spawn)
         return _templates[key]
 
@@ -180,7 +187,7 @@ def end_unused_templates() -> None:
     """End the templates that have no children."""
     with _guard:
         for key in [key for key, template in _templates.items() if not template.has_children]:
-            _templates.pop(key).end()
+            _templates.pop(key).drop()
 
 
 @atexit.register
@@ -188,5 +195,5 @@ def end_templates() -> None:
     """End all templates of this process."""
     with _guard:
         for template in _templates.values():
-            template.end()
+            template.drop()
         _templates.clear()
