@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine.processes import find_processes, wait_for_exit, wait_until
+from tests.engine.processes import wait_for_exit, wait_until
 from tests.flows.postgres import find_postgres, run_postgres
 from tests.flows.service import ROOT, RUN_SECONDS, Program, Service, build_environment, find_free_port, start_program
 
@@ -99,23 +99,6 @@ class Composed:
             else:
                 self.programs[name] = self._start_program(name)
             self._wait_until_healthy(name)
-
-    def restart(self, name: str) -> None:
-        """Kill a service with all its processes, as the end of a container does, and start it as its policy says."""
-        assert self.services[name]["restart"] == "unless-stopped"
-        program = self.programs[name]
-        for pid in find_processes(program.mark):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        program.wait()
-        self.programs[name] = self._start_program(name)
-        self._wait_until_healthy(name)
-
-    def restart_ended(self) -> None:
-        """Start services that have ended as their policy says: a worker ends if the server is away for long."""
-        for name, program in list(self.programs.items()):
-            if self.services[name]["restart"] == "unless-stopped" and program.process.poll() is not None:
-                self.programs[name] = self._start_program(name)
 
     def _start_postgres(self) -> None:
         programs, environment = find_postgres(), self.services["postgres"]["environment"]

@@ -276,24 +276,3 @@ def test_composed_services_require_passwords(composed: Composed, composed_web: W
     check = composed.services["redis"]["healthcheck"]["test"]
     assert composed.is_healthy("redis", check)
     assert not composed.is_healthy("redis", check, REDISCLI_AUTH="")
-
-
-def test_composed_services_lose_nothing_when_they_are_killed(composed: Composed, composed_web: Web) -> None:
-    """The run of an upload is lost with its worker, and continues after the server and the services were killed too."""
-    service = composed.service
-    upload_id = composed_web.send(find_clip("bikes.mp4").read_bytes(), flow="frames", preset="few")
-    assert composed_web.call("POST", f"/api/uploads/{upload_id}/run").status_code == 202
-    composed_web.wait_for(upload_id, "running", "done")
-    for name in ("worker", "server", "services", "inbox", "web", "redis"):
-        composed.restart(name)
-    (run,) = service.find("flow_runs", flow_runs={"tags": {"all_": [f"upload:{upload_id}"]}})
-    if service.get_state(run["id"])["type"] == "RUNNING":  # as the automation for runs of dead workers does
-        service.post(f"/flow_runs/{run['id']}/set_state", state={"type": "CRASHED"}, force=True).raise_for_status()
-        assert composed_web.call("POST", f"/api/uploads/{upload_id}/run").status_code == 202
-
-    def is_done() -> bool:
-        composed.restart_ended()
-        return bool(composed_web.read(upload_id)["state"] == "done")
-
-    wait_until(is_done, lambda: f"the end of {composed_web.read(upload_id)}", RUN_SECONDS, 0.3)
-    assert composed_web.call("GET", f"/uploads/{upload_id}/result").content[:2] == b"PK"
