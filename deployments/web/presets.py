@@ -81,7 +81,8 @@ def build_parameters(upload: Upload, folder: UploadFolder) -> dict[str, Any]:
     assert upload.video is not None, "it is complete"
     own: dict[str, Any] = {"output_dir": str(folder.output), **FLOWS[upload.flow].presets[upload.preset].parameters}
     if upload.flow == "frames":
-        return {**own, "manifest": None, "videos_dir": str(folder.input)}
+        # The archive for download contains the images once, in frames/.
+        return {**own, "manifest": None, "videos_dir": str(folder.input), "embed_images": False}
     if upload.flow == "tapes":
         return {**own, "input": str(folder.input), "preview": False}
     video = str(folder.get_video(upload.video.suffix))
