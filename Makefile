@@ -11,7 +11,7 @@ READY := $(VENV)/.ready$(if $(EXTRAS),-$(subst $(empty) $(empty),-,$(sort $(EXTR
 CHECKED := flows tasks deployments tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test lint format lock bench-overhead bench-graph bench-scaling bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers bench-stores mutants chaos soak docs image clean
+.PHONY: help setup torch demo demo-stars demo-signs demo-tapes demo-overlays test test-long lint format lock bench-overhead bench-graph bench-scaling bench-frames bench-conformance bench-transits bench-landmarks bench-restoration bench-overlays bench-peers bench-stores mutants chaos soak docs image clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -57,6 +57,9 @@ demo-overlays: $(READY)  ## Remove a translucent logo from a video
 # names: sorted by their number of tests, the files with the longest tests would come last.
 test: $(READY)  ## Run the tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-long: $(READY)  ## Run the tests that `make test` leaves out because they take long
+	@$(BIN)/python -m pytest -m long -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY)  ## Check style, format and types
 	$(BIN)/ruff check $(CHECKED)

@@ -31,7 +31,9 @@ def check_script(script: Path) -> None:
     assert ran.returncode == 0, ran.stdout
 
 
-@pytest.mark.parametrize("system", ["slurm", "pbs", "lsf"])
+@pytest.mark.parametrize(
+    "system", ["slurm", pytest.param("pbs", marks=pytest.mark.long), pytest.param("lsf", marks=pytest.mark.long)]
+)
 def test_workers_start_from_zero_and_end_with_the_run(bench: Bench, jobs: Path, system: str) -> None:
     write_items(bench, 6)
     words = {"QUOTED": "it's $HOME", "PLAIN": "1"}
