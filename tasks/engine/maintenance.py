@@ -62,11 +62,7 @@ def open_layout(output_dir: Path) -> Layout:
 
     Raises InvalidInput for any other folder, and RunError if a folder of the engine in it is a symlink.
     """
-    if (
-        problem := find_location_problem("OUTPUT_DIR", str(output_dir), writable=True)
-        if is_location(output_dir)
-        else None
-    ):
+    if is_location(output_dir) and (problem := find_location_problem("OUTPUT_DIR", str(output_dir), writable=True)):
         raise InvalidInput([problem])
     layout = run.open_layout(output_dir)
     if layout.store:
@@ -76,7 +72,9 @@ def open_layout(output_dir: Path) -> Layout:
         exists = layout.state_folder.is_dir()
     if not exists:
         given = "no .headrace in it" if layout.store or layout.output_dir.is_dir() else "no such folder"
-        raise InvalidInput([Problem(layout.place, given, "the output folder of a run", "check the path")])
+        raise InvalidInput(
+            [Problem(layout.store or str(output_dir), given, "the output folder of a run", "check the path")]
+        )
     check_folders(layout.local)
     return layout
 

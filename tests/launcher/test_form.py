@@ -141,6 +141,7 @@ def test_default_values_are_valid(flow: str) -> None:
 def test_every_text_has_a_pattern_unless_any_text_is_allowed() -> None:
     free = {
         ("dataset_prep", "group_by"),  # column names
+        ("exoplanet_features", "id_column"),  # a column name
         ("landmark_extraction", "split"),  # a folder's name
         ("overlay_removal", "input"),  # a path or a URL
         ("vhs_batch", "preset"),  # a name from the user's preset file
