@@ -184,7 +184,7 @@ def test_scheduled_run_completes(sites: dict[str, Site], name: str) -> None:
     assert items["done"] + items["cached"] == items["total"] > 0
 
 
-@pytest.mark.parametrize("name", ["sqlite", "compose"])
+@pytest.mark.parametrize("name", ["sqlite", pytest.param("compose", marks=pytest.mark.long)])
 def test_late_run_completes_when_a_worker_starts(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
     assert site.service.wait_for_final_state(site.late)["type"] == "COMPLETED"
@@ -193,7 +193,7 @@ def test_late_run_completes_when_a_worker_starts(sites: dict[str, Site], name: s
     assert (site.folder / "late" / "summary.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["sqlite", "compose"])
+@pytest.mark.parametrize("name", ["sqlite", pytest.param("compose", marks=pytest.mark.long)])
 def test_run_can_be_cancelled(sites: dict[str, Site], name: str) -> None:
     site = sites[name]
     output = site.folder / "cancelled"
@@ -204,7 +204,7 @@ def test_run_can_be_cancelled(sites: dict[str, Site], name: str) -> None:
     assert site.service.wait_for_final_state(run)["type"] == "CANCELLED"
 
 
-@pytest.mark.parametrize("name", ["sqlite", "compose"])
+@pytest.mark.parametrize("name", ["sqlite", pytest.param("compose", marks=pytest.mark.long)])
 def test_automation_starts_a_run_when_another_completes(sites: dict[str, Site], name: str) -> None:
     service, output = sites[name].service, sites[name].folder / "automated"
     deployment = service.get_deployment(DEPLOYMENT)["id"]

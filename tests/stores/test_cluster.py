@@ -14,6 +14,8 @@ from tests.runs.conftest import bench
 from tests.runs.test_stores import get_key, list_outputs, read_counts
 from tests.stores.s3_server import S3Server
 
+pytestmark = pytest.mark.long
+
 __all__ = ["bench"]
 
 

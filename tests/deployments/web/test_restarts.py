@@ -9,10 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.deployments.web.client import Web, start_web
 from tests.deployments.web.clips import make_clips, read_luma
 from tests.engine.processes import find_processes, wait_until
 from tests.flows.service import ROOT, Program, Service, find_free_port, run_service, start_program
+
+pytestmark = pytest.mark.long
 
 RUNNING = {"waiting", "running"}
 
